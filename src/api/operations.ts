@@ -1,0 +1,106 @@
+/** Endpoints for whoever runs the server: health and Prometheus metrics (text format 0.0.4). */
+import type { Histogram, Meter } from "../core/meter.ts";
+import type { ListenerCounts, Protocol, Route } from "../core/seams.ts";
+import { sendJson, sendText } from "./answer.ts";
+
+/** What the metrics show beside the meter, read on scrape. */
+export interface LiveState {
+  readonly running: number;
+  readonly draining: boolean;
+  readonly listeners: readonly { readonly protocol: Protocol; readonly engine: string; readonly counts: Readonly<ListenerCounts> }[];
+  readonly process: { readonly cpuSeconds: number; readonly rssBytes: number; readonly startSeconds: number };
+}
+
+export function operationsRoutes(meter: Meter, model: string, live: () => LiveState): Route[] {
+  const ok = '{"status":"ok"}';
+  return [
+    { method: "GET", path: "/health", handle: (_request, _body, sink) => sendJson(sink, meter, 200, ok) },
+    {
+      method: "GET",
+      path: "/health/ready",
+      handle: (_request, _body, sink) => {
+        if (live().draining) sendJson(sink, meter, 503, '{"status":"draining"}');
+        else sendJson(sink, meter, 200, ok);
+      },
+    },
+    {
+      method: "GET",
+      path: "/metrics",
+      handle: (_request, _body, sink) =>
+        sendText(sink, meter, 200, "text/plain; version=0.0.4; charset=utf-8", renderMetrics(meter, model, live())),
+    },
+  ];
+}
+
+type Labels = Readonly<Record<string, string>>;
+
+/** The exposition text. Values of histograms are in seconds, as Prometheus asks. */
+export function renderMetrics(meter: Meter, model: string, live: LiveState): string {
+  const lines: string[] = [];
+  const sample = (name: string, labels: Labels, value: number): void => {
+    const inside = Object.entries(labels).map(
+      ([label, text]) => `${label}="${text.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`))}"`,
+    );
+    lines.push(`${name}${inside.length > 0 ? `{${inside.join(",")}}` : ""} ${value}`);
+  };
+  const family = (name: string, type: string, help: string): void => {
+    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
+  };
+  const single = (name: string, type: string, help: string, value: number, labels: Labels = {}): void => {
+    family(name, type, help);
+    sample(name, labels, value);
+  };
+  const histogram = (name: string, help: string, { edgesUs, counts, sumUs }: Histogram, labels: Labels): void => {
+    family(name, "histogram", help);
+    let total = 0;
+    edgesUs.forEach((edgeUs, bucket) => {
+      total += counts[bucket]!;
+      sample(`${name}_bucket`, { ...labels, le: String(edgeUs / 1e6) }, total);
+    });
+    total += counts[edgesUs.length]!;
+    sample(`${name}_bucket`, { ...labels, le: "+Inf" }, total);
+    sample(`${name}_sum`, labels, sumUs / 1e6);
+    sample(`${name}_count`, labels, total);
+  };
+
+  const named = { model_name: model };
+  single("vllm:num_requests_running", "gauge", "Responses under way.", live.running, named);
+  single("vllm:num_requests_waiting", "gauge", "Requests waiting for a place; independent streams never wait.", 0, named);
+  single("vllm:prompt_tokens_total", "counter", "Prompt tokens received.", meter.promptTokens, named);
+  single("vllm:generation_tokens_total", "counter", "Tokens handed to the engine.", meter.generationTokens, named);
+  family("vllm:request_success_total", "counter", "Responses finished.");
+  sample("vllm:request_success_total", { ...named, finished_reason: "stop" }, meter.finished.stop);
+  sample("vllm:request_success_total", { ...named, finished_reason: "length" }, meter.finished.length);
+  sample("vllm:request_success_total", { ...named, finished_reason: "abort" }, meter.abortedStreams);
+  histogram("vllm:time_to_first_token_seconds", "Arrival of the request to the first frame handed to the engine.", meter.ttft, named);
+  histogram("vllm:inter_token_latency_seconds", "Gap between two tokens handed to the engine.", meter.itl, named);
+  histogram("vllm:request_time_per_output_token_seconds", "Mean gap between the tokens of a response.", meter.tpot, named);
+  histogram("vllm:e2e_request_latency_seconds", "Arrival of the request to its last frame handed to the engine.", meter.e2e, named);
+  histogram("fakeai_pacing_error_seconds", "Handed to the engine minus due, of every frame.", meter.pacingError, {});
+  single("fakeai_aborted_streams_total", "counter", "Responses whose client went away or was cut before the end.", meter.abortedStreams);
+  single("fakeai_aborted_tokens_sent_total", "counter", "Tokens sent on aborted responses.", meter.abortedTokensSent);
+  single("fakeai_aborted_tokens_planned_total", "counter", "Tokens planned for aborted responses.", meter.abortedTokensPlanned);
+  single("fakeai_stalled_streams", "gauge", "Responses whose reader does not keep up.", meter.stalledStreams);
+  single("fakeai_stall_cut_streams_total", "counter", "Responses cut at the stall time-out.", meter.stallCutStreams);
+  single("fakeai_held_tokens_total", "counter", "Tokens that fell due while their reader did not keep up.", meter.heldTokens);
+
+  family("fakeai_http_responses_total", "counter", "Responses begun, by status.");
+  for (const [status, count] of meter.statuses) sample("fakeai_http_responses_total", { status: String(status) }, count);
+  const perListener = (name: string, type: string, help: string, pick: (counts: Readonly<ListenerCounts>) => number): void => {
+    family(name, type, help);
+    for (const { protocol, engine, counts } of live.listeners) sample(name, { protocol, engine }, pick(counts));
+  };
+  perListener("fakeai_open_connections", "gauge", "Open TCP connections.", (counts) => counts.connections);
+  perListener("fakeai_open_sessions", "gauge", "Open HTTP/2 sessions.", (counts) => counts.sessions);
+  perListener("fakeai_open_streams", "gauge", "Requests whose response is not finished.", (counts) => counts.streams);
+  perListener(
+    "fakeai_sessions_reaped_total",
+    "counter",
+    "HTTP/2 sessions ended because PING went unanswered.",
+    (counts) => counts.sessionsReaped,
+  );
+  single("process_cpu_seconds_total", "counter", "User and system CPU time.", live.process.cpuSeconds);
+  single("process_resident_memory_bytes", "gauge", "Resident memory.", live.process.rssBytes);
+  single("process_start_time_seconds", "gauge", "Start of the process, seconds since 1970.", live.process.startSeconds);
+  return `${lines.join("\n")}\n`;
+}

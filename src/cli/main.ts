@@ -1,0 +1,42 @@
+/** The table of commands, and what their errors become: one line, an exit code. */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { UsageError } from "../config.ts";
+import { serveCommand } from "./serve.ts";
+
+/** Exit codes: 0 good, 1 could not run, 2 wrong usage. */
+export async function main(args: readonly string[]): Promise<void> {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+  const program = new Command("fakeai")
+    .description("The load and performance testbench for everything that talks to LLMs")
+    .version(version)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(`fakeai: ${text.replace(/^error: /, "")}`) })
+    .showSuggestionAfterError();
+  program.addCommand(serveCommand());
+  for (const command of program.commands) command.copyInheritedSettings(program);
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    process.exitCode = exitCodeOf(error);
+  }
+}
+
+function exitCodeOf(error: unknown): number {
+  // commander has printed its own complaint, or the help or version that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (error instanceof UsageError) {
+    process.stderr.write(`fakeai: ${message}\n`);
+    return 2;
+  }
+  const hints: Record<string, string> = {
+    EADDRINUSE: "the port is taken; choose another with --port or --protocol h1:<port>, or :0 for a free one",
+    EACCES: "this port needs privileges; choose one above 1023",
+    EADDRNOTAVAIL: "this machine has no such address; check --host",
+    ENOTFOUND: "the address cannot be resolved; check --host",
+  };
+  const hint = code !== undefined && Object.hasOwn(hints, code) ? ` (${hints[code]})` : "";
+  process.stderr.write(`fakeai: ${message}${hint}\n`);
+  return 1;
+}

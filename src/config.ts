@@ -1,0 +1,200 @@
+/** Every knob of the server: its flag, its meaning, its default, and the way from what was given to what is in force. */
+import { readFileSync } from "node:fs";
+import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "./core/distribution.ts";
+import type { Engine, Protocol } from "./core/seams.ts";
+import { maxOutputTokens, type ModelSettings } from "./api/openai/generate.ts";
+
+/** Something the user gave cannot be used; the message is one line, with a hint. */
+export class UsageError extends Error {}
+
+/** Every flag of `fakeai serve`, typed. A spec is a number of milliseconds (tokens) or a text such as "lognormal(20,0.5)". */
+export interface ServerOptions {
+  /** Any of h1, h1s, h2c, h2, each with an optional port: "h1:8000,h2:8443" or ["h1", "h2c:0"]. */
+  readonly protocol?: string | readonly string[];
+  /** Adds h2 to the protocols. */
+  readonly http2?: boolean;
+  /** Port of h1; 0 picks a free one. */
+  readonly port?: number;
+  readonly host?: string;
+  /** Forces the engine of h1 and h1s. */
+  readonly h1Engine?: Engine;
+  /** Path of a PEM certificate; with tlsKey. */
+  readonly tlsCert?: string;
+  /** Path of a PEM private key. */
+  readonly tlsKey?: string;
+  /** Time to first token, milliseconds or a spec. */
+  readonly ttft?: string | number;
+  /** Inter-token latency, milliseconds or a spec. */
+  readonly itl?: string | number;
+  /** Tokens of an answer: a number or a spec. */
+  readonly outputTokens?: string | number;
+  /** Path of a file whose text every answer says. */
+  readonly textFile?: string;
+  readonly seed?: number;
+  /** Names served; by default all. */
+  readonly model?: string | readonly string[];
+  /** HTTP/2 streams per connection. */
+  readonly maxConcurrentStreams?: number;
+  /** Adds to each event when it was due and when it was sent. */
+  readonly stamps?: boolean;
+  /** Milliseconds that responses get to finish when the server closes. */
+  readonly grace?: number;
+  /** Milliseconds after which a response is cut whose reader takes nothing. */
+  readonly stallTimeout?: number;
+  /** The largest request body, bytes or "10mb". */
+  readonly maxBody?: string | number;
+}
+
+/** What a flag takes. */
+export type FlagKind = "boolean" | "text" | "integer" | "list";
+
+export interface FlagSpec {
+  readonly key: keyof ServerOptions;
+  readonly kind: FlagKind;
+  /** The placeholder in the help. */
+  readonly takes?: string;
+  readonly help: string;
+}
+
+/** The flags in the order of the help. The environment and the configuration file take the same names. */
+export const serverFlags: readonly FlagSpec[] = [
+  { key: "protocol", kind: "text", takes: "list", help: "any of h1,h1s,h2c,h2, each with an optional port: h1:8000,h2:8443 (default h1)" },
+  { key: "http2", kind: "boolean", help: "adds h2 (HTTP/2 over TLS, and HTTP/1.1 for clients without it)" },
+  { key: "port", kind: "integer", takes: "port", help: "port of h1 (default 8000); 0 picks a free one" },
+  { key: "host", kind: "text", takes: "address", help: "address to listen on (default 127.0.0.1)" },
+  { key: "h1Engine", kind: "text", takes: "engine", help: "engine of h1 and h1s: uws or node (default uws where it runs)" },
+  { key: "tlsCert", kind: "text", takes: "file", help: "PEM certificate (default: a self-signed one for localhost)" },
+  { key: "tlsKey", kind: "text", takes: "file", help: "PEM private key of the certificate" },
+  { key: "ttft", kind: "text", takes: "spec", help: "time to first token (default 0): 20, 20ms, 500us, 20:10, lognormal(20,0.5), ..." },
+  { key: "itl", kind: "text", takes: "spec", help: "inter-token latency (default 0), in the same forms" },
+  { key: "outputTokens", kind: "text", takes: "spec", help: "tokens of an answer (default 128): a number or a distribution" },
+  { key: "textFile", kind: "text", takes: "file", help: "the text that every answer says" },
+  { key: "seed", kind: "integer", takes: "n", help: "decides texts, lengths and latencies (default 1)" },
+  { key: "model", kind: "list", takes: "name", help: "a model to serve, repeatable (default: every name is accepted)" },
+  { key: "maxConcurrentStreams", kind: "integer", takes: "n", help: "HTTP/2 streams per connection (default 256)" },
+  { key: "stamps", kind: "boolean", help: "adds to each event when it was due and when it was sent" },
+  { key: "grace", kind: "integer", takes: "ms", help: "time that responses get to finish on SIGTERM (default 10000)" },
+  { key: "stallTimeout", kind: "integer", takes: "ms", help: "a response whose reader takes nothing for this long is cut (default 8000)" },
+  { key: "maxBody", kind: "text", takes: "bytes", help: "largest request body (default 10mb)" },
+];
+
+/** `maxConcurrentStreams` to `max-concurrent-streams`. */
+export function flagName(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** One listener to start. */
+export interface Endpoint {
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+/** What is in force. */
+export interface ServerConfig {
+  readonly endpoints: readonly Endpoint[];
+  readonly host: string;
+  readonly h1Engine: Engine | null;
+  readonly tls: { readonly cert: string; readonly key: string } | null;
+  readonly model: ModelSettings;
+  readonly maxConcurrentStreams: number;
+  readonly graceMs: number;
+  readonly stallTimeoutMs: number;
+  readonly maxBodyBytes: number;
+}
+
+export const protocols: readonly Protocol[] = ["h1", "h1s", "h2c", "h2"];
+
+/** The ports of `fakeai serve`; a library takes free ones. */
+export const standardPorts: Readonly<Record<Protocol, number>> = { h1: 8000, h1s: 8001, h2c: 8080, h2: 8443 };
+export const freePorts: Readonly<Record<Protocol, number>> = { h1: 0, h1s: 0, h2c: 0, h2: 0 };
+
+/** Settles every knob. Throws UsageError. */
+export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Protocol, number>>): ServerConfig {
+  if ((options.tlsCert === undefined) !== (options.tlsKey === undefined)) {
+    throw new UsageError("--tls-cert and --tls-key go together: give both or neither");
+  }
+  const models = options.model === undefined ? null : [options.model].flat();
+  if (models?.some((model) => model === "" || model.length > 256)) throw new UsageError("--model: a name has 1 to 256 characters");
+  const { h1Engine } = options;
+  if (h1Engine !== undefined && h1Engine !== "uws" && h1Engine !== "node") {
+    throw new UsageError(`--h1-engine: "${String(h1Engine)}" is neither uws nor node`);
+  }
+  return {
+    endpoints: parseEndpoints(options, ports),
+    host: options.host ?? "127.0.0.1",
+    h1Engine: h1Engine ?? null,
+    tls: options.tlsCert === undefined ? null : { cert: options.tlsCert, key: options.tlsKey! },
+    model: {
+      ttft: distribution(options.ttft ?? 0, latencyUnits("--ttft")),
+      itl: distribution(options.itl ?? 0, latencyUnits("--itl")),
+      outputTokens: distribution(options.outputTokens ?? 128, countUnits("--output-tokens", maxOutputTokens)),
+      seed: integer("--seed", options.seed ?? 1, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+      models,
+      stamps: options.stamps ?? false,
+      text: options.textFile === undefined ? null : readText("--text-file", options.textFile),
+    },
+    maxConcurrentStreams: integer("--max-concurrent-streams", options.maxConcurrentStreams ?? 256, 1, 1_000_000),
+    graceMs: integer("--grace", options.grace ?? 10_000, 0, 3_600_000),
+    stallTimeoutMs: integer("--stall-timeout", options.stallTimeout ?? 8000, 100, 3_600_000),
+    maxBodyBytes: parseBytes("--max-body", options.maxBody ?? "10mb"),
+  };
+}
+
+function parseEndpoints(options: ServerOptions, ports: Readonly<Record<Protocol, number>>): Endpoint[] {
+  const words = [options.protocol ?? "h1"].flat().flatMap((part) => part.split(","));
+  const endpoints: Endpoint[] = [];
+  const add = (protocol: Protocol, port: number): void => {
+    if (endpoints.some((endpoint) => endpoint.protocol === protocol)) throw new UsageError(`--protocol: ${protocol} is named twice`);
+    endpoints.push({ protocol, port });
+  };
+  for (const word of words.map((part) => part.trim())) {
+    const [name, portText, ...rest] = word.split(":");
+    const protocol = protocols.find((known) => known === name);
+    if (!protocol || rest.length > 0)
+      throw new UsageError(`--protocol: "${word}" is not one of ${protocols.join(", ")}, with a port if you like (h1:8000)`);
+    if (portText !== undefined && !/^\d{1,5}$/.test(portText))
+      throw new UsageError(`--protocol: "${portText}" is not a port from 0 to 65535`);
+    const named = portText === undefined ? undefined : integer("--protocol", Number(portText), 0, 65_535);
+    const ownPort = protocol === "h1" && options.port !== undefined ? integer("--port", options.port, 0, 65_535) : undefined;
+    if (named !== undefined && ownPort !== undefined && named !== ownPort)
+      throw new UsageError("--port and --protocol h1:<port> name two ports for h1");
+    add(protocol, named ?? ownPort ?? ports[protocol]);
+  }
+  if (options.http2 && !endpoints.some((endpoint) => endpoint.protocol === "h2")) add("h2", ports.h2);
+  if (options.port !== undefined && !endpoints.some((endpoint) => endpoint.protocol === "h1")) {
+    throw new UsageError("--port is the port of h1, which --protocol leaves out: write the port there (h2:8443)");
+  }
+  const fixed = endpoints.map((endpoint) => endpoint.port).filter((port) => port !== 0);
+  if (new Set(fixed).size < fixed.length) throw new UsageError("--protocol: two protocols share a port; each needs its own");
+  return endpoints;
+}
+
+function distribution(spec: string | number, units: Parameters<typeof parseDistribution>[1]): Distribution {
+  try {
+    return parseDistribution(spec, units);
+  } catch (error) {
+    if (error instanceof SpecError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+function integer(name: string, value: number, min: number, max: number): number {
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw new UsageError(`${name}: ${String(value)} is not a whole number from ${min} to ${max}`);
+  return value;
+}
+
+function parseBytes(name: string, value: string | number): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(kb|mb|gb|b)?$/i.exec(String(value).trim());
+  if (!match) throw new UsageError(`${name}: "${String(value)}" is not a size (for example 10mb)`);
+  const unit = { b: 1, kb: 1024, mb: 1_048_576, gb: 1_073_741_824 }[(match[2] ?? "b").toLowerCase()]!;
+  return integer(name, Math.round(Number(match[1]) * unit), 1, 1_073_741_824);
+}
+
+function readText(name: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new UsageError(`${name}: cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`);
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * Server-Sent Events from templates: an event is encoded once per vocabulary token, and only the bytes that differ
+ * between responses (identity) or between tokens (stamps) are patched, in place, because they have a fixed width.
+ * Event stream format: WHATWG HTML, section 9.2.5; the `data: ` lines and `[DONE]` are OpenAI's.
+ */
+import type { FrameSource } from "./seams.ts";
+import type { TokenCursor, Vocabulary } from "./text.ts";
+
+const encoder = new TextEncoder();
+
+/** Bytes that end every stamped event; both numbers are padded to `stampWidth`. */
+const stampWidth = 16;
+const stampMember = `,"fakeai":{"due":${" ".repeat(stampWidth)},"sent":${" ".repeat(stampWidth)}}`;
+const eventEnd = "}\n\n";
+/** From the end of a stamped event back to the first byte of each number. */
+const sentFromEnd = eventEnd.length + 1 + stampWidth;
+const dueFromEnd = sentFromEnd + stampWidth + '"sent":'.length + 1;
+
+/** The parts that every event of a stream shares. */
+export interface EventFormat {
+  /** JSON from `{` up to the identity. */
+  readonly opening: string;
+  /** Bytes of the identity: everything from the id to `created`, the same in each event of a response. ASCII. */
+  readonly identityLength: number;
+  /** JSON after the identity, up to what differs between events. */
+  readonly shared: string;
+  /** Whether each event carries the time it was due and the time it was handed to the engine. */
+  readonly stamped: boolean;
+}
+
+/** Encodes one event: `members` is JSON after the shared part, without the closing brace. */
+export function encodeEvent(format: EventFormat, members: string): Uint8Array {
+  const stamp = format.stamped ? stampMember : "";
+  return encoder.encode(`data: ${format.opening}${" ".repeat(format.identityLength)}${format.shared}${members}${stamp}${eventEnd}`);
+}
+
+/** What OpenAI ends a stream with. */
+const doneEvent = encoder.encode("data: [DONE]\n\n");
+
+/** The events of one vocabulary in one format, each encoded when it is first needed. */
+export class TokenEvents {
+  readonly format: EventFormat;
+  /** Byte offset of the identity in every event. */
+  readonly identityOffset: number;
+  #vocabulary: Vocabulary;
+  #before: string;
+  #after: string;
+  #events: (Uint8Array | undefined)[];
+
+  /** A token's event is `before`, the token as the inside of a JSON string, `after`. */
+  constructor(format: EventFormat, vocabulary: Vocabulary, before: string, after: string) {
+    this.format = format;
+    this.identityOffset = "data: ".length + encoder.encode(format.opening).length;
+    this.#vocabulary = vocabulary;
+    this.#before = before;
+    this.#after = after;
+    this.#events = Array.from({ length: vocabulary.texts.length });
+  }
+
+  /** Hot path. The event of a token; its identity and stamps are whatever the last user left there. */
+  event(token: number): Uint8Array {
+    return this.#events[token] ?? this.#encode(token);
+  }
+
+  #encode(token: number): Uint8Array {
+    // JSON.stringify escapes lone surrogates, so that any string becomes valid UTF-8.
+    const inside = JSON.stringify(this.#vocabulary.texts[token]!).slice(1, -1);
+    return (this.#events[token] = encodeEvent(this.format, this.#before + inside + this.#after));
+  }
+}
+
+/** Hot path. Writes a whole number right-aligned into `stampWidth` bytes, spaces before it. */
+function writeNumber(into: Uint8Array, offset: number, value: number): void {
+  let rest = value;
+  let at = offset + stampWidth;
+  // Two halves of at most 8 digits keep the divisions in 32-bit integers.
+  const high = Math.floor(rest / 1e8);
+  let low = (rest - high * 1e8) | 0;
+  if (high > 0) {
+    for (let digit = 0; digit < 8; digit++) {
+      const tenth = (low / 10) | 0;
+      into[--at] = 48 + low - tenth * 10;
+      low = tenth;
+    }
+    rest = high;
+    low = rest | 0;
+  }
+  do {
+    const tenth = (low / 10) | 0;
+    into[--at] = 48 + low - tenth * 10;
+    low = tenth;
+  } while (low > 0);
+  while (at > offset) into[--at] = 32;
+}
+
+function writeStamps(event: Uint8Array, end: number, dueUs: number, sentUs: number): void {
+  writeNumber(event, end - dueFromEnd, Math.round(dueUs));
+  writeNumber(event, end - sentFromEnd, Math.round(sentUs));
+}
+
+/** One buffer for frames of several events; shared, because a frame's bytes are valid only until the next frame. */
+let scratch = new Uint8Array(16_384);
+
+/** The frames of a streamed response: one token each; the first also opens, the last also ends the stream. */
+export class StreamFrames implements FrameSource {
+  readonly length: number;
+  #tokens: TokenEvents;
+  #cursor: TokenCursor;
+  #identity: Uint8Array;
+  #opening: Uint8Array | null;
+  #closing: readonly Uint8Array[];
+  #tokenCount: number;
+
+  /**
+   * `identity` has the format's `identityLength`. `opening` is an event before the first token (or null), `closing`
+   * the events after the last. With no tokens there is one frame, of opening and closing.
+   */
+  constructor(
+    tokens: TokenEvents,
+    cursor: TokenCursor,
+    tokenCount: number,
+    identity: Uint8Array,
+    opening: Uint8Array | null,
+    closing: readonly Uint8Array[],
+  ) {
+    this.length = Math.max(1, tokenCount);
+    this.#tokens = tokens;
+    this.#cursor = cursor;
+    this.#tokenCount = tokenCount;
+    this.#identity = identity;
+    this.#opening = opening;
+    this.#closing = closing;
+  }
+
+  frame(index: number, dueUs: number, sentUs: number): Uint8Array {
+    const tokens = this.#tokens;
+    if (index > 0 && index < this.length - 1) {
+      const event = tokens.event(this.#cursor.next());
+      event.set(this.#identity, tokens.identityOffset);
+      if (tokens.format.stamped) writeStamps(event, event.length, dueUs, sentUs);
+      return event;
+    }
+    let end = 0;
+    if (index === 0 && this.#opening !== null) end = this.#append(this.#opening, end, dueUs, sentUs);
+    if (this.#tokenCount > 0) end = this.#append(tokens.event(this.#cursor.next()), end, dueUs, sentUs);
+    if (index === this.length - 1) {
+      for (const event of this.#closing) end = this.#append(event, end, dueUs, sentUs);
+      end = reserve(end, doneEvent.length);
+      scratch.set(doneEvent, end - doneEvent.length);
+    }
+    return scratch.subarray(0, end);
+  }
+
+  #append(event: Uint8Array, at: number, dueUs: number, sentUs: number): number {
+    const end = reserve(at, event.length);
+    scratch.set(event, at);
+    scratch.set(this.#identity, at + this.#tokens.identityOffset);
+    if (this.#tokens.format.stamped) writeStamps(scratch, end, dueUs, sentUs);
+    return end;
+  }
+}
+
+/** Grows the scratch buffer to hold `more` bytes after `used`; returns the new end. */
+function reserve(used: number, more: number): number {
+  const end = used + more;
+  if (end > scratch.length) {
+    const larger = new Uint8Array(end * 2);
+    larger.set(scratch.subarray(0, used));
+    scratch = larger;
+  }
+  return end;
+}
+
+/** The one frame of a response in one piece: a JSON text made when it is due, so that waiting costs no memory. */
+export class UnaryFrame implements FrameSource {
+  readonly length = 1;
+  #json: () => string;
+  #stamped: boolean;
+
+  /** `json` returns the body, a JSON object. */
+  constructor(json: () => string, stamped: boolean) {
+    this.#json = json;
+    this.#stamped = stamped;
+  }
+
+  frame(_index: number, dueUs: number, sentUs: number): Uint8Array {
+    const json = this.#json();
+    if (!this.#stamped) return encoder.encode(json);
+    const bytes = encoder.encode(`${json.slice(0, -1)}${stampMember}}`);
+    // A body ends with the brace; an event has two newlines more.
+    writeStamps(bytes, bytes.length + 2, dueUs, sentUs);
+    return bytes;
+  }
+}

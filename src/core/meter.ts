@@ -1,0 +1,65 @@
+/** Counters and histograms in preallocated numbers: recording a token allocates nothing and calls no library. */
+
+/** A histogram with fixed upper edges, in microseconds. */
+export class Histogram {
+  readonly edgesUs: readonly number[];
+  /** Observations per bucket, not cumulative; the last is above every edge. */
+  readonly counts: Float64Array;
+  sumUs = 0;
+
+  constructor(edgesUs: readonly number[]) {
+    this.edgesUs = edgesUs;
+    this.counts = new Float64Array(edgesUs.length + 1);
+  }
+
+  /** Hot path. */
+  record(us: number): void {
+    const edges = this.edgesUs;
+    let bucket = 0;
+    while (bucket < edges.length && us > edges[bucket]!) bucket++;
+    this.counts[bucket]!++;
+    this.sumUs += us;
+  }
+}
+
+const seconds = (edges: readonly number[]): number[] => edges.map((edge) => Math.round(edge * 1e6));
+
+/** What the pacer and the surfaces count. Histogram edges are vLLM's where the metric is (vllm/v1/metrics/loggers.py). */
+export class Meter {
+  readonly ttft: Histogram = new Histogram(
+    seconds([0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560]),
+  );
+  readonly itl: Histogram = new Histogram(
+    seconds([0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80]),
+  );
+  readonly tpot: Histogram = new Histogram(
+    seconds([0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80]),
+  );
+  readonly e2e: Histogram = new Histogram(
+    seconds([0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680]),
+  );
+  /** Handed to the engine minus due, of every frame. */
+  readonly pacingError: Histogram = new Histogram(
+    seconds([0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5]),
+  );
+  /** Finished responses by what ended them. */
+  readonly finished = { stop: 0, length: 0 };
+  /** Responses whose client went away before the end. */
+  abortedStreams = 0;
+  abortedTokensSent = 0;
+  abortedTokensPlanned = 0;
+  /** Responses cut because their reader stalled. */
+  stallCutStreams = 0;
+  /** Responses whose reader is not keeping up at the moment. */
+  stalledStreams = 0;
+  /** Tokens that fell due while their reader did not keep up. */
+  heldTokens = 0;
+  promptTokens = 0;
+  generationTokens = 0;
+  /** Answers by status code. */
+  readonly statuses: Map<number, number> = new Map();
+
+  countStatus(status: number): void {
+    this.statuses.set(status, (this.statuses.get(status) ?? 0) + 1);
+  }
+}

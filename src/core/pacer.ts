@@ -1,0 +1,318 @@
+/**
+ * One timer wheel for every stream. Deadlines are absolute (start + ttft + sum of gaps), so lateness never adds up:
+ * a token that leaves late does not move the ones after it.
+ */
+import type { Meter } from "./meter.ts";
+import type { Clock, FrameSource, ResponsePlan, ResponseSink, Schedule, SinkObserver } from "./seams.ts";
+
+const slotUs = 512;
+const slotCount = 4096;
+/** How far ahead a wake-up is looked for; with nothing due until then, the wheel looks again. */
+const lookAheadSlots = 128;
+/** Frames that fall due together leave in one write, closed when it holds this many bytes. */
+const batchBytes = 49_152;
+/** RST_STREAM code CANCEL (RFC 9113, section 7), for streams cut because nobody reads them. */
+const cancelCode = 8;
+
+/** Where frames that fall due together are gathered; shared, because sinks do not keep what they are given. */
+let batch = new Uint8Array(65_536);
+
+/** Hot path: adds a frame to the batch; returns the bytes gathered. */
+function gather(frame: Uint8Array, filled: number): number {
+  const end = filled + frame.length;
+  if (end > batch.length) {
+    const larger = new Uint8Array(end * 2);
+    larger.set(batch.subarray(0, filled));
+    batch = larger;
+  }
+  batch.set(frame, filled);
+  return end;
+}
+
+/** A response under way: its place in the wheel and in its plan. */
+class Emission implements SinkObserver {
+  readonly pacer: Pacer;
+  readonly plan: ResponsePlan;
+  readonly frames: FrameSource;
+  readonly schedule: Schedule;
+  readonly sink: ResponseSink;
+  /** The next frame to write, and when it is due. */
+  index = 0;
+  dueUs: number;
+  /** When the wheel looks at it: `dueUs`, or while blocked the deadline of the stall. */
+  alarmUs = 0;
+  firstSentUs = 0;
+  lastSentUs = 0;
+  /** Frames due between these two waited for the reader, not for us. */
+  blockedUs = 0;
+  drainedUs = 0;
+  blocked = false;
+  slot = -1;
+  previous: Emission | null = null;
+  next: Emission | null = null;
+
+  constructor(pacer: Pacer, plan: ResponsePlan, sink: ResponseSink) {
+    this.pacer = pacer;
+    this.plan = plan;
+    this.frames = plan.frames;
+    this.schedule = plan.schedule;
+    this.sink = sink;
+    this.dueUs = plan.startUs + plan.schedule.nextDueUs(0);
+  }
+
+  onDrain(): void {
+    this.pacer.resume(this);
+  }
+
+  onAbort(): void {
+    this.pacer.abort(this);
+  }
+}
+
+export interface PacerOptions {
+  /** A stream whose reader takes nothing for this long is cut. */
+  readonly stallTimeoutUs: number;
+}
+
+export class Pacer {
+  /** Responses under way. */
+  running = 0;
+  #clock: Clock;
+  #meter: Meter;
+  #stallTimeoutUs: number;
+  #heads: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
+  #tails: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
+  #sizes = new Uint32Array(slotCount);
+  /** Absolute number (time / slotUs) of the last slot that was looked at. */
+  #position: number;
+  #inTurn = false;
+  /** Whether something was put off to the very next turn. */
+  #again = false;
+  /** When the clock will wake us; Infinity while it will not. */
+  #wakeUs = Infinity;
+
+  constructor(clock: Clock, meter: Meter, options: PacerOptions) {
+    this.#clock = clock;
+    this.#meter = meter;
+    this.#stallTimeoutUs = options.stallTimeoutUs;
+    this.#position = Math.floor(clock.nowUs() / slotUs);
+    clock.onWake = () => this.#turn();
+  }
+
+  /** Writes the plan's frames to the sink, each when it is due. The sink's observer is taken over. */
+  send(plan: ResponsePlan, sink: ResponseSink): void {
+    if (sink.closed) return;
+    // While nothing ran, nobody moved the wheel on.
+    if (this.running === 0) this.#position = Math.floor(this.#clock.nowUs() / slotUs);
+    const emission = new Emission(this, plan, sink);
+    sink.observer = emission;
+    sink.start(plan.head);
+    this.running++;
+    this.#meter.countStatus(plan.head.status);
+    this.#meter.promptTokens += plan.promptTokens;
+    this.#pump(emission);
+  }
+
+  /** The sink's reader keeps up again: what fell due meanwhile leaves at once. */
+  resume(emission: Emission): void {
+    if (!emission.blocked) return;
+    this.#unlink(emission);
+    emission.blocked = false;
+    this.#meter.stalledStreams--;
+    emission.drainedUs = this.#clock.nowUs();
+    this.#pump(emission);
+  }
+
+  /** The sink's client is gone. */
+  abort(emission: Emission): void {
+    this.#countAborted(emission);
+    this.#remove(emission);
+  }
+
+  #countAborted(emission: Emission): void {
+    const { plan } = emission;
+    this.#meter.abortedStreams++;
+    this.#meter.abortedTokensPlanned += plan.outputTokens;
+    if (plan.head.streamed) this.#meter.abortedTokensSent += emission.index;
+  }
+
+  #remove(emission: Emission): void {
+    this.#unlink(emission);
+    if (emission.blocked) this.#meter.stalledStreams--;
+    emission.blocked = false;
+    emission.sink.observer = null;
+    this.running--;
+  }
+
+  /** Hot path: looks at every slot up to now and writes what is due. */
+  #turn(): void {
+    this.#wakeUs = Infinity;
+    this.#again = false;
+    this.#inTurn = true;
+    const nowUs = this.#clock.nowUs();
+    const target = Math.floor(nowUs / slotUs);
+    // After a pause longer than the wheel, one round sees every slot.
+    this.#position = Math.max(this.#position, target - slotCount + 1);
+    for (;;) {
+      const slot = this.#position % slotCount;
+      // What is put into this slot during the loop (streams whose next token is due in it) waits for the next turn.
+      for (let left = this.#sizes[slot]!; left > 0; left--) {
+        const emission = this.#heads[slot];
+        if (!emission) break;
+        this.#unlink(emission);
+        if (emission.alarmUs > nowUs) this.#link(emission, emission.alarmUs);
+        else if (emission.blocked) this.#cutStalled(emission);
+        else this.#pump(emission);
+      }
+      if (this.#position >= target) break;
+      this.#position++;
+    }
+    this.#inTurn = false;
+    this.#arm();
+  }
+
+  /** Hot path: writes all that is due of one response and links it to its next deadline. */
+  #pump(emission: Emission): void {
+    const { frames, sink } = emission;
+    let nowUs = this.#clock.nowUs();
+    while (emission.dueUs <= nowUs) {
+      let frame = frames.frame(emission.index, emission.dueUs, nowUs);
+      let isLast = this.#advance(emission, nowUs);
+      let filled = 0;
+      if (!isLast && emission.dueUs <= nowUs) {
+        filled = gather(frame, 0);
+        while (!isLast && emission.dueUs <= nowUs && filled < batchBytes) {
+          filled = gather(frames.frame(emission.index, emission.dueUs, nowUs), filled);
+          isLast = this.#advance(emission, nowUs);
+        }
+        frame = batch.subarray(0, filled);
+      }
+      if (isLast) {
+        this.#finish(emission, frame);
+        return;
+      }
+      if (!sink.write(frame)) {
+        this.#block(emission, nowUs);
+        return;
+      }
+      if (filled >= batchBytes) {
+        // Streams without latency share the event loop: one batch each per turn.
+        this.#again = true;
+        this.#link(emission, nowUs);
+        return;
+      }
+      nowUs = this.#clock.nowUs();
+    }
+    this.#link(emission, emission.dueUs);
+  }
+
+  /** Hot path: counts the frame just taken and moves to the next; true when there is none. */
+  #advance(emission: Emission, sentUs: number): boolean {
+    const meter = this.#meter;
+    const { plan, dueUs } = emission;
+    meter.pacingError.record(sentUs - dueUs);
+    if (emission.index === 0) {
+      emission.firstSentUs = sentUs;
+      meter.ttft.record(sentUs - plan.startUs);
+      meter.generationTokens += plan.head.streamed ? Math.min(1, plan.outputTokens) : plan.outputTokens;
+    } else {
+      meter.itl.record(sentUs - emission.lastSentUs);
+      meter.generationTokens++;
+      if (dueUs <= emission.drainedUs && dueUs > emission.blockedUs) meter.heldTokens++;
+    }
+    emission.lastSentUs = sentUs;
+    return this.#moveOn(emission);
+  }
+
+  #moveOn(emission: Emission): boolean {
+    if (++emission.index === emission.frames.length) return true;
+    emission.dueUs = emission.plan.startUs + emission.schedule.nextDueUs(emission.index);
+    return false;
+  }
+
+  #finish(emission: Emission, frame: Uint8Array): void {
+    const { plan, sink } = emission;
+    const meter = this.#meter;
+    this.#remove(emission);
+    sink.end(frame);
+    meter.finished[plan.finishReason]++;
+    meter.e2e.record(emission.lastSentUs - plan.startUs);
+    if (plan.head.streamed && plan.outputTokens > 1) {
+      meter.tpot.record((emission.lastSentUs - emission.firstSentUs) / (plan.outputTokens - 1));
+    }
+  }
+
+  #block(emission: Emission, nowUs: number): void {
+    // A write can end the sink (its client is gone): then there is nobody to wait for.
+    if (emission.sink.closed) return;
+    emission.blocked = true;
+    emission.blockedUs = nowUs;
+    this.#meter.stalledStreams++;
+    this.#link(emission, nowUs + this.#stallTimeoutUs);
+  }
+
+  #cutStalled(emission: Emission): void {
+    const nowUs = this.#clock.nowUs();
+    const { sink } = emission;
+    this.#meter.stallCutStreams++;
+    this.#countAborted(emission);
+    while (emission.dueUs <= nowUs) {
+      if (emission.dueUs > emission.blockedUs) this.#meter.heldTokens++;
+      if (this.#moveOn(emission)) break;
+    }
+    this.#remove(emission);
+    sink.reset(cancelCode);
+  }
+
+  /** Hot path: puts an emission where the wheel will look at `alarmUs`, or a round later for far deadlines. */
+  #link(emission: Emission, alarmUs: number): void {
+    if (emission.sink.closed) return;
+    emission.alarmUs = alarmUs;
+    const slot = Math.max(this.#position, Math.floor(alarmUs / slotUs)) % slotCount;
+    const tail = this.#tails[slot]!;
+    emission.slot = slot;
+    emission.previous = tail;
+    emission.next = null;
+    if (tail === null) this.#heads[slot] = emission;
+    else tail.next = emission;
+    this.#tails[slot] = emission;
+    this.#sizes[slot]!++;
+    if (!this.#inTurn && alarmUs < this.#wakeUs) this.#arm();
+  }
+
+  #unlink(emission: Emission): void {
+    const { slot, previous, next } = emission;
+    if (slot < 0) return;
+    if (previous === null) this.#heads[slot] = next;
+    else previous.next = next;
+    if (next === null) this.#tails[slot] = previous;
+    else next.previous = previous;
+    this.#sizes[slot]!--;
+    emission.slot = -1;
+    emission.previous = null;
+    emission.next = null;
+  }
+
+  /** Asks the clock for the next wake-up, if anything waits. */
+  #arm(): void {
+    if (this.running === 0) return;
+    const nowUs = this.#clock.nowUs();
+    const wakeUs = this.#again ? nowUs : this.#nextAlarmUs();
+    this.#wakeUs = wakeUs;
+    this.#clock.wakeAfter(Math.max(0, Math.ceil((wakeUs - nowUs) / 1000)));
+  }
+
+  /** The next alarm, or the end of the look-ahead where there is none before. */
+  #nextAlarmUs(): number {
+    for (let ahead = 0; ahead < lookAheadSlots; ahead++) {
+      const position = this.#position + ahead;
+      const endUs = (position + 1) * slotUs;
+      let nextUs = endUs;
+      for (let emission = this.#heads[position % slotCount]!; emission !== null; emission = emission.next!) {
+        if (emission.alarmUs < nextUs) nextUs = emission.alarmUs;
+      }
+      if (nextUs < endUs) return nextUs;
+    }
+    return (this.#position + lookAheadSlots) * slotUs;
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Seeded randomness. A seed of two 32-bit words and a purpose give an independent stream of numbers,
+ * the same on every platform.
+ */
+
+/** Mixes 32 bits (the finaliser of MurmurHash3, by Austin Appleby, public domain). */
+function mix32(value: number): number {
+  let h = value | 0;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
+
+/** 64 bits of seed as two unsigned 32-bit words. */
+export interface Seed {
+  readonly high: number;
+  readonly low: number;
+}
+
+/** The seed that an integer names. Integers up to 2^53 in size all differ. */
+export function seedOf(value: number): Seed {
+  const size = Math.abs(value);
+  const high = Math.floor(size / 0x1_0000_0000) + (value < 0 ? 0x8000_0000 : 0);
+  return { high: high >>> 0, low: size >>> 0 };
+}
+
+/** The seed of request `index` under a server's seed. Never equal to a seed that an integer up to 2^53 names. */
+export function seedOfRequest(server: Seed, index: number): Seed {
+  return {
+    high: (mix32(server.high ^ mix32(server.low ^ 0x9e3779b9) ^ Math.floor(index / 0x1_0000_0000)) | 0x4000_0000) >>> 0,
+    low: (mix32(server.low) + index) >>> 0,
+  };
+}
+
+/** What a stream of random numbers is for: streams of one seed and different purposes are independent. */
+export const purpose = { text: 1, length: 2, ttft: 3, itl: 4, identity: 5 } as const;
+
+/** sfc32 by Chris Doty-Humphrey (PractRand, public domain): 128 bits of state, period at least 2^32. */
+export class Random {
+  #a: number;
+  #b: number;
+  #c: number;
+  #counter: number;
+
+  constructor(seed: Seed, stream: number) {
+    this.#a = seed.low;
+    this.#b = seed.high;
+    this.#c = mix32(stream);
+    this.#counter = 1;
+    for (let round = 0; round < 12; round++) this.word();
+  }
+
+  /** An unsigned 32-bit integer. */
+  word(): number {
+    const sum = (this.#a + this.#b + this.#counter) | 0;
+    this.#counter = (this.#counter + 1) | 0;
+    this.#a = this.#b ^ (this.#b >>> 9);
+    this.#b = (this.#c + (this.#c << 3)) | 0;
+    this.#c = (((this.#c << 21) | (this.#c >>> 11)) + sum) | 0;
+    return sum >>> 0;
+  }
+
+  /** Uniform in the open interval (0, 1): safe for a logarithm. */
+  unit(): number {
+    return (this.word() + 0.5) / 0x1_0000_0000;
+  }
+
+  /** A whole number from 0 to `below` - 1. */
+  below(below: number): number {
+    return Math.floor(this.unit() * below);
+  }
+
+  /** Standard normal (Box-Muller). */
+  normal(): number {
+    return Math.sqrt(-2 * Math.log(this.unit())) * Math.cos(2 * Math.PI * this.unit());
+  }
+}

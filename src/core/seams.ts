@@ -1,0 +1,145 @@
+/**
+ * The seams between the rooms: what a listener, a provider surface and the pacer agree on.
+ * Everything here is small on purpose; see the README's "How it is built".
+ */
+
+/** Names of what a listener speaks: cleartext and TLS variants of HTTP/1.1 and HTTP/2. */
+export type Protocol = "h1" | "h1s" | "h2c" | "h2";
+
+/** The runtime a listener stands on. */
+export type Engine = "uws" | "node";
+
+/** Status line and headers of a response. Header names are lower case, values hold no CR or LF. */
+export interface ResponseHead {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** true: the length is not announced (chunked on HTTP/1.1). false: the body is one frame, its length is announced. */
+  readonly streamed: boolean;
+}
+
+/**
+ * The bytes of a response, one frame per write. Frames are asked for once each, in order.
+ * The bytes returned are valid until the next call on any FrameSource: whoever keeps them, copies them.
+ */
+export interface FrameSource {
+  /** Number of frames, at least 1. */
+  readonly length: number;
+  /** Hot path. `dueUs` and `sentUs` are absolute microseconds of the monotonic clock, for stamps. */
+  frame(index: number, dueUs: number, sentUs: number): Uint8Array;
+}
+
+/** When each frame is due. Owns no timer. Asked once per index, in order. */
+export interface Schedule {
+  /** Microseconds after the start of the request; never decreases. Hot path. */
+  nextDueUs(index: number): number;
+}
+
+/** Everything that is settled about a response before its first byte. */
+export interface ResponsePlan {
+  readonly head: ResponseHead;
+  readonly frames: FrameSource;
+  readonly schedule: Schedule;
+  /** Absolute monotonic microseconds from which the schedule counts. */
+  readonly startUs: number;
+  /** Output tokens planned; for accounting. */
+  readonly outputTokens: number;
+  /** Prompt tokens counted; for accounting. */
+  readonly promptTokens: number;
+  /** What ends the answer; for accounting. */
+  readonly finishReason: "stop" | "length";
+}
+
+/** Told by a sink about its peer. */
+export interface SinkObserver {
+  /** The peer reads again: writing may go on. */
+  onDrain(): void;
+  /** The response can no longer be delivered. Called at most once, never after `end`. */
+  onAbort(): void;
+}
+
+/** Where a response goes. One per request. Using it after `closed` is true does nothing. */
+export interface ResponseSink {
+  /** true once ended, reset or aborted. */
+  readonly closed: boolean;
+  /** Bytes accepted by `write` that the engine has not handed to the socket yet. */
+  readonly bufferedBytes: number;
+  observer: SinkObserver | null;
+  /** Settles the head. It leaves with the first frame, on every engine, so that protocols stay comparable. */
+  start(head: ResponseHead): void;
+  /** Hot path. Returns false when the peer does not keep up: wait for `onDrain`. */
+  write(frame: Uint8Array): boolean;
+  /** Ends the response, with a last frame. A head with `streamed: false` takes its whole body here. */
+  end(frame?: Uint8Array): void;
+  /** Cuts this response only: RST_STREAM with `code` on HTTP/2, the connection on HTTP/1.1. */
+  reset(code: number): void;
+}
+
+/** What a handler may know of a request. Valid after the handler returns. */
+export interface RouteRequest {
+  readonly protocol: Protocol;
+  readonly engine: Engine;
+  /** Upper case. HEAD arrives as "HEAD"; the sink of such a request drops the body by itself. */
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  readonly query: string;
+  /** The value of a header, its bytes read as UTF-8. `name` in lower case. Several of one name are joined or the first. */
+  header(name: string): string | undefined;
+  /** Absolute monotonic microseconds at which the whole request had arrived. */
+  readonly receivedUs: number;
+}
+
+/** One endpoint of a provider surface. */
+export interface Route {
+  readonly method: "GET" | "POST";
+  /** Exact path, or one ending in "/" + "*" that takes any rest. */
+  readonly path: string;
+  handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void;
+}
+
+/** Why a listener refuses a request by itself. */
+export type Refusal = "body-too-large";
+
+/** What a listener calls for each request. Neither method throws. */
+export interface RequestHandler {
+  handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void;
+  refuse(reason: Refusal, request: RouteRequest, sink: ResponseSink): void;
+}
+
+/** Live counts a listener keeps. */
+export interface ListenerCounts {
+  /** Open TCP connections. */
+  connections: number;
+  /** Open HTTP/2 sessions; 0 on HTTP/1.1. */
+  sessions: number;
+  /** Requests whose response is not finished. */
+  streams: number;
+  /** HTTP/2 sessions ended because they stopped answering PING. */
+  sessionsReaped: number;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 picks a free port. */
+  readonly port: number;
+}
+
+/** One protocol on one engine. */
+export interface ProtocolListener {
+  readonly protocol: Protocol;
+  readonly engine: Engine;
+  readonly counts: Readonly<ListenerCounts>;
+  /** Resolves with the port. Rejects with an Error whose `code` is EADDRINUSE where the port is taken. */
+  listen(options: ListenOptions): Promise<number>;
+  /** Stops accepting, lets responses finish for up to `graceMs`, then cuts what is left. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** A monotonic clock and its one timer; a test drives its own. */
+export interface Clock {
+  /** Absolute microseconds, never decreasing. Hot path. */
+  nowUs(): number;
+  /** Calls `onWake` once after about `delayMs` (0: as soon as the event loop comes round). Replaces an earlier call. */
+  wakeAfter(delayMs: number): void;
+  onWake: () => void;
+}

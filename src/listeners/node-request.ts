@@ -1,0 +1,60 @@
+/** Reading a request on node's own engines. */
+import type { IncomingHttpHeaders } from "node:http";
+import type { Readable } from "node:stream";
+import { monotonicUs } from "../clock.ts";
+import type { Protocol, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
+import { discardBytes } from "./sink.ts";
+
+export class NodeRequest implements RouteRequest {
+  readonly engine = "node";
+  readonly protocol: Protocol;
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  receivedUs = 0;
+  readonly #headers: IncomingHttpHeaders;
+
+  constructor(protocol: Protocol, method: string, target: string, headers: IncomingHttpHeaders) {
+    this.protocol = protocol;
+    this.method = method;
+    const question = target.indexOf("?");
+    this.path = question < 0 ? target : target.slice(0, question);
+    this.query = question < 0 ? "" : target.slice(question + 1);
+    this.#headers = headers;
+  }
+
+  header(name: string): string | undefined {
+    const value = this.#headers[name];
+    const text = Array.isArray(value) ? value[0] : value;
+    // node gives the bytes as latin1.
+    return text !== undefined && /[\x80-\xff]/.test(text) ? Buffer.from(text, "latin1").toString("utf8") : text;
+  }
+}
+
+/**
+ * Reads the whole body, counting while it arrives, and calls the handler. What is over the limit is thrown away, and
+ * refused at its end (or cut by `cut` when it does not end), so that clients that read only after writing see the answer.
+ */
+export function receiveBody(
+  body: Readable,
+  maxBodyBytes: number,
+  request: NodeRequest,
+  sink: ResponseSink,
+  handler: RequestHandler,
+  cut: () => void,
+): void {
+  let parts: Buffer[] = [];
+  let bytes = 0;
+  body.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes <= maxBodyBytes) parts.push(chunk);
+    else if (bytes > maxBodyBytes + discardBytes) cut();
+    else parts = [];
+  });
+  body.on("end", () => {
+    request.receivedUs = monotonicUs();
+    if (bytes > maxBodyBytes) handler.refuse("body-too-large", request, sink);
+    else handler.handle(request, parts.length === 1 ? parts[0]! : Buffer.concat(parts), sink);
+    parts = [];
+  });
+}

@@ -1,0 +1,44 @@
+/** What the sinks of all engines share. */
+import type { ResponseHead, ResponseSink, SinkObserver } from "../core/seams.ts";
+
+/** The life of a sink: open until ended, reset or aborted, and told about once. */
+export abstract class BaseSink implements ResponseSink {
+  closed = false;
+  observer: SinkObserver | null = null;
+  protected head: ResponseHead | null = null;
+
+  abstract readonly bufferedBytes: number;
+  abstract write(frame: Uint8Array): boolean;
+  abstract end(frame?: Uint8Array): void;
+  abstract reset(code: number): void;
+
+  start(head: ResponseHead): void {
+    this.head = head;
+  }
+
+  /** The engine says that the client is gone. */
+  protected aborted(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.observer?.onAbort();
+    this.observer = null;
+  }
+}
+
+/** What a listener needs beside its port. */
+export interface ListenerLimits {
+  readonly maxBodyBytes: number;
+  /** A finished response that its reader does not take is cut after this; also the time a PING may go unanswered. */
+  readonly stallTimeoutMs: number;
+  /** Streams a client may have open on one HTTP/2 connection. */
+  readonly maxConcurrentStreams: number;
+}
+
+/** How much of a refused body is read and thrown away, so that the connection stays usable, before it is cut. */
+export const discardBytes = 67_108_864;
+
+/** Resolves when `done()` holds, looked at every few milliseconds, or after `graceMs`. */
+export async function waitUntil(done: () => boolean, graceMs: number): Promise<void> {
+  const deadlineMs = performance.now() + graceMs;
+  while (!done() && performance.now() < deadlineMs) await new Promise((resolve) => setTimeout(resolve, 10));
+}
