@@ -16,7 +16,6 @@ export function addFlags(command: Command, flags: readonly FlagSpec[]): void {
     const option = new Option(`--${name}${takes === undefined ? "" : ` <${takes}>`}`, help).env(environmentName(name));
     if (kind === "integer") option.argParser((text) => integerOf(text));
     if (kind === "list") option.argParser((text, previous: readonly string[] | undefined) => [...(previous ?? []), ...text.split(",")]);
-    if (kind === "boolean") option.argParser((text) => booleanOf(text));
     command.addOption(option);
   }
   command.addOption(new Option("--config <file>", "YAML file with the same names as keys").env("FAKEAI_CONFIG"));

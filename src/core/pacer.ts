@@ -171,39 +171,35 @@ export class Pacer {
     this.#arm();
   }
 
-  /** Hot path: writes all that is due of one response and links it to its next deadline. */
+  /** Hot path: writes all that is due of one response, in one write, and links it to its next deadline. */
   #pump(emission: Emission): void {
     const { frames, sink } = emission;
-    let nowUs = this.#clock.nowUs();
-    while (emission.dueUs <= nowUs) {
-      let frame = frames.frame(emission.index, emission.dueUs, nowUs);
-      let isLast = this.#advance(emission, nowUs);
-      let filled = 0;
-      if (!isLast && emission.dueUs <= nowUs) {
-        filled = gather(frame, 0);
-        while (!isLast && emission.dueUs <= nowUs && filled < batchBytes) {
-          filled = gather(frames.frame(emission.index, emission.dueUs, nowUs), filled);
-          isLast = this.#advance(emission, nowUs);
-        }
-        frame = batch.subarray(0, filled);
-      }
-      if (isLast) {
-        this.#finish(emission, frame);
-        return;
-      }
-      if (!sink.write(frame)) {
-        this.#block(emission, nowUs);
-        return;
-      }
-      if (filled >= batchBytes) {
-        // Streams without latency share the event loop: one batch each per turn.
-        this.#again = true;
-        this.#link(emission, nowUs);
-        return;
-      }
-      nowUs = this.#clock.nowUs();
+    const nowUs = this.#clock.nowUs();
+    if (emission.dueUs > nowUs) {
+      this.#link(emission, emission.dueUs);
+      return;
     }
-    this.#link(emission, emission.dueUs);
+    let frame = frames.frame(emission.index, emission.dueUs, nowUs);
+    let isLast = this.#advance(emission, nowUs);
+    if (!isLast && emission.dueUs <= nowUs) {
+      let filled = gather(frame, 0);
+      while (!isLast && emission.dueUs <= nowUs && filled < batchBytes) {
+        filled = gather(frames.frame(emission.index, emission.dueUs, nowUs), filled);
+        isLast = this.#advance(emission, nowUs);
+      }
+      frame = batch.subarray(0, filled);
+    }
+    if (isLast) {
+      this.#finish(emission, frame);
+    } else if (!sink.write(frame)) {
+      this.#block(emission, nowUs);
+    } else if (emission.dueUs > nowUs) {
+      this.#link(emission, emission.dueUs);
+    } else {
+      // Streams without latency share the event loop: one batch each per turn.
+      this.#again = true;
+      this.#link(emission, nowUs);
+    }
   }
 
   /** Hot path: counts the frame just taken and moves to the next; true when there is none. */

@@ -1,0 +1,168 @@
+/**
+ * Does the server keep its schedule? TTFT 100 ms, ITL 20 ms, 60 tokens at rising numbers of streams, judged twice:
+ * by the server's stamps and by a client in another process that looks only at its own clock.
+ *
+ *   npm run bench:pacing            (all rows)   |   npm run bench:pacing -- h2c   (rows of one protocol)
+ *
+ * The server runs on core 0 and the client on core 1 where taskset is installed. Streams start spread over a second:
+ * a burst of requests would measure how fast this machine accepts requests, not how it keeps a schedule.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { Agent, request as httpRequest } from "node:http";
+import { connect, type ClientHttp2Session } from "node:http2";
+import { fileURLToPath } from "node:url";
+import { monotonicUs } from "../src/clock.ts";
+
+const ttftMs = 100;
+const itlMs = 20;
+const tokens = 60;
+const rounds = 5;
+
+interface Row {
+  readonly protocol: "h1" | "h2c";
+  readonly engine: "uws" | "node";
+  /** HTTP/2 connections; on HTTP/1.1 each stream has its own. */
+  readonly connections: number;
+  readonly streams: number;
+}
+
+const rows: Row[] = [
+  { protocol: "h1", engine: "uws", connections: 1, streams: 1 },
+  { protocol: "h1", engine: "uws", connections: 100, streams: 100 },
+  { protocol: "h1", engine: "uws", connections: 1000, streams: 1000 },
+  { protocol: "h1", engine: "node", connections: 100, streams: 100 },
+  { protocol: "h1", engine: "node", connections: 1000, streams: 1000 },
+  { protocol: "h2c", engine: "node", connections: 1, streams: 100 },
+  { protocol: "h2c", engine: "node", connections: 10, streams: 1000 },
+];
+
+/** One stream as the client saw it, microseconds. */
+interface Trace {
+  readonly startUs: number;
+  readonly arrivalsUs: number[];
+  readonly dueUs: number[];
+  readonly sentUs: number[];
+}
+
+const pinned = spawnSync("taskset", ["--version"]).status === 0;
+const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
+
+async function startServer(row: Row): Promise<{ child: ChildProcess; url: string }> {
+  const flags = ["serve", "--protocol", `${row.protocol}:0`, "--h1-engine", row.engine, "--stamps", "--json", "--max-concurrent-streams", "1000"];
+  const args = [cli, ...flags, "--ttft", String(ttftMs), "--itl", String(itlMs), "--output-tokens", String(tokens)];
+  const child = spawn(pinned ? "taskset" : process.execPath, pinned ? ["-c", "0", process.execPath, ...args] : args, {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  for await (const chunk of child.stdout!) {
+    const { listening } = JSON.parse(String(chunk)) as { listening: { url: string }[] };
+    return { child, url: listening[0]!.url };
+  }
+  throw new Error("the server ended before it listened");
+}
+
+const body = JSON.stringify({ model: "bench", stream: true, messages: [{ role: "user", content: "hi" }] });
+const path = "/v1/chat/completions";
+const stampPattern = /"content":"(?:[^"\\]|\\.)+"\}.*?"due": *(\d+),"sent": *(\d+)\}\}/g;
+
+function reader(trace: Trace): (chunk: Buffer) => void {
+  return (chunk) => {
+    const nowUs = monotonicUs();
+    for (const [, due, sent] of chunk.toString("latin1").matchAll(stampPattern)) {
+      trace.arrivalsUs.push(nowUs);
+      trace.dueUs.push(Number(due));
+      trace.sentUs.push(Number(sent));
+    }
+  };
+}
+
+const newTrace = (): Trace => ({ startUs: monotonicUs(), arrivalsUs: [], dueUs: [], sentUs: [] });
+
+function h1Stream(url: string, agent: Agent): Promise<Trace> {
+  return new Promise((resolve, reject) => {
+    const trace = newTrace();
+    const request = httpRequest(`${url}${path}`, { method: "POST", agent, headers: { "content-length": body.length } }, (response) => {
+      response.on("data", reader(trace));
+      response.on("end", () => resolve(trace));
+      response.on("error", reject);
+    });
+    request.on("error", reject);
+    request.end(body);
+  });
+}
+
+function h2Stream(session: ClientHttp2Session): Promise<Trace> {
+  return new Promise((resolve, reject) => {
+    const trace = newTrace();
+    const stream = session.request({ ":method": "POST", ":path": path });
+    stream.on("data", reader(trace));
+    stream.on("end", () => resolve(trace));
+    stream.on("error", reject);
+    stream.end(body);
+  });
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function measure(row: Row): Promise<Trace[]> {
+  const { child, url } = await startServer(row);
+  const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
+  const sessions = row.protocol === "h2c" ? Array.from({ length: row.connections }, () => connect(url)) : [];
+  try {
+    const traces: Trace[] = [];
+    // The first round warms up both ends and opens every connection.
+    for (let round = 0; round <= rounds; round++) {
+      const running: Promise<Trace>[] = [];
+      const startedMs = performance.now();
+      while (running.length < row.streams) {
+        const due = Math.min(row.streams, Math.ceil(((performance.now() - startedMs) / 1000) * row.streams));
+        while (running.length < due) {
+          running.push(row.protocol === "h1" ? h1Stream(url, agent) : h2Stream(sessions[running.length % sessions.length]!));
+        }
+        await pause(1);
+      }
+      const results = await Promise.all(running);
+      if (round > 0) traces.push(...results);
+    }
+    return traces;
+  } finally {
+    agent.destroy();
+    for (const session of sessions) session.destroy();
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGTERM");
+    await ended;
+  }
+}
+
+const quantile = (sorted: readonly number[], share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+const ascending = (values: number[]): number[] => values.sort((a, b) => a - b);
+
+function summarise(traces: readonly Trace[]): Record<string, string> {
+  for (const { arrivalsUs } of traces) if (arrivalsUs.length !== tokens) throw new Error(`a stream had ${arrivalsUs.length} of ${tokens} tokens`);
+  const gap = (times: readonly number[]): number => (times.at(-1)! - times[0]!) / (times.length - 1) / 1000;
+  const lateness = ascending(traces.flatMap(({ dueUs, sentUs }) => sentUs.map((sent, i) => (sent - dueUs[i]!) / 1000)));
+  const late = (index: number): number => mean(traces.map(({ dueUs, sentUs }) => (sentUs.at(index)! - dueUs.at(index)!) / 1000));
+  const ttft = ascending(traces.map(({ startUs, arrivalsUs }) => (arrivalsUs[0]! - startUs) / 1000));
+  const planned = mean(traces.map(({ dueUs }) => gap(dueUs)));
+  const error = (measured: number): string => `${((measured / planned - 1) * 100).toFixed(3)}%`;
+  return {
+    "TTFT p50": quantile(ttft, 0.5).toFixed(2),
+    "TTFT p99": quantile(ttft, 0.99).toFixed(2),
+    "ITL err stamps": error(mean(traces.map(({ sentUs }) => gap(sentUs)))),
+    "ITL err client": error(mean(traces.map(({ arrivalsUs }) => gap(arrivalsUs)))),
+    "late p50": quantile(lateness, 0.5).toFixed(2),
+    "late p99": quantile(lateness, 0.99).toFixed(2),
+    "late max": lateness.at(-1)!.toFixed(2),
+    "late first>last": `${late(0).toFixed(2)}>${late(-1).toFixed(2)}`,
+  };
+}
+
+const only = process.argv[2];
+console.error(`node ${process.versions.node}, ${pinned ? "server on core 0, client on core 1" : "not pinned"}, ${rounds} rounds a row; times in ms`);
+const table: Record<string, Record<string, string>> = {};
+for (const row of rows.filter(({ protocol }) => only === undefined || protocol === only)) {
+  const name = `${row.protocol} ${row.engine} ${row.streams} on ${row.connections}`;
+  console.error(name);
+  table[name] = summarise(await measure(row));
+}
+console.table(table);
