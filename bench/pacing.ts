@@ -48,12 +48,22 @@ const pinned = spawnSync("taskset", ["--version"]).status === 0;
 const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
 
 async function startServer(row: Row): Promise<{ child: ChildProcess; url: string }> {
-  const flags = ["serve", "--protocol", `${row.protocol}:0`, "--h1-engine", row.engine, "--stamps", "--json", "--max-concurrent-streams", "1000"];
+  const flags = [
+    "serve",
+    "--protocol",
+    `${row.protocol}:0`,
+    "--h1-engine",
+    row.engine,
+    "--stamps",
+    "--json",
+    "--max-concurrent-streams",
+    "1000",
+  ];
   const args = [cli, ...flags, "--ttft", String(ttftMs), "--itl", String(itlMs), "--output-tokens", String(tokens)];
   const child = spawn(pinned ? "taskset" : process.execPath, pinned ? ["-c", "0", process.execPath, ...args] : args, {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  for await (const chunk of child.stdout!) {
+  for await (const chunk of child.stdout) {
     const { listening } = JSON.parse(String(chunk)) as { listening: { url: string }[] };
     return { child, url: listening[0]!.url };
   }
@@ -133,12 +143,14 @@ async function measure(row: Row): Promise<Trace[]> {
   }
 }
 
-const quantile = (sorted: readonly number[], share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
+const quantile = (sorted: readonly number[], share: number): number =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 const ascending = (values: number[]): number[] => values.sort((a, b) => a - b);
 
 function summarise(traces: readonly Trace[]): Record<string, string> {
-  for (const { arrivalsUs } of traces) if (arrivalsUs.length !== tokens) throw new Error(`a stream had ${arrivalsUs.length} of ${tokens} tokens`);
+  for (const { arrivalsUs } of traces)
+    if (arrivalsUs.length !== tokens) throw new Error(`a stream had ${arrivalsUs.length} of ${tokens} tokens`);
   const gap = (times: readonly number[]): number => (times.at(-1)! - times[0]!) / (times.length - 1) / 1000;
   const lateness = ascending(traces.flatMap(({ dueUs, sentUs }) => sentUs.map((sent, i) => (sent - dueUs[i]!) / 1000)));
   const late = (index: number): number => mean(traces.map(({ dueUs, sentUs }) => (sentUs.at(index)! - dueUs.at(index)!) / 1000));
@@ -158,7 +170,9 @@ function summarise(traces: readonly Trace[]): Record<string, string> {
 }
 
 const only = process.argv[2];
-console.error(`node ${process.versions.node}, ${pinned ? "server on core 0, client on core 1" : "not pinned"}, ${rounds} rounds a row; times in ms`);
+console.error(
+  `node ${process.versions.node}, ${pinned ? "server on core 0, client on core 1" : "not pinned"}, ${rounds} rounds a row; times in ms`,
+);
 const table: Record<string, Record<string, string>> = {};
 for (const row of rows.filter(({ protocol }) => only === undefined || protocol === only)) {
   const name = `${row.protocol} ${row.engine} ${row.streams} on ${row.connections}`;
