@@ -11,9 +11,6 @@ const slotCount = 4096;
 const lookAheadSlots = 128;
 /** Frames that fall due together leave in one write, closed when it holds this many bytes. */
 const batchBytes = 49_152;
-/** RST_STREAM code CANCEL (RFC 9113, section 7), for streams cut because nobody reads them. */
-const cancelCode = 8;
-
 /** Where frames that fall due together are gathered; shared, because sinks do not keep what they are given. */
 let batch = new Uint8Array(65_536);
 
@@ -257,7 +254,7 @@ export class Pacer {
       if (this.#moveOn(emission)) break;
     }
     this.#remove(emission);
-    sink.reset(cancelCode);
+    sink.reset();
   }
 
   /** Hot path: puts an emission where the wheel will look at `alarmUs`, or a round later for far deadlines. */

@@ -38,9 +38,6 @@ export function unstreamedSchedule(seed: Seed, ttft: Distribution, itl: Distribu
   return { nextDueUs: () => dueUs };
 }
 
-/** Due at once: for answers that no model has to think about. */
-export const immediately: Schedule = { nextDueUs: () => 0 };
-
 function draw(seed: Seed, ttft: Distribution): number {
   return ttft.constant ?? ttft.sample(new Random(seed, purpose.ttft));
 }

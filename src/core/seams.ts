@@ -70,8 +70,8 @@ export interface ResponseSink {
   write(frame: Uint8Array): boolean;
   /** Ends the response, with a last frame. A head with `streamed: false` takes its whole body here. */
   end(frame?: Uint8Array): void;
-  /** Cuts this response only: RST_STREAM with `code` on HTTP/2, the connection on HTTP/1.1. */
-  reset(code: number): void;
+  /** Cuts this response only, so that its client sees an error: RST_STREAM on HTTP/2, the connection on HTTP/1.1. */
+  reset(): void;
 }
 
 /** What a handler may know of a request. Valid after the handler returns. */

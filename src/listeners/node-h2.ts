@@ -19,6 +19,9 @@ const pingIntervalMs = 2000;
 /** Bytes that all streams of one session may have waiting; past it they all wait for the reader. */
 const sessionBufferedBytes = 8_388_608;
 
+/** Why a stream is cut; shared, because nobody looks at it. */
+const cutError = new Error("cut");
+
 /** What we keep of one session. */
 class SessionState {
   readonly session: ServerHttp2Session;
@@ -100,16 +103,19 @@ class NodeH2Sink extends BaseSink {
     this.#count();
   }
 
-  reset(code: number): void {
+  reset(): void {
     if (this.closed) return;
     this.closed = true;
     this.observer = null;
-    this.#stream.close(code);
+    this.cut();
   }
 
-  /** Cuts a stream that has ended but is not taken. */
+  /**
+   * Cuts what is not delivered yet, by RST_STREAM with INTERNAL_ERROR. `stream.close(code)` would send END_STREAM before
+   * its RST_STREAM: a cut answer would look whole to its client.
+   */
   cut(): void {
-    this.#stream.close(constants.NGHTTP2_CANCEL);
+    this.#stream.destroy(cutError);
   }
 
   /** false when the stream cannot take anything any more. */
@@ -171,6 +177,11 @@ export class NodeH2Service {
   /** GOAWAY to every session: streams under way may finish, new ones are refused. */
   drain(): void {
     for (const { session } of this.#sessions) session.close();
+  }
+
+  /** Cuts every stream by RST_STREAM. */
+  resetAll(): void {
+    for (const { sinks } of this.#sessions) for (const sink of sinks) sink.cut();
   }
 
   /** Ends what is left. */

@@ -4,7 +4,7 @@ import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { ListenerCounts, ListenOptions, Protocol, ProtocolListener, RequestHandler } from "../core/seams.ts";
 import { NodeH1Service } from "./node-h1.ts";
 import { NodeH2Service } from "./node-h2.ts";
-import { type ListenerLimits, waitUntil } from "./sink.ts";
+import { lingerMs, type ListenerLimits, waitUntil } from "./sink.ts";
 
 /** PEM texts. */
 export interface TlsMaterial {
@@ -69,8 +69,8 @@ export class NodeListener implements ProtocolListener {
     this.#h1?.close();
     this.#h2?.drain();
     await waitUntil(() => this.counts.streams === 0, graceMs);
-    // GOAWAY and the last bytes leave with the sockets' own pace; a moment is enough on any path worth waiting for.
-    await waitUntil(() => this.counts.connections === 0, Math.min(100, graceMs));
+    this.#h2?.resetAll();
+    await waitUntil(() => this.counts.connections === 0, lingerMs);
     this.#h2?.destroy();
     for (const socket of this.#sockets) socket.destroy();
     await closed;

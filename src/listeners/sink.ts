@@ -10,7 +10,7 @@ export abstract class BaseSink implements ResponseSink {
   abstract readonly bufferedBytes: number;
   abstract write(frame: Uint8Array): boolean;
   abstract end(frame?: Uint8Array): void;
-  abstract reset(code: number): void;
+  abstract reset(): void;
 
   start(head: ResponseHead): void {
     this.head = head;
@@ -36,6 +36,9 @@ export interface ListenerLimits {
 
 /** How much of a refused body is read and thrown away, so that the connection stays usable, before it is cut. */
 export const discardBytes = 67_108_864;
+
+/** How long a closing listener waits for last bytes, resets and GOAWAY to leave by themselves. */
+export const lingerMs = 100;
 
 /** Resolves when `done()` holds, looked at every few milliseconds, or after `graceMs`. */
 export async function waitUntil(done: () => boolean, graceMs: number): Promise<void> {

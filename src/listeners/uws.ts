@@ -4,7 +4,7 @@ import type * as Uws from "uWebSockets.js";
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "uWebSockets.js";
 import { monotonicUs } from "../clock.ts";
 import type { ListenerCounts, ListenOptions, ProtocolListener, RequestHandler, ResponseHead, RouteRequest } from "../core/seams.ts";
-import { BaseSink, discardBytes, type ListenerLimits, waitUntil } from "./sink.ts";
+import { BaseSink, discardBytes, lingerMs, type ListenerLimits, waitUntil } from "./sink.ts";
 
 /** The module, with the exports that its type declarations leave out. */
 type UwsModule = typeof Uws & {
@@ -131,32 +131,34 @@ class UwsSink extends BaseSink {
   flush(frame: Uint8Array | undefined, last: boolean): boolean {
     const response = this.#response;
     const closing = this.#listener.closing || this.lastOnConnection;
-    if (!this.#headSent) this.#writeHead(this.head!, closing);
+    const { streamed } = this.head!;
+    if (!this.#headSent) this.#writeHead(this.head!, closing && streamed);
     if (this.#headOnly) {
       if (last) {
-        if (!this.head!.streamed) response.writeHeader("content-length", String(frame?.length ?? 0));
+        if (!streamed) response.writeHeader("content-length", String(frame?.length ?? 0));
         response.endWithoutBody();
       }
       return true;
     }
     if (!last) return response.write(frame!);
-    // end() of a response that had no write() announces a length: a stream must not.
-    if (this.head!.streamed && frame !== undefined) {
-      response.write(frame);
-      response.end(undefined, closing);
+    if (streamed) {
+      // end() of a response that had no write() announces a length, and with its second argument it writes a
+      // "Connection: close" line wherever it stands, into the body too: a stream must have neither.
+      if (frame !== undefined) response.write(frame);
+      response.end();
     } else {
       response.end(frame, closing);
     }
     return true;
   }
 
-  #writeHead(head: ResponseHead, closing: boolean): void {
+  #writeHead(head: ResponseHead, sayClose: boolean): void {
     this.#headSent = true;
     const response = this.#response;
     // A status without its reason phrase makes h2load count the answer as failed.
     response.writeStatus(`${head.status} ${STATUS_CODES[head.status] ?? "Unknown"}`);
     for (const name in head.headers) response.writeHeader(name, head.headers[name]!);
-    if (closing) response.writeHeader("connection", "close");
+    if (sayClose) response.writeHeader("connection", "close");
   }
 
   #close(): void {
@@ -237,6 +239,8 @@ export class UwsListener implements ProtocolListener {
     if (this.#socket) this.#uws.us_listen_socket_close(this.#socket);
     this.#socket = null;
     await waitUntil(() => this.counts.streams === 0, graceMs);
+    // What is ended may still be on its way out; closing drops it.
+    await waitUntil(() => this.counts.connections === 0, Math.min(lingerMs, graceMs));
     this.#app.close();
   }
 }

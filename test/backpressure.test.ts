@@ -1,0 +1,204 @@
+/** Readers that stall: nothing grows, nobody else is hurt, and when they read again they get everything. */
+import { connect as connectH2 } from "node:http2";
+import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+import { describe, expect, test } from "vitest";
+import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
+
+/** A stalled reader: it holds its connection and does not read until told. */
+interface SlowReader {
+  resume(): void;
+  /** The whole response body, when it has ended. */
+  readonly body: Promise<string>;
+  readonly closed: Promise<void>;
+  destroy(): void;
+}
+
+function slowH1(running: Started, request: object, headers = ""): SlowReader {
+  const { port, protocol } = new URL(running.origin);
+  const options = { port: Number(port), host: "127.0.0.1" };
+  // A small receive window, so that little is in flight; the kernel still buffers megabytes on loopback.
+  const socket: Socket =
+    protocol === "https:" ? connectTls({ ...options, rejectUnauthorized: false, ALPNProtocols: ["http/1.1"] }) : connectTcp(options);
+  socket.on("error", () => {});
+  const text = JSON.stringify(request);
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n${headers}Connection: close\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+  );
+  socket.pause();
+  const parts: Buffer[] = [];
+  socket.on("data", (chunk: Buffer) => parts.push(chunk));
+  socket.pause();
+  const closed = new Promise<void>((resolve) => socket.on("close", () => resolve()));
+  return {
+    resume: () => socket.resume(),
+    closed,
+    body: closed.then(() => unchunk(Buffer.concat(parts))),
+    destroy: () => socket.destroy(),
+  };
+}
+
+function unchunk(bytes: Buffer): string {
+  let at = bytes.indexOf("\r\n\r\n") + 4;
+  const parts: Buffer[] = [];
+  for (;;) {
+    const lineEnd = bytes.indexOf("\r\n", at);
+    const size = Number.parseInt(bytes.toString("latin1", at, lineEnd), 16);
+    if (!(size > 0)) return Buffer.concat(parts).toString();
+    parts.push(bytes.subarray(lineEnd + 2, lineEnd + 2 + size));
+    at = lineEnd + 2 + size + 2;
+  }
+}
+
+function slowH2(running: Started, request: object, headers: Record<string, string> = {}): SlowReader & { sibling(): Promise<string> } {
+  const session = connectH2(running.origin, { rejectUnauthorized: false });
+  session.on("error", () => {});
+  // Enough for the connection as a whole, so that only the stalled stream's own window runs out.
+  session.on("connect", () => session.setLocalWindowSize(16_777_216));
+  const open = (body: object, more: Record<string, string>): ReturnType<typeof session.request> => {
+    const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions", ...more });
+    stream.on("error", () => {});
+    stream.end(JSON.stringify(body));
+    return stream;
+  };
+  const stream = open(request, headers);
+  const parts: Buffer[] = [];
+  let reading = false;
+  const closed = new Promise<void>((resolve) => stream.on("close", () => resolve()));
+  return {
+    resume: () => {
+      reading = true;
+      stream.on("data", (chunk: Buffer) => parts.push(chunk));
+    },
+    closed,
+    body: closed.then(() => Buffer.concat(parts).toString()),
+    sibling: () =>
+      new Promise((resolve) => {
+        const other = open(chat({ stream: true }), {});
+        let text = "";
+        other.on("data", (chunk: Buffer) => (text += chunk.toString()));
+        other.on("close", () => resolve(text));
+      }),
+    destroy: () => {
+      if (!reading) stream.destroy();
+      session.destroy();
+    },
+  };
+}
+
+async function metric(running: Started, name: string): Promise<number> {
+  const { body } = await running.ask({ path: "/metrics" });
+  return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? ([\\d.]+)`, "m").exec(body)![1]);
+}
+
+describe.each(targets)("$name", (target) => {
+  const isH2 = target.client === "h2";
+  const slow = (running: Started, request: object, headers: Record<string, string>): SlowReader & { sibling?: () => Promise<string> } =>
+    isH2
+      ? slowH2(running, request, headers)
+      : slowH1(
+          running,
+          request,
+          Object.entries(headers)
+            .map(([name, value]) => `${name}: ${value}\r\n`)
+            .join(""),
+        );
+
+  test("a stalled reader holds bounded memory, others keep their pace, and it gets everything when it reads again", async () => {
+    const running = await start(target, { itl: 2, outputTokens: 100 });
+    const tokens = 200_000;
+    const reader = slow(running, chat({ stream: true }), {
+      "x-fakeai-output-tokens": String(tokens),
+      "x-fakeai-itl": "0",
+      "x-fakeai-stamps": "1",
+    });
+    let sent = -1;
+    await eventually(async () => {
+      // TLS takes a little more after each refusal, until its own buffers are full.
+      const before = running.server.stats().generationTokens;
+      await sleep(100);
+      sent = running.server.stats().generationTokens;
+      return sent === before && (await metric(running, "fakeai_stalled_streams")) === 1;
+    }, "the reader has stalled");
+    const rssBefore = process.memoryUsage.rss();
+    const siblings = [
+      running.ask({ body: chat({ stream: true }) }),
+      ...(reader.sibling ? [reader.sibling().then((body) => ({ body }))] : []),
+    ];
+    for (const { body } of await Promise.all(siblings)) expect(chunksOf(body)).toHaveLength(102);
+    await sleep(200);
+    // Nothing more was made for the stalled one: 60 MB of frames would show.
+    expect(running.server.stats().generationTokens).toBe(sent + siblings.length * 100);
+    expect(process.memoryUsage.rss() - rssBefore).toBeLessThan(40e6);
+    reader.resume();
+    const chunks = chunksOf(await reader.body);
+    const stamped = chunks.filter(({ choices }) => choices[0]?.delta?.content);
+    expect(stamped).toHaveLength(tokens);
+    expect(stamped.at(-1)!.fakeai!.due).toBe(stamped[0]!.fakeai!.due);
+    expect(stamped.at(-1)!.fakeai!.sent - stamped[0]!.fakeai!.sent).toBeGreaterThan(200_000);
+    expect(running.server.stats()).toMatchObject({ abortedStreams: 0 });
+    reader.destroy();
+    await running.stop();
+  });
+
+  test("a reader that never comes back is cut at --stall-timeout", async () => {
+    const running = await start(target, { stallTimeout: 500, outputTokens: 100_000 });
+    const startedMs = performance.now();
+    const reader = slow(running, chat({ stream: true }), {});
+    await eventually(() => running.server.stats().abortedStreams === 1, "the stream is cut", 6000);
+    expect(performance.now() - startedMs).toBeGreaterThan(450);
+    expect(await metric(running, "fakeai_stall_cut_streams_total")).toBe(1);
+    expect(await metric(running, "fakeai_stalled_streams")).toBe(0);
+    expect(running.server.stats().running).toBe(0);
+    reader.destroy();
+    await running.stop();
+  });
+});
+
+describe.each(targets.filter(({ engine, protocol }) => engine === "node" && protocol !== "h1s"))(
+  "an ended response that is never read, $name",
+  (target) => {
+    test("is cut too", async () => {
+      const running = await start(target, { stallTimeout: 500, outputTokens: 1_000_000 });
+      const reader = target.client === "h2" ? slowH2(running, chat()) : slowH1(running, chat());
+      await eventually(() => running.server.stats().finishedStreams === 1, "the answer is handed over");
+      expect(running.server.stats().openStreams).toBe(1);
+      await eventually(() => running.server.stats().openStreams === 0, "the stream is cut", 8000);
+      reader.destroy();
+      await running.stop();
+    });
+  },
+);
+
+test("one HTTP/2 session cannot make the server hold more than its bound", async () => {
+  const running = await start(
+    targets.find(({ name }) => name === "h2c")!,
+    { maxConcurrentStreams: 1000, outputTokens: 5000 },
+  );
+  const session = connectH2(running.origin);
+  session.on("error", () => {});
+  await new Promise((resolve) => session.once("remoteSettings", resolve));
+  const rssBefore = process.memoryUsage.rss();
+  const streams = Array.from({ length: 1000 }, () => {
+    const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions" });
+    stream.on("error", () => {});
+    stream.end(JSON.stringify(chat({ stream: true })));
+    return stream;
+  });
+  await eventually(async () => (await metric(running, "fakeai_stalled_streams")) === 1000, "all wait for the reader");
+  // 1,000 streams of 1.3 MB each; client and server live in this process.
+  expect(process.memoryUsage.rss() - rssBefore).toBeLessThan(250e6);
+  const lengths = streams.map(
+    (stream) =>
+      new Promise<number>((resolve) => {
+        let bytes = 0;
+        stream.on("data", (chunk: Buffer) => (bytes += chunk.length));
+        stream.on("close", () => resolve(bytes));
+      }),
+  );
+  const bytes = await Promise.all(lengths.slice(0, 20).concat(lengths.slice(20)));
+  expect(Math.min(...bytes)).toBeGreaterThan(1_000_000);
+  expect(running.server.stats()).toMatchObject({ finishedStreams: 1000, abortedStreams: 0 });
+  session.destroy();
+  await running.stop();
+}, 60_000);
