@@ -66,7 +66,7 @@ export async function startServer(config: ServerConfig): Promise<FakeAiServer> {
   const certificate = await findCertificate(config);
   const clock = new SystemClock();
   const meter = new Meter();
-  const pacer = new Pacer(clock, meter, { stallTimeoutUs: config.stallTimeoutMs * 1000 });
+  const pacer = new Pacer(clock, meter, { stallTimeoutUs: config.stallTimeoutMs * 1000, onFault: reportFault });
   const generator = new Generator(config.model, clockIdentity, () => Math.floor(Date.now() / 1000));
   const listeners: ProtocolListener[] = [];
   let draining = false;
@@ -197,7 +197,7 @@ function createHandler(routes: readonly Route[], meter: Meter): RequestHandler {
         error instanceof ApiError
           ? error
           : new ApiError(500, "The server had an error while processing your request.", null, "internal_error");
-      if (answer !== error) process.emitWarning(error as Error);
+      if (answer !== error) reportFault(error);
       sendJson(sink, meter, answer.status, answer.toJson(), answer.headers);
     }
   };
@@ -208,6 +208,11 @@ function createHandler(routes: readonly Route[], meter: Meter): RequestHandler {
         throw new ApiError(413, "The request body is larger than this server accepts.", null, "request_too_large");
       }),
   };
+}
+
+/** A fault of ours is for whoever runs the server to see, on stderr; its client gets a 500 or a cut stream. */
+function reportFault(error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : String(error));
 }
 
 function processState(): LiveState["process"] {

@@ -337,6 +337,40 @@ describe("readers", () => {
   });
 });
 
+test("a plan at fault cuts its own stream and nobody else's", () => {
+  const clock = new FakeClock();
+  const faults: unknown[] = [];
+  const meter = new Meter();
+  const pacer = new Pacer(clock, meter, { stallTimeoutUs: stallUs, onFault: (error) => faults.push(error) });
+  const [faulty, good] = [new FakeSink(), new FakeSink()];
+  const fault = new Error("a fault of ours");
+  const frames: FrameSource = {
+    length: 5,
+    frame: (index) => {
+      if (index === 2) throw fault;
+      return new Uint8Array(8);
+    },
+  };
+  const due = [1000, 2000, 3000, 4000, 5000];
+  pacer.send(plan(clock, due, frames), faulty);
+  pacer.send(plan(clock, due), good);
+  clock.run();
+  expect(faults).toEqual([fault]);
+  expect([faulty.wasReset, faulty.writes, good.ended, good.bytes]).toEqual([true, 2, true, 40]);
+  expect([pacer.running, meter.abortedStreams, meter.abortedTokensSent, meter.finished.stop]).toEqual([0, 1, 2, 1]);
+
+  // At once due, the fault is the caller's, who can still answer with an error.
+  const early = new FakeSink();
+  const never = {
+    length: 1,
+    frame: (): Uint8Array => {
+      throw fault;
+    },
+  };
+  expect(() => pacer.send(plan(clock, [0], never), early)).toThrow(fault);
+  expect([pacer.running, early.closed]).toEqual([0, false]);
+});
+
 test("whatever the schedules, timers, stalls and aborts: each frame once, in order, never early, and the counts add up", () => {
   const stream = fc.record({
     gapsUs: fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 3000 }), fc.integer({ min: 0, max: 3_000_000 })), {

@@ -164,6 +164,13 @@ describe.each(targets)("$name", (target) => {
       expect(whole.choices[0]!.message!.content).toBe(text);
       expect(whole.usage.completion_tokens).toBe(chunksOf(streamed.body).filter(({ choices }) => choices[0]?.delta?.content).length);
     });
+    test("an empty text has no tokens, whatever is asked for", async () => {
+      const headers = { "x-fakeai-text": '""', "x-fakeai-output-tokens": "5", "x-fakeai-ttft": "5" };
+      const streamed = await running.ask({ body: chat({ stream: true, min_tokens: 3 }), headers });
+      expect(chunksOf(streamed.body).map(({ choices }) => choices[0]!.finish_reason)).toEqual([null, "stop"]);
+      const whole = JSON.parse((await running.ask({ body: chat(), headers })).body) as Completion;
+      expect(whole).toMatchObject({ choices: [{ message: { content: "" } }], usage: { completion_tokens: 0 } });
+    });
     test("x-fakeai-output-tokens decides the length, max_tokens still cuts", async () => {
       const headers = { "x-fakeai-output-tokens": "11" };
       expect((JSON.parse((await running.ask({ body: chat(), headers })).body) as Completion).usage.completion_tokens).toBe(11);

@@ -69,6 +69,8 @@ class Emission implements SinkObserver {
 export interface PacerOptions {
   /** A stream whose reader takes nothing for this long is cut. */
   readonly stallTimeoutUs: number;
+  /** Told of a fault in a plan, after its stream has been cut. By default nobody is. */
+  readonly onFault?: (error: unknown) => void;
 }
 
 export class Pacer {
@@ -77,6 +79,7 @@ export class Pacer {
   #clock: Clock;
   #meter: Meter;
   #stallTimeoutUs: number;
+  #onFault: (error: unknown) => void;
   #heads: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
   #tails: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
   #sizes = new Uint32Array(slotCount);
@@ -92,11 +95,15 @@ export class Pacer {
     this.#clock = clock;
     this.#meter = meter;
     this.#stallTimeoutUs = options.stallTimeoutUs;
+    this.#onFault = options.onFault ?? (() => {});
     this.#position = Math.floor(clock.nowUs() / slotUs);
     clock.onWake = () => this.#turn();
   }
 
-  /** Writes the plan's frames to the sink, each when it is due. The sink's observer is taken over. */
+  /**
+   * Writes the plan's frames to the sink, each when it is due. The sink's observer is taken over. Throws what the plan's
+   * first frame throws, with nothing written; a later fault of a plan cuts its own stream only.
+   */
   send(plan: ResponsePlan, sink: ResponseSink): void {
     if (sink.closed) return;
     // While nothing ran, nobody moved the wheel on.
@@ -107,7 +114,12 @@ export class Pacer {
     this.running++;
     this.#meter.countStatus(plan.head.status);
     this.#meter.promptTokens += plan.promptTokens;
-    this.#pump(emission);
+    try {
+      this.#pump(emission);
+    } catch (error) {
+      if (sink.observer === emission) this.#remove(emission);
+      throw error;
+    }
   }
 
   /** The sink's reader keeps up again: what fell due meanwhile leaves at once. */
@@ -117,7 +129,7 @@ export class Pacer {
     emission.blocked = false;
     this.#meter.stalledStreams--;
     emission.drainedUs = this.#clock.nowUs();
-    this.#pump(emission);
+    this.#pumpSafely(emission);
   }
 
   /** The sink's client is gone. */
@@ -159,13 +171,24 @@ export class Pacer {
         this.#unlink(emission);
         if (emission.alarmUs > nowUs) this.#link(emission, emission.alarmUs);
         else if (emission.blocked) this.#cutStalled(emission);
-        else this.#pump(emission);
+        else this.#pumpSafely(emission);
       }
       if (this.#position >= target) break;
       this.#position++;
     }
     this.#inTurn = false;
     this.#arm();
+  }
+
+  /** Hot path: a plan at fault takes down its own stream, not the turn that it shares with every other. */
+  #pumpSafely(emission: Emission): void {
+    try {
+      this.#pump(emission);
+    } catch (error) {
+      if (emission.sink.observer === emission) this.abort(emission);
+      emission.sink.reset();
+      this.#onFault(error);
+    }
   }
 
   /** Hot path: writes all that is due of one response, in one write, and links it to its next deadline. */

@@ -132,6 +132,8 @@ export class Generator {
     if (min > limit)
       throw new ApiError(400, `Invalid 'min_tokens': ${min} is above the maximum of ${limit}.`, "min_tokens", "invalid_value");
     const ignoreEos = optionalBoolean(body, "ignore_eos") ?? false;
+    // A longer answer than its text says it again; nothing cannot be said again.
+    if (text?.texts.length === 0) return { tokens: 0, finish: "stop" };
     const asked = overriding(request, "x-fakeai-output-tokens", (name) => countUnits(name, maxOutputTokens));
     const lengths = asked ?? this.#settings.outputTokens;
     // A given text has its own length, unless the request asks for another.
