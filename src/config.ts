@@ -194,8 +194,7 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
 function readKeys(given: string): string[] {
   const word = given.trim();
   if (word === "") throw new UsageError("--api-key: an empty key lets nobody in; leave the flag out to let everybody in");
-  const isFile = statSync(word, { throwIfNoEntry: false })?.isFile() ?? false;
-  if (!isFile) {
+  if (!isFile(word)) {
     if (/^(\.{0,2}|~)\//.test(word)) throw new UsageError("--api-key: what looks like a path is no file that can be read");
     if (!/^[\x21-\x7e]+$/.test(word))
       throw new UsageError("--api-key: a key holds visible ASCII characters only, or a header cannot carry it");
@@ -208,6 +207,15 @@ function readKeys(given: string): string[] {
   if (keys.length === 0) throw new UsageError(`--api-key: ${word} holds no key; write one per line`);
   if (!keys.every((key) => /^[\x21-\x7e]+$/.test(key))) throw new UsageError(`--api-key: ${word} holds a key that no header can carry`);
   return keys;
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    // Nothing of that name, or, as with a long key, no name a file could have.
+    return false;
+  }
 }
 
 function parseRateLimits(text: string): RateLimits {

@@ -138,7 +138,8 @@ export function optionsOf(sources: readonly Given[], base: ServerOptions = {}): 
     } else if (slot.value === null) {
       throw new UsageError(`--${slot.name} has no default: set --${flagName(slot.of)}`);
     } else if (slot.role === "std" || slot.role === "cv") {
-      options[slot.of] = spread(slot, options[slot.of]);
+      const spec = spread(slot, options[slot.of]);
+      if (spec !== null) options[slot.of] = spec;
     } else if (own === undefined || own.source > slot.source) {
       const others = ((options[slot.of] as string | undefined) ?? "")
         .split(",")
@@ -155,32 +156,32 @@ function twoNames(one: string, other: string): UsageError {
   return new UsageError(`--${one} and --${other} are two names of one knob: give one of them`);
 }
 
-/** The spec of a constant with a spread around it. */
-function spread({ of, role, name, value }: Slot, given: unknown): string {
+/** The spec of a constant with a spread around it; null: the spread is none. */
+function spread({ of, role, name, value }: Slot, given: unknown): string | null {
   const isLatency = of !== "outputTokens";
   const flag = `--${flagName(of)}`;
-  const constantOf = (text: string | number, name: string): number | null => {
+  const constantOf = (text: unknown, name: string): number | null => {
     try {
-      return parseDistribution(text, isLatency ? latencyUnits(name) : countUnits(name, Number.MAX_SAFE_INTEGER)).constant;
+      return parseDistribution(text as string | number, isLatency ? latencyUnits(name) : countUnits(name, Number.MAX_SAFE_INTEGER))
+        .constant;
     } catch (error) {
       if (error instanceof SpecError) throw new UsageError(error.message);
       throw error;
     }
   };
+  const amount = value as string | number;
+  const shown = String(amount).slice(0, 60);
+  const size = role === "std" ? constantOf(amount, `--${name}`) : /^\d*\.?\d+$/.test(shown.trim()) ? Number(shown) : null;
+  if (size === null) throw new UsageError(`--${name}: "${shown}" is not a single number`);
+  if (role === "cv" && size > 10) throw new UsageError(`--${name}: "${shown}" is not a number from 0 to 10`);
+  if (size === 0) return null;
   // 128 is the default of outputTokens; a latency of 0 has no spread.
-  const mean = constantOf((given as string | number | undefined) ?? (isLatency ? 0 : 128), flag);
+  const mean = constantOf(given ?? (isLatency ? 0 : 128), flag);
   if (mean === null || (mean === 0 && isLatency)) {
     throw new UsageError(`--${name} needs a plain ${flag} above 0 to spread around${mean === null ? ", not a distribution" : ""}`);
   }
   const scale = isLatency ? 1000 : 1;
-  if (role === "std") {
-    const std = constantOf(value as string, `--${name}`);
-    if (std === null) throw new UsageError(`--${name}: "${String(value).slice(0, 60)}" is not a single number`);
-    return std === 0 ? String(mean / scale) : `normal(${mean / scale},${std / scale})`;
-  }
-  const cv = Number(value);
-  if (!/^\d*\.?\d+$/.test(String(value).trim()) || cv > 10)
-    throw new UsageError(`--${name}: "${String(value).slice(0, 60)}" is not a number from 0 to 10`);
+  if (role === "std") return `normal(${mean / scale},${size / scale})`;
   // aiperf's jitter keeps the mean; our lognormal takes the median.
-  return cv === 0 ? String(mean / scale) : `lognormal(${(mean / scale / Math.sqrt(1 + cv * cv)).toFixed(6)},${String(cv)})`;
+  return `lognormal(${(mean / scale / Math.sqrt(1 + size * size)).toFixed(6)},${size})`;
 }

@@ -52,7 +52,12 @@ export function changedConfig(config: ServerConfig, changes: Given): ServerConfi
     }
     given[name] = value === null ? null : asKnobError(name, () => checkedValue(`'${name}'`, kind, value));
   }
-  return asKnobError(null, () => resolveConfig(optionsOf([given], config.options), freePorts));
+  const options = asKnobError(null, () => optionsOf([given], config.options));
+  // Files are not read anew: what they say now is no change that anybody asked for.
+  const { textFile: _text, apiKey: _keys, ...others } = options;
+  const resolved = asKnobError(null, () => resolveConfig(others, freePorts));
+  const { endpoints, apiKeys, model } = config;
+  return { ...resolved, endpoints, apiKeys, model: { ...resolved.model, text: model.text }, options };
 }
 
 function aliasesOfKnobs(): string[] {

@@ -1,4 +1,7 @@
 /** Changing knobs while the server runs. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { resolveConfig, freePorts, type ServerOptions } from "../src/config.ts";
@@ -104,8 +107,13 @@ describe.each(targets)("$name", (target) => {
     await change({ ttft: null, "rate-limit": null });
   });
 
-  test("a page in a browser may not ask", async () => {
-    for (const headers of [{ origin: "http://evil.example" }, { origin: "null" }, { host: "evil.example:8000" }]) {
+  test("neither a page in a browser nor a proxy may ask", async () => {
+    for (const headers of [
+      { origin: "http://evil.example" },
+      { origin: "null" },
+      { "x-forwarded-for": "192.0.2.7" },
+      { host: "evil.example:8000" },
+    ]) {
       // Our HTTP/2 client sends no host beside :authority, and node's TLS client checks the certificate against it.
       if ("host" in headers && target.protocol !== "h1") continue;
       for (const body of [undefined, { ttft: 9 }]) {
@@ -154,6 +162,25 @@ test("with a token everybody needs it, whatever the API keys", async () => {
   expect(server.config.model.ttft.constant).toBe(0);
   expect(await status("Bearer let-me", "POST")).toBe(200);
   expect(server.config.model.ttft.constant).toBe(7000);
+});
+
+test("a change touches nothing that was not asked for", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "fakeai-"));
+  const [text, keys] = [join(folder, "text"), join(folder, "keys")];
+  writeFileSync(text, "as it was");
+  writeFileSync(keys, "sk-first");
+  const config = resolveConfig({ admin: true, textFile: text, apiKey: keys, protocol: "h1:8123", host: "127.0.0.1" }, freePorts);
+  writeFileSync(text, "as it is");
+  rmSync(keys);
+  const changed = changedConfig(config, { ttft: 5 });
+  expect(changed).toMatchObject({ endpoints: [{ port: 8123 }], apiKeys: ["sk-first"], model: { text: "as it was" } });
+  const { ttft, ...others } = changed.model;
+  expect(ttft.constant).toBe(5000);
+  expect(JSON.stringify({ ...changed, model: others, options: 0 })).toBe(
+    JSON.stringify({ ...config, model: { ...config.model, ttft: undefined }, options: 0 }),
+  );
+  // And so does the next one, which begins from this one's options.
+  expect(changedConfig(changed, { itl: 1 })).toMatchObject({ apiKeys: ["sk-first"], model: { text: "as it was" } });
 });
 
 test("requests see one configuration or the other, never a mixture; their numbers go on", async () => {

@@ -151,7 +151,8 @@ describe("how names settle", () => {
     ["an alias is its flag", [{ "ttft-ms": "20" }], { ttft: "20" }],
     ["the first source wins, by whatever name", [{ "ttft-ms": "20" }, { ttft: "30" }, { "time-to-first-token": "40" }], { ttft: "20" }],
     ["a deviation makes it normal", [{ ttft: "1.5s", "ttft-ms-std": "250" }], { ttft: "normal(1500,250)" }],
-    ["a deviation of 0 changes nothing", [{ ttft: "20ms", "ttft-ms-std": "0" }], { ttft: "20" }],
+    ["a deviation of 0 changes nothing", [{ ttft: "20ms", "ttft-ms-std": "0" }], { ttft: "20ms" }],
+    ["nor does a cv of 0", [{ "ttft-jitter-cv": "0.0", itl: "20:10", "itl-jitter-cv": 0 }], { itl: "20:10" }],
     ["value and deviation may come from different sources", [{ "ttft-ms-std": "5" }, { ttft: 20 }], { ttft: "normal(20,5)" }],
     ["the default length has one too", [{ "output-tokens-std": 9 }], { outputTokens: "normal(128,9)" }],
     ["a part of the limit", [{ "rate-limit-rpm": "5", "rate-limit-tpm": "600" }], { rateLimit: "rpm=5,tpm=600" }],
@@ -171,7 +172,8 @@ describe("how names settle", () => {
     ["a spread of nothing", { "itl-ms-std": "1" }, /^--itl-ms-std needs a plain --itl above 0/],
     ["a deviation that is none", { itl: "20", "itl-ms-std": "5:5" }, /^--itl-ms-std: "5:5" is not a single number$/],
     ["a negative deviation", { itl: "20", "itl-ms-std": "-5" }, /^--itl-ms-std: negative value/],
-    ["a cv that is none", { itl: "20", "itl-jitter-cv": "20%" }, /^--itl-jitter-cv: "20%" is not a number from 0 to 10$/],
+    ["a cv that is none", { itl: "20", "itl-jitter-cv": "20%" }, /^--itl-jitter-cv: "20%" is not a single number$/],
+    ["a cv that is too large", { itl: "20", "itl-jitter-cv": "11" }, /^--itl-jitter-cv: "11" is not a number from 0 to 10$/],
     ["a limit and its part", { "rate-limit": "tpm=5", "rate-limit-rpm": "5" }, /^--rate-limit and --rate-limit-rpm are two names/],
   ])("%s: one line", (_what, given, message) => {
     expect(() => settled(given)).toThrow(UsageError);

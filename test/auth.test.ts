@@ -8,6 +8,7 @@ import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { maskKey } from "../src/api/denials.ts";
 import { createServer } from "../src/index.ts";
+import { build, runCli } from "./process.ts";
 import { type Answer, chat, start, type Started, targets } from "./targets.ts";
 
 const good = "sk-good-0123456789abcdef";
@@ -15,6 +16,8 @@ const bad = "sk-bad-0123456789abcdefghijk";
 const bearer = (key: string): Record<string, string> => ({ authorization: `Bearer ${key}` });
 const errorOf = (answer: Answer): { message: string; type: string; param: null; code: string | null } =>
   (JSON.parse(answer.body) as { error: { message: string; type: string; param: null; code: string | null } }).error;
+
+beforeAll(build);
 
 describe.each(targets)("$name", (target) => {
   let running: Started;
@@ -29,6 +32,7 @@ describe.each(targets)("$name", (target) => {
       { authorization: `bearer   ${good}` },
       bearer("second-key"),
       { "x-api-key": good },
+      { ...bearer(good), "x-api-key": bad },
       { authorization: `Basic ${Buffer.from(`:${good}`).toString("base64")}` },
     ];
     for (const headers of ways) expect((await running.ask({ body: chat(), headers })).status).toBe(200);
@@ -121,6 +125,29 @@ test.each([
   );
   expect(error).toMatch(message);
   if (options.apiKey !== "") expect(error).not.toContain(options.apiKey);
+});
+
+test("a key longer than any file's name is a key", async () => {
+  const key = "k".repeat(5000);
+  await using server = await createServer({ apiKey: key });
+  expect((await fetch(`${server.urls.h1}/v1/models`, { headers: bearer(key) })).status).toBe(200);
+});
+
+test("no key is printed, whatever happens", async () => {
+  const path = join(mkdtempSync(join(tmpdir(), "fakeai-")), "keys");
+  writeFileSync(path, good);
+  const running = runCli(["serve", "--port", "0", "--api-key", path, "--admin", "--admin-token", "admin-secret-123"]);
+  const url = /http:\/\/\S+/.exec(await running.firstLine)![0];
+  const seen: string[] = [];
+  for (const key of [good, bad, "admin-secret-123"]) {
+    for (const where of ["/v1/models", "/metrics", "/admin/config", "/nothing"]) {
+      seen.push(await (await fetch(`${url}${where}`, { headers: bearer(key) })).text());
+    }
+  }
+  running.child.kill("SIGTERM");
+  const { stdout, stderr, code } = await running.ended;
+  expect([code, stderr]).toEqual([0, ""]);
+  for (const secret of [good, bad, "admin-secret-123"]) expect([stdout, ...seen].join("\n")).not.toContain(secret);
 });
 
 test("real clients see their own error classes", async () => {

@@ -4,9 +4,12 @@ import { isLoopback } from "../config.ts";
 import type { RouteRequest } from "../core/seams.ts";
 import { KeyRing } from "./keys.ts";
 
+/** Headers of browsers' requests from pages, and of proxies. */
+const fromElsewhere = ["origin", "x-forwarded-for", "forwarded", "via"];
+
 /**
  * The check of `/admin/config`. With a token: Bearer, compared in constant time. Without one the server listens on loopback
- * only, which keeps other machines out but not a page in a browser on this one: what a page on the web can send is refused.
+ * only, which keeps other machines out, but neither a page in a browser nor a proxy on this one: what gives them away is refused.
  */
 export function adminCheck(token: string | null): (request: RouteRequest) => void {
   const ring = token === null ? null : new KeyRing([token]);
@@ -19,7 +22,7 @@ export function adminCheck(token: string | null): (request: RouteRequest) => voi
       });
     }
     const host = (request.header(":authority") ?? request.header("host") ?? "").replace(/:\d+$/, "");
-    if (request.header("origin") !== undefined || !isLoopback(host)) {
+    if (fromElsewhere.some((name) => request.header(name) !== undefined) || !isLoopback(host)) {
       throw new ApiError(403, "Without an admin token only programs on this machine, by its own address, may ask this.", null, "forbidden");
     }
   };

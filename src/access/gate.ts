@@ -38,7 +38,7 @@ export class Gate {
       return false;
     };
 
-    const key = keyOf(request);
+    const key = keyOf(request, provider);
     let client = key === null ? "anonymous" : "";
     if (keys !== null) {
       if (key === null) return deny(missingKey(provider));

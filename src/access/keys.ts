@@ -1,5 +1,6 @@
 /** Keys that clients show, and whether they are the right ones. */
 import { createHash, timingSafeEqual } from "node:crypto";
+import type { Provider } from "../api/denials.ts";
 import type { RouteRequest } from "../core/seams.ts";
 
 function digestOf(key: string): Buffer {
@@ -24,11 +25,18 @@ export class KeyRing {
   }
 }
 
-/** The key that a request shows: Bearer, Basic (its password), or Anthropic's `x-api-key`. null: none. */
-export function keyOf(request: RouteRequest): string | null {
-  const direct = request.header("x-api-key")?.trim();
-  if (direct) return direct;
-  const match = /^(bearer|basic)\s+(\S.*)$/i.exec(request.header("authorization")?.trim() ?? "");
+/**
+ * The key that a request shows, in `authorization` (Bearer, or Basic as its password) or `x-api-key`; null: none. Where both
+ * are there, the provider's own counts.
+ */
+export function keyOf(request: RouteRequest, provider: Provider): string | null {
+  const direct = request.header("x-api-key")?.trim() || null;
+  const authorized = keyOfAuthorization(request.header("authorization")?.trim() ?? "");
+  return provider === "anthropic" ? (direct ?? authorized) : (authorized ?? direct);
+}
+
+function keyOfAuthorization(value: string): string | null {
+  const match = /^(bearer|basic)\s+(\S.*)$/i.exec(value);
   if (!match) return null;
   if (match[1]!.toLowerCase() === "bearer") return match[2]!;
   const [, ...password] = Buffer.from(match[2]!, "base64").toString("utf8").split(":");
