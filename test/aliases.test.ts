@@ -24,7 +24,7 @@ async function dueMs(url: string): Promise<number[]> {
 }
 
 /** Milliseconds that answers of one token take at least. */
-async function waits(url: string, count = 20): Promise<number[]> {
+async function waits(url: string, count: number): Promise<number[]> {
   return Promise.all(
     Array.from({ length: count }, async () => {
       const startedMs = performance.now();
@@ -52,10 +52,10 @@ async function expectSlowFirst(given: Given): Promise<void> {
 }
 async function expectSpreadFirst(given: Given): Promise<void> {
   await withAliases(given, async (url) => {
-    const ms = await waits(url, 40);
-    // 150 on average with a deviation of 40: some of forty come early, whatever the machine's mood.
-    expect(Math.min(...ms)).toBeLessThan(150);
-    expect(Math.max(...ms)).toBeGreaterThan(170);
+    // 150 on average with a deviation of 40: one in eight comes before 104, which a constant 150 never does.
+    let least = Infinity;
+    for (let round = 0; round < 30 && least >= 130; round++) least = Math.min(least, ...(await waits(url, 4)));
+    expect(least).toBeLessThan(130);
   });
 }
 async function expectGaps(given: Given, deviates: boolean): Promise<void> {

@@ -14,7 +14,7 @@ export abstract class BaseSink implements ResponseSink {
   abstract reset(): void;
 
   start(head: ResponseHead): void {
-    this.head = this.extraHeaders === null ? head : { ...head, headers: { ...this.extraHeaders, ...head.headers } };
+    this.head = this.extraHeaders === null ? head : { ...head, headers: { ...head.headers, ...this.extraHeaders } };
   }
 
   /** The engine says that the client is gone. */

@@ -136,7 +136,7 @@ export class Generator {
   ): { tokens: number; finish: FinishReason } {
     const least = kind === "chat" ? 1 : 0;
     const limits = ["max_completion_tokens", "max_tokens"].flatMap((param) => optionalInteger(body, param, least, maxOutputTokens) ?? []);
-    const limit = outputLimit(kind, this.#settings.maxModelLen, promptTokens, limits);
+    const limit = outputLimit(kind === "chat" ? "messages" : "prompt", this.#settings.maxModelLen, promptTokens, limits);
     const min = optionalInteger(body, "min_tokens", 0, maxOutputTokens) ?? 0;
     if (min > limit)
       throw new ApiError(400, `Invalid 'min_tokens': ${min} is above the maximum of ${limit}.`, "min_tokens", "invalid_value");

@@ -16,8 +16,7 @@ export function countPromptTokens(kind: Kind, body: JsonObject, count: CountToke
   const characters = checkMessages(body);
   if (count === undefined) return tokensOfBytes(characters);
   let tokens = 3;
-  for (const message of body["messages"] as readonly JsonObject[]) {
-    const { role, content, name } = message;
+  for (const { role, content, name } of body["messages"] as readonly JsonObject[]) {
     tokens += 3 + count(role as string);
     if (typeof name === "string") tokens += 1 + count(name);
     for (const text of textsOf(content)) tokens += count(text);
@@ -39,17 +38,31 @@ function holdsText({ prompt }: JsonObject): boolean {
 function countPrompt(body: JsonObject, count: CountTokens): number {
   // The estimate checks, the encoding counts.
   promptTokensOf(body);
-  return Math.max(1, count([body["prompt"]].flat()[0] as string));
+  return tokensOfTexts([[body["prompt"]].flat()[0] as string], count);
+}
+
+/** The tokens of a prompt's texts, at least 1: counted, or without `count` estimated. For surfaces that add nothing around them. */
+export function tokensOfTexts(texts: readonly string[], count: CountTokens | undefined): number {
+  if (count === undefined) return tokensOfBytes(texts.reduce((characters, { length }) => characters + length, 0));
+  return Math.max(
+    1,
+    texts.reduce((tokens, text) => tokens + count(text), 0),
+  );
 }
 
 /**
  * The most tokens that the answer may have, from the `limits` that the request set and from what the prompt leaves of
- * the model's length (null: no such limit). Throws the provider's error where prompt and allowed answer do not fit.
+ * the model's length (null: no such limit). `what` is the parameter that holds the prompt. Throws the provider's error
+ * where prompt and allowed answer do not fit.
  */
-export function outputLimit(kind: Kind, maxModelLen: number | null, promptTokens: number, limits: readonly number[]): number {
-  const limit = limits.length > 0 ? Math.min(...limits) : Infinity;
+export function outputLimit(
+  what: "messages" | "prompt" | "input",
+  maxModelLen: number | null,
+  promptTokens: number,
+  limits: readonly number[],
+): number {
+  const limit = Math.min(...limits, Infinity);
   if (maxModelLen === null) return limit;
-  const what = kind === "chat" ? "messages" : "prompt";
   const begin = `This model's maximum context length is ${maxModelLen} tokens. However,`;
   if (promptTokens >= maxModelLen) {
     throw tooLong(`${begin} your ${what} resulted in ${promptTokens} tokens. Please reduce the length of the ${what}.`, what);
