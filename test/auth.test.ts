@@ -6,7 +6,9 @@ import Anthropic from "@anthropic-ai/sdk";
 import fc from "fast-check";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { KeyRing, keyOf } from "../src/access/keys.ts";
 import { maskKey } from "../src/api/denials.ts";
+import type { RouteRequest } from "../src/core/seams.ts";
 import { createServer } from "../src/index.ts";
 import { build, runCli } from "./process.ts";
 import { type Answer, chat, start, type Started, targets } from "./targets.ts";
@@ -158,6 +160,28 @@ test("real clients see their own error classes", async () => {
   const anthropic = new Anthropic({ baseURL: server.urls.h1!, apiKey: bad });
   const message = { model: "claude", max_tokens: 1, messages: [{ role: "user" as const, content: "Hi" }] };
   await expect(anthropic.messages.create(message)).rejects.toThrow(Anthropic.AuthenticationError);
+});
+
+test("whatever a client shows as authorization, it is a key or none", () => {
+  const shown = fc.oneof(
+    fc.string(),
+    fc.string({ unit: "binary" }),
+    fc.string().map((text) => `Bearer ${text}`),
+    fc.string().map((text) => `Basic ${text}`),
+  );
+  const ring = new KeyRing([good]);
+  fc.assert(
+    fc.property(shown, fc.option(shown, { nil: undefined }), (authorization, direct) => {
+      const request = { header: (name: string) => (name === "authorization" ? authorization : direct) } as RouteRequest;
+      for (const provider of ["openai", "anthropic"] as const) {
+        const key = keyOf(request, provider);
+        if (key !== null) {
+          expect(key).not.toBe("");
+          expect(ring.find(key)).toBe(-1);
+        }
+      }
+    }),
+  );
 });
 
 test("no mask shows a whole key", () => {

@@ -249,16 +249,20 @@ test("without keys: per key shown, and one allowance for all who show none", asy
   expect((await fetch(`${server.urls.h1}/metrics`)).headers.get("x-ratelimit-limit-requests")).toBeNull();
 });
 
-test("what retry-after-ms says is true on the wire: not before, and then it is", async () => {
+test("what retry-after-ms says is true on the wire", async () => {
   await using server = await createServer({ rateLimit: "rpm=300", outputTokens: 1 });
   const ask = (): Promise<Response> => fetch(`${server.urls.h1}/v1/chat/completions`, { method: "POST", body: JSON.stringify(chat()) });
-  let answer = await ask();
-  while (answer.status === 200) answer = await ask();
+  const refused = async (): Promise<Response> => {
+    for (;;) {
+      const answer = await ask();
+      if (answer.status !== 200) return answer;
+    }
+  };
   for (let round = 0; round < 3; round++) {
+    const answer = await refused();
     expect(answer.status).toBe(429);
     await sleep(Number(answer.headers.get("retry-after-ms")) + 2);
     expect((await ask()).status).toBe(200);
-    answer = await ask();
   }
 });
 
