@@ -1,6 +1,7 @@
 /** Every knob of the server: its flag, its meaning, its default, and the way from what was given to what is in force. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "./core/distribution.ts";
+import { maxRateLimit, noRateLimits, type RateLimits } from "./core/rate-limit.ts";
 import type { Engine, Protocol } from "./core/seams.ts";
 import { maxOutputTokens, type ModelSettings } from "./api/openai/generate.ts";
 
@@ -43,7 +44,22 @@ export interface ServerOptions {
   readonly stallTimeout?: number;
   /** The largest request body, bytes or "10mb". */
   readonly maxBody?: string | number;
+  /** Prompt and answer together, tokens; what asks for more is refused. */
+  readonly maxModelLen?: number;
+  /** Counts prompt tokens exactly in this encoding; needs the package gpt-tokenizer. */
+  readonly tokenizer?: Encoding;
+  /** Keys that are let in, or paths of files with one key per line. By default any key or none is welcome. */
+  readonly apiKey?: string | readonly string[];
+  /** Per key and minute: "rpm=60,tpm=10000" or one of them. */
+  readonly rateLimit?: string;
+  /** Opens /admin/config. */
+  readonly admin?: boolean;
+  /** The Bearer token of /admin/config; needed where the host is not loopback. */
+  readonly adminToken?: string;
 }
+
+/** Encodings that `tokenizer` can count in. */
+export type Encoding = "o200k_base" | "cl100k_base";
 
 /** What a flag takes. */
 export type FlagKind = "boolean" | "text" | "integer" | "list";
@@ -76,6 +92,22 @@ export const serverFlags: readonly FlagSpec[] = [
   { key: "grace", kind: "integer", takes: "ms", help: "time that responses get to finish on SIGTERM (default 10000)" },
   { key: "stallTimeout", kind: "integer", takes: "ms", help: "a response whose reader takes nothing for this long is cut (default 8000)" },
   { key: "maxBody", kind: "text", takes: "bytes", help: "largest request body (default 10mb)" },
+  { key: "maxModelLen", kind: "integer", takes: "n", help: "tokens of prompt and answer together; more is refused (default: no limit)" },
+  {
+    key: "tokenizer",
+    kind: "text",
+    takes: "encoding",
+    help: "counts prompt tokens exactly: o200k_base or cl100k_base, with gpt-tokenizer installed (default: four characters a token)",
+  },
+  {
+    key: "apiKey",
+    kind: "list",
+    takes: "key|file",
+    help: "a key to let in, repeatable, or a file with one key per line (default: any key or none)",
+  },
+  { key: "rateLimit", kind: "text", takes: "limits", help: "per key and minute: rpm=60,tpm=10000 or one of them (default: none)" },
+  { key: "admin", kind: "boolean", help: "opens GET and POST /admin/config: read and change knobs while running" },
+  { key: "adminToken", kind: "text", takes: "token", help: "Bearer token of /admin/config, needed beyond loopback" },
 ];
 
 /** `maxConcurrentStreams` to `max-concurrent-streams`. */
@@ -100,6 +132,14 @@ export interface ServerConfig {
   readonly graceMs: number;
   readonly stallTimeoutMs: number;
   readonly maxBodyBytes: number;
+  readonly tokenizer: Encoding | null;
+  /** null: any key or none is welcome. */
+  readonly apiKeys: readonly string[] | null;
+  readonly rateLimits: RateLimits;
+  /** null: /admin/config does not exist. A null token: open, on loopback only. */
+  readonly admin: { readonly token: string | null } | null;
+  /** What was given, from which all of this follows. */
+  readonly options: ServerOptions;
 }
 
 export const protocols: readonly Protocol[] = ["h1", "h1s", "h2c", "h2"];
@@ -119,9 +159,13 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
   if (h1Engine !== undefined && h1Engine !== "uws" && h1Engine !== "node") {
     throw new UsageError(`--h1-engine: "${String(h1Engine)}" is neither uws nor node`);
   }
+  const { tokenizer, host = "127.0.0.1" } = options;
+  if (tokenizer !== undefined && tokenizer !== "o200k_base" && tokenizer !== "cl100k_base") {
+    throw new UsageError(`--tokenizer: "${String(tokenizer)}" is neither o200k_base nor cl100k_base`);
+  }
   return {
     endpoints: parseEndpoints(options, ports),
-    host: options.host ?? "127.0.0.1",
+    host,
     h1Engine: h1Engine ?? null,
     tls: options.tlsCert === undefined ? null : { cert: options.tlsCert, key: options.tlsKey! },
     model: {
@@ -132,12 +176,77 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
       models,
       stamps: options.stamps ?? false,
       text: options.textFile === undefined ? null : readText("--text-file", options.textFile),
+      maxModelLen: options.maxModelLen === undefined ? null : integer("--max-model-len", options.maxModelLen, 1, 1_000_000_000),
     },
     maxConcurrentStreams: integer("--max-concurrent-streams", options.maxConcurrentStreams ?? 256, 1, 1_000_000),
     graceMs: integer("--grace", options.grace ?? 10_000, 0, 3_600_000),
     stallTimeoutMs: integer("--stall-timeout", options.stallTimeout ?? 8000, 100, 3_600_000),
     maxBodyBytes: parseBytes("--max-body", options.maxBody ?? "10mb"),
+    tokenizer: tokenizer ?? null,
+    apiKeys: options.apiKey === undefined ? null : [options.apiKey].flat().flatMap(readKeys),
+    rateLimits: options.rateLimit === undefined ? noRateLimits : parseRateLimits(options.rateLimit),
+    admin: adminOf(options, host),
+    options,
   };
+}
+
+/** A key, or the keys of a file. No message shows a key. */
+function readKeys(given: string): string[] {
+  const word = given.trim();
+  if (word === "") throw new UsageError("--api-key: an empty key lets nobody in; leave the flag out to let everybody in");
+  if (!isFile(word)) {
+    if (/^(\.{0,2}|~)\//.test(word)) throw new UsageError("--api-key: what looks like a path is no file that can be read");
+    if (!/^[\x21-\x7e]+$/.test(word))
+      throw new UsageError("--api-key: a key holds visible ASCII characters only, or a header cannot carry it");
+    return [word];
+  }
+  const keys = readText("--api-key", word)
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("#"));
+  if (keys.length === 0) throw new UsageError(`--api-key: ${word} holds no key; write one per line`);
+  if (!keys.every((key) => /^[\x21-\x7e]+$/.test(key))) throw new UsageError(`--api-key: ${word} holds a key that no header can carry`);
+  return keys;
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    // Nothing of that name, or, as with a long key, no name a file could have.
+    return false;
+  }
+}
+
+function parseRateLimits(text: string): RateLimits {
+  const limits: { rpm?: number; tpm?: number } = {};
+  for (const word of text.split(",")) {
+    const match = /^\s*(rpm|tpm)\s*=\s*(\d+)\s*$/i.exec(word);
+    if (!match) throw new UsageError(`--rate-limit: cannot read "${word.slice(0, 60)}" (for example rpm=60,tpm=10000)`);
+    const name = match[1]!.toLowerCase() as "rpm" | "tpm";
+    if (limits[name] !== undefined) throw new UsageError(`--rate-limit: ${name} is given twice`);
+    limits[name] = integer("--rate-limit", Number(match[2]), 1, maxRateLimit);
+  }
+  return { requests: limits.rpm ?? null, tokens: limits.tpm ?? null };
+}
+
+/** Whether a host, as asked to listen on or as named by a client, means this machine only. */
+export function isLoopback(host: string): boolean {
+  return /^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[?::1\]?)$/i.test(host);
+}
+
+function adminOf({ admin, adminToken }: ServerOptions, host: string): ServerConfig["admin"] {
+  if (adminToken !== undefined && !/^[\x21-\x7e]+$/.test(adminToken)) {
+    throw new UsageError("--admin-token: a token holds visible ASCII characters only, or a header cannot carry it");
+  }
+  if (!admin) {
+    if (adminToken !== undefined) throw new UsageError("--admin-token does nothing without --admin");
+    return null;
+  }
+  if (adminToken === undefined && !isLoopback(host)) {
+    throw new UsageError(`--admin on ${host} would let anybody reconfigure this server: give --admin-token, or listen on 127.0.0.1`);
+  }
+  return { token: adminToken ?? null };
 }
 
 function parseEndpoints(options: ServerOptions, ports: Readonly<Record<Protocol, number>>): Endpoint[] {

@@ -1,4 +1,8 @@
 /** The composition root: from options to routes, a pacer and listeners. */
+import { adminCheck } from "./access/admin.ts";
+import { Gate } from "./access/gate.ts";
+import { KeyRing } from "./access/keys.ts";
+import { adminRoutes } from "./api/admin.ts";
 import { ApiError } from "./api/openai/errors.ts";
 import { Generator } from "./api/openai/generate.ts";
 import { openAiRoutes } from "./api/openai/routes.ts";
@@ -9,10 +13,13 @@ import { clockIdentity, SystemClock } from "./clock.ts";
 import { freePorts, resolveConfig, type ServerConfig, type ServerOptions, UsageError } from "./config.ts";
 import { Meter } from "./core/meter.ts";
 import { Pacer } from "./core/pacer.ts";
+import { LocalRateLimiter } from "./core/rate-limit.ts";
 import type { Engine, Protocol, ProtocolListener, RequestHandler, ResponseSink, Route, RouteRequest } from "./core/seams.ts";
 import { NodeListener } from "./listeners/node.ts";
 import type { ListenerLimits } from "./listeners/sink.ts";
 import { loadUws, UwsListener, uwsMaxStallMs } from "./listeners/uws.ts";
+import { changedConfig, showKnobs } from "./runtime.ts";
+import { loadTokenizer } from "./tokenizer.ts";
 
 /** One protocol that is being served. */
 export interface Listening {
@@ -43,7 +50,7 @@ export interface FakeAiServer extends AsyncDisposable {
   readonly urls: Readonly<Partial<Record<Protocol, string>>>;
   /** The certificate that clients of h1s and h2 must trust (path of a PEM file); null where they need none. */
   readonly caPath: string | null;
-  /** What is in force. */
+  /** What is in force at the moment. */
   readonly config: ServerConfig;
   /** One line each on what is not as a user might expect. */
   readonly notices: readonly string[];
@@ -61,13 +68,17 @@ export async function createServer(options: ServerOptions = {}): Promise<FakeAiS
 }
 
 /** Starts what a settled configuration says. */
-export async function startServer(config: ServerConfig): Promise<FakeAiServer> {
+export async function startServer(initial: ServerConfig): Promise<FakeAiServer> {
+  let config = initial;
   const notices: string[] = [];
   const certificate = await findCertificate(config);
   const clock = new SystemClock();
   const meter = new Meter();
   const pacer = new Pacer(clock, meter, { stallTimeoutUs: config.stallTimeoutMs * 1000, onFault: reportFault });
-  const generator = new Generator(config.model, clockIdentity, () => Math.floor(Date.now() / 1000));
+  const limiter = new LocalRateLimiter(config.rateLimits, () => clock.nowUs());
+  const gate = new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, limits: () => limiter.limits, meter });
+  const countTokens = config.tokenizer === null ? {} : { countTokens: await loadTokenizer(config.tokenizer) };
+  const counter = { requests: 0 };
   const listeners: ProtocolListener[] = [];
   let draining = false;
   const live = (): LiveState => ({
@@ -76,10 +87,30 @@ export async function startServer(config: ServerConfig): Promise<FakeAiServer> {
     listeners,
     process: processState(),
   });
-  const handler = createHandler(
-    [...openAiRoutes(generator, config.model, pacer, meter), ...operationsRoutes(meter, config.model.models?.[0] ?? "fakeai", live)],
-    meter,
-  );
+  const administration = config.admin && {
+    check: adminCheck(config.admin.token),
+    show: () => showKnobs(config),
+    change: (changes: Readonly<Record<string, unknown>>) => inForce(changedConfig(config, changes)),
+  };
+  /** The routes of a configuration. A response that one of them planned goes on as planned when it is replaced. */
+  const routesOf = ({ model }: ServerConfig): RouteTable => {
+    const settings = { ...model, ...countTokens };
+    const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
+    return new RouteTable([
+      ...openAiRoutes(generator, settings, pacer, meter),
+      ...operationsRoutes(meter, model.models?.[0] ?? "fakeai", live),
+      ...(administration === null ? [] : adminRoutes(administration, meter)),
+    ]);
+  };
+  let routes = routesOf(config);
+  /** Swaps everything at once: what can fail is done before anything changes. */
+  const inForce = (changed: ServerConfig): void => {
+    const changedRoutes = routesOf(changed);
+    config = changed;
+    routes = changedRoutes;
+    limiter.setLimits(changed.rateLimits);
+  };
+  const handler = createHandler(() => routes, gate, meter);
   await addListeners(config, certificate, handler, listeners, notices);
   const listening: Listening[] = [];
   try {
@@ -104,7 +135,9 @@ export async function startServer(config: ServerConfig): Promise<FakeAiServer> {
     listening,
     urls: Object.fromEntries(listening.map(({ protocol, url }) => [protocol, url])),
     caPath: certificate?.selfSigned ? certificate.certPath : null,
-    config,
+    get config() {
+      return config;
+    },
     notices,
     stats: () => {
       const sum = (pick: (listener: ProtocolListener) => number): number =>
@@ -162,17 +195,31 @@ async function addListeners(
   }
 }
 
-/** Finds the route; answers what no route does. */
-function createHandler(routes: readonly Route[], meter: Meter): RequestHandler {
-  const exact = new Map<string, Route[]>();
-  for (const route of routes) exact.set(route.path, [...(exact.get(route.path) ?? []), route]);
-  const prefixed = routes.filter((route) => route.path.endsWith("/*"));
+/** Finds routes by path. */
+class RouteTable {
+  readonly #exact = new Map<string, Route[]>();
+  readonly #prefixed: readonly Route[];
 
-  const find = (path: string): readonly Route[] =>
-    exact.get(path) ?? prefixed.filter((route) => path.startsWith(route.path.slice(0, -1)) && path.length >= route.path.length);
+  constructor(routes: readonly Route[]) {
+    for (const route of routes) this.#exact.set(route.path, [...(this.#exact.get(route.path) ?? []), route]);
+    this.#prefixed = routes.filter((route) => route.path.endsWith("/*"));
+  }
 
+  find(path: string): readonly Route[] {
+    return (
+      this.#exact.get(path) ??
+      this.#prefixed.filter((route) => path.startsWith(route.path.slice(0, -1)) && path.length >= route.path.length)
+    );
+  }
+}
+
+const noBody = new Uint8Array();
+
+/** Asks the gate, finds the route, answers what no route does. */
+function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter): RequestHandler {
   const dispatch = (request: RouteRequest, body: Uint8Array, sink: ResponseSink): void => {
-    const candidates = find(request.path);
+    if (!gate.admit(request, body, sink)) return;
+    const candidates = routes().find(request.path);
     if (candidates.length === 0)
       throw new ApiError(404, `Invalid URL (${request.method} ${request.path.slice(0, 256)})`, null, "unknown_url");
     const method = request.method === "HEAD" ? "GET" : request.method;
@@ -203,8 +250,9 @@ function createHandler(routes: readonly Route[], meter: Meter): RequestHandler {
   };
   return {
     handle: (request, body, sink) => guarded(sink, () => dispatch(request, body, sink)),
-    refuse: (_reason, _request, sink) =>
+    refuse: (_reason, request, sink) =>
       guarded(sink, () => {
+        if (!gate.admit(request, noBody, sink)) return;
         throw new ApiError(413, "The request body is larger than this server accepts.", null, "request_too_large");
       }),
   };

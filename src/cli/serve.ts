@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { resolveConfig, serverFlags, standardPorts } from "../config.ts";
+import { resolveConfig, standardPorts } from "../config.ts";
 import { type FakeAiServer, startServer } from "../server.ts";
 import { addFlags, settingsOf } from "./settings.ts";
 
@@ -13,17 +13,19 @@ The command line wins over the environment, the environment over the file.`;
 
 export function serveCommand(): Command {
   const command = new Command("serve").description("start the fake model server");
-  addFlags(command, serverFlags);
+  addFlags(command);
   return command
     .option("--json", "one line of JSON on stdout when ready, nothing else")
     .option("--quiet", "print nothing")
     .addHelpText("after", examples)
     .action(async () => {
-      const settings = settingsOf(command, serverFlags);
-      const server = await startServer(resolveConfig(settings, standardPorts));
-      if (settings["json"]) process.stdout.write(`${JSON.stringify({ listening: server.listening, caPath: server.caPath })}\n`);
-      else if (!settings["quiet"]) process.stdout.write(describe(server));
-      await untilSignalled(server);
+      const server = await startServer(resolveConfig(settingsOf(command), standardPorts));
+      // Before anything is printed: whoever reads that line may signal at once.
+      const ended = untilSignalled(server);
+      const printing = command.opts<{ json?: boolean; quiet?: boolean }>();
+      if (printing.json) process.stdout.write(`${JSON.stringify({ listening: server.listening, caPath: server.caPath })}\n`);
+      else if (!printing.quiet) process.stdout.write(describe(server));
+      await ended;
     });
 }
 

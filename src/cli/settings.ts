@@ -2,23 +2,29 @@
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parse } from "yaml";
-import { flagName, type FlagSpec, UsageError } from "../config.ts";
+import { type FlagKind, flagName, type ServerOptions, serverFlags, UsageError } from "../config.ts";
+import { aliases, aliasMeaning, checkedValue, type Given, kindOf, optionsOf } from "../names.ts";
 
 /** `max-concurrent-streams` to `FAKEAI_MAX_CONCURRENT_STREAMS`. */
 function environmentName(flag: string): string {
   return `FAKEAI_${flag.toUpperCase().replaceAll("-", "_")}`;
 }
 
-/** Adds the flags, each with its environment variable, and `--config`. */
-export function addFlags(command: Command, flags: readonly FlagSpec[]): void {
-  for (const { key, kind, takes, help } of flags) {
-    const name = flagName(key);
-    const option = new Option(`--${name}${takes === undefined ? "" : ` <${takes}>`}`, help).env(environmentName(name));
-    if (kind === "integer") option.argParser((text) => integerOf(text));
-    if (kind === "list") option.argParser((text, previous: readonly string[] | undefined) => [...(previous ?? []), ...text.split(",")]);
-    command.addOption(option);
-  }
+/** Adds the flags, each with its environment variable, then the names that other tools use, and `--config`. */
+export function addFlags(command: Command): void {
+  for (const { key, kind, takes, help } of serverFlags) command.addOption(optionOf(flagName(key), kind, takes, help));
   command.addOption(new Option("--config <file>", "YAML file with the same names as keys").env("FAKEAI_CONFIG"));
+  for (const alias of aliases) {
+    const option = optionOf(alias.name, kindOf(alias.name)!, alias.takes, `${aliasMeaning(alias)} (${alias.from})`);
+    command.addOption(option.helpGroup("Names that other tools use:"));
+  }
+}
+
+function optionOf(name: string, kind: FlagKind, takes: string | undefined, help: string): Option {
+  const option = new Option(`--${name}${takes === undefined ? "" : ` <${takes}>`}`, help).env(environmentName(name));
+  if (kind === "integer") option.argParser((text) => integerOf(text));
+  if (kind === "list") option.argParser((text, previous: readonly string[] | undefined) => [...(previous ?? []), ...text.split(",")]);
+  return option;
 }
 
 function integerOf(text: string): number {
@@ -33,31 +39,44 @@ function booleanOf(text: string): boolean {
   throw new InvalidArgumentError("It must be true or false.");
 }
 
-/** What the command line and the environment gave, filled up from the file. Throws UsageError for a bad file. */
-export function settingsOf(command: Command, flags: readonly FlagSpec[]): Record<string, unknown> {
-  const given = command.opts<Record<string, unknown>>();
-  for (const { key, kind } of flags) {
+/** What the command line, the environment and the file gave. Throws UsageError for what cannot be used. */
+export function settingsOf(command: Command): ServerOptions {
+  const values = command.opts<Record<string, unknown>>();
+  const fromCommand: Record<string, unknown> = {};
+  const fromEnvironment: Record<string, unknown> = {};
+  for (const option of command.options) {
+    const key = option.attributeName();
+    const name = option.name();
+    const kind = kindOf(name);
+    const source = command.getOptionValueSource(key);
+    if (kind === undefined) continue;
+    if (source === "cli") fromCommand[name] = values[key];
     // commander takes any value of a boolean's environment variable as true.
-    const variable = environmentName(flagName(key));
-    if (kind === "boolean" && command.getOptionValueSource(key) === "env") {
-      try {
-        given[key] = booleanOf(process.env[variable]!);
-      } catch {
-        throw new UsageError(`${variable}: "${process.env[variable]}" is neither true nor false`);
+    if (source === "env") fromEnvironment[name] = kind === "boolean" ? booleanVariable(environmentName(name)) : values[key];
+  }
+  const { config: path } = values;
+  return optionsOf([fromCommand, fromEnvironment, typeof path === "string" ? fileSettings(path) : {}]);
+}
+
+function booleanVariable(variable: string): boolean {
+  try {
+    return booleanOf(process.env[variable]!);
+  } catch {
+    throw new UsageError(`${variable}: "${process.env[variable]}" is neither true nor false`);
+  }
+}
+
+function fileSettings(path: string): Given {
+  return Object.fromEntries(
+    Object.entries(readConfigFile(path)).map(([name, value]) => {
+      const kind = kindOf(name);
+      if (kind === undefined) {
+        const keys = serverFlags.map(({ key }) => flagName(key)).join(", ");
+        throw new UsageError(`${path}: unknown key "${name}"; keys are the flags' names: ${keys}`);
       }
-    }
-  }
-  const { config: path } = given;
-  if (typeof path !== "string") return given;
-  for (const [name, value] of Object.entries(readConfigFile(path))) {
-    const flag = flags.find(({ key }) => flagName(key) === name);
-    if (!flag)
-      throw new UsageError(
-        `${path}: unknown key "${name}"; keys are the flags' names: ${flags.map(({ key }) => flagName(key)).join(", ")}`,
-      );
-    given[flag.key] ??= checked(path, name, flag, value);
-  }
-  return given;
+      return [name, checkedValue(`${path}: "${name}"`, kind, value)];
+    }),
+  );
 }
 
 function readConfigFile(path: string): Record<string, unknown> {
@@ -76,21 +95,4 @@ function readConfigFile(path: string): Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new UsageError(`--config: ${path} must hold keys and values`);
   return value as Record<string, unknown>;
-}
-
-function checked(path: string, name: string, { kind }: FlagSpec, value: unknown): unknown {
-  const isScalar = typeof value === "string" || typeof value === "number";
-  const fits = {
-    boolean: typeof value === "boolean",
-    integer: typeof value === "number" && Number.isInteger(value),
-    text: isScalar,
-    list: isScalar || (Array.isArray(value) && value.every((item) => typeof item === "string")),
-  }[kind];
-  if (!fits) {
-    const wanted = { boolean: "true or false", integer: "a whole number", text: "a text or number", list: "a text or a list of texts" }[
-      kind
-    ];
-    throw new UsageError(`${path}: "${name}" must be ${wanted}`);
-  }
-  return kind === "text" || (kind === "list" && isScalar) ? String(value) : value;
 }

@@ -64,6 +64,8 @@ export interface ResponseSink {
   /** Bytes accepted by `write` that the engine has not handed to the socket yet. */
   readonly bufferedBytes: number;
   observer: SinkObserver | null;
+  /** Added to whatever head is settled after this was set; over a header that the head itself has, this one wins. */
+  extraHeaders?: Readonly<Record<string, string>> | null;
   /** Settles the head. It leaves with the first frame, on every engine, so that protocols stay comparable. */
   start(head: ResponseHead): void;
   /** Hot path. Returns false when the peer does not keep up: wait for `onDrain`. */

@@ -5,6 +5,7 @@ import type { ResponseHead, ResponseSink, SinkObserver } from "../core/seams.ts"
 export abstract class BaseSink implements ResponseSink {
   closed = false;
   observer: SinkObserver | null = null;
+  extraHeaders: Readonly<Record<string, string>> | null = null;
   protected head: ResponseHead | null = null;
 
   abstract readonly bufferedBytes: number;
@@ -13,7 +14,7 @@ export abstract class BaseSink implements ResponseSink {
   abstract reset(): void;
 
   start(head: ResponseHead): void {
-    this.head = head;
+    this.head = this.extraHeaders === null ? head : { ...head, headers: { ...head.headers, ...this.extraHeaders } };
   }
 
   /** The engine says that the client is gone. */

@@ -6,8 +6,28 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 const decoder = new TextDecoder();
 
+/** The body that was looked at last and not parsed since. */
+let peeked: { readonly bytes: Uint8Array; readonly value: JsonObject } | null = null;
+
+/** What a body says, for whoever must know before its route does; null where it is no JSON object. Not parsed twice. */
+export function peekBody(bytes: Uint8Array): JsonObject | null {
+  if (peeked?.bytes === bytes) return peeked.value;
+  try {
+    const value = parseBody(bytes);
+    peeked = { bytes, value };
+    return value;
+  } catch {
+    return null;
+  }
+}
+
 /** Parses a body that must be a JSON object. */
 export function parseBody(bytes: Uint8Array): JsonObject {
+  if (peeked !== null) {
+    const { bytes: known, value } = peeked;
+    peeked = null;
+    if (known === bytes) return value;
+  }
   let value: unknown;
   try {
     value = JSON.parse(decoder.decode(bytes));

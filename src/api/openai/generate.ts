@@ -6,7 +6,6 @@ import { independentSchedule, unstreamedSchedule } from "../../core/schedule.ts"
 import type { ResponseHead, ResponsePlan, RouteRequest } from "../../core/seams.ts";
 import { corpusCursor, corpusVocabulary, sequentialCursor, splitTokens, type TokenCursor, type Vocabulary } from "../../core/text.ts";
 import {
-  checkMessages,
   invalidType,
   isObject,
   type JsonObject,
@@ -14,11 +13,10 @@ import {
   optionalInteger,
   optionalNumber,
   parseBody,
-  promptTokensOf,
   requiredString,
-  tokensOfBytes,
 } from "./body.ts";
 import { ApiError } from "./errors.ts";
+import { type CountTokens, countPromptTokens, outputLimit } from "./prompt.ts";
 import { type FinishReason, idLength, type Identity, identityBytes, type Kind, StreamShape, unaryJson } from "./formats.ts";
 
 /** The most tokens one answer may have. */
@@ -37,6 +35,15 @@ export interface ModelSettings {
   readonly stamps: boolean;
   /** What every answer says; null: made-up text. */
   readonly text: string | null;
+  /** Tokens of prompt and answer together; null: no limit. */
+  readonly maxModelLen: number | null;
+  /** Counts prompt tokens exactly; absent: they are estimated. */
+  readonly countTokens?: CountTokens;
+}
+
+/** Requests planned so far: it outlives a generator whose settings were changed. */
+export interface RequestCounter {
+  requests: number;
 }
 
 /** Event shapes kept: one per model name, kind and option. Names come from clients, so the number is bounded. */
@@ -51,10 +58,11 @@ export class Generator {
   readonly #fixedText: Vocabulary | null;
   /** Makes ids unique over processes. */
   readonly #nonce: Seed;
-  #requests = 0;
+  readonly #counter: RequestCounter;
 
   /** `clockIdentity` names the clock of the stamps; `nowSeconds` is the wall clock, for `created`. */
-  constructor(settings: ModelSettings, clockIdentity: string, nowSeconds: () => number) {
+  constructor(settings: ModelSettings, clockIdentity: string, nowSeconds: () => number, counter: RequestCounter = { requests: 0 }) {
+    this.#counter = counter;
     this.#settings = settings;
     this.#clockIdentity = clockIdentity;
     this.#nowSeconds = nowSeconds;
@@ -68,12 +76,12 @@ export class Generator {
   plan(kind: Kind, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
     const body = parseBody(bytes);
     const model = this.#checkModel(body);
-    const promptTokens = kind === "chat" ? tokensOfBytes(checkMessages(body)) : promptTokensOf(body);
+    const promptTokens = countPromptTokens(kind, body, this.#settings.countTokens);
     const stream = optionalBoolean(body, "stream") ?? false;
     const includeUsage = checkStreamOptions(body, stream);
     checkSampling(body);
 
-    const index = this.#requests++;
+    const index = this.#counter.requests++;
     const explicitSeed =
       integerHeader(request, "x-fakeai-seed") ?? optionalInteger(body, "seed", -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
     const seed = explicitSeed === undefined ? seedOfRequest(this.#seed, index) : seedOf(explicitSeed);
@@ -81,7 +89,7 @@ export class Generator {
 
     const text = givenText(request);
     const vocabulary = text === null ? this.#fixedText : { texts: splitTokens(text) };
-    const { tokens, finish } = this.#length(kind, body, request, seed, vocabulary);
+    const { tokens, finish } = this.#length(kind, body, request, seed, vocabulary, promptTokens);
     const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.#settings.ttft;
     const itl = overriding(request, "x-fakeai-itl", latencyUnits) ?? this.#settings.itl;
     const cursor = vocabulary === null ? corpusCursor(seed) : sequentialCursor(vocabulary);
@@ -124,10 +132,11 @@ export class Generator {
     request: RouteRequest,
     seed: Seed,
     text: Vocabulary | null,
+    promptTokens: number,
   ): { tokens: number; finish: FinishReason } {
     const least = kind === "chat" ? 1 : 0;
     const limits = ["max_completion_tokens", "max_tokens"].flatMap((param) => optionalInteger(body, param, least, maxOutputTokens) ?? []);
-    const limit = limits.length > 0 ? Math.min(...limits) : Infinity;
+    const limit = outputLimit(kind === "chat" ? "messages" : "prompt", this.#settings.maxModelLen, promptTokens, limits);
     const min = optionalInteger(body, "min_tokens", 0, maxOutputTokens) ?? 0;
     if (min > limit)
       throw new ApiError(400, `Invalid 'min_tokens': ${min} is above the maximum of ${limit}.`, "min_tokens", "invalid_value");

@@ -1,0 +1,80 @@
+/** Who gets in: keys and rate limits, asked before any route. */
+import { sendJson } from "../api/answer.ts";
+import { type Denial, missingKey, overLimit, providerOf, rateHeaders, wrongKey } from "../api/denials.ts";
+import { peekBody } from "../api/openai/body.ts";
+import type { Meter } from "../core/meter.ts";
+import type { RateLimiter, RateLimits } from "../core/rate-limit.ts";
+import type { ResponseSink, RouteRequest } from "../core/seams.ts";
+import { type KeyRing, keyOf, nameOfKey } from "./keys.ts";
+
+/** Open to everybody: what load balancers and scrapers ask. The admin's routes check their own token. */
+const openPaths = new Set(["/health", "/health/ready", "/metrics", "/admin/config"]);
+
+export interface GateOptions {
+  /** null: any key or none is welcome. */
+  readonly keys: KeyRing | null;
+  readonly limiter: RateLimiter;
+  /** Read per request: limits can change. */
+  readonly limits: () => RateLimits;
+  readonly meter: Meter;
+}
+
+export class Gate {
+  readonly #options: GateOptions;
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+  }
+
+  /** true: go on. false: the request has had its answer. */
+  admit(request: RouteRequest, body: Uint8Array, sink: ResponseSink): boolean {
+    const { keys, limiter, limits, meter } = this.#options;
+    const { requests, tokens } = limits();
+    const unlimited = requests === null && tokens === null;
+    if ((keys === null && unlimited) || openPaths.has(request.path)) return true;
+    const provider = providerOf(request.path);
+    const deny = ({ status, json, headers }: Denial): false => {
+      sendJson(sink, meter, status, json, headers);
+      return false;
+    };
+
+    const key = keyOf(request, provider);
+    let client = key === null ? "anonymous" : "";
+    if (keys !== null) {
+      if (key === null) return deny(missingKey(provider));
+      const index = keys.find(key);
+      if (index < 0) return deny(wrongKey(provider, key));
+      client = `key ${index}`;
+    }
+    if (unlimited) return true;
+    if (key !== null && client === "") client = nameOfKey(key);
+    if (request.method !== "POST") {
+      sink.extraHeaders = rateHeaders(provider, limiter.look(client), Date.now());
+      return true;
+    }
+    const { state, refusal } = limiter.take(client, tokens === null ? 0 : tokensAsked(body));
+    sink.extraHeaders = rateHeaders(provider, state, Date.now());
+    return refusal === null || deny(overLimit(provider, modelOf(body), refusal));
+  }
+}
+
+const outputLimits = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
+
+/**
+ * What a request counts against the tokens per minute before it is answered: the larger of the output tokens it allows
+ * and its own length at four characters a token, as OpenAI's guide to rate limits says.
+ */
+function tokensAsked(body: Uint8Array): number {
+  const parsed = peekBody(body);
+  const asked = parsed === null ? [] : outputLimits.map((param) => parsed[param]).filter((value) => isCount(value));
+  return Math.max(1, Math.ceil(body.length / 4), ...asked);
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0;
+}
+
+function modelOf(body: Uint8Array): string {
+  const model = peekBody(body)?.["model"];
+  return typeof model === "string" ? model.slice(0, 256) : "";
+}

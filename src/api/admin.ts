@@ -1,0 +1,39 @@
+/** `GET` and `POST /admin/config`: what is in force, and changing it. */
+import type { Meter } from "../core/meter.ts";
+import type { ResponseSink, Route, RouteRequest } from "../core/seams.ts";
+import { sendJson } from "./answer.ts";
+import { type JsonObject, parseBody } from "./openai/body.ts";
+
+export interface Administration {
+  /** Throws ApiError for a request that may not do this. */
+  check(request: RouteRequest): void;
+  /** The knobs in force. */
+  show(): object;
+  /** All of it or nothing. Throws ApiError. */
+  change(changes: JsonObject): void;
+}
+
+export function adminRoutes(administration: Administration, meter: Meter): Route[] {
+  const path = "/admin/config";
+  const answer = (sink: ResponseSink): void =>
+    sendJson(sink, meter, 200, JSON.stringify(administration.show()), { "cache-control": "no-store" });
+  return [
+    {
+      method: "GET",
+      path,
+      handle: (request, _body, sink) => {
+        administration.check(request);
+        answer(sink);
+      },
+    },
+    {
+      method: "POST",
+      path,
+      handle: (request, body, sink) => {
+        administration.check(request);
+        administration.change(parseBody(body));
+        answer(sink);
+      },
+    },
+  ];
+}

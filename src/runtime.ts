@@ -1,0 +1,78 @@
+/** The knobs that may change while the server runs, and the change itself: all of it or nothing. */
+import { ApiError } from "./api/openai/errors.ts";
+import { flagName, freePorts, resolveConfig, type ServerConfig, type ServerOptions, UsageError } from "./config.ts";
+import { checkedValue, type Given, kindOf, optionsOf, aliases } from "./names.ts";
+
+/** A value as JSON shows it, in a form that a change accepts. null: the default, or none. */
+export type KnobValue = string | number | boolean | readonly string[] | null;
+
+interface Knob {
+  readonly key: keyof ServerOptions;
+  /** What is in force. */
+  readonly show: (config: ServerConfig) => KnobValue;
+}
+
+/**
+ * Every knob that may change at run time. A new one is a line here. `textFile` is not among them: whoever may change knobs
+ * would be able to read any file. What listeners are started with (ports, certificates, stream and body limits) stays.
+ */
+export const runtimeKnobs: readonly Knob[] = [
+  { key: "ttft", show: ({ model }) => model.ttft.spec },
+  { key: "itl", show: ({ model }) => model.itl.spec },
+  { key: "outputTokens", show: ({ model }) => model.outputTokens.spec },
+  { key: "seed", show: ({ model }) => model.seed },
+  { key: "model", show: ({ model }) => model.models },
+  { key: "stamps", show: ({ model }) => model.stamps },
+  { key: "maxModelLen", show: ({ model }) => model.maxModelLen },
+  {
+    key: "rateLimit",
+    show: ({ rateLimits: { requests, tokens } }) =>
+      [requests === null ? [] : `rpm=${requests}`, tokens === null ? [] : `tpm=${tokens}`].flat().join(",") || null,
+  },
+  { key: "grace", show: ({ graceMs }) => graceMs },
+];
+
+/** The knobs in force, by their flags' names. */
+export function showKnobs(config: ServerConfig): Record<string, KnobValue> {
+  return Object.fromEntries(runtimeKnobs.map(({ key, show }) => [flagName(key), show(config)]));
+}
+
+/**
+ * The configuration that follows from `config` and the changes, by flag or alias name; null sets a knob back to its default.
+ * Throws ApiError, naming the knob, and changes nothing by itself.
+ */
+export function changedConfig(config: ServerConfig, changes: Given): ServerConfig {
+  const names = new Set([...runtimeKnobs.map(({ key }) => flagName(key)), ...aliasesOfKnobs()]);
+  const given: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
+  for (const [name, value] of Object.entries(changes)) {
+    const kind = kindOf(name);
+    if (!names.has(name) || kind === undefined) {
+      const why = kind === undefined ? "is not a knob" : "cannot change while the server runs";
+      throw knobError(name, `'${name.slice(0, 60)}' ${why}; these can: ${[...names].join(", ")}`);
+    }
+    given[name] = value === null ? null : asKnobError(name, () => checkedValue(`'${name}'`, kind, value));
+  }
+  const options = asKnobError(null, () => optionsOf([given], config.options));
+  // Files are not read anew: what they say now is no change that anybody asked for.
+  const { textFile: _text, apiKey: _keys, ...others } = options;
+  const resolved = asKnobError(null, () => resolveConfig(others, freePorts));
+  const { endpoints, apiKeys, model } = config;
+  return { ...resolved, endpoints, apiKeys, model: { ...resolved.model, text: model.text }, options };
+}
+
+function aliasesOfKnobs(): string[] {
+  return aliases.filter(({ of }) => runtimeKnobs.some(({ key }) => key === of)).map(({ name }) => name);
+}
+
+function asKnobError<T>(name: string | null, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw knobError(name ?? /^--([a-z0-9-]+)/.exec(error.message)?.[1] ?? null, error.message.replaceAll("--", ""));
+  }
+}
+
+function knobError(param: string | null, message: string): ApiError {
+  return new ApiError(400, message, param?.slice(0, 60) ?? null, "invalid_value");
+}
