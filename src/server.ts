@@ -1,8 +1,10 @@
 /** The composition root: from options to routes, a pacer and listeners. */
 import { ApiError } from "./api/openai/errors.ts";
 import { Generator } from "./api/openai/generate.ts";
-import { openAiRoutes } from "./api/openai/routes.ts";
 import { sendJson } from "./api/answer.ts";
+import { failureOf } from "./api/failures.ts";
+import type { ProfileName } from "./api/model.ts";
+import { providerRoutes } from "./api/routes.ts";
 import { type LiveState, operationsRoutes } from "./api/operations.ts";
 import { type Certificate, localhostCertificate, readCertificate } from "./certificate.ts";
 import { clockIdentity, SystemClock } from "./clock.ts";
@@ -77,8 +79,9 @@ export async function startServer(config: ServerConfig): Promise<FakeAiServer> {
     process: processState(),
   });
   const handler = createHandler(
-    [...openAiRoutes(generator, config.model, pacer, meter), ...operationsRoutes(meter, config.model.models?.[0] ?? "fakeai", live)],
+    [...providerRoutes(generator, config.model, pacer, meter), ...operationsRoutes(meter, config.model.models?.[0] ?? "fakeai", live)],
     meter,
+    config.model.profile,
   );
   await addListeners(config, certificate, handler, listeners, notices);
   const listening: Listening[] = [];
@@ -163,7 +166,7 @@ async function addListeners(
 }
 
 /** Finds the route; answers what no route does. */
-function createHandler(routes: readonly Route[], meter: Meter): RequestHandler {
+function createHandler(routes: readonly Route[], meter: Meter, profile: ProfileName): RequestHandler {
   const exact = new Map<string, Route[]>();
   for (const route of routes) exact.set(route.path, [...(exact.get(route.path) ?? []), route]);
   const prefixed = routes.filter((route) => route.path.endsWith("/*"));
@@ -189,7 +192,7 @@ function createHandler(routes: readonly Route[], meter: Meter): RequestHandler {
     }
     route.handle(request, body, sink);
   };
-  const guarded = (sink: ResponseSink, action: () => void): void => {
+  const guarded = (request: RouteRequest, sink: ResponseSink, action: () => void): void => {
     try {
       action();
     } catch (error) {
@@ -198,13 +201,14 @@ function createHandler(routes: readonly Route[], meter: Meter): RequestHandler {
           ? error
           : new ApiError(500, "The server had an error while processing your request.", null, "internal_error");
       if (answer !== error) process.emitWarning(error as Error);
-      sendJson(sink, meter, answer.status, answer.toJson(), answer.headers);
+      const { json, headers } = failureOf(answer, request.path, profile);
+      sendJson(sink, meter, answer.status, json, headers);
     }
   };
   return {
-    handle: (request, body, sink) => guarded(sink, () => dispatch(request, body, sink)),
-    refuse: (_reason, _request, sink) =>
-      guarded(sink, () => {
+    handle: (request, body, sink) => guarded(request, sink, () => dispatch(request, body, sink)),
+    refuse: (_reason, request, sink) =>
+      guarded(request, sink, () => {
         throw new ApiError(413, "The request body is larger than this server accepts.", null, "request_too_large");
       }),
   };

@@ -48,6 +48,7 @@ interface Written {
 /** Frames of 8 bytes that remember when they were asked for. */
 class LoggedFrames implements FrameSource {
   readonly length: number;
+  readonly tokens = 1;
   readonly written: Written[] = [];
   readonly #frame: Uint8Array;
 
