@@ -3,7 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "./core/distribution.ts";
 import { maxRateLimit, noRateLimits, type RateLimits } from "./core/rate-limit.ts";
 import type { Engine, Protocol } from "./core/seams.ts";
-import { maxOutputTokens, type ModelSettings } from "./api/openai/generate.ts";
+import { maxOutputTokens, maxTokensPerChunk, type ModelSettings, type ProfileName } from "./api/model.ts";
 
 /** Something the user gave cannot be used; the message is one line, with a hint. */
 export class UsageError extends Error {}
@@ -31,6 +31,12 @@ export interface ServerOptions {
   readonly outputTokens?: string | number;
   /** Path of a file whose text every answer says. */
   readonly textFile?: string;
+  /** "random": made-up text; "echo": the prompt. */
+  readonly mode?: "random" | "echo";
+  /** Whose wire format OpenAI's endpoints have. */
+  readonly profile?: ProfileName;
+  /** Tokens in one event of a stream. */
+  readonly tokensPerChunk?: number;
   readonly seed?: number;
   /** Names served; by default all. */
   readonly model?: string | readonly string[];
@@ -85,6 +91,9 @@ export const serverFlags: readonly FlagSpec[] = [
   { key: "itl", kind: "text", takes: "spec", help: "inter-token latency (default 0), in the same forms" },
   { key: "outputTokens", kind: "text", takes: "spec", help: "tokens of an answer (default 128): a number or a distribution" },
   { key: "textFile", kind: "text", takes: "file", help: "the text that every answer says" },
+  { key: "mode", kind: "text", takes: "mode", help: "random: made-up text; echo: the prompt (default random)" },
+  { key: "profile", kind: "text", takes: "name", help: "whose bytes to send: openai, vllm, openrouter or minimal (default openai)" },
+  { key: "tokensPerChunk", kind: "integer", takes: "n", help: "tokens in one event of a stream (default 1)" },
   { key: "seed", kind: "integer", takes: "n", help: "decides texts, lengths and latencies (default 1)" },
   { key: "model", kind: "list", takes: "name", help: "a model to serve, repeatable (default: every name is accepted)" },
   { key: "maxConcurrentStreams", kind: "integer", takes: "n", help: "HTTP/2 streams per connection (default 256)" },
@@ -175,6 +184,9 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
       seed: integer("--seed", options.seed ?? 1, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
       models,
       stamps: options.stamps ?? false,
+      mode: oneOf("--mode", options.mode ?? "random", ["random", "echo"]),
+      profile: oneOf("--profile", options.profile ?? "openai", ["openai", "vllm", "openrouter", "minimal"]),
+      tokensPerChunk: integer("--tokens-per-chunk", options.tokensPerChunk ?? 1, 1, maxTokensPerChunk),
       text: options.textFile === undefined ? null : readText("--text-file", options.textFile),
       maxModelLen: options.maxModelLen === undefined ? null : integer("--max-model-len", options.maxModelLen, 1, 1_000_000_000),
     },
@@ -291,6 +303,12 @@ function integer(name: string, value: number, min: number, max: number): number 
   if (!Number.isInteger(value) || value < min || value > max)
     throw new UsageError(`${name}: ${String(value)} is not a whole number from ${min} to ${max}`);
   return value;
+}
+
+function oneOf<Name extends string>(flag: string, value: string, names: readonly Name[]): Name {
+  const name = names.find((known) => known === value);
+  if (name === undefined) throw new UsageError(`${flag}: "${value}" is not one of ${names.join(", ")}`);
+  return name;
 }
 
 function parseBytes(name: string, value: string | number): number {

@@ -23,6 +23,9 @@ export const runtimeKnobs: readonly Knob[] = [
   { key: "seed", show: ({ model }) => model.seed },
   { key: "model", show: ({ model }) => model.models },
   { key: "stamps", show: ({ model }) => model.stamps },
+  { key: "mode", show: ({ model }) => model.mode },
+  { key: "profile", show: ({ model }) => model.profile },
+  { key: "tokensPerChunk", show: ({ model }) => model.tokensPerChunk },
   { key: "maxModelLen", show: ({ model }) => model.maxModelLen },
   {
     key: "rateLimit",

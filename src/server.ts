@@ -5,8 +5,10 @@ import { KeyRing } from "./access/keys.ts";
 import { adminRoutes } from "./api/admin.ts";
 import { ApiError } from "./api/openai/errors.ts";
 import { Generator } from "./api/openai/generate.ts";
-import { openAiRoutes } from "./api/openai/routes.ts";
 import { sendJson } from "./api/answer.ts";
+import { failureOf } from "./api/failures.ts";
+import type { ProfileName } from "./api/model.ts";
+import { providerRoutes } from "./api/routes.ts";
 import { type LiveState, operationsRoutes } from "./api/operations.ts";
 import { type Certificate, localhostCertificate, readCertificate } from "./certificate.ts";
 import { clockIdentity, SystemClock } from "./clock.ts";
@@ -97,7 +99,7 @@ export async function startServer(initial: ServerConfig): Promise<FakeAiServer> 
     const settings = { ...model, ...countTokens };
     const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
     return new RouteTable([
-      ...openAiRoutes(generator, settings, pacer, meter),
+      ...providerRoutes(generator, settings, pacer, meter),
       ...operationsRoutes(meter, model.models?.[0] ?? "fakeai", live),
       ...(administration === null ? [] : adminRoutes(administration, meter)),
     ]);
@@ -110,7 +112,12 @@ export async function startServer(initial: ServerConfig): Promise<FakeAiServer> 
     routes = changedRoutes;
     limiter.setLimits(changed.rateLimits);
   };
-  const handler = createHandler(() => routes, gate, meter);
+  const handler = createHandler(
+    () => routes,
+    gate,
+    meter,
+    () => config.model.profile,
+  );
   await addListeners(config, certificate, handler, listeners, notices);
   const listening: Listening[] = [];
   try {
@@ -216,7 +223,7 @@ class RouteTable {
 const noBody = new Uint8Array();
 
 /** Asks the gate, finds the route, answers what no route does. */
-function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter): RequestHandler {
+function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter, profile: () => ProfileName): RequestHandler {
   const dispatch = (request: RouteRequest, body: Uint8Array, sink: ResponseSink): void => {
     if (!gate.admit(request, body, sink)) return;
     const candidates = routes().find(request.path);
@@ -236,7 +243,7 @@ function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter): Requ
     }
     route.handle(request, body, sink);
   };
-  const guarded = (sink: ResponseSink, action: () => void): void => {
+  const guarded = (request: RouteRequest, sink: ResponseSink, action: () => void): void => {
     try {
       action();
     } catch (error) {
@@ -245,13 +252,14 @@ function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter): Requ
           ? error
           : new ApiError(500, "The server had an error while processing your request.", null, "internal_error");
       if (answer !== error) reportFault(error);
-      sendJson(sink, meter, answer.status, answer.toJson(), answer.headers);
+      const { json, headers } = failureOf(answer, request.path, profile());
+      sendJson(sink, meter, answer.status, json, headers);
     }
   };
   return {
-    handle: (request, body, sink) => guarded(sink, () => dispatch(request, body, sink)),
+    handle: (request, body, sink) => guarded(request, sink, () => dispatch(request, body, sink)),
     refuse: (_reason, request, sink) =>
-      guarded(sink, () => {
+      guarded(request, sink, () => {
         if (!gate.admit(request, noBody, sink)) return;
         throw new ApiError(413, "The request body is larger than this server accepts.", null, "request_too_large");
       }),

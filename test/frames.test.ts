@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { identityBytes, idLength, StreamShape } from "../src/api/openai/formats.ts";
+import { identityBytes, type ShapeOptions, StreamShape } from "../src/api/openai/formats.ts";
+import { wires } from "../src/api/openai/wire.ts";
 import { StreamFrames, UnaryFrame } from "../src/core/frames.ts";
 import { seedOf } from "../src/core/random.ts";
 import { corpusCursor, corpusVocabulary, sequentialCursor, splitTokens } from "../src/core/text.ts";
@@ -18,6 +19,14 @@ interface Options {
   readonly shape?: StreamShape;
 }
 
+const idLength = "chatcmpl-".length + 29;
+const identityLength = identityBytes("chat", { id: "a".repeat(idLength), created: 1_700_000_000 }).length;
+
+function shapeOf(vocabulary: { readonly texts: readonly string[] }, more: Partial<ShapeOptions> = {}): StreamShape {
+  const options = { wire: wires.openai, kind: "chat", model: "m", includeUsage: false, obfuscated: true, stamped: false, ...more } as const;
+  return new StreamShape(options, vocabulary, identityLength);
+}
+
 function frames({
   texts,
   tokens = texts.length,
@@ -28,14 +37,14 @@ function frames({
   shape,
 }: Options): StreamFrames {
   const vocabulary = { texts };
-  const used = shape ?? new StreamShape({ kind: "chat", model: "m", includeUsage, stamped }, vocabulary);
+  const used = shape ?? shapeOf(vocabulary, { includeUsage, stamped });
   return new StreamFrames(
     used.tokens,
     sequentialCursor(vocabulary),
     tokens,
     identityBytes("chat", { id, created }),
     used.opening,
-    used.closing("stop", { promptTokens: 3, completionTokens: tokens }),
+    used.closing("stop", tokens, { promptTokens: 3, completionTokens: tokens, reasoningTokens: 0 }),
   );
 }
 
@@ -142,7 +151,7 @@ describe("frames", () => {
           const text = strict.decode(source.frame(index, dueUs, sentUs));
           expect(text).toContain(`,"fakeai":{"due":${String(dueUs).padStart(16)},"sent":${String(sentUs).padStart(16)}}}\n\n`);
         }
-        const unary = JSON.parse(strict.decode(new UnaryFrame(() => '{"a":1}', true).frame(0, dueUs, sentUs))) as object;
+        const unary = JSON.parse(strict.decode(new UnaryFrame(() => '{"a":1}', 1, true).frame(0, dueUs, sentUs))) as object;
         expect(unary).toEqual({ a: 1, fakeai: { due: dueUs, sent: sentUs } });
       }),
     );
@@ -150,7 +159,7 @@ describe("frames", () => {
 
   test("responses that share a shape never leak into each other, whatever the order of their writes", () => {
     const texts = ["one", " two", " three", "."];
-    const shape = new StreamShape({ kind: "chat", model: "m", includeUsage: true, stamped: true }, { texts });
+    const shape = shapeOf({ texts }, { includeUsage: true, stamped: true });
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: 4 }), { minLength: 1, maxLength: 60 }), (order) => {
         const sources = Array.from({ length: 5 }, (_, i) =>
@@ -176,7 +185,7 @@ describe("frames", () => {
         bodies.forEach((body, who) => {
           const chunks = chunksOf(body);
           expect(new Set(chunks.map(({ id, created }) => `${id}${created}`))).toEqual(
-            new Set([`chatcmpl-${String(who).repeat(idLength)}${1_700_000_000 + who}`]),
+            new Set([`${String(who).repeat(idLength)}${1_700_000_000 + who}`]),
           );
           expect(chunks.filter(({ choices }) => choices[0]?.delta?.content)).toHaveLength(9 + who);
           expect(chunks.every(({ fakeai }) => Math.floor(fakeai!.due / 1000) === who && Math.floor(fakeai!.sent / 2000) === who)).toBe(
@@ -199,7 +208,7 @@ describe("frames", () => {
 
   test("a model's name is escaped", () => {
     const model = '"},\n\u2028é';
-    const shape = new StreamShape({ kind: "chat", model, includeUsage: false, stamped: false }, { texts: ["x"] });
+    const shape = shapeOf({ texts: ["x"] }, { model });
     expect(chunksOf(readAll(frames({ texts: ["x"], shape }))).every((chunk) => chunk.model === model)).toBe(true);
   });
 });

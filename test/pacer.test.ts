@@ -48,6 +48,7 @@ interface Written {
 /** Frames of 8 bytes that remember when they were asked for. */
 class LoggedFrames implements FrameSource {
   readonly length: number;
+  readonly tokens = 1;
   readonly written: Written[] = [];
   readonly #frame: Uint8Array;
 
@@ -346,6 +347,7 @@ test("a plan at fault cuts its own stream and nobody else's", () => {
   const fault = new Error("a fault of ours");
   const frames: FrameSource = {
     length: 5,
+    tokens: 1,
     frame: (index) => {
       if (index === 2) throw fault;
       return new Uint8Array(8);
@@ -363,6 +365,7 @@ test("a plan at fault cuts its own stream and nobody else's", () => {
   const early = new FakeSink();
   const never = {
     length: 1,
+    tokens: 1,
     frame: (): Uint8Array => {
       throw fault;
     },

@@ -10,8 +10,8 @@ const encoder = new TextEncoder();
 
 /** Bytes that end every stamped event; both numbers are padded to `stampWidth`. */
 const stampWidth = 16;
-const stampMember = `,"fakeai":{"due":${" ".repeat(stampWidth)},"sent":${" ".repeat(stampWidth)}}`;
-const eventEnd = "}\n\n";
+export const stampMember: string = `,"fakeai":{"due":${" ".repeat(stampWidth)},"sent":${" ".repeat(stampWidth)}}`;
+export const eventEnd = "}\n\n";
 /** From the end of a stamped event back to the first byte of each number. */
 const sentFromEnd = eventEnd.length + 1 + stampWidth;
 const dueFromEnd = sentFromEnd + stampWidth + '"sent":'.length + 1;
@@ -34,8 +34,13 @@ export function encodeEvent(format: EventFormat, members: string): Uint8Array {
   return encoder.encode(`data: ${format.opening}${" ".repeat(format.identityLength)}${format.shared}${members}${stamp}${eventEnd}`);
 }
 
+/** A text as the inside of a JSON string. JSON.stringify escapes lone surrogates, so that any string becomes valid UTF-8. */
+export function jsonInside(text: string): string {
+  return JSON.stringify(text).slice(1, -1);
+}
+
 /** What OpenAI ends a stream with. */
-const doneEvent = encoder.encode("data: [DONE]\n\n");
+export const doneEvent: Uint8Array = encoder.encode("data: [DONE]\n\n");
 
 /** The events of one vocabulary in one format, each encoded when it is first needed. */
 export class TokenEvents {
@@ -45,15 +50,23 @@ export class TokenEvents {
   #vocabulary: Vocabulary;
   #before: string;
   #after: string;
+  #padding: ((text: string) => string) | null;
   #events: (Uint8Array | undefined)[];
 
-  /** A token's event is `before`, the token as the inside of a JSON string, `after`. */
-  constructor(format: EventFormat, vocabulary: Vocabulary, before: string, after: string) {
+  /** A token's event is `before`, the token as the inside of a JSON string, `after`, and what `padding` makes of the token. */
+  constructor(
+    format: EventFormat,
+    vocabulary: Vocabulary,
+    before: string,
+    after: string,
+    padding: ((text: string) => string) | null = null,
+  ) {
     this.format = format;
     this.identityOffset = "data: ".length + encoder.encode(format.opening).length;
     this.#vocabulary = vocabulary;
     this.#before = before;
     this.#after = after;
+    this.#padding = padding;
     this.#events = Array.from({ length: vocabulary.texts.length });
   }
 
@@ -63,9 +76,9 @@ export class TokenEvents {
   }
 
   #encode(token: number): Uint8Array {
-    // JSON.stringify escapes lone surrogates, so that any string becomes valid UTF-8.
-    const inside = JSON.stringify(this.#vocabulary.texts[token]!).slice(1, -1);
-    return (this.#events[token] = encodeEvent(this.format, this.#before + inside + this.#after));
+    const text = this.#vocabulary.texts[token]!;
+    const padding = this.#padding === null ? "" : this.#padding(text);
+    return (this.#events[token] = encodeEvent(this.format, this.#before + jsonInside(text) + this.#after + padding));
   }
 }
 
@@ -93,7 +106,8 @@ function writeNumber(into: Uint8Array, offset: number, value: number): void {
   while (at > offset) into[--at] = 32;
 }
 
-function writeStamps(event: Uint8Array, end: number, dueUs: number, sentUs: number): void {
+/** Hot path. Fills in the stamps of an event that ends at `end`. */
+export function writeStamps(event: Uint8Array, end: number, dueUs: number, sentUs: number): void {
   writeNumber(event, end - dueFromEnd, Math.round(dueUs));
   writeNumber(event, end - sentFromEnd, Math.round(sentUs));
 }
@@ -104,7 +118,9 @@ let scratch = new Uint8Array(16_384);
 /** The frames of a streamed response: one token each; the first also opens, the last also ends the stream. */
 export class StreamFrames implements FrameSource {
   readonly length: number;
+  readonly tokens: number;
   #tokens: TokenEvents;
+  #lastTokens: TokenEvents;
   #cursor: TokenCursor;
   #identity: Uint8Array;
   #opening: Uint8Array | null;
@@ -113,7 +129,8 @@ export class StreamFrames implements FrameSource {
 
   /**
    * `identity` has the format's `identityLength`. `opening` is an event before the first token (or null), `closing`
-   * the events after the last. With no tokens there is one frame, of opening and closing.
+   * the events after the last. With no tokens there is one frame, of opening and closing. `lastTokens` are the events of
+   * the last token where that one carries the finish; they share the format of `tokens`.
    */
   constructor(
     tokens: TokenEvents,
@@ -122,9 +139,12 @@ export class StreamFrames implements FrameSource {
     identity: Uint8Array,
     opening: Uint8Array | null,
     closing: readonly Uint8Array[],
+    lastTokens: TokenEvents = tokens,
   ) {
     this.length = Math.max(1, tokenCount);
+    this.tokens = Math.min(1, tokenCount);
     this.#tokens = tokens;
+    this.#lastTokens = lastTokens;
     this.#cursor = cursor;
     this.#tokenCount = tokenCount;
     this.#identity = identity;
@@ -142,8 +162,12 @@ export class StreamFrames implements FrameSource {
     }
     let end = 0;
     if (index === 0 && this.#opening !== null) end = this.#append(this.#opening, end, dueUs, sentUs);
-    if (this.#tokenCount > 0) end = this.#append(tokens.event(this.#cursor.next()), end, dueUs, sentUs);
-    if (index === this.length - 1) {
+    const isLast = index === this.length - 1;
+    if (this.#tokenCount > 0) {
+      const events = isLast ? this.#lastTokens : tokens;
+      end = this.#append(events.event(this.#cursor.next()), end, dueUs, sentUs);
+    }
+    if (isLast) {
       for (const event of this.#closing) end = this.#append(event, end, dueUs, sentUs);
       end = reserve(end, doneEvent.length);
       scratch.set(doneEvent, end - doneEvent.length);
@@ -174,12 +198,14 @@ function reserve(used: number, more: number): number {
 /** The one frame of a response in one piece: a JSON text made when it is due, so that waiting costs no memory. */
 export class UnaryFrame implements FrameSource {
   readonly length = 1;
+  readonly tokens: number;
   #json: () => string;
   #stamped: boolean;
 
-  /** `json` returns the body, a JSON object. */
-  constructor(json: () => string, stamped: boolean) {
+  /** `json` returns the body, a JSON object, which holds so many output tokens. */
+  constructor(json: () => string, tokens: number, stamped: boolean) {
     this.#json = json;
+    this.tokens = tokens;
     this.#stamped = stamped;
   }
 
@@ -190,5 +216,28 @@ export class UnaryFrame implements FrameSource {
     // A body ends with the brace; an event has two newlines more.
     writeStamps(bytes, bytes.length + 2, dueUs, sentUs);
     return bytes;
+  }
+}
+
+/** Comments that keep a connection alive before the first token, one frame each, and then the frames of a response. */
+export class HeraldedFrames implements FrameSource {
+  readonly length: number;
+  tokens = 0;
+  #heralds: number;
+  #comment: Uint8Array;
+  #frames: FrameSource;
+
+  constructor(heralds: number, comment: Uint8Array, frames: FrameSource) {
+    this.length = heralds + frames.length;
+    this.#heralds = heralds;
+    this.#comment = comment;
+    this.#frames = frames;
+  }
+
+  frame(index: number, dueUs: number, sentUs: number): Uint8Array {
+    if (index < this.#heralds) return this.#comment;
+    const frame = this.#frames.frame(index - this.#heralds, dueUs, sentUs);
+    this.tokens = this.#frames.tokens;
+    return frame;
   }
 }

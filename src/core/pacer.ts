@@ -40,6 +40,8 @@ class Emission implements SinkObserver {
   alarmUs = 0;
   firstSentUs = 0;
   lastSentUs = 0;
+  /** Output tokens handed to the sink. */
+  tokensSent = 0;
   /** Frames due between these two waited for the reader, not for us. */
   blockedUs = 0;
   drainedUs = 0;
@@ -142,7 +144,7 @@ export class Pacer {
     const { plan } = emission;
     this.#meter.abortedStreams++;
     this.#meter.abortedTokensPlanned += plan.outputTokens;
-    if (plan.head.streamed) this.#meter.abortedTokensSent += emission.index;
+    this.#meter.abortedTokensSent += emission.tokensSent;
   }
 
   #remove(emission: Emission): void {
@@ -227,15 +229,16 @@ export class Pacer {
     const meter = this.#meter;
     const { plan, dueUs } = emission;
     meter.pacingError.record(sentUs - dueUs);
-    if (emission.index === 0) {
+    const { tokens } = emission.frames;
+    if (emission.tokensSent > 0) {
+      meter.itl.record(sentUs - emission.lastSentUs);
+      if (dueUs <= emission.drainedUs && dueUs > emission.blockedUs) meter.heldTokens++;
+    } else if (tokens > 0) {
       emission.firstSentUs = sentUs;
       meter.ttft.record(sentUs - plan.startUs);
-      meter.generationTokens += plan.head.streamed ? Math.min(1, plan.outputTokens) : plan.outputTokens;
-    } else {
-      meter.itl.record(sentUs - emission.lastSentUs);
-      meter.generationTokens++;
-      if (dueUs <= emission.drainedUs && dueUs > emission.blockedUs) meter.heldTokens++;
     }
+    emission.tokensSent += tokens;
+    meter.generationTokens += tokens;
     emission.lastSentUs = sentUs;
     return this.#moveOn(emission);
   }

@@ -41,3 +41,51 @@ export function unstreamedSchedule(seed: Seed, ttft: Distribution, itl: Distribu
 function draw(seed: Seed, ttft: Distribution): number {
   return ttft.constant ?? ttft.sample(new Random(seed, purpose.ttft));
 }
+
+/** Tells which token a frame begins with, frame by frame. */
+interface Steps {
+  next(): number;
+}
+
+/** Keep-alives before the first token: how many, how far apart. */
+export interface Heralds {
+  readonly count: number;
+  /** Microseconds between two; the first is due at once. */
+  readonly everyUs: number;
+}
+
+/**
+ * The schedule of frames that hold other than one token each: a frame is due with its first token, so that the time to
+ * first token and the rate of tokens stay what was asked for. Heralds come first, one frame each.
+ */
+class FrameSchedule implements Schedule {
+  readonly #tokens: Schedule;
+  readonly #steps: Steps | null;
+  readonly #heralds: Heralds;
+  #asked = 0;
+  #index = -1;
+  #dueUs = 0;
+
+  constructor(tokens: Schedule, steps: Steps | null, heralds: Heralds) {
+    this.#tokens = tokens;
+    this.#steps = steps;
+    this.#heralds = heralds;
+  }
+
+  nextDueUs(index: number): number {
+    const { count, everyUs } = this.#heralds;
+    if (index === this.#index) return this.#dueUs;
+    if (index < count) return index * everyUs;
+    this.#index = index;
+    const token = this.#steps === null ? index - count : this.#steps.next();
+    while (this.#asked <= token) this.#dueUs = this.#tokens.nextDueUs(this.#asked++);
+    return this.#dueUs;
+  }
+}
+
+export const noHeralds: Heralds = { count: 0, everyUs: 0 };
+
+/** The schedule of frames over that of their tokens. `steps` null: one token in each. */
+export function frameSchedule(tokens: Schedule, steps: Steps | null, heralds: Heralds = noHeralds): Schedule {
+  return steps === null && heralds.count === 0 ? tokens : new FrameSchedule(tokens, steps, heralds);
+}

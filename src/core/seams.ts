@@ -24,11 +24,13 @@ export interface ResponseHead {
 export interface FrameSource {
   /** Number of frames, at least 1. */
   readonly length: number;
+  /** Output tokens in the frame last asked for, those included that no client sees. Keep-alives hold none. */
+  readonly tokens: number;
   /** Hot path. `dueUs` and `sentUs` are absolute microseconds of the monotonic clock, for stamps. */
   frame(index: number, dueUs: number, sentUs: number): Uint8Array;
 }
 
-/** When each frame is due. Owns no timer. Asked once per index, in order. */
+/** When each frame is due. Owns no timer. Asked once per index, in order; index 0 may be asked for again before 1. */
 export interface Schedule {
   /** Microseconds after the start of the request; never decreases. Hot path. */
   nextDueUs(index: number): number;

@@ -66,3 +66,8 @@ export function sequentialCursor(vocabulary: Vocabulary): TokenCursor {
 export function splitTokens(text: string): string[] {
   return text.match(/[^\S\r\n]?\p{L}[\p{L}\p{M}'’]{0,9}\p{M}*|\p{N}{1,3}\p{M}*|\s+(?=\s\S)|\s+|[^\s\p{L}\p{N}]\p{M}*|[\s\S]/gu) ?? [];
 }
+
+/** Cuts JSON text: runs of punctuation such as `{"` and `":"` are one token each, as in OpenAI's encodings. */
+export function splitJsonTokens(json: string): string[] {
+  return (json.match(/["{}[\],:]{1,3}|[^"{}[\],:]+/g) ?? []).flatMap((piece) => (/^["{}[\],:]/.test(piece) ? [piece] : splitTokens(piece)));
+}

@@ -167,6 +167,20 @@ function checkContent(content: unknown, param: string, role: string): number {
   return bytes;
 }
 
+/** The text of a message's content, its text parts joined. */
+export function textOfContent(content: unknown): string {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) return "";
+  return content.map((part: unknown) => (isObject(part) && typeof part["text"] === "string" ? part["text"] : "")).join("");
+}
+
+/** The text of a legacy completion's prompt; empty where it is a list of token ids. */
+export function textOfPrompt(body: JsonObject): string {
+  const { prompt } = body;
+  const only: unknown = Array.isArray(prompt) ? prompt[0] : prompt;
+  return typeof only === "string" ? only : "";
+}
+
 /** Checks the `prompt` of a legacy completion and returns how many tokens it is worth. */
 export function promptTokensOf(body: JsonObject): number {
   const { prompt } = body;

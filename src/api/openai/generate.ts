@@ -1,289 +1,129 @@
-/** From a completion request to its plan: what is said, how long it is, and when each token is due. */
-import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "../../core/distribution.ts";
-import { StreamFrames, UnaryFrame } from "../../core/frames.ts";
-import { purpose, Random, type Seed, seedOf, seedOfRequest } from "../../core/random.ts";
-import { independentSchedule, unstreamedSchedule } from "../../core/schedule.ts";
-import type { ResponseHead, ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import { corpusCursor, corpusVocabulary, sequentialCursor, splitTokens, type TokenCursor, type Vocabulary } from "../../core/text.ts";
-import {
-  invalidType,
-  isObject,
-  type JsonObject,
-  optionalBoolean,
-  optionalInteger,
-  optionalNumber,
-  parseBody,
-  requiredString,
-} from "./body.ts";
-import { ApiError } from "./errors.ts";
-import { type CountTokens, countPromptTokens, outputLimit } from "./prompt.ts";
-import { type FinishReason, idLength, type Identity, identityBytes, type Kind, StreamShape, unaryJson } from "./formats.ts";
-
-/** The most tokens one answer may have. */
-export const maxOutputTokens = 1_048_576;
-
-/** The knobs of the model, in force for every request that does not override them. */
-export interface ModelSettings {
-  /** Microseconds. */
-  readonly ttft: Distribution;
-  /** Microseconds. */
-  readonly itl: Distribution;
-  readonly outputTokens: Distribution;
-  readonly seed: number;
-  /** Names served; null serves every name. */
-  readonly models: readonly string[] | null;
-  readonly stamps: boolean;
-  /** What every answer says; null: made-up text. */
-  readonly text: string | null;
-  /** Tokens of prompt and answer together; null: no limit. */
-  readonly maxModelLen: number | null;
-  /** Counts prompt tokens exactly; absent: they are estimated. */
-  readonly countTokens?: CountTokens;
-}
-
-/** Requests planned so far: it outlives a generator whose settings were changed. */
-export interface RequestCounter {
-  requests: number;
-}
+/** From a chat completion or legacy completion to its plan. */
+import { HeraldedFrames, StreamFrames, UnaryFrame } from "../../core/frames.ts";
+import { frameSchedule, type Heralds, noHeralds } from "../../core/schedule.ts";
+import { ScriptFrames } from "../../core/script.ts";
+import type { FrameSource, ResponsePlan, RouteRequest } from "../../core/seams.ts";
+import { corpusVocabulary, type Vocabulary } from "../../core/text.ts";
+import { type Answer, Model, type ModelSettings, type RequestCounter } from "../model.ts";
+import { parseBody } from "./body.ts";
+import { completionBody, usageOf } from "./bodies.ts";
+import { completionScript, identityBytes, type ShapeOptions, StreamShape } from "./formats.ts";
+import { successHead } from "./heads.ts";
+import { LogprobsWriter } from "./logprobs.ts";
+import { type CompletionOptions, readCompletion } from "./request.ts";
+import { type Kind, type Wire, wires } from "./wire.ts";
 
 /** Event shapes kept: one per model name, kind and option. Names come from clients, so the number is bounded. */
 const shapesKept = 32;
 
 export class Generator {
-  readonly #settings: ModelSettings;
-  readonly #clockIdentity: string;
-  readonly #nowSeconds: () => number;
-  readonly #seed: Seed;
+  readonly model: Model;
+  readonly #wire: Wire;
+  /** Names the clock of the stamps. */
+  readonly clockIdentity: string;
+  readonly #comment: Uint8Array;
   readonly #shapes = new Map<string, StreamShape>();
-  readonly #fixedText: Vocabulary | null;
-  /** Makes ids unique over processes. */
-  readonly #nonce: Seed;
-  readonly #counter: RequestCounter;
 
   /** `clockIdentity` names the clock of the stamps; `nowSeconds` is the wall clock, for `created`. */
-  constructor(settings: ModelSettings, clockIdentity: string, nowSeconds: () => number, counter: RequestCounter = { requests: 0 }) {
-    this.#counter = counter;
-    this.#settings = settings;
-    this.#clockIdentity = clockIdentity;
-    this.#nowSeconds = nowSeconds;
-    this.#seed = seedOf(settings.seed);
-    this.#fixedText = settings.text === null ? null : { texts: splitTokens(settings.text) };
-    const words = crypto.getRandomValues(new Uint32Array(2));
-    this.#nonce = { high: words[0]!, low: words[1]! };
+  constructor(settings: ModelSettings, clockIdentity: string, nowSeconds: () => number, counter?: RequestCounter) {
+    this.model = new Model(settings, nowSeconds, counter);
+    this.#wire = wires[settings.profile];
+    this.clockIdentity = clockIdentity;
+    this.#comment = new TextEncoder().encode(this.#wire.keepAlive?.comment ?? "");
   }
 
   /** Plans the answer to a request. Throws ApiError for what a client got wrong. */
   plan(kind: Kind, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
-    const body = parseBody(bytes);
-    const model = this.#checkModel(body);
-    const promptTokens = countPromptTokens(kind, body, this.#settings.countTokens);
-    const stream = optionalBoolean(body, "stream") ?? false;
-    const includeUsage = checkStreamOptions(body, stream);
-    checkSampling(body);
-
-    const index = this.#counter.requests++;
-    const explicitSeed =
-      integerHeader(request, "x-fakeai-seed") ?? optionalInteger(body, "seed", -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
-    const seed = explicitSeed === undefined ? seedOfRequest(this.#seed, index) : seedOf(explicitSeed);
-    const identity = explicitSeed === undefined ? this.#uniqueIdentity(index) : identityOfSeed(seed);
-
-    const text = givenText(request);
-    const vocabulary = text === null ? this.#fixedText : { texts: splitTokens(text) };
-    const { tokens, finish } = this.#length(kind, body, request, seed, vocabulary, promptTokens);
-    const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.#settings.ttft;
-    const itl = overriding(request, "x-fakeai-itl", latencyUnits) ?? this.#settings.itl;
-    const cursor = vocabulary === null ? corpusCursor(seed) : sequentialCursor(vocabulary);
-    const stamped = booleanHeader(request, "x-fakeai-stamps") ?? this.#settings.stamps;
-    const usage = { promptTokens, completionTokens: tokens };
-    const common = { startUs: request.receivedUs, outputTokens: tokens, promptTokens, finishReason: finish };
-
-    if (!stream) {
-      const texts = (vocabulary ?? corpusVocabulary).texts;
-      return {
-        ...common,
-        head: this.#head("application/json", false, stamped),
-        frames: new UnaryFrame(() => unaryJson(kind, model, identity, sayAll(cursor, texts, tokens), finish, usage), stamped),
-        schedule: unstreamedSchedule(seed, ttft, itl, tokens),
-      };
-    }
-    const options = { kind, model, includeUsage, stamped };
-    const shape = text === null ? this.#shape(options, vocabulary ?? corpusVocabulary) : new StreamShape(options, vocabulary!);
-    return {
-      ...common,
-      head: this.#head("text/event-stream; charset=utf-8", true, stamped),
-      frames: new StreamFrames(shape.tokens, cursor, tokens, identityBytes(kind, identity), shape.opening, shape.closing(finish, usage)),
-      schedule: independentSchedule(seed, ttft, itl),
+    const { settings } = this.model;
+    const { ask, options } = readCompletion(kind, parseBody(bytes), settings);
+    const answer = this.model.answer(request, ask);
+    const id = this.#wire.id(kind, answer.identity, answer.created);
+    const firstUs = answer.schedule.nextDueUs(0);
+    const common = {
+      head: successHead({
+        profile: settings.profile,
+        streamed: ask.stream,
+        tokens: ask.promptTokens,
+        processingMs: firstUs / 1000,
+        clock: answer.stamped ? this.clockIdentity : null,
+      }),
+      startUs: request.receivedUs,
+      outputTokens: answer.outputTokens,
+      promptTokens: ask.promptTokens,
+      finishReason: answer.choices[0]!.finish === "length" ? ("length" as const) : ("stop" as const),
     };
+    const logprobs = options.topLogprobs === null ? null : new LogprobsWriter(kind, options.topLogprobs, answer.choices);
+    const callId = (): string => this.#wire.callId(answer.identity);
+    if (!ask.stream) {
+      const json = (): string => completionBody(answer, { wire: this.#wire, kind, id, logprobs, callId });
+      return { ...common, frames: new UnaryFrame(json, answer.outputTokens, answer.stamped), schedule: answer.schedule };
+    }
+    const heralds = this.#heralds(firstUs);
+    const herald = (frames: FrameSource): FrameSource =>
+      heralds.count === 0 ? frames : new HeraldedFrames(heralds.count, this.#comment, frames);
+    const shape: ShapeOptions = {
+      wire: this.#wire,
+      kind,
+      model: ask.model,
+      includeUsage: options.includeUsage,
+      obfuscated: this.#wire.obfuscates && options.includeObfuscation,
+      stamped: answer.stamped,
+    };
+    const identity = { id, created: answer.created };
+    if (isPlain(answer, options)) {
+      const frames = this.#plainFrames(answer, shape, identityBytes(kind, identity));
+      return { ...common, frames: herald(frames), schedule: frameSchedule(answer.schedule, null, heralds) };
+    }
+    const script = completionScript(answer, { ...shape, identity, continuousUsage: options.continuousUsage, logprobs, callId });
+    const frames = new ScriptFrames(script);
+    return { ...common, frames: herald(frames), schedule: frameSchedule(answer.schedule, frames.steps(), heralds) };
   }
 
-  #checkModel(body: JsonObject): string {
-    const model = requiredString(body, "model");
-    if (model === "" || model.length > 256)
-      throw new ApiError(400, "Invalid 'model': expected 1 to 256 characters.", "model", "invalid_value");
-    const { models } = this.#settings;
-    if (models !== null && !models.includes(model)) throw modelNotFound(model);
-    return model;
+  #plainFrames(answer: Answer, options: ShapeOptions, identity: Uint8Array): StreamFrames {
+    const { text, finish } = answer.choices[0]!;
+    const { vocabulary, tokens } = text!;
+    const shape = this.#shape(options, vocabulary, identity.length);
+    const ending = finish === "length" ? "length" : "stop";
+    return new StreamFrames(
+      shape.tokens,
+      text!.cursor(),
+      tokens,
+      identity,
+      shape.opening,
+      shape.closing(ending, tokens, usageOf(answer)),
+      shape.lastTokens(ending),
+    );
   }
 
-  /** How many tokens the answer has and what ends it. */
-  #length(
-    kind: Kind,
-    body: JsonObject,
-    request: RouteRequest,
-    seed: Seed,
-    text: Vocabulary | null,
-    promptTokens: number,
-  ): { tokens: number; finish: FinishReason } {
-    const least = kind === "chat" ? 1 : 0;
-    const limits = ["max_completion_tokens", "max_tokens"].flatMap((param) => optionalInteger(body, param, least, maxOutputTokens) ?? []);
-    const limit = outputLimit(kind === "chat" ? "messages" : "prompt", this.#settings.maxModelLen, promptTokens, limits);
-    const min = optionalInteger(body, "min_tokens", 0, maxOutputTokens) ?? 0;
-    if (min > limit)
-      throw new ApiError(400, `Invalid 'min_tokens': ${min} is above the maximum of ${limit}.`, "min_tokens", "invalid_value");
-    const ignoreEos = optionalBoolean(body, "ignore_eos") ?? false;
-    // A longer answer than its text says it again; nothing cannot be said again.
-    if (text?.texts.length === 0) return { tokens: 0, finish: "stop" };
-    const asked = overriding(request, "x-fakeai-output-tokens", (name) => countUnits(name, maxOutputTokens));
-    const lengths = asked ?? this.#settings.outputTokens;
-    // A given text has its own length, unless the request asks for another.
-    const natural =
-      text !== null && asked === undefined
-        ? text.texts.length
-        : Math.round(lengths.constant ?? lengths.sample(new Random(seed, purpose.length)));
-    // Without an end-of-sequence token a model goes on to the limit.
-    if (ignoreEos && limit !== Infinity) return { tokens: limit, finish: "length" };
-    const wanted = Math.max(natural, min);
-    return wanted > limit ? { tokens: limit, finish: "length" } : { tokens: wanted, finish: "stop" };
-  }
-
-  #uniqueIdentity(index: number): Identity {
-    const { high, low } = this.#nonce;
-    const seed = { high: (high ^ Math.floor(index / 0x1_0000_0000)) >>> 0, low: (low + index) >>> 0 };
-    return { id: randomId(new Random(seed, purpose.identity)), created: this.#nowSeconds() };
-  }
-
-  #shape(options: { kind: Kind; model: string; includeUsage: boolean; stamped: boolean }, vocabulary: Vocabulary): StreamShape {
-    const key = `${options.kind}${options.includeUsage ? "u" : "-"}${options.stamped ? "s" : "-"}${options.model}`;
+  #shape(options: ShapeOptions, vocabulary: Vocabulary, identityLength: number): StreamShape {
+    if (vocabulary !== corpusVocabulary && vocabulary !== this.model.fixedText) return new StreamShape(options, vocabulary, identityLength);
+    const { kind, includeUsage, obfuscated, stamped, model } = options;
+    const key = `${kind}${includeUsage ? "u" : "-"}${obfuscated ? "o" : "-"}${stamped ? "s" : "-"}${model}`;
     let shape = this.#shapes.get(key);
     if (shape === undefined) {
       if (this.#shapes.size === shapesKept) this.#shapes.delete(this.#shapes.keys().next().value!);
-      shape = new StreamShape(options, vocabulary);
+      shape = new StreamShape(options, vocabulary, identityLength);
       this.#shapes.set(key, shape);
     }
     return shape;
   }
 
-  #head(contentType: string, streamed: boolean, stamped: boolean): ResponseHead {
-    const headers: Record<string, string> = { "content-type": contentType };
-    if (streamed) headers["cache-control"] = "no-cache";
-    headers["x-request-id"] = `req_${crypto.randomUUID().replaceAll("-", "")}`;
-    if (stamped) headers["x-fakeai-clock"] = this.#clockIdentity;
-    return { status: 200, headers, streamed };
+  /** Keep-alives while the first token is waited for. */
+  #heralds(firstUs: number): Heralds {
+    const { keepAlive } = this.#wire;
+    if (keepAlive === null || firstUs === 0) return noHeralds;
+    return { count: Math.ceil(firstUs / keepAlive.everyUs), everyUs: keepAlive.everyUs };
   }
 }
 
-export function modelNotFound(model: string): ApiError {
-  return new ApiError(
-    404,
-    `The model \`${model.slice(0, 256)}\` does not exist or you do not have access to it.`,
-    "model",
-    "model_not_found",
+/** Whether the answer is one choice of plain text, a token an event: what the frames of a vocabulary are encoded for. */
+function isPlain(answer: Answer, options: CompletionOptions): boolean {
+  return (
+    answer.choices.length === 1 &&
+    answer.choices[0]!.text !== null &&
+    answer.tokensPerChunk === 1 &&
+    answer.reasoningTokens === 0 &&
+    options.topLogprobs === null &&
+    !options.continuousUsage
   );
-}
-
-function checkStreamOptions(body: JsonObject, stream: boolean): boolean {
-  const options = body["stream_options"];
-  if (options === undefined || options === null) return false;
-  if (!isObject(options)) throw invalidType("stream_options", "an object", options);
-  if (!stream) {
-    throw new ApiError(400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options", "invalid_value");
-  }
-  const include = options["include_usage"];
-  if (include !== undefined && include !== null && typeof include !== "boolean")
-    throw invalidType("stream_options.include_usage", "a boolean", include);
-  return include === true;
-}
-
-/** Sampling parameters change nothing here, but a client that gets them wrong learns it here too. */
-function checkSampling(body: JsonObject): void {
-  optionalNumber(body, "temperature", 0, 2);
-  optionalNumber(body, "top_p", 0, 1);
-  optionalNumber(body, "presence_penalty", -2, 2);
-  optionalNumber(body, "frequency_penalty", -2, 2);
-  const n = optionalInteger(body, "n", 1, 128);
-  if (n !== undefined && n > 1)
-    throw new ApiError(400, "Invalid 'n': only one choice per request is supported here.", "n", "unsupported_value");
-}
-
-function headerError(name: string, message: string): ApiError {
-  return new ApiError(400, message, name, "invalid_value");
-}
-
-function overriding(
-  request: RouteRequest,
-  name: string,
-  units: (name: string) => Parameters<typeof parseDistribution>[1],
-): Distribution | undefined {
-  const value = request.header(name);
-  if (value === undefined) return undefined;
-  try {
-    return parseDistribution(value, units(name));
-  } catch (error) {
-    if (error instanceof SpecError) throw headerError(name, error.message);
-    throw error;
-  }
-}
-
-function integerHeader(request: RouteRequest, name: string): number | undefined {
-  const value = request.header(name);
-  if (value === undefined) return undefined;
-  const number = Number(value);
-  if (!/^-?\d+$/.test(value) || !Number.isSafeInteger(number)) throw headerError(name, `${name}: expected a whole number up to 2^53`);
-  return number;
-}
-
-function booleanHeader(request: RouteRequest, name: string): boolean | undefined {
-  const value = request.header(name);
-  if (value === undefined) return undefined;
-  if (value !== "1" && value !== "0") throw headerError(name, `${name}: expected 1 or 0`);
-  return value === "1";
-}
-
-/** The header holds the text itself, or a JSON string where it needs line ends or other controls. */
-function givenText(request: RouteRequest): string | null {
-  const value = request.header("x-fakeai-text");
-  if (value === undefined) return null;
-  if (!value.startsWith('"')) return value;
-  try {
-    return JSON.parse(value) as string;
-  } catch {
-    throw headerError("x-fakeai-text", "x-fakeai-text: a value that begins with a quotation mark must be a JSON string");
-  }
-}
-
-function sayAll(cursor: TokenCursor, texts: readonly string[], tokens: number): string {
-  let text = "";
-  for (let token = 0; token < tokens; token++) text += texts[cursor.next()]!;
-  return text;
-}
-
-/** An id and a time that follow from the seed alone. The time lies between November 2023 and June 2025. */
-function identityOfSeed(seed: Seed): Identity {
-  const random = new Random(seed, purpose.identity);
-  return { id: randomId(random), created: 1_700_000_000 + random.below(50_000_000) };
-}
-
-const idAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-function randomId(random: Random): string {
-  let id = "";
-  while (id.length < idLength) {
-    let word = random.word();
-    // Five characters of 62 fit into 32 bits.
-    for (let i = 0; i < 5 && id.length < idLength; i++) {
-      id += idAlphabet[word % 62]!;
-      word = Math.floor(word / 62);
-    }
-  }
-  return id;
 }

@@ -1,7 +1,7 @@
 /** How many tokens a prompt is worth, and what that leaves for the answer. */
 import { checkMessages, isObject, type JsonObject, promptTokensOf, tokensOfBytes } from "./body.ts";
 import { ApiError } from "./errors.ts";
-import type { Kind } from "./formats.ts";
+import type { Kind } from "./wire.ts";
 
 /** Counts the tokens of a text in one encoding. */
 export type CountTokens = (text: string) => number;

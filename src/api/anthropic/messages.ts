@@ -1,0 +1,220 @@
+/** POST /v1/messages: a message in one piece, or as events with a ping (docs.anthropic.com/en/docs/build-with-claude/streaming). */
+import { UnaryFrame } from "../../core/frames.ts";
+import { frameSchedule } from "../../core/schedule.ts";
+import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/script.ts";
+import type { ResponseHead, ResponsePlan, RouteRequest } from "../../core/seams.ts";
+import { type Answer, type Choice, type Model, randomLetters, type Run, type ToolCall } from "../model.ts";
+import { ApiError } from "../openai/errors.ts";
+import { requestId } from "../openai/heads.ts";
+import { readMessage } from "./request.ts";
+
+const encoder = new TextEncoder();
+
+/** Spaces before the last brace of an event fill its text up, as captures show; their number hides the text's length. */
+const paddings = Array.from({ length: 9 }, (_, count) => encoder.encode(" ".repeat(count)));
+const paddingOf = (characters: number): Uint8Array => paddings[8 - (characters % 8)]!;
+
+/** A block of content: thinking, text or a tool's input. */
+interface Block {
+  readonly run: Run;
+  /** The block as `content_block_start` shows it, and as the finished message holds it. */
+  readonly start: object;
+  done(): object;
+  /** Delta events hold their text as the last member of `delta`, of this type and name. */
+  readonly deltaType: string;
+  readonly deltaMember: string;
+  /** A delta after the last token. */
+  readonly lastDelta: object | null;
+}
+
+class MessageStory {
+  readonly #answer: Answer;
+  readonly #id: string;
+  readonly #blocks: readonly Block[];
+
+  constructor(answer: Answer) {
+    this.#answer = answer;
+    this.#id = `msg_01${randomLetters(answer.identity, 22)}`;
+    const { text, calls } = this.#choice;
+    this.#blocks = [
+      ...(answer.reasoning.tokens > 0 ? [thinkingBlock(answer.reasoning, randomLetters(answer.identity, 64))] : []),
+      ...(text === null || text.tokens === 0 ? [] : [textBlock(text)]),
+      ...calls.map((call) => toolBlock(call, `toolu_01${randomLetters(answer.identity, 22)}`)),
+    ];
+  }
+
+  get #choice(): Choice {
+    return this.#answer.choices[0]!;
+  }
+
+  #stopReason(): string {
+    const { finish, calls, stopSequence } = this.#choice;
+    if (finish === "length") return "max_tokens";
+    if (calls.length > 0) return "tool_use";
+    return stopSequence === null ? "end_turn" : "stop_sequence";
+  }
+
+  #usage(outputTokens: number): object {
+    return {
+      input_tokens: this.#answer.ask.promptTokens,
+      cache_creation_input_tokens: 0,
+      cache_read_input_tokens: 0,
+      cache_creation: { ephemeral_5m_input_tokens: 0, ephemeral_1h_input_tokens: 0 },
+      output_tokens: outputTokens,
+      service_tier: "standard",
+    };
+  }
+
+  /** The message, as it begins or whole. */
+  message(isDone: boolean): object {
+    const { ask, outputTokens } = this.#answer;
+    return {
+      model: ask.model,
+      id: this.#id,
+      type: "message",
+      role: "assistant",
+      content: isDone ? this.#blocks.map((block) => block.done()) : [],
+      stop_reason: isDone ? this.#stopReason() : null,
+      stop_sequence: isDone ? this.#choice.stopSequence : null,
+      usage: this.#usage(isDone ? outputTokens : Math.min(1, outputTokens)),
+    };
+  }
+
+  script(): Script {
+    const { outputTokens, tokensPerChunk, stamped, ask } = this.#answer;
+    return {
+      choices: [this.#blocks.map((block, index) => blockPart(block, index))],
+      open: (out) => {
+        emit(out, "message_start", { message: this.message(false) });
+        // Without a block there is no place for the ping after its start.
+        if (this.#blocks.length === 0) emit(out, "ping", {});
+      },
+      close: (out) => {
+        const usage = {
+          input_tokens: ask.promptTokens,
+          cache_creation_input_tokens: 0,
+          cache_read_input_tokens: 0,
+          output_tokens: outputTokens,
+        };
+        emit(out, "message_delta", { delta: { stop_reason: this.#stopReason(), stop_sequence: this.#choice.stopSequence }, usage });
+        emit(out, "message_stop", {});
+      },
+      tokensPerFrame: tokensPerChunk,
+      hiddenTokens: 0,
+      stamped,
+    };
+  }
+}
+
+function emit(out: EventBuffer, type: string, members: object): void {
+  const json = JSON.stringify({ type, ...members });
+  out.text(`event: ${type}\ndata: ${json.slice(0, -1)}`);
+  out.bytes(type === "ping" ? paddings[0]! : paddingOf(json.length));
+  out.endEvent();
+}
+
+function blockPart(block: Block, index: number): Part {
+  const { run, deltaType, deltaMember } = block;
+  const start = `event: content_block_delta\ndata: {"type":"content_block_delta","index":${index},"delta":{"type":"${deltaType}","${deltaMember}":"`;
+  const before = encoder.encode(start);
+  const after = encoder.encode('"}');
+  return {
+    tokens: run.tokens,
+    source: EscapedTokens.of(run.vocabulary),
+    cursor: run.cursor(),
+    open: (out) => {
+      emit(out, "content_block_start", { index, content_block: block.start });
+      if (index === 0) emit(out, "ping", {});
+      // A tool's input begins with an empty piece.
+      if (deltaType === "input_json_delta") emit(out, "content_block_delta", { index, delta: { type: deltaType, [deltaMember]: "" } });
+    },
+    run: (out, taken) => {
+      out.bytes(before);
+      taken.write(out);
+      out.bytes(after);
+      out.bytes(paddingOf(taken.characters));
+      out.endEvent();
+    },
+    close: (out) => {
+      if (block.lastDelta !== null) emit(out, "content_block_delta", { index, delta: block.lastDelta });
+      emit(out, "content_block_stop", { index });
+    },
+  };
+}
+
+function thinkingBlock(run: Run, signature: string): Block {
+  return {
+    run,
+    start: { type: "thinking", thinking: "", signature: "" },
+    done: () => ({ type: "thinking", thinking: run.text(), signature }),
+    deltaType: "thinking_delta",
+    deltaMember: "thinking",
+    lastDelta: { type: "signature_delta", signature },
+  };
+}
+
+function textBlock(run: Run): Block {
+  return {
+    run,
+    start: { type: "text", text: "" },
+    done: () => ({ type: "text", text: run.text() }),
+    deltaType: "text_delta",
+    deltaMember: "text",
+    lastDelta: null,
+  };
+}
+
+function toolBlock({ name, arguments: run }: ToolCall, id: string): Block {
+  return {
+    run,
+    start: { type: "tool_use", id, name, input: {} },
+    done: () => ({ type: "tool_use", id, name, input: inputOf(run.text()) }),
+    deltaType: "input_json_delta",
+    deltaMember: "partial_json",
+    lastDelta: null,
+  };
+}
+
+/** What was said before the limit cut it is not JSON; such an input is empty. */
+function inputOf(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return {};
+  }
+}
+
+function headOf(streamed: boolean, clock: string | null): ResponseHead {
+  const headers: Record<string, string> = {
+    "content-type": streamed ? "text/event-stream; charset=utf-8" : "application/json",
+    "request-id": requestId(),
+    "anthropic-organization-id": "fakeai",
+  };
+  if (streamed) headers["cache-control"] = "no-cache";
+  if (clock !== null) headers["x-fakeai-clock"] = clock;
+  return { status: 200, headers, streamed };
+}
+
+/** Plans the answer to a request. Throws ApiError. */
+export function planMessage(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
+  if (request.header("anthropic-version") === undefined) throw new ApiError(400, "anthropic-version: header is required");
+  const ask = readMessage(bytes, model.settings.models);
+  const answer = model.answer(request, ask);
+  const story = new MessageStory(answer);
+  const common = {
+    head: headOf(ask.stream, answer.stamped ? clockIdentity : null),
+    startUs: request.receivedUs,
+    outputTokens: answer.outputTokens,
+    promptTokens: ask.promptTokens,
+    finishReason: answer.choices[0]!.finish === "length" ? ("length" as const) : ("stop" as const),
+  };
+  if (!ask.stream) {
+    return {
+      ...common,
+      frames: new UnaryFrame(() => JSON.stringify(story.message(true)), answer.outputTokens, answer.stamped),
+      schedule: answer.schedule,
+    };
+  }
+  const frames = new ScriptFrames(story.script());
+  return { ...common, frames, schedule: frameSchedule(answer.schedule, frames.steps()) };
+}

@@ -1,0 +1,176 @@
+/** POST /v1/embeddings: unit vectors that follow from model and text alone. */
+import { UnaryFrame } from "../../core/frames.ts";
+import { purpose, Random, type Seed } from "../../core/random.ts";
+import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
+import type { Model } from "../model.ts";
+import { invalidType, type JsonObject, optionalInteger, parseBody, tokensOfBytes } from "./body.ts";
+import { ApiError } from "./errors.ts";
+import { successHead } from "./heads.ts";
+import { checkModel } from "./request.ts";
+
+const mostInputs = 2048;
+const mostDimensions = 4096;
+/** Bases kept, one per number of dimensions. */
+const basesKept = 8;
+
+/** A unit vector's magnitudes, and the same as decimals. */
+interface Basis {
+  readonly magnitudes: Float32Array;
+  readonly texts: readonly string[];
+}
+
+const bases = new Map<number, Basis>();
+
+/**
+ * The magnitudes that every vector of so many dimensions has, each in an order and with signs of its own: order and
+ * signs change no length, and a large batch costs no logarithm and no formatting of numbers.
+ */
+function basisOf(dimensions: number): Basis {
+  let basis = bases.get(dimensions);
+  if (basis === undefined) {
+    if (bases.size === basesKept) bases.delete(bases.keys().next().value!);
+    const random = new Random({ high: 0, low: dimensions }, purpose.embedding);
+    const values = Array.from({ length: dimensions }, () => Math.abs(random.normal()));
+    const length = Math.hypot(...values);
+    const magnitudes = Float32Array.from(values, (value) => value / length);
+    basis = { magnitudes, texts: Array.from(magnitudes, (value) => value.toFixed(9)) };
+    bases.set(dimensions, basis);
+  }
+  return basis;
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
+
+/** Calls `take` with the index into the basis and the sign of each element, in order. */
+function walk(seed: Seed, dimensions: number, take: (index: number, isNegative: boolean) => void): void {
+  const random = new Random(seed, purpose.embedding);
+  let index = random.below(dimensions);
+  let stride = 1 + random.below(dimensions);
+  while (gcd(stride, dimensions) !== 1) stride++;
+  let signs = 0;
+  for (let i = 0; i < dimensions; i++) {
+    if (i % 32 === 0) signs = random.word();
+    take(index, ((signs >>> (i % 32)) & 1) === 1);
+    index = (index + stride) % dimensions;
+  }
+}
+
+function base64Of(seed: Seed, dimensions: number): string {
+  const { magnitudes } = basisOf(dimensions);
+  const vector = new Float32Array(dimensions);
+  let at = 0;
+  walk(seed, dimensions, (index, isNegative) => {
+    vector[at++] = isNegative ? -magnitudes[index]! : magnitudes[index]!;
+  });
+  return JSON.stringify(Buffer.from(vector.buffer).toString("base64"));
+}
+
+function decimalsOf(seed: Seed, dimensions: number, separator: string): string {
+  const { texts } = basisOf(dimensions);
+  let json = "";
+  walk(seed, dimensions, (index, isNegative) => {
+    json += (json === "" ? "" : separator) + (isNegative ? "-" : "") + texts[index]!;
+  });
+  return json;
+}
+
+/** FNV-1a over model and text, twice, for 64 bits. */
+function seedOfText(model: string, text: string): Seed {
+  let low = 0x811c9dc5;
+  let high = 0xcbf29ce4;
+  for (const part of [model, "\0", text]) {
+    for (let i = 0; i < part.length; i++) {
+      const code = part.charCodeAt(i);
+      low = Math.imul(low ^ code, 0x01000193);
+      high = Math.imul(high ^ code ^ (low >>> 15), 0x01000193);
+    }
+  }
+  return { high: high >>> 0, low: low >>> 0 };
+}
+
+/** The inputs as texts, and the tokens they are worth. */
+function readInputs(body: JsonObject): { texts: string[]; tokens: number } {
+  const { input } = body;
+  const expected = "a string, array of strings, array of integers, or array of arrays of integers";
+  if (input === undefined || input === null)
+    throw new ApiError(400, "Missing required parameter: 'input'.", "input", "missing_required_parameter");
+  const isTokens = (value: unknown): value is number[] =>
+    Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id));
+  const list: readonly unknown[] = typeof input === "string" || isTokens(input) ? [input] : Array.isArray(input) ? input : [];
+  if (!Array.isArray(input) && typeof input !== "string") throw invalidType("input", expected, input);
+  if (list.length === 0 || list.includes(""))
+    throw new ApiError(400, "Invalid 'input': input cannot be an empty string.", "input", "invalid_value");
+  if (list.length > mostInputs) {
+    throw new ApiError(
+      400,
+      `Invalid 'input': array too long. Expected an array with maximum length ${mostInputs}, but got an array with length ${list.length} instead.`,
+      "input",
+      "array_above_max_length",
+    );
+  }
+  let tokens = 0;
+  const texts = list.map((item, index) => {
+    if (isTokens(item)) {
+      tokens += item.length;
+      return item.join(" ");
+    }
+    if (typeof item !== "string") throw invalidType(`input[${index}]`, expected, item);
+    tokens += tokensOfBytes(item.length);
+    return item;
+  });
+  return { texts, tokens };
+}
+
+/** Plans the answer. Throws ApiError. */
+export function planEmbeddings(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
+  const { settings } = model;
+  const body = parseBody(bytes);
+  const name = checkModel(body, settings.models);
+  const { texts, tokens } = readInputs(body);
+  const dimensions = optionalInteger(body, "dimensions", 1, mostDimensions) ?? (name.includes("large") ? 3072 : 1536);
+  const format = body["encoding_format"] ?? "float";
+  if (format !== "float" && format !== "base64") {
+    throw new ApiError(400, "Invalid value for 'encoding_format': expected 'float' or 'base64'.", "encoding_format", "invalid_value");
+  }
+  const { schedule, stamped } = model.latency(request);
+  const indented = settings.profile === "openai";
+  const json = (): string => {
+    // The vectors are put in as text, where a large batch would take long to print from numbers.
+    const shell = JSON.stringify(
+      {
+        object: "list",
+        data: texts.map((_, index) => ({ object: "embedding", index, embedding: "\u0000" })),
+        model: name,
+        usage: { prompt_tokens: tokens, total_tokens: tokens },
+      },
+      null,
+      indented ? 2 : 0,
+    );
+    const pieces = shell.split(String.raw`"\u0000"`);
+    let text = pieces[0]!;
+    texts.forEach((input, index) => {
+      const seed = seedOfText(name, input);
+      const [open, separator, close] = indented ? ["[\n        ", ",\n        ", "\n      ]"] : ["[", ",", "]"];
+      text += format === "base64" ? base64Of(seed, dimensions) : open + decimalsOf(seed, dimensions, separator) + close;
+      text += pieces[index + 1]!;
+    });
+    return text;
+  };
+  return {
+    head: successHead({
+      profile: settings.profile,
+      streamed: false,
+      tokens,
+      processingMs: schedule.nextDueUs(0) / 1000,
+      clock: stamped ? clockIdentity : null,
+    }),
+    frames: new UnaryFrame(json, 0, stamped),
+    schedule,
+    startUs: request.receivedUs,
+    outputTokens: 0,
+    promptTokens: tokens,
+    finishReason: "stop",
+  };
+}

@@ -1,0 +1,142 @@
+/** Reading a chat completion or a legacy completion: from its body to what the model is asked for. */
+import { type Ask, maxOutputTokens, type ModelSettings } from "../model.ts";
+import {
+  invalidType,
+  isObject,
+  type JsonObject,
+  optionalBoolean,
+  optionalInteger,
+  optionalNumber,
+  requiredString,
+  textOfContent,
+  textOfPrompt,
+} from "./body.ts";
+import { ApiError } from "./errors.ts";
+import { countPromptTokens, outputLimit } from "./prompt.ts";
+import { readCalls, readFormat, readStop, reasoningTokensOf } from "./tools.ts";
+import type { Kind } from "./wire.ts";
+
+/** What the request wants of the form of its answer. */
+export interface CompletionOptions {
+  readonly includeUsage: boolean;
+  readonly includeObfuscation: boolean;
+  readonly continuousUsage: boolean;
+  /** Alternatives per token; null: no logprobs. */
+  readonly topLogprobs: number | null;
+}
+
+/** Checks the model's name against those served. */
+export function checkModel(body: JsonObject, models: readonly string[] | null): string {
+  const model = requiredString(body, "model");
+  if (model === "" || model.length > 256)
+    throw new ApiError(400, "Invalid 'model': expected 1 to 256 characters.", "model", "invalid_value");
+  if (models !== null && !models.includes(model)) throw modelNotFound(model);
+  return model;
+}
+
+export function modelNotFound(model: string): ApiError {
+  return new ApiError(
+    404,
+    `The model \`${model.slice(0, 256)}\` does not exist or you do not have access to it.`,
+    "model",
+    "model_not_found",
+  );
+}
+
+/** Sampling parameters change nothing here, but a client that gets them wrong learns it here too. */
+export function checkSampling(body: JsonObject): void {
+  optionalNumber(body, "temperature", 0, 2);
+  optionalNumber(body, "top_p", 0, 1);
+  optionalNumber(body, "presence_penalty", -2, 2);
+  optionalNumber(body, "frequency_penalty", -2, 2);
+}
+
+export function readSeed(body: JsonObject): number | undefined {
+  return optionalInteger(body, "seed", -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+}
+
+/** Reads and checks a whole request. Throws ApiError. */
+export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSettings): { ask: Ask; options: CompletionOptions } {
+  const model = checkModel(body, settings.models);
+  const promptTokens = countPromptTokens(kind, body, settings.countTokens);
+  const stream = optionalBoolean(body, "stream") ?? false;
+  const streamOptions = readStreamOptions(body, stream);
+  checkSampling(body);
+  const least = kind === "chat" ? 1 : 0;
+  const limits = ["max_completion_tokens", "max_tokens"].flatMap((param) => optionalInteger(body, param, least, maxOutputTokens) ?? []);
+  const limit = outputLimit(kind === "chat" ? "messages" : "prompt", settings.maxModelLen, promptTokens, limits);
+  const minTokens = optionalInteger(body, "min_tokens", 0, maxOutputTokens) ?? 0;
+  if (minTokens > limit) {
+    throw new ApiError(400, `Invalid 'min_tokens': ${minTokens} is above the maximum of ${limit}.`, "min_tokens", "invalid_value");
+  }
+  const json = kind === "chat" ? readFormat(body["response_format"], "response_format", "chat") : null;
+  const calls = kind === "chat" ? readCalls(body, "chat", lastRole(body) === "tool") : null;
+  if (kind === "text" && optionalBoolean(body, "echo") === true) {
+    throw new ApiError(400, "'echo' is not supported here; the server's --mode echo answers with the prompt.", "echo", "unsupported_value");
+  }
+  return {
+    ask: {
+      model,
+      promptTokens,
+      promptText: () => (kind === "chat" ? lastUserText(body) : textOfPrompt(body)),
+      stream,
+      choices: optionalInteger(body, "n", 1, 128) ?? 1,
+      limit,
+      minTokens,
+      ignoreEos: optionalBoolean(body, "ignore_eos") ?? false,
+      stop: readStop(body),
+      seed: readSeed(body),
+      reasoningTokens: kind === "chat" ? reasoningTokensOf(body["reasoning_effort"], "reasoning_effort") : 0,
+      calls,
+      json,
+    },
+    options: { ...streamOptions, topLogprobs: readLogprobs(kind, body) },
+  };
+}
+
+function messagesOf(body: JsonObject): readonly JsonObject[] {
+  return body["messages"] as readonly JsonObject[];
+}
+
+function lastRole(body: JsonObject): unknown {
+  return messagesOf(body).at(-1)!["role"];
+}
+
+function lastUserText(body: JsonObject): string {
+  const messages = messagesOf(body);
+  return textOfContent((messages.findLast(({ role }) => role === "user") ?? messages.at(-1)!)["content"]);
+}
+
+function readLogprobs(kind: Kind, body: JsonObject): number | null {
+  if (kind === "text") return optionalInteger(body, "logprobs", 0, 20) ?? null;
+  const wanted = optionalBoolean(body, "logprobs") ?? false;
+  const top = optionalInteger(body, "top_logprobs", 0, 20);
+  if (top !== undefined && !wanted) {
+    throw new ApiError(400, "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.", "top_logprobs", "invalid_value");
+  }
+  return wanted ? (top ?? 0) : null;
+}
+
+const absentOptions = { includeUsage: false, includeObfuscation: true, continuousUsage: false };
+
+function readStreamOptions(body: JsonObject, stream: boolean): Omit<CompletionOptions, "topLogprobs"> {
+  const options = body["stream_options"];
+  if (options === undefined || options === null) return absentOptions;
+  if (!isObject(options)) throw invalidType("stream_options", "an object", options);
+  if (!stream) {
+    throw new ApiError(400, "The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options", "invalid_value");
+  }
+  const flag = (name: string): boolean | undefined => {
+    const value = options[name];
+    if (value === undefined || value === null) return undefined;
+    if (typeof value !== "boolean") throw invalidType(`stream_options.${name}`, "a boolean", value);
+    return value;
+  };
+  const continuousUsage = flag("continuous_usage_stats") ?? false;
+  return {
+    includeUsage: flag("include_usage") ?? false,
+    includeObfuscation: flag("include_obfuscation") ?? true,
+    // As in vLLM, usage in every chunk is a refinement of include_usage.
+    continuousUsage: continuousUsage && options["include_usage"] === true,
+  };
+}

@@ -1,0 +1,299 @@
+/** POST /v1/responses: the response object and the events of its stream (captures of 2026-02, openai-openapi 2026-08). */
+import { UnaryFrame } from "../../core/frames.ts";
+import { frameSchedule } from "../../core/schedule.ts";
+import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/script.ts";
+import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
+import { type Answer, type Choice, type Model, randomHex, randomLetters, type Run, type ToolCall } from "../model.ts";
+import { printJson } from "./bodies.ts";
+import { parseBody } from "./body.ts";
+import { successHead } from "./heads.ts";
+import { LogprobsWriter } from "./logprobs.ts";
+import { readResponse, type ResponseOptions } from "./responses-request.ts";
+import { obfuscationMember, wires } from "./wire.ts";
+
+const encoder = new TextEncoder();
+
+/** Texts are filled up to this many characters. */
+const obfuscationBlock = 16;
+
+interface TokenLogprob {
+  readonly token: string;
+  readonly logprob: number;
+  readonly bytes: readonly number[];
+  readonly top_logprobs: readonly TokenLogprob[];
+}
+
+/** One response, as far as it is settled before its first byte. */
+class ResponseStory {
+  readonly #answer: Answer;
+  readonly #options: ResponseOptions;
+  readonly #obfuscated: boolean;
+  readonly #id: string;
+  readonly #itemIds: readonly string[];
+  readonly #callIds: readonly string[];
+  #sequence = 0;
+
+  constructor(answer: Answer, options: ResponseOptions, obfuscated: boolean) {
+    this.#answer = answer;
+    this.#options = options;
+    this.#obfuscated = obfuscated;
+    const { identity } = answer;
+    this.#id = `resp_${randomHex(identity, 50)}`;
+    const { calls } = this.#choice;
+    const prefixes = [...(this.#hasReasoning ? ["rs"] : []), ...(calls.length > 0 ? calls.map(() => "fc") : ["msg"])];
+    this.#itemIds = prefixes.map((prefix) => `${prefix}_${randomHex(identity, 50)}`);
+    this.#callIds = calls.map(() => `call_${randomLetters(identity, 24)}`);
+  }
+
+  get #choice(): Choice {
+    return this.#answer.choices[0]!;
+  }
+
+  get #hasReasoning(): boolean {
+    return this.#answer.reasoningTokens > 0;
+  }
+
+  get #wasCut(): boolean {
+    return this.#choice.finish === "length";
+  }
+
+  /** Index of the first item after the reasoning. */
+  get #base(): number {
+    return this.#hasReasoning ? 1 : 0;
+  }
+
+  /** The response object, while in progress or at its end. */
+  object(isDone: boolean): object {
+    const { ask, created, outputTokens, reasoningTokens } = this.#answer;
+    const { echoed } = this.#options;
+    const status = !isDone ? "in_progress" : this.#wasCut ? "incomplete" : "completed";
+    return {
+      id: this.#id,
+      object: "response",
+      created_at: created,
+      status,
+      background: false,
+      ...(isDone && { completed_at: this.#wasCut ? null : created }),
+      error: null,
+      incomplete_details: isDone && this.#wasCut ? { reason: "max_output_tokens" } : null,
+      instructions: echoed.instructions,
+      max_output_tokens: echoed.max_output_tokens,
+      max_tool_calls: null,
+      model: ask.model,
+      output: isDone ? this.#items() : [],
+      parallel_tool_calls: echoed.parallel_tool_calls,
+      previous_response_id: echoed.previous_response_id,
+      prompt_cache_key: null,
+      reasoning: echoed.reasoning,
+      safety_identifier: null,
+      service_tier: isDone ? "default" : "auto",
+      store: echoed.store,
+      temperature: echoed.temperature,
+      text: echoed.text,
+      tool_choice: echoed.tool_choice,
+      tools: echoed.tools,
+      top_logprobs: echoed.top_logprobs,
+      top_p: echoed.top_p,
+      truncation: echoed.truncation,
+      usage: isDone
+        ? {
+            input_tokens: ask.promptTokens,
+            input_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 },
+            output_tokens: outputTokens,
+            output_tokens_details: { reasoning_tokens: reasoningTokens },
+            total_tokens: ask.promptTokens + outputTokens,
+          }
+        : null,
+      user: echoed.user,
+      metadata: echoed.metadata,
+    };
+  }
+
+  #items(): object[] {
+    const { text, calls } = this.#choice;
+    const reasoning = this.#hasReasoning ? [this.#reasoningItem()] : [];
+    if (text === null) return [...reasoning, ...calls.map((call, index) => this.#callItem(call, index, true))];
+    return [...reasoning, this.#message(text, true)];
+  }
+
+  #reasoningItem(): object {
+    return { id: this.#itemIds[0]!, type: "reasoning", summary: [] };
+  }
+
+  #message(text: Run, isDone: boolean): object {
+    return {
+      id: this.#itemIds[this.#base]!,
+      type: "message",
+      status: isDone ? (this.#wasCut ? "incomplete" : "completed") : "in_progress",
+      content: isDone ? [this.#contentPart(text)] : [],
+      role: "assistant",
+    };
+  }
+
+  #contentPart(text: Run | null): object {
+    return {
+      type: "output_text",
+      annotations: [],
+      logprobs: text === null ? [] : this.#allLogprobs(text),
+      text: text === null ? "" : text.text(),
+    };
+  }
+
+  #callItem(call: ToolCall, index: number, isDone: boolean): object {
+    return {
+      id: this.#itemIds[this.#base + index]!,
+      type: "function_call",
+      // Only the last call can have been cut.
+      status: isDone ? (this.#wasCut && index === this.#choice.calls.length - 1 ? "incomplete" : "completed") : "in_progress",
+      arguments: isDone ? call.arguments.text() : "",
+      call_id: this.#callIds[index]!,
+      name: call.name,
+    };
+  }
+
+  #logprobs(): LogprobsWriter | null {
+    const { topLogprobs } = this.#options;
+    return topLogprobs === null ? null : new LogprobsWriter("chat", topLogprobs, this.#answer.choices);
+  }
+
+  #allLogprobs(text: Run): readonly TokenLogprob[] {
+    const writer = this.#logprobs();
+    if (writer === null) return [];
+    const cursor = text.cursor();
+    const texts = Array.from({ length: text.tokens }, () => text.vocabulary.texts[cursor.next()]!);
+    return (writer.of(0, texts) as { content: TokenLogprob[] }).content;
+  }
+
+  /** The events of its stream. */
+  script(): Script {
+    const { text, calls } = this.#choice;
+    const reasoning: Part[] = this.#hasReasoning ? [this.#reasoningPart()] : [];
+    const parts = text === null ? calls.map((call, index) => this.#callPart(call, index)) : [this.#textPart(text)];
+    return {
+      choices: [[...reasoning, ...parts]],
+      open: (out) => {
+        this.#emit(out, "response.created", { response: this.object(false) });
+        this.#emit(out, "response.in_progress", { response: this.object(false) });
+      },
+      close: (out) => this.#emit(out, this.#wasCut ? "response.incomplete" : "response.completed", { response: this.object(true) }),
+      tokensPerFrame: this.#answer.tokensPerChunk,
+      hiddenTokens: this.#answer.reasoning.tokens,
+      stamped: this.#answer.stamped,
+    };
+  }
+
+  #emit(out: EventBuffer, type: string, members: object): void {
+    const json = JSON.stringify({ type, sequence_number: this.#sequence++, ...members });
+    out.text(`event: ${type}\ndata: ${json.slice(0, -1)}`);
+    out.endEvent();
+  }
+
+  #reasoningPart(): Part {
+    const members = { output_index: 0, item: this.#reasoningItem() };
+    return {
+      tokens: 0,
+      source: null,
+      cursor: null,
+      open: (out) => this.#emit(out, "response.output_item.added", members),
+      close: (out) => this.#emit(out, "response.output_item.done", members),
+    };
+  }
+
+  #textPart(text: Run): Part {
+    const output_index = this.#base;
+    const at = { item_id: this.#itemIds[output_index]!, output_index, content_index: 0 };
+    const writer = this.#logprobs();
+    const before = encoder.encode('event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":');
+    const middle = encoder.encode(`,${JSON.stringify(at).slice(1, -1)},"delta":"`);
+    const after = encoder.encode('","logprobs":');
+    const none = encoder.encode("[]");
+    return {
+      tokens: text.tokens,
+      source: EscapedTokens.of(text.vocabulary),
+      cursor: text.cursor(),
+      open: (out) => {
+        this.#emit(out, "response.output_item.added", { output_index, item: this.#message(text, false) });
+        this.#emit(out, "response.content_part.added", { ...at, part: this.#contentPart(null) });
+      },
+      run: (out, run) => {
+        out.bytes(before);
+        out.number(this.#sequence++);
+        out.bytes(middle);
+        run.write(out);
+        out.bytes(after);
+        if (writer === null) out.bytes(none);
+        else out.text(JSON.stringify((JSON.parse(writer.write(0, run)) as { content: TokenLogprob[] }).content.map(streamedLogprob)));
+        if (this.#obfuscated) out.text(obfuscationMember(run.characters, obfuscationBlock));
+        out.endEvent();
+      },
+      close: (out) => {
+        const logprobs = this.#allLogprobs(text).map(streamedLogprob);
+        this.#emit(out, "response.output_text.done", { ...at, text: text.text(), logprobs });
+        this.#emit(out, "response.content_part.done", { ...at, part: this.#contentPart(text) });
+        this.#emit(out, "response.output_item.done", { output_index, item: this.#message(text, true) });
+      },
+    };
+  }
+
+  #callPart(call: ToolCall, index: number): Part {
+    const output_index = this.#base + index;
+    const at = { item_id: this.#itemIds[output_index]!, output_index };
+    const type = "response.function_call_arguments.delta";
+    const before = encoder.encode(`event: ${type}\ndata: {"type":"${type}","sequence_number":`);
+    const middle = encoder.encode(`,${JSON.stringify(at).slice(1, -1)},"delta":"`);
+    const after = encoder.encode('"');
+    const { arguments: text } = call;
+    return {
+      tokens: text.tokens,
+      source: EscapedTokens.of(text.vocabulary),
+      cursor: text.cursor(),
+      open: (out) => this.#emit(out, "response.output_item.added", { output_index, item: this.#callItem(call, index, false) }),
+      run: (out, run) => {
+        out.bytes(before);
+        out.number(this.#sequence++);
+        out.bytes(middle);
+        run.write(out);
+        out.bytes(after);
+        if (this.#obfuscated) out.text(obfuscationMember(run.characters, obfuscationBlock));
+        out.endEvent();
+      },
+      close: (out) => {
+        this.#emit(out, "response.function_call_arguments.done", { ...at, arguments: text.text(), name: call.name });
+        this.#emit(out, "response.output_item.done", { output_index, item: this.#callItem(call, index, true) });
+      },
+    };
+  }
+}
+
+/** Streamed log probabilities have no bytes. */
+function streamedLogprob({ token, logprob, top_logprobs }: TokenLogprob): object {
+  return { token, logprob, top_logprobs: top_logprobs.map((top) => ({ token: top.token, logprob: top.logprob })) };
+}
+
+/** Plans the answer to a request. Throws ApiError. */
+export function planResponse(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
+  const { settings } = model;
+  const wire = wires[settings.profile];
+  const { ask, options } = readResponse(parseBody(bytes), settings.models);
+  const answer = model.answer(request, ask);
+  const story = new ResponseStory(answer, options, wire.obfuscates && options.includeObfuscation);
+  const common = {
+    head: successHead({
+      profile: settings.profile,
+      streamed: ask.stream,
+      tokens: ask.promptTokens,
+      processingMs: answer.schedule.nextDueUs(0) / 1000,
+      clock: answer.stamped ? clockIdentity : null,
+    }),
+    startUs: request.receivedUs,
+    outputTokens: answer.outputTokens,
+    promptTokens: ask.promptTokens,
+    finishReason: answer.choices[0]!.finish === "length" ? ("length" as const) : ("stop" as const),
+  };
+  if (!ask.stream) {
+    const frames = new UnaryFrame(() => printJson(wire, story.object(true)), answer.outputTokens, answer.stamped);
+    return { ...common, frames, schedule: answer.schedule };
+  }
+  const frames = new ScriptFrames(story.script());
+  return { ...common, frames, schedule: frameSchedule(answer.schedule, frames.steps()) };
+}

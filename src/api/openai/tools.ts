@@ -1,0 +1,149 @@
+/** Tools, tool choices and response formats of a request, in the forms of chat completions and of Responses. */
+import type { Ask, CallPlan, Tool } from "../model.ts";
+import { invalidType, isObject, type JsonObject, missing, optionalBoolean } from "./body.ts";
+import { ApiError } from "./errors.ts";
+
+/** Where a surface puts a tool's name and schema. */
+export type ToolForm = "chat" | "responses";
+
+function invalidValue(param: string, message: string): ApiError {
+  return new ApiError(400, message, param, "invalid_value");
+}
+
+/** The functions among the tools. Tools of other types are never called. */
+function readTools(body: JsonObject, form: ToolForm): Tool[] {
+  const { tools } = body;
+  if (tools === undefined || tools === null) return [];
+  if (!Array.isArray(tools)) throw invalidType("tools", "an array of objects", tools);
+  return tools.flatMap((tool: unknown, index) => {
+    const param = `tools[${index}]`;
+    if (!isObject(tool)) throw invalidType(param, "an object", tool);
+    if (typeof tool["type"] !== "string")
+      throw tool["type"] === undefined ? missing(`${param}.type`) : invalidType(`${param}.type`, "a string", tool["type"]);
+    if (tool["type"] !== "function") return [];
+    const at = form === "chat" ? `${param}.function` : param;
+    const described = form === "chat" ? tool["function"] : tool;
+    if (described === undefined) throw missing(at);
+    if (!isObject(described)) throw invalidType(at, "an object", described);
+    const { name, parameters } = described;
+    if (name === undefined) throw missing(`${at}.name`);
+    if (typeof name !== "string") throw invalidType(`${at}.name`, "a string", name);
+    if (!/^[a-zA-Z0-9_.-]{1,128}$/.test(name)) {
+      throw invalidValue(
+        `${at}.name`,
+        `Invalid '${at}.name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'.`,
+      );
+    }
+    if (parameters !== undefined && parameters !== null && !isObject(parameters))
+      throw invalidType(`${at}.parameters`, "an object", parameters);
+    return [{ name, parameters, param: `${at}.parameters` }];
+  });
+}
+
+/** What a tool choice allows: none, some tools with a mode, or one by name. */
+function readChoice(
+  body: JsonObject,
+  tools: readonly Tool[],
+  form: ToolForm,
+): { mode: CallPlan["choice"] | "none"; tools: readonly Tool[] } {
+  const choice = body["tool_choice"];
+  if (choice === undefined || choice === null) return { mode: tools.length > 0 ? "auto" : "none", tools };
+  if (typeof choice === "string") {
+    if (choice !== "none" && choice !== "auto" && choice !== "required") {
+      throw invalidValue("tool_choice", `Invalid value: '${choice.slice(0, 64)}'. Supported values are: 'none', 'auto', and 'required'.`);
+    }
+    if (choice !== "none" && body["tools"] === undefined) {
+      throw invalidValue("tool_choice", "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.");
+    }
+    return { mode: tools.length > 0 ? choice : "none", tools };
+  }
+  if (!isObject(choice)) throw invalidType("tool_choice", "one of a string or an object", choice);
+  const byName = (name: unknown): Tool => {
+    const tool = tools.find((candidate) => candidate.name === name);
+    if (!tool) throw invalidValue("tool_choice", `Tool choice '${String(name).slice(0, 64)}' not found in 'tools' parameter.`);
+    return tool;
+  };
+  const nameOf = (item: JsonObject): unknown =>
+    form === "chat" ? (isObject(item["function"]) ? item["function"]["name"] : undefined) : item["name"];
+  if (choice["type"] === "function") return { mode: "named", tools: [byName(nameOf(choice))] };
+  if (choice["type"] === "allowed_tools") {
+    const allowed = form === "chat" ? choice["allowed_tools"] : choice;
+    if (!isObject(allowed) || !Array.isArray(allowed["tools"])) throw missing("tool_choice.allowed_tools.tools");
+    const some = allowed["tools"].filter((item: unknown) => isObject(item)).map((item) => byName(nameOf(item)));
+    return { mode: some.length === 0 ? "none" : allowed["mode"] === "required" ? "required" : "auto", tools: some };
+  }
+  throw invalidValue("tool_choice", "Only tools of the type 'function' can be chosen here.");
+}
+
+/** Reads tools and tool choice. With "auto" the answer calls a tool until the conversation holds a tool's result. */
+export function readCalls(body: JsonObject, form: ToolForm, hasResult: boolean): CallPlan | null {
+  const all = readTools(body, form);
+  const parallel = optionalBoolean(body, "parallel_tool_calls") ?? true;
+  const { mode, tools } = readChoice(body, all, form);
+  if (mode === "none" || (mode === "auto" && hasResult)) return null;
+  return { tools, choice: mode, parallel };
+}
+
+/** What a JSON answer holds where no schema says it. */
+const anyJsonObject: JsonObject = {
+  type: "object",
+  properties: { title: { type: "string" }, count: { type: "integer" }, tags: { type: "array", items: { type: "string" }, minItems: 1 } },
+  required: ["title", "count", "tags"],
+};
+
+/** Reads `response_format`, or Responses' `text.format`, whose schema stands one level higher. */
+export function readFormat(format: unknown, param: string, form: ToolForm): Ask["json"] {
+  if (format === undefined || format === null) return null;
+  if (!isObject(format)) throw invalidType(param, "an object", format);
+  if (format["type"] === "text") return null;
+  if (format["type"] === "json_object") return { schema: anyJsonObject, param };
+  if (format["type"] !== "json_schema") {
+    throw invalidValue(
+      `${param}.type`,
+      `Invalid value: '${String(format["type"]).slice(0, 64)}'. Supported values are: 'json_object', 'json_schema', and 'text'.`,
+    );
+  }
+  const at = form === "chat" ? `${param}.json_schema` : param;
+  const described = form === "chat" ? format["json_schema"] : format;
+  if (described === undefined) throw missing(at);
+  if (!isObject(described)) throw invalidType(at, "an object", described);
+  if (described["name"] === undefined) throw missing(`${at}.name`);
+  if (typeof described["name"] !== "string") throw invalidType(`${at}.name`, "a string", described["name"]);
+  const { schema } = described;
+  if (schema !== undefined && !isObject(schema)) throw invalidType(`${at}.schema`, "an object", schema);
+  return { schema: schema ?? anyJsonObject, param: `${at}.schema` };
+}
+
+/** Up to four texts at which the answer ends. */
+export function readStop(body: JsonObject, param = "stop", most = 4): readonly string[] {
+  const stop = body[param];
+  if (stop === undefined || stop === null) return [];
+  const list: unknown = typeof stop === "string" ? [stop] : stop;
+  if (!Array.isArray(list)) throw invalidType(param, "one of a string or array of strings", stop);
+  if (list.length > most) {
+    throw new ApiError(
+      400,
+      `Invalid '${param}': array too long. Expected an array with maximum length ${most}, but got an array with length ${list.length} instead.`,
+      param,
+      "array_above_max_length",
+    );
+  }
+  return list.map((item: unknown, index) => {
+    if (typeof item !== "string") throw invalidType(`${param}[${index}]`, "a string", item);
+    if (item === "") throw invalidValue(`${param}[${index}]`, `Invalid '${param}[${index}]': empty string.`);
+    return item;
+  });
+}
+
+/** Hidden tokens that each effort is worth; OpenAI counts them in blocks of 64. */
+const efforts: Record<string, number> = { none: 0, minimal: 0, low: 64, medium: 256, high: 1024, xhigh: 2048, max: 4096 };
+
+export function reasoningTokensOf(effort: unknown, param: string): number {
+  if (effort === undefined || effort === null) return 0;
+  if (typeof effort !== "string") throw invalidType(param, "a string", effort);
+  if (!Object.hasOwn(efforts, effort)) {
+    const names = Object.keys(efforts).map((name) => `'${name}'`);
+    throw invalidValue(param, `Invalid value: '${effort.slice(0, 64)}'. Supported values are: ${names.join(", ")}.`);
+  }
+  return efforts[effort]!;
+}

@@ -1,0 +1,67 @@
+/** The endpoints of the providers: OpenAI's, Anthropic's messages, and vLLM's tokenizer. */
+import type { Meter } from "../core/meter.ts";
+import type { Pacer } from "../core/pacer.ts";
+import type { Route } from "../core/seams.ts";
+import { planMessage } from "./anthropic/messages.ts";
+import { sendJson } from "./answer.ts";
+import type { ModelSettings } from "./model.ts";
+import { planEmbeddings } from "./openai/embeddings.ts";
+import type { Generator } from "./openai/generate.ts";
+import { modelNotFound } from "./openai/request.ts";
+import { planResponse } from "./openai/responses.ts";
+import { tokenize } from "./openai/tokenize.ts";
+
+/** What `/v1/models` shows when every name is served. */
+const defaultModels = ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "o4-mini", "gpt-5", "gpt-5-mini", "fakeai"];
+
+export function providerRoutes(generator: Generator, settings: ModelSettings, pacer: Pacer, meter: Meter): Route[] {
+  const models = settings.models ?? defaultModels;
+  const { model, clockIdentity } = generator;
+  const describe = (id: string): object => ({ id, object: "model", created: 1_700_000_000, owned_by: "fakeai" });
+  return [
+    {
+      method: "POST",
+      path: "/v1/chat/completions",
+      handle: (request, body, sink) => pacer.send(generator.plan("chat", request, body), sink),
+    },
+    { method: "POST", path: "/v1/completions", handle: (request, body, sink) => pacer.send(generator.plan("text", request, body), sink) },
+    {
+      method: "POST",
+      path: "/v1/responses",
+      handle: (request, body, sink) => pacer.send(planResponse(model, clockIdentity, request, body), sink),
+    },
+    {
+      method: "POST",
+      path: "/v1/embeddings",
+      handle: (request, body, sink) => pacer.send(planEmbeddings(model, clockIdentity, request, body), sink),
+    },
+    {
+      method: "POST",
+      path: "/v1/messages",
+      handle: (request, body, sink) => pacer.send(planMessage(model, clockIdentity, request, body), sink),
+    },
+    { method: "POST", path: "/tokenize", handle: (_request, body, sink) => sendJson(sink, meter, 200, tokenize(body)) },
+    {
+      method: "GET",
+      path: "/v1/models",
+      handle: (_request, _body, sink) => sendJson(sink, meter, 200, JSON.stringify({ object: "list", data: models.map(describe) })),
+    },
+    {
+      method: "GET",
+      path: "/v1/models/*",
+      handle: (request, _body, sink) => {
+        const id = decodeModel(request.path.slice("/v1/models/".length));
+        if (settings.models !== null && !settings.models.includes(id)) throw modelNotFound(id);
+        sendJson(sink, meter, 200, JSON.stringify(describe(id)));
+      },
+    },
+  ];
+}
+
+function decodeModel(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    throw modelNotFound(path);
+  }
+}
