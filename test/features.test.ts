@@ -122,7 +122,7 @@ describe("tools", () => {
   test("a limit cuts the arguments and says so", () => {
     const chunks = streamed({ tools: [tool("a")], max_tokens: 3 });
     expect(finishOf(chunks)).toEqual(["length"]);
-    expect(() => JSON.parse(callsOf(chunks)[0]!.arguments) as unknown).toThrow();
+    expect(() => JSON.parse(callsOf(chunks)[0]!.arguments) as unknown).toThrow(SyntaxError);
   });
 
   test.each<[string, object, string]>([
@@ -295,7 +295,7 @@ describe("embeddings", () => {
   const vectors = (body: object): number[][] =>
     (JSON.parse(provider().body("/v1/embeddings", { model: "e", ...body })) as { data: { embedding: number[] | string }[] }).data.map(
       ({ embedding }) =>
-        typeof embedding === "string" ? [...new Float32Array(new Uint8Array(Buffer.from(embedding, "base64")).buffer)] : embedding,
+        typeof embedding === "string" ? Array.from(new Float32Array(new Uint8Array(Buffer.from(embedding, "base64")).buffer)) : embedding,
     );
   test("unit vectors that follow from the text alone, in both encodings", () => {
     const [one, two] = vectors({ input: ["one", "two"] }) as [number[], number[]];
