@@ -1,10 +1,11 @@
 /** Clients that people really use, against each protocol that they can speak. */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import OpenAI, { BadRequestError, NotFoundError } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Agent, fetch as undiciFetch, H2CClient, type Dispatcher } from "undici";
 import { createServer, type FakeAiServer } from "../src/index.ts";
+import { available } from "./process.ts";
 import { chunksOf, eventually } from "./targets.ts";
 
 let server: FakeAiServer;
@@ -112,14 +113,6 @@ function run(command: string, args: readonly string[]): Promise<{ code: number |
     child.on("error", reject);
     child.on("close", (code) => resolve({ code, stdout, stderr }));
   });
-}
-
-/** Whether a tool is there; in CI it has to be. */
-function available(tool: string): boolean {
-  const found = spawnSync(tool, ["--version"]).status === 0;
-  if (!found && process.env["CI"] === "true") throw new Error(`${tool} is missing: CI has to install it`);
-  if (!found) console.warn(`${tool} is not installed: its tests are skipped`);
-  return found;
 }
 
 const body = JSON.stringify({ model: "m", stream: true, messages: [{ role: "user", content: "Hello" }] });

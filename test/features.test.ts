@@ -122,7 +122,7 @@ describe("tools", () => {
   test("a limit cuts the arguments and says so", () => {
     const chunks = streamed({ tools: [tool("a")], max_tokens: 3 });
     expect(finishOf(chunks)).toEqual(["length"]);
-    expect(() => JSON.parse(callsOf(chunks)[0]!.arguments) as unknown).toThrow("JSON");
+    expect(() => JSON.parse(callsOf(chunks)[0]!.arguments) as unknown).toThrow(SyntaxError);
   });
 
   test.each<[string, object, string]>([
@@ -146,6 +146,8 @@ describe("tools", () => {
     ["n of 0", { n: 0 }, "n"],
     ["top_logprobs alone", { top_logprobs: 3 }, "top_logprobs"],
     ["21 top_logprobs", { logprobs: true, top_logprobs: 21 }, "top_logprobs"],
+    ["far too many tokens in all", { n: 100, max_tokens: 1_000_000, ignore_eos: true }, "n"],
+    ["far too many logprobs", { logprobs: true, top_logprobs: 20, max_tokens: 1_000_000, ignore_eos: true }, "logprobs"],
     ["an unknown effort", { reasoning_effort: "huge" }, "reasoning_effort"],
   ])("%s is refused", (_what, body, param) => {
     expect(() => whole(body)).toThrow(expect.objectContaining({ status: 400, param }) as Error);
@@ -316,6 +318,7 @@ describe("embeddings", () => {
     [{ input: "" }, "input"],
     [{ input: [1.5] }, "input[0]"],
     [{ input: "x", dimensions: 0 }, "dimensions"],
+    [{ input: Array.from({ length: 2048 }, () => "x"), dimensions: 4096 }, "input"],
     [{ input: "x", encoding_format: "hex" }, "encoding_format"],
   ])("%j is refused", (body, param) => {
     expect(() => vectors(body)).toThrow(expect.objectContaining({ status: 400, param }) as Error);

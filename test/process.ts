@@ -77,3 +77,11 @@ export async function serve(args: readonly string[], options: RunOptions = {}): 
     },
   };
 }
+
+/** Whether a tool is there; in CI it has to be. */
+export function available(tool: string): boolean {
+  const found = spawnSync(tool, ["--version"]).status === 0;
+  if (!found && process.env["CI"] === "true") throw new Error(`${tool} is missing: CI has to install it`);
+  if (!found) console.warn(`${tool} is not installed: its tests are skipped`);
+  return found;
+}

@@ -218,6 +218,9 @@ export class Model {
       outputTokens += tokens;
       longest = Math.max(longest, tokens);
       choices.push(choice);
+      if (outputTokens > maxOutputTokens && ask.choices > 1) {
+        throw new ApiError(400, `Invalid 'n': the choices hold more than ${maxOutputTokens} tokens together.`, "n", "invalid_value");
+      }
     }
     const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;
     const itl = overriding(request, "x-fakeai-itl", latencyUnits) ?? this.settings.itl;

@@ -69,5 +69,5 @@ export function splitTokens(text: string): string[] {
 
 /** Cuts JSON text: runs of punctuation such as `{"` and `":"` are one token each, as in OpenAI's encodings. */
 export function splitJsonTokens(json: string): string[] {
-  return (json.match(/["{}[\],:]{1,3}|[^"{}[\],:]+/g) ?? []).flatMap((piece) => (/^["{}[\],:]/.test(piece) ? [piece] : splitTokens(piece)));
+  return (json.match(/["{}[\],:]{1,4}|[^"{}[\],:]+/g) ?? []).flatMap((piece) => (/^["{}[\],:]/.test(piece) ? [piece] : splitTokens(piece)));
 }

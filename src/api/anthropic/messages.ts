@@ -87,7 +87,7 @@ class MessageStory {
       open: (out) => {
         emit(out, "message_start", { message: this.message(false) });
         // Without a block there is no place for the ping after its start.
-        if (this.#blocks.length === 0) emit(out, "ping", {});
+        if (this.#blocks.length === 0) emitPing(out);
       },
       close: (out) => {
         const usage = {
@@ -109,7 +109,13 @@ class MessageStory {
 function emit(out: EventBuffer, type: string, members: object): void {
   const json = JSON.stringify({ type, ...members });
   out.text(`event: ${type}\ndata: ${json.slice(0, -1)}`);
-  out.bytes(type === "ping" ? paddings[0]! : paddingOf(json.length));
+  out.bytes(paddingOf(json.length));
+  out.endEvent();
+}
+
+/** The one event that is printed with a space inside. */
+function emitPing(out: EventBuffer): void {
+  out.text('event: ping\ndata: {"type": "ping"');
   out.endEvent();
 }
 
@@ -124,7 +130,7 @@ function blockPart(block: Block, index: number): Part {
     cursor: run.cursor(),
     open: (out) => {
       emit(out, "content_block_start", { index, content_block: block.start });
-      if (index === 0) emit(out, "ping", {});
+      if (index === 0) emitPing(out);
       // A tool's input begins with an empty piece.
       if (deltaType === "input_json_delta") emit(out, "content_block_delta", { index, delta: { type: deltaType, [deltaMember]: "" } });
     },

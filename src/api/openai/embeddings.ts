@@ -10,6 +10,8 @@ import { checkModel } from "./request.ts";
 
 const mostInputs = 2048;
 const mostDimensions = 4096;
+/** Numbers in one answer: what is printed while others' streams wait. */
+const mostNumbers = 4_194_304;
 /** Bases kept, one per number of dimensions. */
 const basesKept = 8;
 
@@ -130,6 +132,14 @@ export function planEmbeddings(model: Model, clockIdentity: string, request: Rou
   const name = checkModel(body, settings.models);
   const { texts, tokens } = readInputs(body);
   const dimensions = optionalInteger(body, "dimensions", 1, mostDimensions) ?? (name.includes("large") ? 3072 : 1536);
+  if (texts.length * dimensions > mostNumbers) {
+    throw new ApiError(
+      400,
+      `Invalid 'input': ${texts.length} vectors of ${dimensions} dimensions are more than ${mostNumbers} numbers.`,
+      "input",
+      "invalid_value",
+    );
+  }
   const format = body["encoding_format"] ?? "float";
   if (format !== "float" && format !== "base64") {
     throw new ApiError(400, "Invalid value for 'encoding_format': expected 'float' or 'base64'.", "encoding_format", "invalid_value");

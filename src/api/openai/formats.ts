@@ -4,7 +4,7 @@ import { EscapedTokens, type EventBuffer, type Part, type Script, type TokenRun 
 import type { Vocabulary } from "../../core/text.ts";
 import type { Answer, Choice, Finish, Run } from "../model.ts";
 import type { LogprobsWriter } from "./logprobs.ts";
-import { type Kind, logprobsSlot, obfuscationMember, textSlot, type Usage, type Wire } from "./wire.ts";
+import { type Kind, logprobsSlot, obfuscationBytes, obfuscationMember, textSlot, type Usage, type Wire } from "./wire.ts";
 
 /** Everything that tells one response from another of the same shape. */
 export interface Identity {
@@ -136,7 +136,7 @@ export function completionScript(answer: Answer, options: ScriptOptions): Script
   /** Ends a chunk whose text had so many characters. */
   const end = (out: EventBuffer, choice: number, characters: number): void => {
     if (continuousUsage) out.text(`,"usage":${JSON.stringify(wire.usage(usage(sent[choice]!)))}`);
-    if (obfuscated) out.text(obfuscationMember(characters));
+    if (obfuscated) out.bytes(obfuscationBytes(characters));
     out.endEvent();
   };
   const chunk = (out: EventBuffer, choice: number, said: string, finish: string, isRole = false): void => {
@@ -194,7 +194,7 @@ export function completionScript(answer: Answer, options: ScriptOptions): Script
     close: (out) => {
       if (includeUsage) {
         out.text(start + usageMembers(wire, kind, model, `"${lastFinish}"`, usage(answer.outputTokens)));
-        if (obfuscated) out.text(obfuscationMember(0));
+        if (obfuscated) out.bytes(obfuscationBytes(0));
         out.endEvent();
       }
       out.bytes(doneEvent);

@@ -6,12 +6,16 @@ import type { FrameSource, ResponsePlan, RouteRequest } from "../../core/seams.t
 import { corpusVocabulary, type Vocabulary } from "../../core/text.ts";
 import { type Answer, Model, type ModelSettings, type RequestCounter } from "../model.ts";
 import { parseBody } from "./body.ts";
+import { ApiError } from "./errors.ts";
 import { completionBody, usageOf } from "./bodies.ts";
 import { completionScript, identityBytes, type ShapeOptions, StreamShape } from "./formats.ts";
 import { successHead } from "./heads.ts";
 import { LogprobsWriter } from "./logprobs.ts";
 import { type CompletionOptions, readCompletion } from "./request.ts";
 import { type Kind, type Wire, wires } from "./wire.ts";
+
+/** Log probabilities of one unstreamed body. */
+const mostLogprobs = 262_144;
 
 /** Event shapes kept: one per model name, kind and option. Names come from clients, so the number is bounded. */
 const shapesKept = 32;
@@ -52,6 +56,11 @@ export class Generator {
       promptTokens: ask.promptTokens,
       finishReason: answer.choices[0]!.finish === "length" ? ("length" as const) : ("stop" as const),
     };
+    // A body in one piece is one string; a stream makes each event when it is due.
+    if (!ask.stream && options.topLogprobs !== null && answer.outputTokens * (1 + options.topLogprobs) > mostLogprobs) {
+      const message = `Invalid 'logprobs': more than ${mostLogprobs} in one body. Ask for fewer tokens, or stream.`;
+      throw new ApiError(400, message, "logprobs", "invalid_value");
+    }
     const logprobs = options.topLogprobs === null ? null : new LogprobsWriter(kind, options.topLogprobs, answer.choices);
     const callId = (): string => this.#wire.callId(answer.identity);
     if (!ask.stream) {

@@ -30,8 +30,8 @@ export function successHead({ profile, streamed, tokens, processingMs, clock }: 
     headers["x-ratelimit-limit-tokens"] = String(tokenLimit);
     headers["x-ratelimit-remaining-requests"] = String(requestLimit - 1);
     headers["x-ratelimit-remaining-tokens"] = String(Math.max(0, tokenLimit - tokens));
-    headers["x-ratelimit-reset-requests"] = formatDuration(60_000_000 / requestLimit);
-    headers["x-ratelimit-reset-tokens"] = formatDuration((60_000_000 * tokens) / tokenLimit);
+    headers["x-ratelimit-reset-requests"] = formatDuration(Math.round(60_000 / requestLimit) * 1000);
+    headers["x-ratelimit-reset-tokens"] = formatDuration(Math.round((60_000 * tokens) / tokenLimit) * 1000);
     headers["x-request-id"] = requestId();
   }
   if (profile === "openrouter" && streamed) headers["cache-control"] = "no-cache";

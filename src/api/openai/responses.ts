@@ -6,12 +6,16 @@ import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
 import { type Answer, type Choice, type Model, randomHex, randomLetters, type Run, type ToolCall } from "../model.ts";
 import { printJson } from "./bodies.ts";
 import { parseBody } from "./body.ts";
+import { ApiError } from "./errors.ts";
 import { successHead } from "./heads.ts";
 import { LogprobsWriter } from "./logprobs.ts";
 import { readResponse, type ResponseOptions } from "./responses-request.ts";
-import { obfuscationMember, wires } from "./wire.ts";
+import { obfuscationBytes, wires } from "./wire.ts";
 
 const encoder = new TextEncoder();
+
+/** Log probabilities of one response. */
+const mostLogprobs = 65_536;
 
 /** Texts are filled up to this many characters. */
 const obfuscationBlock = 16;
@@ -223,7 +227,7 @@ class ResponseStory {
         out.bytes(after);
         if (writer === null) out.bytes(none);
         else out.text(JSON.stringify((JSON.parse(writer.write(0, run)) as { content: TokenLogprob[] }).content.map(streamedLogprob)));
-        if (this.#obfuscated) out.text(obfuscationMember(run.characters, obfuscationBlock));
+        if (this.#obfuscated) out.bytes(obfuscationBytes(run.characters, obfuscationBlock));
         out.endEvent();
       },
       close: (out) => {
@@ -254,7 +258,7 @@ class ResponseStory {
         out.bytes(middle);
         run.write(out);
         out.bytes(after);
-        if (this.#obfuscated) out.text(obfuscationMember(run.characters, obfuscationBlock));
+        if (this.#obfuscated) out.bytes(obfuscationBytes(run.characters, obfuscationBlock));
         out.endEvent();
       },
       close: (out) => {
@@ -276,6 +280,10 @@ export function planResponse(model: Model, clockIdentity: string, request: Route
   const wire = wires[settings.profile];
   const { ask, options } = readResponse(parseBody(bytes), settings.models);
   const answer = model.answer(request, ask);
+  // Both forms end with the whole response, log probabilities included, as one string.
+  if (options.topLogprobs !== null && answer.outputTokens * (1 + options.topLogprobs) > mostLogprobs) {
+    throw new ApiError(400, `Invalid 'include': more than ${mostLogprobs} log probabilities in one response.`, "include", "invalid_value");
+  }
   const story = new ResponseStory(answer, options, wire.obfuscates && options.includeObfuscation);
   const common = {
     head: successHead({
