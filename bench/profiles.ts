@@ -1,8 +1,11 @@
 /**
- * What each wire profile and shape costs: bytes and nanoseconds of our own code per token, from plan to frame.
+ * What each wire profile and shape costs: bytes and nanoseconds of our own code per token, from plan to frame; then, where
+ * h2load is installed, the CPU time of a whole server per token that it sends over h1, paced, so that each is a write.
  *
  *   npm run bench:profiles
  */
+import { spawn, spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { Generator } from "../src/api/openai/generate.ts";
 import { planMessage } from "../src/api/anthropic/messages.ts";
 import { planResponse } from "../src/api/openai/responses.ts";
@@ -96,4 +99,53 @@ for (const one of cases) {
   console.log(
     `| ${one.name} | ${results[0]!.bytes.toFixed(0)} | ${middle.toFixed(0)} (${ns[0]!.toFixed(0)} to ${ns.at(-1)!.toFixed(0)}) |`,
   );
+}
+
+const connections = 100;
+const servedRounds = 5;
+
+/** Microseconds of server CPU per token of each round. */
+async function served(profile: Profile): Promise<number[]> {
+  const args = ["dist/cli.js", "serve", "--json", "--port", "0", "--profile", profile, "--itl", "10", "--output-tokens", "200"];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  try {
+    const line = await new Promise<string>((resolve) => {
+      child.stdout.once("data", (chunk: Buffer) => resolve(chunk.toString()));
+    });
+    const { url } = (JSON.parse(line) as { listening: { url: string }[] }).listening[0]!;
+    const read = async (): Promise<[number, number]> => {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      const value = (name: string): number => Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (.+)$`, "m").exec(text)![1]);
+      return [value("process_cpu_seconds_total"), value("vllm:generation_tokens_total")];
+    };
+    const load = (requests: number): Promise<unknown> =>
+      new Promise((resolve) => {
+        const load = ["--h1", "-n", String(requests), "-c", String(connections), "-d", bodyFile, `${url}/v1/chat/completions`];
+        spawn("h2load", load, { stdio: "ignore" }).on("close", resolve);
+      });
+    await load(connections);
+    const results: number[] = [];
+    for (let i = 0; i < servedRounds; i++) {
+      const [cpuBefore, tokensBefore] = await read();
+      await load(connections);
+      const [cpuAfter, tokensAfter] = await read();
+      results.push(((cpuAfter - cpuBefore) * 1e6) / (tokensAfter - tokensBefore));
+    }
+    return results;
+  } finally {
+    child.kill("SIGTERM");
+  }
+}
+
+const bodyFile = "node_modules/.cache/bench-profiles-body.json";
+if (spawnSync("h2load", ["--version"]).status === 0) {
+  writeFileSync(bodyFile, JSON.stringify({ model: "gpt-4o-mini", stream: true, messages }));
+  console.log(`\n${connections} streams over h1, ITL 10 ms, 200 tokens, ${servedRounds} rounds: server CPU, median (min to max)\n`);
+  console.log("| profile | CPU per token |\n| --- | ---: |");
+  for (const profile of ["minimal", "vllm", "openrouter", "openai"] as const) {
+    const us = (await served(profile)).sort((a, b) => a - b);
+    console.log(`| ${profile} | ${us[Math.floor(servedRounds / 2)]!.toFixed(1)} us (${us[0]!.toFixed(1)} to ${us.at(-1)!.toFixed(1)}) |`);
+  }
+} else {
+  console.log("\nh2load is not installed: the server's CPU is left out");
 }

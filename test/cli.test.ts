@@ -123,6 +123,9 @@ describe("where a knob comes from", () => {
 
 describe("wrong usage is one line and exit 2", () => {
   test.each<[string, string[], RegExp]>([
+    ["an unknown profile", ["serve", "--profile", "azure"], /--profile: "azure" is not one of openai, vllm, openrouter, minimal/],
+    ["an unknown mode", ["serve", "--mode", "parrot"], /--mode: "parrot" is not one of random, echo/],
+    ["no tokens in an event", ["serve", "--tokens-per-chunk", "0"], /--tokens-per-chunk: 0 is not a whole number from 1 to 1024/],
     ["an unknown command", ["sevre"], /unknown command/],
     ["an unknown flag", ["serve", "--tftf", "5"], /unknown option '--tftf'/],
     ["an unknown protocol", ["serve", "--protocol", "h3"], /"h3" is not one of h1, h1s, h2c, h2/],
