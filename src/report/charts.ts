@@ -1,0 +1,200 @@
+/** The charts of a report: as data, and the one function that draws them, which runs in the reader's browser. */
+import type uPlot from "uplot";
+import { percentileCurve } from "../results/recorder.ts";
+import type { ArmResult, BenchResult, DistributionMetric, MetricName, MetricSummary, ScenarioResult } from "../results/types.ts";
+
+/** One line of a chart. x is a logarithm (to base 10), y in the unit of the chart's axis. */
+interface Line {
+  readonly label: string;
+  /** Index of its colour: the same arm has the same one throughout a scenario. */
+  readonly color: number;
+  readonly dashed: boolean;
+  readonly points: readonly (readonly [x: number, y: number])[];
+}
+
+/** A chart. x is the logarithm of 1 / (1 - share) for percentiles, as HDR plots have it, and of the streams at once for loads. */
+export interface Chart {
+  readonly id: string;
+  readonly title: string;
+  readonly kind: "percentiles" | "load";
+  readonly yLabel: string;
+  readonly lines: readonly Line[];
+}
+
+/** Lines that share an x share it to the last digit. */
+function logarithm(x: number): number {
+  return Number(Math.log10(x).toFixed(6));
+}
+
+function curve(summary: MetricSummary | null | undefined): Line["points"] {
+  const points = summary ? percentileCurve(summary) : null;
+  return (points ?? []).map(({ share, value }) => [logarithm(1 / (1 - share)), value / 1000] as const);
+}
+
+function percentiles(id: string, title: string, lines: readonly Line[]): Chart[] {
+  const drawn = lines.filter(({ points }) => points.length > 0);
+  return drawn.length === 0 ? [] : [{ id, title, kind: "percentiles", yLabel: "ms", lines: drawn }];
+}
+
+/** TTFT and ITL by arm, and where the stamps tell it, what server and transport had to do with it. */
+export function scenarioCharts({ arms }: ScenarioResult, id: string): Chart[] {
+  const lines = (metric: DistributionMetric): Line[] =>
+    arms.map((arm, color) => ({ label: arm.id, color, dashed: arm.role === "engine", points: curve(arm.metrics[metric]) }));
+  const pacing = arms.flatMap((arm, color): Line[] =>
+    arm.role === "engine"
+      ? []
+      : [
+          { label: `${arm.id} server`, color, dashed: false, points: curve(arm.metrics.serverLateness) },
+          {
+            label: `${arm.id} transport`,
+            color,
+            dashed: true,
+            points: curve(arm.metrics.serverLateness ? arm.metrics.transport : null),
+          },
+        ],
+  );
+  const open = arms.some(({ metrics }) => metrics.ttftFromIntended);
+  const streamed = arms.some(({ metrics }) => metrics.ttft);
+  return [
+    ...percentiles(`${id}-ttft`, "TTFT by percentile", lines("ttft")),
+    ...(open ? percentiles(`${id}-ttft-planned`, "TTFT from planned start, by percentile", lines("ttftFromIntended")) : []),
+    ...percentiles(`${id}-itl`, "ITL by percentile", lines("itl")),
+    ...(streamed ? [] : percentiles(`${id}-e2el`, "E2E latency by percentile", lines("e2el"))),
+    ...percentiles(`${id}-pacing`, "Lateness of a token: server (solid), transport (dashed)", pacing),
+  ];
+}
+
+const loads: readonly (readonly [MetricName, "mean" | "p99", string, string, number])[] = [
+  ["tokensPerSecond", "mean", "Throughput against streams", "tokens/s", 1],
+  ["requestsPerSecond", "mean", "Throughput against streams", "requests/s", 1],
+  ["serverCpuUsPerToken", "mean", "Server CPU per token against streams", "µs", 1],
+  ["serverCpuUsPerRequest", "mean", "Server CPU per request against streams", "µs", 1],
+  ["itl", "p99", "ITL p99 against streams", "ms", 1000],
+  ["ttft", "p99", "TTFT p99 against streams", "ms", 1000],
+];
+
+/** What grows with the number of streams, for each scenario that was run with several. */
+export function loadCharts({ scenarios }: BenchResult): { readonly scenario: string; readonly charts: readonly Chart[] }[] {
+  const names = [...new Set(scenarios.map(({ id }) => id))];
+  return names.flatMap((scenario, place) => {
+    const arms = scenarios.filter(({ id }) => id === scenario).flatMap((variant) => variant.arms);
+    if (new Set(arms.map(({ streams }) => streams)).size < 2) return [];
+    const ids = [...new Set(arms.map(({ id }) => id))];
+    const tokens = arms.some(({ metrics }) => metrics.tokensPerSecond);
+    const charts = loads.flatMap(([metric, statistic, title, yLabel, scale], index): Chart[] => {
+      if (tokens && (metric === "requestsPerSecond" || metric === "serverCpuUsPerRequest")) return [];
+      const value = (arm: ArmResult): number | undefined => arm.metrics[metric]?.[statistic];
+      const lines = ids.map((id, color): Line => {
+        const points = arms.flatMap((arm) => {
+          const y = arm.id === id ? value(arm) : undefined;
+          return y === undefined ? [] : [[logarithm(arm.streams), y / scale] as const];
+        });
+        return { label: id, color, dashed: false, points: points.sort((a, b) => a[0] - b[0]) };
+      });
+      const drawn = lines.filter(({ points }) => points.length > 0);
+      return drawn.length === 0 ? [] : [{ id: `load-${place}-${index}`, title, kind: "load", yLabel, lines: drawn }];
+    });
+    return charts.length === 0 ? [] : [{ scenario, charts }];
+  });
+}
+
+/**
+ * Draws every chart into the element of its id. Its source text goes into the page, so it must use nothing but its
+ * parameters and the browser. Redraws on a change of size or colour scheme; paper is always light.
+ */
+export function drawCharts(charts: readonly Chart[], Plot: typeof uPlot): void {
+  const light = ["#0072b2", "#d55e00", "#009e73", "#aa3377", "#806000", "#555555"];
+  const dark = ["#56b4e9", "#ff9e4a", "#3ddbb0", "#ee88bb", "#f0e442", "#bbbbbb"];
+  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  const plots: uPlot[] = [];
+
+  function xLabel(x: number, isLoad: boolean): string {
+    const value = 10 ** x;
+    if (isLoad) return Math.round(value).toLocaleString("en-US");
+    // 1, 2, 10, 100 are p0, p50, p90, p99.
+    return value < 1.0001 ? "p0" : `p${Number((100 - 100 / value).toPrecision(Math.max(3, Math.ceil(x) + 1)))}`;
+  }
+
+  function valueLabel(value: number | null | undefined): string {
+    return value === null || value === undefined ? "–" : value.toLocaleString("en-US", { maximumSignificantDigits: 4 });
+  }
+
+  function draw(onPaper: boolean): void {
+    for (const plot of plots.splice(0)) plot.destroy();
+    const isDark = scheme.matches && !onPaper;
+    const ink = isDark ? "#b9c0cb" : "#4a5260";
+    const rule = isDark ? "#333a45" : "#e3e6ea";
+    for (const chart of charts) {
+      const place = document.querySelector(`#${CSS.escape(chart.id)}`);
+      if (!(place instanceof HTMLElement)) continue;
+      const isLoad = chart.kind === "load";
+      const data = Plot.join(chart.lines.map(({ points }) => [points.map(([x]) => x), points.map(([, y]) => y)]));
+      const xs = data[0];
+      const last = Number(xs.at(-1));
+      // p50 has no room beside p0 on a phone.
+      const ticks = isLoad
+        ? Array.from(xs)
+        : [0, Math.log10(2), 1, 2, 3, 4, 5, 6, 7].filter((x) => x <= last && (x % 1 === 0 || place.clientWidth > 400));
+      const font = "12px system-ui, sans-serif";
+      const axis = { stroke: ink, font, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1 } };
+      plots.push(
+        new Plot(
+          {
+            width: Math.max(240, place.clientWidth),
+            height: 260,
+            title: "",
+            scales: {
+              x: { time: false, range: [Number(xs[0]), last] },
+              y: { range: (_, low, high) => Plot.rangeNum(isLoad ? 0 : low, high, 0.08, true) },
+            },
+            axes: [
+              {
+                ...axis,
+                splits: () => ticks,
+                filter: (_, splits) => splits,
+                values: (_, splits) => splits.map((x) => xLabel(x, isLoad)),
+              },
+              { ...axis, size: 58, values: (_, splits) => splits.map(valueLabel) },
+            ],
+            legend: {
+              live: true,
+              markers: { width: 3, dash: (_, index) => (chart.lines[index - 1]?.dashed === true ? "dashed" : "solid") },
+            },
+            cursor: { drag: { x: false, y: false } },
+            series: [
+              {
+                label: isLoad ? "streams" : "percentile",
+                value: (_, x) => (x === null ? "" : xLabel(x, isLoad)),
+              },
+              ...chart.lines.map(({ label, color, dashed }) => ({
+                label,
+                stroke: (isDark ? dark : light)[color % light.length] ?? ink,
+                width: 2,
+                spanGaps: true,
+                points: { show: isLoad, size: 6 },
+                value: (_: uPlot, y: number | null) => (y === null ? "" : `${valueLabel(y)} ${chart.yLabel}`),
+                dash: dashed ? [5, 4] : [],
+              })),
+            ],
+          },
+          data,
+          place,
+        ),
+      );
+    }
+  }
+
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    // A phone's address bar changes the height alone.
+    if (innerWidth === width) return;
+    width = innerWidth;
+    clearTimeout(timer);
+    timer = setTimeout(() => draw(false), 100);
+  });
+  scheme.addEventListener("change", () => draw(false));
+  addEventListener("beforeprint", () => draw(true));
+  addEventListener("afterprint", () => draw(false));
+  draw(matchMedia("print").matches);
+}

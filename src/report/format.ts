@@ -1,0 +1,213 @@
+/** Figures and sentences as both reports show them. */
+import { metricFacts } from "../results/metrics.ts";
+import type { ArmResult, ClaimResult, Comparison, Interval, MetricName, MetricSummary, ScenarioResult, Unit } from "../results/types.ts";
+
+/** What people call the metrics. */
+const labels: Partial<Record<MetricName, string>> = {
+  ttfe: "TTFE",
+  ttft: "TTFT",
+  itl: "ITL",
+  tpot: "TPOT",
+  e2el: "E2E latency",
+  ttftFromIntended: "TTFT from planned start",
+  e2elFromIntended: "E2E latency from planned start",
+  scheduleDelay: "schedule delay",
+  connect: "connect",
+  serverLateness: "server lateness",
+  transport: "transport",
+  client: "client",
+  plannedTtft: "planned TTFT",
+  requestsPerSecond: "requests/s",
+  tokensPerSecond: "tokens/s",
+  durationUs: "wall time",
+  serverCpuUsPerRequest: "server CPU/request",
+  serverCpuUsPerToken: "server CPU/token",
+  clientCpuUsPerRequest: "client CPU/request",
+  clientCpuUsPerToken: "client CPU/token",
+  bytesReceivedPerRequest: "bytes received/request",
+  bytesSentPerRequest: "bytes sent/request",
+  connectionsOpened: "connections opened",
+  serverRssBytes: "server memory",
+  clientEventLoopDelayP99Us: "client event-loop delay",
+  serverEventLoopDelayP99Us: "server event-loop delay",
+};
+
+/** "TTFT p99", "requests/s". The mean of one value per round goes without saying. */
+export function metricLabel({ metric, statistic }: Pick<Comparison, "metric" | "statistic">): string {
+  const label = labels[metric] ?? metric;
+  return metricFacts[metric].perRound && statistic === "mean" ? label : `${label} ${statistic}`;
+}
+
+/** Space that no line is broken at. */
+const tied = "\u00A0";
+
+/** Four significant digits and at most three decimals: "100.3", "0.312", "12,346". */
+export function digits(value: number): string {
+  return rounded(value, 0);
+}
+
+/** The same with its zeros, for columns: "20.00". */
+function rounded(value: number, zeros: number): string {
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  const decimals = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3;
+  return minus(value.toLocaleString("en-US", { minimumFractionDigits: Math.min(zeros, decimals), maximumFractionDigits: decimals }));
+}
+
+/** A true minus sign, and none before a zero. */
+function minus(text: string): string {
+  return text.replace(/^-(?=0(\.0+)?$)/u, "").replace("-", "−");
+}
+
+/** Milliseconds without the unit, from microseconds. */
+export function ms(us: number | undefined): string {
+  return us === undefined ? "–" : rounded(us / 1000, 3);
+}
+
+/** A value with its unit. Latencies are in milliseconds, CPU times in microseconds, as people compare them. */
+export function quantity(value: number, unit: Unit, metric?: MetricName): string {
+  switch (unit) {
+    case "us":
+      return metric !== undefined && metricFacts[metric].perRound && metric !== "durationUs"
+        ? `${digits(value)}${tied}µs`
+        : `${digits(value / 1000)}${tied}ms`;
+    case "1/s":
+      return `${digits(value)}/s`;
+    case "bytes":
+      return bytes(value);
+    case "ratio":
+      return `${digits(value * 100)}%`;
+    default:
+      return digits(value);
+  }
+}
+
+/** Decimal multiples, from 10 kB on. */
+function bytes(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 1e9) return `${digits(value / 1e9)}${tied}GB`;
+  if (size >= 1e6) return `${digits(value / 1e6)}${tied}MB`;
+  return size >= 1e4 ? `${digits(value / 1e3)}${tied}kB` : `${digits(value)}${tied}B`;
+}
+
+/** "+12.3%", from a ratio. From a factor of 10 on, the factor: "×14.2". */
+export function change(ratio: number): string {
+  return ratio >= 10 ? `×${digits(ratio)}` : signed((ratio - 1) * 100);
+}
+
+function signed(percent: number): string {
+  const text = minus(percent.toFixed(1));
+  return `${text.startsWith("−") || text === "0.0" ? "" : "+"}${text}%`;
+}
+
+/** "−12.3% (−14.1% to −10.2%)". */
+export function changeWithInterval({ estimate, low, high }: Interval): string {
+  return `${change(estimate)} (${change(low)} to ${change(high)})`;
+}
+
+/** "+2.31 ms (+2.1 ms to +2.5 ms)", in the metric's unit. */
+export function differenceWithInterval({ estimate, low, high }: Interval, metric: MetricName): string {
+  const one = (value: number): string => `${value > 0 ? "+" : ""}${quantity(value, metricFacts[metric].unit, metric)}`;
+  return `${one(estimate)} (${one(low)} to ${one(high)})`;
+}
+
+/** The effect, as a ratio where there is one. */
+export function effect({ ratio, difference, metric }: Comparison): string {
+  if (ratio !== null) return changeWithInterval(ratio);
+  return difference === null ? "" : differenceWithInterval(difference, metric);
+}
+
+/** "12.3% (10.2% to 14.1%)": a claim's gain. */
+export function gain({ measured }: ClaimResult): string {
+  if (measured === null) return "";
+  return `${signed(measured.estimate * 100)} (${signed(measured.low * 100)} to ${signed(measured.high * 100)})`;
+}
+
+/** "p 0.003", "p < 0.001". */
+export function probability(p: number | null): string {
+  if (p === null) return "";
+  return p < 0.001 ? `p${tied}<${tied}0.001` : `p${tied}${p.toFixed(3)}`;
+}
+
+/** What a verdict holds for: "node, TLSv1.3 TLS_AES_128_GCM_SHA256, RTT 40 ms". */
+export function conditions(arms: readonly ArmResult[], { baseline, candidate }: Pick<Comparison, "baseline" | "candidate">): string {
+  const both = [candidate, baseline].map((name) => arms.find(({ id }) => id === name)).filter((arm) => arm !== undefined);
+  const distinct = (values: readonly string[]): string => [...new Set(values)].join(" against ");
+  if (both.length === 0) return "";
+  return [
+    distinct(both.map(({ engine }) => engine)),
+    distinct(both.map(cipherOf)),
+    `RTT${tied}${distinct(both.map(({ rttMs }) => digits(rttMs)))}${tied}ms`,
+  ].join(", ");
+}
+
+function cipherOf({ cipher, protocol }: ArmResult): string {
+  return cipher ?? (protocol === "h1s" || protocol === "h2" ? "TLS, cipher unknown" : "no TLS");
+}
+
+/** "mux-scale (50 streams)". */
+export function scenarioLabel({ id, variant }: Pick<ScenarioResult, "id" | "variant">): string {
+  return variant === "" ? id : `${id} (${variant})`;
+}
+
+/** "p50 / p99" in milliseconds, or a dash where it was not measured. */
+export function middleAndTail(summary: MetricSummary | null | undefined): string {
+  return summary ? `${ms(summary.p50)} / ${ms(summary.p99)}` : "–";
+}
+
+/** One column of the table of arms. */
+export interface ArmColumn {
+  readonly title: string;
+  /** "–" where it was not measured. */
+  readonly cell: (arm: ArmResult) => string;
+}
+
+/** The means of one metric or two, "402.1 / 13.40". */
+function means(...metrics: readonly MetricName[]): (arm: ArmResult) => string {
+  return (arm) => {
+    const found = metrics.map((metric) => arm.metrics[metric]);
+    return found.every((summary) => !summary) ? "–" : found.map((summary) => (summary ? digits(summary.mean) : "–")).join(" / ");
+  };
+}
+
+/** Requests that failed, of those sent, with the commonest reason. */
+function failures({ rounds }: ArmResult): string {
+  const failed = rounds.reduce((sum, { requests }) => sum + requests.failed, 0);
+  const sent = rounds.reduce((sum, { requests }) => sum + requests.sent, 0);
+  return failed === 0 ? "0" : `${digits(failed)} of ${digits(sent)}`;
+}
+
+function validity({ rounds, invalid }: ArmResult): string {
+  const valid = rounds.filter((round) => round.invalid.length === 0).length;
+  return invalid.length > 0 ? "invalid" : valid === rounds.length ? "yes" : `${valid} of ${rounds.length}`;
+}
+
+/** The columns that say anything about these arms, in order. */
+export function armColumns(arms: readonly ArmResult[]): ArmColumn[] {
+  // An arm says more of a streamed answer by its tokens than by its end.
+  const streamed = arms.some(({ metrics }) => metrics.ttft);
+  const tail = (metric: MetricName, title: string): ArmColumn => ({ title, cell: ({ metrics }) => middleAndTail(metrics[metric]) });
+  const columns: ArmColumn[] = [
+    tail("connect", "connect p50/p99 ms"),
+    tail("ttft", "TTFT p50/p99 ms"),
+    tail("ttftFromIntended", "from planned p50/p99 ms"),
+    {
+      title: "ITL p50/p99 (mean) ms",
+      cell: ({ metrics }) => (metrics.itl ? `${middleAndTail(metrics.itl)} (${ms(metrics.itl.mean)})` : "–"),
+    },
+    tail("e2el", "E2E p50/p99 ms"),
+    { title: "req/s", cell: means("requestsPerSecond") },
+    { title: "tok/s", cell: means("tokensPerSecond") },
+    streamed
+      ? { title: "CPU µs/req / tok", cell: means("serverCpuUsPerRequest", "serverCpuUsPerToken") }
+      : { title: "CPU µs/req", cell: means("serverCpuUsPerRequest") },
+    { title: "bytes out / in", cell: means("bytesSentPerRequest", "bytesReceivedPerRequest") },
+  ];
+  const measured = columns.filter(({ title, cell }) => arms.some((arm) => cell(arm) !== "–") && !(streamed && title.startsWith("E2E")));
+  return [...measured, { title: "failed", cell: failures }, { title: "valid", cell: validity }];
+}
+
+/** Why an arm, or some of its rounds, do not count: each reason once. */
+export function invalidReasons({ invalid, rounds }: ArmResult): string[] {
+  return [...new Set([...invalid, ...rounds.flatMap((round) => round.invalid)])];
+}

@@ -1,0 +1,329 @@
+/** A result as one page that needs no network: styles, script and data are in it. */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { metricFacts } from "../results/metrics.ts";
+import type { ArmResult, BenchResult, Comparison, MetricName, ScenarioResult } from "../results/types.ts";
+import { type Chart, drawCharts, loadCharts, scenarioCharts } from "./charts.ts";
+import {
+  armColumns,
+  conditions,
+  differenceWithInterval,
+  digits,
+  effect,
+  gain,
+  invalidReasons,
+  metricLabel,
+  middleAndTail,
+  probability,
+  quantity,
+  scenarioLabel,
+} from "./format.ts";
+import { style } from "./style.ts";
+
+/** Markup, escaped already. */
+class Html {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+type Part = Html | string | number | null | readonly Part[];
+
+function render(part: Part): string {
+  if (part === null) return "";
+  if (part instanceof Html) return part.text;
+  if (typeof part === "object") return part.map(render).join("");
+  return String(part).replace(/[&<>"']/gu, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+/** Template of which every value is escaped, but for markup that a template made. */
+function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
+  return new Html(strings.reduce((text, string, index) => text + render(parts[index - 1] ?? null) + string));
+}
+
+function badge(verdict: string): Html {
+  return html`<span class="badge ${verdict.replace(" ", "-")}">${verdict}</span>`;
+}
+
+function table(caption: string, header: readonly string[], rows: readonly (readonly Part[])[], numbers = false): Html {
+  return html`<div class="scroll">
+    <table class="${numbers ? "numbers" : "words"}">
+      <caption>
+        <span>${caption}</span>
+      </caption>
+      <thead>
+        <tr>
+          ${header.map((title) => html`<th scope="col">${title}</th>`)}
+        </tr>
+      </thead>
+      <tbody>
+        ${rows.map(
+          (row) =>
+            html`<tr>
+              ${row.map((cell, index) => html`${render(cell) === "" ? html`<td></td>` : html`<td data-label="${header[index] ?? ""}"><div>${cell}</div></td>`}`)}
+            </tr> `,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+/** The interval as a bar on a scale from half to double, with the line of no change: what the figures beside it say. */
+function intervalBar({ ratio, smallestEffect }: Comparison): Part {
+  if (ratio === null) return null;
+  const at = (value: number): number => Math.min(100, Math.max(0, 50 + 50 * Math.log2(value)));
+  const [low, high] = [at(ratio.low), at(ratio.high)];
+  const [from, to] = [at(1 / (1 + smallestEffect.ratio)), at(1 + smallestEffect.ratio)];
+  return html`<svg class="interval" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">
+    <rect class="zone" x="${from}" y="0" width="${to - from}" height="12" />
+    <line class="axis" x1="50" x2="50" y1="0" y2="12" />
+    <rect class="range" x="${low}" y="4.5" width="${Math.max(1, high - low)}" height="3" />
+    <rect class="estimate" x="${at(ratio.estimate) - 0.75}" y="2" width="1.5" height="8" />
+  </svg>`;
+}
+
+/** Lines below each other; empty ones are left out. */
+function lines(...parts: readonly Part[]): Part {
+  return parts.filter((part) => render(part) !== "").map((part) => html`<div>${part}</div>`);
+}
+
+function small(part: Part): Part {
+  return render(part) === "" ? null : html`<small>${part}</small>`;
+}
+
+function verdictRow(scenario: ScenarioResult, comparison: Comparison): Part[] {
+  const { verdict, candidate, baseline, ratio, difference, metric, p, rounds, method, reason } = comparison;
+  return [
+    badge(verdict),
+    scenarioLabel(scenario),
+    html`<span class="line"><b>${candidate}</b> against ${baseline}</span>`,
+    metricLabel(comparison),
+    lines(
+      html`<span class="line">${effect(comparison)}</span>`,
+      small(ratio === null || difference === null ? null : html`<span class="line">${differenceWithInterval(difference, metric)}</span>`),
+      small(reason),
+    ),
+    intervalBar(comparison),
+    lines(probability(p), small(p === null ? null : `${rounds} rounds, ${method ?? ""}`)),
+    conditions(scenario.arms, comparison),
+  ];
+}
+
+function verdictTable(scenarios: readonly ScenarioResult[], kind: Comparison["kind"], caption: string): Part {
+  const rows = scenarios.flatMap((scenario) =>
+    scenario.comparisons.filter((comparison) => comparison.kind === kind).map((comparison) => verdictRow(scenario, comparison)),
+  );
+  const header = ["Verdict", "Scenario", "Arms", "Metric", "Change (95% interval)", "½ to 2×", "p (Holm)", "Conditions"];
+  return rows.length === 0 ? null : table(caption, header, rows);
+}
+
+function claimTable(scenarios: readonly ScenarioResult[]): Part {
+  const rows = scenarios.flatMap((scenario) =>
+    scenario.claims.map((claim): Part[] => {
+      const { comparison, reason } = claim;
+      return [
+        badge(claim.verdict),
+        html`“${claim.text}”<br /><small>${claim.source}</small>`,
+        `at least ${digits(claim.gain * 100)}%`,
+        lines(gain(claim), small(reason)),
+        comparison === null
+          ? scenarioLabel(scenario)
+          : html`${scenarioLabel(scenario)}: ${comparison.candidate} against ${comparison.baseline}, ${metricLabel(comparison)}`,
+        comparison === null ? "" : conditions(scenario.arms, comparison),
+      ];
+    }),
+  );
+  if (rows.length === 0) return null;
+  return html`<h2 id="claims">Claims</h2>
+    ${table("Reproduced: the whole interval reaches the claimed gain. Refuted: the whole interval is below it.", ["Verdict", "Claim", "Claimed", "Measured (95% interval)", "In", "Conditions"], rows)}`;
+}
+
+function requirementTable({ requirements }: BenchResult): Part {
+  if (requirements.length === 0) return null;
+  const rows = requirements.map(({ text, met, measured }): Part[] => {
+    const name = /([a-z0-9]+)(?:\.[a-z0-9]+)?\s*[<>]/iu.exec(text)?.[1] ?? "";
+    const metric = Object.hasOwn(metricFacts, name) ? (name as MetricName) : null;
+    const shown = (value: number | null): string => {
+      if (value === null) return "not measured";
+      return metric === null ? quantity(value, "ratio") : quantity(value, metricFacts[metric].unit, metric);
+    };
+    return [
+      badge(met ? "met" : "violated"),
+      html`<code>${text}</code>`,
+      measured.length === 0
+        ? "no such arm was run"
+        : measured.map(({ scenario, arm, value }) => `${scenario}/${arm} ${shown(value)}`).join(", "),
+    ];
+  });
+  return html`<h2 id="requirements">Requirements</h2>
+    ${table("", ["", "Requirement", "Measured"], rows)}`;
+}
+
+function chartFigures(charts: readonly Chart[]): Part {
+  if (charts.length === 0) return null;
+  return html`<div class="charts">
+    ${charts.map(
+      ({ id, title, yLabel }) =>
+        html`<figure>
+          <figcaption>${title} <small>${yLabel}</small></figcaption>
+          <div id="${id}" class="chart" role="img" aria-label="${title}"></div>
+        </figure>`,
+    )}
+  </div>`;
+}
+
+/** Where a token's lateness comes from, by the server's own stamps, beside what the client saw. */
+function pacingTable(arms: readonly ArmResult[]): Part {
+  const stamped = arms.filter(({ metrics }) => metrics.serverLateness);
+  if (stamped.length === 0) return null;
+  const rows = stamped.map(({ id, engine, metrics }): Part[] => [
+    `${id} ${engine}`,
+    middleAndTail(metrics.plannedTtft),
+    middleAndTail(metrics.ttft),
+    middleAndTail(metrics.serverLateness),
+    middleAndTail(metrics.transport),
+    middleAndTail(metrics.client),
+  ]);
+  return table(
+    "Pacing truth from the server's stamps: what was planned, and where each token's lateness came from; p50 / p99 in ms",
+    ["arm", "planned TTFT", "TTFT seen", "server lateness", "transport", "client"],
+    rows,
+    true,
+  );
+}
+
+function scenarioSection(scenario: ScenarioResult, index: number, charts: readonly Chart[]): Html {
+  const { title, isolates, workload, arms, notes, skipped } = scenario;
+  if (skipped !== null) {
+    return html`<section id="scenario-${index}">
+      <h2>${scenarioLabel(scenario)}</h2>
+      <p>${title}. Not run: ${skipped}.</p>
+    </section>`;
+  }
+  const columns = armColumns(arms);
+  const rows = arms.map((arm): Part[] => [
+    html`<b>${arm.id}</b>
+      <small>${arm.protocol}, ${arm.engine}, ${arm.driver}, ${digits(arm.streams)} on ${digits(arm.connections)}</small>`,
+    ...columns.map(({ cell }): Part => cell(arm)),
+  ]);
+  return html`<section id="scenario-${index}">
+    <h2>${scenarioLabel(scenario)}</h2>
+    <p>${title}. ${isolates}.</p>
+    <p class="workload">
+      ${Object.entries(workload).map(([name, value]) => html`<span><small>${name}</small> ${value === null ? "–" : typeof value === "boolean" ? String(value) : value}</span> `)}
+    </p>
+    ${table("Arms: protocol, engine, driver, streams at once on connections", ["arm", ...columns.map((column) => column.title)], rows, true)}
+    ${arms.flatMap((arm) => invalidReasons(arm).map((reason) => html`<p class="warning">${arm.id} not valid: ${reason}</p>`))}
+    ${notes.map((note) => html`<p class="note">${note}</p>`)} ${pacingTable(arms)} ${chartFigures(charts)}
+  </section>`;
+}
+
+function calibrationTable({ calibration }: BenchResult): Part {
+  if (calibration === null) return null;
+  const rows = calibration.rows.map(({ protocol, streams, tokensPerSecond, itlError, clientCpuShare, ok }): Part[] => [
+    protocol,
+    digits(streams),
+    digits(tokensPerSecond),
+    `${digits(itlError * 100)}%`,
+    `${digits(clientCpuShare * 100)}%`,
+    ok ? "yes" : "no",
+  ]);
+  return html`<h2 id="calibration">Calibration</h2>
+    ${table(
+      "The load that this machine's generator reproduces within 5%: beyond it a run measures the client",
+      ["protocol", "streams", "tokens/s", "ITL error", "client CPU", "reproduced"],
+      rows,
+      true,
+    )}`;
+}
+
+function environmentList(result: BenchResult): Html {
+  const { environment, environments, command, seed } = result;
+  const row = (name: string, value: Part): Html =>
+    html`<dt>${name}</dt>
+      <dd>${value}</dd>`;
+  const versions = (map: Readonly<Record<string, string | null>>): string =>
+    Object.entries(map)
+      .map(([name, version]) => `${name} ${version ?? "missing"}`)
+      .join(", ");
+  const list = environments ?? [environment];
+  return html`<h2 id="environment">Environment</h2>
+    ${list.map(
+      (one) =>
+        html`<dl>
+          ${row("CPU", `${one.cpu}, ${one.cores} cores, ${one.pinned ? "server and load pinned to cores of their own" : "not pinned"}`)}${row("Memory", quantity(one.memoryBytes, "bytes"))}${row("System", `${one.os}, kernel ${one.kernel}, load average ${one.loadAverage.map(digits).join(" ")}`)}${row("Software", `fakeai ${one.fakeai}, Node ${one.node}`)}${row("Engines", versions(one.engines))}${row("Tools", versions(one.tools))}${row("Target", one.target)}
+        </dl>`,
+    )}
+    <dl>${row("Command", html`<code>${command.join(" ")}</code>`)}${row("Seed", String(seed))}</dl>`;
+}
+
+/** Text of a script or of data inside one: nothing in it can end the element it is in. */
+function inScript(text: string): string {
+  return text.replace(/</gu, "\\u003c").replace(/[\u2028\u2029]/gu, " ");
+}
+
+/** uPlot as its package has it: a script that sets `uPlot`, and its styles. */
+function chartLibrary(): { readonly script: string; readonly css: string } {
+  const { resolve } = createRequire(import.meta.url);
+  const read = (name: string): string => readFileSync(resolve(`uplot/dist/${name}`), "utf8");
+  return { script: read("uPlot.iife.min.js"), css: read("uPlot.min.css") };
+}
+
+/** The page. Everything that came from a file or a server is escaped. */
+export function renderHtml(result: BenchResult): string {
+  const { scenarios, suite, startedAt, durationS, complete, invalid } = result;
+  const charts = scenarios.map((scenario, index) => scenarioCharts(scenario, `chart-${index}`));
+  const loads = loadCharts(result);
+  const all = [...loads.flatMap((load) => load.charts), ...charts.flat()];
+  const library = chartLibrary();
+  const body = html`<header>
+      <h1>fakeai bench <small>${suite}</small></h1>
+      <p>${startedAt.slice(0, 16).replace("T", " ")} UTC, ${digits(durationS)} s</p>
+    </header>
+    ${complete ? null : html`<p class="warning">Interrupted: this is what was measured until then.</p>`}
+    ${invalid.map((reason) => html`<p class="warning">Not valid: ${reason}</p>`)}
+    <main>
+      <h2 id="verdicts">Verdicts</h2>
+      ${verdictTable(scenarios, "protocol", "Paired by round. Faster means better: lower latency, higher rate, fewer bytes, less CPU. The grey zone is too small to matter.") ?? html`<p>Nothing was compared: see the figures of each scenario.</p>`}
+      ${verdictTable(scenarios, "engine", "Engine effects: no statement about a protocol")} ${claimTable(scenarios)}
+      ${requirementTable(result)}
+      <nav>${scenarios.map((scenario, index) => html`<a href="#scenario-${index}">${scenarioLabel(scenario)}</a> `)}</nav>
+      ${loads.map(
+        (load) =>
+          html`<section>
+            <h2>${load.scenario}: by streams at once</h2>
+            ${chartFigures(load.charts)}
+          </section>`,
+      )}
+      ${scenarios.map((scenario, index) => scenarioSection(scenario, index, charts[index] ?? []))}
+      <noscript><p class="warning">The charts need JavaScript; every figure they rest on is in result.json.</p></noscript>
+      ${calibrationTable(result)} ${environmentList(result)}
+    </main>`;
+  const data = inScript(JSON.stringify(all));
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>${render(`fakeai bench ${suite}, ${startedAt.slice(0, 10)}`)}</title>
+<style>${library.css}
+${style}</style>
+</head>
+<body>
+${body.text}
+<script type="application/json" id="charts">${data}</script>
+<script>/* uPlot, Copyright (c) Leon Sorokin, MIT License: https://github.com/leeoniya/uPlot */
+${library.script}</script>
+<script>
+// Compilers that keep function names call this.
+const __name = (value) => value;
+(${drawCharts.toString()})(JSON.parse(document.getElementById("charts").textContent), uPlot);
+</script>
+</body>
+</html>
+`;
+}

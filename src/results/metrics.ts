@@ -1,0 +1,52 @@
+/** What is known of each metric, in one place. */
+import type { MetricName, Unit } from "./types.ts";
+
+/** One metric. */
+export interface MetricFacts {
+  readonly unit: Unit;
+  /** One value per round, rather than a distribution over requests or tokens. */
+  readonly perRound: boolean;
+  /** Which of two values is the better one. */
+  readonly better: "lower" | "higher";
+  /** A time that somebody waits for: half a millisecond more or less is of no interest. CPU times are no such thing. */
+  readonly latency: boolean;
+  readonly description: string;
+}
+
+function latency(description: string): MetricFacts {
+  return { unit: "us", perRound: false, better: "lower", latency: true, description };
+}
+
+function scalar(unit: Unit, description: string, better: MetricFacts["better"] = "lower", isLatency = false): MetricFacts {
+  return { unit, perRound: true, better, latency: isLatency, description };
+}
+
+/** Every metric that a result may have. */
+export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
+  ttfe: latency("Time to first event: request handed to the socket to the first event of any kind (vLLM's TTFT)"),
+  ttft: latency("Time to first token: request handed to the socket to the first event with content (llmperf, inference-perf)"),
+  itl: latency("Inter-token latency: every gap between two content events (vLLM's ITL, aiperf's ICL)"),
+  tpot: latency("Time per output token, per request: (e2el - ttft) / (tokens - 1) (vLLM's TPOT)"),
+  e2el: latency("End-to-end latency: request handed to the socket to the last content event"),
+  ttftFromIntended: latency("Time to first token from the planned send time: waiting for a free stream included"),
+  e2elFromIntended: latency("End-to-end latency from the planned send time"),
+  scheduleDelay: latency("Actual minus planned send time of an open-loop request"),
+  connect: latency("Time to a usable connection: TCP, TLS and, on HTTP/2, the peer's SETTINGS"),
+  serverLateness: latency("Per token, from stamps: handed to the server's engine minus due"),
+  transport: latency("Per token, from stamps: handed to the server's engine to the client's read callback, the engine's queue included"),
+  client: latency("Per token: the client's read callback to the application having the token"),
+  plannedTtft: latency("Per request, from stamps: time to first token as planned"),
+  requestsPerSecond: scalar("1/s", "Completed requests by the measured time", "higher"),
+  tokensPerSecond: scalar("1/s", "Output tokens by the measured time", "higher"),
+  durationUs: scalar("us", "Measured time of a round"),
+  serverCpuUsPerRequest: scalar("us", "User and system time of the server process for each completed request"),
+  serverCpuUsPerToken: scalar("us", "User and system time of the server process for each output token"),
+  clientCpuUsPerRequest: scalar("us", "User and system time of the load generator for each completed request"),
+  clientCpuUsPerToken: scalar("us", "User and system time of the load generator for each output token"),
+  bytesReceivedPerRequest: scalar("bytes", "Bytes received on the socket for each request: headers, framing and TLS records included"),
+  bytesSentPerRequest: scalar("bytes", "Bytes sent on the socket for each request: headers, framing and TLS records included"),
+  connectionsOpened: scalar("count", "Connections opened in a round"),
+  serverRssBytes: scalar("bytes", "Resident memory of the server process"),
+  clientEventLoopDelayP99Us: scalar("us", "99th percentile of the load generator's event-loop delay", "lower", true),
+  serverEventLoopDelayP99Us: scalar("us", "99th percentile of the server's event-loop delay", "lower", true),
+};

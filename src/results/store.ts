@@ -1,0 +1,69 @@
+/** `result.json` on disk. */
+import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
+import { resultSchema } from "./schema.ts";
+import type { BenchResult } from "./types.ts";
+
+/** Name of the result within its directory. */
+export const resultFile = "result.json";
+
+let compiled: ValidateFunction | undefined;
+
+function validator(): ValidateFunction {
+  if (compiled === undefined) {
+    const ajv = new Ajv2020({ allowUnionTypes: true });
+    ajv.addVocabulary(["unit"]);
+    compiled = ajv.compile(resultSchema);
+  }
+  return compiled;
+}
+
+/**
+ * Writes `result.json` into a directory, which is made where it is missing. The file appears whole or not at all.
+ * @returns the path of the file.
+ */
+export async function writeResult(directory: string, result: BenchResult): Promise<string> {
+  await mkdir(directory, { recursive: true });
+  const file = path.join(directory, resultFile);
+  const partial = `${file}.${process.pid}.partial`;
+  await writeFile(partial, `${JSON.stringify(result, null, 1)}\n`);
+  await rename(partial, file);
+  return file;
+}
+
+/**
+ * Reads a result from its file, or from the directory that it is in.
+ * @throws Error in one line where there is none, or it does not fit the schema.
+ */
+export async function readResult(place: string): Promise<BenchResult> {
+  let file = place;
+  let text: string;
+  try {
+    if ((await stat(place)).isDirectory()) file = path.join(place, resultFile);
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Error(`${file}: ${code === "ENOENT" ? "no such file" : `cannot be read (${code ?? "unknown"})`}`, { cause: error });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${file}: not JSON`, { cause: error });
+  }
+  return checkResult(value, file);
+}
+
+/** @throws Error in one line, beginning with `name`, where the value is no result of this version. */
+export function checkResult(value: unknown, name: string): BenchResult {
+  const { kind, schemaVersion } = (typeof value === "object" && value !== null ? value : {}) as Partial<Record<string, unknown>>;
+  if (kind !== "fakeai.bench") throw new Error(`${name}: not a result of fakeai bench`);
+  if (schemaVersion !== 1) throw new Error(`${name}: schema version ${JSON.stringify(schemaVersion)}, and this fakeai reads version 1`);
+  const validate = validator();
+  if (!validate(value)) {
+    const [error] = validate.errors ?? [];
+    throw new Error(`${name}: ${error?.instancePath === "" ? "the result" : (error?.instancePath ?? "")} ${error?.message ?? "is wrong"}`);
+  }
+  return value as BenchResult;
+}
