@@ -1,0 +1,174 @@
+/** One request as it is seen: when it left, when each token came, how it ended. */
+import { EventReader, scanEvent, type TokenEvent } from "./events.ts";
+import type { PlannedRequest } from "./job.ts";
+import { monotonicUs } from "../clock.ts";
+import type { Exchange, FailureReason, ResponseHead } from "./wire.ts";
+
+/** Numbers kept of each content event: microseconds after the start. */
+const stride = 4;
+const [arrivalAt, seenAt, dueAt, sentAt] = [0, 1, 2, 3];
+/** A stamp that is not there. */
+const none = -2_147_483_648;
+
+/** What all requests of a run share. */
+export interface AnswerContext {
+  readonly stream: boolean;
+  /** The clock whose stamps can be compared with ours; null for none. */
+  readonly clock: string | null;
+  /** Told once of each answer, however it ended. */
+  onSettled(answer: Answer): void;
+}
+
+export class Answer implements Exchange {
+  readonly index: number;
+  readonly planned: PlannedRequest;
+  /** When it should have left; microseconds of the monotonic clock like all times here. */
+  readonly intendedUs: number;
+  /** When it was given to the socket; 0 before. */
+  startUs = 0;
+  /** When anything last came. */
+  activeUs = 0;
+  endUs = 0;
+  status: number | null = null;
+  error: FailureReason | null = null;
+  settled = false;
+  /** Microseconds after the start; -1: none. */
+  firstEvent = -1;
+  /** Content events. */
+  events = 0;
+  /** usage.completion_tokens; -1 where it was not said. */
+  #usage = -1;
+  #finished = false;
+  #failed = false;
+  #times: Int32Array;
+  #readUs = 0;
+  #stamped = false;
+  #reader: EventReader | null = null;
+  /** Undecided until the first bytes, where the content type does not tell. */
+  #form: "stream" | "json" | "unknown" = "unknown";
+  #json: Buffer[] = [];
+  readonly #context: AnswerContext;
+  /** Gives the request up at the connection. */
+  cancel: () => void = () => {};
+
+  constructor(context: AnswerContext, index: number, planned: PlannedRequest, intendedUs: number) {
+    this.#context = context;
+    this.index = index;
+    this.planned = planned;
+    this.intendedUs = intendedUs;
+    this.#times = noTimes;
+  }
+
+  /** Output tokens: what usage says, else one for each content event; null where the answer says nothing of tokens. */
+  get tokens(): number | null {
+    if (this.#usage >= 0) return this.#usage;
+    return this.#form === "stream" ? this.events : null;
+  }
+
+  get stamped(): boolean {
+    return this.#stamped;
+  }
+
+  /** Microseconds after the start at which content event `i` was read. */
+  arrival(i: number): number {
+    return this.#times[i * stride + arrivalAt]!;
+  }
+
+  /** When we knew of content event `i`, after the start. */
+  seen(i: number): number {
+    return this.#times[i * stride + seenAt]!;
+  }
+
+  /** Stamps of content event `i` after the start, or null. */
+  stamps(i: number): { due: number; sent: number } | null {
+    const due = this.#times[i * stride + dueAt]!;
+    return due === none ? null : { due, sent: this.#times[i * stride + sentAt]! };
+  }
+
+  onResponse({ status, contentType, clock }: ResponseHead, readUs: number): void {
+    this.activeUs = readUs;
+    this.status = status;
+    this.#stamped = clock !== null && clock === this.#context.clock;
+    if (contentType.includes("event-stream")) this.#form = "stream";
+    else if (contentType.includes("json")) this.#form = "json";
+  }
+
+  /** Hot path. */
+  onData(bytes: Buffer, start: number, end: number, readUs: number): void {
+    this.activeUs = readUs;
+    // The text of an error is nobody's token.
+    if (this.status !== 200 && (this.status === null || this.status > 299)) return;
+    if (this.#form === "unknown") this.#form = bytes[start] === 123 || bytes[start] === 91 ? "json" : "stream";
+    if (this.#form === "json") {
+      this.#json.push(Buffer.from(bytes.subarray(start, end)));
+      return;
+    }
+    this.#readUs = readUs;
+    this.#reader ??= new EventReader((event) => this.#onEvent(event));
+    this.#reader.push(bytes, start, end);
+  }
+
+  onEnd(readUs: number): void {
+    if (this.settled) return;
+    this.endUs = readUs;
+    const { status } = this;
+    if (status === null || status < 200 || status > 299) return this.onFail(`status ${status ?? 0}`);
+    if (this.#form === "json") {
+      const body = this.#json.length === 1 ? this.#json[0]! : Buffer.concat(this.#json);
+      this.#json = [];
+      scanEvent(body, 0, body.length, unary);
+      if (unary.tokens >= 0) this.#usage = unary.tokens;
+      if (this.planned.stream ?? this.#context.stream) return this.onFail("not a stream");
+    } else if (this.#form === "stream") {
+      if (this.#failed) return this.onFail("error event");
+      if (!this.#finished) return this.onFail("incomplete stream");
+    } else if (this.planned.stream ?? this.#context.stream) {
+      return this.onFail("incomplete stream");
+    }
+    if (this.planned.tokens !== null && this.tokens !== this.planned.tokens) return this.onFail("wrong token count");
+    this.#settle();
+  }
+
+  onFail(reason: FailureReason): void {
+    if (this.settled) return;
+    if (this.endUs === 0) this.endUs = monotonicUs();
+    this.error = reason;
+    this.#settle();
+  }
+
+  #settle(): void {
+    this.settled = true;
+    this.#reader = null;
+    this.cancel = noop;
+    this.#context.onSettled(this);
+  }
+
+  /** Hot path. */
+  #onEvent(event: TokenEvent): void {
+    const arrival = this.#readUs - this.startUs;
+    if (this.firstEvent < 0) this.firstEvent = arrival;
+    if (event.finished) this.#finished = true;
+    if (event.failed) this.#failed = true;
+    if (event.tokens >= 0) this.#usage = event.tokens;
+    if (!event.content) return;
+    const at = this.events++ * stride;
+    if (at >= this.#times.length) this.#grow();
+    const times = this.#times;
+    times[at + arrivalAt] = Math.round(arrival);
+    times[at + seenAt] = Math.round(monotonicUs() - this.startUs);
+    const isStamped = this.#stamped && event.dueUs >= 0 && event.sentUs >= 0;
+    times[at + dueAt] = isStamped ? Math.round(event.dueUs - this.startUs) : none;
+    times[at + sentAt] = isStamped ? Math.round(event.sentUs - this.startUs) : none;
+  }
+
+  #grow(): void {
+    const wanted = this.#times.length === 0 ? Math.max(8, this.planned.tokens ?? 64) : (this.#times.length / stride) * 2;
+    const grown = new Int32Array(wanted * stride);
+    grown.set(this.#times);
+    this.#times = grown;
+  }
+}
+
+const noTimes = new Int32Array(0);
+const noop = (): void => {};
+const unary: TokenEvent = { content: false, finished: false, failed: false, tokens: -1, dueUs: -1, sentUs: -1 };

@@ -1,0 +1,285 @@
+/**
+ * Reading token events as bytes. An event's JSON is walked once, string by string, and only the few members that matter
+ * to a measurement are looked at; nothing is decoded, nothing is allocated while events come whole.
+ *
+ * Understood: OpenAI's chat and completion chunks and their unstreamed forms, the Responses API's events, Anthropic's
+ * messages, and fakeai's stamps. Event streams as in WHATWG HTML, section 9.2.5 (LF and CRLF, comments, several `data`
+ * lines, no space after the colon), except that a lone CR ends no line.
+ */
+
+/** What an event, or an unstreamed answer, says. */
+export interface TokenEvent {
+  /** Non-empty content: `content`, `text`, `reasoning_content` or `reasoning`, or the `delta` of a Responses event. */
+  content: boolean;
+  /** `[DONE]`, a finish_reason, a stop_reason, or `response.completed` and its like: the answer is whole. */
+  finished: boolean;
+  /** It carries an `error`, or is `response.failed`. */
+  failed: boolean;
+  /** usage.completion_tokens or usage.output_tokens; -1 where there is none. */
+  tokens: number;
+  /** Stamps, microseconds of the server's clock; -1 where there are none. */
+  dueUs: number;
+  sentUs: number;
+}
+
+const quote = 34;
+const backslash = 92;
+const colon = 58;
+const LF = 10;
+const CR = 13;
+
+type Key =
+  | "content"
+  | "text"
+  | "reasoning_content"
+  | "reasoning"
+  | "delta"
+  | "finish_reason"
+  | "stop_reason"
+  | "type"
+  | "error"
+  | "completion_tokens"
+  | "output_tokens"
+  | "fakeai"
+  | "due"
+  | "sent";
+
+const keys: readonly Key[] = [
+  "content",
+  "text",
+  "reasoning_content",
+  "reasoning",
+  "delta",
+  "finish_reason",
+  "stop_reason",
+  "type",
+  "error",
+  "completion_tokens",
+  "output_tokens",
+  "fakeai",
+  "due",
+  "sent",
+];
+
+/** Keys by length: only a few are ever compared. */
+const keysByLength: readonly (readonly { readonly key: Key; readonly bytes: Uint8Array }[])[] = Array.from({ length: 32 }, (_, length) =>
+  keys.filter((key) => key.length === length).map((key) => ({ key, bytes: Buffer.from(key) })),
+);
+
+/** Hot path. */
+function keyIn(bytes: Uint8Array, start: number, end: number): Key | null {
+  const candidates = keysByLength[end - start];
+  if (candidates === undefined) return null;
+  for (const candidate of candidates) {
+    const wanted = candidate.bytes;
+    let i = 0;
+    while (i < wanted.length && bytes[start + i] === wanted[i]) i++;
+    if (i === wanted.length) return candidate.key;
+  }
+  return null;
+}
+
+/** Hot path. The first position at or after `at` that is not JSON white space. */
+function skipSpace(bytes: Uint8Array, at: number, end: number): number {
+  while (at < end) {
+    const byte = bytes[at]!;
+    if (byte !== 32 && byte !== LF && byte !== CR && byte !== 9) break;
+    at++;
+  }
+  return at;
+}
+
+/** Hot path. The whole number at `at`, or -1. */
+function numberAt(bytes: Uint8Array, at: number, end: number): number {
+  let value = -1;
+  for (; at < end; at++) {
+    const digit = bytes[at]! - 48;
+    if (digit < 0 || digit > 9) break;
+    value = value < 0 ? digit : value * 10 + digit;
+  }
+  return value;
+}
+
+/** What Responses events say by their type. */
+const responseTypes: Readonly<Record<string, "delta" | "finished" | "failed">> = {
+  "response.output_text.delta": "delta",
+  "response.reasoning_text.delta": "delta",
+  "response.reasoning_summary_text.delta": "delta",
+  "response.completed": "finished",
+  "response.incomplete": "finished",
+  "response.failed": "failed",
+};
+
+/** Hot path. Fills `event` from JSON between `start` and `end`, or from `[DONE]`. Text that is not JSON says nothing. */
+export function scanEvent(bytes: Uint8Array, start: number, end: number, event: TokenEvent): void {
+  event.content = false;
+  event.finished = false;
+  event.failed = false;
+  event.tokens = -1;
+  event.dueUs = -1;
+  event.sentUs = -1;
+  let at = skipSpace(bytes, start, end);
+  // "[DONE]" with nothing else; a chunk begins with "{".
+  if (bytes[at] === 91 && bytes[at + 1] === 68) {
+    event.finished = true;
+    return;
+  }
+  let depth = 0;
+  let inStamps = false;
+  let hasDelta = false;
+  let response: "delta" | "finished" | "failed" | "other" | null = null;
+  while (at < end) {
+    const byte = bytes[at++]!;
+    if (byte === 123 || byte === 91) depth++;
+    else if (byte === 125 || byte === 93) depth--;
+    if (byte !== quote) continue;
+    const from = at;
+    while (at < end && bytes[at] !== quote) at += bytes[at] === backslash ? 2 : 1;
+    const to = at++;
+    // A string is a key if a colon follows: compact JSON has it right there.
+    const next = bytes[at] === colon ? at : skipSpace(bytes, at, end);
+    if (next >= end || bytes[next] !== colon) continue;
+    at = skipSpace(bytes, next + 1, end);
+    const value = bytes[at];
+    switch (keyIn(bytes, from, to)) {
+      case null:
+        break;
+      case "content":
+      case "text":
+      case "reasoning_content":
+      case "reasoning":
+        if (value === quote && bytes[at + 1] !== quote) event.content = true;
+        break;
+      case "delta":
+        if (value === quote && bytes[at + 1] !== quote) hasDelta = true;
+        break;
+      case "finish_reason":
+      case "stop_reason":
+        if (value === quote) event.finished = true;
+        break;
+      case "type":
+        if (depth === 1 && value === quote) response = responseTypeAt(bytes, at + 1, end, event) ?? response;
+        break;
+      case "error":
+        if (depth === 1 && (value === 123 || value === quote)) event.failed = true;
+        break;
+      case "completion_tokens":
+      case "output_tokens":
+        event.tokens = Math.max(event.tokens, numberAt(bytes, at, end));
+        break;
+      case "fakeai":
+        inStamps = depth === 1 && value === 123;
+        break;
+      case "due":
+        if (inStamps) event.dueUs = numberAt(bytes, at, end);
+        break;
+      case "sent":
+        if (inStamps) event.sentUs = numberAt(bytes, at, end);
+        break;
+    }
+  }
+  if (response === null) return;
+  // Responses events repeat whole texts when an item is done: only deltas are tokens.
+  event.content = response === "delta" && hasDelta;
+  event.finished = response === "finished";
+  event.failed ||= response === "failed";
+}
+
+/** The Responses meaning of the `type` whose text begins at `at`; null for types of other kinds. */
+function responseTypeAt(bytes: Uint8Array, at: number, end: number, event: TokenEvent): "delta" | "finished" | "failed" | "other" | null {
+  let to = at;
+  while (to < end && bytes[to] !== quote) to++;
+  const type = Buffer.from(bytes.buffer, bytes.byteOffset + at, to - at).toString("latin1");
+  if (type === "message_stop") event.finished = true;
+  if (type === "error") event.failed = true;
+  return type.startsWith("response.") ? (responseTypes[type] ?? "other") : null;
+}
+
+/** Takes the bytes of one event stream as they come and tells of each event. */
+export class EventReader {
+  readonly #event: TokenEvent = { content: false, finished: false, failed: false, tokens: -1, dueUs: -1, sentUs: -1 };
+  readonly #onEvent: (event: TokenEvent) => void;
+  /** The unfinished line. */
+  #line: Buffer = empty;
+  #lineLength = 0;
+  /** `data` lines of the unfinished event, joined by LF; null before the first. */
+  #data: Buffer | null = null;
+  #dataLength = 0;
+
+  /** The event is the same object each time: valid during the call. */
+  constructor(onEvent: (event: TokenEvent) => void) {
+    this.#onEvent = onEvent;
+  }
+
+  /** Hot path. */
+  push(bytes: Buffer, start: number, end: number): void {
+    let at = start;
+    while (at < end) {
+      let lineEnd = bytes.indexOf(LF, at);
+      if (lineEnd < 0 || lineEnd >= end) {
+        this.#line = append(this.#line, this.#lineLength, bytes, at, end);
+        this.#lineLength += end - at;
+        return;
+      }
+      // A whole event of one line, nothing before it: read where it lies.
+      if (this.#lineLength === 0 && this.#data === null && lineEnd + 1 < end && bytes[lineEnd + 1] === LF && isData(bytes, at, lineEnd)) {
+        scanEvent(bytes, at + 5, lineEnd, this.#event);
+        this.#onEvent(this.#event);
+        at = lineEnd + 2;
+        continue;
+      }
+      if (this.#lineLength > 0) {
+        this.#line = append(this.#line, this.#lineLength, bytes, at, lineEnd);
+        const length = this.#lineLength + lineEnd - at;
+        this.#lineLength = 0;
+        this.#takeLine(this.#line, 0, length);
+      } else {
+        this.#takeLine(bytes, at, lineEnd);
+      }
+      at = lineEnd + 1;
+    }
+  }
+
+  #takeLine(bytes: Buffer, start: number, lineEnd: number): void {
+    const end = lineEnd > start && bytes[lineEnd - 1] === CR ? lineEnd - 1 : lineEnd;
+    if (end === start) {
+      if (this.#data === null) return;
+      const data = this.#data;
+      this.#data = null;
+      scanEvent(data, 0, this.#dataLength, this.#event);
+      this.#onEvent(this.#event);
+      return;
+    }
+    if (!isData(bytes, start, end)) return;
+    if (this.#data === null) {
+      this.#data = Buffer.allocUnsafe(end - start);
+      this.#dataLength = 0;
+    } else {
+      this.#data = append(this.#data, this.#dataLength++, lineFeed, 0, 1);
+    }
+    this.#data = append(this.#data, this.#dataLength, bytes, start + 5, end);
+    this.#dataLength += end - start - 5;
+  }
+}
+
+const empty = Buffer.alloc(0);
+const lineFeed = Buffer.from("\n");
+
+/** Hot path. "data:". */
+function isData(bytes: Uint8Array, at: number, end: number): boolean {
+  return (
+    end - at >= 5 && bytes[at] === 100 && bytes[at + 1] === 97 && bytes[at + 2] === 116 && bytes[at + 3] === 97 && bytes[at + 4] === colon
+  );
+}
+
+/** Puts bytes after the first `length` of `into`, which is replaced by a larger one where it is too small. */
+function append(into: Buffer, length: number, bytes: Buffer, start: number, end: number): Buffer {
+  const needed = length + end - start;
+  let target = into;
+  if (needed > into.length) {
+    target = Buffer.allocUnsafe(Math.max(512, needed * 2));
+    into.copy(target, 0, 0, length);
+  }
+  bytes.copy(target, length, start, end);
+  return target;
+}

@@ -1,0 +1,272 @@
+/** Runs a job in this process: sends each request when it is due, watches each answer, and sums up. */
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { monotonicUs } from "../clock.ts";
+import { Answer, type AnswerContext } from "./answer.ts";
+import { defaultWindows } from "./h2-client.ts";
+import type { LoadJob, LoadReport, PlannedRequest } from "./job.ts";
+import { ConnectionPool } from "./pool.ts";
+import { type RunFacts, sumUp } from "./report.ts";
+import type { Connection } from "./wire.ts";
+
+export interface GenerateOptions {
+  readonly signal: AbortSignal;
+  /** Told when the measured part begins, before its first request, which waits for the answer; and when it has ended. */
+  readonly onPhase: (phase: "begin" | "end") => Promise<void>;
+  readonly onProgress: (done: number) => void;
+}
+
+const progressEveryMs = 250;
+const longestConnectMs = 10_000;
+/** How often the event loop is asked how late it is. */
+const delayResolutionMs = 2;
+/** So many requests without a byte in a row, and none that was answered: the server hangs. */
+const hangingInVain = 8;
+
+/** Sends one list of requests and resolves when each has ended. */
+class Sender {
+  readonly answers: Answer[] = [];
+  /** How late each open-loop request was looked at, microseconds: what the generator itself adds. */
+  readonly lagUs: number[] = [];
+  heldBack = 0;
+  /** Requests that were given up without being sent, and why. */
+  unsent = 0;
+  unsentReason: string | null = null;
+  readonly #job: LoadJob;
+  readonly #requests: readonly PlannedRequest[];
+  readonly #open: boolean;
+  readonly #pool: ConnectionPool;
+  readonly #underWay = new Set<Answer>();
+  readonly #connectionOf = new Map<Answer, Connection>();
+  readonly #context: AnswerContext;
+  #next = 0;
+  /** Open loop: requests that are due. */
+  #due = 0;
+  #startUs = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #stopped = false;
+  #answered = 0;
+  #hanging = 0;
+  #done: () => void = () => {};
+
+  constructor(job: LoadJob, requests: readonly PlannedRequest[], open: boolean, pool: ConnectionPool) {
+    this.#job = job;
+    this.#requests = requests;
+    this.#open = open;
+    this.#pool = pool;
+    this.#context = { stream: job.stream, clock: job.clock, onSettled: (answer) => this.#onSettled(answer) };
+  }
+
+  get done(): number {
+    return this.answers.length - this.#underWay.size;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    if (this.#requests.length === 0) return;
+    const idle = setInterval(() => this.#failIdle(), Math.max(5, Math.min(1000, this.#job.idleTimeoutMs / 8)));
+    const onAbort = (): void => this.stop("interrupted");
+    signal.addEventListener("abort", onAbort);
+    try {
+      await new Promise<void>((resolve) => {
+        this.#done = resolve;
+        this.#startUs = monotonicUs();
+        // Stopped in the warm-up, it will not stop again.
+        if (this.#stopped) resolve();
+        else if (signal.aborted) onAbort();
+        else if (this.#open) this.#pump();
+        else this.#startSlots();
+      });
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      clearInterval(idle);
+      if (this.#timer !== null) clearTimeout(this.#timer);
+    }
+  }
+
+  #startSlots(): void {
+    const slots = Math.min(this.#job.streams, this.#requests.length);
+    const rampUs = this.#job.rampUs ?? 0;
+    let started = 0;
+    const startSome = (): void => {
+      this.#timer = null;
+      const elapsedUs = monotonicUs() - this.#startUs;
+      while (started < slots && (started * rampUs) / slots <= elapsedUs && !this.#stopped) {
+        started++;
+        this.#sendNext(monotonicUs());
+      }
+      if (started < slots && !this.#stopped) this.#timer = setTimeout(startSome, 1);
+    };
+    startSome();
+  }
+
+  /**
+   * Open loop: sends what is due and sleeps until more is. Timers tick at 1 ms, so a request leaves up to that late, and
+   * scheduleDelay says how late; polling instead would spend the CPU that answers are read with.
+   */
+  #pump(): void {
+    this.#timer = null;
+    const nowUs = monotonicUs() - this.#startUs;
+    while (this.#due < this.#requests.length && this.#requests[this.#due]!.atUs! <= nowUs) {
+      this.lagUs.push(nowUs - this.#requests[this.#due]!.atUs!);
+      this.#due++;
+      if (this.#underWay.size >= this.#job.streams) this.heldBack++;
+      else this.#sendDue();
+      if (this.#stopped) return;
+    }
+    if (this.#due === this.#requests.length) return;
+    const waitMs = Math.min((this.#requests[this.#due]!.atUs! - (monotonicUs() - this.#startUs)) / 1000, 60_000);
+    this.#timer = setTimeout(() => this.#pump(), Math.max(1, Math.floor(waitMs)));
+  }
+
+  #sendDue(): void {
+    this.#sendNext(this.#startUs + this.#requests[this.#next]!.atUs!);
+  }
+
+  #sendNext(intendedUs: number): void {
+    if (this.#next >= this.#requests.length) return this.#finishIfDone();
+    const index = this.#next++;
+    const planned = this.#requests[index]!;
+    const answer = new Answer(this.#context, index, planned, intendedUs);
+    this.answers.push(answer);
+    this.#underWay.add(answer);
+    answer.activeUs = monotonicUs();
+    this.#pool.acquire({
+      onConnection: (connection) => {
+        // Given up while it waited.
+        if (answer.settled) return this.#pool.release(connection);
+        const { endpoint } = this.#job;
+        this.#connectionOf.set(answer, connection);
+        answer.startUs = answer.activeUs = monotonicUs();
+        answer.cancel = connection.send(
+          { method: planned.method ?? endpoint.method, path: planned.path ?? endpoint.path, body: planned.body },
+          answer,
+        );
+      },
+      onFail: (reason) => answer.onFail(reason),
+    });
+  }
+
+  #onSettled(answer: Answer): void {
+    this.#underWay.delete(answer);
+    const connection = this.#connectionOf.get(answer);
+    this.#connectionOf.delete(answer);
+    if (answer.error === "timeout") this.#hanging++;
+    else this.#answered++;
+    if (this.#answered === 0 && this.#hanging >= Math.max(hangingInVain, this.#job.streams)) this.stop("the server does not answer");
+    else if (this.#pool.dead) this.stop(this.#pool.invalid ?? `no connection: ${this.#pool.lastFailure}`);
+    if (connection !== undefined) this.#pool.release(connection);
+    if (this.#stopped) return this.#finishIfDone();
+    if (!this.#open) this.#takeUp();
+    else if (this.#next < this.#due) this.#sendDue();
+    else this.#finishIfDone();
+  }
+
+  /** A slot of the closed loop goes on; not within the failure of the last one, which may have come within `acquire`. */
+  #takeUp(): void {
+    if (this.#next >= this.#requests.length) return this.#finishIfDone();
+    this.#sendNext(monotonicUs());
+  }
+
+  #failIdle(): void {
+    const oldest = monotonicUs() - this.#job.idleTimeoutMs * 1000;
+    const underWay = [...this.#underWay];
+    const anySent = underWay.some(({ startUs }) => startUs > 0);
+    for (const answer of underWay) {
+      if (answer.activeUs > oldest || answer.settled) continue;
+      // A request that waits for its turn on a connection is not idle: the ones before it are.
+      if (answer.startUs === 0 && anySent) continue;
+      const { cancel } = answer;
+      cancel();
+      answer.onFail("timeout");
+    }
+  }
+
+  /** No further request; those under way are given up. */
+  stop(why: string): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.unsent = this.#requests.length - this.answers.length;
+    this.unsentReason = why;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#pool.stop(this.#pool.dead ? this.#pool.lastFailure : "aborted");
+    for (const answer of this.#underWay) {
+      const { cancel } = answer;
+      cancel();
+      answer.onFail("aborted");
+    }
+    this.#finishIfDone();
+  }
+
+  #finishIfDone(): void {
+    if (this.#underWay.size === 0 && (this.#stopped || this.#next === this.#requests.length)) this.#done();
+  }
+}
+
+/** Rejects only for a fault of its own: everything that servers do is in the report. */
+export async function generate(job: LoadJob, { signal, onPhase, onProgress }: GenerateOptions): Promise<LoadReport> {
+  const pool = new ConnectionPool({
+    endpoint: job.endpoint,
+    windows: job.windows ?? defaultWindows,
+    connections: job.connections,
+    reuse: job.reuse,
+    streams: job.streams,
+    connectTimeoutMs: Math.min(job.idleTimeoutMs, longestConnectMs),
+  });
+  const onAbort = (): void => pool.stop("aborted");
+  signal.addEventListener("abort", onAbort);
+  try {
+    await pool.prepare();
+    const isOpen = job.mode === "open";
+    const warmup = new Sender(job, job.warmup, isOpen && job.warmup.every(({ atUs }) => atUs !== undefined), pool);
+    if (!pool.dead) await warmup.run(signal);
+    // Connections that are opened while requests run belong to the part in which they are.
+    const connectUs = pool.connectUs;
+    if (job.reuse !== "keep") pool.connectUs = [];
+    const openedBefore = pool.opened;
+    const bytesBefore = pool.bytes;
+    const sender = new Sender(job, job.requests, isOpen, pool);
+    if (warmup.unsentReason !== null) sender.stop(`${warmup.unsentReason} (in the warm-up)`);
+    await onPhase("begin");
+    const delay = monitorEventLoopDelay({ resolution: delayResolutionMs });
+    delay.enable();
+    const progress = setInterval(() => onProgress(sender.done), progressEveryMs);
+    const cpuBefore = process.cpuUsage();
+    const startedUs = monotonicUs();
+    await sender.run(signal);
+    const endedUs = monotonicUs();
+    const cpu = process.cpuUsage(cpuBefore);
+    clearInterval(progress);
+    delay.disable();
+    await onPhase("end");
+    onProgress(sender.done);
+    const delayAbove = (percentile: number): number => Math.max(0, delay.percentile(percentile) / 1000 - delayResolutionMs * 1000);
+    const bytesAfter = pool.bytes;
+    pool.close();
+    const facts: RunFacts = {
+      answers: sender.answers,
+      unsent: sender.unsent,
+      unsentReason: sender.unsentReason,
+      lagUs: sender.lagUs,
+      heldBack: sender.heldBack,
+      startedUs,
+      endedUs,
+      cpuUs: cpu.user + cpu.system,
+      eventLoopDelayP99Us: delayAbove(99),
+      // The p99 of a short run is a single hiccup, which is no limit: ten turns must be as late.
+      eventLoopDelayUs: delayAbove(Math.max(1, Math.min(99, 100 * (1 - 10 / Math.max(1, delay.count))))),
+      bytesReceived: bytesAfter.read - bytesBefore.read,
+      bytesSent: bytesAfter.written - bytesBefore.written,
+      connectionsOpened: job.reuse === "keep" ? pool.opened : pool.opened - openedBefore,
+      connectionsLost: pool.lost,
+      connectUs: job.reuse === "keep" ? connectUs : pool.connectUs,
+      negotiated: [...pool.negotiated],
+      cipher: pool.cipher,
+      http2: pool.http2,
+      interrupted: signal.aborted,
+      protocolInvalid: pool.invalid,
+    };
+    return sumUp(job, facts);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    pool.close();
+  }
+}

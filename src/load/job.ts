@@ -1,0 +1,140 @@
+/** What a loader process is told to do, and what it answers. Plain JSON: it crosses a process border. */
+import type { Metrics, ProtocolName, RequestCounts } from "../results/types.ts";
+
+/** How TLS is spoken; pinned so that arms differ in nothing but the protocol. */
+export interface TlsChoice {
+  /** PEM text of what to trust, or null for the system's. */
+  readonly ca: string | null;
+  readonly insecure: boolean;
+  /** OpenSSL name of the one cipher suite, or null to leave it to both ends. */
+  readonly cipher: string | null;
+}
+
+/** Where requests go. */
+export interface Endpoint {
+  /** Origin: "http://127.0.0.1:8000". */
+  readonly origin: string;
+  readonly protocol: ProtocolName;
+  readonly path: string;
+  readonly method: "GET" | "POST";
+  readonly headers: Readonly<Record<string, string>>;
+  readonly tls: TlsChoice;
+}
+
+/** One request: what is sent and when. */
+export interface PlannedRequest {
+  /** Body; empty for GET. */
+  readonly body: string;
+  /** Path, where it differs from the endpoint's. */
+  readonly path?: string;
+  readonly method?: "GET" | "POST";
+  /** Open loop: microseconds after the start of the round. */
+  readonly atUs?: number;
+  /** Tokens that a right answer has; null: not known beforehand. */
+  readonly tokens: number | null;
+  /** Whether a streamed answer is expected, where it differs from the job's. */
+  readonly stream?: boolean;
+}
+
+/**
+ * A load: what every driver is given. TLS sessions are never resumed: on every protocol each connection costs a full
+ * handshake.
+ */
+export interface LoadJob {
+  readonly endpoint: Endpoint;
+  /** Connections to open. With "new", one for each request instead; with "grow", opened when needed, up to this many. */
+  readonly connections: number;
+  readonly reuse: "keep" | "new" | "grow";
+  /** Requests in flight at once: the concurrency of a closed loop, the bound of an open one. */
+  readonly streams: number;
+  readonly mode: "closed" | "open";
+  /** Sent first and thrown away. */
+  readonly warmup: readonly PlannedRequest[];
+  readonly requests: readonly PlannedRequest[];
+  /**
+   * Closed loop: the first requests of the slots leave evenly over this long, so that streams do not run in step.
+   * Default 0: all at once.
+   */
+  readonly rampUs?: number;
+  /**
+   * HTTP/2 receive windows in bytes; null and the default: 65,535 for a stream, the protocol's own, and 16,777,216 for a
+   * connection, httpcore's (and with it the OpenAI SDK's for Python). With the protocol's 65,535 a connection of some
+   * hundred token streams stops for its window, which then is what is measured.
+   */
+  readonly windows?: { readonly streamBytes: number; readonly connectionBytes: number } | null;
+  /** A request without a byte for this long has failed. */
+  readonly idleTimeoutMs: number;
+  /** Whether a streamed answer is expected. */
+  readonly stream: boolean;
+  /** Keep every token's time: for the per-request export. */
+  readonly detail: boolean;
+  /** The name of the clock (`x-fakeai-clock`) that this process shares; stamps of another are not used. */
+  readonly clock: string | null;
+}
+
+/** One request as it was seen, microseconds of the monotonic clock. */
+export interface RequestDetail {
+  readonly index: number;
+  readonly intendedUs: number | null;
+  readonly startUs: number;
+  readonly status: number | null;
+  readonly error: string | null;
+  readonly tokens: number;
+  readonly firstEventUs: number | null;
+  readonly tokenUs: readonly number[];
+  readonly dueUs: readonly number[];
+  readonly sentUs: readonly number[];
+}
+
+/** What a driver saw. Whatever a driver cannot see is null (or left out of `metrics`), never 0. */
+export interface LoadReport {
+  readonly requests: RequestCounts;
+  readonly metrics: Metrics;
+  /** Output tokens read; null where the driver cannot tell. */
+  readonly tokens: number | null;
+  readonly durationUs: number;
+  /** Monotonic microseconds at which the measured part began and ended. */
+  readonly startedUs: number;
+  readonly endedUs: number;
+  /** What ALPN or the first response proved: "http/1.1", "h2", "h2c". */
+  readonly negotiated: readonly string[];
+  readonly cipher: string | null;
+  readonly connectionsOpened: number | null;
+  /** Connections that the other end closed, or that broke. */
+  readonly connectionsLost: number | null;
+  /** Open loop: requests that waited because `streams` were under way; null in a closed loop. */
+  readonly heldBack: number | null;
+  /** HTTP/2 flow-control windows in bytes: stream and connection, ours and the peer's; null on HTTP/1.1. */
+  readonly windows: { readonly localStream: number; readonly localConnection: number; readonly remoteStream: number } | null;
+  /** The peer's SETTINGS_MAX_CONCURRENT_STREAMS; null on HTTP/1.1. */
+  readonly maxConcurrentStreams: number | null;
+  /** Share of one core that this process used, 0 to 1 and above. */
+  readonly clientCpuShare: number | null;
+  /** Why the figures may not be used, beside failed requests. */
+  readonly invalid: readonly string[];
+  readonly details: readonly RequestDetail[];
+}
+
+export type DriverName = "stream" | "autocannon" | "h2load";
+
+/** How one run of a driver is attended. */
+export interface RunOptions {
+  readonly signal: AbortSignal;
+  /** Core the load is pinned to; null: wherever the system puts it. */
+  readonly cpu: number | null;
+  /** Told when the measured part begins and ends (warm-up excluded), so that the server's CPU time can be read then. */
+  readonly onPhase: (phase: "begin" | "end") => void;
+  /** Told now and then how many requests are done, for people to see. */
+  readonly onProgress: (done: number) => void;
+}
+
+/** A generator of load. Never imports the server that it loads. */
+export interface LoadDriver {
+  readonly name: DriverName;
+  /** true, or in one line why this driver cannot run the job, or would run it wrongly. */
+  supports(job: LoadJob): true | string;
+  /** Rejects only where nothing could be measured at all (the tool is missing); all else is in the report. */
+  run(job: LoadJob, options: RunOptions): Promise<LoadReport>;
+  /** Ends processes that are kept between runs. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,51 @@
+/**
+ * Entry of a loader process: one job at a time, as messages from its parent.
+ *
+ * In: { driver, job }, { go } (the measured part may begin), { abort }. Out: { phase }, { done }, { report } or { error }.
+ */
+import { generate } from "./generator.ts";
+import type { LoadJob, LoadReport } from "./job.ts";
+
+export type ToLoader =
+  | { readonly kind: "job"; readonly driver: "stream" | "autocannon"; readonly job: LoadJob }
+  | { readonly kind: "go" }
+  | { readonly kind: "abort" };
+export type FromLoader =
+  | { readonly kind: "phase"; readonly phase: "begin" | "end" }
+  | { readonly kind: "progress"; readonly done: number }
+  | { readonly kind: "report"; readonly report: LoadReport }
+  | { readonly kind: "error"; readonly message: string };
+
+function tell(message: FromLoader): void {
+  process.send?.(message);
+}
+
+let abort = new AbortController();
+let go: () => void = () => {};
+
+async function run(driver: "stream" | "autocannon", job: LoadJob): Promise<void> {
+  abort = new AbortController();
+  try {
+    const run = driver === "stream" ? generate : (await import("./autocannon.ts")).generateWithAutocannon;
+    const report = await run(job, {
+      signal: abort.signal,
+      onPhase(phase) {
+        tell({ kind: "phase", phase });
+        // Both times the parent reads a clock of its own before we go on.
+        return new Promise((resolve) => (go = resolve));
+      },
+      onProgress: (done) => tell({ kind: "progress", done }),
+    });
+    tell({ kind: "report", report });
+  } catch (error) {
+    tell({ kind: "error", message: (error as Error).message });
+  }
+}
+
+process.on("message", (message: ToLoader) => {
+  if (message.kind === "job") void run(message.driver, message.job);
+  else if (message.kind === "go") go();
+  else abort.abort();
+});
+// The parent may die without a word.
+process.on("disconnect", () => process.exit(0));

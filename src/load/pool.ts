@@ -1,0 +1,260 @@
+/** The connections of a run: which request may go where, and when. */
+import { setMaxListeners } from "node:events";
+import { openConnection } from "./connection.ts";
+import type { ReceiveWindows } from "./h2-client.ts";
+import type { Endpoint } from "./job.ts";
+import { ConnectError, type Connection, type FailureReason, type Http2Limits } from "./wire.ts";
+
+/** Connections are opened this many at a time: more would measure how they queue. */
+const openedAtOnce = 8;
+/** What an HTTP/2 server is taken to allow before its SETTINGS say (RFC 9113, section 6.5.2: at least 100). */
+const assumedStreams = 100;
+/** After so many failed attempts in a row nobody is there. */
+const attemptsInVain = 3;
+
+export interface PoolOptions {
+  readonly endpoint: Endpoint;
+  readonly windows: ReceiveWindows;
+  readonly connections: number;
+  readonly reuse: "keep" | "new" | "grow";
+  readonly streams: number;
+  readonly connectTimeoutMs: number;
+}
+
+/** One who waits for a connection. */
+export interface Waiter {
+  /** Uses the connection at once. */
+  onConnection(connection: Connection): void;
+  onFail(reason: FailureReason): void;
+}
+
+export class ConnectionPool {
+  readonly #options: PoolOptions;
+  /** Streams of one connection, as far as we decide. */
+  readonly #share: number;
+  readonly #connections = new Set<Connection>();
+  /** An entry for every request that a connection can still take; those of closed connections are skipped. */
+  readonly #room = new Queue<Connection>();
+  readonly #waiting = new Queue<Waiter>();
+  readonly #stopped = new AbortController();
+  #opening = 0;
+  #failedAttempts = 0;
+  #closed = false;
+  #lastFailure: FailureReason = "connection failed";
+  /** Connections that the other end has given up; streams may still be under way on them. */
+  readonly #leaving: Connection[] = [];
+  readonly #bytesOfGone = { read: 0, written: 0 };
+
+  opened = 0;
+  lost = 0;
+  /** Connect times, microseconds, since the last `forget`. */
+  connectUs: number[] = [];
+  readonly negotiated: Set<string> = new Set();
+  cipher: string | null = null;
+  http2: Http2Limits | null = null;
+  /** Another protocol answered: nothing may be concluded. */
+  invalid: string | null = null;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    // One listener for each connection that is being opened.
+    setMaxListeners(0, this.#stopped.signal);
+    const isH2 = options.endpoint.protocol === "h2" || options.endpoint.protocol === "h2c";
+    this.#share =
+      !isH2 || options.reuse === "new" ? 1 : options.reuse === "grow" ? options.streams : Math.ceil(options.streams / options.connections);
+  }
+
+  /** True once several attempts in a row have failed: whoever waits has been told. */
+  get dead(): boolean {
+    return this.#failedAttempts >= attemptsInVain || this.invalid !== null;
+  }
+
+  get lastFailure(): FailureReason {
+    return this.#lastFailure;
+  }
+
+  /** Requests that can be under way at once; known when the connections stand. */
+  get capacity(): number {
+    let capacity = 0;
+    for (const connection of this.#connections) capacity += Math.min(this.#share, connection.capacity);
+    return capacity;
+  }
+
+  /** Bytes of all connections so far. */
+  get bytes(): { read: number; written: number } {
+    const total = { ...this.#bytesOfGone };
+    for (const connection of [...this.#connections, ...this.#leaving]) {
+      total.read += connection.bytesRead;
+      total.written += connection.bytesWritten;
+    }
+    return total;
+  }
+
+  /** Opens what is kept from the start. Resolves also where that failed: see `dead`. */
+  async prepare(): Promise<void> {
+    if (this.#options.reuse !== "keep") return;
+    let next = 0;
+    const openSome = async (): Promise<void> => {
+      while (next < this.#options.connections && !this.dead && !this.#closed) {
+        next++;
+        await this.#open();
+      }
+    };
+    await Promise.all(Array.from({ length: openedAtOnce }, openSome));
+  }
+
+  /** Gives a connection now, or as soon as there is one. */
+  acquire(waiter: Waiter): void {
+    if (this.dead || this.#closed) return waiter.onFail(this.#lastFailure);
+    const connection = this.#options.reuse === "new" ? null : this.#take();
+    if (connection !== null) return waiter.onConnection(connection);
+    this.#waiting.push(waiter);
+    this.#openForWaiting();
+  }
+
+  /** A request is done with its connection. */
+  release(connection: Connection): void {
+    if (this.#options.reuse === "new") {
+      this.#retire(connection);
+      connection.close();
+      return;
+    }
+    if (connection.open) {
+      this.#room.push(connection);
+      this.#serve();
+    } else {
+      this.#retire(connection);
+      if (this.#waiting.length > 0) this.#openForWaiting();
+    }
+  }
+
+  /** Fails everybody who waits, and opens no more. */
+  stop(reason: FailureReason): void {
+    this.#closed = true;
+    if (!this.dead) this.#lastFailure = reason;
+    this.#stopped.abort();
+    this.#failWaiting(reason);
+  }
+
+  close(): void {
+    this.stop("aborted");
+    for (const connection of [...this.#connections, ...this.#leaving]) {
+      this.#count(connection);
+      connection.close();
+    }
+    this.#connections.clear();
+    this.#leaving.length = 0;
+  }
+
+  #take(): Connection | null {
+    for (;;) {
+      const connection = this.#room.shift();
+      if (connection === undefined) return null;
+      if (connection.open) return connection;
+    }
+  }
+
+  #serve(): void {
+    while (this.#waiting.length > 0) {
+      const connection = this.#take();
+      if (connection === null) return;
+      this.#waiting.shift()!.onConnection(connection);
+    }
+  }
+
+  #failWaiting(reason: FailureReason): void {
+    for (let waiter = this.#waiting.shift(); waiter !== undefined; waiter = this.#waiting.shift()) waiter.onFail(reason);
+  }
+
+  #openForWaiting(): void {
+    if (this.#closed) return;
+    const { reuse, connections, streams } = this.#options;
+    const limit = reuse === "new" ? streams : connections;
+    const perConnection = reuse === "grow" && this.#share > 1 ? Math.min(this.#share, assumedStreams) : 1;
+    const wanted = reuse === "keep" ? connections - this.#connections.size : Math.ceil(this.#waiting.length / perConnection);
+    while (this.#opening < wanted && this.#connections.size + this.#opening < limit) void this.#open();
+  }
+
+  async #open(): Promise<void> {
+    this.#opening++;
+    let connection: Connection;
+    try {
+      const { endpoint, windows, connectTimeoutMs } = this.#options;
+      connection = await openConnection({ endpoint, windows, timeoutMs: connectTimeoutMs, signal: this.#stopped.signal });
+    } catch (error) {
+      this.#opening--;
+      this.#onFailedAttempt(error instanceof ConnectError ? error : new ConnectError(String(error), "connection failed"));
+      return;
+    }
+    this.#opening--;
+    if (this.#closed) return connection.close();
+    this.#failedAttempts = 0;
+    this.opened++;
+    this.connectUs.push(connection.connectUs);
+    this.cipher ??= connection.cipher;
+    this.http2 ??= connection.http2;
+    this.#connections.add(connection);
+    connection.onClosed = () => this.#onClosed(connection);
+    if (this.#options.reuse === "new") {
+      const waiter = this.#waiting.shift();
+      if (waiter === undefined) this.release(connection);
+      else waiter.onConnection(connection);
+      return;
+    }
+    const room = Math.min(this.#share, connection.capacity);
+    for (let i = 0; i < room; i++) this.#room.push(connection);
+    this.#serve();
+    if (this.#waiting.length > 0) this.#openForWaiting();
+  }
+
+  #onFailedAttempt(error: ConnectError): void {
+    this.#failedAttempts++;
+    this.#lastFailure = error.reason;
+    if (error.invalid) this.invalid = error.message;
+    if (this.#closed) return;
+    if (this.dead) return this.#failWaiting(error.reason);
+    this.#waiting.shift()?.onFail(error.reason);
+    if (this.#waiting.length > 0) this.#openForWaiting();
+  }
+
+  #onClosed(connection: Connection): void {
+    this.lost++;
+    if (this.#connections.delete(connection)) this.#leaving.push(connection);
+    if (this.#waiting.length > 0) this.#openForWaiting();
+  }
+
+  #retire(connection: Connection): void {
+    if (!this.#connections.delete(connection)) return;
+    this.#count(connection);
+  }
+
+  #count(connection: Connection): void {
+    if (connection.negotiated !== null) this.negotiated.add(connection.negotiated);
+    this.#bytesOfGone.read += connection.bytesRead;
+    this.#bytesOfGone.written += connection.bytesWritten;
+  }
+}
+
+/** First in, first out, without moving what waits. */
+class Queue<T> {
+  #items: T[] = [];
+  #head = 0;
+
+  get length(): number {
+    return this.#items.length - this.#head;
+  }
+
+  push(item: T): void {
+    this.#items.push(item);
+  }
+
+  shift(): T | undefined {
+    if (this.#head === this.#items.length) return undefined;
+    const item = this.#items[this.#head++];
+    if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+    return item;
+  }
+}

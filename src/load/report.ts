@@ -1,0 +1,205 @@
+/** From what a generator saw to a `LoadReport`. Failed requests are counted and are in no distribution. */
+import { Recorder, summarize } from "../results/recorder.ts";
+import type { DistributionMetric, MetricName, MetricSummary } from "../results/types.ts";
+import type { Answer } from "./answer.ts";
+import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
+import { cpuShareLimit } from "./limits.ts";
+import type { Http2Limits } from "./wire.ts";
+
+export interface RunFacts {
+  readonly answers: readonly Answer[];
+  readonly unsent: number;
+  readonly unsentReason: string | null;
+  readonly lagUs: readonly number[];
+  readonly heldBack: number;
+  readonly startedUs: number;
+  readonly endedUs: number;
+  readonly cpuUs: number;
+  readonly eventLoopDelayP99Us: number;
+  /** What 1% of all turns of the event loop exceed, and at least ten of them. */
+  readonly eventLoopDelayUs: number;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly connectionsOpened: number;
+  readonly connectionsLost: number;
+  readonly connectUs: readonly number[];
+  readonly negotiated: readonly string[];
+  readonly cipher: string | null;
+  readonly http2: Http2Limits | null;
+  readonly interrupted: boolean;
+  readonly protocolInvalid: string | null;
+}
+
+/** An event loop this late, or half of all requests, shifts what is measured. */
+const delayLimitUs = 10_000;
+
+const distributions: readonly DistributionMetric[] = [
+  "ttfe",
+  "ttft",
+  "itl",
+  "tpot",
+  "e2el",
+  "ttftFromIntended",
+  "e2elFromIntended",
+  "scheduleDelay",
+  "connect",
+  "serverLateness",
+  "transport",
+  "client",
+  "plannedTtft",
+];
+
+export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
+  const recorders = Object.fromEntries(distributions.map((name) => [name, new Recorder("us")])) as Record<DistributionMetric, Recorder>;
+  const errors: Record<string, number> = {};
+  let completed = 0;
+  let failed = 0;
+  let tokens = 0;
+  let tokensKnown = true;
+  for (const answer of facts.answers) {
+    if (answer.error !== null || !answer.settled) {
+      const reason = answer.error ?? "lost";
+      if (answer.settled) failed++;
+      errors[reason] = (errors[reason] ?? 0) + 1;
+      continue;
+    }
+    completed++;
+    if (answer.tokens === null) tokensKnown = false;
+    else tokens += answer.tokens;
+    recordAnswer(answer, job.mode === "open", recorders);
+  }
+  for (const us of facts.connectUs) recorders.connect.record(us);
+
+  const durationUs = facts.endedUs - facts.startedUs;
+  const cpuShare = durationUs > 0 ? facts.cpuUs / durationUs : 0;
+  const per = (amount: number, count: number): number | null => (count > 0 ? amount / count : null);
+  const ended = completed + failed;
+  const hasTokens = tokensKnown && completed > 0;
+  const metrics: Partial<Record<MetricName, MetricSummary | null>> = Object.fromEntries(
+    distributions.map((name) => [name, recorders[name].summary()]),
+  );
+  metrics.durationUs = one(durationUs, "us");
+  metrics.requestsPerSecond = one(completed > 0 ? completed / (durationUs / 1e6) : null, "1/s");
+  metrics.tokensPerSecond = one(hasTokens ? tokens / (durationUs / 1e6) : null, "1/s");
+  metrics.clientCpuUsPerRequest = one(per(facts.cpuUs, ended), "us");
+  metrics.clientCpuUsPerToken = one(hasTokens ? per(facts.cpuUs, tokens) : null, "us");
+  metrics.bytesReceivedPerRequest = one(per(facts.bytesReceived, ended), "bytes");
+  metrics.bytesSentPerRequest = one(per(facts.bytesSent, ended), "bytes");
+  metrics.connectionsOpened = one(facts.connectionsOpened, "count");
+  metrics.clientEventLoopDelayP99Us = one(facts.eventLoopDelayP99Us, "us");
+
+  return {
+    requests: { sent: facts.answers.length, completed, failed, errors },
+    metrics,
+    tokens: hasTokens ? tokens : null,
+    durationUs,
+    startedUs: facts.startedUs,
+    endedUs: facts.endedUs,
+    negotiated: facts.negotiated,
+    cipher: facts.cipher,
+    connectionsOpened: facts.connectionsOpened,
+    connectionsLost: facts.connectionsLost,
+    heldBack: job.mode === "open" ? facts.heldBack : null,
+    windows: facts.http2?.windows ?? null,
+    maxConcurrentStreams: facts.http2?.maxConcurrentStreams ?? null,
+    clientCpuShare: cpuShare,
+    invalid: invalidityOf(job, facts, { sent: facts.answers.length, completed, failed, cpuShare }),
+    details: job.detail ? facts.answers.map(detailOf) : [],
+  };
+}
+
+function one(value: number | null, unit: MetricSummary["unit"]): MetricSummary | null {
+  return value === null ? null : summarize([value], unit);
+}
+
+function recordAnswer(answer: Answer, isOpen: boolean, to: Record<DistributionMetric, Recorder>): void {
+  const { events, startUs, intendedUs } = answer;
+  const delay = startUs - intendedUs;
+  if (isOpen) to.scheduleDelay.record(delay);
+  if (answer.firstEvent >= 0) to.ttfe.record(answer.firstEvent);
+  // An unstreamed answer has no first token, only an end.
+  if (events === 0) {
+    const e2el = answer.endUs - startUs;
+    to.e2el.record(e2el);
+    to.e2elFromIntended.record(e2el + delay);
+    return;
+  }
+  const ttft = answer.arrival(0);
+  const e2el = answer.arrival(events - 1);
+  to.ttft.record(ttft);
+  to.ttftFromIntended.record(ttft + delay);
+  to.e2el.record(e2el);
+  to.e2elFromIntended.record(e2el + delay);
+  const tokens = answer.tokens ?? events;
+  if (tokens > 1) to.tpot.record((e2el - ttft) / (tokens - 1));
+  for (let i = 0; i < events; i++) {
+    const arrival = answer.arrival(i);
+    if (i > 0) to.itl.record(arrival - answer.arrival(i - 1));
+    to.client.record(answer.seen(i) - arrival);
+    const stamps = answer.stamps(i);
+    if (stamps === null) continue;
+    if (i === 0) to.plannedTtft.record(stamps.due);
+    to.serverLateness.record(stamps.sent - stamps.due);
+    to.transport.record(arrival - stamps.sent);
+  }
+}
+
+function invalidityOf(
+  job: LoadJob,
+  facts: RunFacts,
+  { sent, completed, failed, cpuShare }: { sent: number; completed: number; failed: number; cpuShare: number },
+): string[] {
+  const reasons: string[] = [];
+  const expected = { h1: "http/1.1", h1s: "http/1.1", h2: "h2", h2c: "h2c" }[job.endpoint.protocol];
+  if (facts.protocolInvalid !== null) reasons.push(`protocol: ${facts.protocolInvalid}`);
+  const others = facts.negotiated.filter((name) => name !== expected);
+  if (others.length > 0) reasons.push(`protocol: ${expected} was asked for, ${others.join(", ")} was spoken`);
+  if (facts.answers.some(({ error }) => error === "wrong protocol") && facts.protocolInvalid === null)
+    reasons.push(`protocol: ${expected} was asked for, the server answered in another`);
+  if (facts.interrupted) reasons.push("interrupted");
+  else if (facts.unsentReason !== null && facts.protocolInvalid === null)
+    reasons.push(`given up: ${facts.unsentReason}, ${facts.unsent} of ${job.requests.length} requests were not sent`);
+  if (completed === 0) reasons.push("no request was completed");
+  if (sent !== completed + failed) reasons.push(`${sent - completed - failed} requests were lost by the generator`);
+  if (facts.http2 !== null && job.reuse === "keep") {
+    const needed = Math.ceil(Math.min(job.streams, job.requests.length) / job.connections);
+    if (facts.http2.maxConcurrentStreams < needed) {
+      reasons.push(
+        `the server allows ${facts.http2.maxConcurrentStreams} streams on a connection, ${needed} were wanted: the others waited in the client`,
+      );
+    }
+  }
+  if (cpuShare > cpuShareLimit) reasons.push(`client-limited: the generator used ${Math.round(cpuShare * 100)}% of a core`);
+  if (facts.eventLoopDelayUs > delayLimitUs)
+    reasons.push(`client-limited: the generator's event loop was ${(facts.eventLoopDelayUs / 1000).toFixed(1)} ms late (p99)`);
+  const lag = summarize(facts.lagUs, "us");
+  if (lag !== null && lag.p50 > delayLimitUs)
+    reasons.push(`client-limited: half of the requests were taken up more than ${(lag.p50 / 1000).toFixed(1)} ms late`);
+  return reasons;
+}
+
+function detailOf(answer: Answer): RequestDetail {
+  const { startUs, events } = answer;
+  const tokenUs: number[] = [];
+  const dueUs: number[] = [];
+  const sentUs: number[] = [];
+  for (let i = 0; i < events; i++) {
+    tokenUs.push(startUs + answer.arrival(i));
+    const stamps = answer.stamps(i);
+    if (stamps === null) continue;
+    dueUs.push(startUs + stamps.due);
+    sentUs.push(startUs + stamps.sent);
+  }
+  return {
+    index: answer.index,
+    intendedUs: answer.intendedUs,
+    startUs,
+    status: answer.status,
+    error: answer.error,
+    tokens: answer.tokens ?? 0,
+    firstEventUs: answer.firstEvent < 0 ? null : startUs + answer.firstEvent,
+    tokenUs,
+    dueUs,
+    sentUs,
+  };
+}
