@@ -2,9 +2,12 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { UsageError } from "../config.ts";
+import { benchCommand } from "./bench.ts";
+import { doctorCommand } from "./doctor.ts";
+import { compareCommand, mergeCommand, reportCommand } from "./results.ts";
 import { serveCommand } from "./serve.ts";
 
-/** Exit codes: 0 good, 1 could not run, 2 wrong usage. */
+/** Exit codes: 0 good, 1 could not run, 2 wrong usage; those of `fakeai bench` are in its help. */
 export async function main(args: readonly string[]): Promise<void> {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
   const program = new Command("fakeai")
@@ -13,7 +16,8 @@ export async function main(args: readonly string[]): Promise<void> {
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`fakeai: ${text.replace(/^error: /, "")}`) })
     .showSuggestionAfterError();
-  program.addCommand(serveCommand());
+  for (const command of [serveCommand(), benchCommand(), compareCommand(), mergeCommand(), reportCommand(), doctorCommand()])
+    program.addCommand(command);
   for (const command of program.commands) command.copyInheritedSettings(program);
   try {
     await program.parseAsync(args, { from: "user" });

@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Command } from "commander";
 import { resolveConfig, standardPorts } from "../config.ts";
 import { type FakeAiServer, startServer } from "../server.ts";
@@ -25,6 +26,7 @@ export function serveCommand(): Command {
       const printing = command.opts<{ json?: boolean; quiet?: boolean }>();
       if (printing.json) process.stdout.write(`${JSON.stringify({ listening: server.listening, caPath: server.caPath })}\n`);
       else if (!printing.quiet) process.stdout.write(describe(server));
+      answerParent();
       await ended;
     });
 }
@@ -39,6 +41,25 @@ function describe(server: FakeAiServer): string {
   lines.push(...server.notices.map((notice) => `note ${notice}`));
   if (server.caPath !== null) lines.push(`trust it: curl --cacert ${server.caPath}   or   export NODE_EXTRA_CA_CERTS=${server.caPath}`);
   return `${lines.join("\n")}\n`;
+}
+
+/** How often the event loop is asked how late it is, milliseconds. */
+const delayResolutionMs = 5;
+
+/**
+ * A parent with an IPC channel (`fakeai bench`) may ask how late the event loop is: each message is answered with the 99th
+ * percentile since the one before, microseconds.
+ */
+function answerParent(): void {
+  if (process.send === undefined) return;
+  const delay = monitorEventLoopDelay({ resolution: delayResolutionMs });
+  delay.enable();
+  process.on("message", (question) => {
+    process.send?.({ question, eventLoopDelayP99Us: Math.max(0, delay.percentile(99) / 1000 - delayResolutionMs * 1000) });
+    delay.reset();
+  });
+  // The channel alone keeps no server running whose time has come.
+  process.channel?.unref();
 }
 
 /** Resolves when the server has closed after SIGTERM or SIGINT; a second signal ends the process at once. */

@@ -1,0 +1,63 @@
+import { cpus, totalmem } from "node:os";
+import { Command } from "commander";
+import { choosePinning, ownVersion, toolVersions } from "../runner/machine.ts";
+import { shippedScenarios } from "../runner/scenario.ts";
+import { startServerChild } from "../runner/target.ts";
+
+const howToGet: Readonly<Record<string, string>> = {
+  h2load: "Debian, Ubuntu: apt-get install nghttp2-client   macOS: brew install nghttp2   Fedora: dnf install nghttp2",
+  autocannon: "npm install (it comes with fakeai)",
+  taskset: "Debian, Ubuntu, Fedora: util-linux   macOS: has none; both ends then share the cores",
+  curl: "only for trying things out",
+};
+
+export function doctorCommand(): Command {
+  return new Command("doctor").description("what is installed, which scenarios that enables, and how to get the rest").action(async () => {
+    process.stdout.write(await diagnose());
+  });
+}
+
+async function diagnose(): Promise<string> {
+  const tools = toolVersions();
+  const pinning = choosePinning();
+  const uws = await startsUws();
+  const lines = [
+    `fakeai      ${ownVersion()}, Node ${process.versions.node}, ${process.platform}-${process.arch}`,
+    `machine     ${cpus().length} x ${cpus()[0]?.model.trim() ?? "unknown"}, ${Math.round(totalmem() / 1_073_741_824)} GB`,
+    `pinning     ${pinning === null ? "no: server and generator share the cores, and figures scatter more" : `server on core ${pinning.server}, generator on core ${pinning.load}`}`,
+    `engines     node:http, node:http2 (nghttp2 ${process.versions["nghttp2"] ?? "unknown"}), ${uws === null ? "uWebSockets.js" : `no uWebSockets.js: ${uws}`}`,
+    "",
+    "tools",
+    ...Object.entries(tools).map(([name, version]) => `  ${name.padEnd(12)}${version ?? `missing. ${howToGet[name] ?? ""}`}`),
+    "",
+    "scenarios",
+    ...shippedScenarios().map(({ id, arms }) => {
+      const notes = [
+        ...(tools["h2load"] === null && arms.some(({ driver }) => driver === "h2load") ? ["h2load is missing: runs on stream"] : []),
+        ...(uws !== null && arms.some(({ engine }) => engine === "uws") ? ["without the arm on uWebSockets.js"] : []),
+      ];
+      return `  ${id.padEnd(20)} ${notes.length === 0 ? "all of it" : notes.join("; ")}`;
+    }),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** null where uWebSockets.js runs, else why not. */
+async function startsUws(): Promise<string | null> {
+  try {
+    const server = await startServerChild({
+      protocols: ["h1"],
+      engine: "uws",
+      ttft: 0,
+      itl: 0,
+      outputTokens: 1,
+      streamsPerConnection: 1,
+      seed: 1,
+      cpu: null,
+    });
+    await server.close();
+    return null;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}

@@ -1,0 +1,215 @@
+/** The arms of an experiment: their servers, their connections, their jobs. */
+import { clockIdentity } from "../clock.ts";
+import { driverNamed } from "../load/drivers.ts";
+import type { DriverName, LoadDriver, LoadJob, RequestDetail } from "../load/job.ts";
+import { startDelayProxy } from "../load/proxy.ts";
+import type { ArmDescription, Calibration } from "../results/types.ts";
+import { ownVersion, type Pinning } from "./machine.ts";
+import type { BenchOptions } from "./options.ts";
+import { requestsOf, warmupOf, type Wording } from "./requests.ts";
+import type { ArmSpec, Variant, Workload } from "./scenario.ts";
+import { RunError, startServerChild, type Target } from "./target.ts";
+
+/** Whoever watches a bench. */
+export interface Observer {
+  /** What is going on, for people: replaced by the next. */
+  progress(text: string): void;
+  /** Something people should know, for good. */
+  notice(text: string): void;
+  /** One request, where details were asked for. */
+  detail(
+    where: { readonly scenario: string; readonly variant: string; readonly arm: string; readonly round: number },
+    detail: RequestDetail,
+  ): void;
+}
+
+/** A server that is not ours, probed. */
+export interface External {
+  readonly target: Target;
+  /** Path before "/v1/...". */
+  readonly base: string;
+}
+
+export interface RunContext {
+  readonly options: BenchOptions;
+  readonly details: boolean;
+  readonly pinning: Pinning | null;
+  readonly signal: AbortSignal;
+  readonly observer: Observer;
+  readonly external: External | null;
+  /** What `--via` names. */
+  readonly gateway: External | null;
+  readonly drivers: Map<DriverName, LoadDriver>;
+  readonly calibration: Calibration | null;
+}
+
+/** A driver, made when first asked for and kept. */
+export function driverOf(context: Pick<RunContext, "drivers">, name: DriverName): LoadDriver {
+  let driver = context.drivers.get(name);
+  if (driver === undefined) {
+    driver = driverNamed(name);
+    context.drivers.set(name, driver);
+  }
+  return driver;
+}
+
+/** An arm with everything that its runs need. */
+export interface LiveArm {
+  readonly spec: ArmSpec;
+  readonly description: ArmDescription;
+  readonly target: Target;
+  readonly origin: string;
+  readonly base: string;
+  readonly driver: LoadDriver;
+}
+
+/** Starts what the arms of a variant need; what has to be closed afterwards goes into `open`. Throws RunError. */
+export async function prepareArms(
+  context: RunContext,
+  variant: Variant,
+  notes: string[],
+  open: { close(): Promise<void> }[],
+): Promise<LiveArm[]> {
+  const { options, pinning } = context;
+  const { workload } = variant;
+  const externalOf = ({ place }: ArmSpec): External | null => (place === "gateway" ? context.gateway : context.external);
+  const targets = new Map<string, Target>();
+  const usable: ArmSpec[] = [];
+  for (const spec of variant.arms) {
+    if (externalOf(spec)?.target.origins[spec.protocol] === undefined && context.external !== null)
+      notes.push(`${spec.id}: the server does not speak ${spec.protocol}`);
+    else usable.push(spec);
+  }
+  if (context.external === null) {
+    for (const engine of ["node", "uws"] as const) {
+      const mine = usable.filter((spec) => spec.engine === engine);
+      if (mine.length === 0) continue;
+      try {
+        const target = await startServerChild({
+          protocols: [...new Set(mine.map(({ protocol }) => protocol))],
+          engine,
+          ttft: workload.ttft,
+          itl: workload.itl,
+          outputTokens: workload.outputTokens,
+          streamsPerConnection: workload.streams,
+          seed: options.seed,
+          cpu: pinning?.server ?? null,
+        });
+        targets.set(engine, target);
+        open.push(target);
+      } catch (error) {
+        // Where uWebSockets.js has no binary the protocols can still be compared.
+        if (engine === "node" || !(error instanceof RunError)) throw error;
+        notes.push(`engine ${engine} left out: ${error.message}`);
+      }
+    }
+  }
+  const proxied = new Map<string, string>();
+  const arms: LiveArm[] = [];
+  for (const spec of usable) {
+    const external = externalOf(spec);
+    const target = external?.target ?? targets.get(spec.engine);
+    if (target === undefined) continue;
+    let origin = target.origins[spec.protocol]!;
+    if (workload.rttMs > 0) {
+      const near = proxied.get(origin) ?? (await delayed(origin, workload.rttMs, open));
+      proxied.set(origin, near);
+      origin = near;
+    }
+    const connections = spec.connections === "streams" ? workload.streams : spec.connections;
+    const arm: LiveArm = {
+      spec,
+      description: {
+        id: spec.id,
+        protocol: spec.protocol,
+        engine: external === null ? spec.engine : "external",
+        role: spec.role,
+        driver: spec.driver,
+        connections,
+        streams: workload.streams,
+      },
+      target,
+      origin,
+      base: external?.base ?? "",
+      driver: driverOf(context, spec.driver),
+    };
+    arms.push(fitting(context, workload, arm, notes));
+  }
+  return arms;
+}
+
+/** The arm, on our own driver where the scenario's cannot do what the options made of it; a driver that was asked for stays. */
+function fitting(context: RunContext, workload: Workload, arm: LiveArm, notes: string[]): LiveArm {
+  if (arm.spec.driver === "stream" || context.options.driver !== null) return arm;
+  const fits = arm.driver.supports(jobOf(context, workload, arm, 0, workload.rate));
+  if (fits === true) return arm;
+  notes.push(`${arm.spec.id}: on stream, because ${fits}`);
+  return { ...arm, driver: driverOf(context, "stream"), description: { ...arm.description, driver: "stream" } };
+}
+
+async function delayed(origin: string, rttMs: number, open: { close(): Promise<void> }[]): Promise<string> {
+  const url = new URL(origin);
+  const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
+  const proxy = await startDelayProxy({ target: { host: url.hostname.replace(/^\[|\]$/g, ""), port }, rttMs });
+  open.push({ close: async () => proxy.close() });
+  // The name stays: certificates are checked against it.
+  return `${url.protocol}//${url.hostname === "localhost" ? "localhost" : "127.0.0.1"}:${proxy.port}`;
+}
+
+/** Headers of every request; `headerBytes` more in a cookie, as clients behind gateways send them. */
+function headersOf({ method, headerBytes }: Workload, context: RunContext): Record<string, string> {
+  const cookie = "session=".padEnd(headerBytes, "0123456789abcdefghijklmnopqrstuvwxyz");
+  return {
+    ...(method === "POST" ? { "content-type": "application/json" } : {}),
+    "user-agent": `fakeai-bench/${ownVersion()}`,
+    ...(headerBytes > 0 ? { cookie: cookie.slice(0, Math.max(9, headerBytes - "cookie: \r\n".length)) } : {}),
+    // A server of ours that is not our child may have its stamps off.
+    ...(context.external === null
+      ? {}
+      : {
+          "x-fakeai-stamps": "1",
+          ...(context.options.ttft === null ? {} : { "x-fakeai-ttft": context.options.ttft }),
+          ...(context.options.itl === null ? {} : { "x-fakeai-itl": context.options.itl }),
+        }),
+    ...context.options.headers,
+  };
+}
+
+function wordingOf(context: RunContext, arm: LiveArm): Wording {
+  const { model, body } = context.options;
+  return { model, own: context.external === null, body, oneBody: arm.driver.name !== "stream" };
+}
+
+/** Requests of a trace that the discarded warm-up sends. */
+const traceWarmup = 30;
+
+/** The job of an arm in a round; round -1 is the warm-up. */
+export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, round: number, rate: number | null): LoadJob {
+  const { options } = context;
+  const wording = wordingOf(context, arm);
+  // A trace is long, and a part of it compiles code as well as the whole.
+  const planned = requestsOf(workload, wording, options.seed, round, rate).slice(
+    0,
+    round < 0 && workload.trace !== null ? traceWarmup : Infinity,
+  );
+  return {
+    endpoint: {
+      origin: arm.origin,
+      protocol: arm.spec.protocol,
+      path: `${arm.base}${workload.path}`,
+      method: workload.method,
+      headers: headersOf(workload, context),
+      tls: arm.target.tls,
+    },
+    connections: arm.description.connections,
+    reuse: arm.spec.reuse,
+    streams: workload.streams,
+    mode: workload.mode,
+    warmup: warmupOf(workload, wording, options.seed, round),
+    requests: planned.map((request) => (request.path === undefined ? request : { ...request, path: `${arm.base}${request.path}` })),
+    idleTimeoutMs: options.idleTimeoutMs,
+    stream: workload.stream,
+    detail: context.details,
+    clock: clockIdentity,
+  };
+}

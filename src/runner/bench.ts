@@ -1,0 +1,308 @@
+/** A whole bench: what is run, in which time, on what; and the result, whatever happens on the way. */
+import { UsageError } from "../config.ts";
+import type { DriverName, LoadDriver } from "../load/job.ts";
+import { adjustComparisons, judgeClaim } from "../results/compare.ts";
+import { checkRequirements, parseRequirement } from "../results/requirements.ts";
+import type { ArmResult, BenchResult, Calibration, ProtocolName, ScenarioResult } from "../results/types.ts";
+import { calibrate } from "./calibrate.ts";
+import { adapted, estimateSeconds, offeredTokensPerSecond } from "./adapt.ts";
+import type { External, Observer, RunContext } from "./arms.ts";
+import { runVariant, skippedResult } from "./experiment.ts";
+import { choosePinning, describeEnvironment } from "./machine.ts";
+import type { BenchOptions } from "./options.ts";
+import { type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./scenario.ts";
+import { basePath, parseUrl, probe, RunError } from "./target.ts";
+import { runVia } from "./via.ts";
+
+/** Seconds that the quick suite may take. */
+const quickBudgetS = 110;
+const calibrationS = 6;
+
+export interface BenchRun {
+  readonly options: BenchOptions;
+  /** The command line for the record, secrets blotted out. */
+  readonly command: readonly string[];
+  readonly details: boolean;
+  readonly observer: Observer;
+  readonly signal: AbortSignal;
+}
+
+/** What is going to be run, and what of it is left out and why. */
+interface Plan {
+  readonly variants: readonly Variant[];
+  readonly skipped: readonly ScenarioResult[];
+  readonly seconds: number;
+}
+
+/** Runs what the options say. Throws UsageError for what cannot be meant; everything else that goes wrong is in the result. */
+export async function runBench({ options, command, details, observer, signal }: BenchRun): Promise<BenchResult> {
+  const startedAt = new Date();
+  const plan = planOf(options, observer);
+  const pinning = choosePinning();
+  const environment = describeEnvironment(pinning !== null, options.url === null ? "fakeai serve" : originOf(options.url));
+  const drivers = new Map<DriverName, LoadDriver>();
+  const scenarios: ScenarioResult[] = [...plan.skipped];
+  const invalid: string[] = [];
+  let calibration: Calibration | null = null;
+  let finished = false;
+  try {
+    const external = options.url === null ? null : await reach(options.url, options, observer);
+    const gateway = options.via === null ? null : await reach(options.via, options, observer);
+    const base = { options, details, pinning, signal, observer, external, gateway, drivers };
+    if (external === null) calibration = await calibrateFor(base, plan.variants);
+    const context: RunContext = { ...base, calibration };
+    if (external === null || gateway === null) await runAll(context, plan.variants, scenarios);
+    else scenarios.push(await runVia(context, external, gateway));
+    finished = !signal.aborted;
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    if (!signal.aborted) invalid.push((error as Error).message);
+  } finally {
+    await Promise.all([...drivers.values()].map((driver) => driver.close()));
+  }
+  const judged = withFinalVerdicts(scenarios);
+  invalid.push(...judged.flatMap(faultsIn));
+  return {
+    kind: "fakeai.bench",
+    schemaVersion: 1,
+    suite: suiteLabel(options),
+    command,
+    seed: options.seed,
+    startedAt: startedAt.toISOString(),
+    durationS: (Date.now() - startedAt.getTime()) / 1000,
+    complete: finished,
+    environment,
+    calibration,
+    scenarios: judged,
+    requirements: checkRequirements(options.requirements.map(parseRequirement), judged),
+    invalid: [...new Set(invalid)],
+  };
+}
+
+/**
+ * A generator that was late in one round of five or fewer: the round is left out and says so, the run stands. Lost and
+ * failed requests and other protocols are never excused.
+ */
+function isHiccup({ reason, rounds }: { readonly reason: string; readonly rounds: ReadonlySet<number> }, arm: ArmResult): boolean {
+  return reason.startsWith("client-limited") && arm.invalid.length === 0 && rounds.size * 5 <= arm.rounds.length;
+}
+
+/** Why a scenario's runs are invalid: each kind of reason once for each arm, with the rounds that it struck. */
+function faultsIn({ id, variant, arms }: ScenarioResult): string[] {
+  const label = variant === "" ? id : `${id} (${variant})`;
+  return arms.flatMap((arm) => {
+    const kinds = new Map<string, { readonly reason: string; readonly rounds: Set<number> }>();
+    // Reasons that differ in their figures only are one.
+    const add = (reason: string, round: number | null): void => {
+      const kind = reason.replaceAll(/[\d.]+/g, "#");
+      if (!kinds.has(kind)) kinds.set(kind, { reason, rounds: new Set() });
+      if (round !== null) kinds.get(kind)!.rounds.add(round);
+    };
+    for (const { round, invalid } of arm.rounds) for (const reason of invalid) add(reason, round);
+    // An interrupt leaves arms without rounds; that is no fault of theirs.
+    if (arm.rounds.length > 0) for (const reason of arm.invalid) add(reason, null);
+    return [...kinds.values()]
+      .filter((kind) => !isHiccup(kind, arm))
+      .map(({ reason, rounds }) => {
+        const where = rounds.size === 0 ? "" : rounds.size === 1 ? `, round ${[...rounds][0]! + 1}` : `, ${rounds.size} rounds`;
+        return `${label}, ${arm.id}${where}: ${reason}`;
+      });
+  });
+}
+
+/** What the result is called: the suite's name, or what was run in its place. */
+export function suiteLabel({ scenarios, suite, trace, via, url }: BenchOptions): string {
+  if (via !== null) return "via";
+  if (trace !== null) return "trace";
+  if (scenarios.length > 0) return scenarios.map((name) => name.replace(/^.*\/|\.json$/g, "")).join("+");
+  return url === null ? suite : `${suite}-url`;
+}
+
+function originOf(url: string): string {
+  return parseUrl(url).origin;
+}
+
+function planOf(options: BenchOptions, observer: Observer): Plan {
+  if (options.via !== null) return { variants: [], skipped: [], seconds: 20 };
+  const wanted = variantsWanted(options);
+  const candidates = wanted.map((variant) => adapted(variant, options));
+  const variants: Variant[] = [];
+  const skipped: ScenarioResult[] = [];
+  const asSuite = options.scenarios.length === 0 && options.trace === null;
+  let seconds = options.url === null ? calibrationS : 1;
+  for (const variant of candidates) {
+    if (variant.arms.length === 0) {
+      // A file that was asked for by name has to do something.
+      if (!asSuite) throw new UsageError(`--protocol: ${variant.scenario} has no arm that speaks ${options.protocols?.join(" or ")}`);
+      continue;
+    }
+    const own = estimateSeconds(variant, options.durationS);
+    if (asSuite && options.suite === "quick" && options.rounds === null && seconds + own > quickBudgetS) {
+      const label = `${variant.scenario}${variant.name === "" ? "" : ` (${variant.name})`}`;
+      const reason = `left out to keep the quick suite short (about ${Math.round(own)} s; run it with --scenario ${variant.scenario})`;
+      observer.notice(`${label}: ${reason}`);
+      skipped.push(skippedResult(variant, reason));
+      continue;
+    }
+    seconds += own;
+    variants.push(variant);
+  }
+  if (variants.length === 0) throw new UsageError("nothing is left to run: --protocol and --url leave no arm");
+  const of = [...new Set(variants.map(({ scenario }) => scenario))].join(", ");
+  observer.notice(`about ${describeSeconds(seconds)}: ${of}`);
+  return { variants, skipped, seconds };
+}
+
+function describeSeconds(seconds: number): string {
+  return seconds < 100 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+}
+
+function variantsWanted(options: BenchOptions): Variant[] {
+  const { trace, scenarios, suite, url } = options;
+  if (trace !== null) {
+    return variantsOf(scenarioNamed("trace"), "full").map((variant) => ({
+      ...variant,
+      arms: url === null && options.protocols === null ? variant.arms : forEachProtocol(variant, options),
+      pairs: url === null && options.protocols === null ? variant.pairs : tracePairs(variant),
+      workload: { ...variant.workload, trace: { ...trace, seconds: null } },
+    }));
+  }
+  const files = scenarios.length > 0 ? scenarios.map(scenarioNamed) : shippedScenarios();
+  const variants = files.flatMap((file) => namedVariants(file, scenarios.length > 0 ? null : suite));
+  return url === null ? variants : variants.map((variant) => overTls(variant, url)).filter(({ arms }) => arms.length > 0);
+}
+
+/** A scenario named on its own runs what the quick suite has of it; all of it where that has nothing. */
+function namedVariants(file: ScenarioFile, suite: "quick" | "full" | null): Variant[] {
+  if (suite !== null) return variantsOf(file, suite);
+  const quick = variantsOf(file, "quick");
+  return quick.length > 0 ? quick : variantsOf(file, null);
+}
+
+const secured = { h1: "h1s", h2c: "h2", h1s: "h1s", h2: "h2" } as const;
+const cleared = { h1s: "h1", h2: "h2c", h1: "h1", h2c: "h2c" } as const;
+
+/** The arms for an address: those of its scheme, or, where a scenario has none, the same ones with or without TLS. */
+function overTls(variant: Variant, url: string): Variant {
+  const secure = url.startsWith("https:");
+  const speakable: readonly ProtocolName[] = secure ? ["h1s", "h2"] : ["h1", "h2c"];
+  const arms = variant.arms.filter(({ protocol, role }) => speakable.includes(protocol) && role === "protocol");
+  const kept =
+    arms.length > 0
+      ? arms
+      : variant.arms
+          .filter(({ role }) => role === "protocol")
+          .map((arm) => ({ ...arm, protocol: (secure ? secured : cleared)[arm.protocol] }));
+  const has = (id: string): boolean => kept.some((arm) => arm.id === id);
+  return {
+    ...variant,
+    arms: kept,
+    pairs: variant.pairs.filter(({ baseline, candidate }) => has(baseline) && has(candidate)),
+    claims: variant.claims.filter(({ baseline, candidate }) => has(baseline) && has(candidate)),
+  };
+}
+
+function forEachProtocol(variant: Variant, { url, protocols }: BenchOptions): Variant["arms"] {
+  const speakable: readonly ProtocolName[] =
+    url === null ? ["h1", "h1s", "h2c", "h2"] : url.startsWith("https:") ? ["h1s", "h2"] : ["h1", "h2c"];
+  const [h1, h2] = variant.arms;
+  return (protocols ?? speakable)
+    .filter((protocol) => speakable.includes(protocol))
+    .map((protocol) => ({ ...(protocol === "h1" || protocol === "h1s" ? h1! : h2!), id: protocol, protocol }));
+}
+
+function tracePairs(variant: Variant): Variant["pairs"] {
+  const [pair] = variant.pairs;
+  return [
+    { ...pair!, baseline: "h1", candidate: "h2c" },
+    { ...pair!, baseline: "h1s", candidate: "h2" },
+  ];
+}
+
+/** Finds out what the server speaks, and says so. Throws RunError where it speaks nothing. */
+async function reach(address: string, options: BenchOptions, observer: Observer): Promise<External> {
+  const url = parseUrl(address);
+  const { target, results } = await probe({ url: address, caFile: options.caFile, insecure: options.insecure, headers: options.headers });
+  const asked = options.protocols;
+  for (const { protocol, refused } of results) {
+    if (refused !== null && (asked === null || asked.includes(protocol)))
+      observer.notice(`${url.origin} does not speak ${protocol}: ${refused}`);
+  }
+  const spoken = results.filter(({ protocol, refused }) => refused === null && (asked === null || asked.includes(protocol)));
+  if (spoken.length === 0) {
+    const why = results.map(({ protocol, refused }) => `${protocol}: ${refused ?? "spoken, but not asked for"}`).join("; ");
+    throw new RunError(`${url.origin} speaks no protocol that was asked for (${why})`);
+  }
+  return { target, base: basePath(url) };
+}
+
+/** Calibrates for the highest load that the plan has, protocol by protocol. */
+async function calibrateFor(context: Omit<RunContext, "calibration">, variants: readonly Variant[]): Promise<Calibration | null> {
+  const needs: Partial<Record<ProtocolName, number>> = {};
+  for (const { workload, arms } of variants) {
+    const offered = offeredTokensPerSecond(workload);
+    if (offered === null) continue;
+    for (const { protocol, driver } of arms) if (driver === "stream") needs[protocol] = Math.max(needs[protocol] ?? 0, offered);
+  }
+  if (Object.keys(needs).length === 0) return null;
+  const calibration = await calibrate(context, needs);
+  for (const protocol of Object.keys(needs) as ProtocolName[]) {
+    const rows = calibration.rows.filter((row) => row.protocol === protocol);
+    const failed = rows.find(({ ok }) => !ok);
+    if (failed !== undefined)
+      context.observer.notice(
+        `${protocol}: this machine's generator reproduces ${Math.round(calibration.limitTokensPerSecond[protocol] ?? 0)} tokens/s within 5%, and not ${Math.round(failed.tokensPerSecond)} (off by ${(failed.itlError * 100).toFixed(1)}%)`,
+      );
+  }
+  return calibration;
+}
+
+async function runAll(context: RunContext, variants: readonly Variant[], scenarios: ScenarioResult[]): Promise<void> {
+  const asSuite = context.options.scenarios.length === 0;
+  for (const [index, variant] of variants.entries()) {
+    if (context.signal.aborted) {
+      scenarios.push(skippedResult(variant, "interrupted before it began"));
+      continue;
+    }
+    const beyond = asSuite ? beyondLimit(variant, context.calibration) : null;
+    if (beyond !== null) {
+      context.observer.notice(`${variant.scenario} (${variant.name}): ${beyond}`);
+      scenarios.push(skippedResult(variant, beyond));
+      continue;
+    }
+    context.observer.progress(`${variant.scenario} (${index + 1} of ${variants.length})`);
+    scenarios.push(await runVariant(context, variant));
+  }
+}
+
+/** Why a suite does not run a variant on this machine, or null. */
+function beyondLimit({ workload, arms }: Variant, calibration: Calibration | null): string | null {
+  const offered = offeredTokensPerSecond(workload);
+  if (offered === null || calibration === null) return null;
+  for (const { protocol } of arms) {
+    const failed = calibration.rows.some((row) => row.protocol === protocol && !row.ok);
+    const limit = calibration.limitTokensPerSecond[protocol];
+    if (failed && limit !== undefined && offered > limit)
+      return `left out: it offers ${Math.round(offered)} tokens/s, and on ${protocol} this machine's generator reproduces ${Math.round(limit)}; a verdict would be about the client`;
+  }
+  return null;
+}
+
+/** The verdicts after Holm's adjustment over the whole run, and the claims that hang on them. */
+function withFinalVerdicts(scenarios: readonly ScenarioResult[]): ScenarioResult[] {
+  const adjusted = adjustComparisons(scenarios.flatMap(({ comparisons }) => comparisons));
+  let next = 0;
+  return scenarios.map((scenario) => {
+    const comparisons = scenario.comparisons.map(() => adjusted[next++]!);
+    const claims = scenario.claims.map((claim) => {
+      const final = comparisons.find(({ metric, statistic, baseline, candidate }) => {
+        const old = claim.comparison;
+        return (
+          old !== null && metric === old.metric && statistic === old.statistic && baseline === old.baseline && candidate === old.candidate
+        );
+      });
+      return final === undefined ? claim : judgeClaim(claim, final);
+    });
+    return { ...scenario, comparisons, claims };
+  });
+}

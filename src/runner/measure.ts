@@ -1,0 +1,119 @@
+/** One run of one arm: what was seen at both ends, and whether it may be used. */
+import { UsageError } from "../config.ts";
+import type { LoadJob, LoadReport } from "../load/job.ts";
+import { mergeSummaries, summarize } from "../results/recorder.ts";
+import type { MetricName, Metrics, MetricSummary, ProtocolName, RoundResult, Unit } from "../results/types.ts";
+import { offeredTokensPerSecond } from "./adapt.ts";
+import type { LiveArm, RunContext } from "./arms.ts";
+import type { ProcessUsage } from "./machine.ts";
+import type { Workload } from "./scenario.ts";
+
+/** One run as it was measured, with what the server used meanwhile. */
+export interface Measured {
+  readonly report: LoadReport;
+  readonly server: { readonly cpuUs: number; readonly rssBytes: number } | null;
+  readonly serverDelayUs: number | null;
+  readonly startedAt: string;
+}
+
+/** Runs a job. Throws UsageError for one that the driver refuses. */
+export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, onProgress: (done: number) => void): Promise<Measured> {
+  const fits = arm.driver.supports(job);
+  if (fits !== true) {
+    const hint = context.options.driver === null ? "" : "; choose another --driver, or leave it to the scenario";
+    throw new UsageError(`${arm.driver.name} cannot run ${arm.description.id}: ${fits}${hint}`);
+  }
+  let before: ProcessUsage | null = null;
+  let after: ProcessUsage | null = null;
+  let delayed: Promise<number | null> = Promise.resolve(null);
+  const startedAt = new Date().toISOString();
+  const report = await arm.driver.run(job, {
+    signal: context.signal,
+    cpu: context.pinning?.load ?? null,
+    onPhase: (phase) => {
+      if (phase === "begin") {
+        before = arm.target.usage();
+        // Asked so that it begins anew; what was before is nobody's.
+        void arm.target.eventLoopDelayP99Us();
+      } else {
+        after = arm.target.usage();
+        delayed = arm.target.eventLoopDelayP99Us();
+      }
+    },
+    onProgress,
+  });
+  const [from, to] = [before as ProcessUsage | null, after as ProcessUsage | null];
+  return {
+    report,
+    startedAt,
+    serverDelayUs: await delayed,
+    server: from === null || to === null ? null : { cpuUs: to.cpuUs - from.cpuUs, rssBytes: to.rssBytes },
+  };
+}
+
+const expectedProtocol: Readonly<Record<ProtocolName, string>> = { h1: "http/1.1", h1s: "http/1.1", h2c: "h2c", h2: "h2" };
+
+/** Why a run's figures may not be used. */
+export function faultsOf(context: RunContext, arm: LiveArm, job: LoadJob, workload: Workload, { report }: Measured): string[] {
+  const { requests, negotiated } = report;
+  const faults = [...report.invalid];
+  if (requests.failed > 0) {
+    const reasons = Object.entries(requests.errors).map(([reason, count]) => `${reason} (${count})`);
+    faults.push(`${requests.failed} of ${requests.sent} requests failed: ${reasons.join(", ") || "no reason given"}`);
+  }
+  const lost = job.requests.length - requests.completed - requests.failed;
+  if (lost > 0) faults.push(`${lost} of ${job.requests.length} requests are not accounted for`);
+  const wanted = expectedProtocol[arm.spec.protocol];
+  const other = negotiated.find((name) => name !== wanted);
+  if (other !== undefined && !faults.some((fault) => fault.startsWith("protocol")))
+    faults.push(`the protocol changed: ${wanted} was asked for, ${other} was spoken`);
+  if (arm.target.died !== null) faults.push(arm.target.died);
+  const offered = offeredTokensPerSecond(workload);
+  const limit = context.calibration?.limitTokensPerSecond[arm.spec.protocol];
+  const failedAt = context.calibration?.rows.find((row) => row.protocol === arm.spec.protocol && !row.ok)?.tokensPerSecond;
+  if (offered !== null && limit !== undefined && failedAt !== undefined && offered > limit) {
+    faults.push(`client-limited: ${Math.round(offered)} tokens/s are offered, this machine's generator reproduces ${Math.round(limit)}`);
+  }
+  return [...new Set(faults)];
+}
+
+function scalar(value: number | null, unit: Unit): MetricSummary | null {
+  return value === null || !Number.isFinite(value) ? null : summarize([value], unit);
+}
+
+/** The driver's metrics, and what only the runner sees. */
+function metricsOf({ report, server, serverDelayUs }: Measured): Metrics {
+  const { requests, tokens, clientCpuShare, durationUs } = report;
+  const per = (total: number | null, count: number | null): number | null =>
+    total === null || count === null || count === 0 ? null : total / count;
+  const clientCpuUs = clientCpuShare === null ? null : clientCpuShare * durationUs;
+  return {
+    clientCpuUsPerRequest: scalar(per(clientCpuUs, requests.completed), "us"),
+    clientCpuUsPerToken: scalar(per(clientCpuUs, tokens), "us"),
+    ...report.metrics,
+    serverCpuUsPerRequest: scalar(per(server?.cpuUs ?? null, requests.completed), "us"),
+    serverCpuUsPerToken: scalar(per(server?.cpuUs ?? null, tokens), "us"),
+    serverRssBytes: scalar(server?.rssBytes ?? null, "bytes"),
+    serverEventLoopDelayP99Us: scalar(serverDelayUs, "us"),
+  };
+}
+
+/** Several runs of one job as one round: counts added, histograms added, scalars averaged (runs are equally long). */
+export function joined(runs: readonly Measured[]): { requests: RoundResult["requests"]; metrics: Metrics } {
+  const all = runs.map(metricsOf);
+  if (runs.length === 1) return { requests: runs[0]!.report.requests, metrics: all[0]! };
+  const errors: Record<string, number> = {};
+  for (const { report } of runs)
+    for (const [reason, count] of Object.entries(report.requests.errors)) errors[reason] = (errors[reason] ?? 0) + count;
+  const sum = (key: "sent" | "completed" | "failed"): number => runs.reduce((total, { report }) => total + report.requests[key], 0);
+  const names = new Set(all.flatMap((metrics) => Object.keys(metrics) as MetricName[]));
+  const metrics: Partial<Record<MetricName, MetricSummary | null>> = {};
+  for (const name of names) {
+    const parts = all.map((one) => one[name] ?? null).filter((part) => part !== null);
+    if (parts.length === 0) metrics[name] = null;
+    else if (parts[0]!.histogram === null)
+      metrics[name] = scalar(parts.reduce((total, { mean }) => total + mean, 0) / parts.length, parts[0]!.unit);
+    else metrics[name] = mergeSummaries(parts);
+  }
+  return { requests: { sent: sum("sent"), completed: sum("completed"), failed: sum("failed"), errors }, metrics };
+}

@@ -1,0 +1,128 @@
+/** From a workload to the requests of a round: the same bytes and the same seeds in every arm. */
+import { existsSync, readFileSync } from "node:fs";
+import { UsageError } from "../config.ts";
+import { constantArrivalsUs, poissonArrivalsUs } from "../load/arrivals.ts";
+import type { PlannedRequest } from "../load/job.ts";
+import { readTrace, type TraceRequest } from "../load/trace.ts";
+import { scenarioDirectory, type Workload } from "./scenario.ts";
+
+/** How requests are worded for this server. */
+export interface Wording {
+  readonly model: string;
+  /** Whether the server is ours: it takes vLLM's `ignore_eos`, so that lengths are exact. Others may refuse what they do not know. */
+  readonly own: boolean;
+  /** Sent as every body in place of ours. */
+  readonly body: string | null;
+  /** Every request carries the seed of its round: for a driver that sends one body only. */
+  readonly oneBody: boolean;
+}
+
+/** Seeds of one run lie apart from those of the next: a million for each run, a hundred thousand for each round. */
+export function seedOfCall(runSeed: number, round: number, index: number): number {
+  return runSeed * 1_000_000_000 + round * 1_000_000 + index;
+}
+
+const filler = "load ";
+
+/** A prompt worth `tokens` tokens, at four characters a token. */
+function promptOf(tokens: number): string {
+  const length = tokens * 4;
+  return filler.repeat(Math.ceil(length / filler.length)).slice(0, length);
+}
+
+function bodyOf(path: string, stream: boolean, inputTokens: number, outputTokens: number, seed: number, { model, own }: Wording): string {
+  const prompt = promptOf(inputTokens);
+  const said = path.endsWith("/chat/completions") ? { messages: [{ role: "user", content: prompt }] } : { prompt };
+  return JSON.stringify({
+    model,
+    ...(stream ? { stream } : {}),
+    max_tokens: outputTokens,
+    ...(own ? { ignore_eos: true } : {}),
+    seed,
+    ...said,
+  });
+}
+
+/** The requests of round `round`; round -1 is the warm-up. `rate` is in requests per second. */
+export function requestsOf(workload: Workload, wording: Wording, seed: number, round: number, rate: number | null): PlannedRequest[] {
+  if (workload.page !== null) return pageRequests(workload, wording, seed, round);
+  if (workload.trace !== null) return traceRequests(workload, wording, seed, round);
+  const count = workload.requests;
+  const arrivals =
+    workload.mode === "closed" || rate === null
+      ? null
+      : workload.arrivals === "constant"
+        ? constantArrivalsUs(rate, count)
+        : poissonArrivalsUs(rate, count, seedOfCall(seed, round + 1, 0) % 2_147_483_647);
+  return Array.from({ length: count }, (_, index) => ({
+    ...plain(workload, wording, seed, round, index),
+    ...(arrivals === null ? {} : { atUs: arrivals[index]! }),
+  }));
+}
+
+/** Tokens of a streamed answer that warms a connection up: more would only take time. */
+export const warmupTokens = 4;
+
+/** What warms the connections up before a round. */
+export function warmupOf(given: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
+  const workload = given.stream ? { ...given, outputTokens: Math.min(given.outputTokens, warmupTokens) } : given;
+  return Array.from({ length: workload.warmup }, (_, index) => plain(workload, wording, seed, round, 900_000 + index));
+}
+
+function plain(workload: Workload, wording: Wording, seed: number, round: number, index: number): PlannedRequest {
+  const { method, path, stream, inputTokens, outputTokens } = workload;
+  if (method === "GET") return { body: "", tokens: null };
+  if (wording.body !== null) return { body: wording.body, tokens: null };
+  const callSeed = seedOfCall(seed, round + 1, wording.oneBody ? 0 : index);
+  return { body: bodyOf(path, stream, inputTokens, outputTokens, callSeed, wording), tokens: wording.own ? outputTokens : null };
+}
+
+function pageRequests({ page, inputTokens }: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
+  let index = 0;
+  return page!.flatMap(({ count, method, path, outputTokens = 16 }) =>
+    Array.from({ length: count }, (): PlannedRequest => {
+      const body = method === "GET" ? "" : bodyOf(path, false, inputTokens, outputTokens, seedOfCall(seed, round + 1, index++), wording);
+      return { method, path, body, tokens: method === "GET" || !wording.own ? null : outputTokens };
+    }),
+  );
+}
+
+/** The requests of a trace that a workload replays, `atMs` from 0 and already at the workload's speed. Throws UsageError. */
+export function traceOf(trace: NonNullable<Workload["trace"]>): TraceRequest[] {
+  const shipped = `${scenarioDirectory}traces/${trace.file}`;
+  const path = !trace.file.includes("/") && existsSync(shipped) ? shipped : trace.file;
+  let rows: readonly TraceRequest[];
+  try {
+    rows = readTrace(path);
+  } catch (error) {
+    throw new UsageError(`--trace: ${(error as Error).message}`);
+  }
+  const origin = rows[0]?.atMs ?? 0;
+  const slice = rows.filter(({ atMs }) => trace.seconds === null || atMs - origin < trace.seconds * 1000).slice(0, trace.limit ?? Infinity);
+  if (slice.length === 0) throw new UsageError(`--trace: ${trace.file} holds no request`);
+  return slice.map((row) => ({ ...row, atMs: (row.atMs - origin) / trace.speed }));
+}
+
+function traceRequests(workload: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
+  return traceOf(workload.trace!).map(({ atMs, inputTokens, outputTokens }, index) => {
+    const tokens = Math.max(1, outputTokens);
+    const body = bodyOf(workload.path, workload.stream, Math.max(1, inputTokens), tokens, seedOfCall(seed, round + 1, index), wording);
+    return { body: wording.body ?? body, tokens: wording.own && wording.body === null ? tokens : null, atUs: Math.round(atMs * 1000) };
+  });
+}
+
+/** Reads the body of `--body`. Throws UsageError. */
+export function readBody(path: string): string {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new UsageError(`--body: cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`);
+  }
+  try {
+    JSON.parse(text);
+  } catch {
+    throw new UsageError(`--body: ${path} is not JSON`);
+  }
+  return text.trim();
+}

@@ -1,0 +1,243 @@
+/** A gateway between client and server: what it adds, whether it streams, and whether an abort goes through it. */
+import { openConnection } from "../load/connection.ts";
+import { defaultWindows } from "../load/h2-client.ts";
+import type { Endpoint } from "../load/job.ts";
+import type { Connection } from "../load/wire.ts";
+import type { ProtocolName, ScenarioResult } from "../results/types.ts";
+import { adapted } from "./adapt.ts";
+import type { External, RunContext } from "./arms.ts";
+import { runVariant } from "./experiment.ts";
+import type { ArmSpec, MetricRef, PairSpec, Variant } from "./scenario.ts";
+
+const tokens = 30;
+const ttftMs = 100;
+const itlMs = 20;
+const metrics: readonly MetricRef[] = [
+  { metric: "ttft", statistic: "p50" },
+  { metric: "ttft", statistic: "p99" },
+  { metric: "transport", statistic: "p50" },
+  { metric: "transport", statistic: "p99" },
+  { metric: "itl", statistic: "p99" },
+];
+
+/** Runs the same calls direct and through the gateway, and looks at what statistics do not show. */
+export async function runVia(context: RunContext, server: External, gateway: External): Promise<ScenarioResult> {
+  const { options } = context;
+  const headers = { "x-fakeai-ttft": options.ttft ?? String(ttftMs), "x-fakeai-itl": options.itl ?? String(itlMs), ...options.headers };
+  const paced: RunContext = { ...context, options: { ...options, headers } };
+  const variant = adapted(viaVariant(server, gateway), paced.options);
+  const result = await runVariant(paced, variant);
+  const notes = [...result.notes];
+  for (const { id, protocol, place } of variant.arms) {
+    if (context.signal.aborted) break;
+    const external = place === "gateway" ? gateway : server;
+    const look = endpointOf(
+      external,
+      protocol,
+      { ...headers, "content-type": "application/json", "x-fakeai-stamps": "1" },
+      options.endpoint,
+    );
+    if (look !== null) notes.push(`${id}: ${await describeStream(look, options.model)}`);
+    if (place === "gateway" && look !== null) notes.push(`${id}: ${await describeAbort(look, server, options.model)}`);
+  }
+  return { ...result, notes };
+}
+
+function viaVariant(server: External, gateway: External): Variant {
+  const armsOf = (external: External, place: "server" | "gateway"): ArmSpec[] =>
+    (["h1", "h1s", "h2c", "h2"] as const)
+      .filter((protocol) => external.target.origins[protocol] !== undefined)
+      .map((protocol) => ({
+        id: `${place === "gateway" ? "via" : "direct"}-${protocol}`,
+        protocol,
+        engine: "node",
+        role: "protocol",
+        driver: "stream",
+        connections: protocol === "h1" || protocol === "h1s" ? "streams" : 1,
+        reuse: "keep",
+        place,
+      }));
+  const direct = armsOf(server, "server");
+  const via = armsOf(gateway, "gateway");
+  const pairs = via.flatMap((arm): PairSpec[] => {
+    const same = direct.find(({ protocol }) => protocol === arm.protocol);
+    return same === undefined ? [] : [{ baseline: same.id, candidate: arm.id, kind: "protocol", metrics }];
+  });
+  return {
+    scenario: "via",
+    title: "Direct and through the gateway",
+    isolates: "The gateway: the same calls with it and without it",
+    name: "",
+    workload: {
+      method: "POST",
+      path: "/v1/chat/completions",
+      stream: true,
+      ttft: ttftMs,
+      itl: itlMs,
+      inputTokens: 16,
+      outputTokens: tokens,
+      mode: "closed",
+      streams: 10,
+      requests: 20,
+      warmup: 10,
+      rate: null,
+      rateOfCapacity: null,
+      arrivals: "poisson",
+      headerBytes: 0,
+      rttMs: 0,
+      repeat: 1,
+      clientWork: false,
+      page: null,
+      trace: null,
+    },
+    arms: [...direct, ...via],
+    pairs,
+    claims: [],
+    rounds: 5,
+  };
+}
+
+function endpointOf(
+  { target, base }: External,
+  protocol: ProtocolName,
+  headers: Readonly<Record<string, string>>,
+  path: string | null,
+): Endpoint | null {
+  const origin = target.origins[protocol];
+  return origin === undefined
+    ? null
+    : { origin, protocol, path: `${base}${path ?? "/v1/chat/completions"}`, method: "POST", headers, tls: target.tls };
+}
+
+interface Seen {
+  readonly reads: number;
+  readonly events: number;
+  readonly stamped: boolean;
+  readonly clock: string | null;
+  readonly failed: string | null;
+}
+
+const timeoutMs = 15_000;
+
+/** Sends one streamed request and looks at each read; gives it up after `abortAfter` reads. */
+async function look(connection: Connection, endpoint: Endpoint, model: string, outputTokens: number, abortAfter: number): Promise<Seen> {
+  const body = JSON.stringify({ model, stream: true, max_tokens: outputTokens, seed: 1, messages: [{ role: "user", content: "hello" }] });
+  let reads = 0;
+  let events = 0;
+  let stamped = false;
+  let clock: string | null = null;
+  return new Promise((resolve) => {
+    const settle = (failed: string | null): void => {
+      clearTimeout(timer);
+      resolve({ reads, events, stamped, clock, failed });
+    };
+    const timer = setTimeout(() => settle("no end within 15 s"), timeoutMs);
+    const giveUp = connection.send(
+      { method: "POST", path: endpoint.path, body },
+      {
+        onResponse: (head) => {
+          clock = head.clock;
+        },
+        onData: (bytes, start, end) => {
+          const text = bytes.toString("latin1", start, end);
+          const count = text.split("data: {").length - 1;
+          if (count > 0) reads++;
+          events += count;
+          stamped ||= text.includes('"fakeai":{"due"');
+          if (reads >= abortAfter) {
+            giveUp();
+            settle(null);
+          }
+        },
+        onEnd: () => settle(null),
+        onFail: (reason) => settle(reason),
+      },
+    );
+  });
+}
+
+async function describeStream(endpoint: Endpoint, model: string): Promise<string> {
+  try {
+    const connection = await openConnection({ endpoint, windows: defaultWindows, timeoutMs });
+    try {
+      const { reads, events, stamped, clock, failed } = await look(connection, endpoint, model, tokens, Infinity);
+      if (failed !== null) return `the stream could not be looked at: ${failed}`;
+      // The role before the first token and the finish after the last come beside a token by right.
+      const coalesced = events - reads > 3;
+      const stamps = stamped
+        ? clock === undefined
+          ? "the stamps came through, the x-fakeai-clock header was dropped"
+          : "the stamps came through"
+        : "no stamps came through";
+      return `${events} events in ${reads} reads, ${coalesced ? "tokens were coalesced" : "tokens were not coalesced"}; ${stamps}`;
+    } finally {
+      connection.close();
+    }
+  } catch (error) {
+    return `the stream could not be looked at: ${(error as Error).message}`;
+  }
+}
+
+/** Aborts a long answer and asks the server behind whether it noticed. */
+async function describeAbort(endpoint: Endpoint, server: External, model: string): Promise<string> {
+  const before = await abortedStreams(server);
+  if (before === null) return "whether an abort reaches the server cannot be seen (it has no /metrics of a kind we know)";
+  try {
+    const connection = await openConnection({ endpoint, windows: defaultWindows, timeoutMs });
+    const { failed } = await look(connection, endpoint, model, 500, 3);
+    if (failed !== null) return `the abort could not be tried: ${failed}`;
+    try {
+      const deadline = performance.now() + 3000;
+      while (performance.now() < deadline) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        const after = await abortedStreams(server);
+        if (after !== null && after > before) return "an abort reaches the server";
+      }
+      return "an abort did not reach the server within 3 s: it goes on generating";
+    } finally {
+      connection.close();
+    }
+  } catch (error) {
+    return `the abort could not be tried: ${(error as Error).message}`;
+  }
+}
+
+/** Aborted streams as the server counts them; null where it does not say. */
+async function abortedStreams({ target, base }: External): Promise<number | null> {
+  const [protocol, origin] = (Object.entries(target.origins) as [ProtocolName, string][])[0]!;
+  const path = `${base}/metrics`;
+  try {
+    const connection = await openConnection({
+      endpoint: { origin, protocol, path, method: "GET", headers: {}, tls: target.tls },
+      windows: defaultWindows,
+      timeoutMs,
+    });
+    try {
+      let text = "";
+      await new Promise<void>((resolve, reject) => {
+        const timer = setTimeout(() => reject(new Error("no answer")), timeoutMs);
+        const settle = (): void => {
+          clearTimeout(timer);
+          resolve();
+        };
+        connection.send(
+          { method: "GET", path, body: "" },
+          {
+            onResponse: () => {},
+            onData: (bytes, start, end) => (text += bytes.toString("latin1", start, end)),
+            onEnd: settle,
+            onFail: settle,
+          },
+        );
+      });
+      const count = /^(?:fakeai_aborted_streams_total|vllm:request_success_total\{[^}]*finished_reason="abort"[^}]*\}) (\d+)/m.exec(
+        text,
+      )?.[1];
+      return count === undefined ? null : Number(count);
+    } finally {
+      connection.close();
+    }
+  } catch {
+    return null;
+  }
+}
