@@ -2,10 +2,16 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { UsageError } from "../config.ts";
-import { benchCommand } from "./bench.ts";
-import { doctorCommand } from "./doctor.ts";
-import { compareCommand, mergeCommand, reportCommand } from "./results.ts";
-import { serveCommand } from "./serve.ts";
+
+/** Each command's module is loaded when it is asked for: a server starts without the libraries of a bench. */
+const commands: readonly (readonly [name: string, load: () => Promise<Command>])[] = [
+  ["serve", async () => (await import("./serve.ts")).serveCommand()],
+  ["bench", async () => (await import("./bench.ts")).benchCommand()],
+  ["compare", async () => (await import("./results.ts")).compareCommand()],
+  ["merge", async () => (await import("./results.ts")).mergeCommand()],
+  ["report", async () => (await import("./results.ts")).reportCommand()],
+  ["doctor", async () => (await import("./doctor.ts")).doctorCommand()],
+];
 
 /** Exit codes: 0 good, 1 could not run, 2 wrong usage; those of `fakeai bench` are in its help. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -16,8 +22,8 @@ export async function main(args: readonly string[]): Promise<void> {
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`fakeai: ${text.replace(/^error: /, "")}`) })
     .showSuggestionAfterError();
-  for (const command of [serveCommand(), benchCommand(), compareCommand(), mergeCommand(), reportCommand(), doctorCommand()])
-    program.addCommand(command);
+  const named = commands.filter(([name]) => name === args[0]);
+  for (const [, load] of named.length > 0 ? named : commands) program.addCommand(await load());
   for (const command of program.commands) command.copyInheritedSettings(program);
   try {
     await program.parseAsync(args, { from: "user" });
