@@ -78,6 +78,11 @@ let corkedResponse: HttpResponse;
 let corkedFrame: Uint8Array | undefined;
 let corkedLast = false;
 let corkedOk = true;
+const setCorked = (sink: UwsSink, frame: Uint8Array | undefined, last: boolean): void => {
+  corkedSink = sink;
+  corkedFrame = frame;
+  corkedLast = last;
+};
 const flush = (): void => {
   corkedOk = corkedSink.flush(corkedFrame, corkedLast);
 };
@@ -141,9 +146,7 @@ class UwsSink extends BaseSink {
   }
 
   #cork(frame: Uint8Array | undefined, last: boolean): void {
-    corkedSink = this;
-    corkedFrame = frame;
-    corkedLast = last;
+    setCorked(this, frame, last);
     this.#response.cork(flush);
   }
 
@@ -238,11 +241,11 @@ export class UwsListener implements ProtocolListener {
     });
   }
 
-  listen({ host, port }: ListenOptions): Promise<number> {
+  listen({ host, port, shared }: ListenOptions): Promise<number> {
     return new Promise((resolve, reject) => {
-      // Without the exclusive option a second process on the same port would take half the requests.
+      // Without the exclusive option a second process on the same port takes half the connections (SO_REUSEPORT).
       const app: ListeningApp = this.#app as TemplatedApp & ListeningApp;
-      app.listen(host, port, this.#uws.LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
+      app.listen(host, port, shared ? 0 : this.#uws.LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
         if (!socket) {
           reject(Object.assign(new Error(`cannot listen on ${host}:${port}`), { code: "EADDRINUSE" }));
           return;

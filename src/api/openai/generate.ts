@@ -41,9 +41,26 @@ export interface ModelSettings {
   readonly countTokens?: CountTokens;
 }
 
-/** Requests planned so far: it outlives a generator whose settings were changed. */
+/** Numbers requests from 0: it outlives a generator whose settings were changed. */
 export interface RequestCounter {
-  requests: number;
+  next(): number;
+}
+
+/** Counts `first`, `first + stride`, ...: workers that share a port take turns. */
+export class StridedCounter implements RequestCounter {
+  #next: number;
+  readonly #stride: number;
+
+  constructor(first: number = 0, stride: number = 1) {
+    this.#next = first;
+    this.#stride = stride;
+  }
+
+  next(): number {
+    const index = this.#next;
+    this.#next += this.#stride;
+    return index;
+  }
 }
 
 /** Event shapes kept: one per model name, kind and option. Names come from clients, so the number is bounded. */
@@ -61,7 +78,7 @@ export class Generator {
   readonly #counter: RequestCounter;
 
   /** `clockIdentity` names the clock of the stamps; `nowSeconds` is the wall clock, for `created`. */
-  constructor(settings: ModelSettings, clockIdentity: string, nowSeconds: () => number, counter: RequestCounter = { requests: 0 }) {
+  constructor(settings: ModelSettings, clockIdentity: string, nowSeconds: () => number, counter: RequestCounter = new StridedCounter()) {
     this.#counter = counter;
     this.#settings = settings;
     this.#clockIdentity = clockIdentity;
@@ -81,7 +98,7 @@ export class Generator {
     const includeUsage = checkStreamOptions(body, stream);
     checkSampling(body);
 
-    const index = this.#counter.requests++;
+    const index = this.#counter.next();
     const explicitSeed =
       integerHeader(request, "x-fakeai-seed") ?? optionalInteger(body, "seed", -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
     const seed = explicitSeed === undefined ? seedOfRequest(this.#seed, index) : seedOf(explicitSeed);
