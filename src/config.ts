@@ -1,5 +1,6 @@
 /** Every knob of the server: its flag, its meaning, its default, and the way from what was given to what is in force. */
 import { readFileSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "./core/distribution.ts";
 import { maxRateLimit, noRateLimits, type RateLimits } from "./core/rate-limit.ts";
 import type { Engine, Protocol } from "./core/seams.ts";
@@ -62,6 +63,8 @@ export interface ServerOptions {
   readonly admin?: boolean;
   /** The Bearer token of /admin/config; needed where the host is not loopback. */
   readonly adminToken?: string;
+  /** Processes that share the ports, a number or "auto". Of `fakeai serve` only: createServer starts one. */
+  readonly workers?: string | number;
 }
 
 /** Encodings that `tokenizer` can count in. */
@@ -117,6 +120,7 @@ export const serverFlags: readonly FlagSpec[] = [
   { key: "rateLimit", kind: "text", takes: "limits", help: "per key and minute: rpm=60,tpm=10000 or one of them (default: none)" },
   { key: "admin", kind: "boolean", help: "opens GET and POST /admin/config: read and change knobs while running" },
   { key: "adminToken", kind: "text", takes: "token", help: "Bearer token of /admin/config, needed beyond loopback" },
+  { key: "workers", kind: "text", takes: "n", help: "processes that share the ports (default 1); auto: one per processor" },
 ];
 
 /** `maxConcurrentStreams` to `max-concurrent-streams`. */
@@ -147,6 +151,8 @@ export interface ServerConfig {
   readonly rateLimits: RateLimits;
   /** null: /admin/config does not exist. A null token: open, on loopback only. */
   readonly admin: { readonly token: string | null } | null;
+  /** Processes that share the ports; 1: this one serves. */
+  readonly workers: number;
   /** What was given, from which all of this follows. */
   readonly options: ServerOptions;
 }
@@ -198,8 +204,30 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
     apiKeys: options.apiKey === undefined ? null : [options.apiKey].flat().flatMap(readKeys),
     rateLimits: options.rateLimit === undefined ? noRateLimits : parseRateLimits(options.rateLimit),
     admin: adminOf(options, host),
+    workers: parseWorkers(options.workers ?? 1),
     options,
   };
+}
+
+/** What follows from files and ports: settled once, when the first process starts. */
+export type Settled = Pick<ServerConfig, "endpoints" | "apiKeys"> & { readonly text: string | null };
+
+export function settledOf({ endpoints, apiKeys, model: { text } }: ServerConfig): Settled {
+  return { endpoints, apiKeys, text };
+}
+
+/** Settles every knob but those of `settled`: files are not read anew, since what they say now is no change anybody asked for. */
+export function resolveAgain(options: ServerOptions, { endpoints, apiKeys, text }: Settled): ServerConfig {
+  const { textFile: _text, apiKey: _keys, ...others } = options;
+  const resolved = resolveConfig(others, freePorts);
+  return { ...resolved, endpoints, apiKeys, model: { ...resolved.model, text }, options };
+}
+
+function parseWorkers(value: string | number): number {
+  const text = String(value).trim();
+  if (text === "auto") return availableParallelism();
+  if (!/^\d+$/.test(text)) throw new UsageError(`--workers: "${text.slice(0, 60)}" is neither a whole number nor auto`);
+  return integer("--workers", Number(text), 1, 256);
 }
 
 /** A key, or the keys of a file. No message shows a key. */

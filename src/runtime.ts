@@ -1,6 +1,6 @@
 /** The knobs that may change while the server runs, and the change itself: all of it or nothing. */
 import { ApiError } from "./api/openai/errors.ts";
-import { flagName, freePorts, resolveConfig, type ServerConfig, type ServerOptions, UsageError } from "./config.ts";
+import { flagName, resolveAgain, type ServerConfig, type ServerOptions, settledOf, UsageError } from "./config.ts";
 import { checkedValue, type Given, kindOf, optionsOf, aliases } from "./names.ts";
 
 /** A value as JSON shows it, in a form that a change accepts. null: the default, or none. */
@@ -56,11 +56,7 @@ export function changedConfig(config: ServerConfig, changes: Given): ServerConfi
     given[name] = value === null ? null : asKnobError(name, () => checkedValue(`'${name}'`, kind, value));
   }
   const options = asKnobError(null, () => optionsOf([given], config.options));
-  // Files are not read anew: what they say now is no change that anybody asked for.
-  const { textFile: _text, apiKey: _keys, ...others } = options;
-  const resolved = asKnobError(null, () => resolveConfig(others, freePorts));
-  const { endpoints, apiKeys, model } = config;
-  return { ...resolved, endpoints, apiKeys, model: { ...resolved.model, text: model.text }, options };
+  return asKnobError(null, () => resolveAgain(options, settledOf(config)));
 }
 
 function aliasesOfKnobs(): string[] {

@@ -7,15 +7,15 @@ import { ApiError } from "./api/openai/errors.ts";
 import { Generator } from "./api/openai/generate.ts";
 import { sendJson } from "./api/answer.ts";
 import { failureOf } from "./api/failures.ts";
-import type { ProfileName } from "./api/model.ts";
+import { type ProfileName, type RequestCounter, StridedCounter } from "./api/model.ts";
 import { providerRoutes } from "./api/routes.ts";
-import { type LiveState, operationsRoutes } from "./api/operations.ts";
+import { type LiveState, operationsRoutes, renderMetrics } from "./api/operations.ts";
 import { type Certificate, localhostCertificate, readCertificate } from "./certificate.ts";
 import { clockIdentity, SystemClock } from "./clock.ts";
 import { freePorts, resolveConfig, type ServerConfig, type ServerOptions, UsageError } from "./config.ts";
-import { Meter } from "./core/meter.ts";
+import { Meter, type MeterSnapshot } from "./core/meter.ts";
 import { Pacer } from "./core/pacer.ts";
-import { LocalRateLimiter } from "./core/rate-limit.ts";
+import { LocalRateLimiter, type RateLimiter } from "./core/rate-limit.ts";
 import type { Engine, Protocol, ProtocolListener, RequestHandler, ResponseSink, Route, RouteRequest } from "./core/seams.ts";
 import { NodeListener } from "./listeners/node.ts";
 import type { ListenerLimits } from "./listeners/sink.ts";
@@ -61,52 +61,80 @@ export interface FakeAiServer extends AsyncDisposable {
   close(graceMs?: number): Promise<void>;
 }
 
+/** What a server has counted and what it is doing, as JSON carries it. */
+export interface ServerSnapshot {
+  readonly meter: MeterSnapshot;
+  readonly live: LiveState;
+}
+
+/** What a server has in common with sibling processes that share its ports. */
+export interface Siblings {
+  readonly counter: RequestCounter;
+  readonly limiter: RateLimiter;
+  /** The exposition text of all. */
+  metrics(): Promise<string>;
+  /** Changes knobs in all, this one included, by `changeKnobs`. Rejects with ApiError. */
+  change(changes: Readonly<Record<string, unknown>>): Promise<void>;
+}
+
+/** A server as its own process sees it. */
+export interface StartedServer extends FakeAiServer {
+  snapshot(): ServerSnapshot;
+  /** Changes knobs in this process: all of it or nothing. Throws ApiError. */
+  changeKnobs(changes: Readonly<Record<string, unknown>>): void;
+}
+
 /**
  * Starts a server. Ports are free ones unless given. Throws UsageError for options that cannot be used, and an error
  * with the code EADDRINUSE where a port is taken.
  */
 export async function createServer(options: ServerOptions = {}): Promise<FakeAiServer> {
-  return startServer(resolveConfig(options, freePorts));
+  const config = resolveConfig(options, freePorts);
+  if (config.workers > 1) throw new UsageError("--workers: createServer starts one process; start `fakeai serve --workers` for more");
+  return startServer(config);
 }
 
-/** Starts what a settled configuration says. */
-export async function startServer(initial: ServerConfig): Promise<FakeAiServer> {
+/** Starts what a settled configuration says, in this process alone. */
+export async function startServer(initial: ServerConfig, siblings: Siblings | null = null): Promise<StartedServer> {
   let config = initial;
   const notices: string[] = [];
   const certificate = await findCertificate(config);
   const clock = new SystemClock();
   const meter = new Meter();
   const pacer = new Pacer(clock, meter, { stallTimeoutUs: config.stallTimeoutMs * 1000, onFault: reportFault });
-  const limiter = new LocalRateLimiter(config.rateLimits, () => clock.nowUs());
-  const gate = new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, limits: () => limiter.limits, meter });
+  const limiter = siblings?.limiter ?? new LocalRateLimiter(config.rateLimits, () => clock.nowUs());
+  const gate = new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter });
   const countTokens = config.tokenizer === null ? {} : { countTokens: await loadTokenizer(config.tokenizer) };
-  const counter = { requests: 0 };
+  const counter = siblings?.counter ?? new StridedCounter();
   const listeners: ProtocolListener[] = [];
   let draining = false;
   const live = (): LiveState => ({
     running: pacer.running,
     draining,
-    listeners,
+    listeners: listeners.map(({ protocol, engine, counts }) => ({ protocol, engine, counts })),
     process: processState(),
   });
   const administration = config.admin && {
     check: adminCheck(config.admin.token),
     show: () => showKnobs(config),
-    change: (changes: Readonly<Record<string, unknown>>) => inForce(changedConfig(config, changes)),
+    change: (changes: Readonly<Record<string, unknown>>) => (siblings === null ? changeKnobs(changes) : siblings.change(changes)),
   };
   /** The routes of a configuration. A response that one of them planned goes on as planned when it is replaced. */
   const routesOf = ({ model }: ServerConfig): RouteTable => {
     const settings = { ...model, ...countTokens };
+    const name = model.models?.[0] ?? "fakeai";
+    const metrics = (): string | Promise<string> => (siblings === null ? renderMetrics(meter, name, live()) : siblings.metrics());
     const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
     return new RouteTable([
       ...providerRoutes(generator, settings, pacer, meter),
-      ...operationsRoutes(meter, model.models?.[0] ?? "fakeai", live),
+      ...operationsRoutes(meter, live, metrics),
       ...(administration === null ? [] : adminRoutes(administration, meter)),
     ]);
   };
   let routes = routesOf(config);
   /** Swaps everything at once: what can fail is done before anything changes. */
-  const inForce = (changed: ServerConfig): void => {
+  const changeKnobs = (changes: Readonly<Record<string, unknown>>): void => {
+    const changed = changedConfig(config, changes);
     const changedRoutes = routesOf(changed);
     config = changed;
     routes = changedRoutes;
@@ -118,12 +146,13 @@ export async function startServer(initial: ServerConfig): Promise<FakeAiServer> 
     meter,
     () => config.model.profile,
   );
-  await addListeners(config, certificate, handler, listeners, notices);
+  const shared = siblings !== null;
+  await addListeners(config, certificate, handler, listeners, notices, shared);
   const listening: Listening[] = [];
   try {
     for (const [index, { port }] of config.endpoints.entries()) {
       const listener = listeners[index]!;
-      const bound = await listener.listen({ host: config.host, port });
+      const bound = await listener.listen({ host: config.host, port, shared });
       const scheme = listener.protocol === "h1" || listener.protocol === "h2c" ? "http" : "https";
       const host = config.host.includes(":") ? `[${config.host}]` : config.host;
       listening.push({ protocol: listener.protocol, engine: listener.engine, url: `${scheme}://${host}:${bound}` });
@@ -161,12 +190,15 @@ export async function startServer(initial: ServerConfig): Promise<FakeAiServer> 
         statuses: Object.fromEntries(meter.statuses),
       };
     },
+    snapshot: () => ({ meter: meter.snapshot(), live: live() }),
+    changeKnobs,
     close,
     [Symbol.asyncDispose]: () => close(),
   };
 }
 
-async function findCertificate({ endpoints, tls }: ServerConfig): Promise<Certificate | null> {
+/** The certificate that the protocols need; null: none. Throws UsageError. */
+export async function findCertificate({ endpoints, tls }: ServerConfig): Promise<Certificate | null> {
   if (tls) return readCertificate(tls.cert, tls.key);
   return endpoints.some(({ protocol }) => protocol === "h1s" || protocol === "h2") ? localhostCertificate() : null;
 }
@@ -177,12 +209,17 @@ async function addListeners(
   handler: RequestHandler,
   listeners: ProtocolListener[],
   notices: string[],
+  shared: boolean,
 ): Promise<void> {
   const limits: ListenerLimits = config;
   const h1Asked = config.endpoints.some(({ protocol }) => protocol === "h1" || protocol === "h1s");
-  const uws = h1Asked && config.h1Engine !== "node" ? await loadUws() : null;
+  // Elsewhere the kernel does not deal connections out among the processes that share a port.
+  const sharable = !shared || process.platform === "linux";
+  const uws = h1Asked && config.h1Engine !== "node" && sharable ? await loadUws() : null;
   if (h1Asked && uws === null && config.h1Engine !== "node") {
-    const why = `uWebSockets.js has no binary for Node ${process.versions.node} on ${process.platform}-${process.arch}`;
+    const why = !sharable
+      ? "uWebSockets.js shares ports among workers on Linux only"
+      : `uWebSockets.js has no binary for Node ${process.versions.node} on ${process.platform}-${process.arch}`;
     if (config.h1Engine === "uws") throw new UsageError(`--h1-engine uws: ${why}; use --h1-engine node`);
     notices.push(`${why}: h1 and h1s run on node:http`);
   }
@@ -225,7 +262,6 @@ const noBody = new Uint8Array();
 /** Asks the gate, finds the route, answers what no route does. */
 function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter, profile: () => ProfileName): RequestHandler {
   const dispatch = (request: RouteRequest, body: Uint8Array, sink: ResponseSink): void => {
-    if (!gate.admit(request, body, sink)) return;
     const candidates = routes().find(request.path);
     if (candidates.length === 0)
       throw new ApiError(404, `Invalid URL (${request.method} ${request.path.slice(0, 256)})`, null, "unknown_url");
@@ -243,26 +279,43 @@ function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter, profi
     }
     route.handle(request, body, sink);
   };
+  /** Answers with what an ApiError says, or, for what nobody foresaw, with a 500. */
+  const fail = (request: RouteRequest, sink: ResponseSink, error: unknown): void => {
+    if (!(error instanceof ApiError)) reportFault(error);
+    const answer =
+      error instanceof ApiError
+        ? error
+        : new ApiError(500, "The server had an error while processing your request.", null, "internal_error");
+    const { json, headers } = failureOf(answer, request.path, profile());
+    sendJson(sink, meter, answer.status, json, headers);
+  };
   const guarded = (request: RouteRequest, sink: ResponseSink, action: () => void): void => {
     try {
       action();
     } catch (error) {
-      const answer =
-        error instanceof ApiError
-          ? error
-          : new ApiError(500, "The server had an error while processing your request.", null, "internal_error");
-      if (answer !== error) reportFault(error);
-      const { json, headers } = failureOf(answer, request.path, profile());
-      sendJson(sink, meter, answer.status, json, headers);
+      fail(request, sink, error);
     }
   };
+  /** Does what `then` says when the gate lets the request in. */
+  const admitted = (request: RouteRequest, body: Uint8Array, sink: ResponseSink, then: (body: Uint8Array) => void): void =>
+    guarded(request, sink, () => {
+      const admission = gate.admit(request, body, sink);
+      if (admission === true) then(body);
+      else if (admission !== false) {
+        // The engine takes its bytes back when this call returns.
+        const kept = new Uint8Array(body);
+        void admission.then(
+          (admitted) => guarded(request, sink, () => admitted && then(kept)),
+          (error: unknown) => fail(request, sink, error),
+        );
+      }
+    });
+  const refused = (): never => {
+    throw new ApiError(413, "The request body is larger than this server accepts.", null, "request_too_large");
+  };
   return {
-    handle: (request, body, sink) => guarded(request, sink, () => dispatch(request, body, sink)),
-    refuse: (_reason, request, sink) =>
-      guarded(request, sink, () => {
-        if (!gate.admit(request, noBody, sink)) return;
-        throw new ApiError(413, "The request body is larger than this server accepts.", null, "request_too_large");
-      }),
+    handle: (request, body, sink) => admitted(request, body, sink, (body) => dispatch(request, body, sink)),
+    refuse: (_reason, request, sink) => admitted(request, noBody, sink, refused),
   };
 }
 

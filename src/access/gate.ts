@@ -3,7 +3,7 @@ import { sendJson } from "../api/answer.ts";
 import { type Denial, missingKey, overLimit, providerOf, rateHeaders, wrongKey } from "../api/denials.ts";
 import { peekBody } from "../api/openai/body.ts";
 import type { Meter } from "../core/meter.ts";
-import type { RateLimiter, RateLimits } from "../core/rate-limit.ts";
+import type { RateDecision, RateLimiter, RateState } from "../core/rate-limit.ts";
 import type { ResponseSink, RouteRequest } from "../core/seams.ts";
 import { type KeyRing, keyOf, nameOfKey } from "./keys.ts";
 
@@ -14,8 +14,6 @@ export interface GateOptions {
   /** null: any key or none is welcome. */
   readonly keys: KeyRing | null;
   readonly limiter: RateLimiter;
-  /** Read per request: limits can change. */
-  readonly limits: () => RateLimits;
   readonly meter: Meter;
 }
 
@@ -26,10 +24,10 @@ export class Gate {
     this.#options = options;
   }
 
-  /** true: go on. false: the request has had its answer. */
-  admit(request: RouteRequest, body: Uint8Array, sink: ResponseSink): boolean {
-    const { keys, limiter, limits, meter } = this.#options;
-    const { requests, tokens } = limits();
+  /** true: go on. false: the request has had its answer. A promise: another process is asked; `body` is not used after the call. */
+  admit(request: RouteRequest, body: Uint8Array, sink: ResponseSink): boolean | Promise<boolean> {
+    const { keys, limiter, meter } = this.#options;
+    const { requests, tokens } = limiter.limits;
     const unlimited = requests === null && tokens === null;
     if ((keys === null && unlimited) || openPaths.has(request.path)) return true;
     const provider = providerOf(request.path);
@@ -48,14 +46,27 @@ export class Gate {
     }
     if (unlimited) return true;
     if (key !== null && client === "") client = nameOfKey(key);
+    const show = (state: RateState): void => {
+      sink.extraHeaders = rateHeaders(provider, state, Date.now());
+    };
     if (request.method !== "POST") {
-      sink.extraHeaders = rateHeaders(provider, limiter.look(client), Date.now());
-      return true;
+      return orLater(limiter.look(client), (state) => {
+        show(state);
+        return true;
+      });
     }
-    const { state, refusal } = limiter.take(client, tokens === null ? 0 : tokensAsked(body));
-    sink.extraHeaders = rateHeaders(provider, state, Date.now());
-    return refusal === null || deny(overLimit(provider, modelOf(body), refusal));
+    const decision = limiter.take(client, tokens === null ? 0 : tokensAsked(body));
+    const model = decision instanceof Promise || decision.refusal !== null ? modelOf(body) : "";
+    return orLater(decision, ({ state, refusal }: RateDecision) => {
+      show(state);
+      return refusal === null || deny(overLimit(provider, model, refusal));
+    });
   }
+}
+
+/** At once where the value is there. */
+function orLater<T, R>(value: T | Promise<T>, use: (value: T) => R): R | Promise<R> {
+  return value instanceof Promise ? value.then(use) : use(value);
 }
 
 const outputLimits = ["max_completion_tokens", "max_tokens", "max_output_tokens"];

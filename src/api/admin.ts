@@ -1,7 +1,7 @@
 /** `GET` and `POST /admin/config`: what is in force, and changing it. */
 import type { Meter } from "../core/meter.ts";
 import type { ResponseSink, Route, RouteRequest } from "../core/seams.ts";
-import { sendJson } from "./answer.ts";
+import { sendError, sendJson } from "./answer.ts";
 import { type JsonObject, parseBody } from "./openai/body.ts";
 
 export interface Administration {
@@ -9,8 +9,8 @@ export interface Administration {
   check(request: RouteRequest): void;
   /** The knobs in force. */
   show(): object;
-  /** All of it or nothing. Throws ApiError. */
-  change(changes: JsonObject): void;
+  /** All of it or nothing. Throws ApiError. A promise: other processes change too, and it resolves when all have. */
+  change(changes: JsonObject): void | Promise<void>;
 }
 
 export function adminRoutes(administration: Administration, meter: Meter): Route[] {
@@ -31,8 +31,13 @@ export function adminRoutes(administration: Administration, meter: Meter): Route
       path,
       handle: (request, body, sink) => {
         administration.check(request);
-        administration.change(parseBody(body));
-        answer(sink);
+        const changed = administration.change(parseBody(body));
+        if (changed === undefined) answer(sink);
+        else
+          changed.then(
+            () => answer(sink),
+            (error: unknown) => sendError(sink, meter, error),
+          );
       },
     },
   ];

@@ -49,9 +49,26 @@ export interface ModelSettings {
   readonly countTokens?: CountTokens;
 }
 
-/** Requests answered so far: it outlives a model whose settings were changed. */
+/** Numbers requests from 0: it outlives a model whose settings were changed. */
 export interface RequestCounter {
-  requests: number;
+  next(): number;
+}
+
+/** Counts `first`, `first + stride`, ...: workers that share a port take turns. */
+export class StridedCounter implements RequestCounter {
+  #next: number;
+  readonly #stride: number;
+
+  constructor(first: number = 0, stride: number = 1) {
+    this.#next = first;
+    this.#stride = stride;
+  }
+
+  next(): number {
+    const index = this.#next;
+    this.#next += this.#stride;
+    return index;
+  }
 }
 
 /** A function that the answer may call. */
@@ -183,7 +200,7 @@ export class Model {
   readonly #counter: RequestCounter;
 
   /** `nowSeconds` is the wall clock, for `created`. */
-  constructor(settings: ModelSettings, nowSeconds: () => number, counter: RequestCounter = { requests: 0 }) {
+  constructor(settings: ModelSettings, nowSeconds: () => number, counter: RequestCounter = new StridedCounter()) {
     this.settings = settings;
     this.#counter = counter;
     this.#nowSeconds = nowSeconds;
@@ -195,7 +212,7 @@ export class Model {
 
   /** Settles the answer. Throws ApiError for headers and schemas that cannot be followed. */
   answer(request: RouteRequest, ask: Ask): Answer {
-    const index = this.#counter.requests++;
+    const index = this.#counter.next();
     const explicitSeed = integerHeader(request, "x-fakeai-seed") ?? ask.seed;
     const seed = explicitSeed === undefined ? seedOfRequest(this.#seed, index) : seedOf(explicitSeed);
     const identity = new Random(explicitSeed === undefined ? this.#uniqueSeed(index) : seed, purpose.identity);
@@ -241,7 +258,7 @@ export class Model {
 
   /** For requests that have no tokens to answer: when the answer is due, and whether it is stamped. */
   latency(request: RouteRequest): { readonly schedule: Schedule; readonly stamped: boolean } {
-    const seed = seedOfRequest(this.#seed, this.#counter.requests++);
+    const seed = seedOfRequest(this.#seed, this.#counter.next());
     const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;
     const schedule = ttft.constant === 0 ? never : unstreamedSchedule(seed, ttft, this.settings.itl, 1);
     return { schedule, stamped: booleanHeader(request, "x-fakeai-stamps") ?? this.settings.stamps };

@@ -1,7 +1,7 @@
 /** Endpoints for whoever runs the server: health and Prometheus metrics (text format 0.0.4). */
 import type { Histogram, Meter } from "../core/meter.ts";
 import type { ListenerCounts, Protocol, Route } from "../core/seams.ts";
-import { sendJson, sendText } from "./answer.ts";
+import { sendError, sendJson, sendText } from "./answer.ts";
 
 /** What the metrics show beside the meter, read on scrape. */
 export interface LiveState {
@@ -11,7 +11,22 @@ export interface LiveState {
   readonly process: { readonly cpuSeconds: number; readonly rssBytes: number; readonly startSeconds: number };
 }
 
-export function operationsRoutes(meter: Meter, model: string, live: () => LiveState): Route[] {
+/** One of several processes that share the ports. */
+export interface WorkerState {
+  readonly openConnections: number;
+  /** Responses begun, over all its lives. */
+  readonly responses: number;
+}
+
+/** Where several processes share the ports: all of them, by their numbers. */
+export interface WorkersState {
+  readonly workers: readonly WorkerState[];
+  readonly restarts: number;
+}
+
+/** `metrics` gives the exposition text; a promise: other processes are asked. */
+export function operationsRoutes(meter: Meter, live: () => Pick<LiveState, "draining">, metrics: () => string | Promise<string>): Route[] {
+  const exposition = "text/plain; version=0.0.4; charset=utf-8";
   const ok = '{"status":"ok"}';
   return [
     { method: "GET", path: "/health", handle: (_request, _body, sink) => sendJson(sink, meter, 200, ok) },
@@ -26,8 +41,15 @@ export function operationsRoutes(meter: Meter, model: string, live: () => LiveSt
     {
       method: "GET",
       path: "/metrics",
-      handle: (_request, _body, sink) =>
-        sendText(sink, meter, 200, "text/plain; version=0.0.4; charset=utf-8", renderMetrics(meter, model, live())),
+      handle: (_request, _body, sink) => {
+        const text = metrics();
+        if (typeof text === "string") sendText(sink, meter, 200, exposition, text);
+        else
+          text.then(
+            (text) => sendText(sink, meter, 200, exposition, text),
+            (error: unknown) => sendError(sink, meter, error),
+          );
+      },
     },
   ];
 }
@@ -35,7 +57,7 @@ export function operationsRoutes(meter: Meter, model: string, live: () => LiveSt
 type Labels = Readonly<Record<string, string>>;
 
 /** The exposition text. Values of histograms are in seconds, as Prometheus asks. */
-export function renderMetrics(meter: Meter, model: string, live: LiveState): string {
+export function renderMetrics(meter: Meter, model: string, live: LiveState, workers: WorkersState | null = null): string {
   const lines: string[] = [];
   const sample = (name: string, labels: Labels, value: number): void => {
     const inside = Object.entries(labels).map(
@@ -99,6 +121,15 @@ export function renderMetrics(meter: Meter, model: string, live: LiveState): str
     "HTTP/2 sessions ended because PING went unanswered.",
     (counts) => counts.sessionsReaped,
   );
+  if (workers !== null) {
+    single("fakeai_worker_restarts_total", "counter", "Workers that ended by themselves and were started again.", workers.restarts);
+    family("fakeai_worker_open_connections", "gauge", "Open TCP connections of a worker.");
+    workers.workers.forEach(({ openConnections }, worker) =>
+      sample("fakeai_worker_open_connections", { worker: String(worker) }, openConnections),
+    );
+    family("fakeai_worker_http_responses_total", "counter", "Responses begun by a worker, over all its lives.");
+    workers.workers.forEach(({ responses }, worker) => sample("fakeai_worker_http_responses_total", { worker: String(worker) }, responses));
+  }
   single("process_cpu_seconds_total", "counter", "User and system CPU time.", live.process.cpuSeconds);
   single("process_resident_memory_bytes", "gauge", "Resident memory.", live.process.rssBytes);
   single("process_start_time_seconds", "gauge", "Start of the process, seconds since 1970.", live.process.startSeconds);

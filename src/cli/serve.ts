@@ -1,7 +1,8 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Command } from "commander";
 import { resolveConfig, standardPorts } from "../config.ts";
-import { type FakeAiServer, startServer } from "../server.ts";
+import { startServer } from "../server.ts";
+import { type Served, startWorkers } from "../workers/primary.ts";
 import { addFlags, settingsOf } from "./settings.ts";
 
 const examples = `
@@ -20,24 +21,30 @@ export function serveCommand(): Command {
     .option("--quiet", "print nothing")
     .addHelpText("after", examples)
     .action(async () => {
-      const server = await startServer(resolveConfig(settingsOf(command), standardPorts));
+      const printing = command.opts<{ json?: boolean; quiet?: boolean }>();
+      const config = resolveConfig(settingsOf(command), standardPorts);
+      const complain = (line: string): void => {
+        if (!printing.quiet) process.stderr.write(`fakeai: ${line}\n`);
+      };
+      const server = config.workers === 1 ? await startServer(config) : await startWorkers(config, complain);
       // Before anything is printed: whoever reads that line may signal at once.
       const ended = untilSignalled(server);
-      const printing = command.opts<{ json?: boolean; quiet?: boolean }>();
-      if (printing.json) process.stdout.write(`${JSON.stringify({ listening: server.listening, caPath: server.caPath })}\n`);
+      const { listening, caPath } = server;
+      if (printing.json) process.stdout.write(`${JSON.stringify({ listening, caPath, workers: config.workers })}\n`);
       else if (!printing.quiet) process.stdout.write(describe(server));
       answerParent();
       await ended;
     });
 }
 
-function describe(server: FakeAiServer): string {
-  const { model } = server.config;
+function describe(server: Served): string {
+  const { model, workers } = server.config;
   const milliseconds = (us: number | null, spec: string): string => (us === null ? spec : `${us / 1000} ms`);
   const latency = `TTFT ${milliseconds(model.ttft.constant, model.ttft.spec)}, ITL ${milliseconds(model.itl.constant, model.itl.spec)}`;
   const unpaced = model.ttft.constant === 0 && model.itl.constant === 0;
   const kept = `${latency}${unpaced ? " (set them with --ttft and --itl)" : ""}, ${model.outputTokens.spec} tokens`;
   const lines = server.listening.map(({ protocol, engine, url }) => `${protocol.padEnd(4)} ${url}  ${engine}  ${kept}`);
+  if (workers > 1) lines.push(`${workers} workers share the ${server.listening.length === 1 ? "port" : "ports"}`);
   lines.push(...server.notices.map((notice) => `note ${notice}`));
   if (server.caPath !== null) lines.push(`trust it: curl --cacert ${server.caPath}   or   export NODE_EXTRA_CA_CERTS=${server.caPath}`);
   return `${lines.join("\n")}\n`;
@@ -63,7 +70,7 @@ function answerParent(): void {
 }
 
 /** Resolves when the server has closed after SIGTERM or SIGINT; a second signal ends the process at once. */
-function untilSignalled(server: FakeAiServer): Promise<void> {
+function untilSignalled(server: Served): Promise<void> {
   return new Promise((resolve) => {
     let signalled = false;
     const onSignal = (signal: NodeJS.Signals): void => {

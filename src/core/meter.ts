@@ -22,6 +22,15 @@ export class Histogram {
   }
 }
 
+/** What a meter holds, as JSON carries it from process to process. */
+export interface MeterSnapshot {
+  readonly numbers: Readonly<Record<string, number>>;
+  /** Per histogram, its counts and after them its sum. */
+  readonly histograms: Readonly<Record<string, readonly number[]>>;
+  readonly finished: Readonly<Record<"stop" | "length", number>>;
+  readonly statuses: readonly (readonly [status: number, count: number])[];
+}
+
 const seconds = (edges: readonly number[]): number[] => edges.map((edge) => Math.round(edge * 1e6));
 
 /** What the pacer and the surfaces count. Histogram edges are vLLM's where the metric is (vllm/v1/metrics/loggers.py). */
@@ -59,7 +68,33 @@ export class Meter {
   /** Answers by status code. */
   readonly statuses: Map<number, number> = new Map();
 
-  countStatus(status: number): void {
-    this.statuses.set(status, (this.statuses.get(status) ?? 0) + 1);
+  countStatus(status: number, count: number = 1): void {
+    this.statuses.set(status, (this.statuses.get(status) ?? 0) + count);
+  }
+
+  snapshot(): MeterSnapshot {
+    const numbers: Record<string, number> = {};
+    const histograms: Record<string, readonly number[]> = {};
+    for (const [name, value] of Object.entries(this)) {
+      if (typeof value === "number") numbers[name] = value;
+      else if (value instanceof Histogram) histograms[name] = [...value.counts, value.sumUs];
+    }
+    return { numbers, histograms, finished: { ...this.finished }, statuses: [...this.statuses] };
+  }
+
+  /** Adds what another process counted. */
+  add({ numbers, histograms, finished, statuses }: MeterSnapshot): void {
+    for (const [name, value] of Object.entries(this)) {
+      if (typeof value === "number") Object.assign(this, { [name]: value + (numbers[name] ?? 0) });
+      else if (value instanceof Histogram) {
+        const { counts } = value;
+        const other = histograms[name] ?? [];
+        for (let bucket = 0; bucket < counts.length; bucket++) counts[bucket]! += other[bucket] ?? 0;
+        value.sumUs += other[counts.length] ?? 0;
+      }
+    }
+    this.finished.stop += finished.stop;
+    this.finished.length += finished.length;
+    for (const [status, count] of statuses) this.countStatus(status, count);
   }
 }

@@ -7,6 +7,7 @@ import type { Clock, FrameSource, ResponsePlan, ResponseSink, Schedule, SinkObse
 
 const slotUs = 512;
 const slotCount = 4096;
+const turnUs = 1000;
 /** How far ahead a wake-up is looked for; with nothing due until then, the wheel looks again. */
 const lookAheadSlots = 128;
 /** Frames that fall due together leave in one write, closed when it holds this many bytes. */
@@ -88,6 +89,8 @@ export class Pacer {
   /** Absolute number (time / slotUs) of the last slot that was looked at. */
   #position: number;
   #inTurn = false;
+  /** When the last turn began. */
+  #turnedUs = 0;
   /** Whether something was put off to the very next turn. */
   #again = false;
   /** When the clock will wake us; Infinity while it will not. */
@@ -161,6 +164,7 @@ export class Pacer {
     this.#again = false;
     this.#inTurn = true;
     const nowUs = this.#clock.nowUs();
+    this.#turnedUs = nowUs;
     const target = Math.floor(nowUs / slotUs);
     // After a pause longer than the wheel, one round sees every slot.
     this.#position = Math.max(this.#position, target - slotCount + 1);
@@ -316,15 +320,21 @@ export class Pacer {
   #arm(): void {
     if (this.running === 0) return;
     const nowUs = this.#clock.nowUs();
-    const wakeUs = this.#again ? nowUs : this.#nextAlarmUs();
+    const wakeUs = this.#again ? nowUs : this.#nextAlarmUs(nowUs);
     this.#wakeUs = wakeUs;
     this.#clock.wakeAfter(Math.max(0, Math.ceil((wakeUs - nowUs) / 1000)));
   }
 
-  /** The next alarm, or the end of the look-ahead where there is none before. */
-  #nextAlarmUs(): number {
+  /**
+   * The next alarm, or the end of the look-ahead where there is none before. Turns begin a millisecond apart, so that a
+   * millisecond's tokens of one connection share a system call.
+   */
+  #nextAlarmUs(nowUs: number): number {
     for (let ahead = 0; ahead < lookAheadSlots; ahead++) {
       const position = this.#position + ahead;
+      if (this.#sizes[position % slotCount] === 0) continue;
+      // Near slots need no closer look, which would touch every stream in them.
+      if (position * slotUs <= nowUs + turnUs) return Math.max(nowUs, this.#turnedUs + turnUs);
       const endUs = (position + 1) * slotUs;
       let nextUs = endUs;
       for (let emission = this.#heads[position % slotCount]!; emission !== null; emission = emission.next!) {

@@ -47,14 +47,23 @@ export interface RateDecision {
 }
 
 /**
- * Who may send how much. Both methods answer at once: an implementation for several processes holds a lease of a block
- * of the limit and answers from that.
+ * Who may send how much. Limits of one process answer at once; for several processes an answer may have to be fetched
+ * (lease.ts).
  */
 export interface RateLimiter {
+  readonly limits: RateLimits;
+  /** From now on; what was used stays used. */
+  setLimits(limits: RateLimits): void;
   /** Charges one request and `tokens` tokens to the client, or refuses and charges nothing. */
-  take(client: string, tokens: number): RateDecision;
+  take(client: string, tokens: number): RateDecision | Promise<RateDecision>;
   /** What is left to the client. */
-  look(client: string): RateState;
+  look(client: string): RateState | Promise<RateState>;
+}
+
+/** An amount of each limit. */
+export interface RateAmount {
+  readonly requests: number;
+  readonly tokens: number;
 }
 
 const minuteUs = 60_000_000;
@@ -146,6 +155,21 @@ export class LocalRateLimiter implements RateLimiter {
 
   look(name: string): RateState {
     return this.#state(this.#client(name));
+  }
+
+  /** Charges up to `wanted` beyond what requests took, for whoever answers from it later; returns what was charged. */
+  lease(name: string, wanted: RateAmount): RateAmount {
+    const client = this.#client(name);
+    const charge = (bucket: Bucket, limit: number | null, amount: number): number => {
+      if (limit === null) return 0;
+      const granted = Math.min(amount, bucket.allowance(limit).remaining);
+      bucket.charge(granted);
+      return granted;
+    };
+    return {
+      requests: charge(client.requests, this.#limits.requests, wanted.requests),
+      tokens: charge(client.tokens, this.#limits.tokens, wanted.tokens),
+    };
   }
 
   #refusal(what: RateRefusal["what"], bucket: Bucket, limit: number | null, requested: number): RateRefusal | null {

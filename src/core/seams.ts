@@ -126,6 +126,8 @@ export interface ListenOptions {
   readonly host: string;
   /** 0 picks a free port. */
   readonly port: number;
+  /** Sibling processes of this program listen on the same port; nobody else may in any case. */
+  readonly shared: boolean;
 }
 
 /** One protocol on one engine. */

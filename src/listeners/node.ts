@@ -54,10 +54,11 @@ export class NodeListener implements ProtocolListener {
     });
   }
 
-  listen({ host, port }: ListenOptions): Promise<number> {
+  listen({ host, port, shared }: ListenOptions): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
-      this.#server.listen({ host, port, exclusive: true, backlog: 4096 }, () => {
+      // Shared: in a worker of node:cluster the primary accepts and deals connections out in turns.
+      this.#server.listen({ host, port, exclusive: !shared, backlog: 4096 }, () => {
         this.#server.off("error", reject);
         resolve((this.#server.address() as AddressInfo).port);
       });

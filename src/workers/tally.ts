@@ -1,0 +1,89 @@
+/** What several processes have counted, dead ones included, as one exposition. */
+import { renderMetrics, type WorkerState } from "../api/operations.ts";
+import { Meter } from "../core/meter.ts";
+import type { ListenerCounts } from "../core/seams.ts";
+import type { Listening, ServerSnapshot } from "../server.ts";
+
+/** What a worker and those that had its place before it have counted. */
+export class Tally {
+  /** The present worker's. */
+  latest: ServerSnapshot | null = null;
+  readonly #past: Meter = new Meter();
+  #pastCpuSeconds = 0;
+  /** By protocol. */
+  readonly #pastReaped = new Map<string, number>();
+
+  /** The present worker is dead: what it counted is kept, what it was doing is not. */
+  bury(): void {
+    const { latest } = this;
+    if (latest === null) return;
+    this.latest = null;
+    this.#past.add(latest.meter);
+    this.#past.stalledStreams = 0;
+    this.#pastCpuSeconds += latest.live.process.cpuSeconds;
+    for (const { protocol, counts } of latest.live.listeners) {
+      this.#pastReaped.set(protocol, this.reaped(protocol) + counts.sessionsReaped);
+    }
+  }
+
+  /** HTTP/2 sessions of dead workers that went without an answer to PING. */
+  reaped(protocol: string): number {
+    return this.#pastReaped.get(protocol) ?? 0;
+  }
+
+  get meter(): Meter {
+    const meter = new Meter();
+    meter.add(this.#past.snapshot());
+    if (this.latest !== null) meter.add(this.latest.meter);
+    return meter;
+  }
+
+  get cpuSeconds(): number {
+    return this.#pastCpuSeconds + (this.latest?.live.process.cpuSeconds ?? 0);
+  }
+}
+
+export interface MergeOptions {
+  readonly tallies: readonly Tally[];
+  readonly listening: readonly Listening[];
+  readonly model: string;
+  readonly draining: boolean;
+  readonly restarts: number;
+}
+
+/** The exposition text over all workers and this process. */
+export function mergedMetrics({ tallies, listening, model, draining, restarts }: MergeOptions): string {
+  const meter = new Meter();
+  const workers: WorkerState[] = [];
+  const { user, system } = process.cpuUsage();
+  let cpuSeconds = (user + system) / 1e6;
+  let rssBytes = process.memoryUsage.rss();
+  let running = 0;
+  for (const tally of tallies) {
+    const own = tally.meter;
+    meter.add(own.snapshot());
+    cpuSeconds += tally.cpuSeconds;
+    rssBytes += tally.latest?.live.process.rssBytes ?? 0;
+    running += tally.latest?.live.running ?? 0;
+    workers.push({
+      openConnections: (tally.latest?.live.listeners ?? []).reduce((sum, { counts }) => sum + counts.connections, 0),
+      responses: [...own.statuses.values()].reduce((sum, count) => sum + count, 0),
+    });
+  }
+  const listeners = listening.map(({ protocol, engine }) => {
+    const sum = (pick: (counts: Readonly<ListenerCounts>) => number): number =>
+      tallies
+        .flatMap(({ latest }) => latest?.live.listeners ?? [])
+        .reduce((total, listener) => total + (listener.protocol === protocol ? pick(listener.counts) : 0), 0);
+    const counts = {
+      connections: sum((counts) => counts.connections),
+      sessions: sum((counts) => counts.sessions),
+      streams: sum((counts) => counts.streams),
+      sessionsReaped: sum((counts) => counts.sessionsReaped) + tallies.reduce((total, tally) => total + tally.reaped(protocol), 0),
+    };
+    return { protocol, engine, counts };
+  });
+  const startSeconds = Math.round(performance.timeOrigin) / 1000;
+  const live = { running, draining, listeners, process: { cpuSeconds, rssBytes, startSeconds } };
+  return renderMetrics(meter, model, live, { workers, restarts });
+}
