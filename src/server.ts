@@ -1,4 +1,5 @@
 /** The composition root: from options to routes, a pacer and listeners. */
+import { availableParallelism, loadavg } from "node:os";
 import { ApiError } from "./api/openai/errors.ts";
 import { Generator } from "./api/openai/generate.ts";
 import { openAiRoutes } from "./api/openai/routes.ts";
@@ -64,9 +65,13 @@ export async function createServer(options: ServerOptions = {}): Promise<FakeAiS
 export async function startServer(config: ServerConfig): Promise<FakeAiServer> {
   const notices: string[] = [];
   const certificate = await findCertificate(config);
-  const clock = new SystemClock();
+  const clock = new SystemClock(config.timer);
   const meter = new Meter();
-  const pacer = new Pacer(clock, meter, { stallTimeoutUs: config.stallTimeoutMs * 1000 });
+  const pacer = new Pacer(clock, meter, {
+    stallTimeoutUs: config.stallTimeoutMs * 1000,
+    ...(config.timer === "precise" ? { turnUs: 0 } : {}),
+  });
+  if (config.timer === "precise") notices.push(...crowdedCores());
   const generator = new Generator(config.model, clockIdentity, () => Math.floor(Date.now() / 1000));
   const listeners: ProtocolListener[] = [];
   let draining = false;
@@ -124,6 +129,15 @@ export async function startServer(config: ServerConfig): Promise<FakeAiServer> {
     close,
     [Symbol.asyncDispose]: () => close(),
   };
+}
+
+/** The precise timer takes a core for itself, and its clients need another. */
+function crowdedCores(): string[] {
+  const cores = availableParallelism();
+  const free = cores - loadavg()[0]!;
+  return free >= 2
+    ? []
+    : [`--timer precise spins on a core of its own: ${Math.max(0, free).toFixed(1)} of ${cores} cores are free, and it needs two`];
 }
 
 async function findCertificate({ endpoints, tls }: ServerConfig): Promise<Certificate | null> {

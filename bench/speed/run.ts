@@ -86,8 +86,9 @@ async function interleave(
 }
 
 const timingOf = (streams: number, itlMs: number): Timing => ({
-  // Whole periods, so that the phases of the streams cover the period evenly.
-  spreadMs: Math.ceil(Math.max(1000, streams / 3) / itlMs) * itlMs,
+  // The golden section keeps phases apart: with starts a round fraction of the ITL apart, dozens of streams would be due
+  // at the same microsecond, for ever.
+  spreadMs: Math.max(1000, streams / 3) * 1.0618,
   warmMs: 400,
   windowMs: Math.max(1500, 5 * itlMs),
 });

@@ -78,6 +78,11 @@ let corkedResponse: HttpResponse;
 let corkedFrame: Uint8Array | undefined;
 let corkedLast = false;
 let corkedOk = true;
+const setCorked = (sink: UwsSink, frame: Uint8Array | undefined, last: boolean): void => {
+  corkedSink = sink;
+  corkedFrame = frame;
+  corkedLast = last;
+};
 const flush = (): void => {
   corkedOk = corkedSink.flush(corkedFrame, corkedLast);
 };
@@ -141,9 +146,7 @@ class UwsSink extends BaseSink {
   }
 
   #cork(frame: Uint8Array | undefined, last: boolean): void {
-    corkedSink = this;
-    corkedFrame = frame;
-    corkedLast = last;
+    setCorked(this, frame, last);
     this.#response.cork(flush);
   }
 
