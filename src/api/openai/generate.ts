@@ -273,7 +273,7 @@ function identityOfSeed(seed: Seed): Identity {
 
 const idAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /** Ids are put together from pairs: half the work. */
-const idPairs: readonly string[] = [...idAlphabet].flatMap((first) => [...idAlphabet].map((second) => first + second));
+const idPairs: readonly string[] = Array.from(idAlphabet, (first) => Array.from(idAlphabet, (second) => first + second)).flat();
 
 function randomId(random: Random): string {
   let id = "";
