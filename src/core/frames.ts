@@ -210,11 +210,13 @@ export class UnaryFrame implements FrameSource {
   }
 
   frame(_index: number, dueUs: number, sentUs: number): Uint8Array {
-    const json = this.#json();
-    if (!this.#stamped) return encoder.encode(json);
-    const bytes = encoder.encode(`${json.slice(0, -1)}${stampMember}}`);
+    const json = this.#stamped ? `${this.#json().slice(0, -1)}${stampMember}}` : this.#json();
+    // UTF-8 takes at most three bytes for a UTF-16 unit.
+    reserve(0, json.length * 3);
+    const { written } = encoder.encodeInto(json, scratch);
+    const bytes = scratch.subarray(0, written);
     // A body ends with the brace; an event has two newlines more.
-    writeStamps(bytes, bytes.length + 2, dueUs, sentUs);
+    if (this.#stamped) writeStamps(bytes, written + 2, dueUs, sentUs);
     return bytes;
   }
 }

@@ -19,6 +19,25 @@ const pingIntervalMs = 2000;
 /** Bytes that all streams of one session may have waiting; past it they all wait for the reader. */
 const sessionBufferedBytes = 8_388_608;
 
+/** A frame up to this size that finds its stream empty is not counted: all streams together stay far below the limit. */
+const uncountedBytes = 4096;
+
+/** Slices of it hold frames until the socket took them. One that a stalled stream holds on to keeps the whole slab. */
+let slab = Buffer.allocUnsafeSlow(65_536);
+let slabUsed = 0;
+
+/** Hot path. A copy that may be kept: node keeps a chunk until the socket took it, and a frame is ours only during `write`. */
+function keep(frame: Uint8Array): Buffer {
+  const size = frame.length;
+  if (size > 8192) return Buffer.from(frame);
+  if (slabUsed + size > slab.length) {
+    slab = Buffer.allocUnsafeSlow(slab.length);
+    slabUsed = 0;
+  }
+  slab.set(frame, slabUsed);
+  return slab.subarray(slabUsed, (slabUsed += size));
+}
+
 /** Why a stream is cut; shared, because nobody looks at it. */
 const cutError = new Error("cut");
 
@@ -53,6 +72,7 @@ class NodeH2Sink extends BaseSink {
   readonly #session: SessionState;
   readonly #headOnly: boolean;
   #headSent = false;
+  #drainAttached = false;
   /** What the session's count holds for this stream. */
   #counted = 0;
   readonly #onFlushed = (): void => this.#count();
@@ -64,7 +84,6 @@ class NodeH2Sink extends BaseSink {
     this.#headOnly = headOnly;
     counts.streams++;
     session.sinks.add(this);
-    stream.on("drain", () => this.#resume());
     stream.on("close", () => {
       counts.streams--;
       session.sinks.delete(this);
@@ -79,10 +98,18 @@ class NodeH2Sink extends BaseSink {
     return this.#stream.writableLength;
   }
 
+  /** Hot path. */
   write(frame: Uint8Array): boolean {
-    if (this.closed || !this.#sendHead(false)) return false;
-    // node keeps the chunk until the socket took it; the frame is only ours during this call.
-    const ok = this.#stream.write(Buffer.from(frame), this.#onFlushed);
+    if (this.closed || (!this.#headSent && !this.#sendHead(false))) return false;
+    const stream = this.#stream;
+    // A reader that keeps up has taken everything before the next frame comes: only then is there something to count.
+    const keepsUp = stream.writableLength === 0 && this.#counted === 0 && frame.length <= uncountedBytes;
+    const ok = keepsUp ? stream.write(keep(frame)) : stream.write(keep(frame), this.#onFlushed);
+    if (!ok && !this.#drainAttached) {
+      this.#drainAttached = true;
+      stream.on("drain", () => this.#resume());
+    }
+    if (keepsUp) return ok;
     this.#count();
     if (this.#session.bufferedBytes > sessionBufferedBytes) {
       this.#session.held.add(this);
@@ -99,7 +126,7 @@ class NodeH2Sink extends BaseSink {
     this.endedUs = monotonicUs();
     if (!open || this.#headOnly) return;
     if (frame === undefined) this.#stream.end();
-    else this.#stream.end(Buffer.from(frame), this.#onFlushed);
+    else this.#stream.end(keep(frame));
     this.#count();
   }
 
@@ -124,7 +151,7 @@ class NodeH2Sink extends BaseSink {
     if (this.#headSent) return true;
     this.#headSent = true;
     const head = this.head!;
-    const headers: OutgoingHttpHeaders = { ":status": head.status, ...head.headers };
+    const headers: OutgoingHttpHeaders = Object.assign({ ":status": head.status }, head.headers);
     if (!head.streamed) headers["content-length"] = bodyBytes;
     this.#stream.respond(headers, { endStream });
     return true;

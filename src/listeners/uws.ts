@@ -42,25 +42,39 @@ class UwsRequest implements RouteRequest {
   readonly path: string;
   readonly query: string;
   receivedUs = 0;
-  readonly #headers: Record<string, string> = Object.create(null) as Record<string, string>;
+  /** Names and values in turns: a request has few headers, and a list costs less to fill than an object. */
+  readonly #headers: string[] = [];
 
   constructor(protocol: "h1" | "h1s", request: HttpRequest) {
     this.protocol = protocol;
-    this.method = request.getMethod().toUpperCase();
+    const method = request.getMethod();
+    this.method = method === "post" ? "POST" : method === "get" ? "GET" : method.toUpperCase();
     this.path = request.getUrl();
     this.query = request.getQuery() ?? "";
+    const headers = this.#headers;
     request.forEach((name, value) => {
-      this.#headers[name] ??= value;
+      headers.push(name, value);
     });
   }
 
+  /** The first of that name. */
   header(name: string): string | undefined {
-    return this.#headers[name];
+    const headers = this.#headers;
+    for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1];
+    return undefined;
   }
 }
 
-/** What `flush` is about to do; module-wide, so that corking needs no closure per write. */
+/** Status lines by code. A status without its reason phrase makes h2load count the answer as failed. */
+const statusLines: string[] = [];
+
+function statusLine(status: number): string {
+  return (statusLines[status] ??= `${status} ${STATUS_CODES[status] ?? "Unknown"}`);
+}
+
+/** What the functions below are about to do; module-wide, so that corking needs no closure per write. */
 let corkedSink: UwsSink;
+let corkedResponse: HttpResponse;
 let corkedFrame: Uint8Array | undefined;
 let corkedLast = false;
 let corkedOk = true;
@@ -71,6 +85,9 @@ const setCorked = (sink: UwsSink, frame: Uint8Array | undefined, last: boolean):
 };
 const flush = (): void => {
   corkedOk = corkedSink.flush(corkedFrame, corkedLast);
+};
+const flushFrame = (): void => {
+  corkedOk = corkedResponse.write(corkedFrame!);
 };
 
 class UwsSink extends BaseSink {
@@ -96,9 +113,16 @@ class UwsSink extends BaseSink {
     });
   }
 
+  /** Hot path. Outside a cork each call would be a system call of its own. */
   write(frame: Uint8Array): boolean {
     if (this.closed) return false;
-    this.#cork(frame, false);
+    if (this.#headSent && !this.#headOnly) {
+      corkedResponse = this.#response;
+      corkedFrame = frame;
+      corkedResponse.cork(flushFrame);
+    } else {
+      this.#cork(frame, false);
+    }
     if (!corkedOk && !this.#drainAttached) {
       this.#drainAttached = true;
       this.#response.onWritable(() => {
@@ -121,7 +145,6 @@ class UwsSink extends BaseSink {
     this.#response.close();
   }
 
-  /** Hot path. Outside a cork each call would be a system call of its own. */
   #cork(frame: Uint8Array | undefined, last: boolean): void {
     setCorked(this, frame, last);
     this.#response.cork(flush);
@@ -155,8 +178,7 @@ class UwsSink extends BaseSink {
   #writeHead(head: ResponseHead, sayClose: boolean): void {
     this.#headSent = true;
     const response = this.#response;
-    // A status without its reason phrase makes h2load count the answer as failed.
-    response.writeStatus(`${head.status} ${STATUS_CODES[head.status] ?? "Unknown"}`);
+    response.writeStatus(statusLine(head.status));
     for (const name in head.headers) response.writeHeader(name, head.headers[name]!);
     if (sayClose) response.writeHeader("connection", "close");
   }

@@ -1,0 +1,183 @@
+/** The rows of the speed table: what is measured, against what, and the target. */
+import type { Wire } from "./subjects.ts";
+
+interface Base {
+  readonly id: string;
+  readonly what: string;
+}
+
+/** CPU per token of paced streams, against the raw engine and (on h1) the C loop. */
+export interface PacedRow extends Base {
+  readonly kind: "paced";
+  readonly wire: Wire;
+  readonly control: "uws" | "http" | "http2";
+  readonly engineFlags?: readonly string[];
+  readonly connections: number;
+  readonly streamsPerConnection: number;
+  readonly itlMs: number;
+  readonly controlTarget: number;
+  readonly loopTarget: number | null;
+}
+
+/** Answers per second at a full core, against the raw engine with a constant answer and against other fake servers. */
+export interface WholeRow extends Base {
+  readonly kind: "whole";
+  readonly mode: "unpaced" | "unary";
+  readonly wire: Wire;
+  readonly control: "uws" | "http2";
+  readonly connections: number;
+  readonly streamsPerConnection: number;
+  readonly controlTarget: number;
+  readonly aimockTarget: number;
+}
+
+/** How well the schedule is kept. */
+export interface PacingRow extends Base {
+  readonly kind: "pacing";
+  readonly wire: Wire;
+  readonly timer: "standard" | "precise";
+  readonly connections: number;
+  readonly streamsPerConnection: number;
+  readonly itlMs: number;
+}
+
+/** Resident memory of streams that wait for their first token. */
+export interface WaitingRow extends Base {
+  readonly kind: "waiting";
+  readonly wire: Wire;
+  readonly control: "uws" | "http2";
+  readonly connections: number;
+  readonly streamsPerConnection: number;
+  readonly targetKb: number;
+}
+
+/** CPU per token at two numbers of streams and one rate. */
+export interface SizeRow extends Base {
+  readonly kind: "size";
+  readonly wire: Wire;
+  readonly connections: readonly [number, number];
+  readonly streamsPerConnection: number;
+  readonly itlMs: readonly [number, number];
+}
+
+export interface HeapRow extends Base {
+  readonly kind: "heap";
+  readonly tokens: number;
+}
+
+export interface ColdRow extends Base {
+  readonly kind: "cold";
+  readonly targetMs: number;
+}
+
+export type Row = PacedRow | WholeRow | PacingRow | WaitingRow | SizeRow | HeapRow | ColdRow;
+
+const paced = (
+  id: string,
+  wire: Wire,
+  control: PacedRow["control"],
+  connections: number,
+  streamsPerConnection: number,
+  itlMs: number,
+  engineFlags?: readonly string[],
+): PacedRow => ({
+  kind: "paced",
+  id,
+  what: `${id.startsWith("node") ? "node:http " : ""}${wire} paced, ${connections * streamsPerConnection} streams at ${itlMs} ms: CPU per token`,
+  wire,
+  control,
+  connections,
+  streamsPerConnection,
+  itlMs,
+  controlTarget: 1.1,
+  loopTarget: control === "uws" ? 1.35 : null,
+  ...(engineFlags ? { engineFlags } : {}),
+});
+
+const pacing = (wire: Wire, timer: PacingRow["timer"], connections: number, streamsPerConnection: number, itlMs: number): PacingRow => ({
+  kind: "pacing",
+  id: `pacing-${wire}-${timer}-${connections * streamsPerConnection}`,
+  what: `${wire} ${timer} timer, ${connections * streamsPerConnection} streams at ${itlMs} ms: lateness`,
+  wire,
+  timer,
+  connections,
+  streamsPerConnection,
+  itlMs,
+});
+
+const whole = (mode: WholeRow["mode"], wire: Wire, controlTarget: number, aimockTarget: number): WholeRow => ({
+  kind: "whole",
+  id: `${mode}-${wire}`,
+  what: mode === "unpaced" ? `${wire} unpaced, 100 tokens an answer: events per second` : `${wire} unary: requests per second`,
+  mode,
+  wire,
+  control: wire === "h1" ? "uws" : "http2",
+  connections: wire === "h1" ? 32 : 8,
+  streamsPerConnection: wire === "h1" ? 1 : 16,
+  controlTarget,
+  aimockTarget,
+});
+
+export const rows: readonly Row[] = [
+  paced("h1-paced-1000", "h1", "uws", 1000, 1, 20),
+  paced("h1-paced-4000", "h1", "uws", 4000, 1, 50),
+  paced("h2c-paced-1000", "h2c", "http2", 10, 100, 20),
+  paced("h2c-paced-4000", "h2c", "http2", 40, 100, 50),
+  paced("node-h1-paced-1000", "h1", "http", 1000, 1, 20, ["--h1-engine", "node"]),
+  whole("unpaced", "h1", 0.75, 10),
+  whole("unpaced", "h2c", 0.6, 7),
+  whole("unary", "h1", 0.75, 4),
+  whole("unary", "h2c", 0.75, 4),
+  pacing("h1", "standard", 100, 1, 20),
+  pacing("h1", "standard", 1000, 1, 20),
+  pacing("h1", "standard", 5000, 1, 100),
+  pacing("h1", "standard", 10000, 1, 200),
+  pacing("h1", "precise", 100, 1, 20),
+  pacing("h1", "precise", 1000, 1, 20),
+  pacing("h2c", "precise", 1, 100, 20),
+  pacing("h2c", "precise", 10, 100, 20),
+  pacing("h2c", "standard", 1, 100, 20),
+  pacing("h2c", "standard", 10, 100, 20),
+  pacing("h2c", "standard", 50, 100, 100),
+  pacing("h2c", "standard", 100, 100, 200),
+  {
+    kind: "waiting",
+    id: "waiting-h1",
+    what: "h1, streams waiting for their first token: RSS per stream",
+    wire: "h1",
+    control: "uws",
+    connections: 10000,
+    streamsPerConnection: 1,
+    targetKb: 3,
+  },
+  {
+    kind: "waiting",
+    id: "waiting-h2c",
+    what: "h2c, streams waiting for their first token: RSS per stream",
+    wire: "h2c",
+    control: "http2",
+    connections: 100,
+    streamsPerConnection: 100,
+    targetKb: 9.5,
+  },
+  {
+    kind: "size",
+    id: "size-h1",
+    what: "h1 at 50,000 tokens/s, 10,000 streams against 1,000: CPU per token",
+    wire: "h1",
+    connections: [1000, 10000],
+    streamsPerConnection: 1,
+    itlMs: [20, 200],
+  },
+  {
+    kind: "size",
+    id: "size-h2c",
+    what: "h2c at 50,000 tokens/s, 10,000 streams against 1,000: CPU per token",
+    wire: "h2c",
+    connections: [10, 100],
+    streamsPerConnection: 100,
+    itlMs: [20, 200],
+  },
+  { kind: "heap", id: "heap", what: "heap after 10 million tokens", tokens: 10_000_000 },
+  { kind: "cold", id: "cold", what: "from spawning the process to the first answer", targetMs: 350 },
+];

@@ -1,0 +1,271 @@
+/** What is measured: each a child process on core 0, checked before it is measured. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { request as httpRequest } from "node:http";
+import { connect } from "node:http2";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+
+export type Wire = "h1" | "h2c";
+
+/** A server that runs. */
+export interface Subject {
+  readonly name: string;
+  readonly pid: number;
+  readonly port: number;
+  /** Milliseconds from spawning it to its first line on stdout. */
+  readonly readyMs: number;
+  stop(): Promise<void>;
+}
+
+const fromBench = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
+const cache = fromBench("../node_modules/.cache/fakeai-bench/");
+export const cliPath: string = fromBench("../dist/cli.js");
+export const chatPath = "/v1/chat/completions";
+
+/** Compiles the controls, and the C programs where there is a C compiler; returns whether there is. */
+export function buildAll(): boolean {
+  mkdirSync(cache, { recursive: true });
+  writeFileSync(`${cache}package.json`, '{"type":"module"}\n');
+  run(process.execPath, [fromBench("../node_modules/typescript/bin/tsc"), "-p", fromBench("tsconfig.json")]);
+  if (spawnSync("cc", ["--version"]).status !== 0) return false;
+  for (const name of ["reader", "send-limit"] as const) run("cc", ["-O2", fromBench(`limits/${name}.c`), "-o", limitPath(name)]);
+  return true;
+}
+
+/** The path of a compiled C program. */
+export function limitPath(name: "reader" | "send-limit"): string {
+  return `${cache}${name}`;
+}
+
+/** Writes a file into the cache; returns its path. */
+export function cacheFile(name: string, text: string): string {
+  writeFileSync(`${cache}${name}`, text);
+  return `${cache}${name}`;
+}
+
+function run(command: string, args: readonly string[]): void {
+  const { status, stdout, stderr } = spawnSync(command, args, { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${stdout}${stderr}`);
+}
+
+/** Runs a program on core 1, where the load belongs. Fails loudly: a broken run must not become a low number. */
+export function onCoreOne(command: string, args: readonly string[], timeoutMs: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn("taskset", ["-c", "1", command, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (chunk) => (stdout += String(chunk)));
+    child.stderr.on("data", (chunk) => (stderr += String(chunk)));
+    const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      if (code === 0) resolve(stdout);
+      else reject(new Error(`${command} ${args.join(" ")} ended with ${String(code)}: ${stderr.trim()}`));
+    });
+  });
+}
+
+async function start(
+  name: string,
+  args: readonly string[],
+  portOf: (line: string) => number,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Subject> {
+  const startedMs = performance.now();
+  const child = spawn("taskset", ["-c", "0", process.execPath, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...env },
+  });
+  const stop = stopper(child);
+  try {
+    const line = await firstLine(child);
+    return { name, pid: child.pid!, port: portOf(line), readyMs: performance.now() - startedMs, stop };
+  } catch (error) {
+    await stop();
+    throw new Error(`${name} did not start: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function firstLine(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    child.stdout!.on("data", (chunk) => {
+      text += String(chunk);
+      if (text.includes("\n")) resolve(text);
+    });
+    child.once("exit", (code) => reject(new Error(`it ended with ${String(code)}`)));
+    setTimeout(() => reject(new Error("nothing on stdout in 20 s")), 20_000).unref();
+  });
+}
+
+function stopper(child: ChildProcess): () => Promise<void> {
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  return async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill("SIGKILL");
+    await ended;
+  };
+}
+
+const announcedPort = (line: string): number =>
+  Number(new URL((JSON.parse(line) as { listening: { url: string }[] }).listening[0]!.url).port);
+
+/** `fakeai serve` as users get it. */
+export function startFakeai(wire: Wire, flags: readonly string[]): Promise<Subject> {
+  const many = wire === "h2c" ? ["--max-concurrent-streams", "1000"] : [];
+  return start("fakeai", [cliPath, "serve", "--json", "--protocol", `${wire}:0`, ...many, ...flags], announcedPort);
+}
+
+/** A raw engine. */
+export function startControl(engine: "uws" | "http" | "http2", flags: readonly string[]): Promise<Subject> {
+  return start(`raw ${engine}`, [`${cache}${engine}.js`, ...flags], announcedPort);
+}
+
+export const peerNames = ["aimock", "mock-llm"] as const;
+export type PeerName = (typeof peerNames)[number];
+
+/** Whether the peers were installed (npm install --prefix bench/peers). */
+export function peersInstalled(): boolean {
+  return existsSync(fromBench("peers/node_modules"));
+}
+
+/** Another fake LLM server, made to answer 100 pieces of a word each without latency. */
+export async function startPeer(name: PeerName): Promise<Subject> {
+  const port = await freePort();
+  const content = " word".repeat(100);
+  const modules = fromBench("peers/node_modules/");
+  let peer: Subject;
+  if (name === "aimock") {
+    const fixture = JSON.stringify({ fixtures: [{ match: { userMessage: "hi" }, response: { content } }] });
+    const file = cacheFile("aimock.json", fixture);
+    // It says nothing at the log level that costs it least, so its first line cannot be waited for.
+    peer = await startSilent(
+      name,
+      [binOf(modules, "@copilotkit/aimock", "llmock"), "-p", String(port), "-f", file, "-c", "5", "--log-level", "silent"],
+      port,
+    );
+  } else {
+    const answer = JSON.stringify({
+      id: "chatcmpl-1",
+      object: "chat.completion",
+      created: 1,
+      model: "m",
+      choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: "stop" }],
+    });
+    const config = `streaming:\n  chunkSize: 5\n  chunkIntervalMs: 0\nrules:\n  - path: "/v1/chat/completions"\n    match: "@"\n    response:\n      status: 200\n      content: '${answer}'\n`;
+    const file = cacheFile("mock-llm.yaml", config);
+    peer = await startSilent(name, [binOf(modules, "@dwmkerr/mock-llm", "mock-llm"), "--config", file], port, {
+      PORT: String(port),
+      HOST: "127.0.0.1",
+    });
+  }
+  return peer;
+}
+
+function binOf(modules: string, name: string, bin: string): string {
+  const { bin: bins } = JSON.parse(readFileSync(`${modules}${name}/package.json`, "utf8")) as { bin: Record<string, string> };
+  return `${modules}${name}/${bins[bin]!}`;
+}
+
+/** Starts a server whose port is known; it is ready when it answers. */
+async function startSilent(name: string, args: readonly string[], port: number, env: NodeJS.ProcessEnv = {}): Promise<Subject> {
+  const startedMs = performance.now();
+  const child = spawn("taskset", ["-c", "0", process.execPath, ...args], { stdio: "ignore", env: { ...process.env, ...env } });
+  const stop = stopper(child);
+  for (let tries = 0; ; tries++) {
+    try {
+      await ask("h1", port, '{"model":"m","messages":[{"role":"user","content":"hi"}]}');
+      return { name, pid: child.pid!, port, readyMs: performance.now() - startedMs, stop };
+    } catch {
+      if (tries === 200) {
+        await stop();
+        throw new Error(`${name} did not answer`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const address = server.address() as { port: number };
+      server.close(() => resolve(address.port));
+    });
+  });
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly text: string;
+}
+
+/** One request; with `events`, the stream is left after so many. */
+export function ask(wire: Wire, port: number, body: string, events: number = Infinity): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    const enough = (chunk: Buffer): boolean => {
+      text += chunk.toString("latin1");
+      return events !== Infinity && text.split("\n\n").length > events;
+    };
+    if (wire === "h1") {
+      const request = httpRequest(
+        {
+          port,
+          host: "127.0.0.1",
+          path: chatPath,
+          method: "POST",
+          headers: { "content-type": "application/json", "content-length": body.length },
+        },
+        (response) => {
+          const done = (): void => resolve({ status: response.statusCode!, contentType: response.headers["content-type"] ?? "", text });
+          response.on("data", (chunk: Buffer) => {
+            if (!enough(chunk)) return;
+            done();
+            request.destroy();
+          });
+          response.on("end", done);
+          response.on("error", () => {});
+        },
+      );
+      request.on("error", reject);
+      request.end(body);
+      return;
+    }
+    const session = connect(`http://127.0.0.1:${port}`);
+    session.on("error", reject);
+    const stream = session.request({ ":method": "POST", ":path": chatPath, "content-type": "application/json" });
+    let status = 0;
+    let contentType = "";
+    const done = (): void => {
+      resolve({ status, contentType, text });
+      session.destroy();
+    };
+    stream.on("response", (headers) => {
+      status = headers[":status"]!;
+      contentType = headers["content-type"] ?? "";
+    });
+    stream.on("data", (chunk: Buffer) => {
+      if (enough(chunk)) done();
+    });
+    stream.on("end", done);
+    stream.on("error", reject);
+    stream.end(body);
+  });
+}
+
+/** CPU time of all threads of a process, microseconds. */
+export function cpuUs(pid: number): number {
+  let ns = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "latin1").split(" ")[0]);
+  }
+  return ns / 1000;
+}
+
+/** Peak resident memory of a process so far, kilobytes. */
+export function peakRssKb(pid: number): number {
+  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "latin1"))![1]);
+}
