@@ -35,23 +35,56 @@ function bootId(): string {
   }
 }
 
+/** How wake-ups are kept: by the event loop's timers, about a millisecond late; or by spinning, tens of microseconds. */
+export type TimerMode = "standard" | "precise";
+
+/** Before a deadline, how long the precise timer spins: an event loop's timer may come this late. */
+const spinMs = 2;
+
 /** The real clock. Its timer keeps the process alive only while something waits. */
 export class SystemClock implements Clock {
   onWake: () => void = () => {};
   readonly nowUs: () => number = monotonicUs;
+  readonly #precise: boolean;
   #timer: NodeJS.Timeout | null = null;
   #immediatePending = false;
+  /** When the spinning ends. */
+  #spinUntilUs = 0;
+
+  constructor(mode: TimerMode = "standard") {
+    this.#precise = mode === "precise";
+  }
+
   readonly #wake = (): void => {
     this.#timer = null;
     this.#immediatePending = false;
     this.onWake();
   };
 
+  /** Hot path of the precise timer: one turn of the event loop each, so that sockets are served meanwhile. */
+  readonly #spin = (): void => {
+    if (!this.#immediatePending) return;
+    if (monotonicUs() < this.#spinUntilUs) setImmediate(this.#spin);
+    else this.#wake();
+  };
+
+  readonly #startSpin = (): void => {
+    this.#timer = null;
+    if (this.#immediatePending) return;
+    this.#immediatePending = true;
+    setImmediate(this.#spin);
+  };
+
   wakeAfter(delayMs: number): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    if (delayMs > 0) this.#timer = setTimeout(this.#wake, delayMs);
-    else if (!this.#immediatePending) {
+    if (this.#precise) {
+      this.#spinUntilUs = monotonicUs() + delayMs * 1000;
+      if (delayMs > spinMs && !this.#immediatePending) this.#timer = setTimeout(this.#startSpin, delayMs - spinMs);
+      else this.#startSpin();
+    } else if (delayMs > 0) {
+      this.#timer = setTimeout(this.#wake, Math.ceil(delayMs));
+    } else if (!this.#immediatePending) {
       this.#immediatePending = true;
       setImmediate(this.#wake);
     }

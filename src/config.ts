@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "./core/distribution.ts";
+import type { TimerMode } from "./clock.ts";
 import { maxRateLimit, noRateLimits, type RateLimits } from "./core/rate-limit.ts";
 import type { Engine, Protocol } from "./core/seams.ts";
 import { maxOutputTokens, maxTokensPerChunk, type ModelSettings, type ProfileName } from "./api/model.ts";
@@ -45,6 +46,8 @@ export interface ServerOptions {
   readonly maxConcurrentStreams?: number;
   /** Adds to each event when it was due and when it was sent. */
   readonly stamps?: boolean;
+  /** How deadlines are kept: by timers (about a millisecond), or by a core that spins while streams run (microseconds). */
+  readonly timer?: TimerMode;
   /** Milliseconds that responses get to finish when the server closes. */
   readonly grace?: number;
   /** Milliseconds after which a response is cut whose reader takes nothing. */
@@ -101,6 +104,12 @@ export const serverFlags: readonly FlagSpec[] = [
   { key: "model", kind: "list", takes: "name", help: "a model to serve, repeatable (default: every name is accepted)" },
   { key: "maxConcurrentStreams", kind: "integer", takes: "n", help: "HTTP/2 streams per connection (default 256)" },
   { key: "stamps", kind: "boolean", help: "adds to each event when it was due and when it was sent" },
+  {
+    key: "timer",
+    kind: "text",
+    takes: "mode",
+    help: "standard keeps deadlines to a millisecond; precise owns a core while streams run, for microseconds",
+  },
   { key: "grace", kind: "integer", takes: "ms", help: "time that responses get to finish on SIGTERM (default 10000)" },
   { key: "stallTimeout", kind: "integer", takes: "ms", help: "a response whose reader takes nothing for this long is cut (default 8000)" },
   { key: "maxBody", kind: "text", takes: "bytes", help: "largest request body (default 10mb)" },
@@ -142,6 +151,7 @@ export interface ServerConfig {
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly model: ModelSettings;
   readonly maxConcurrentStreams: number;
+  readonly timer: TimerMode;
   readonly graceMs: number;
   readonly stallTimeoutMs: number;
   readonly maxBodyBytes: number;
@@ -170,7 +180,8 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
   }
   const models = options.model === undefined ? null : [options.model].flat();
   if (models?.some((model) => model === "" || model.length > 256)) throw new UsageError("--model: a name has 1 to 256 characters");
-  const { h1Engine } = options;
+  const { h1Engine, timer = "standard" } = options;
+  if (timer !== "standard" && timer !== "precise") throw new UsageError(`--timer: "${String(timer)}" is neither standard nor precise`);
   if (h1Engine !== undefined && h1Engine !== "uws" && h1Engine !== "node") {
     throw new UsageError(`--h1-engine: "${String(h1Engine)}" is neither uws nor node`);
   }
@@ -197,6 +208,7 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
       maxModelLen: options.maxModelLen === undefined ? null : integer("--max-model-len", options.maxModelLen, 1, 1_000_000_000),
     },
     maxConcurrentStreams: integer("--max-concurrent-streams", options.maxConcurrentStreams ?? 256, 1, 1_000_000),
+    timer,
     graceMs: integer("--grace", options.grace ?? 10_000, 0, 3_600_000),
     stallTimeoutMs: integer("--stall-timeout", options.stallTimeout ?? 8000, 100, 3_600_000),
     maxBodyBytes: parseBytes("--max-body", options.maxBody ?? "10mb"),

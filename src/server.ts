@@ -1,4 +1,5 @@
 /** The composition root: from options to routes, a pacer and listeners. */
+import { availableParallelism, loadavg } from "node:os";
 import { adminCheck } from "./access/admin.ts";
 import { Gate } from "./access/gate.ts";
 import { KeyRing } from "./access/keys.ts";
@@ -99,9 +100,14 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   let config = initial;
   const notices: string[] = [];
   const certificate = await findCertificate(config);
-  const clock = new SystemClock();
+  const clock = new SystemClock(config.timer);
   const meter = new Meter();
-  const pacer = new Pacer(clock, meter, { stallTimeoutUs: config.stallTimeoutMs * 1000, onFault: reportFault });
+  const pacer = new Pacer(clock, meter, {
+    stallTimeoutUs: config.stallTimeoutMs * 1000,
+    onFault: reportFault,
+    ...(config.timer === "precise" ? { turnUs: 0 } : {}),
+  });
+  if (config.timer === "precise") notices.push(...crowdedCores());
   const limiter = siblings?.limiter ?? new LocalRateLimiter(config.rateLimits, () => clock.nowUs());
   const gate = new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter });
   const countTokens = config.tokenizer === null ? {} : { countTokens: await loadTokenizer(config.tokenizer) };
@@ -195,6 +201,15 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
     close,
     [Symbol.asyncDispose]: () => close(),
   };
+}
+
+/** The precise timer takes a core for itself, and its clients need another. */
+function crowdedCores(): string[] {
+  const cores = availableParallelism();
+  const free = cores - loadavg()[0]!;
+  return free >= 2
+    ? []
+    : [`--timer precise spins on a core of its own: ${Math.max(0, free).toFixed(1)} of ${cores} cores are free, and it needs two`];
 }
 
 /** The certificate that the protocols need; null: none. Throws UsageError. */

@@ -138,6 +138,7 @@ describe("wrong usage is one line and exit 2", () => {
     ["a latency that cannot be read", ["serve", "--ttft", "fast"], /^fakeai: --ttft: .*for example/],
     ["a negative latency", ["serve", "--itl", "normal(-5,2)"], /--itl/],
     ["a length that cannot be read", ["serve", "--output-tokens", "1e9"], /--output-tokens/],
+    ["a timer that does not exist", ["serve", "--timer", "exact"], /neither standard nor precise/],
     ["an engine that does not exist", ["serve", "--h1-engine", "deno"], /neither uws nor node/],
     ["half a certificate", ["serve", "--tls-cert", "a.pem"], /go together/],
     [

@@ -116,6 +116,21 @@ function plan(clock: FakeClock, dueUs: readonly number[], frames: FrameSource = 
 
 const every = (gapUs: number, count: number, firstUs = gapUs): number[] => Array.from({ length: count }, (_, i) => firstUs + i * gapUs);
 
+test("without a minimum between turns, each deadline is kept to the clock's own fineness", () => {
+  const clock = new FakeClock();
+  const pacer = new Pacer(clock, new Meter(), { stallTimeoutUs: stallUs, turnUs: 0 });
+  const streams = [0, 130, 131, 700, 1400].map((phaseUs) => {
+    const frames = new LoggedFrames(50);
+    pacer.send(plan(clock, every(1033, 50, 100_000 + phaseUs), frames), new FakeSink());
+    return frames;
+  });
+  clock.run();
+  const late = streams.flatMap(({ written }) => written.map(({ dueUs, sentUs }) => sentUs - dueUs));
+  expect(late).toHaveLength(250);
+  expect(Math.min(...late)).toBeGreaterThanOrEqual(0);
+  expect(Math.max(...late)).toBeLessThan(20);
+});
+
 describe("deadlines", () => {
   test.each([
     ["one token at once", [0]],

@@ -86,9 +86,11 @@ async function interleave(
 }
 
 const timingOf = (streams: number, itlMs: number): Timing => ({
-  // Whole periods, so that the phases of the streams cover the period evenly.
-  spreadMs: Math.ceil(Math.max(1000, streams / 3) / itlMs) * itlMs,
-  warmMs: 400,
+  // The golden section keeps phases apart: with starts a round fraction of the ITL apart, dozens of streams would be due
+  // at the same microsecond, for ever.
+  spreadMs: Math.max(1000, streams / 3) * 1.0618,
+  // Long enough for what was late while the streams were opened to have left.
+  warmMs: Math.max(400, 3 * itlMs),
   windowMs: Math.max(1500, 5 * itlMs),
 });
 
@@ -429,10 +431,10 @@ for (const row of chosen) {
   const command = `npm run bench:speed -- --rounds ${rounds} ${options.peers ? "--peers " : ""}${row.id}`;
   const result: Result = { id: row.id, command, date: new Date().toISOString(), environment, lines, samples };
   writeResult(result);
+  writePage();
   for (const { measured, against, ratio, target, met } of lines) {
     console.log(
       `${row.id}: ${measured}${against ? ` | ${against}` : ""}${ratio ? ` | ${showRatio(ratio)}` : ""} | ${target}: ${met === null ? "-" : met ? "met" : "MISSED"}`,
     );
   }
 }
-writePage();

@@ -5,9 +5,10 @@
 import type { Meter } from "./meter.ts";
 import type { Clock, FrameSource, ResponsePlan, ResponseSink, Schedule, SinkObserver } from "./seams.ts";
 
-const slotUs = 512;
+/** Width of a slot: a turn looks at every stream of the slots that it passes, due or not. */
+const wideSlotUs = 512;
+const narrowSlotUs = 32;
 const slotCount = 4096;
-const turnUs = 1000;
 /** How far ahead a wake-up is looked for; with nothing due until then, the wheel looks again. */
 const lookAheadSlots = 128;
 /** Frames that fall due together leave in one write, closed when it holds this many bytes. */
@@ -74,6 +75,11 @@ export interface PacerOptions {
   readonly stallTimeoutUs: number;
   /** Told of a fault in a plan, after its stream has been cut. By default nobody is. */
   readonly onFault?: (error: unknown) => void;
+  /**
+   * Turns begin at least this far apart, so that tokens of one connection that fall due together share a system call.
+   * 0 keeps each deadline as exactly as the clock can. Default: a millisecond.
+   */
+  readonly turnUs?: number;
 }
 
 export class Pacer {
@@ -83,10 +89,12 @@ export class Pacer {
   #meter: Meter;
   #stallTimeoutUs: number;
   #onFault: (error: unknown) => void;
+  #turnUs: number;
+  #slotUs: number;
   #heads: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
   #tails: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
   #sizes = new Uint32Array(slotCount);
-  /** Absolute number (time / slotUs) of the last slot that was looked at. */
+  /** Absolute number (time / width of a slot) of the last slot that was looked at. */
   #position: number;
   #inTurn = false;
   /** When the last turn began. */
@@ -101,7 +109,10 @@ export class Pacer {
     this.#meter = meter;
     this.#stallTimeoutUs = options.stallTimeoutUs;
     this.#onFault = options.onFault ?? (() => {});
-    this.#position = Math.floor(clock.nowUs() / slotUs);
+    this.#turnUs = options.turnUs ?? 1000;
+    // Turns that come as often as tokens must not look at all of half a millisecond's streams each time.
+    this.#slotUs = this.#turnUs < wideSlotUs ? narrowSlotUs : wideSlotUs;
+    this.#position = Math.floor(clock.nowUs() / this.#slotUs);
     clock.onWake = () => this.#turn();
   }
 
@@ -112,7 +123,7 @@ export class Pacer {
   send(plan: ResponsePlan, sink: ResponseSink): void {
     if (sink.closed) return;
     // While nothing ran, nobody moved the wheel on.
-    if (this.running === 0) this.#position = Math.floor(this.#clock.nowUs() / slotUs);
+    if (this.running === 0) this.#position = Math.floor(this.#clock.nowUs() / this.#slotUs);
     const emission = new Emission(this, plan, sink);
     sink.observer = emission;
     sink.start(plan.head);
@@ -165,7 +176,7 @@ export class Pacer {
     this.#inTurn = true;
     const nowUs = this.#clock.nowUs();
     this.#turnedUs = nowUs;
-    const target = Math.floor(nowUs / slotUs);
+    const target = Math.floor(nowUs / this.#slotUs);
     // After a pause longer than the wheel, one round sees every slot.
     this.#position = Math.max(this.#position, target - slotCount + 1);
     for (;;) {
@@ -291,7 +302,7 @@ export class Pacer {
   #link(emission: Emission, alarmUs: number): void {
     if (emission.sink.closed) return;
     emission.alarmUs = alarmUs;
-    const slot = Math.max(this.#position, Math.floor(alarmUs / slotUs)) % slotCount;
+    const slot = Math.max(this.#position, Math.floor(alarmUs / this.#slotUs)) % slotCount;
     const tail = this.#tails[slot]!;
     emission.slot = slot;
     emission.previous = tail;
@@ -322,19 +333,18 @@ export class Pacer {
     const nowUs = this.#clock.nowUs();
     const wakeUs = this.#again ? nowUs : this.#nextAlarmUs(nowUs);
     this.#wakeUs = wakeUs;
-    this.#clock.wakeAfter(Math.max(0, Math.ceil((wakeUs - nowUs) / 1000)));
+    this.#clock.wakeAfter(Math.max(0, (wakeUs - nowUs) / 1000));
   }
 
-  /**
-   * The next alarm, or the end of the look-ahead where there is none before. Turns begin a millisecond apart, so that a
-   * millisecond's tokens of one connection share a system call.
-   */
+  /** The next alarm, or the end of the look-ahead where there is none before; no nearer than the next turn may begin. */
   #nextAlarmUs(nowUs: number): number {
+    const turnUs = this.#turnUs;
+    const slotUs = this.#slotUs;
     for (let ahead = 0; ahead < lookAheadSlots; ahead++) {
       const position = this.#position + ahead;
       if (this.#sizes[position % slotCount] === 0) continue;
       // Near slots need no closer look, which would touch every stream in them.
-      if (position * slotUs <= nowUs + turnUs) return Math.max(nowUs, this.#turnedUs + turnUs);
+      if (turnUs > 0 && position * slotUs <= nowUs + turnUs) return Math.max(nowUs, this.#turnedUs + turnUs);
       const endUs = (position + 1) * slotUs;
       let nextUs = endUs;
       for (let emission = this.#heads[position % slotCount]!; emission !== null; emission = emission.next!) {

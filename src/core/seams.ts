@@ -145,7 +145,10 @@ export interface ProtocolListener {
 export interface Clock {
   /** Absolute microseconds, never decreasing. Hot path. */
   nowUs(): number;
-  /** Calls `onWake` once after about `delayMs` (0: as soon as the event loop comes round). Replaces an earlier call. */
+  /**
+   * Calls `onWake` once after about `delayMs` (0: as soon as the event loop comes round; a fraction is kept as well as the
+   * clock can). Replaces an earlier call.
+   */
   wakeAfter(delayMs: number): void;
   onWake: () => void;
 }

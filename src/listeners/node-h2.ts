@@ -72,6 +72,7 @@ class NodeH2Sink extends BaseSink {
   readonly #session: SessionState;
   readonly #headOnly: boolean;
   #headSent = false;
+  #drainAttached = false;
   /** What the session's count holds for this stream. */
   #counted = 0;
   readonly #onFlushed = (): void => this.#count();
@@ -83,7 +84,6 @@ class NodeH2Sink extends BaseSink {
     this.#headOnly = headOnly;
     counts.streams++;
     session.sinks.add(this);
-    stream.on("drain", () => this.#resume());
     stream.on("close", () => {
       counts.streams--;
       session.sinks.delete(this);
@@ -103,8 +103,13 @@ class NodeH2Sink extends BaseSink {
     if (this.closed || (!this.#headSent && !this.#sendHead(false))) return false;
     const stream = this.#stream;
     // A reader that keeps up has taken everything before the next frame comes: only then is there something to count.
-    if (stream.writableLength === 0 && this.#counted === 0 && frame.length <= uncountedBytes) return stream.write(keep(frame));
-    const ok = stream.write(keep(frame), this.#onFlushed);
+    const keepsUp = stream.writableLength === 0 && this.#counted === 0 && frame.length <= uncountedBytes;
+    const ok = keepsUp ? stream.write(keep(frame)) : stream.write(keep(frame), this.#onFlushed);
+    if (!ok && !this.#drainAttached) {
+      this.#drainAttached = true;
+      stream.on("drain", () => this.#resume());
+    }
+    if (keepsUp) return ok;
     this.#count();
     if (this.#session.bufferedBytes > sessionBufferedBytes) {
       this.#session.held.add(this);
@@ -146,7 +151,7 @@ class NodeH2Sink extends BaseSink {
     if (this.#headSent) return true;
     this.#headSent = true;
     const head = this.head!;
-    const headers: OutgoingHttpHeaders = { ":status": head.status, ...head.headers };
+    const headers: OutgoingHttpHeaders = Object.assign({ ":status": head.status }, head.headers);
     if (!head.streamed) headers["content-length"] = bodyBytes;
     this.#stream.respond(headers, { endStream });
     return true;
