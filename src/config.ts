@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "./core/distribution.ts";
 import type { Engine, Protocol } from "./core/seams.ts";
 import { maxOutputTokens, type ModelSettings } from "./api/openai/generate.ts";
+import type { ListenerLimits } from "./listeners/bounds.ts";
 
 /** Something the user gave cannot be used; the message is one line, with a hint. */
 export class UsageError extends Error {}
@@ -43,6 +44,22 @@ export interface ServerOptions {
   readonly stallTimeout?: number;
   /** The largest request body, bytes or "10mb". */
   readonly maxBody?: string | number;
+  /** Open connections, all protocols together. */
+  readonly maxConnections?: number;
+  /** Names and values of a request's head, bytes or "16kb". */
+  readonly maxHead?: string | number;
+  /** Arrays and objects within each other in a request's JSON. */
+  readonly maxJsonDepth?: number;
+  /** What one streamed response may have waiting before it waits for its reader, bytes or "64kb". */
+  readonly maxStreamBuffer?: string | number;
+  /** What all responses may have waiting; beyond, the readers that have stalled longest are cut. */
+  readonly maxBuffer?: string | number;
+  /** Milliseconds a request's head may take, from the connection or the request before it. Not with uWebSockets.js. */
+  readonly headTimeout?: number;
+  /** Milliseconds a request's body may take after its head. */
+  readonly bodyTimeout?: number;
+  /** Milliseconds after which a connection without a request is closed. Not with uWebSockets.js. */
+  readonly idleTimeout?: number;
 }
 
 /** What a flag takes. */
@@ -76,6 +93,24 @@ export const serverFlags: readonly FlagSpec[] = [
   { key: "grace", kind: "integer", takes: "ms", help: "time that responses get to finish on SIGTERM (default 10000)" },
   { key: "stallTimeout", kind: "integer", takes: "ms", help: "a response whose reader takes nothing for this long is cut (default 8000)" },
   { key: "maxBody", kind: "text", takes: "bytes", help: "largest request body (default 10mb)" },
+  { key: "maxConnections", kind: "integer", takes: "n", help: "open connections, all protocols together (default 50000)" },
+  { key: "maxHead", kind: "text", takes: "bytes", help: "largest head of a request (default 16kb)" },
+  { key: "maxJsonDepth", kind: "integer", takes: "n", help: "arrays and objects within each other in a body (default 128)" },
+  {
+    key: "maxStreamBuffer",
+    kind: "text",
+    takes: "bytes",
+    help: "a stream with more than this waiting waits for its reader (default 64kb)",
+  },
+  { key: "maxBuffer", kind: "text", takes: "bytes", help: "waiting in all; beyond, the longest stalled are cut (default 256mb)" },
+  { key: "headTimeout", kind: "integer", takes: "ms", help: "time for a request's head (default 10000); not with uws, which takes 11 s" },
+  { key: "bodyTimeout", kind: "integer", takes: "ms", help: "time for a request's body after its head (default 10000)" },
+  {
+    key: "idleTimeout",
+    kind: "integer",
+    takes: "ms",
+    help: "a connection without a request is closed (default 10000, HTTP/2 60000); not with uws, which takes 11 s",
+  },
 ];
 
 /** `maxConcurrentStreams` to `max-concurrent-streams`. */
@@ -96,10 +131,10 @@ export interface ServerConfig {
   readonly h1Engine: Engine | null;
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly model: ModelSettings;
-  readonly maxConcurrentStreams: number;
   readonly graceMs: number;
-  readonly stallTimeoutMs: number;
-  readonly maxBodyBytes: number;
+  readonly limits: ListenerLimits;
+  /** Limits that were asked for and that uWebSockets.js decides by itself: flags and what to know. */
+  readonly notOnUws: readonly string[];
 }
 
 export const protocols: readonly Protocol[] = ["h1", "h1s", "h2c", "h2"];
@@ -133,10 +168,35 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
       stamps: options.stamps ?? false,
       text: options.textFile === undefined ? null : readText("--text-file", options.textFile),
     },
-    maxConcurrentStreams: integer("--max-concurrent-streams", options.maxConcurrentStreams ?? 256, 1, 1_000_000),
     graceMs: integer("--grace", options.grace ?? 10_000, 0, 3_600_000),
-    stallTimeoutMs: integer("--stall-timeout", options.stallTimeout ?? 8000, 100, 3_600_000),
+    limits: limitsOf(options),
+    notOnUws: [
+      ...(options.headTimeout === undefined ? [] : ["--head-timeout"]),
+      ...(options.idleTimeout === undefined ? [] : ["--idle-timeout"]),
+      ...((options.stallTimeout ?? 0) > uwsMaxTimeoutMs ? [`--stall-timeout beyond ${uwsMaxTimeoutMs}`] : []),
+      ...((options.bodyTimeout ?? 0) > uwsMaxTimeoutMs ? [`--body-timeout beyond ${uwsMaxTimeoutMs}`] : []),
+    ],
+  };
+}
+
+/** uWebSockets.js closes a connection without progress by itself near 11 s: a longer time cannot be kept. */
+const uwsMaxTimeoutMs = 10_000;
+
+function limitsOf(options: ServerOptions): ListenerLimits {
+  const timeout = (name: string, value: number, min = 100): number => integer(name, value, min, 3_600_000);
+  return {
+    maxConnections: integer("--max-connections", options.maxConnections ?? 50_000, 1, 10_000_000),
+    maxConcurrentStreams: integer("--max-concurrent-streams", options.maxConcurrentStreams ?? 256, 1, 1_000_000),
+    maxHeadBytes: parseBytes("--max-head", options.maxHead ?? "16kb", 1024, 1_048_576),
     maxBodyBytes: parseBytes("--max-body", options.maxBody ?? "10mb"),
+    maxJsonDepth: integer("--max-json-depth", options.maxJsonDepth ?? 128, 8, 2000),
+    maxStreamBufferedBytes: parseBytes("--max-stream-buffer", options.maxStreamBuffer ?? "64kb", 16_384),
+    maxBufferedBytes: parseBytes("--max-buffer", options.maxBuffer ?? "256mb", 65_536),
+    headTimeoutMs: timeout("--head-timeout", options.headTimeout ?? 10_000),
+    bodyTimeoutMs: timeout("--body-timeout", options.bodyTimeout ?? 10_000),
+    stallTimeoutMs: timeout("--stall-timeout", options.stallTimeout ?? 8000),
+    h1IdleTimeoutMs: timeout("--idle-timeout", options.idleTimeout ?? 10_000),
+    h2IdleTimeoutMs: timeout("--idle-timeout", options.idleTimeout ?? 60_000),
   };
 }
 
@@ -184,11 +244,11 @@ function integer(name: string, value: number, min: number, max: number): number 
   return value;
 }
 
-function parseBytes(name: string, value: string | number): number {
+function parseBytes(name: string, value: string | number, min = 1, max = 1_073_741_824): number {
   const match = /^(\d+(?:\.\d+)?)\s*(kb|mb|gb|b)?$/i.exec(String(value).trim());
   if (!match) throw new UsageError(`${name}: "${String(value)}" is not a size (for example 10mb)`);
   const unit = { b: 1, kb: 1024, mb: 1_048_576, gb: 1_073_741_824 }[(match[2] ?? "b").toLowerCase()]!;
-  return integer(name, Math.round(Number(match[1]) * unit), 1, 1_073_741_824);
+  return integer(name, Math.round(Number(match[1]) * unit), min, max);
 }
 
 function readText(name: string, path: string): string {

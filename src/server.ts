@@ -11,8 +11,9 @@ import { Meter } from "./core/meter.ts";
 import { Pacer } from "./core/pacer.ts";
 import type { Engine, Protocol, ProtocolListener, RequestHandler, ResponseSink, Route, RouteRequest } from "./core/seams.ts";
 import { NodeListener } from "./listeners/node.ts";
-import type { ListenerLimits } from "./listeners/sink.ts";
-import { loadUws, UwsListener, uwsMaxStallMs } from "./listeners/uws.ts";
+import { Bounds } from "./listeners/bounds.ts";
+import { loadUws, UwsListener, uwsMaxHeadBytes } from "./listeners/uws.ts";
+import { refusalError } from "./refusals.ts";
 
 /** One protocol that is being served. */
 export interface Listening {
@@ -66,13 +67,15 @@ export async function startServer(config: ServerConfig): Promise<FakeAiServer> {
   const certificate = await findCertificate(config);
   const clock = new SystemClock();
   const meter = new Meter();
-  const pacer = new Pacer(clock, meter, { stallTimeoutUs: config.stallTimeoutMs * 1000 });
+  const pacer = new Pacer(clock, meter, { stallTimeoutUs: config.limits.stallTimeoutMs * 1000 });
   const generator = new Generator(config.model, clockIdentity, () => Math.floor(Date.now() / 1000));
   const listeners: ProtocolListener[] = [];
+  const bounds = new Bounds(config.limits);
   let draining = false;
   const live = (): LiveState => ({
     running: pacer.running,
     draining,
+    bufferedBytes: bounds.bufferedBytes,
     listeners,
     process: processState(),
   });
@@ -80,7 +83,7 @@ export async function startServer(config: ServerConfig): Promise<FakeAiServer> {
     [...openAiRoutes(generator, config.model, pacer, meter), ...operationsRoutes(meter, config.model.models?.[0] ?? "fakeai", live)],
     meter,
   );
-  await addListeners(config, certificate, handler, listeners, notices);
+  await addListeners(config, bounds, certificate, handler, listeners, notices);
   const listening: Listening[] = [];
   try {
     for (const [index, { port }] of config.endpoints.entries()) {
@@ -133,12 +136,12 @@ async function findCertificate({ endpoints, tls }: ServerConfig): Promise<Certif
 
 async function addListeners(
   config: ServerConfig,
+  bounds: Bounds,
   certificate: Certificate | null,
   handler: RequestHandler,
   listeners: ProtocolListener[],
   notices: string[],
 ): Promise<void> {
-  const limits: ListenerLimits = config;
   const h1Asked = config.endpoints.some(({ protocol }) => protocol === "h1" || protocol === "h1s");
   const uws = h1Asked && config.h1Engine !== "node" ? await loadUws() : null;
   if (h1Asked && uws === null && config.h1Engine !== "node") {
@@ -146,18 +149,21 @@ async function addListeners(
     if (config.h1Engine === "uws") throw new UsageError(`--h1-engine uws: ${why}; use --h1-engine node`);
     notices.push(`${why}: h1 and h1s run on node:http`);
   }
-  if (uws !== null && config.stallTimeoutMs > uwsMaxStallMs) {
+  if (uws !== null && config.notOnUws.length > 0) {
+    throw new UsageError(`${config.notOnUws.join(", ")}: uWebSockets.js itself closes near 11 s; use --h1-engine node, or leave it out`);
+  }
+  if (uws !== null && config.limits.maxHeadBytes > uwsMaxHeadBytes()) {
     throw new UsageError(
-      `--stall-timeout: uWebSockets.js itself cuts a stalled reader near 11 s; stay at ${uwsMaxStallMs} or use --h1-engine node`,
+      `--max-head: uWebSockets.js was loaded for heads up to ${uwsMaxHeadBytes()}; set UWS_HTTP_MAX_HEADERS_SIZE before the start, or use --h1-engine node`,
     );
   }
   for (const { protocol } of config.endpoints) {
     const secure = protocol === "h1s" || protocol === "h2";
     if (uws !== null && (protocol === "h1" || protocol === "h1s")) {
       const tls = secure ? { cert: certificate!.certPath, key: certificate!.keyPath } : null;
-      listeners.push(new UwsListener(uws, tls, handler, limits));
+      listeners.push(new UwsListener(uws, tls, handler, bounds));
     } else {
-      listeners.push(new NodeListener(protocol, secure ? certificate : null, handler, limits));
+      listeners.push(new NodeListener(protocol, secure ? certificate : null, handler, bounds));
     }
   }
 }
@@ -203,9 +209,9 @@ function createHandler(routes: readonly Route[], meter: Meter): RequestHandler {
   };
   return {
     handle: (request, body, sink) => guarded(sink, () => dispatch(request, body, sink)),
-    refuse: (_reason, _request, sink) =>
+    refuse: (reason, _request, sink) =>
       guarded(sink, () => {
-        throw new ApiError(413, "The request body is larger than this server accepts.", null, "request_too_large");
+        throw refusalError(reason);
       }),
   };
 }

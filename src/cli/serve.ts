@@ -21,9 +21,11 @@ export function serveCommand(): Command {
     .action(async () => {
       const settings = settingsOf(command, serverFlags);
       const server = await startServer(resolveConfig(settings, standardPorts));
+      // Before anybody learns that it runs: a signal may follow at once.
+      const ended = untilSignalled(server);
       if (settings["json"]) process.stdout.write(`${JSON.stringify({ listening: server.listening, caPath: server.caPath })}\n`);
       else if (!settings["quiet"]) process.stdout.write(describe(server));
-      await untilSignalled(server);
+      await ended;
     });
 }
 
