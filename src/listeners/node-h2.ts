@@ -34,6 +34,7 @@ const cutError = new Error("cut");
 /** What we keep of one session. */
 class SessionState {
   readonly session: ServerHttp2Session;
+  readonly socket: Duplex;
   readonly sinks = new Set<NodeH2Sink>();
   /** Sinks held back because the session as a whole has too much waiting. */
   readonly held = new Set<NodeH2Sink>();
@@ -50,8 +51,9 @@ class SessionState {
   bytesRead = 0;
   bytesWritten = 0;
 
-  constructor(session: ServerHttp2Session) {
+  constructor(session: ServerHttp2Session, socket: Duplex) {
     this.session = session;
+    this.socket = socket;
   }
 
   changeBuffered(change: number): void {
@@ -184,6 +186,8 @@ export class NodeH2Service {
   readonly #handler: RequestHandler;
   readonly #reading: BodyReading;
   readonly #watchdog: NodeJS.Timeout;
+  /** What the session that is about to be opened stands on. */
+  #accepting: Duplex | null = null;
 
   constructor(protocol: Protocol, handler: RequestHandler, bounds: Bounds, counts: ListenerCounts) {
     const { limits } = bounds;
@@ -214,7 +218,9 @@ export class NodeH2Service {
 
   /** Takes over a connected socket. */
   accept(socket: Duplex): void {
+    this.#accepting = socket;
     this.#server.emit("connection", socket);
+    this.#accepting = null;
   }
 
   /** GOAWAY to every session: streams under way may finish, new ones are refused. */
@@ -235,7 +241,7 @@ export class NodeH2Service {
   }
 
   #open(session: ServerHttp2Session): void {
-    const state = new SessionState(session);
+    const state = new SessionState(session, this.#accepting!);
     states.set(session, state);
     this.#sessions.add(state);
     this.#counts.sessions++;
@@ -286,6 +292,11 @@ export class NodeH2Service {
     const nowUs = monotonicUs();
     const limitUs = this.#limits.stallTimeoutMs * 1000;
     for (const state of this.#sessions) {
+      // A session that was closed before it was destroyed leaves its socket to the peer, for as long as that likes.
+      if (state.session.destroyed) {
+        state.socket.destroy();
+        continue;
+      }
       for (const sink of state.sinks) {
         if (sink.endedUs === 0 || nowUs - sink.endedUs <= limitUs) continue;
         this.#counts.bounds["never-read"]++;

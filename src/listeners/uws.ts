@@ -222,9 +222,6 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   }
 }
 
-/** Connections beyond the bound that are still answered, so that their clients learn why. */
-const answeredBeyondBound = 256;
-
 export class UwsListener implements ProtocolListener {
   readonly protocol: "h1" | "h1s";
   readonly engine = "uws";
@@ -249,7 +246,8 @@ export class UwsListener implements ProtocolListener {
       const by = change > 0 ? 1 : -1;
       this.counts.connections += by;
       bounds.connections += by;
-      if (by > 0 && bounds.connections > bounds.limits.maxConnections + answeredBeyondBound) {
+      // A request does not tell which connection it came on: there is no refusing those that came too late only.
+      if (by > 0 && bounds.connectionsFull) {
         this.counts.bounds["too-many-connections"]++;
         response.close();
       }
@@ -261,13 +259,7 @@ export class UwsListener implements ProtocolListener {
     const { limits } = this.bounds;
     const copy = new UwsRequest(this.protocol, request);
     const sink = new UwsSink(this, response, copy);
-    const refusal: Refusal | null = copy.isAmbiguous
-      ? "ambiguous"
-      : copy.headBytes > limits.maxHeadBytes
-        ? "head-too-large"
-        : this.bounds.connectionsFull
-          ? "too-many-connections"
-          : null;
+    const refusal: Refusal | null = copy.isAmbiguous ? "ambiguous" : copy.headBytes > limits.maxHeadBytes ? "head-too-large" : null;
     if (refusal !== null) {
       // Not yet: what stands behind an ambiguous request in the same read would be taken as the next request. While an
       // answer is out the engine closes the connection instead.

@@ -26,13 +26,17 @@ def told(data):
     return [int(status) for status in re.findall(r"HTTP/1\.1 (\d{3}) ", text)], re.findall(r'"code":"(\w+)"', text)
 
 
-def exchange(target, data, seconds=0.6, half_close=False):
+def exchange(target, data, seconds=0.3, half_close=False, first=True):
     """Sends, reads until closed or for a while, closes."""
     sock = connect(target)
     send(sock, data)
     if half_close:
         sock.shutdown(socket.SHUT_WR)
-    answer, end, waited = read_until_close(sock, seconds)
+    # A busy machine may take long to answer at all.
+    answer, end, waited = read_until_close(sock, 10 if first else seconds, limit=1)
+    if end == "open" and answer:
+        more, end, waited = read_until_close(sock, seconds)
+        answer += more
     sock.close()
     statuses, codes = told(answer)
     return {"statuses": statuses, "codes": codes, "end": end, "seconds": round(waited, 1), "text": answer.decode("latin1")}
@@ -40,7 +44,7 @@ def exchange(target, data, seconds=0.6, half_close=False):
 
 def quick(name, data):
     def run(target):
-        result = exchange(target, data, target.get("patience", 0.6))
+        result = exchange(target, data, target.get("patience", 0.3))
         del result["text"]
         return result
 
@@ -95,7 +99,7 @@ def length_announced_too_large(target):
 @attack
 def cr_lf_in_what_we_echo(target):
     body = {"model": "a\r\nX-Injected: 1", "stream": True, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
-    result = exchange(target, post(body, "x-fakeai-text: \"\\r\\nX-Injected: 1\"\r\nx-request-id: a\rb\r\n"), 0.3)
+    result = exchange(target, post(body, "x-fakeai-text: \"\\r\\nX-Injected: 1\"\r\n"), 0.3)
     other = exchange(target, b"GET /v1/models/%0d%0aX-Injected:%201 HTTP/1.1\r\nHost: x\r\n\r\n", 0.2)
     injected = any("\nx-injected" in answer["text"].split("\r\n\r\n")[0].lower() for answer in (result, other))
     return {"injected": injected}
@@ -113,16 +117,17 @@ def pipelined_garbage(target):
     """Bytes that are no request behind one that is being answered: they must not get into its answer."""
     sock = connect(target)
     send(sock, post({**CHAT, "max_tokens": 20}, "x-fakeai-itl: 10\r\n"))
-    time.sleep(0.08)
+    before, _, _ = read_until_close(sock, 10, limit=1)
     send(sock, b"\0\0\0\r\n\r\n")
-    answer, end, _ = read_until_close(sock, 0.5)
+    answer, end, _ = read_until_close(sock, 10)
+    answer = before + answer
     sock.close()
     return {"statuses": told(answer)[0], "end": end}
 
 
 @attack
 def half_close(target):
-    result = exchange(target, post({**CHAT, "max_tokens": 10}, "x-fakeai-itl: 20\r\n"), 0.8, half_close=not target["tls"])
+    result = exchange(target, post({**CHAT, "max_tokens": 10}, "x-fakeai-itl: 20\r\n"), 2, half_close=not target["tls"])
     return {"statuses": result["statuses"], "end": result["end"]}
 
 
@@ -174,38 +179,38 @@ def hold_open(target, data, seconds, connections=20, trickle=None):
 
 
 @attack
-def silent(target, seconds=3):
+def silent(target, seconds=8):
     return hold_open(target, b"", target.get("patience", seconds))
 
 
 @attack
-def half_a_head(target, seconds=3):
+def half_a_head(target, seconds=8):
     return hold_open(target, b"GET /health HTTP/1.1\r\nHost:", target.get("patience", seconds))
 
 
 @attack
-def slow_head(target, seconds=3):
+def slow_head(target, seconds=8):
     """Slowloris: a header line now and then."""
     return hold_open(target, b"GET /health HTTP/1.1\r\nHost: x\r\n", target.get("patience", seconds), trickle=b"X-A: b\r\n")
 
 
 @attack
-def body_never_sent(target, seconds=3):
+def body_never_sent(target, seconds=8):
     return hold_open(target, b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", target.get("patience", seconds))
 
 
 @attack
-def slow_body(target, seconds=3):
+def slow_body(target, seconds=8):
     return hold_open(target, b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n", target.get("patience", seconds), trickle=b"x")
 
 
 @attack
-def slow_chunks(target, seconds=3):
+def slow_chunks(target, seconds=8):
     return hold_open(target, CHUNKED, target.get("patience", seconds), trickle=b"1\r\nx\r\n")
 
 
 @attack
-def idle_after_an_answer(target, seconds=3):
+def idle_after_an_answer(target, seconds=8):
     return hold_open(target, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", target.get("patience", seconds))
 
 
@@ -215,7 +220,7 @@ def tls_never_finished(target, connections=20):
     for index, sock in enumerate(held):
         if index % 2:
             send(sock, bytes.fromhex("16030100f5010000f10303"))
-    ends = [read_until_close(sock, target.get("patience", 4))[1] for sock in held]
+    ends = [read_until_close(sock, 8)[1] for sock in held]
     for sock in held:
         sock.close()
     return {"ends": sorted(set(ends))}

@@ -7,6 +7,7 @@ import time
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
+    GoAwayFrame,
     HeadersFrame,
     PingFrame,
     PriorityFrame,
@@ -31,8 +32,20 @@ def frame(kind, flags, stream, payload=b"", length=None):
     return struct.pack(">I", len(payload) if length is None else length)[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
-def hold(connection, seconds=0.3):
-    connection.read(seconds)
+def hold(connection, seconds=0.3, answers=None):
+    """Reads for a while, or with `answers` until so many streams were answered or reset, which a busy machine may take long for."""
+    if answers is None:
+        connection.read(seconds)
+    else:
+        got = 0
+
+        def enough(frame):
+            nonlocal got
+            got += isinstance(frame, (HeadersFrame, RstStreamFrame))
+            return got >= answers
+
+        connection.read(10, until=enough)
+        connection.read(0.05)
     summary = connection.summary()
     connection.close()
     return summary
@@ -50,7 +63,7 @@ def rapid_reset(target, streams=2000):
         request = connection.chat()
         parts += [*request, RstStreamFrame(request[0].stream_id, error_code=8)]
     connection.raw(*parts)
-    return hold(connection, 1)
+    return hold(connection, 2)
 
 
 @attack
@@ -113,7 +126,7 @@ def empty_data_flood(target):
     connection = Http2(target)
     head = connection.head()
     connection.raw(head, DataFrame(head.stream_id).serialize() * 5000)
-    return hold(connection, 1)
+    return hold(connection, 4)
 
 
 @attack
@@ -123,7 +136,7 @@ def priority_flood(target):
     for _ in range(30):
         if not connection.raw(data):
             break
-    return hold(connection, 1.5)
+    return hold(connection, 4)
 
 
 @attack
@@ -133,7 +146,7 @@ def window_update_flood(target):
     for _ in range(30):
         if not connection.raw(WindowUpdateFrame(0, window_increment=1).serialize() * 5000):
             break
-    return hold(connection, 1.5)
+    return hold(connection, 4)
 
 
 @attack
@@ -142,7 +155,7 @@ def unknown_frame_flood(target):
     for _ in range(30):
         if not connection.raw(frame(0xEE, 0, 0, b"x" * 8) * 5000):
             break
-    return hold(connection, 1.5)
+    return hold(connection, 4)
 
 
 @attack
@@ -153,9 +166,16 @@ def too_many_streams(target, streams=900):
     for _ in range(streams):
         parts += connection.chat([("x-fakeai-itl", "5"), ("x-fakeai-output-tokens", "2")])
     connection.raw(*parts)
-    connection.read(0.5)
-    connection.raw(WindowUpdateFrame(0, window_increment=1_000_000), *connection.chat([("x-fakeai-output-tokens", "2")]))
-    return hold(connection, 0.3)
+    hold_open = {"ended": 0}
+
+    def all_over(frame):
+        hold_open["ended"] += isinstance(frame, RstStreamFrame) or "END_STREAM" in frame.flags
+        return hold_open["ended"] >= streams
+
+    connection.raw(WindowUpdateFrame(0, window_increment=1_000_000))
+    connection.read(10, until=all_over)
+    connection.raw(*connection.chat([("x-fakeai-output-tokens", "2")]))
+    return hold(connection, answers=1)
 
 
 @attack
@@ -171,14 +191,15 @@ def too_many_streams_later(target, streams=400):
 # MadeYouReset, CVE-2025-8671: the client makes the server reset
 
 
-def made_you_reset(target, violate, connections=4):
+def made_you_reset(target, violate, connections=4, goaway_within=10):
     summaries = []
     for _ in range(connections):
         connection = Http2(target)
         connection.raw(*connection.chat([("x-fakeai-itl", "20"), ("x-fakeai-output-tokens", "10000")]))
-        connection.read(0.03)
+        connection.read(10, until=lambda frame: isinstance(frame, DataFrame))
         connection.raw(violate(connection))
-        connection.read(0.04)
+        connection.read(goaway_within, until=lambda frame: isinstance(frame, GoAwayFrame))
+        connection.read(0.02)
         summaries.append(connection.summary())
         connection.close()
     return summaries[-1]
@@ -240,7 +261,6 @@ MALFORMED = {
     "goaway_of_wrong_length": frame(7, 0, 0, b"1"),
     "bad_hpack": HeadersFrame(3, data=b"\xff\xff\xff\xff\x0f", flags=["END_HEADERS", "END_STREAM"]).serialize(),
     "hpack_table_too_large": HeadersFrame(3, data=b"\x3f\xff\xff\x7f\x82\x84\x86", flags=["END_HEADERS"]).serialize(),
-    "client_goaway": frame(7, 0, 0, struct.pack(">II", 0, 0)),
     "garbage": bytes(range(256)) * 40,
 }
 
@@ -251,6 +271,17 @@ def register_malformed(name, data):
 
 for name_, data_ in MALFORMED.items():
     register_malformed(name_, data_)
+
+
+@attack
+def client_goaway(target):
+    """Says that it will ask for nothing more, in the middle of a stream."""
+    connection = Http2(target)
+    connection.raw(*connection.chat([("x-fakeai-itl", "10"), ("x-fakeai-output-tokens", "20")]))
+    connection.read(10, until=lambda frame: isinstance(frame, DataFrame))
+    connection.raw(frame(7, 0, 0, struct.pack(">II", 0, 0)))
+    connection.read(10, until=lambda frame: "END_STREAM" in frame.flags)
+    return {**connection.summary(), "whole": any("END_STREAM" in each.flags for each in connection.frames)}
 
 
 # Header compression
@@ -265,7 +296,7 @@ def hpack_bomb_of_fields(target):
     for _ in range(20):
         connection.raw(connection.head([bomb] * 300, method="GET", path="/health", end=True))
     connection.raw(connection.head(method="GET", path="/health", end=True))
-    return hold(connection, 0.3)
+    return hold(connection, answers=22)
 
 
 @attack
@@ -289,7 +320,7 @@ def head_too_large(target):
         head.data = data[:16000]
         head.flags.discard("END_HEADERS")
         connection.raw(head, ContinuationFrame(head.stream_id, data=data[16000:], flags=["END_HEADERS"]))
-    return hold(connection, 0.3)
+    return hold(connection, answers=2)
 
 
 @attack
@@ -298,7 +329,7 @@ def empty_header_names(target):
     connection = Http2(target)
     for _ in range(50):
         connection.raw(connection.head([("", "")] * 20, method="GET", path="/health", end=True))
-    return hold(connection)
+    return hold(connection, answers=50)
 
 
 # Readers
@@ -311,7 +342,7 @@ def zero_window(target, streams=100):
     connection.read(0.1)
     for _ in range(streams):
         connection.raw(*connection.chat([("x-fakeai-itl", "0"), ("x-fakeai-output-tokens", "20000")]))
-    return hold(connection, 2)
+    return hold(connection, answers=200)
 
 
 @attack
@@ -322,7 +353,7 @@ def zero_window_unstreamed(target, streams=20):
     body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
     for _ in range(streams):
         connection.raw(*connection.chat([("x-fakeai-itl", "0"), ("x-fakeai-output-tokens", "50000")], body))
-    return hold(connection, 2.5)
+    return hold(connection, answers=40)
 
 
 @attack
@@ -417,7 +448,7 @@ def body_never_sent(target, streams=20):
     connection = Http2(target)
     for _ in range(streams):
         connection.raw(connection.head())
-    return hold(connection, 2)
+    return hold(connection, answers=40)
 
 
 @attack
@@ -429,21 +460,21 @@ def body_too_large(target):
     for _ in range(4):
         connection.raw(connection.data(head.stream_id, b"x" * 15000, end=False))
     connection.raw(connection.data(head.stream_id, b"x", end=True))
-    return hold(connection, 0.5)
+    return hold(connection, answers=1)
 
 
 @attack
 def json_too_deep(target):
     connection = Http2(target)
     connection.raw(*connection.chat(body=b'{"model":' + b"[" * 6000 + b"]" * 6000 + b"}"))
-    return hold(connection)
+    return hold(connection, answers=1)
 
 
 @attack
 def length_that_lies(target):
     connection = Http2(target)
     connection.raw(*connection.chat([("content-length", "3")]))
-    return hold(connection)
+    return hold(connection, answers=1)
 
 
 @attack
@@ -463,7 +494,7 @@ def cr_lf_in_what_we_echo(target):
     body = {"model": "a\r\nX-Injected: 1", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
     connection.raw(*connection.chat([("x-fakeai-output-tokens", "2"), ("x-fakeai-text", '"\\r\\nX-Injected: 1"')], body))
     connection.raw(connection.head(method="GET", path="/v1/%0d%0aX-Injected:1", end=True))
-    return hold(connection)
+    return hold(connection, answers=2)
 
 
 @attack
@@ -487,7 +518,7 @@ def half_close(target):
     connection.raw(*connection.chat([("x-fakeai-itl", "10"), ("x-fakeai-output-tokens", "20")]))
     connection.read(0.05)
     connection.sock.shutdown(socket.SHUT_WR)
-    return hold(connection, 1)
+    return hold(connection, 4)
 
 
 @attack
