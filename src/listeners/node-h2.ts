@@ -75,6 +75,8 @@ class NodeH2Sink extends BaseSink implements Waiting {
   #headSent = false;
   /** What the session's count holds for this stream. */
   #counted = 0;
+  /** Whether the count of all listeners holds this stream. */
+  #waiting = false;
   readonly #onFlushed = (): void => this.#count();
   readonly #bounds: Bounds;
   readonly #counts: ListenerCounts;
@@ -94,7 +96,7 @@ class NodeH2Sink extends BaseSink implements Waiting {
       session.sinks.delete(this);
       session.held.delete(this);
       if (session.sinks.size === 0) session.idleSinceUs = monotonicUs();
-      if (this.#counted !== 0) bounds.setWaiting(this, 0, counts);
+      if (this.#waiting) bounds.setWaiting(this, 0, counts);
       session.changeBuffered(-this.#counted);
       this.#counted = 0;
       this.aborted();
@@ -167,7 +169,11 @@ class NodeH2Sink extends BaseSink implements Waiting {
     const change = now - this.#counted;
     if (change === 0) return;
     this.#counted = now;
-    this.#bounds.setWaiting(this, now, this.#counts);
+    // A stream below node's own mark waits for nobody; counting it over all would cost every token.
+    if (now >= this.#stream.writableHighWaterMark || this.#waiting) {
+      this.#waiting = now >= this.#stream.writableHighWaterMark;
+      this.#bounds.setWaiting(this, this.#waiting ? now : 0, this.#counts);
+    }
     this.#session.changeBuffered(change);
   }
 

@@ -262,15 +262,18 @@ def never_reads_an_answer_in_one_piece(target):
 
 @attack
 def too_many_connections(target, connections=150):
+    """More connections than allowed; each asks, those that were first last."""
     held = [connect(target, handshake=False) for _ in range(connections)]
     time.sleep(0.1)
     answers = {}
-    for sock in held:
-        send(sock, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-    for sock in held:
-        data, _, _ = read_until_close(sock, 0.15)
-        status = told(data)[0][:1]
-        key = str(status[0]) if status else "closed"
+    for sock in reversed(held):
+        # Without a handshake, what is not closed stays silent.
+        if not target["tls"]:
+            send(sock, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        data, end, _ = read_until_close(sock, 0.05 if target["tls"] else 5, limit=1)
+        more, _, _ = read_until_close(sock, 0.005)
+        status = told(data + more)[0][:1]
+        key = str(status[0]) if status else "silent" if end == "open" else "closed"
         answers[key] = answers.get(key, 0) + 1
     for sock in held:
         sock.close()
