@@ -182,10 +182,10 @@ def too_many_streams(target, streams=900):
 def too_many_streams_later(target, streams=400):
     """After the server's SETTINGS were acknowledged."""
     connection = Http2(target)
-    connection.read(0.1)
+    connection.read(10, until=lambda each: isinstance(each, SettingsFrame) and "ACK" in each.flags)
     for _ in range(streams):
         connection.raw(*connection.chat([("x-fakeai-itl", "20"), ("x-fakeai-output-tokens", "20")]))
-    return hold(connection, 1)
+    return hold(connection, 4)
 
 
 # MadeYouReset, CVE-2025-8671: the client makes the server reset
