@@ -6,6 +6,7 @@ import type { TimerMode } from "./clock.ts";
 import { maxRateLimit, noRateLimits, type RateLimits } from "./core/rate-limit.ts";
 import type { Engine, Protocol } from "./core/seams.ts";
 import { maxOutputTokens, maxTokensPerChunk, type ModelSettings, type ProfileName } from "./api/model.ts";
+import type { ListenerLimits } from "./listeners/bounds.ts";
 
 /** Something the user gave cannot be used; the message is one line, with a hint. */
 export class UsageError extends Error {}
@@ -68,6 +69,22 @@ export interface ServerOptions {
   readonly adminToken?: string;
   /** Processes that share the ports, a number or "auto". Of `fakeai serve` only: createServer starts one. */
   readonly workers?: string | number;
+  /** Open connections, all protocols together. */
+  readonly maxConnections?: number;
+  /** Names and values of a request's head, bytes or "16kb". */
+  readonly maxHead?: string | number;
+  /** Arrays and objects within each other in a request's JSON. */
+  readonly maxJsonDepth?: number;
+  /** What one streamed response may have waiting before it waits for its reader, bytes or "64kb". */
+  readonly maxStreamBuffer?: string | number;
+  /** What all responses may have waiting; beyond, the readers that have stalled longest are cut. */
+  readonly maxBuffer?: string | number;
+  /** Milliseconds a request's head may take, from the connection or the request before it. Not with uWebSockets.js. */
+  readonly headTimeout?: number;
+  /** Milliseconds a request's body may take after its head. */
+  readonly bodyTimeout?: number;
+  /** Milliseconds after which a connection without a request is closed. Not with uWebSockets.js. */
+  readonly idleTimeout?: number;
 }
 
 /** Encodings that `tokenizer` can count in. */
@@ -130,6 +147,24 @@ export const serverFlags: readonly FlagSpec[] = [
   { key: "admin", kind: "boolean", help: "opens GET and POST /admin/config: read and change knobs while running" },
   { key: "adminToken", kind: "text", takes: "token", help: "Bearer token of /admin/config, needed beyond loopback" },
   { key: "workers", kind: "text", takes: "n", help: "processes that share the ports (default 1); auto: one per processor" },
+  { key: "maxConnections", kind: "integer", takes: "n", help: "open connections, all protocols together (default 50000)" },
+  { key: "maxHead", kind: "text", takes: "bytes", help: "largest head of a request (default 16kb)" },
+  { key: "maxJsonDepth", kind: "integer", takes: "n", help: "arrays and objects within each other in a body (default 128)" },
+  {
+    key: "maxStreamBuffer",
+    kind: "text",
+    takes: "bytes",
+    help: "a stream with more than this waiting waits for its reader (default 64kb)",
+  },
+  { key: "maxBuffer", kind: "text", takes: "bytes", help: "waiting in all; beyond, the longest stalled are cut (default 256mb)" },
+  { key: "headTimeout", kind: "integer", takes: "ms", help: "time for a request's head (default 10000); not with uws, which takes 11 s" },
+  { key: "bodyTimeout", kind: "integer", takes: "ms", help: "time for a request's body after its head (default 10000)" },
+  {
+    key: "idleTimeout",
+    kind: "integer",
+    takes: "ms",
+    help: "a connection without a request is closed (default 10000, HTTP/2 60000); not with uws, which takes 11 s",
+  },
 ];
 
 /** `maxConcurrentStreams` to `max-concurrent-streams`. */
@@ -150,11 +185,11 @@ export interface ServerConfig {
   readonly h1Engine: Engine | null;
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly model: ModelSettings;
-  readonly maxConcurrentStreams: number;
   readonly timer: TimerMode;
   readonly graceMs: number;
-  readonly stallTimeoutMs: number;
-  readonly maxBodyBytes: number;
+  readonly limits: ListenerLimits;
+  /** Limits that were asked for and that uWebSockets.js decides by itself: flags and what to know. */
+  readonly notOnUws: readonly string[];
   readonly tokenizer: Encoding | null;
   /** null: any key or none is welcome. */
   readonly apiKeys: readonly string[] | null;
@@ -207,17 +242,42 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
       text: options.textFile === undefined ? null : readText("--text-file", options.textFile),
       maxModelLen: options.maxModelLen === undefined ? null : integer("--max-model-len", options.maxModelLen, 1, 1_000_000_000),
     },
-    maxConcurrentStreams: integer("--max-concurrent-streams", options.maxConcurrentStreams ?? 256, 1, 1_000_000),
     timer,
     graceMs: integer("--grace", options.grace ?? 10_000, 0, 3_600_000),
-    stallTimeoutMs: integer("--stall-timeout", options.stallTimeout ?? 8000, 100, 3_600_000),
-    maxBodyBytes: parseBytes("--max-body", options.maxBody ?? "10mb"),
+    limits: limitsOf(options),
     tokenizer: tokenizer ?? null,
     apiKeys: options.apiKey === undefined ? null : [options.apiKey].flat().flatMap(readKeys),
     rateLimits: options.rateLimit === undefined ? noRateLimits : parseRateLimits(options.rateLimit),
     admin: adminOf(options, host),
     workers: parseWorkers(options.workers ?? 1),
     options,
+    notOnUws: [
+      ...(options.headTimeout === undefined ? [] : ["--head-timeout"]),
+      ...(options.idleTimeout === undefined ? [] : ["--idle-timeout"]),
+      ...((options.stallTimeout ?? 0) > uwsMaxTimeoutMs ? [`--stall-timeout beyond ${uwsMaxTimeoutMs}`] : []),
+      ...((options.bodyTimeout ?? 0) > uwsMaxTimeoutMs ? [`--body-timeout beyond ${uwsMaxTimeoutMs}`] : []),
+    ],
+  };
+}
+
+/** uWebSockets.js closes a connection without progress by itself near 11 s: a longer time cannot be kept. */
+const uwsMaxTimeoutMs = 10_000;
+
+function limitsOf(options: ServerOptions): ListenerLimits {
+  const timeout = (name: string, value: number, min = 100): number => integer(name, value, min, 3_600_000);
+  return {
+    maxConnections: integer("--max-connections", options.maxConnections ?? 50_000, 1, 10_000_000),
+    maxConcurrentStreams: integer("--max-concurrent-streams", options.maxConcurrentStreams ?? 256, 1, 1_000_000),
+    maxHeadBytes: parseBytes("--max-head", options.maxHead ?? "16kb", 1024, 1_048_576),
+    maxBodyBytes: parseBytes("--max-body", options.maxBody ?? "10mb"),
+    maxJsonDepth: integer("--max-json-depth", options.maxJsonDepth ?? 128, 8, 2000),
+    maxStreamBufferedBytes: parseBytes("--max-stream-buffer", options.maxStreamBuffer ?? "64kb", 16_384),
+    maxBufferedBytes: parseBytes("--max-buffer", options.maxBuffer ?? "256mb", 65_536),
+    headTimeoutMs: timeout("--head-timeout", options.headTimeout ?? 10_000),
+    bodyTimeoutMs: timeout("--body-timeout", options.bodyTimeout ?? 10_000),
+    stallTimeoutMs: timeout("--stall-timeout", options.stallTimeout ?? 8000),
+    h1IdleTimeoutMs: timeout("--idle-timeout", options.idleTimeout ?? 10_000),
+    h2IdleTimeoutMs: timeout("--idle-timeout", options.idleTimeout ?? 60_000),
   };
 }
 
@@ -351,11 +411,11 @@ function oneOf<Name extends string>(flag: string, value: string, names: readonly
   return name;
 }
 
-function parseBytes(name: string, value: string | number): number {
+function parseBytes(name: string, value: string | number, min = 1, max = 1_073_741_824): number {
   const match = /^(\d+(?:\.\d+)?)\s*(kb|mb|gb|b)?$/i.exec(String(value).trim());
   if (!match) throw new UsageError(`${name}: "${String(value)}" is not a size (for example 10mb)`);
   const unit = { b: 1, kb: 1024, mb: 1_048_576, gb: 1_073_741_824 }[(match[2] ?? "b").toLowerCase()]!;
-  return integer(name, Math.round(Number(match[1]) * unit), 1, 1_073_741_824);
+  return integer(name, Math.round(Number(match[1]) * unit), min, max);
 }
 
 function readText(name: string, path: string): string {

@@ -17,10 +17,11 @@ import { freePorts, resolveConfig, type ServerConfig, type ServerOptions, UsageE
 import { Meter, type MeterSnapshot } from "./core/meter.ts";
 import { Pacer } from "./core/pacer.ts";
 import { LocalRateLimiter, type RateLimiter } from "./core/rate-limit.ts";
-import type { Engine, Protocol, ProtocolListener, RequestHandler, ResponseSink, Route, RouteRequest } from "./core/seams.ts";
+import type { Engine, Protocol, ProtocolListener, Refusal, RequestHandler, ResponseSink, Route, RouteRequest } from "./core/seams.ts";
 import { NodeListener } from "./listeners/node.ts";
-import type { ListenerLimits } from "./listeners/sink.ts";
-import { loadUws, UwsListener, uwsMaxStallMs } from "./listeners/uws.ts";
+import { Bounds } from "./listeners/bounds.ts";
+import { loadUws, UwsListener, uwsMaxHeadBytes } from "./listeners/uws.ts";
+import { refusalError } from "./refusals.ts";
 import { changedConfig, showKnobs } from "./runtime.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 
@@ -103,7 +104,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   const clock = new SystemClock(config.timer);
   const meter = new Meter();
   const pacer = new Pacer(clock, meter, {
-    stallTimeoutUs: config.stallTimeoutMs * 1000,
+    stallTimeoutUs: config.limits.stallTimeoutMs * 1000,
     onFault: reportFault,
     ...(config.timer === "precise" ? { turnUs: 0 } : {}),
   });
@@ -113,10 +114,12 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   const countTokens = config.tokenizer === null ? {} : { countTokens: await loadTokenizer(config.tokenizer) };
   const counter = siblings?.counter ?? new StridedCounter();
   const listeners: ProtocolListener[] = [];
+  const bounds = new Bounds(config.limits);
   let draining = false;
   const live = (): LiveState => ({
     running: pacer.running,
     draining,
+    bufferedBytes: bounds.bufferedBytes,
     listeners: listeners.map(({ protocol, engine, counts }) => ({ protocol, engine, counts })),
     process: processState(),
   });
@@ -153,7 +156,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
     () => config.model.profile,
   );
   const shared = siblings !== null;
-  await addListeners(config, certificate, handler, listeners, notices, shared);
+  await addListeners(config, bounds, certificate, handler, listeners, notices, shared);
   const listening: Listening[] = [];
   try {
     for (const [index, { port }] of config.endpoints.entries()) {
@@ -220,13 +223,13 @@ export async function findCertificate({ endpoints, tls }: ServerConfig): Promise
 
 async function addListeners(
   config: ServerConfig,
+  bounds: Bounds,
   certificate: Certificate | null,
   handler: RequestHandler,
   listeners: ProtocolListener[],
   notices: string[],
   shared: boolean,
 ): Promise<void> {
-  const limits: ListenerLimits = config;
   const h1Asked = config.endpoints.some(({ protocol }) => protocol === "h1" || protocol === "h1s");
   // Elsewhere the kernel does not deal connections out among the processes that share a port.
   const sharable = !shared || process.platform === "linux";
@@ -238,18 +241,21 @@ async function addListeners(
     if (config.h1Engine === "uws") throw new UsageError(`--h1-engine uws: ${why}; use --h1-engine node`);
     notices.push(`${why}: h1 and h1s run on node:http`);
   }
-  if (uws !== null && config.stallTimeoutMs > uwsMaxStallMs) {
+  if (uws !== null && config.notOnUws.length > 0) {
+    throw new UsageError(`${config.notOnUws.join(", ")}: uWebSockets.js itself closes near 11 s; use --h1-engine node, or leave it out`);
+  }
+  if (uws !== null && config.limits.maxHeadBytes > uwsMaxHeadBytes()) {
     throw new UsageError(
-      `--stall-timeout: uWebSockets.js itself cuts a stalled reader near 11 s; stay at ${uwsMaxStallMs} or use --h1-engine node`,
+      `--max-head: uWebSockets.js was loaded for heads up to ${uwsMaxHeadBytes()}; set UWS_HTTP_MAX_HEADERS_SIZE before the start, or use --h1-engine node`,
     );
   }
   for (const { protocol } of config.endpoints) {
     const secure = protocol === "h1s" || protocol === "h2";
     if (uws !== null && (protocol === "h1" || protocol === "h1s")) {
       const tls = secure ? { cert: certificate!.certPath, key: certificate!.keyPath } : null;
-      listeners.push(new UwsListener(uws, tls, handler, limits));
+      listeners.push(new UwsListener(uws, tls, handler, bounds));
     } else {
-      listeners.push(new NodeListener(protocol, secure ? certificate : null, handler, limits));
+      listeners.push(new NodeListener(protocol, secure ? certificate : null, handler, bounds));
     }
   }
 }
@@ -295,16 +301,16 @@ function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter, profi
     route.handle(request, body, sink);
   };
   /** Answers with what an ApiError says, or, for what nobody foresaw, with a 500. */
-  const fail = (request: RouteRequest, sink: ResponseSink, error: unknown): void => {
+  const fail = (request: RouteRequest | null, sink: ResponseSink, error: unknown): void => {
     if (!(error instanceof ApiError)) reportFault(error);
     const answer =
       error instanceof ApiError
         ? error
         : new ApiError(500, "The server had an error while processing your request.", null, "internal_error");
-    const { json, headers } = failureOf(answer, request.path, profile());
+    const { json, headers } = failureOf(answer, request?.path ?? "", profile());
     sendJson(sink, meter, answer.status, json, headers);
   };
-  const guarded = (request: RouteRequest, sink: ResponseSink, action: () => void): void => {
+  const guarded = (request: RouteRequest | null, sink: ResponseSink, action: () => void): void => {
     try {
       action();
     } catch (error) {
@@ -325,12 +331,17 @@ function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter, profi
         );
       }
     });
-  const refused = (): never => {
-    throw new ApiError(413, "The request body is larger than this server accepts.", null, "request_too_large");
+  /** A connection or head that was refused before there was a request has shown no key. */
+  const refused = (reason: Refusal, request: RouteRequest | null, sink: ResponseSink): void => {
+    const refuse = (): never => {
+      throw refusalError(reason);
+    };
+    if (request === null) guarded(request, sink, refuse);
+    else admitted(request, noBody, sink, refuse);
   };
   return {
     handle: (request, body, sink) => admitted(request, body, sink, (body) => dispatch(request, body, sink)),
-    refuse: (_reason, request, sink) => admitted(request, noBody, sink, refused),
+    refuse: refused,
   };
 }
 

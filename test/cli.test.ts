@@ -171,10 +171,23 @@ describe("wrong usage is one line and exit 2", () => {
   test.runIf(hasUws)("a stall time-out that uWebSockets.js cannot keep; node can", async () => {
     const { code, stderr } = await runCli(["serve", "--port", "0", "--stall-timeout", "20000"]).ended;
     expect(code).toBe(2);
-    expect(stderr).toMatch(/^fakeai: --stall-timeout: .*--h1-engine node\n$/);
+    expect(stderr).toMatch(/^fakeai: --stall-timeout beyond 10000: .*--h1-engine node, or leave it out\n$/);
     const server = await serve(["--port", "0", "--stall-timeout", "20000", "--h1-engine", "node"]);
     expect((await server.stop()).code).toBe(0);
   });
+});
+
+test.runIf(hasUws).each([
+  ["--head-timeout", "5000"],
+  ["--idle-timeout", "5000"],
+  ["--body-timeout", "20000"],
+  ["--max-head", "64kb"],
+])("%s, which uWebSockets.js decides by itself, is refused there and kept by node", async (flag, value) => {
+  const { code, stderr } = await runCli(["serve", "--port", "0", flag, value]).ended;
+  expect([code, stderr.split("\n").length]).toEqual([2, 2]);
+  expect(stderr).toMatch(new RegExp(`^fakeai: ${flag}.*uWebSockets\\.js.*--h1-engine node`));
+  const server = await serve(["--port", "0", flag, value, "--h1-engine", "node"]);
+  expect((await server.stop()).code).toBe(0);
 });
 
 describe("a port that is taken is one line and exit 1", () => {

@@ -7,6 +7,7 @@ import { sendError, sendJson, sendText } from "./answer.ts";
 export interface LiveState {
   readonly running: number;
   readonly draining: boolean;
+  readonly bufferedBytes: number;
   readonly listeners: readonly { readonly protocol: Protocol; readonly engine: string; readonly counts: Readonly<ListenerCounts> }[];
   readonly process: { readonly cpuSeconds: number; readonly rssBytes: number; readonly startSeconds: number };
 }
@@ -130,6 +131,10 @@ export function renderMetrics(meter: Meter, model: string, live: LiveState, work
     family("fakeai_worker_http_responses_total", "counter", "Responses begun by a worker, over all its lives.");
     workers.workers.forEach(({ responses }, worker) => sample("fakeai_worker_http_responses_total", { worker: String(worker) }, responses));
   }
+  family("fakeai_bounds_met_total", "counter", "Requests, streams and connections refused or ended at a bound.");
+  for (const { protocol, engine, counts } of live.listeners)
+    for (const [bound, count] of Object.entries(counts.bounds)) sample("fakeai_bounds_met_total", { protocol, engine, bound }, count);
+  single("fakeai_buffered_bytes", "gauge", "Bytes of responses that wait for their readers.", live.bufferedBytes);
   single("process_cpu_seconds_total", "counter", "User and system CPU time.", live.process.cpuSeconds);
   single("process_resident_memory_bytes", "gauge", "Resident memory.", live.process.rssBytes);
   single("process_start_time_seconds", "gauge", "Start of the process, seconds since 1970.", live.process.startSeconds);

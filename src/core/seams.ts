@@ -101,13 +101,38 @@ export interface Route {
   handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void;
 }
 
-/** Why a listener refuses a request by itself. */
-export type Refusal = "body-too-large";
+/** Why a listener refuses a request by itself, with an answer. */
+export type Refusal =
+  | "too-many-connections"
+  | "head-too-large"
+  | "body-too-large"
+  | "json-too-deep"
+  | "head-timeout"
+  | "body-timeout"
+  /** Two servers could read it differently: several Host or Content-Length lines, an unknown Transfer-Encoding. */
+  | "ambiguous"
+  | "malformed"
+  /** HTTP/1.1 on a port that speaks HTTP/2 only. */
+  | "wrong-protocol";
+
+/** What a listener keeps clients from; some by closing or resetting, where no answer is possible. */
+export type Bound =
+  | Refusal
+  /** HTTP/2 streams that the engine refused by RST_STREAM: beyond the number allowed, or with a head beyond its limits. */
+  | "streams-refused"
+  | "idle-timeout"
+  /** A finished response that was never taken. */
+  | "never-read"
+  /** The longest stalled responses, cut because all together hold too much. */
+  | "buffers-full"
+  /** Control frames without end. */
+  | "flood";
 
 /** What a listener calls for each request. Neither method throws. */
 export interface RequestHandler {
   handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void;
-  refuse(reason: Refusal, request: RouteRequest, sink: ResponseSink): void;
+  /** `request` is null where no request was understood. */
+  refuse(reason: Refusal, request: RouteRequest | null, sink: ResponseSink): void;
 }
 
 /** Live counts a listener keeps. */
@@ -120,6 +145,8 @@ export interface ListenerCounts {
   streams: number;
   /** HTTP/2 sessions ended because they stopped answering PING. */
   sessionsReaped: number;
+  /** How often each bound was met. */
+  readonly bounds: Record<Bound, number>;
 }
 
 export interface ListenOptions {

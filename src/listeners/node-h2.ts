@@ -11,11 +11,17 @@ import {
 import type { Duplex } from "node:stream";
 import { monotonicUs } from "../clock.ts";
 import type { ListenerCounts, Protocol, RequestHandler } from "../core/seams.ts";
-import { NodeRequest, receiveBody } from "./node-request.ts";
-import { BaseSink, type ListenerLimits } from "./sink.ts";
+import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, type Waiting } from "./bounds.ts";
+import { type BodyReading, NodeRequest, receiveBody } from "./node-request.ts";
+import { BaseSink } from "./sink.ts";
 
-/** How often each session is asked for a sign of life. */
+/** How often each session is asked for a sign of life, at most; more often under a short stall time-out. */
 const pingIntervalMs = 2000;
+/**
+ * What a session may send beyond its heads, its bodies and as much as it was sent, in one interval. Honest clients send
+ * less control than they get data; PRIORITY and unknown frames without end are nothing else.
+ */
+const controlBytes = 1_048_576;
 /** Bytes that all streams of one session may have waiting; past it they all wait for the reader. */
 const sessionBufferedBytes = 8_388_608;
 
@@ -38,21 +44,35 @@ function keep(frame: Uint8Array): Buffer {
   return slab.subarray(slabUsed, (slabUsed += size));
 }
 
+/** The engine resets a stream whose head is larger than this many times the bound; up to there we can answer 431. */
+const engineHeads = 4;
+
 /** Why a stream is cut; shared, because nobody looks at it. */
 const cutError = new Error("cut");
 
 /** What we keep of one session. */
 class SessionState {
   readonly session: ServerHttp2Session;
+  readonly socket: Duplex;
   readonly sinks = new Set<NodeH2Sink>();
   /** Sinks held back because the session as a whole has too much waiting. */
   readonly held = new Set<NodeH2Sink>();
   bufferedBytes = 0;
-  /** When the unanswered PING left; 0 when none is out. */
+  /** When the unanswered PING left, or bytes of ours after it; 0 when none is out. */
   pingSentUs = 0;
+  /** Since when no request is open. */
+  idleSinceUs: number = monotonicUs();
+  /** The latest stream that was accepted. */
+  lastStream = -1;
+  /** Bytes of heads and bodies since the last look. */
+  expectedBytes = 0;
+  /** What had been read and written at the last look. */
+  bytesRead = 0;
+  bytesWritten = 0;
 
-  constructor(session: ServerHttp2Session) {
+  constructor(session: ServerHttp2Session, socket: Duplex) {
     this.session = session;
+    this.socket = socket;
   }
 
   changeBuffered(change: number): void {
@@ -65,7 +85,7 @@ class SessionState {
   }
 }
 
-class NodeH2Sink extends BaseSink {
+class NodeH2Sink extends BaseSink implements Waiting {
   /** When the response ended, for a reader that never takes the rest; 0 before. */
   endedUs = 0;
   readonly #stream: ServerHttp2Stream;
@@ -75,10 +95,16 @@ class NodeH2Sink extends BaseSink {
   #drainAttached = false;
   /** What the session's count holds for this stream. */
   #counted = 0;
+  /** Whether the count of all listeners holds this stream. */
+  #waiting = false;
   readonly #onFlushed = (): void => this.#count();
+  readonly #bounds: Bounds;
+  readonly #counts: ListenerCounts;
 
-  constructor(session: SessionState, stream: ServerHttp2Stream, headOnly: boolean, counts: ListenerCounts) {
+  constructor(session: SessionState, stream: ServerHttp2Stream, headOnly: boolean, bounds: Bounds, counts: ListenerCounts) {
     super();
+    this.#bounds = bounds;
+    this.#counts = counts;
     this.#session = session;
     this.#stream = stream;
     this.#headOnly = headOnly;
@@ -88,6 +114,8 @@ class NodeH2Sink extends BaseSink {
       counts.streams--;
       session.sinks.delete(this);
       session.held.delete(this);
+      if (session.sinks.size === 0) session.idleSinceUs = monotonicUs();
+      if (this.#waiting) bounds.setWaiting(this, 0, counts);
       session.changeBuffered(-this.#counted);
       this.#counted = 0;
       this.aborted();
@@ -115,7 +143,7 @@ class NodeH2Sink extends BaseSink {
       this.#session.held.add(this);
       return false;
     }
-    return ok;
+    return ok || this.#counted <= this.#bounds.limits.maxStreamBufferedBytes;
   }
 
   end(frame?: Uint8Array): void {
@@ -134,6 +162,12 @@ class NodeH2Sink extends BaseSink {
     if (this.closed) return;
     this.closed = true;
     this.observer = null;
+    this.cut();
+  }
+
+  shed(): void {
+    this.aborted();
+    this.closed = true;
     this.cut();
   }
 
@@ -160,7 +194,13 @@ class NodeH2Sink extends BaseSink {
   #count(): void {
     const now = this.#stream.destroyed ? 0 : this.#stream.writableLength;
     const change = now - this.#counted;
+    if (change === 0) return;
     this.#counted = now;
+    // A stream below node's own mark waits for nobody; counting it over all would cost every token.
+    if (now >= this.#stream.writableHighWaterMark || this.#waiting) {
+      this.#waiting = now >= this.#stream.writableHighWaterMark;
+      this.#bounds.setWaiting(this, this.#waiting ? now : 0, this.#counts);
+    }
     this.#session.changeBuffered(change);
   }
 
@@ -174,35 +214,51 @@ export class NodeH2Service {
   readonly #server: Http2Server;
   readonly #sessions = new Set<SessionState>();
   readonly #counts: ListenerCounts;
+  readonly #bounds: Bounds;
   readonly #limits: ListenerLimits;
+  readonly #handler: RequestHandler;
+  readonly #reading: BodyReading;
   readonly #watchdog: NodeJS.Timeout;
+  /** What the session that is about to be opened stands on. */
+  #accepting: Duplex | null = null;
 
-  constructor(protocol: Protocol, handler: RequestHandler, limits: ListenerLimits, counts: ListenerCounts) {
+  constructor(protocol: Protocol, handler: RequestHandler, bounds: Bounds, counts: ListenerCounts) {
+    const { limits } = bounds;
     this.#counts = counts;
+    this.#bounds = bounds;
     this.#limits = limits;
+    this.#handler = handler;
+    this.#reading = { limits, counts, handler, deadlines: new BodyDeadlines(limits.bodyTimeoutMs) };
     this.#server = createServer({
-      settings: { maxConcurrentStreams: limits.maxConcurrentStreams },
+      settings: { maxConcurrentStreams: limits.maxConcurrentStreams, maxHeaderListSize: limits.maxHeadBytes * engineHeads },
       // node refuses streams when a session's buffers pass this; 256 KiB a stream never bites an honest client.
       maxSessionMemory: Math.max(16, Math.ceil(limits.maxConcurrentStreams / 4)),
-      // A client that fires before it saw our SETTINGS gets REFUSED_STREAM; past this count the whole session would end.
+      // A client that fires before it saw our SETTINGS gets REFUSED_STREAM; past these counts the whole session would
+      // end, its good streams too. node counts a refused stream among the invalid frames as well.
       maxSessionRejectedStreams: Math.max(1000, limits.maxConcurrentStreams * 10),
-      maxSessionInvalidFrames: 100,
+      maxSessionInvalidFrames: Math.max(1000, limits.maxConcurrentStreams * 10),
       maxHeaderListPairs: 64,
     });
     this.#server.on("session", (session) => this.#open(session));
     this.#server.on("sessionError", () => {});
-    this.#server.on("stream", (stream, headers) => this.#receive(protocol, stream, headers, handler));
-    this.#watchdog = setInterval(() => this.#watch(), pingIntervalMs);
+    this.#server.on("stream", (stream, headers) => this.#receive(protocol, stream, headers));
+    this.#watchdog = setInterval(
+      () => this.#watch(),
+      Math.min(pingIntervalMs, Math.max(100, Math.floor(Math.min(limits.stallTimeoutMs, limits.h2IdleTimeoutMs) / 4))),
+    );
     this.#watchdog.unref();
   }
 
   /** Takes over a connected socket. */
   accept(socket: Duplex): void {
+    this.#accepting = socket;
     this.#server.emit("connection", socket);
+    this.#accepting = null;
   }
 
   /** GOAWAY to every session: streams under way may finish, new ones are refused. */
   drain(): void {
+    this.#reading.deadlines.close();
     for (const { session } of this.#sessions) session.close();
   }
 
@@ -218,56 +274,141 @@ export class NodeH2Service {
   }
 
   #open(session: ServerHttp2Session): void {
-    const state = new SessionState(session);
+    const state = new SessionState(session, this.#accepting!);
     states.set(session, state);
     this.#sessions.add(state);
     this.#counts.sessions++;
-    session.on("error", () => {});
-    session.on("close", () => {
+    session.on("error", () => {
+      this.#counts.bounds.malformed++;
+    });
+    // A session that its client ended by GOAWAY emits this twice.
+    session.once("close", () => {
       this.#sessions.delete(state);
       this.#counts.sessions--;
     });
   }
 
-  #receive(protocol: Protocol, stream: ServerHttp2Stream, headers: IncomingHttpHeaders, handler: RequestHandler): void {
+  #receive(protocol: Protocol, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     // One stream-level protocol error would end the process without this listener.
     stream.on("error", () => {});
     const state = stream.session && states.get(stream.session as ServerHttp2Session);
     if (!state) return;
     const method = headers[":method"] ?? "GET";
     const request = new NodeRequest(protocol, method, headers[":path"] ?? "/", headers);
-    const sink = new NodeH2Sink(state, stream, method === "HEAD", this.#counts);
-    receiveBody(stream, this.#limits.maxBodyBytes, request, sink, handler, () => stream.close(constants.NGHTTP2_CANCEL));
+    const sink = new NodeH2Sink(state, stream, method === "HEAD", this.#bounds, this.#counts);
+    this.#countRefused(state, stream.id ?? 0);
+    const headBytes = bytesOfHead(headers);
+    state.expectedBytes += headBytes;
+    if (headBytes > this.#limits.maxHeadBytes) {
+      refuse("head-too-large", request, sink, this.#handler, this.#counts);
+      stopReading(stream);
+      return;
+    }
+    stream.on("data", (chunk: Buffer) => (state.expectedBytes += chunk.length));
+    receiveBody(
+      stream,
+      this.#reading,
+      request,
+      sink,
+      () => stream.close(constants.NGHTTP2_CANCEL),
+      () => stopReading(stream),
+    );
+  }
+
+  /** Streams that the engine refused leave nothing but a gap in the numbers of those that it accepted. */
+  #countRefused(state: SessionState, id: number): void {
+    if (id - state.lastStream > 2) this.#counts.bounds["streams-refused"] += (id - state.lastStream) / 2 - 1;
+    state.lastStream = Math.max(state.lastStream, id);
+  }
+
+  #watch(): void {
+    const nowUs = monotonicUs();
+    const limitUs = this.#limits.stallTimeoutMs * 1000;
+    for (const state of this.#sessions) {
+      // A session that was closed before it was destroyed leaves its socket to the peer, for as long as that likes.
+      if (state.session.destroyed) {
+        state.socket.destroy();
+        continue;
+      }
+      for (const sink of state.sinks) {
+        if (sink.endedUs === 0 || nowUs - sink.endedUs <= limitUs) continue;
+        this.#counts.bounds["never-read"]++;
+        sink.endedUs = nowUs;
+        sink.cut();
+      }
+      if (this.#isFlood(state)) {
+        this.#counts.bounds.flood++;
+        state.session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+        state.session.destroy();
+      } else if (state.sinks.size === 0 && nowUs - state.idleSinceUs > this.#limits.h2IdleTimeoutMs * 1000) {
+        this.#counts.bounds["idle-timeout"]++;
+        this.#endIdle(state);
+      } else {
+        this.#askForLife(state, nowUs, limitUs);
+      }
+    }
+  }
+
+  /** GOAWAY first, so that a client that sends a request just now knows that it was not looked at. */
+  #endIdle(state: SessionState): void {
+    state.idleSinceUs = monotonicUs();
+    if (state.session.closed) state.session.destroy();
+    else state.session.close();
+  }
+
+  /** Whether more control frames came since the last look than any use of HTTP/2 needs. */
+  #isFlood(state: SessionState): boolean {
+    const { socket } = state.session;
+    if (!socket) return false;
+    const read = socket.bytesRead - state.bytesRead;
+    const written = socket.bytesWritten - state.bytesWritten;
+    const control = read - written - state.expectedBytes;
+    state.bytesRead += read;
+    state.bytesWritten += written;
+    state.expectedBytes = 0;
+    // Frames that went out since the PING: the peer takes what we send, however slowly.
+    if (written > 0 && state.pingSentUs > 0) state.pingSentUs = monotonicUs();
+    return control > controlBytes;
   }
 
   /**
    * Node 20 keeps a session for good when its client closes after a malformed frame, streams and timers included;
    * only a PING finds out. An idle time-out would also end an honest client that waits for a slow first token.
    */
-  #watch(): void {
-    const nowUs = monotonicUs();
-    const limitUs = this.#limits.stallTimeoutMs * 1000;
-    for (const state of this.#sessions) {
-      for (const sink of state.sinks) {
-        if (sink.endedUs > 0 && nowUs - sink.endedUs > limitUs) sink.cut();
-      }
-      if (state.pingSentUs > 0) {
-        if (nowUs - state.pingSentUs > limitUs) {
-          this.#counts.sessionsReaped++;
-          state.session.destroy();
-        }
-        continue;
-      }
-      state.pingSentUs = nowUs;
-      try {
-        state.session.ping(() => {
-          state.pingSentUs = 0;
-        });
-      } catch {
+  #askForLife(state: SessionState, nowUs: number, limitUs: number): void {
+    if (state.pingSentUs > 0) {
+      if (nowUs - state.pingSentUs > limitUs) {
+        this.#counts.sessionsReaped++;
         state.session.destroy();
       }
+      return;
+    }
+    state.pingSentUs = nowUs;
+    try {
+      state.session.ping(() => {
+        state.pingSentUs = 0;
+      });
+    } catch {
+      state.session.destroy();
     }
   }
+}
+
+/** A complete answer before the end of the request: RST_STREAM with NO_ERROR tells the client to stop (RFC 9113, 8.1). */
+function stopReading(stream: ServerHttp2Stream): void {
+  stream.resume();
+  if (!stream.destroyed) stream.once("finish", () => stream.close(constants.NGHTTP2_NO_ERROR));
+}
+
+/** Names and values, with what RFC 9113 (10.5.1) adds for each field. */
+function bytesOfHead(headers: IncomingHttpHeaders): number {
+  let bytes = 0;
+  for (const name in headers) {
+    const value = headers[name];
+    const length = Array.isArray(value) ? value.reduce((sum, part) => sum + part.length, 0) : (value?.length ?? 0);
+    bytes += name.length + length + 32;
+  }
+  return bytes;
 }
 
 const states = new WeakMap<ServerHttp2Session, SessionState>();

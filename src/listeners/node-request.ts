@@ -2,7 +2,8 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import { monotonicUs } from "../clock.ts";
-import type { Protocol, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
+import type { ListenerCounts, Protocol, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
+import { type BodyDeadlines, deliver, type ListenerLimits, refuse } from "./bounds.ts";
 import { discardBytes } from "./sink.ts";
 
 export class NodeRequest implements RouteRequest {
@@ -31,30 +32,55 @@ export class NodeRequest implements RouteRequest {
   }
 }
 
+/** What reading a body needs to know of its listener. */
+export interface BodyReading {
+  readonly limits: ListenerLimits;
+  readonly counts: ListenerCounts;
+  readonly handler: RequestHandler;
+  readonly deadlines: BodyDeadlines;
+}
+
 /**
  * Reads the whole body, counting while it arrives, and calls the handler. What is over the limit is thrown away, and
  * refused at its end (or cut by `cut` when it does not end), so that clients that read only after writing see the answer.
+ * A body that is late is refused, and the rest of it is not waited for: `refused` is called then.
  */
 export function receiveBody(
   body: Readable,
-  maxBodyBytes: number,
+  { limits, counts, handler, deadlines }: BodyReading,
   request: NodeRequest,
   sink: ResponseSink,
-  handler: RequestHandler,
   cut: () => void,
+  refused: () => void,
 ): void {
+  const { maxBodyBytes } = limits;
   let parts: Buffer[] = [];
   let bytes = 0;
+  let late = false;
+  const awaited = {
+    expire: () => {
+      late = true;
+      parts = [];
+      request.receivedUs = monotonicUs();
+      refuse("body-timeout", request, sink, handler, counts);
+      refused();
+    },
+  };
+  deadlines.add(awaited);
   body.on("data", (chunk: Buffer) => {
+    if (late) return;
     bytes += chunk.length;
     if (bytes <= maxBodyBytes) parts.push(chunk);
     else if (bytes > maxBodyBytes + discardBytes) cut();
     else parts = [];
   });
+  body.on("close", () => deadlines.delete(awaited));
   body.on("end", () => {
+    deadlines.delete(awaited);
+    if (late) return;
     request.receivedUs = monotonicUs();
-    if (bytes > maxBodyBytes) handler.refuse("body-too-large", request, sink);
-    else handler.handle(request, parts.length === 1 ? parts[0]! : Buffer.concat(parts), sink);
+    if (bytes > maxBodyBytes) refuse("body-too-large", request, sink, handler, counts);
+    else deliver(request, parts.length === 1 ? parts[0]! : Buffer.concat(parts), sink, handler, limits, counts);
     parts = [];
   });
 }

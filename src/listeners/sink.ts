@@ -17,22 +17,13 @@ export abstract class BaseSink implements ResponseSink {
     this.head = this.extraHeaders === null ? head : { ...head, headers: { ...head.headers, ...this.extraHeaders } };
   }
 
-  /** The engine says that the client is gone. */
+  /** The response can no longer be delivered: its client is gone, or was cut. */
   protected aborted(): void {
     if (this.closed) return;
     this.closed = true;
     this.observer?.onAbort();
     this.observer = null;
   }
-}
-
-/** What a listener needs beside its port. */
-export interface ListenerLimits {
-  readonly maxBodyBytes: number;
-  /** A finished response that its reader does not take is cut after this; also the time a PING may go unanswered. */
-  readonly stallTimeoutMs: number;
-  /** Streams a client may have open on one HTTP/2 connection. */
-  readonly maxConcurrentStreams: number;
 }
 
 /** How much of a refused body is read and thrown away, so that the connection stays usable, before it is cut. */

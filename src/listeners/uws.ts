@@ -3,8 +3,17 @@ import { STATUS_CODES } from "node:http";
 import type * as Uws from "uWebSockets.js";
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "uWebSockets.js";
 import { monotonicUs } from "../clock.ts";
-import type { ListenerCounts, ListenOptions, ProtocolListener, RequestHandler, ResponseHead, RouteRequest } from "../core/seams.ts";
-import { BaseSink, discardBytes, lingerMs, type ListenerLimits, waitUntil } from "./sink.ts";
+import type {
+  ListenerCounts,
+  ListenOptions,
+  ProtocolListener,
+  Refusal,
+  RequestHandler,
+  ResponseHead,
+  RouteRequest,
+} from "../core/seams.ts";
+import { type AwaitedBody, BodyDeadlines, type Bounds, deliver, newCounts, refuse, type Waiting } from "./bounds.ts";
+import { BaseSink, discardBytes, lingerMs, waitUntil } from "./sink.ts";
 
 /** The module, with the exports that its type declarations leave out. */
 type UwsModule = typeof Uws & {
@@ -17,9 +26,6 @@ type UwsModule = typeof Uws & {
 interface ListeningApp {
   listen(host: string, port: number, options: number, callback: (socket: us_listen_socket | false) => void): void;
 }
-
-/** uWebSockets.js closes a connection without progress by itself near 11 s: a longer stall time-out cannot be kept. */
-export const uwsMaxStallMs = 10_000;
 
 /** The module, or null where there is no binary for this Node or platform. */
 export async function loadUws(): Promise<UwsModule | null> {
@@ -34,6 +40,11 @@ export async function loadUws(): Promise<UwsModule | null> {
   }
 }
 
+/** The largest head that the binary takes: settled when it was loaded. */
+export function uwsMaxHeadBytes(): number {
+  return Number(process.env["UWS_HTTP_MAX_HEADERS_SIZE"]);
+}
+
 /** A copy: uWebSockets.js takes its request back when the handler returns. */
 class UwsRequest implements RouteRequest {
   readonly engine = "uws";
@@ -44,6 +55,11 @@ class UwsRequest implements RouteRequest {
   receivedUs = 0;
   /** Names and values in turns: a request has few headers, and a list costs less to fill than an object. */
   readonly #headers: string[] = [];
+  /** Bytes of names and values. */
+  headBytes = 0;
+  /** Lines that decide where a request goes or ends; two servers that pick different ones of two read different requests. */
+  #decisive = "";
+  isAmbiguous = false;
 
   constructor(protocol: "h1" | "h1s", request: HttpRequest) {
     this.protocol = protocol;
@@ -54,6 +70,9 @@ class UwsRequest implements RouteRequest {
     const headers = this.#headers;
     request.forEach((name, value) => {
       headers.push(name, value);
+      this.headBytes += name.length + value.length;
+      if (name === "host" || name === "content-length") this.#checkDecisive(name);
+      else if (name === "transfer-encoding" && value.toLowerCase() !== "chunked") this.isAmbiguous = true;
     });
   }
 
@@ -62,6 +81,11 @@ class UwsRequest implements RouteRequest {
     const headers = this.#headers;
     for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1];
     return undefined;
+  }
+
+  #checkDecisive(name: string): void {
+    if (this.#decisive.includes(name)) this.isAmbiguous = true;
+    this.#decisive += name;
   }
 }
 
@@ -90,25 +114,30 @@ const flushFrame = (): void => {
   corkedOk = corkedResponse.write(corkedFrame!);
 };
 
-class UwsSink extends BaseSink {
+class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   readonly bufferedBytes = 0;
   readonly #response: HttpResponse;
   readonly #listener: UwsListener;
+  readonly #request: UwsRequest;
   readonly #headOnly: boolean;
   #headSent = false;
   #drainAttached = false;
+  #waiting = false;
   /** Closes the connection with the answer: for a client that would send a refused body for ever. */
   lastOnConnection = false;
 
-  constructor(listener: UwsListener, response: HttpResponse, headOnly: boolean) {
+  constructor(listener: UwsListener, response: HttpResponse, request: UwsRequest) {
     super();
     this.#listener = listener;
     this.#response = response;
-    this.#headOnly = headOnly;
+    this.#request = request;
+    this.#headOnly = request.method === "HEAD";
     listener.counts.streams++;
     // Without this listener uWebSockets.js ends the process when a handler throws or returns without an answer.
     response.onAborted(() => {
       if (!this.closed) listener.counts.streams--;
+      listener.deadlines.delete(this);
+      this.#caughtUp();
       this.aborted();
     });
   }
@@ -123,14 +152,38 @@ class UwsSink extends BaseSink {
     } else {
       this.#cork(frame, false);
     }
-    if (!corkedOk && !this.#drainAttached) {
-      this.#drainAttached = true;
-      this.#response.onWritable(() => {
-        this.observer?.onDrain();
-        return true;
-      });
-    }
+    if (!corkedOk) this.#wait(frame.length);
     return corkedOk;
+  }
+
+  /** The engine keeps what the socket did not take: at most this frame, as nothing is written before it has drained. */
+  #wait(bytes: number): void {
+    this.#waiting = true;
+    this.#listener.bounds.setWaiting(this, bytes, this.#listener.counts);
+    if (this.#drainAttached) return;
+    this.#drainAttached = true;
+    this.#response.onWritable(() => {
+      this.#caughtUp();
+      this.observer?.onDrain();
+      return true;
+    });
+  }
+
+  #caughtUp(): void {
+    if (!this.#waiting) return;
+    this.#waiting = false;
+    this.#listener.bounds.setWaiting(this, 0, this.#listener.counts);
+  }
+
+  expire(reason: Refusal = "body-timeout"): void {
+    if (!this.closed) this.#listener.refuse(reason, this.#request, this);
+  }
+
+  shed(): void {
+    if (this.closed) return;
+    const { observer } = this;
+    this.reset();
+    observer?.onAbort();
   }
 
   end(frame?: Uint8Array): void {
@@ -185,6 +238,7 @@ class UwsSink extends BaseSink {
 
   #close(): void {
     this.closed = true;
+    this.#caughtUp();
     this.observer = null;
     this.#listener.counts.streams--;
   }
@@ -193,52 +247,79 @@ class UwsSink extends BaseSink {
 export class UwsListener implements ProtocolListener {
   readonly protocol: "h1" | "h1s";
   readonly engine = "uws";
-  readonly counts: ListenerCounts = { connections: 0, sessions: 0, streams: 0, sessionsReaped: 0 };
+  readonly counts: ListenerCounts = newCounts();
+  readonly bounds: Bounds;
   closing = false;
   readonly #uws: UwsModule;
   readonly #app: TemplatedApp;
+  readonly #handler: RequestHandler;
+  readonly deadlines: BodyDeadlines;
   #socket: us_listen_socket | null = null;
 
   /** With `tls` (paths of PEM files) it speaks h1s, else h1. */
-  constructor(
-    uws: UwsModule,
-    tls: { readonly cert: string; readonly key: string } | null,
-    handler: RequestHandler,
-    limits: ListenerLimits,
-  ) {
+  constructor(uws: UwsModule, tls: { readonly cert: string; readonly key: string } | null, handler: RequestHandler, bounds: Bounds) {
     this.protocol = tls ? "h1s" : "h1";
+    this.bounds = bounds;
     this.#uws = uws;
+    this.#handler = handler;
+    this.deadlines = new BodyDeadlines(bounds.limits.bodyTimeoutMs);
     this.#app = tls ? uws.SSLApp({ cert_file_name: tls.cert, key_file_name: tls.key }) : uws.App();
-    this.#app.filter((_response, change) => {
-      this.counts.connections += change > 0 ? 1 : -1;
+    this.#app.filter((response, change) => {
+      const by = change > 0 ? 1 : -1;
+      this.counts.connections += by;
+      bounds.connections += by;
+      // A request does not tell which connection it came on: there is no refusing those that came too late only.
+      if (by > 0 && bounds.connectionsFull) {
+        this.counts.bounds["too-many-connections"]++;
+        response.close();
+      }
     });
-    this.#app.any("/*", (response, request) => this.#receive(response, request, handler, limits));
+    this.#app.any("/*", (response, request) => this.#receive(response, request));
   }
 
-  #receive(response: HttpResponse, request: HttpRequest, handler: RequestHandler, limits: ListenerLimits): void {
+  #receive(response: HttpResponse, request: HttpRequest): void {
+    const { limits } = this.bounds;
     const copy = new UwsRequest(this.protocol, request);
-    const sink = new UwsSink(this, response, copy.method === "HEAD");
+    const sink = new UwsSink(this, response, copy);
+    const refusal: Refusal | null = copy.isAmbiguous ? "ambiguous" : copy.headBytes > limits.maxHeadBytes ? "head-too-large" : null;
+    if (refusal !== null) {
+      // Not yet: what stands behind an ambiguous request in the same read would be taken as the next request. While an
+      // answer is out the engine closes the connection instead.
+      setImmediate(() => sink.expire(refusal));
+      return;
+    }
     let parts: Buffer[] | null = null;
     let bytes = 0;
     response.onData((chunk, isLast) => {
+      if (isLast) this.deadlines.delete(sink);
+      if (sink.closed) return;
       bytes += chunk.byteLength;
       if (bytes > limits.maxBodyBytes) {
         parts = null;
         if (!isLast && bytes <= limits.maxBodyBytes + discardBytes) return;
         copy.receivedUs = monotonicUs();
         sink.lastOnConnection = !isLast;
-        handler.refuse("body-too-large", copy, sink);
+        refuse("body-too-large", copy, sink, this.#handler, this.counts);
         return;
       }
       if (isLast) {
         copy.receivedUs = monotonicUs();
         // The chunk is valid during this call only, which is as long as a handler may keep it.
         const last = new Uint8Array(chunk);
-        handler.handle(copy, parts === null ? last : Buffer.concat([...parts, last]), sink);
+        const body = parts === null ? last : Buffer.concat([...parts, last]);
+        deliver(copy, body, sink, this.#handler, limits, this.counts);
       } else {
         (parts ??= []).push(Buffer.from(new Uint8Array(chunk)));
       }
     });
+    if (copy.method !== "GET" && copy.method !== "HEAD") this.deadlines.add(sink);
+  }
+
+  /** Answers, and closes: what follows on the connection cannot be trusted, or is not wanted. */
+  refuse(reason: Refusal, request: UwsRequest, sink: UwsSink): void {
+    request.receivedUs = monotonicUs();
+    sink.lastOnConnection = true;
+    refuse(reason, request, sink, this.#handler, this.counts);
   }
 
   listen({ host, port, shared }: ListenOptions): Promise<number> {
@@ -258,6 +339,7 @@ export class UwsListener implements ProtocolListener {
 
   async close(graceMs: number): Promise<void> {
     this.closing = true;
+    this.deadlines.close();
     if (this.#socket) this.#uws.us_listen_socket_close(this.#socket);
     this.#socket = null;
     await waitUntil(() => this.counts.streams === 0, graceMs);

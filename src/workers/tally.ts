@@ -1,8 +1,16 @@
 /** What several processes have counted, dead ones included, as one exposition. */
 import { renderMetrics, type WorkerState } from "../api/operations.ts";
 import { Meter } from "../core/meter.ts";
-import type { ListenerCounts } from "../core/seams.ts";
+import type { Bound, ListenerCounts } from "../core/seams.ts";
+import { newCounts } from "../listeners/bounds.ts";
 import type { Listening, ServerSnapshot } from "../server.ts";
+
+/** The counts of a listener that only grow. */
+type Totals = Pick<ListenerCounts, "sessionsReaped" | "bounds">;
+
+function addBounds(to: ListenerCounts["bounds"], more: ListenerCounts["bounds"]): void {
+  for (const bound of Object.keys(to) as Bound[]) to[bound] += more[bound];
+}
 
 /** What a worker and those that had its place before it have counted. */
 export class Tally {
@@ -10,8 +18,8 @@ export class Tally {
   latest: ServerSnapshot | null = null;
   readonly #past: Meter = new Meter();
   #pastCpuSeconds = 0;
-  /** By protocol. */
-  readonly #pastReaped = new Map<string, number>();
+  /** What only grows of the dead ones' listeners, by protocol. */
+  readonly #pastListeners = new Map<string, Totals>();
 
   /** The present worker is dead: what it counted is kept, what it was doing is not. */
   bury(): void {
@@ -22,13 +30,16 @@ export class Tally {
     this.#past.stalledStreams = 0;
     this.#pastCpuSeconds += latest.live.process.cpuSeconds;
     for (const { protocol, counts } of latest.live.listeners) {
-      this.#pastReaped.set(protocol, this.reaped(protocol) + counts.sessionsReaped);
+      const past = this.past(protocol);
+      past.sessionsReaped += counts.sessionsReaped;
+      addBounds(past.bounds, counts.bounds);
+      this.#pastListeners.set(protocol, past);
     }
   }
 
-  /** HTTP/2 sessions of dead workers that went without an answer to PING. */
-  reaped(protocol: string): number {
-    return this.#pastReaped.get(protocol) ?? 0;
+  /** What the listeners of dead workers had counted. */
+  past(protocol: string): Totals {
+    return this.#pastListeners.get(protocol) ?? { sessionsReaped: 0, bounds: newCounts().bounds };
   }
 
   get meter(): Meter {
@@ -71,19 +82,24 @@ export function mergedMetrics({ tallies, listening, model, draining, restarts }:
     });
   }
   const listeners = listening.map(({ protocol, engine }) => {
+    const { bounds } = newCounts();
+    const present = tallies.flatMap(({ latest }) => latest?.live.listeners ?? []).filter((listener) => listener.protocol === protocol);
+    for (const { counts } of present) addBounds(bounds, counts.bounds);
+    for (const tally of tallies) addBounds(bounds, tally.past(protocol).bounds);
     const sum = (pick: (counts: Readonly<ListenerCounts>) => number): number =>
-      tallies
-        .flatMap(({ latest }) => latest?.live.listeners ?? [])
-        .reduce((total, listener) => total + (listener.protocol === protocol ? pick(listener.counts) : 0), 0);
+      present.reduce((total, { counts }) => total + pick(counts), 0);
     const counts = {
       connections: sum((counts) => counts.connections),
       sessions: sum((counts) => counts.sessions),
       streams: sum((counts) => counts.streams),
-      sessionsReaped: sum((counts) => counts.sessionsReaped) + tallies.reduce((total, tally) => total + tally.reaped(protocol), 0),
+      sessionsReaped:
+        sum((counts) => counts.sessionsReaped) + tallies.reduce((total, tally) => total + tally.past(protocol).sessionsReaped, 0),
+      bounds,
     };
     return { protocol, engine, counts };
   });
   const startSeconds = Math.round(performance.timeOrigin) / 1000;
-  const live = { running, draining, listeners, process: { cpuSeconds, rssBytes, startSeconds } };
+  const bufferedBytes = tallies.reduce((sum, { latest }) => sum + (latest?.live.bufferedBytes ?? 0), 0);
+  const live = { running, draining, bufferedBytes, listeners, process: { cpuSeconds, rssBytes, startSeconds } };
   return renderMetrics(meter, model, live, { workers, restarts });
 }

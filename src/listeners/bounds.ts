@@ -1,0 +1,182 @@
+/** The bounds of all listeners of a server: how much any client may have, hold and delay, and what is done beyond. */
+import type { ListenerCounts, Protocol, Refusal, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
+import { exceedsJsonDepth } from "../core/json-depth.ts";
+
+/** What a listener needs beside its port. Sizes in bytes, times in milliseconds. */
+export interface ListenerLimits {
+  /** Open connections of all listeners together. */
+  readonly maxConnections: number;
+  /** Streams a client may have open on one HTTP/2 connection. */
+  readonly maxConcurrentStreams: number;
+  /** Names and values of a request's head. */
+  readonly maxHeadBytes: number;
+  readonly maxBodyBytes: number;
+  /** Arrays and objects within each other. */
+  readonly maxJsonDepth: number;
+  /** What one streamed response may have waiting before it waits for its reader. */
+  readonly maxStreamBufferedBytes: number;
+  /** What all responses may have waiting; beyond, the readers that have stalled longest are cut. */
+  readonly maxBufferedBytes: number;
+  /** From the connection (or the request before) to the end of a request's head, a TLS handshake included. */
+  readonly headTimeoutMs: number;
+  /** From the end of the head to the end of the body. */
+  readonly bodyTimeoutMs: number;
+  /** A finished response that its reader does not take is cut after this; also the time a PING may go unanswered. */
+  readonly stallTimeoutMs: number;
+  /** A connection without a request is closed after this. */
+  readonly h1IdleTimeoutMs: number;
+  readonly h2IdleTimeoutMs: number;
+}
+
+/** A response with bytes waiting for its reader. */
+export interface Waiting {
+  /** Cuts it, and tells its pacer. */
+  shed(): void;
+}
+
+/** Live counts of one listener, all zero. */
+export function newCounts(): ListenerCounts {
+  return {
+    connections: 0,
+    sessions: 0,
+    streams: 0,
+    sessionsReaped: 0,
+    bounds: {
+      "too-many-connections": 0,
+      "streams-refused": 0,
+      "head-too-large": 0,
+      "body-too-large": 0,
+      "json-too-deep": 0,
+      "head-timeout": 0,
+      "body-timeout": 0,
+      "idle-timeout": 0,
+      "never-read": 0,
+      "buffers-full": 0,
+      flood: 0,
+      ambiguous: 0,
+      malformed: 0,
+      "wrong-protocol": 0,
+    },
+  };
+}
+
+/** Shared by all listeners of a server. */
+export class Bounds {
+  readonly limits: ListenerLimits;
+  /** Open connections of all listeners. */
+  connections = 0;
+  /** Bytes that wait for readers, as far as an engine tells. */
+  bufferedBytes = 0;
+  /** In the order in which they began to wait. */
+  readonly #waiting = new Map<Waiting, { bytes: number; counts: ListenerCounts }>();
+  #shedding = false;
+
+  constructor(limits: ListenerLimits) {
+    this.limits = limits;
+  }
+
+  get connectionsFull(): boolean {
+    return this.connections > this.limits.maxConnections;
+  }
+
+  /** Says how many bytes a response has waiting now; 0 when its reader has caught up or it is gone. */
+  setWaiting(waiting: Waiting, bytes: number, counts: ListenerCounts): void {
+    const entry = this.#waiting.get(waiting);
+    this.bufferedBytes += bytes - (entry?.bytes ?? 0);
+    if (bytes === 0) this.#waiting.delete(waiting);
+    else if (entry) entry.bytes = bytes;
+    else this.#waiting.set(waiting, { bytes, counts });
+    if (this.bufferedBytes > this.limits.maxBufferedBytes && !this.#shedding) {
+      this.#shedding = true;
+      // Not from within a write: it may be this very response that goes.
+      setImmediate(() => this.#shed());
+    }
+  }
+
+  /** Cuts those that have waited longest until the rest fits. */
+  #shed(): void {
+    this.#shedding = false;
+    for (const [waiting, { counts }] of this.#waiting) {
+      if (this.bufferedBytes <= this.limits.maxBufferedBytes) break;
+      counts.bounds["buffers-full"]++;
+      this.setWaiting(waiting, 0, counts);
+      waiting.shed();
+    }
+  }
+}
+
+/** A request whose body has not come yet. */
+export interface AwaitedBody {
+  /** Called once, when the body is late. */
+  expire(): void;
+}
+
+/** Looks for late bodies now and then, so that a request costs no timer. */
+export class BodyDeadlines {
+  readonly #awaited = new Map<AwaitedBody, number>();
+  readonly #timeoutMs: number;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(timeoutMs: number) {
+    this.#timeoutMs = timeoutMs;
+    this.#timer = setInterval(() => this.#look(), sweepMs(timeoutMs)).unref();
+  }
+
+  add(body: AwaitedBody): void {
+    this.#awaited.set(body, performance.now() + this.#timeoutMs);
+  }
+
+  delete(body: AwaitedBody): void {
+    this.#awaited.delete(body);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** In the order of their deadlines, because all have the same time. */
+  #look(): void {
+    const nowMs = performance.now();
+    for (const [body, deadlineMs] of this.#awaited) {
+      if (deadlineMs > nowMs) break;
+      this.#awaited.delete(body);
+      body.expire();
+    }
+  }
+}
+
+/** How often to look for what is late: often enough to be a tenth late at most, never more than ten times a second. */
+export function sweepMs(timeoutMs: number): number {
+  return Math.min(1000, Math.max(100, Math.floor(timeoutMs / 10)));
+}
+
+/** Refuses a request and counts it. */
+export function refuse(
+  reason: Refusal,
+  request: RouteRequest | null,
+  sink: ResponseSink,
+  handler: RequestHandler,
+  counts: ListenerCounts,
+): void {
+  counts.bounds[reason]++;
+  handler.refuse(reason, request, sink);
+}
+
+/** Hands a whole request to the handler, unless its JSON is too deep. */
+export function deliver(
+  request: RouteRequest,
+  body: Uint8Array,
+  sink: ResponseSink,
+  handler: RequestHandler,
+  { maxJsonDepth }: ListenerLimits,
+  counts: ListenerCounts,
+): void {
+  // A text shorter than the limit cannot nest deeper.
+  if (body.length > maxJsonDepth && exceedsJsonDepth(body, maxJsonDepth)) refuse("json-too-deep", request, sink, handler, counts);
+  else handler.handle(request, body, sink);
+}
+
+/** Cleartext protocols can be answered before a handshake. */
+export function isSecure(protocol: Protocol): boolean {
+  return protocol === "h1s" || protocol === "h2";
+}
