@@ -14,19 +14,15 @@ The command line wins over the environment, the environment over the file.`;
 export function serveCommand(): Command {
   const command = new Command("serve").description("start the fake model server");
   addFlags(command);
-  return command
-    .option("--json", "one line of JSON on stdout when ready, nothing else")
-    .option("--quiet", "print nothing")
-    .addHelpText("after", examples)
-    .action(async () => {
-      const server = await startServer(resolveConfig(settingsOf(command), standardPorts));
-      // Before anything is printed: whoever reads that line may signal at once.
-      const ended = untilSignalled(server);
-      const printing = command.opts<{ json?: boolean; quiet?: boolean }>();
-      if (printing.json) process.stdout.write(`${JSON.stringify({ listening: server.listening, caPath: server.caPath })}\n`);
-      else if (!printing.quiet) process.stdout.write(describe(server));
-      await ended;
-    });
+  return command.addHelpText("after", examples).action(async () => {
+    const settings = settingsOf(command);
+    const server = await startServer(resolveConfig(settings.server, standardPorts));
+    // Before anything is printed: whoever reads that line may signal at once.
+    const ended = untilSignalled(server);
+    if (settings.json) process.stdout.write(`${JSON.stringify({ listening: server.listening, caPath: server.caPath })}\n`);
+    else if (!settings.quiet) process.stdout.write(describe(server));
+    await ended;
+  });
 }
 
 function describe(server: FakeAiServer): string {
@@ -41,13 +37,20 @@ function describe(server: FakeAiServer): string {
   return `${lines.join("\n")}\n`;
 }
 
+/** Ctrl-C under npx comes twice, from the terminal and from npm: what comes within this is the same signal. */
+const repeatMs = 100;
+
 /** Resolves when the server has closed after SIGTERM or SIGINT; a second signal ends the process at once. */
 function untilSignalled(server: FakeAiServer): Promise<void> {
   return new Promise((resolve) => {
-    let signalled = false;
+    let signalledMs: number | null = null;
     const onSignal = (signal: NodeJS.Signals): void => {
-      if (signalled) process.exit(signal === "SIGINT" ? 130 : 143);
-      signalled = true;
+      const nowMs = performance.now();
+      if (signalledMs !== null) {
+        if (nowMs - signalledMs < repeatMs) return;
+        process.exit(signal === "SIGINT" ? 130 : 143);
+      }
+      signalledMs = nowMs;
       void server.close().then(() => {
         resolve();
         // Keep-alive timers of engines must not hold up an exit that everybody waits for.
