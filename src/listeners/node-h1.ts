@@ -3,13 +3,15 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from "node:stream";
 import type { Protocol, RequestHandler } from "../core/seams.ts";
 import { NodeRequest, receiveBody } from "./node-request.ts";
-import { BaseSink, type ListenerLimits } from "./sink.ts";
+import { BaseSink, lingerMs, type ListenerLimits } from "./sink.ts";
 
 class NodeH1Sink extends BaseSink {
   readonly #response: ServerResponse;
   readonly #service: NodeH1Service;
   #headSent = false;
   #drainAttached = false;
+  /** Closes the connection with the answer: for a client that would send a refused body for ever. */
+  lastOnConnection = false;
 
   constructor(service: NodeH1Service, response: ServerResponse) {
     super();
@@ -45,7 +47,11 @@ class NodeH1Sink extends BaseSink {
     this.#sendHead();
     this.closed = true;
     this.observer = null;
-    if (frame === undefined) this.#response.end();
+    if (this.lastOnConnection && frame !== undefined) {
+      // Whole by its length. Closing while the client still writes would reset the connection, the answer with it.
+      this.#response.write(Buffer.from(frame));
+      setTimeout(() => this.#response.end(), lingerMs);
+    } else if (frame === undefined) this.#response.end();
     else this.#response.end(Buffer.from(frame));
     // A reader that never takes the rest is cut; node itself sets the socket's time-out anew after each response.
     const { socket } = this.#response;
@@ -62,7 +68,7 @@ class NodeH1Sink extends BaseSink {
   #sendHead(): void {
     if (this.#headSent) return;
     this.#headSent = true;
-    if (this.#service.closing) this.#response.setHeader("connection", "close");
+    if (this.#service.closing || this.lastOnConnection) this.#response.setHeader("connection", "close");
     this.#response.writeHead(this.head!.status, this.head!.headers);
   }
 }
@@ -101,6 +107,9 @@ export class NodeH1Service {
   #receive(protocol: Protocol, message: IncomingMessage, response: ServerResponse, handler: RequestHandler): void {
     const request = new NodeRequest(protocol, message.method!, message.url!, message.headers);
     message.on("error", () => {});
-    receiveBody(message, this.limits.maxBodyBytes, request, new NodeH1Sink(this, response), handler, () => message.destroy());
+    const sink = new NodeH1Sink(this, response);
+    receiveBody(message, this.limits.maxBodyBytes, request, sink, handler, () => {
+      sink.lastOnConnection = true;
+    });
   }
 }

@@ -16,7 +16,7 @@ import { BaseSink, type ListenerLimits } from "./sink.ts";
 
 /** How often each session is asked for a sign of life. */
 const pingIntervalMs = 2000;
-/** Bytes that all streams of one session may have waiting; past it they all wait for the reader. */
+/** Bytes that the streams of one session may have waiting; past it, each waits until its reader has taken what it has. */
 const sessionBufferedBytes = 8_388_608;
 
 /** Why a stream is cut; shared, because nobody looks at it. */
@@ -26,8 +26,6 @@ const cutError = new Error("cut");
 class SessionState {
   readonly session: ServerHttp2Session;
   readonly sinks = new Set<NodeH2Sink>();
-  /** Sinks held back because the session as a whole has too much waiting. */
-  readonly held = new Set<NodeH2Sink>();
   bufferedBytes = 0;
   /** When the unanswered PING left; 0 when none is out. */
   pingSentUs = 0;
@@ -35,24 +33,19 @@ class SessionState {
   constructor(session: ServerHttp2Session) {
     this.session = session;
   }
-
-  changeBuffered(change: number): void {
-    this.bufferedBytes += change;
-    if (this.held.size > 0 && this.bufferedBytes < sessionBufferedBytes / 2) {
-      const released = [...this.held];
-      this.held.clear();
-      for (const sink of released) sink.observer?.onDrain();
-    }
-  }
 }
 
 class NodeH2Sink extends BaseSink {
   /** When the response ended, for a reader that never takes the rest; 0 before. */
   endedUs = 0;
+  /** Ends the request with the answer: RFC 9113, 8.1, for a client that would send a refused body for ever. */
+  endsRequest = false;
   readonly #stream: ServerHttp2Stream;
   readonly #session: SessionState;
   readonly #headOnly: boolean;
   #headSent = false;
+  /** Whether it waits because the session as a whole has too much waiting. */
+  #held = false;
   /** What the session's count holds for this stream. */
   #counted = 0;
   readonly #onFlushed = (): void => this.#count();
@@ -68,8 +61,7 @@ class NodeH2Sink extends BaseSink {
     stream.on("close", () => {
       counts.streams--;
       session.sinks.delete(this);
-      session.held.delete(this);
-      session.changeBuffered(-this.#counted);
+      session.bufferedBytes -= this.#counted;
       this.#counted = 0;
       this.aborted();
     });
@@ -85,7 +77,7 @@ class NodeH2Sink extends BaseSink {
     const ok = this.#stream.write(Buffer.from(frame), this.#onFlushed);
     this.#count();
     if (this.#session.bufferedBytes > sessionBufferedBytes) {
-      this.#session.held.add(this);
+      this.#held = true;
       return false;
     }
     return ok;
@@ -100,6 +92,7 @@ class NodeH2Sink extends BaseSink {
     if (!open || this.#headOnly) return;
     if (frame === undefined) this.#stream.end();
     else this.#stream.end(Buffer.from(frame), this.#onFlushed);
+    if (this.endsRequest) this.#stream.close(constants.NGHTTP2_NO_ERROR);
     this.#count();
   }
 
@@ -132,13 +125,14 @@ class NodeH2Sink extends BaseSink {
 
   #count(): void {
     const now = this.#stream.destroyed ? 0 : this.#stream.writableLength;
-    const change = now - this.#counted;
+    this.#session.bufferedBytes += now - this.#counted;
     this.#counted = now;
-    this.#session.changeBuffered(change);
+    if (this.#held && now === 0) this.#resume();
   }
 
   #resume(): void {
-    if (!this.#session.held.has(this)) this.observer?.onDrain();
+    this.#held = false;
+    this.observer?.onDrain();
   }
 }
 
@@ -210,7 +204,9 @@ export class NodeH2Service {
     const method = headers[":method"] ?? "GET";
     const request = new NodeRequest(protocol, method, headers[":path"] ?? "/", headers);
     const sink = new NodeH2Sink(state, stream, method === "HEAD", this.#counts);
-    receiveBody(stream, this.#limits.maxBodyBytes, request, sink, handler, () => stream.close(constants.NGHTTP2_CANCEL));
+    receiveBody(stream, this.#limits.maxBodyBytes, request, sink, handler, () => {
+      sink.endsRequest = true;
+    });
   }
 
   /**

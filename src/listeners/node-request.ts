@@ -17,9 +17,10 @@ export class NodeRequest implements RouteRequest {
   constructor(protocol: Protocol, method: string, target: string, headers: IncomingHttpHeaders) {
     this.protocol = protocol;
     this.method = method;
-    const question = target.indexOf("?");
-    this.path = question < 0 ? target : target.slice(0, question);
-    this.query = question < 0 ? "" : target.slice(question + 1);
+    const origin = originForm(target);
+    const question = origin.indexOf("?");
+    this.path = question < 0 ? origin : origin.slice(0, question);
+    this.query = question < 0 ? "" : origin.slice(question + 1);
     this.#headers = headers;
   }
 
@@ -31,9 +32,17 @@ export class NodeRequest implements RouteRequest {
   }
 }
 
+/** RFC 9112, 3.2.2: a server must take "http://host/path" as it takes "/path". */
+function originForm(target: string): string {
+  if (target.startsWith("/")) return target;
+  const rest = target.replace(/^https?:\/\/[^/?#]+/i, "");
+  return rest.startsWith("/") || rest.length === target.length ? rest : `/${rest}`;
+}
+
 /**
  * Reads the whole body, counting while it arrives, and calls the handler. What is over the limit is thrown away, and
- * refused at its end (or cut by `cut` when it does not end), so that clients that read only after writing see the answer.
+ * refused at its end, so that clients that read only after writing see the answer. One that does not end is refused all
+ * the same, after `last` was called: no other request can follow on what it came by.
  */
 export function receiveBody(
   body: Readable,
@@ -41,17 +50,24 @@ export function receiveBody(
   request: NodeRequest,
   sink: ResponseSink,
   handler: RequestHandler,
-  cut: () => void,
+  last: () => void,
 ): void {
   let parts: Buffer[] = [];
   let bytes = 0;
+  let refused = false;
   body.on("data", (chunk: Buffer) => {
     bytes += chunk.length;
     if (bytes <= maxBodyBytes) parts.push(chunk);
-    else if (bytes > maxBodyBytes + discardBytes) cut();
     else parts = [];
+    if (bytes > maxBodyBytes + discardBytes && !refused) {
+      refused = true;
+      request.receivedUs = monotonicUs();
+      last();
+      handler.refuse("body-too-large", request, sink);
+    }
   });
   body.on("end", () => {
+    if (refused) return;
     request.receivedUs = monotonicUs();
     if (bytes > maxBodyBytes) handler.refuse("body-too-large", request, sink);
     else handler.handle(request, parts.length === 1 ? parts[0]! : Buffer.concat(parts), sink);
