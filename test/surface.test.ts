@@ -1,5 +1,4 @@
 /** One suite over every protocol and engine. */
-import { once } from "node:events";
 import { request as httpRequest } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import { connect as connectTcp, type Socket } from "node:net";
@@ -53,12 +52,17 @@ const endlessChunk = Buffer.alloc(1_048_576, "x");
 const endlessChunks = 150;
 
 async function pour(into: Duplex): Promise<string> {
-  const seen = { answer: "", closed: false };
+  const seen = { answer: "", closed: false, wake: () => {} };
   into.on("data", (chunk: Buffer) => (seen.answer += chunk.toString()));
   into.on("error", () => {});
-  into.on("close", () => (seen.closed = true));
+  into.on("drain", () => seen.wake());
+  into.on("close", () => {
+    seen.closed = true;
+    seen.wake();
+  });
   for (let sent = 0; sent < endlessChunks && !seen.closed && seen.answer === ""; sent++) {
-    if (!into.write(endlessChunk)) await Promise.race([once(into, "drain"), once(into, "close")]).catch(() => {});
+    if (into.write(endlessChunk)) continue;
+    await new Promise<void>((resolve) => (seen.wake = resolve));
   }
   await eventually(() => seen.closed, "the server ends it");
   return seen.answer;
