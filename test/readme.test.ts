@@ -15,6 +15,7 @@ const exceptions: readonly { readonly command: RegExp; readonly why: string }[] 
   { command: /^npm install$/, why: "it made the folder that these tests run in" },
   { command: /^npm test$/, why: "it runs this" },
   { command: /^npm run check$/, why: "it runs this" },
+  { command: /^npm run test:nodes$/, why: "it runs a suite under other versions of Node, and CI runs it" },
   { command: /^npm run bench:\w+$/, why: "it takes minutes" },
   { command: /^npm install (undici|gpt-tokenizer@4)$/, why: "this folder has it" },
 ];
