@@ -7,6 +7,6 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    reporters: ["default", ["json", { outputFile: "node_modules/.cache/test-results.json" }]],
+    reporters: ["default", ["json", { outputFile: process.env["TEST_RESULTS"] ?? "node_modules/.cache/test-results.json" }]],
   },
 });

@@ -113,12 +113,13 @@ function h2Stream(session: ClientHttp2Session): Promise<Trace> {
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function measure(row: Row): Promise<Trace[]> {
+/** The traces of each round. */
+async function measure(row: Row): Promise<Trace[][]> {
   const { child, url } = await startServer(row);
   const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
   const sessions = row.protocol === "h2c" ? Array.from({ length: row.connections }, () => connect(url)) : [];
   try {
-    const traces: Trace[] = [];
+    const traces: Trace[][] = [];
     // The first round warms up both ends and opens every connection.
     for (let round = 0; round <= rounds; round++) {
       const running: Promise<Trace>[] = [];
@@ -131,7 +132,7 @@ async function measure(row: Row): Promise<Trace[]> {
         await pause(1);
       }
       const results = await Promise.all(running);
-      if (round > 0) traces.push(...results);
+      if (round > 0) traces.push(results);
     }
     return traces;
   } finally {
@@ -148,20 +149,36 @@ const quantile = (sorted: readonly number[], share: number): number =>
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 const ascending = (values: number[]): number[] => values.sort((a, b) => a - b);
 
-function summarise(traces: readonly Trace[]): Record<string, string> {
+/** Over all rounds; in brackets the least and the most of a round. */
+function summarise(byRound: readonly Trace[][]): Record<string, string> {
+  const traces = byRound.flat();
   for (const { arrivalsUs } of traces)
     if (arrivalsUs.length !== tokens) throw new Error(`a stream had ${arrivalsUs.length} of ${tokens} tokens`);
   const gap = (times: readonly number[]): number => (times.at(-1)! - times[0]!) / (times.length - 1) / 1000;
   const lateness = ascending(traces.flatMap(({ dueUs, sentUs }) => sentUs.map((sent, i) => (sent - dueUs[i]!) / 1000)));
   const late = (index: number): number => mean(traces.map(({ dueUs, sentUs }) => (sentUs.at(index)! - dueUs.at(index)!) / 1000));
-  const ttft = ascending(traces.map(({ startUs, arrivalsUs }) => (arrivalsUs[0]! - startUs) / 1000));
-  const planned = mean(traces.map(({ dueUs }) => gap(dueUs)));
-  const error = (measured: number): string => `${((measured / planned - 1) * 100).toFixed(3)}%`;
+  const ttftOf = ({ startUs, arrivalsUs }: Trace): number => (arrivalsUs[0]! - startUs) / 1000;
+  const ttft = ascending(traces.map(ttftOf));
+  const spread = (of: (traces: readonly Trace[]) => number, digits: number): string => {
+    const each = ascending(byRound.map(of));
+    return `${of(traces).toFixed(digits)} (${each[0]!.toFixed(digits)}..${each.at(-1)!.toFixed(digits)})`;
+  };
+  /** How far the mean gap of the times that `pick` gives is from the planned one, percent. */
+  const error =
+    (pick: (trace: Trace) => readonly number[]) =>
+    (some: readonly Trace[]): number =>
+      (mean(some.map((trace) => gap(pick(trace)))) / mean(some.map(({ dueUs }) => gap(dueUs))) - 1) * 100;
   return {
-    "TTFT p50": quantile(ttft, 0.5).toFixed(2),
+    "TTFT p50": spread((some) => quantile(ascending(some.map(ttftOf)), 0.5), 2),
     "TTFT p99": quantile(ttft, 0.99).toFixed(2),
-    "ITL err stamps": error(mean(traces.map(({ sentUs }) => gap(sentUs)))),
-    "ITL err client": error(mean(traces.map(({ arrivalsUs }) => gap(arrivalsUs)))),
+    "ITL err % stamps": spread(
+      error(({ sentUs }) => sentUs),
+      3,
+    ),
+    "ITL err % client": spread(
+      error(({ arrivalsUs }) => arrivalsUs),
+      3,
+    ),
     "late p50": quantile(lateness, 0.5).toFixed(2),
     "late p99": quantile(lateness, 0.99).toFixed(2),
     "late max": lateness.at(-1)!.toFixed(2),

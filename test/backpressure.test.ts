@@ -1,4 +1,5 @@
 /** Readers that stall: nothing grows, nobody else is hurt, and when they read again they get everything. */
+import { once } from "node:events";
 import { connect as connectH2 } from "node:http2";
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
@@ -169,6 +170,39 @@ describe.each(targets.filter(({ engine, protocol }) => engine === "node" && prot
     });
   },
 );
+
+test("large answers that nobody reads do not hold up the other streams of their session", async () => {
+  const running = await start(
+    targets.find(({ name }) => name === "h2c")!,
+    { stallTimeout: 60_000, outputTokens: 300 },
+  );
+  const session = connectH2(running.origin);
+  session.on("error", () => {});
+  session.on("connect", () => session.setLocalWindowSize(16_777_216));
+  const open = (body: object, headers: Record<string, string> = {}): ReturnType<typeof session.request> => {
+    const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions", ...headers });
+    stream.on("error", () => {});
+    return stream.end(JSON.stringify(body));
+  };
+  const unread = Array.from({ length: 3 }, () => open(chat(), { "x-fakeai-output-tokens": "1000000" }));
+  const lengths = await Promise.all(
+    unread.map(async (stream) => Number(((await once(stream, "response")) as [Record<string, string>])[0]["content-length"])),
+  );
+  // More than all streams of a session may have waiting.
+  expect(lengths[0]! + lengths[1]! + lengths[2]!).toBeGreaterThan(12_000_000);
+  const read = async (headers: Record<string, string>): Promise<string> => {
+    let text = "";
+    for await (const chunk of open(chat({ stream: true }), headers)) text += String(chunk);
+    return text;
+  };
+  // Unpaced ones have much to write at once, paced ones a token at a time.
+  for (const body of await Promise.all([read({}), read({ "x-fakeai-itl": "1ms" }), read({ "x-fakeai-output-tokens": "20000" })])) {
+    expect(chunksOf(body).length).toBeGreaterThanOrEqual(302);
+  }
+  expect(running.server.stats()).toMatchObject({ finishedStreams: 6, openStreams: 3 });
+  session.destroy();
+  await running.stop();
+});
 
 test("one HTTP/2 session cannot make the server hold more than its bound", async () => {
   const running = await start(

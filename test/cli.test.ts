@@ -55,6 +55,23 @@ describe("start", () => {
     expect(await running.ended).toMatchObject({ stdout: "", stderr: "", code: 0 });
   });
 
+  test.each<[string, Record<string, string>, string]>([
+    ["the environment", { FAKEAI_JSON: "true" }, ""],
+    ["the file", {}, "json: true\n"],
+  ])("--json and --quiet by %s", async (_where, env, yaml) => {
+    const config = file(`print-${yaml.length}.yaml`, `port: 0\n${yaml}`);
+    const json = runCli(["serve", "--config", config], { env });
+    expect(JSON.parse(await json.firstLine)).toHaveProperty("listening");
+    json.child.kill("SIGTERM");
+    expect((await json.ended).code).toBe(0);
+
+    const quiet = file(`quiet-${yaml.length}.yaml`, `protocol: h2c:0\n${yaml.replace("json", "quiet")}`);
+    const silent = runCli(["serve", "--config", quiet], { env: yaml === "" ? { FAKEAI_QUIET: "1" } : {} });
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    silent.child.kill("SIGTERM");
+    expect(await silent.ended).toMatchObject({ stdout: "", stderr: "", code: 0 });
+  });
+
   test("fakeai-server is fakeai serve", async () => {
     const running = runCli(["--json", "--port", "0"], { script: cliPath.replace("cli.js", "cli-server.js") });
     const { listening } = JSON.parse(await running.firstLine) as { listening: { url: string }[] };
@@ -205,6 +222,16 @@ describe("a port that is taken is one line and exit 1", () => {
       await holder.stop();
     },
   );
+
+  test.each([...engines, "h2c"])("an address that this machine has not is not called a taken port: %s", async (engine) => {
+    const listener = engine === "h2c" ? ["--protocol", "h2c:0"] : ["--port", "0", "--h1-engine", engine];
+    const elsewhere = await runCli(["serve", ...listener, "--host", "192.0.2.1"]).ended;
+    expect(elsewhere.stderr).toMatch(/^fakeai: [^\n]*EADDRNOTAVAIL[^\n]*check --host\)\n$/);
+    expect([elsewhere.code, elsewhere.stdout]).toEqual([1, ""]);
+    const unknown = await runCli(["serve", ...listener, "--host", "no-such-host.invalid"]).ended;
+    expect(unknown.stderr).toMatch(/^fakeai: [^\n]*(ENOTFOUND|EAI_AGAIN)[^\n]*check --host\)\n$/);
+    expect(unknown.code).toBe(1);
+  });
 
   test("held by a stranger", async () => {
     const stranger = createTcpServer().listen(0, "127.0.0.1");

@@ -32,13 +32,19 @@ export interface RunOptions {
   readonly node?: string;
   readonly script?: string;
   readonly cwd?: string;
+  /** In a process group of its own, as a shell starts it: a signal for the group is a Ctrl-C. */
+  readonly detached?: boolean;
 }
 
-export function runCli(args: readonly string[], { env = {}, node = process.execPath, script = cliPath, cwd }: RunOptions = {}): Running {
+export function runCli(
+  args: readonly string[],
+  { env = {}, node = process.execPath, script = cliPath, cwd, detached = false }: RunOptions = {},
+): Running {
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FAKEAI_")));
   const child = spawn(node, [script, ...args], {
     env: { ...clean, ...env },
     stdio: ["ignore", "pipe", "pipe"],
+    detached,
     ...(cwd === undefined ? {} : { cwd }),
   });
   let stdout = "";

@@ -45,6 +45,7 @@ function exitCodeOf(error: unknown): number {
     EACCES: "this port needs privileges; choose one above 1023",
     EADDRNOTAVAIL: "this machine has no such address; check --host",
     ENOTFOUND: "the address cannot be resolved; check --host",
+    EAI_AGAIN: "the address cannot be resolved now; check --host",
   };
   const hint = code !== undefined && Object.hasOwn(hints, code) ? ` (${hints[code]})` : "";
   process.stderr.write(`fakeai: ${message}${hint}\n`);

@@ -16,25 +16,21 @@ The command line wins over the environment, the environment over the file.`;
 export function serveCommand(): Command {
   const command = new Command("serve").description("start the fake model server");
   addFlags(command);
-  return command
-    .option("--json", "one line of JSON on stdout when ready, nothing else")
-    .option("--quiet", "print nothing")
-    .addHelpText("after", examples)
-    .action(async () => {
-      const printing = command.opts<{ json?: boolean; quiet?: boolean }>();
-      const config = resolveConfig(settingsOf(command), standardPorts);
-      const complain = (line: string): void => {
-        if (!printing.quiet) process.stderr.write(`fakeai: ${line}\n`);
-      };
-      const server = config.workers === 1 ? await startServer(config) : await startWorkers(config, complain);
-      // Before anything is printed: whoever reads that line may signal at once.
-      const ended = untilSignalled(server);
-      const { listening, caPath } = server;
-      if (printing.json) process.stdout.write(`${JSON.stringify({ listening, caPath, workers: config.workers })}\n`);
-      else if (!printing.quiet) process.stdout.write(describe(server));
-      answerParent();
-      await ended;
-    });
+  return command.addHelpText("after", examples).action(async () => {
+    const settings = settingsOf(command);
+    const config = resolveConfig(settings.server, standardPorts);
+    const complain = (line: string): void => {
+      if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
+    };
+    const server = config.workers === 1 ? await startServer(config) : await startWorkers(config, complain);
+    // Before anything is printed: whoever reads that line may signal at once.
+    const ended = untilSignalled(server);
+    const { listening, caPath } = server;
+    if (settings.json) process.stdout.write(`${JSON.stringify({ listening, caPath, workers: config.workers })}\n`);
+    else if (!settings.quiet) process.stdout.write(describe(server));
+    answerParent();
+    await ended;
+  });
 }
 
 function describe(server: Served): string {
@@ -68,14 +64,20 @@ function answerParent(): void {
   // The channel alone keeps no server running whose time has come.
   process.channel?.unref();
 }
+/** Ctrl-C under npx comes twice, from the terminal and from npm: what comes within this is the same signal. */
+const repeatMs = 100;
 
 /** Resolves when the server has closed after SIGTERM or SIGINT; a second signal ends the process at once. */
 function untilSignalled(server: Served): Promise<void> {
   return new Promise((resolve) => {
-    let signalled = false;
+    let signalledMs: number | null = null;
     const onSignal = (signal: NodeJS.Signals): void => {
-      if (signalled) process.exit(signal === "SIGINT" ? 130 : 143);
-      signalled = true;
+      const nowMs = performance.now();
+      if (signalledMs !== null) {
+        if (nowMs - signalledMs < repeatMs) return;
+        process.exit(signal === "SIGINT" ? 130 : 143);
+      }
+      signalledMs = nowMs;
       void server.close().then(() => {
         resolve();
         // Keep-alive timers of engines must not hold up an exit that everybody waits for.

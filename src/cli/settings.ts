@@ -10,9 +10,18 @@ function environmentName(flag: string): string {
   return `FAKEAI_${flag.toUpperCase().replaceAll("-", "_")}`;
 }
 
+/** How the command prints; its own, and no knob of a server. */
+const printingFlags: readonly { readonly name: string; readonly help: string }[] = [
+  { name: "json", help: "one line of JSON on stdout when ready, nothing else" },
+  { name: "quiet", help: "print nothing" },
+];
+
+const isPrinting = (name: string): boolean => printingFlags.some((flag) => flag.name === name);
+
 /** Adds the flags, each with its environment variable, then the names that other tools use, and `--config`. */
 export function addFlags(command: Command): void {
   for (const { key, kind, takes, help } of serverFlags) command.addOption(optionOf(flagName(key), kind, takes, help));
+  for (const { name, help } of printingFlags) command.addOption(optionOf(name, "boolean", undefined, help));
   command.addOption(new Option("--config <file>", "YAML file with the same names as keys").env("FAKEAI_CONFIG"));
   for (const alias of aliases) {
     const option = optionOf(alias.name, kindOf(alias.name)!, alias.takes, `${aliasMeaning(alias)} (${alias.from})`);
@@ -39,15 +48,22 @@ function booleanOf(text: string): boolean {
   throw new InvalidArgumentError("It must be true or false.");
 }
 
+/** What a command is to do. */
+export interface Settings {
+  readonly server: ServerOptions;
+  readonly json: boolean;
+  readonly quiet: boolean;
+}
+
 /** What the command line, the environment and the file gave. Throws UsageError for what cannot be used. */
-export function settingsOf(command: Command): ServerOptions {
+export function settingsOf(command: Command): Settings {
   const values = command.opts<Record<string, unknown>>();
   const fromCommand: Record<string, unknown> = {};
   const fromEnvironment: Record<string, unknown> = {};
   for (const option of command.options) {
     const key = option.attributeName();
     const name = option.name();
-    const kind = kindOf(name);
+    const kind = isPrinting(name) ? "boolean" : kindOf(name);
     const source = command.getOptionValueSource(key);
     if (kind === undefined) continue;
     if (source === "cli") fromCommand[name] = values[key];
@@ -55,7 +71,10 @@ export function settingsOf(command: Command): ServerOptions {
     if (source === "env") fromEnvironment[name] = kind === "boolean" ? booleanVariable(environmentName(name)) : values[key];
   }
   const { config: path } = values;
-  return optionsOf([fromCommand, fromEnvironment, typeof path === "string" ? fileSettings(path) : {}]);
+  const sources: Given[] = [fromCommand, fromEnvironment, typeof path === "string" ? fileSettings(path) : {}];
+  const printing = (name: string): boolean => sources.find((source) => source[name] !== undefined)?.[name] === true;
+  const knobs = sources.map((source) => Object.fromEntries(Object.entries(source).filter(([name]) => !isPrinting(name))));
+  return { server: optionsOf(knobs), json: printing("json"), quiet: printing("quiet") };
 }
 
 function booleanVariable(variable: string): boolean {
@@ -69,9 +88,9 @@ function booleanVariable(variable: string): boolean {
 function fileSettings(path: string): Given {
   return Object.fromEntries(
     Object.entries(readConfigFile(path)).map(([name, value]) => {
-      const kind = kindOf(name);
+      const kind = isPrinting(name) ? "boolean" : kindOf(name);
       if (kind === undefined) {
-        const keys = serverFlags.map(({ key }) => flagName(key)).join(", ");
+        const keys = [...serverFlags.map(({ key }) => flagName(key)), ...printingFlags.map((flag) => flag.name)].join(", ");
         throw new UsageError(`${path}: unknown key "${name}"; keys are the flags' names: ${keys}`);
       }
       return [name, checkedValue(`${path}: "${name}"`, kind, value)];

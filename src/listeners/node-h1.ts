@@ -5,7 +5,7 @@ import type { ListenerCounts, Protocol, Refusal, RequestHandler } from "../core/
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, sweepMs, type Waiting } from "./bounds.ts";
 import { type BodyReading, NodeRequest, receiveBody } from "./node-request.ts";
 import { RawAnswerSink } from "./raw-answer.ts";
-import { BaseSink } from "./sink.ts";
+import { BaseSink, lingerMs } from "./sink.ts";
 
 class NodeH1Sink extends BaseSink implements Waiting {
   readonly #response: ServerResponse;
@@ -75,7 +75,11 @@ class NodeH1Sink extends BaseSink implements Waiting {
     this.closed = true;
     this.observer = null;
     const { socket } = this.#response;
-    if (frame === undefined) this.#response.end();
+    if (this.lastOnConnection && frame !== undefined) {
+      // Whole by its length. Closing while the client still writes would reset the connection, the answer with it.
+      this.#response.write(Buffer.from(frame));
+      setTimeout(() => this.#response.end(), lingerMs);
+    } else if (frame === undefined) this.#response.end();
     else this.#response.end(Buffer.from(frame));
     // A reader that never takes the rest is cut; node itself sets the socket's time-out anew after each response.
     if (socket && socket.writableLength > 0) {
@@ -205,7 +209,9 @@ export class NodeH1Service {
       this.#reading,
       request,
       sink,
-      () => message.destroy(),
+      () => {
+        sink.lastOnConnection = true;
+      },
       () => message.destroy(),
     );
   }

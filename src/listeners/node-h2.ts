@@ -22,7 +22,7 @@ const pingIntervalMs = 2000;
  * less control than they get data; PRIORITY and unknown frames without end are nothing else.
  */
 const controlBytes = 1_048_576;
-/** Bytes that all streams of one session may have waiting; past it they all wait for the reader. */
+/** Bytes that the streams of one session may have waiting; past it, each waits until its reader has taken what it has. */
 const sessionBufferedBytes = 8_388_608;
 
 /** A frame up to this size that finds its stream empty is not counted: all streams together stay far below the limit. */
@@ -55,8 +55,6 @@ class SessionState {
   readonly session: ServerHttp2Session;
   readonly socket: Duplex;
   readonly sinks = new Set<NodeH2Sink>();
-  /** Sinks held back because the session as a whole has too much waiting. */
-  readonly held = new Set<NodeH2Sink>();
   bufferedBytes = 0;
   /** When the unanswered PING left, or bytes of ours after it; 0 when none is out. */
   pingSentUs = 0;
@@ -74,25 +72,20 @@ class SessionState {
     this.session = session;
     this.socket = socket;
   }
-
-  changeBuffered(change: number): void {
-    this.bufferedBytes += change;
-    if (this.held.size > 0 && this.bufferedBytes < sessionBufferedBytes / 2) {
-      const released = [...this.held];
-      this.held.clear();
-      for (const sink of released) sink.observer?.onDrain();
-    }
-  }
 }
 
 class NodeH2Sink extends BaseSink implements Waiting {
   /** When the response ended, for a reader that never takes the rest; 0 before. */
   endedUs = 0;
+  /** Ends the request with the answer: RFC 9113, 8.1, for a client that would send a refused body for ever. */
+  endsRequest = false;
   readonly #stream: ServerHttp2Stream;
   readonly #session: SessionState;
   readonly #headOnly: boolean;
   #headSent = false;
   #drainAttached = false;
+  /** Whether it waits because the session as a whole has too much waiting. */
+  #held = false;
   /** What the session's count holds for this stream. */
   #counted = 0;
   /** Whether the count of all listeners holds this stream. */
@@ -113,10 +106,9 @@ class NodeH2Sink extends BaseSink implements Waiting {
     stream.on("close", () => {
       counts.streams--;
       session.sinks.delete(this);
-      session.held.delete(this);
       if (session.sinks.size === 0) session.idleSinceUs = monotonicUs();
       if (this.#waiting) bounds.setWaiting(this, 0, counts);
-      session.changeBuffered(-this.#counted);
+      session.bufferedBytes -= this.#counted;
       this.#counted = 0;
       this.aborted();
     });
@@ -140,7 +132,7 @@ class NodeH2Sink extends BaseSink implements Waiting {
     if (keepsUp) return ok;
     this.#count();
     if (this.#session.bufferedBytes > sessionBufferedBytes) {
-      this.#session.held.add(this);
+      this.#held = true;
       return false;
     }
     return ok || this.#counted <= this.#bounds.limits.maxStreamBufferedBytes;
@@ -155,6 +147,7 @@ class NodeH2Sink extends BaseSink implements Waiting {
     if (!open || this.#headOnly) return;
     if (frame === undefined) this.#stream.end();
     else this.#stream.end(keep(frame));
+    if (this.endsRequest) this.#stream.close(constants.NGHTTP2_NO_ERROR);
     this.#count();
   }
 
@@ -201,11 +194,13 @@ class NodeH2Sink extends BaseSink implements Waiting {
       this.#waiting = now >= this.#stream.writableHighWaterMark;
       this.#bounds.setWaiting(this, this.#waiting ? now : 0, this.#counts);
     }
-    this.#session.changeBuffered(change);
+    this.#session.bufferedBytes += change;
+    if (this.#held && now === 0) this.#resume();
   }
 
   #resume(): void {
-    if (!this.#session.held.has(this)) this.observer?.onDrain();
+    this.#held = false;
+    this.observer?.onDrain();
   }
 }
 
@@ -310,7 +305,9 @@ export class NodeH2Service {
       this.#reading,
       request,
       sink,
-      () => stream.close(constants.NGHTTP2_CANCEL),
+      () => {
+        sink.endsRequest = true;
+      },
       () => stopReading(stream),
     );
   }

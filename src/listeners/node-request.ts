@@ -18,9 +18,10 @@ export class NodeRequest implements RouteRequest {
   constructor(protocol: Protocol, method: string, target: string, headers: IncomingHttpHeaders) {
     this.protocol = protocol;
     this.method = method;
-    const question = target.indexOf("?");
-    this.path = question < 0 ? target : target.slice(0, question);
-    this.query = question < 0 ? "" : target.slice(question + 1);
+    const origin = originForm(target);
+    const question = origin.indexOf("?");
+    this.path = question < 0 ? origin : origin.slice(0, question);
+    this.query = question < 0 ? "" : origin.slice(question + 1);
     this.#headers = headers;
   }
 
@@ -40,44 +41,57 @@ export interface BodyReading {
   readonly deadlines: BodyDeadlines;
 }
 
+/** RFC 9112, 3.2.2: a server must take "http://host/path" as it takes "/path". */
+function originForm(target: string): string {
+  if (target.startsWith("/")) return target;
+  const rest = target.replace(/^https?:\/\/[^/?#]+/i, "");
+  return rest.startsWith("/") || rest.length === target.length ? rest : `/${rest}`;
+}
+
 /**
  * Reads the whole body, counting while it arrives, and calls the handler. What is over the limit is thrown away, and
- * refused at its end (or cut by `cut` when it does not end), so that clients that read only after writing see the answer.
- * A body that is late is refused, and the rest of it is not waited for: `refused` is called then.
+ * refused at its end, so that clients that read only after writing see the answer. One that does not end is refused all
+ * the same, after `last` was called: no other request can follow on what it came by. A body that is late is refused, and
+ * the rest of it is not waited for: `abandoned` is called then.
  */
 export function receiveBody(
   body: Readable,
   { limits, counts, handler, deadlines }: BodyReading,
   request: NodeRequest,
   sink: ResponseSink,
-  cut: () => void,
-  refused: () => void,
+  last: () => void,
+  abandoned: () => void,
 ): void {
   const { maxBodyBytes } = limits;
   let parts: Buffer[] = [];
   let bytes = 0;
-  let late = false;
+  let refused = false;
   const awaited = {
     expire: () => {
-      late = true;
+      refused = true;
       parts = [];
       request.receivedUs = monotonicUs();
       refuse("body-timeout", request, sink, handler, counts);
-      refused();
+      abandoned();
     },
   };
   deadlines.add(awaited);
   body.on("data", (chunk: Buffer) => {
-    if (late) return;
     bytes += chunk.length;
-    if (bytes <= maxBodyBytes) parts.push(chunk);
-    else if (bytes > maxBodyBytes + discardBytes) cut();
+    if (bytes <= maxBodyBytes && !refused) parts.push(chunk);
     else parts = [];
+    if (bytes > maxBodyBytes + discardBytes && !refused) {
+      refused = true;
+      request.receivedUs = monotonicUs();
+      deadlines.delete(awaited);
+      last();
+      refuse("body-too-large", request, sink, handler, counts);
+    }
   });
   body.on("close", () => deadlines.delete(awaited));
   body.on("end", () => {
     deadlines.delete(awaited);
-    if (late) return;
+    if (refused) return;
     request.receivedUs = monotonicUs();
     if (bytes > maxBodyBytes) refuse("body-too-large", request, sink, handler, counts);
     else deliver(request, parts.length === 1 ? parts[0]! : Buffer.concat(parts), sink, handler, limits, counts);

@@ -1,5 +1,6 @@
 /** HTTP/1.1 on uWebSockets.js, cleartext and TLS. */
 import { STATUS_CODES } from "node:http";
+import { createServer as createTcpServer } from "node:net";
 import type * as Uws from "uWebSockets.js";
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from "uWebSockets.js";
 import { monotonicUs } from "../clock.ts";
@@ -43,6 +44,17 @@ export async function loadUws(): Promise<UwsModule | null> {
 /** The largest head that the binary takes: settled when it was loaded. */
 export function uwsMaxHeadBytes(): number {
   return Number(process.env["UWS_HTTP_MAX_HEADERS_SIZE"]);
+}
+
+/** uWebSockets.js does not say why it cannot listen: node's own attempt does. */
+function whyNot(host: string, port: number): Promise<Error> {
+  return new Promise((resolve) => {
+    const probe = createTcpServer();
+    probe.once("error", resolve);
+    probe.listen({ host, port, exclusive: true }, () => {
+      probe.close(() => resolve(new Error(`cannot listen on ${host}:${port}`)));
+    });
+  });
 }
 
 /** A copy: uWebSockets.js takes its request back when the handler returns. */
@@ -328,7 +340,7 @@ export class UwsListener implements ProtocolListener {
       const app: ListeningApp = this.#app as TemplatedApp & ListeningApp;
       app.listen(host, port, shared ? 0 : this.#uws.LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
         if (!socket) {
-          reject(Object.assign(new Error(`cannot listen on ${host}:${port}`), { code: "EADDRINUSE" }));
+          whyNot(host, port).then(reject, reject);
           return;
         }
         this.#socket = socket;
