@@ -79,7 +79,7 @@ export async function startServer(initial: ServerConfig): Promise<FakeAiServer> 
   const pacer = new Pacer(clock, meter, { stallTimeoutUs: config.stallTimeoutMs * 1000, onFault: reportFault });
   const limiter = new LocalRateLimiter(config.rateLimits, () => clock.nowUs());
   const gate = new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, limits: () => limiter.limits, meter });
-  const countTokens = config.tokenizer === null ? {} : { countTokens: await loadTokenizer(config.tokenizer) };
+  const tokenizer = config.tokenizer === null ? {} : { tokenizer: await loadTokenizer(config.tokenizer) };
   const counter = { requests: 0 };
   const listeners: ProtocolListener[] = [];
   let draining = false;
@@ -96,7 +96,7 @@ export async function startServer(initial: ServerConfig): Promise<FakeAiServer> 
   };
   /** The routes of a configuration. A response that one of them planned goes on as planned when it is replaced. */
   const routesOf = ({ model }: ServerConfig): RouteTable => {
-    const settings = { ...model, ...countTokens };
+    const settings = { ...model, ...tokenizer };
     const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
     return new RouteTable([
       ...providerRoutes(generator, settings, pacer, meter),
