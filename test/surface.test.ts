@@ -95,9 +95,12 @@ describe.each(targets)("$name", (target) => {
       expect(reads[0]!.atMs - startedMs).toBeGreaterThanOrEqual(79);
       expect(reads[0]!.atMs - startedMs).toBeLessThan(400);
       expect(eventsOf(reads[0]!.text)).toHaveLength(2);
-      expect(reads).toHaveLength(4);
-      expect(reads[3]!.atMs - startedMs).toBeGreaterThanOrEqual(169);
-      expect(reads[3]!.text).toContain("[DONE]");
+      // A slow machine may read two tokens at once, but never ahead of their time.
+      expect(reads.length).toBeGreaterThan(1);
+      expect(reads.length).toBeLessThanOrEqual(4);
+      const last = reads.at(-1)!;
+      expect(last.atMs - startedMs).toBeGreaterThanOrEqual(169);
+      expect(last.text).toContain("[DONE]");
     });
 
     test("the response ends at once after [DONE]", async () => {

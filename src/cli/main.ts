@@ -1,6 +1,6 @@
 /** The table of commands, and what their errors become: one line, an exit code. */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help } from "commander";
 import { UsageError } from "../config.ts";
 import { benchCommand } from "./bench.ts";
 import { doctorCommand } from "./doctor.ts";
@@ -15,6 +15,10 @@ export async function main(args: readonly string[]): Promise<void> {
     .version(version)
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`fakeai: ${text.replace(/^error: /, "")}`) })
+    // Names such as FAKEAI_TTFT follow from the flags'; the help says so once.
+    .configureHelp({
+      optionDescription: (option) => (option.envVar?.startsWith("FAKEAI_") ? option.description : new Help().optionDescription(option)),
+    })
     .showSuggestionAfterError();
   for (const command of [serveCommand(), benchCommand(), compareCommand(), mergeCommand(), reportCommand(), doctorCommand()])
     program.addCommand(command);
