@@ -111,7 +111,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   if (config.timer === "precise") notices.push(...crowdedCores());
   const limiter = siblings?.limiter ?? new LocalRateLimiter(config.rateLimits, () => clock.nowUs());
   const gate = new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter });
-  const countTokens = config.tokenizer === null ? {} : { countTokens: await loadTokenizer(config.tokenizer) };
+  const tokenizer = config.tokenizer === null ? {} : { tokenizer: await loadTokenizer(config.tokenizer) };
   const counter = siblings?.counter ?? new StridedCounter();
   const listeners: ProtocolListener[] = [];
   const bounds = new Bounds(config.limits);
@@ -130,7 +130,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   };
   /** The routes of a configuration. A response that one of them planned goes on as planned when it is replaced. */
   const routesOf = ({ model }: ServerConfig): RouteTable => {
-    const settings = { ...model, ...countTokens };
+    const settings = { ...model, ...tokenizer };
     const name = model.models?.[0] ?? "fakeai";
     const metrics = (): string | Promise<string> => (siblings === null ? renderMetrics(meter, name, live()) : siblings.metrics());
     const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);

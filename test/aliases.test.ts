@@ -291,7 +291,8 @@ describe("--tokenizer", () => {
     const elsewhere = mkdtempSync(join(tmpdir(), "fakeai-"));
     for (const part of ["dist", "package.json"]) cpSync(join(root, part), join(elsewhere, part), { recursive: true });
     mkdirSync(join(elsewhere, "node_modules"));
-    for (const name of ["commander", "yaml", "selfsigned"]) {
+    const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { dependencies: Record<string, string> };
+    for (const name of Object.keys(dependencies)) {
       symlinkSync(join(root, "node_modules", name), join(elsewhere, "node_modules", name));
     }
     const script = join(elsewhere, "dist", "cli.js");

@@ -134,10 +134,24 @@ const completionRequest = fc
     max_tokens: maybe(fc.nat(20)),
     logprobs: maybe(fc.nat(3)),
     stop: maybe(fc.constant("e")),
-    prompt: fc.string({ minLength: 1 }),
+    prompt: fc.oneof(
+      fc.string(),
+      fc.array(fc.string(), { minLength: 1, maxLength: 3 }),
+      fc.array(fc.nat(99), { minLength: 1, maxLength: 9 }),
+      fc.constant([[1, 2], [3]]),
+    ),
+    echo: fc.boolean(),
     usage: fc.boolean(),
   })
-  .map(({ usage, ...rest }) => defined({ model: "davinci", ...rest, stream_options: rest.stream ? { include_usage: usage } : undefined }));
+  .map(({ usage, echo, ...rest }) =>
+    defined({
+      model: "davinci",
+      ...rest,
+      // The API has a null where nothing comes before the first token, which its types forget.
+      echo: rest.logprobs === undefined ? echo : undefined,
+      stream_options: rest.stream ? { include_usage: usage } : undefined,
+    }),
+  );
 
 const responseRequest = fc
   .record({

@@ -223,6 +223,9 @@ describe.each(ways)("SDKs over %s", (protocol, connect) => {
         .finalMessage();
       expect(thought.content.map(({ type }) => type)).toEqual(["thinking", "text"]);
       expect((await anthropic().messages.create({ ...ask, max_tokens: 3 })).stop_reason).toBe("max_tokens");
+      expect(await anthropic().messages.countTokens({ model: ask.model, messages: ask.messages })).toEqual({
+        input_tokens: whole.usage.input_tokens,
+      });
     });
     test("tools", async () => {
       const tools = [{ name: "weather", input_schema: city as unknown as Anthropic.Tool.InputSchema }];
@@ -328,8 +331,8 @@ describe.runIf(available("curl")).each<[Protocol, string[]]>([
       request_id: expect.stringMatching(/^req_/),
     });
     expect(JSON.parse(await curl("/tokenize", { model: "gpt-4o", prompt: "Hello there, world", return_token_strs: true }))).toMatchObject({
-      count: 4,
-      token_strs: ["Hello", " there", ",", " world"],
+      count: 5,
+      token_strs: ["Hell", "o th", "ere,", " wor", "ld"],
     });
   });
 });

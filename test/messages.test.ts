@@ -37,6 +37,21 @@ test("a stop sequence is named", () => {
   expect(events.at(-2)).toMatchObject({ type: "message_delta", delta: { stop_reason: "stop_sequence", stop_sequence: "STOP" } });
 });
 
+test("pings come every ten seconds until the first token, after the message has begun", () => {
+  const { frames, schedule } = provider({ ttft: 30_000, itl: 10, outputTokens: 2 }).plan(path, { ...good, stream: true });
+  const seen = Array.from({ length: frames.length }, (_, index) => {
+    const dueMs = schedule.nextDueUs(index) / 1000;
+    const body = new TextDecoder().decode(frames.frame(index, 0, 0));
+    return [dueMs, [...body.matchAll(/^event: (.*)$/gm)].map(([, name]) => name), frames.tokens];
+  });
+  expect(seen).toEqual([
+    [10_000, ["message_start", "ping"], 0],
+    [20_000, ["ping"], 0],
+    [30_000, ["content_block_start", "ping", "content_block_delta"], 1],
+    [30_010, ["content_block_delta", "content_block_stop", "message_delta", "message_stop"], 1],
+  ]);
+});
+
 test("an answer after a tool's result is text; inputs that were cut are empty", () => {
   const tools = [{ name: "f", input_schema: { type: "object", properties: { a: { type: "string" } }, required: ["a"] } }];
   const result = [{ role: "user", content: [{ type: "tool_result", tool_use_id: "x", content: "done" }] }];

@@ -169,7 +169,7 @@ describe.each(targets)("$name", (target) => {
       const { reads, startedMs } = await running.ask({ body: chat({ stream: true, max_tokens: 4 }), headers });
       expect(reads[0]!.atMs - startedMs).toBeGreaterThanOrEqual(79);
       expect(reads[0]!.atMs - startedMs).toBeLessThan(400);
-      expect(eventsOf(reads[0]!.text)).toHaveLength(2);
+      expect(eventsOf(reads[0]!.text).length).toBeGreaterThanOrEqual(2);
       // A slow day may bring two tokens in one read, never one token in two.
       expect(reads.length).toBeGreaterThanOrEqual(2);
       expect(reads.length).toBeLessThanOrEqual(4);

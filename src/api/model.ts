@@ -14,7 +14,7 @@ import {
   type Vocabulary,
 } from "../core/text.ts";
 import { ApiError } from "./openai/errors.ts";
-import type { CountTokens } from "./openai/prompt.ts";
+import type { Tokenizer } from "./openai/prompt.ts";
 import { booleanHeader, givenText, headerError, integerHeader, overriding } from "./overrides.ts";
 
 /** The most tokens one answer may have. */
@@ -46,7 +46,7 @@ export interface ModelSettings {
   /** Tokens of prompt and answer together; null: no limit. */
   readonly maxModelLen: number | null;
   /** Counts prompt tokens exactly; absent: they are estimated. */
-  readonly countTokens?: CountTokens;
+  readonly tokenizer?: Tokenizer;
 }
 
 /** Numbers requests from 0: it outlives a model whose settings were changed. */
@@ -92,8 +92,10 @@ export interface CallPlan {
 export interface Ask {
   readonly model: string;
   readonly promptTokens: number;
-  /** What the mode "echo" says. */
-  readonly promptText: () => string;
+  /** What the mode "echo" says in a choice. */
+  readonly promptText: (choice: number) => string;
+  /** What a choice repeats before its text; absent: nothing. */
+  readonly prefixOf?: ((choice: number, seed: Seed) => Run) | undefined;
   readonly stream: boolean;
   readonly choices: number;
   /** Most output tokens, those of reasoning included; Infinity where none is set. */
@@ -122,14 +124,14 @@ export class Run {
   }
 
   static of(text: string): Run {
-    return Run.#all(splitTokens(text));
+    return Run.ofTokens(splitTokens(text));
   }
 
   static ofJson(value: unknown): Run {
-    return Run.#all(splitJsonTokens(JSON.stringify(value)));
+    return Run.ofTokens(splitJsonTokens(JSON.stringify(value)));
   }
 
-  static #all(texts: readonly string[]): Run {
+  static ofTokens(texts: readonly string[]): Run {
     return new Run({ texts }, texts.length, null);
   }
 
@@ -139,6 +141,12 @@ export class Run {
 
   cutTo(tokens: number): Run {
     return new Run(this.vocabulary, tokens, this.#seed);
+  }
+
+  /** The text of each token. */
+  tokenTexts(): string[] {
+    const cursor = this.cursor();
+    return Array.from({ length: this.tokens }, () => this.vocabulary.texts[cursor.next()]!);
   }
 
   text(): string {
@@ -158,6 +166,8 @@ export interface ToolCall {
 export type Finish = "stop" | "length" | "tool_calls";
 
 export interface Choice {
+  /** Comes before the text, with its first token, and is no output. */
+  readonly prefix: Run | null;
   /** null where there are calls instead. */
   readonly text: Run | null;
   readonly calls: readonly ToolCall[];
@@ -230,7 +240,7 @@ export class Model {
     let outputTokens = 0;
     let longest = 0;
     for (let i = 0; i < ask.choices; i++) {
-      const choice = this.#choice(ask, i === 0 ? seed : seedOfRequest(seed, i), reasoning.tokens, headerText, lengths);
+      const choice = this.#choice(ask, i, i === 0 ? seed : seedOfRequest(seed, i), reasoning.tokens, headerText, lengths);
       const tokens = reasoning.tokens + tokensOf(choice);
       outputTokens += tokens;
       longest = Math.max(longest, tokens);
@@ -277,23 +287,23 @@ export class Model {
     return count;
   }
 
-  #choice(ask: Ask, seed: Seed, before: number, headerText: string | null, lengths: Distribution | undefined): Choice {
+  #choice(ask: Ask, index: number, seed: Seed, before: number, headerText: string | null, lengths: Distribution | undefined): Choice {
     const left = ask.limit - before;
     const cutShort = before > 0 && left === 0;
     if (ask.calls !== null && !cutShort && (headerText === null || ask.calls.choice !== "auto")) return makeCalls(ask.calls, seed, left);
-    const given = this.#given(ask, seed, headerText);
+    const given = this.#given(ask, index, seed, headerText);
     const full = given ?? new Run(corpusVocabulary, 0, seed);
     const { tokens, finish } = cutShort
       ? { tokens: 0, finish: "length" as const }
       : this.#length(ask, seed, before, given?.tokens ?? null, lengths);
-    return stopAt(full.cutTo(tokens), ask.stop, finish, seed);
+    return stopAt(full.cutTo(tokens), ask.stop, finish, seed, ask.prefixOf?.(index, seed) ?? null);
   }
 
   /** The text that the answer is not free to choose. */
-  #given(ask: Ask, seed: Seed, headerText: string | null): Run | null {
+  #given(ask: Ask, index: number, seed: Seed, headerText: string | null): Run | null {
     if (headerText !== null) return Run.of(headerText);
     if (ask.json !== null) return Run.ofJson(instanceOf(ask.json.schema, ask.json.param, seed));
-    if (this.settings.mode === "echo") return Run.of(ask.promptText());
+    if (this.settings.mode === "echo") return Run.of(ask.promptText(index));
     return this.fixedText === null ? null : new Run(this.fixedText, this.fixedText.texts.length, null);
   }
 
@@ -347,12 +357,12 @@ function makeCalls({ tools, choice, parallel }: CallPlan, seed: Seed, limit: num
   }
   // A tool that was named ends with "stop", as in OpenAI's documentation of tool_choice.
   const whole = choice === "named" ? "stop" : "tool_calls";
-  return { text: null, calls, finish: left < 0 ? "length" : whole, stopSequence: null, seed };
+  return { prefix: null, text: null, calls, finish: left < 0 ? "length" : whole, stopSequence: null, seed };
 }
 
 /** Cuts the text before the first of the stop sequences. */
-function stopAt(text: Run, stop: readonly string[], finish: Finish, seed: Seed): Choice {
-  const whole = { text, calls: [], finish, stopSequence: null, seed };
+function stopAt(text: Run, stop: readonly string[], finish: Finish, seed: Seed, prefix: Run | null): Choice {
+  const whole = { prefix, text, calls: [], finish, stopSequence: null, seed };
   if (stop.length === 0) return whole;
   const said = text.text();
   let end = Infinity;

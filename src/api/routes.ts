@@ -2,11 +2,12 @@
 import type { Meter } from "../core/meter.ts";
 import type { Pacer } from "../core/pacer.ts";
 import type { Route } from "../core/seams.ts";
-import { planMessage } from "./anthropic/messages.ts";
+import { countTokens, planMessage } from "./anthropic/messages.ts";
 import { sendJson } from "./answer.ts";
 import type { ModelSettings } from "./model.ts";
 import { planEmbeddings } from "./openai/embeddings.ts";
 import type { Generator } from "./openai/generate.ts";
+import { requestId } from "./openai/heads.ts";
 import { modelNotFound } from "./openai/request.ts";
 import { planResponse } from "./openai/responses.ts";
 import { tokenize } from "./openai/tokenize.ts";
@@ -40,7 +41,12 @@ export function providerRoutes(generator: Generator, settings: ModelSettings, pa
       path: "/v1/messages",
       handle: (request, body, sink) => pacer.send(planMessage(model, clockIdentity, request, body), sink),
     },
-    { method: "POST", path: "/tokenize", handle: (_request, body, sink) => sendJson(sink, meter, 200, tokenize(body)) },
+    {
+      method: "POST",
+      path: "/v1/messages/count_tokens",
+      handle: (request, body, sink) => sendJson(sink, meter, 200, countTokens(request, body, settings), { "request-id": requestId() }),
+    },
+    { method: "POST", path: "/tokenize", handle: (_request, body, sink) => sendJson(sink, meter, 200, tokenize(body, settings)) },
     {
       method: "GET",
       path: "/v1/models",

@@ -1,6 +1,6 @@
 /** The table of commands, and what their errors become: one line, an exit code. */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help } from "commander";
 import { UsageError } from "../config.ts";
 
 /** Each command's module is loaded when it is asked for: a server starts without the libraries of a bench. */
@@ -21,6 +21,10 @@ export async function main(args: readonly string[]): Promise<void> {
     .version(version)
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`fakeai: ${text.replace(/^error: /, "")}`) })
+    // Names such as FAKEAI_TTFT follow from the flags'; the help says so once.
+    .configureHelp({
+      optionDescription: (option) => (option.envVar?.startsWith("FAKEAI_") ? option.description : new Help().optionDescription(option)),
+    })
     .showSuggestionAfterError();
   const named = commands.filter(([name]) => name === args[0]);
   for (const [, load] of named.length > 0 ? named : commands) program.addCommand(await load());

@@ -10,7 +10,8 @@ Examples:
   fakeai serve --ttft 100 --itl 20
   fakeai serve --protocol h1,h2c,h2 --ttft 'lognormal(200,0.5)' --itl 20:10
   fakeai serve --config fakeai.yaml
-Every flag can also be an environment variable (FAKEAI_TTFT=100) or a key of the configuration file (ttft: 100).
+Every flag can also be an environment variable (FAKEAI_TTFT=100, FAKEAI_TOKENS_PER_CHUNK=4) or a key of the
+configuration file (ttft: 100, tokens-per-chunk: 4).
 The command line wins over the environment, the environment over the file.`;
 
 export function serveCommand(): Command {

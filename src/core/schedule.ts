@@ -50,8 +50,10 @@ interface Steps {
 /** Keep-alives before the first token: how many, how far apart. */
 export interface Heralds {
   readonly count: number;
-  /** Microseconds between two; the first is due at once. */
+  /** Microseconds between two. */
   readonly everyUs: number;
+  /** When the first is due; absent: at once. */
+  readonly firstUs?: number;
 }
 
 /**
@@ -73,9 +75,9 @@ class FrameSchedule implements Schedule {
   }
 
   nextDueUs(index: number): number {
-    const { count, everyUs } = this.#heralds;
+    const { count, everyUs, firstUs } = this.#heralds;
     if (index === this.#index) return this.#dueUs;
-    if (index < count) return index * everyUs;
+    if (index < count) return (firstUs ?? 0) + index * everyUs;
     this.#index = index;
     const token = this.#steps === null ? index - count : this.#steps.next();
     while (this.#asked <= token) this.#dueUs = this.#tokens.nextDueUs(this.#asked++);

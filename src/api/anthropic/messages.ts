@@ -1,12 +1,12 @@
 /** POST /v1/messages: a message in one piece, or as events with a ping (docs.anthropic.com/en/docs/build-with-claude/streaming). */
 import { UnaryFrame } from "../../core/frames.ts";
-import { frameSchedule } from "../../core/schedule.ts";
+import { frameSchedule, noHeralds } from "../../core/schedule.ts";
 import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/script.ts";
-import type { ResponseHead, ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import { type Answer, type Choice, type Model, randomLetters, type Run, type ToolCall } from "../model.ts";
+import type { FrameSource, ResponseHead, ResponsePlan, RouteRequest } from "../../core/seams.ts";
+import { type Answer, type Choice, type Model, type ModelSettings, randomLetters, type Run, type ToolCall } from "../model.ts";
 import { ApiError } from "../openai/errors.ts";
 import { requestId } from "../openai/heads.ts";
-import { readMessage } from "./request.ts";
+import { countInputTokens, readMessage } from "./request.ts";
 
 const encoder = new TextEncoder();
 
@@ -80,12 +80,18 @@ class MessageStory {
     };
   }
 
-  script(): Script {
+  /** The event before all others. */
+  begin(out: EventBuffer): void {
+    emit(out, "message_start", { message: this.message(false) });
+  }
+
+  /** Its events; `hasBegun`: without the first. */
+  script(hasBegun: boolean): Script {
     const { outputTokens, tokensPerChunk, stamped, ask } = this.#answer;
     return {
       choices: [this.#blocks.map((block, index) => blockPart(block, index))],
       open: (out) => {
-        emit(out, "message_start", { message: this.message(false) });
+        if (!hasBegun) this.begin(out);
         // Without a block there is no place for the ping after its start.
         if (this.#blocks.length === 0) emitPing(out);
       },
@@ -111,6 +117,39 @@ function emit(out: EventBuffer, type: string, members: object): void {
   out.text(`event: ${type}\ndata: ${json.slice(0, -1)}`);
   out.bytes(paddingOf(json.length));
   out.endEvent();
+}
+
+/** Pings keep a connection open while the first token is waited for. Anthropic says of them only that they may come anywhere. */
+const pingEveryUs = 10_000_000;
+
+/** The frames of a message whose first token is far away: it begins with the first ping. */
+class WaitingFrames implements FrameSource {
+  readonly length: number;
+  tokens = 0;
+  readonly #pings: number;
+  readonly #begin: FrameSource;
+  readonly #ping: FrameSource;
+  readonly #frames: FrameSource;
+
+  constructor(pings: number, story: MessageStory, stamped: boolean) {
+    const events = (open: (out: EventBuffer) => void): FrameSource =>
+      new ScriptFrames({ choices: [], open, tokensPerFrame: 1, hiddenTokens: 0, stamped });
+    this.#pings = pings;
+    this.#begin = events((out) => {
+      story.begin(out);
+      emitPing(out);
+    });
+    this.#ping = events(emitPing);
+    this.#frames = new ScriptFrames(story.script(true));
+    this.length = pings + this.#frames.length;
+  }
+
+  frame(index: number, dueUs: number, sentUs: number): Uint8Array {
+    if (index < this.#pings) return (index === 0 ? this.#begin : this.#ping).frame(0, dueUs, sentUs);
+    const frame = this.#frames.frame(index - this.#pings, dueUs, sentUs);
+    this.tokens = this.#frames.tokens;
+    return frame;
+  }
 }
 
 /** The one event that is printed with a space inside. */
@@ -201,10 +240,20 @@ function headOf(streamed: boolean, clock: string | null): ResponseHead {
   return { status: 200, headers, streamed };
 }
 
+function checkVersion(request: RouteRequest): void {
+  if (request.header("anthropic-version") === undefined) throw new ApiError(400, "anthropic-version: header is required");
+}
+
+/** JSON text of the answer to POST /v1/messages/count_tokens. Throws ApiError. */
+export function countTokens(request: RouteRequest, bytes: Uint8Array, settings: ModelSettings): string {
+  checkVersion(request);
+  return JSON.stringify({ input_tokens: countInputTokens(bytes, settings) });
+}
+
 /** Plans the answer to a request. Throws ApiError. */
 export function planMessage(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
-  if (request.header("anthropic-version") === undefined) throw new ApiError(400, "anthropic-version: header is required");
-  const ask = readMessage(bytes, model.settings.models);
+  checkVersion(request);
+  const ask = readMessage(bytes, model.settings);
   const answer = model.answer(request, ask);
   const story = new MessageStory(answer);
   const common = {
@@ -221,6 +270,9 @@ export function planMessage(model: Model, clockIdentity: string, request: RouteR
       schedule: answer.schedule,
     };
   }
-  const frames = new ScriptFrames(story.script());
-  return { ...common, frames, schedule: frameSchedule(answer.schedule, frames.steps()) };
+  const script = new ScriptFrames(story.script(false));
+  const pings = Math.ceil(answer.schedule.nextDueUs(0) / pingEveryUs) - 1;
+  const heralds = pings > 0 ? { count: pings, everyUs: pingEveryUs, firstUs: pingEveryUs } : noHeralds;
+  const frames = pings > 0 ? new WaitingFrames(pings, story, answer.stamped) : script;
+  return { ...common, frames, schedule: frameSchedule(answer.schedule, script.steps(), heralds) };
 }

@@ -1,7 +1,8 @@
 /** Reading a request to Anthropic's /v1/messages: every complaint is worded as theirs (docs.anthropic.com/en/api/messages). */
-import { type Ask, type CallPlan, maxOutputTokens, type Tool } from "../model.ts";
-import { isObject, type JsonObject, parseBody, textOfContent, tokensOfBytes } from "../openai/body.ts";
+import { type Ask, type CallPlan, maxOutputTokens, type ModelSettings, type Tool } from "../model.ts";
+import { isObject, type JsonObject, parseBody, textOfContent, textsOfContent } from "../openai/body.ts";
 import { ApiError } from "../openai/errors.ts";
+import { tokensOfTexts } from "../openai/prompt.ts";
 
 const bad = (message: string): ApiError => new ApiError(400, message);
 
@@ -28,15 +29,15 @@ function isText(value: unknown): value is string {
   return typeof value === "string";
 }
 
-/** Characters of text in a content block, tool inputs and results included. */
-function charactersOf(block: JsonObject): number {
-  if (isText(block["text"])) return block["text"].length;
-  if (block["input"] !== undefined) return JSON.stringify(block["input"]).length;
-  return textOfContent(block["content"]).length;
+/** Texts of a content block, tool inputs and results included. */
+function textsOfBlock(block: JsonObject): readonly string[] {
+  if (isText(block["text"])) return [block["text"]];
+  if (block["input"] !== undefined) return [JSON.stringify(block["input"])];
+  return textsOfContent(block["content"]);
 }
 
 interface Messages {
-  readonly characters: number;
+  readonly texts: readonly string[];
   readonly lastUserText: () => string;
   readonly endsWithResult: boolean;
 }
@@ -45,26 +46,26 @@ function readMessages(body: JsonObject): Messages {
   const messages = required(body, "messages");
   if (!Array.isArray(messages)) throw bad("messages: Input should be a valid list");
   if (messages.length === 0) throw bad("messages: at least one message is required");
-  let characters = 0;
+  const texts: string[] = [];
   const list = messages.map((message: unknown, index) => {
     const at = `messages.${index}`;
     if (!isObject(message)) throw bad(`${at}: Input should be an object`);
     const role = required(message, "role", `${at}.role`);
     if (role !== "user" && role !== "assistant") throw bad(`${at}.role: Input should be 'user' or 'assistant'`);
     const content = required(message, "content", `${at}.content`);
-    if (isText(content)) characters += content.length;
+    if (isText(content)) texts.push(content);
     else if (Array.isArray(content)) {
       content.forEach((block: unknown, position) => {
         if (!isObject(block)) throw bad(`${at}.content.${position}: Input should be an object`);
         if (!isText(block["type"])) throw bad(`${at}.content.${position}.type: Field required`);
-        characters += charactersOf(block);
+        for (const text of textsOfBlock(block)) texts.push(text);
       });
     } else throw bad(`${at}.content: Input should be a valid string or list`);
     return message;
   });
   const last = list.at(-1)!["content"];
   return {
-    characters,
+    texts,
     lastUserText: () => textOfContent(list.findLast(({ role }) => role === "user")?.["content"]),
     endsWithResult: Array.isArray(last) && last.some((block: unknown) => isObject(block) && block["type"] === "tool_result"),
   };
@@ -141,22 +142,50 @@ function readFormat(body: JsonObject): Ask["json"] {
   return { schema: required(format, "schema", "output_config.format.schema"), param: "output_config.format.schema" };
 }
 
-/** Reads and checks a whole request. Throws ApiError. */
-export function readMessage(bytes: Uint8Array, models: readonly string[] | null): Ask {
-  const body = parseBody(bytes);
+/** Refuses what does not fit into the model's context. */
+function checkFits(maxModelLen: number | null, promptTokens: number, limit: number): void {
+  if (maxModelLen === null) return;
+  if (promptTokens > maxModelLen) throw bad(`prompt is too long: ${promptTokens} tokens > ${maxModelLen} maximum`);
+  if (promptTokens + limit <= maxModelLen) return;
+  const sum = `${promptTokens} + ${limit} > ${maxModelLen}`;
+  throw bad(`input length and \`max_tokens\` exceed context limit: ${sum}, decrease input length or \`max_tokens\` and try again`);
+}
+
+function readModel(body: JsonObject, models: readonly string[] | null): string {
   const model = required(body, "model");
   if (!isText(model)) throw bad("model: Input should be a valid string");
   if (model === "" || model.length > 256) throw bad("model: String should have 1 to 256 characters");
   if (models !== null && !models.includes(model)) throw new ApiError(404, `model: ${model}`);
+  return model;
+}
+
+function countPrompt(body: JsonObject, { texts }: Messages, tokenizer: ModelSettings["tokenizer"]): number {
+  return tokensOfTexts([...texts, ...textsOfContent(body["system"])], tokenizer);
+}
+
+/** What `usage.input_tokens` of a message would say. Throws ApiError. */
+export function countInputTokens(bytes: Uint8Array, { models, tokenizer }: ModelSettings): number {
+  const body = parseBody(bytes);
+  readModel(body, models);
+  const messages = readMessages(body);
+  readCalls(body, messages.endsWithResult);
+  return countPrompt(body, messages, tokenizer);
+}
+
+/** Reads and checks a whole request. Throws ApiError. */
+export function readMessage(bytes: Uint8Array, { models, tokenizer, maxModelLen }: ModelSettings): Ask {
+  const body = parseBody(bytes);
+  const model = readModel(body, models);
   const limit = whole(required(body, "max_tokens"), "max_tokens", 1);
   const messages = readMessages(body);
   const { temperature } = body;
   if (temperature !== undefined && (typeof temperature !== "number" || temperature < 0 || temperature > 1))
     throw bad("temperature: range: 0..1");
-  const system = textOfContent(body["system"]);
+  const promptTokens = countPrompt(body, messages, tokenizer);
+  checkFits(maxModelLen, promptTokens, limit);
   return {
     model,
-    promptTokens: tokensOfBytes(messages.characters + system.length),
+    promptTokens,
     promptText: messages.lastUserText,
     stream: optionalFlag(body, "stream"),
     choices: 1,

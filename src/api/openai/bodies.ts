@@ -112,7 +112,7 @@ function chatChoice(answer: Answer, choice: Choice, index: number, { wire, logpr
 }
 
 function textChoice(choice: Choice, index: number, { wire, logprobs }: BodyOptions): object {
-  const text = choice.text!.text();
+  const text = (choice.prefix?.text() ?? "") + choice.text!.text();
   const probabilities = logprobs === null ? null : choiceLogprobs(logprobs, index, choice);
   const finish = { logprobs: probabilities, finish_reason: choice.finish };
   switch (wire.name) {

@@ -117,7 +117,7 @@ export function requiredString(body: JsonObject, param: string): string {
 
 const roles = new Set(["developer", "system", "user", "assistant", "tool", "function"]);
 
-/** Checks `messages` and returns how many bytes of text they hold. */
+/** Checks `messages` and returns how many characters of text they hold. */
 export function checkMessages(body: JsonObject): number {
   const { messages } = body;
   if (messages === undefined) throw missing("messages");
@@ -167,39 +167,20 @@ function checkContent(content: unknown, param: string, role: string): number {
   return bytes;
 }
 
+/** The texts of a message's content: its own, or those of its text parts. */
+export function textsOfContent(content: unknown): readonly string[] {
+  if (typeof content === "string") return [content];
+  if (!Array.isArray(content)) return [];
+  return content.flatMap((part: unknown) => (isObject(part) && typeof part["text"] === "string" ? [part["text"]] : []));
+}
+
 /** The text of a message's content, its text parts joined. */
 export function textOfContent(content: unknown): string {
-  if (typeof content === "string") return content;
-  if (!Array.isArray(content)) return "";
-  return content.map((part: unknown) => (isObject(part) && typeof part["text"] === "string" ? part["text"] : "")).join("");
-}
-
-/** The text of a legacy completion's prompt; empty where it is a list of token ids. */
-export function textOfPrompt(body: JsonObject): string {
-  const { prompt } = body;
-  const only: unknown = Array.isArray(prompt) ? prompt[0] : prompt;
-  return typeof only === "string" ? only : "";
-}
-
-/** Checks the `prompt` of a legacy completion and returns how many tokens it is worth. */
-export function promptTokensOf(body: JsonObject): number {
-  const { prompt } = body;
-  if (prompt === undefined || prompt === null) return 1;
-  if (typeof prompt === "string") return tokensOfBytes(prompt.length);
-  if (!Array.isArray(prompt)) throw invalidType("prompt", "one of a string, array of strings, or array of integers", prompt);
-  if (prompt.length === 0) throw new ApiError(400, "Invalid 'prompt': empty array.", "prompt", "empty_array");
-  if (prompt.every((token) => Number.isInteger(token))) return prompt.length;
-  if (prompt.length > 1) {
-    throw new ApiError(400, "Invalid 'prompt': only one prompt per request is supported here.", "prompt", "unsupported_value");
-  }
-  const only: unknown = prompt[0];
-  if (typeof only === "string") return tokensOfBytes(only.length);
-  if (Array.isArray(only) && only.every((token) => Number.isInteger(token))) return only.length;
-  throw invalidType("prompt[0]", "a string", only);
+  return textsOfContent(content).join("");
 }
 
 /** An estimate: English text in OpenAI's encodings has about four characters a token. */
-export function tokensOfBytes(characters: number): number {
+export function tokensOfCharacters(characters: number): number {
   return Math.max(1, Math.ceil(characters / 4));
 }
 

@@ -2,10 +2,11 @@
 import { UnaryFrame } from "../../core/frames.ts";
 import { purpose, Random, type Seed } from "../../core/random.ts";
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import type { Model } from "../model.ts";
-import { invalidType, type JsonObject, optionalInteger, parseBody, tokensOfBytes } from "./body.ts";
+import type { Model, ModelSettings } from "../model.ts";
+import { invalidType, type JsonObject, optionalInteger, parseBody } from "./body.ts";
 import { ApiError } from "./errors.ts";
 import { successHead } from "./heads.ts";
+import { checkInputFits, tokensOfPrompt } from "./prompt.ts";
 import { checkModel } from "./request.ts";
 
 const mostInputs = 2048;
@@ -93,7 +94,7 @@ function seedOfText(model: string, text: string): Seed {
 }
 
 /** The inputs as texts, and the tokens they are worth. */
-function readInputs(body: JsonObject): { texts: string[]; tokens: number } {
+function readInputs(body: JsonObject, { tokenizer, maxModelLen }: ModelSettings): { texts: string[]; tokens: number } {
   const { input } = body;
   const expected = "a string, array of strings, array of integers, or array of arrays of integers";
   if (input === undefined || input === null)
@@ -114,13 +115,12 @@ function readInputs(body: JsonObject): { texts: string[]; tokens: number } {
   }
   let tokens = 0;
   const texts = list.map((item, index) => {
-    if (isTokens(item)) {
-      tokens += item.length;
-      return item.join(" ");
-    }
-    if (typeof item !== "string") throw invalidType(`input[${index}]`, expected, item);
-    tokens += tokensOfBytes(item.length);
-    return item;
+    const isIds = isTokens(item);
+    if (!isIds && typeof item !== "string") throw invalidType(`input[${index}]`, expected, item);
+    const worth = tokensOfPrompt(item, tokenizer);
+    checkInputFits(maxModelLen, worth);
+    tokens += worth;
+    return isIds ? item.join(" ") : item;
   });
   return { texts, tokens };
 }
@@ -130,7 +130,7 @@ export function planEmbeddings(model: Model, clockIdentity: string, request: Rou
   const { settings } = model;
   const body = parseBody(bytes);
   const name = checkModel(body, settings.models);
-  const { texts, tokens } = readInputs(body);
+  const { texts, tokens } = readInputs(body, settings);
   const dimensions = optionalInteger(body, "dimensions", 1, mostDimensions) ?? (name.includes("large") ? 3072 : 1536);
   if (texts.length * dimensions > mostNumbers) {
     throw new ApiError(

@@ -166,13 +166,24 @@ export function completionScript(answer: Answer, options: ScriptOptions): Script
   };
   const event = (write: (out: EventBuffer) => void): Part => ({ tokens: 0, source: null, cursor: null, open: write });
 
-  const partsOf = ({ text, calls, finish }: Choice, choice: number): Part[] => {
+  /** A prompt that is repeated, in one event. */
+  const repeated = (prefix: Run, choice: number): Part =>
+    event((out) => {
+      const said = prefix.text();
+      const { logprobs } = options;
+      const probabilities = logprobs === null ? "null" : JSON.stringify(logprobs.of(choice, prefix.tokenTexts(), true));
+      out.text(`${start}"choices":[${wire.choice(kind, choice, JSON.stringify(said), probabilities, "null")}]${tail}`);
+      end(out, choice, said.length);
+    });
+
+  const partsOf = ({ prefix, text, calls, finish }: Choice, choice: number): Part[] => {
     const parts: Part[] = [];
     const roleAlone =
       kind === "chat" && wire.roleDelta !== null && (calls.length === 0 || wire.name === "vllm" || reasoningShown(answer, wire));
     if (hidden > 0) parts.push(event(() => void (sent[choice]! += hidden)));
     if (roleAlone) parts.push(event((out) => chunk(out, choice, wire.roleDelta!, "null", true)));
     if (reasoningShown(answer, wire)) parts.push(tokens(choice, reasoning, wire.reasoningDelta, "null", null));
+    if (prefix !== null) parts.push(repeated(prefix, choice));
     let finished = false;
     if (text !== null && text.tokens > 0) {
       finished = wire.finishOnLastToken && finish === "length";

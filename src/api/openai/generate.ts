@@ -130,6 +130,7 @@ function isPlain(answer: Answer, options: CompletionOptions): boolean {
   return (
     answer.choices.length === 1 &&
     answer.choices[0]!.text !== null &&
+    answer.choices[0]!.prefix === null &&
     answer.tokensPerChunk === 1 &&
     answer.reasoningTokens === 0 &&
     options.topLogprobs === null &&

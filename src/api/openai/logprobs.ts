@@ -41,7 +41,8 @@ export class LogprobsWriter {
     );
   }
 
-  of(choice: number, texts: readonly string[]): object {
+  /** `isStart`: nothing comes before the first text, so that nothing can say how likely it is. */
+  of(choice: number, texts: readonly string[], isStart = false): object {
     const random = this.#randoms[choice]!;
     const tokens = texts.map((text) => this.#token(random, text));
     if (this.#kind === "chat") {
@@ -57,10 +58,10 @@ export class LogprobsWriter {
     });
     return {
       text_offset: offsets,
-      token_logprobs: tokens.map(({ chosen }) => chosen.logprob),
+      token_logprobs: tokens.map(({ chosen }, index) => (isStart && index === 0 ? null : chosen.logprob)),
       tokens: texts,
-      top_logprobs: tokens.map(({ chosen, top }) =>
-        Object.fromEntries((top.length > 0 ? top : [chosen]).map(({ token, logprob }) => [token, logprob])),
+      top_logprobs: tokens.map(({ chosen, top }, index) =>
+        isStart && index === 0 ? null : Object.fromEntries((top.length > 0 ? top : [chosen]).map(({ token, logprob }) => [token, logprob])),
       ),
     };
   }
@@ -83,11 +84,7 @@ export class LogprobsWriter {
 }
 
 /** The `logprobs` of a whole choice. */
-export function choiceLogprobs(writer: LogprobsWriter, index: number, { text }: Choice): object | null {
+export function choiceLogprobs(writer: LogprobsWriter, index: number, { prefix, text }: Choice): object | null {
   if (text === null) return null;
-  const cursor = text.cursor();
-  return writer.of(
-    index,
-    Array.from({ length: text.tokens }, () => text.vocabulary.texts[cursor.next()]!),
-  );
+  return prefix === null ? writer.of(index, text.tokenTexts()) : writer.of(index, [...prefix.tokenTexts(), ...text.tokenTexts()], true);
 }

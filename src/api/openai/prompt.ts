@@ -1,53 +1,122 @@
 /** How many tokens a prompt is worth, and what that leaves for the answer. */
-import { checkMessages, isObject, type JsonObject, promptTokensOf, tokensOfBytes } from "./body.ts";
+import { checkMessages, invalidType, type JsonObject, textsOfContent, tokensOfCharacters } from "./body.ts";
 import { ApiError } from "./errors.ts";
-import type { Kind } from "./wire.ts";
 
-/** Counts the tokens of a text in one encoding. */
-export type CountTokens = (text: string) => number;
+/** An encoding of OpenAI's. */
+export interface Tokenizer {
+  readonly count: (text: string) => number;
+  readonly encode: (text: string) => readonly number[];
+  /** The text of each token. One that holds only a part of a character is empty, the character stands with its last part. */
+  readonly textsOf: (ids: readonly number[]) => readonly string[];
+  /** Ids of the tokens that stand around each message of a chat. */
+  readonly marks: { readonly start: number; readonly separator: number; readonly end: number };
+}
+
+/** Tokens around each message, and those with which the answer begins: `<|im_start|>`, `<|im_sep|>`, `<|im_end|>`. */
+const tokensOfMessage = 3;
+const tokensOfAnswer = 3;
+
+/** A message of a chat, as far as its tokens go. */
+export interface Turn {
+  readonly role: string;
+  readonly name: string | null;
+  readonly texts: readonly string[];
+}
 
 /**
- * Checks the prompt of a request and says how many tokens it is worth: an estimate from its length, or, given `count`,
- * what OpenAI charges for the texts (each message has 3 tokens around it and the answer is primed with 3 more; a name
- * costs 1: cookbook.openai.com, "How to count tokens"). Tools count as their JSON, which is near what OpenAI charges.
+ * What OpenAI charges for a chat: each message has 3 tokens around it, the answer is primed with 3 more, and a name costs 1
+ * (cookbook.openai.com, "How to count tokens"). Tools count as their JSON, which is near what OpenAI charges.
  */
-export function countPromptTokens(kind: Kind, body: JsonObject, count: CountTokens | undefined): number {
-  if (kind === "text") return count === undefined || !holdsText(body) ? promptTokensOf(body) : countPrompt(body, count);
-  const characters = checkMessages(body);
-  if (count === undefined) return tokensOfBytes(characters);
-  let tokens = 3;
-  for (const { role, content, name } of body["messages"] as readonly JsonObject[]) {
-    tokens += 3 + count(role as string);
-    if (typeof name === "string") tokens += 1 + count(name);
-    for (const text of textsOf(content)) tokens += count(text);
+export function countTurns(turns: readonly Turn[], tools: unknown, count: Tokenizer["count"]): number {
+  let tokens = tokensOfAnswer;
+  for (const { role, name, texts } of turns) {
+    tokens += tokensOfMessage + count(role) + (name === null ? 0 : 1 + count(name));
+    for (const text of texts) tokens += count(text);
   }
-  if (Array.isArray(body["tools"])) tokens += count(JSON.stringify(body["tools"]));
-  return tokens;
+  return tokens + (Array.isArray(tools) ? count(JSON.stringify(tools)) : 0);
 }
 
-function textsOf(content: unknown): readonly string[] {
-  if (typeof content === "string") return [content];
-  if (!Array.isArray(content)) return [];
-  return content.flatMap((part: unknown) => (isObject(part) && typeof part["text"] === "string" ? [part["text"]] : []));
+/** The messages of a chat, which `checkMessages` has approved. */
+export function turnsOf(body: JsonObject): Turn[] {
+  return (body["messages"] as readonly JsonObject[]).map(({ role, name, content }) => ({
+    role: role as string,
+    name: typeof name === "string" ? name : null,
+    texts: textsOfContent(content),
+  }));
 }
 
-function holdsText({ prompt }: JsonObject): boolean {
-  return typeof prompt === "string" || (Array.isArray(prompt) && typeof prompt[0] === "string");
+/** Checks the messages of a chat and says how many tokens they are worth: counted, or without a tokenizer estimated. */
+export function countMessages(body: JsonObject, tokenizer: Tokenizer | undefined): number {
+  const characters = checkMessages(body);
+  return tokenizer === undefined ? tokensOfCharacters(characters) : countTurns(turnsOf(body), body["tools"], tokenizer.count);
 }
 
-function countPrompt(body: JsonObject, count: CountTokens): number {
-  // The estimate checks, the encoding counts.
-  promptTokensOf(body);
-  return tokensOfTexts([[body["prompt"]].flat()[0] as string], count);
-}
-
-/** The tokens of a prompt's texts, at least 1: counted, or without `count` estimated. For surfaces that add nothing around them. */
-export function tokensOfTexts(texts: readonly string[], count: CountTokens | undefined): number {
-  if (count === undefined) return tokensOfBytes(texts.reduce((characters, { length }) => characters + length, 0));
+/** The tokens of a prompt's texts, at least 1: counted, or without a tokenizer estimated. For surfaces that add nothing around them. */
+export function tokensOfTexts(texts: readonly string[], tokenizer: Tokenizer | undefined): number {
+  if (tokenizer === undefined) return tokensOfCharacters(texts.reduce((characters, { length }) => characters + length, 0));
   return Math.max(
     1,
-    texts.reduce((tokens, text) => tokens + count(text), 0),
+    texts.reduce((tokens, text) => tokens + tokenizer.count(text), 0),
   );
+}
+
+/** A prompt of a legacy completion: a text, or the ids of its tokens. */
+export type Prompt = string | readonly number[];
+
+/** Prompts in one request; OpenAI's limit for lists of texts. */
+const mostPrompts = 2048;
+
+/** Reads `prompt`: one, or a list of them. */
+export function readPrompts({ prompt }: JsonObject): readonly Prompt[] {
+  if (prompt === undefined || prompt === null) return [""];
+  if (typeof prompt === "string") return [prompt];
+  const expected = "one of a string, array of strings, array of integers, or array of arrays of integers";
+  if (!Array.isArray(prompt)) throw invalidType("prompt", expected, prompt);
+  if (prompt.length === 0) throw new ApiError(400, "Invalid 'prompt': empty array.", "prompt", "empty_array");
+  const list: readonly unknown[] = prompt;
+  if (isIds(list)) return [list];
+  if (list.length > mostPrompts) {
+    throw new ApiError(
+      400,
+      `Invalid 'prompt': array too long. Expected an array with maximum length ${mostPrompts}, but got an array with length ${list.length} instead.`,
+      "prompt",
+      "array_above_max_length",
+    );
+  }
+  return list.map((item, index) => {
+    if (typeof item !== "string" && !isIds(item)) throw invalidType(`prompt[${index}]`, "a string or array of integers", item);
+    return item;
+  });
+}
+
+function isIds(value: unknown): value is readonly number[] {
+  return Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id));
+}
+
+export function tokensOfPrompt(prompt: Prompt, tokenizer: Tokenizer | undefined): number {
+  return typeof prompt === "string" ? tokensOfTexts([prompt], tokenizer) : prompt.length;
+}
+
+/**
+ * The texts of a prompt's tokens, as many as `tokensOfPrompt` says; together they are the prompt. Null where only ids are
+ * known. Estimated tokens are four UTF-16 units each, a surrogate pair never cut.
+ */
+export function tokenTextsOf(prompt: Prompt, tokenizer: Tokenizer | undefined): readonly string[] | null {
+  if (typeof prompt !== "string") return tokenizer?.textsOf(prompt) ?? null;
+  if (tokenizer !== undefined) {
+    const texts = tokenizer.textsOf(tokenizer.encode(prompt));
+    // No encoding knows lone surrogates.
+    if (texts.length > 0 && texts.join("") === prompt) return texts;
+  }
+  const texts: string[] = [];
+  let start = 0;
+  for (let end = 4; start < prompt.length; end += 4) {
+    const isInsidePair = end < prompt.length && /^[\uD800-\uDBFF][\uDC00-\uDFFF]$/.test(prompt.slice(end - 1, end + 1));
+    const cut = isInsidePair ? end - 1 : end;
+    texts.push(prompt.slice(start, cut));
+    start = Math.min(cut, prompt.length);
+  }
+  return texts.length > 0 ? texts : [""];
 }
 
 /**
@@ -63,6 +132,9 @@ export function outputLimit(
 ): number {
   const limit = Math.min(...limits, Infinity);
   if (maxModelLen === null) return limit;
+  if (what === "input" && promptTokens >= maxModelLen) {
+    throw tooLong("Your input exceeds the context window of this model. Please adjust your input and try again.", what);
+  }
   const begin = `This model's maximum context length is ${maxModelLen} tokens. However,`;
   if (promptTokens >= maxModelLen) {
     throw tooLong(`${begin} your ${what} resulted in ${promptTokens} tokens. Please reduce the length of the ${what}.`, what);
@@ -76,6 +148,16 @@ export function outputLimit(
   }
   // Without a limit of its own an answer ends where the model does.
   return Math.min(limit, maxModelLen - promptTokens);
+}
+
+/** Refuses what an embedding model cannot read at once. */
+export function checkInputFits(maxModelLen: number | null, tokens: number): void {
+  if (maxModelLen === null || tokens <= maxModelLen) return;
+  const asked = `you requested ${tokens} tokens (${tokens} in your prompt; 0 for the completion)`;
+  throw tooLong(
+    `This model's maximum context length is ${maxModelLen} tokens, however ${asked}. Please reduce your prompt; or completion length.`,
+    "input",
+  );
 }
 
 function tooLong(message: string, param: string): ApiError {

@@ -1,5 +1,6 @@
 /** Reading a chat completion or a legacy completion: from its body to what the model is asked for. */
-import { type Ask, maxOutputTokens, type ModelSettings } from "../model.ts";
+import { type Ask, maxOutputTokens, type ModelSettings, Run } from "../model.ts";
+import { corpusVocabulary } from "../../core/text.ts";
 import {
   invalidType,
   isObject,
@@ -9,10 +10,9 @@ import {
   optionalNumber,
   requiredString,
   textOfContent,
-  textOfPrompt,
 } from "./body.ts";
 import { ApiError } from "./errors.ts";
-import { countPromptTokens, outputLimit } from "./prompt.ts";
+import { countMessages, outputLimit, type Prompt, readPrompts, tokensOfPrompt, tokenTextsOf } from "./prompt.ts";
 import { readCalls, readFormat, readStop, reasoningTokensOf } from "./tools.ts";
 import type { Kind } from "./wire.ts";
 
@@ -24,6 +24,10 @@ export interface CompletionOptions {
   /** Alternatives per token; null: no logprobs. */
   readonly topLogprobs: number | null;
 }
+
+/** Most choices of one prompt, OpenAI's limit; and of all prompts of a legacy completion together. */
+const mostChoices = 128;
+const mostPromptChoices = 2048;
 
 /** Checks the model's name against those served. */
 export function checkModel(body: JsonObject, models: readonly string[] | null): string {
@@ -55,42 +59,99 @@ export function readSeed(body: JsonObject): number | undefined {
   return optionalInteger(body, "seed", -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
 }
 
+/** Log probabilities of prompts that are repeated. */
+const mostEchoedLogprobs = 262_144;
+
+/** What a request's prompt is: its tokens, the most of one answer's prompt, and what each choice follows from. */
+interface Told {
+  readonly promptTokens: number;
+  readonly longest: number;
+  /** Choices that one of `n` stands for. */
+  readonly count: number;
+  readonly promptText: Ask["promptText"];
+  readonly prefixOf: Ask["prefixOf"];
+}
+
 /** Reads and checks a whole request. Throws ApiError. */
 export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSettings): { ask: Ask; options: CompletionOptions } {
   const model = checkModel(body, settings.models);
-  const promptTokens = countPromptTokens(kind, body, settings.countTokens);
+  const n = optionalInteger(body, "n", 1, mostChoices) ?? 1;
+  const topLogprobs = readLogprobs(kind, body);
+  const told = kind === "chat" ? readChat(body, settings) : readPrompt(body, settings, n, topLogprobs);
   const stream = optionalBoolean(body, "stream") ?? false;
   const streamOptions = readStreamOptions(body, stream);
   checkSampling(body);
   const least = kind === "chat" ? 1 : 0;
   const limits = ["max_completion_tokens", "max_tokens"].flatMap((param) => optionalInteger(body, param, least, maxOutputTokens) ?? []);
-  const limit = outputLimit(kind === "chat" ? "messages" : "prompt", settings.maxModelLen, promptTokens, limits);
+  const limit = outputLimit(kind === "chat" ? "messages" : "prompt", settings.maxModelLen, told.longest, limits);
   const minTokens = optionalInteger(body, "min_tokens", 0, maxOutputTokens) ?? 0;
   if (minTokens > limit) {
     throw new ApiError(400, `Invalid 'min_tokens': ${minTokens} is above the maximum of ${limit}.`, "min_tokens", "invalid_value");
   }
-  const json = kind === "chat" ? readFormat(body["response_format"], "response_format", "chat") : null;
-  const calls = kind === "chat" ? readCalls(body, "chat", lastRole(body) === "tool") : null;
-  if (kind === "text" && optionalBoolean(body, "echo") === true) {
-    throw new ApiError(400, "'echo' is not supported here; the server's --mode echo answers with the prompt.", "echo", "unsupported_value");
-  }
   return {
     ask: {
       model,
-      promptTokens,
-      promptText: () => (kind === "chat" ? lastUserText(body) : textOfPrompt(body)),
+      promptTokens: told.promptTokens,
+      promptText: told.promptText,
+      prefixOf: told.prefixOf,
       stream,
-      choices: optionalInteger(body, "n", 1, 128) ?? 1,
+      choices: n * told.count,
       limit,
       minTokens,
       ignoreEos: optionalBoolean(body, "ignore_eos") ?? false,
       stop: readStop(body),
       seed: readSeed(body),
       reasoningTokens: kind === "chat" ? reasoningTokensOf(body["reasoning_effort"], "reasoning_effort") : 0,
-      calls,
-      json,
+      calls: kind === "chat" ? readCalls(body, "chat", lastRole(body) === "tool") : null,
+      json: kind === "chat" ? readFormat(body["response_format"], "response_format", "chat") : null,
     },
-    options: { ...streamOptions, topLogprobs: readLogprobs(kind, body) },
+    options: {
+      includeUsage: streamOptions.includeUsage,
+      includeObfuscation: streamOptions.includeObfuscation,
+      continuousUsage: streamOptions.continuousUsage,
+      topLogprobs,
+    },
+  };
+}
+
+function readChat(body: JsonObject, { tokenizer }: ModelSettings): Told {
+  const promptTokens = countMessages(body, tokenizer);
+  if (Array.isArray(body["functions"]) && body["functions"].length > 0) {
+    throw new ApiError(400, "'functions' is not supported here; use 'tools', which replaced it.", "functions", "unsupported_value");
+  }
+  return { promptTokens, longest: promptTokens, count: 1, promptText: () => lastUserText(body), prefixOf: undefined };
+}
+
+/** Prompts of a legacy completion: each has its `n` choices, one prompt after the other. */
+function readPrompt(body: JsonObject, { tokenizer }: ModelSettings, n: number, topLogprobs: number | null): Told {
+  const prompts = readPrompts(body);
+  const counts = prompts.map((prompt) => tokensOfPrompt(prompt, tokenizer));
+  const promptTokens = counts.reduce((sum, count) => sum + count, 0);
+  const promptOf = (choice: number): Prompt => prompts[Math.floor(choice / n)]!;
+  if (prompts.length > 1 && prompts.length * n > mostPromptChoices) {
+    const message = `Invalid 'n': ${n} choices for each of ${prompts.length} prompts are more than ${mostPromptChoices}.`;
+    throw new ApiError(400, message, "n", "invalid_value");
+  }
+  const echoes = optionalBoolean(body, "echo") ?? false;
+  if (echoes && promptTokens * n > (topLogprobs === null ? maxOutputTokens : mostEchoedLogprobs / (1 + topLogprobs))) {
+    throw new ApiError(400, "Invalid 'echo': the prompts are too long to be repeated in one answer.", "echo", "invalid_value");
+  }
+  return {
+    promptTokens,
+    longest: Math.max(...counts),
+    count: prompts.length,
+    promptText: (choice) => {
+      const prompt = promptOf(choice);
+      return typeof prompt === "string" ? prompt : (tokenTextsOf(prompt, tokenizer) ?? []).join("");
+    },
+    prefixOf: echoes
+      ? (choice, seed) => {
+          const prompt = promptOf(choice);
+          const texts = tokenTextsOf(prompt, tokenizer);
+          // Nobody here knows what the ids stand for: made-up text of as many tokens.
+          return texts === null ? new Run(corpusVocabulary, prompt.length, seed) : Run.ofTokens(texts);
+        }
+      : undefined,
   };
 }
 

@@ -1,5 +1,5 @@
 /** Reading a request to /v1/responses. */
-import { type Ask, maxOutputTokens } from "../model.ts";
+import { type Ask, maxOutputTokens, type ModelSettings } from "../model.ts";
 import {
   invalidType,
   isObject,
@@ -9,9 +9,10 @@ import {
   optionalInteger,
   optionalNumber,
   textOfContent,
-  tokensOfBytes,
+  textsOfContent,
 } from "./body.ts";
 import { ApiError } from "./errors.ts";
+import { countTurns, outputLimit, tokensOfTexts, type Turn } from "./prompt.ts";
 import { checkModel, readSeed } from "./request.ts";
 import { readCalls, readFormat, reasoningTokensOf } from "./tools.ts";
 
@@ -60,15 +61,19 @@ function optionalObject(body: JsonObject, param: string): JsonObject {
 }
 
 interface Input {
-  readonly characters: number;
+  readonly turns: readonly Turn[];
   readonly lastUserText: () => string;
   readonly endsWithResult: boolean;
+}
+
+function turnOf(role: string, texts: readonly string[]): Turn {
+  return { role, name: null, texts };
 }
 
 function readInput(body: JsonObject): Input {
   const { input } = body;
   if (input === undefined || input === null) throw missing("input");
-  if (typeof input === "string") return { characters: input.length, lastUserText: () => input, endsWithResult: false };
+  if (typeof input === "string") return { turns: [turnOf("user", [input])], lastUserText: () => input, endsWithResult: false };
   if (!Array.isArray(input)) throw invalidType("input", "one of a string or array of objects", input);
   if (input.length === 0) {
     throw new ApiError(
@@ -78,33 +83,43 @@ function readInput(body: JsonObject): Input {
       "empty_array",
     );
   }
-  let characters = 0;
+  const turns: Turn[] = [];
   const items = input.map((item: unknown, index) => {
     if (!isObject(item)) throw invalidType(`input[${index}]`, "an object", item);
     const isMessage = item["type"] === undefined || item["type"] === "message";
     if (isMessage && item["role"] === undefined) throw missing(`input[${index}].role`);
     if (isMessage && item["content"] === undefined) throw missing(`input[${index}].content`);
-    for (const text of [textOfContent(item["content"]), item["arguments"], item["output"]]) {
-      if (typeof text === "string") characters += text.length;
-    }
+    const others = [item["name"], item["arguments"], item["output"]].flatMap((value) => textsOfContent(value));
+    turns.push(turnOf(typeof item["role"] === "string" ? item["role"] : "tool", [...textsOfContent(item["content"]), ...others]));
     return item;
   });
   return {
-    characters,
+    turns,
     lastUserText: () => textOfContent(items.findLast(({ role }) => role === "user")?.["content"]),
     endsWithResult: items.at(-1)!["type"] === "function_call_output",
   };
 }
 
+/** Instructions are a message before all others. */
+function countInput({ turns }: Input, instructions: string | null, tools: unknown, { tokenizer }: ModelSettings): number {
+  const all = instructions === null ? turns : [turnOf("developer", [instructions]), ...turns];
+  if (tokenizer !== undefined) return countTurns(all, tools, tokenizer.count);
+  return tokensOfTexts(
+    all.flatMap(({ texts }) => texts),
+    undefined,
+  );
+}
+
 /** Reads and checks a whole request. Throws ApiError. */
-export function readResponse(body: JsonObject, models: readonly string[] | null): { ask: Ask; options: ResponseOptions } {
-  const model = checkModel(body, models);
+export function readResponse(body: JsonObject, settings: ModelSettings): { ask: Ask; options: ResponseOptions } {
+  const model = checkModel(body, settings.models);
   const input = readInput(body);
   const instructions = optionalString(body, "instructions");
   if (optionalBoolean(body, "background") === true) {
     throw new ApiError(400, "'background' is not supported here.", "background", "unsupported_value");
   }
   const limit = optionalInteger(body, "max_output_tokens", leastOutputTokens, maxOutputTokens);
+  const promptTokens = countInput(input, instructions, body["tools"], settings);
   const text = optionalObject(body, "text");
   const reasoning = optionalObject(body, "reasoning");
   const topLogprobs = optionalInteger(body, "top_logprobs", 0, 20) ?? 0;
@@ -115,11 +130,11 @@ export function readResponse(body: JsonObject, models: readonly string[] | null)
   return {
     ask: {
       model,
-      promptTokens: tokensOfBytes(input.characters + (instructions?.length ?? 0)),
+      promptTokens,
       promptText: input.lastUserText,
       stream: optionalBoolean(body, "stream") ?? false,
       choices: 1,
-      limit: limit ?? Infinity,
+      limit: outputLimit("input", settings.maxModelLen, promptTokens, limit === undefined ? [] : [limit]),
       minTokens: optionalInteger(body, "min_tokens", 0, maxOutputTokens) ?? 0,
       ignoreEos: optionalBoolean(body, "ignore_eos") ?? false,
       stop: [],

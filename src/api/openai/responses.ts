@@ -163,9 +163,7 @@ class ResponseStory {
   #allLogprobs(text: Run): readonly TokenLogprob[] {
     const writer = this.#logprobs();
     if (writer === null) return [];
-    const cursor = text.cursor();
-    const texts = Array.from({ length: text.tokens }, () => text.vocabulary.texts[cursor.next()]!);
-    return (writer.of(0, texts) as { content: TokenLogprob[] }).content;
+    return (writer.of(0, text.tokenTexts()) as { content: TokenLogprob[] }).content;
   }
 
   /** The events of its stream. */
@@ -278,7 +276,7 @@ function streamedLogprob({ token, logprob, top_logprobs }: TokenLogprob): object
 export function planResponse(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
   const { settings } = model;
   const wire = wires[settings.profile];
-  const { ask, options } = readResponse(parseBody(bytes), settings.models);
+  const { ask, options } = readResponse(parseBody(bytes), settings);
   const answer = model.answer(request, ask);
   // Both forms end with the whole response, log probabilities included, as one string.
   if (options.topLogprobs !== null && answer.outputTokens * (1 + options.topLogprobs) > mostLogprobs) {

@@ -1,9 +1,11 @@
-/** POST /tokenize, as vLLM has it: pieces that look like a model's tokens, with made-up ids. */
-import { splitTokens } from "../../core/text.ts";
-import { checkMessages, type JsonObject, optionalBoolean, parseBody, requiredString, textOfContent } from "./body.ts";
+/** POST /tokenize, as vLLM has it: a real encoding's tokens with --tokenizer, else estimated pieces with made-up ids. */
+import type { ModelSettings } from "../model.ts";
+import { checkMessages, type JsonObject, optionalBoolean, parseBody, requiredString } from "./body.ts";
+import { type Tokenizer, tokenTextsOf, type Turn, turnsOf } from "./prompt.ts";
 
-const vocabularySize = 200_019;
-const maxModelLength = 131_072;
+const vocabularySize = 199_998;
+/** What a model without `--max-model-len` says of itself. */
+const defaultModelLength = 131_072;
 
 /** The same piece has the same id everywhere. */
 function idOf(piece: string): number {
@@ -12,20 +14,58 @@ function idOf(piece: string): number {
   return (hash >>> 0) % vocabularySize;
 }
 
-function textOf(body: JsonObject): string {
-  if (body["messages"] === undefined) return requiredString(body, "prompt");
-  checkMessages(body);
-  return (body["messages"] as readonly JsonObject[]).map(({ content }) => textOfContent(content)).join("\n");
+interface Token {
+  readonly id: number;
+  readonly text: string;
 }
 
-/** JSON text of the answer. Throws ApiError. */
-export function tokenize(bytes: Uint8Array): string {
+function encoded(text: string, { encode, textsOf }: Tokenizer): Token[] {
+  const ids = encode(text);
+  const texts = textsOf(ids);
+  return ids.map((id, index) => ({ id, text: texts[index]! }));
+}
+
+/** A chat as OpenAI's models read it; as many tokens as `countTurns` says. */
+function rendered(turns: readonly Turn[], tools: unknown, tokenizer: Tokenizer): Token[] {
+  const { start, separator, end } = tokenizer.marks;
+  const open = { id: start, text: "<|im_start|>" };
+  const middle = { id: separator, text: "<|im_sep|>" };
+  const close = { id: end, text: "<|im_end|>" };
+  const of = (text: string): Token[] => encoded(text, tokenizer);
+  return [
+    ...(Array.isArray(tools) ? of(JSON.stringify(tools)) : []),
+    ...turns.flatMap(({ role, name, texts }) => [
+      open,
+      ...of(role),
+      ...(name === null ? [] : [...of(":"), ...of(name)]),
+      middle,
+      ...texts.flatMap(of),
+      close,
+    ]),
+    open,
+    ...of("assistant"),
+    middle,
+  ];
+}
+
+function tokensOf(body: JsonObject, tokenizer: Tokenizer | undefined): Token[] {
+  const isChat = body["messages"] !== undefined;
+  if (isChat) checkMessages(body);
+  const turns = isChat ? turnsOf(body) : [];
+  const prompt = isChat ? "" : requiredString(body, "prompt");
+  if (tokenizer !== undefined) return isChat ? rendered(turns, body["tools"], tokenizer) : encoded(prompt, tokenizer);
+  const text = isChat ? turns.flatMap(({ texts }) => texts).join("") : prompt;
+  return tokenTextsOf(text, undefined)!.map((piece) => ({ id: idOf(piece), text: piece }));
+}
+
+/** JSON text of the answer: as many tokens as the usage of a completion would count for the same prompt. Throws ApiError. */
+export function tokenize(bytes: Uint8Array, { tokenizer, maxModelLen }: ModelSettings): string {
   const body = parseBody(bytes);
-  const pieces = splitTokens(textOf(body));
+  const tokens = tokensOf(body, tokenizer);
   return JSON.stringify({
-    count: pieces.length,
-    max_model_len: maxModelLength,
-    tokens: pieces.map(idOf),
-    token_strs: optionalBoolean(body, "return_token_strs") === true ? pieces : null,
+    count: tokens.length,
+    max_model_len: maxModelLen ?? defaultModelLength,
+    tokens: tokens.map(({ id }) => id),
+    token_strs: optionalBoolean(body, "return_token_strs") === true ? tokens.map(({ text }) => text) : null,
   });
 }

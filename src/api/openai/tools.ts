@@ -10,6 +10,8 @@ function invalidValue(param: string, message: string): ApiError {
   return new ApiError(400, message, param, "invalid_value");
 }
 
+const onlyFunctions = "Only tools of the type 'function' can be called here.";
+
 /** The functions among the tools. Tools of other types are never called. */
 function readTools(body: JsonObject, form: ToolForm): Tool[] {
   const { tools } = body;
@@ -55,6 +57,7 @@ function readChoice(
     if (choice !== "none" && body["tools"] === undefined) {
       throw invalidValue("tool_choice", "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.");
     }
+    if (choice === "required" && tools.length === 0) throw invalidValue("tool_choice", onlyFunctions);
     return { mode: tools.length > 0 ? choice : "none", tools };
   }
   if (!isObject(choice)) throw invalidType("tool_choice", "one of a string or an object", choice);
@@ -72,7 +75,7 @@ function readChoice(
     const some = allowed["tools"].filter((item: unknown) => isObject(item)).map((item) => byName(nameOf(item)));
     return { mode: some.length === 0 ? "none" : allowed["mode"] === "required" ? "required" : "auto", tools: some };
   }
-  throw invalidValue("tool_choice", "Only tools of the type 'function' can be chosen here.");
+  throw invalidValue("tool_choice", onlyFunctions);
 }
 
 /** Reads tools and tool choice. With "auto" the answer calls a tool until the conversation holds a tool's result. */

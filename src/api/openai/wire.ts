@@ -211,7 +211,7 @@ export const wires: Readonly<Record<ProfileName, Wire>> = { openai, vllm, openro
 
 const noise = "q7Zk2mXw9LrT4bYc8NvD1sJhF6gPeKu3RaWtQz5oVxBnCyMi0HjEdSfGlA";
 
-/** Random letters that fill a text of so many characters up to the next multiple of `block`. */
+/** Letters that fill a text of so many characters up to the next multiple of `block`: they look random, but one length has one padding. */
 export function padding(characters: number, block: number): string {
   const count = block - (characters % block);
   const start = (characters * 7) % (noise.length - block);
