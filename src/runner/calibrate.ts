@@ -85,6 +85,7 @@ async function step(
     outputTokens: tokens,
     mode: "closed",
     streams,
+    rampMs: 0,
     requests: streams,
     warmup: 0,
     rate: null,

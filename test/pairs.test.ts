@@ -1,0 +1,96 @@
+/**
+ * Whether the statistics can fail, on what was recorded by bench/pairs.ts: twenty pairs of equal runs, and twenty whose
+ * candidate has an ITL of 21 ms where the baseline has 20.
+ */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { adjustComparisons, compareArms, smallestEffectOf } from "../src/results/compare.ts";
+import { metricFacts } from "../src/results/metrics.ts";
+import type { ArmResult, Comparison, MetricName, MetricSummary, Statistic } from "../src/results/types.ts";
+
+interface Pair {
+  readonly kind: "equal" | "slower";
+  readonly pair: number;
+  readonly protocol: "h1" | "h2c";
+  readonly rounds: Readonly<Record<string, readonly (readonly (number | null)[])[]>>;
+}
+
+const { pairs } = JSON.parse(readFileSync(fileURLToPath(new URL("fixtures/pairs.json", import.meta.url)), "utf8")) as {
+  pairs: readonly Pair[];
+};
+
+function armOf({ protocol, rounds }: Pair, side: number): ArmResult {
+  const count = Object.values(rounds)[0]![side]!.length;
+  return {
+    id: side === 0 ? "baseline" : "candidate",
+    protocol,
+    engine: "node",
+    role: "protocol",
+    driver: "stream",
+    connections: 1,
+    streams: 50,
+    negotiated: null,
+    cipher: null,
+    rttMs: 0,
+    metrics: {},
+    intervals: {},
+    invalid: [],
+    rounds: Array.from({ length: count }, (_, round) => {
+      const metrics: Partial<Record<MetricName, MetricSummary>> = {};
+      let valid = true;
+      for (const [name, values] of Object.entries(rounds)) {
+        const [metric, statistic] = name.split(".") as [MetricName, Statistic];
+        const value = values[side]![round] ?? null;
+        valid &&= value !== null;
+        const { unit, perRound } = metricFacts[metric];
+        // The histogram itself is not recorded; that there was one tells how fine a percentile can be.
+        const empty = { unit, count: 0, mean: 0, std: 0, min: 0, p50: 0, p90: 0, p95: 0, p99: 0, p999: 0, max: 0 };
+        metrics[metric] = { ...(metrics[metric] ?? empty), [statistic]: value ?? 0, histogram: perRound ? null : "" };
+      }
+      return {
+        round,
+        position: side,
+        startedAt: "",
+        requests: { sent: 50, completed: 50, failed: 0, errors: {} },
+        metrics,
+        invalid: valid ? [] : ["as recorded"],
+      };
+    }),
+  };
+}
+
+/** What `fakeai bench` says of a pair. */
+function verdictsOf(pair: Pair): Comparison[] {
+  const arms = [armOf(pair, 0), armOf(pair, 1)];
+  return adjustComparisons(
+    Object.keys(pair.rounds).map((name) => {
+      const [metric, statistic] = name.split(".") as [MetricName, Statistic];
+      const smallestEffect = smallestEffectOf(metric);
+      return compareArms(arms, { metric, statistic, baseline: "baseline", candidate: "candidate", smallestEffect, kind: "protocol" });
+    }),
+  );
+}
+
+const of = (kind: Pair["kind"]): Comparison[][] => pairs.filter((pair) => pair.kind === kind).map(verdictsOf);
+
+describe("recorded pairs", () => {
+  test("equal runs: at most 5% of the metrics declare any difference", () => {
+    const verdicts = of("equal");
+    expect(verdicts.length).toBeGreaterThanOrEqual(20);
+    const all = verdicts.flat();
+    const declared = all.filter(({ verdict }) => verdict === "faster" || verdict === "slower");
+    expect(all.every(({ verdict }) => verdict !== "not compared")).toBe(true);
+    expect(declared.length / all.length).toBeLessThanOrEqual(0.05);
+  });
+
+  test.each(["p50", "mean"] as const)(
+    "an ITL raised by 5%%, in its %s: found in 19 of 20, with the truth inside the interval",
+    (statistic) => {
+      const verdicts = of("slower").map((all) => all.find((one) => one.metric === "itl" && one.statistic === statistic)!);
+      expect(verdicts.length).toBeGreaterThanOrEqual(20);
+      const found = verdicts.filter(({ verdict, ratio }) => verdict === "slower" && ratio!.low <= 1.05 && ratio!.high >= 1.05);
+      expect(found.length / verdicts.length).toBeGreaterThanOrEqual(0.95);
+    },
+  );
+});
