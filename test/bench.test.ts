@@ -46,12 +46,21 @@ function bench(
   };
 }
 
+/** Again where another program on this machine got in the generator's way, which the bench says by itself. */
+async function undisturbed(args: readonly string[]): Promise<Benched> {
+  for (let attempt = 1; ; attempt++) {
+    const ended = await bench(args).ended;
+    const isDisturbed = ended.code === 3 && ended.result.invalid.every((reason) => reason.includes("client-limited"));
+    if (!isDisturbed || attempt === 3) return ended;
+  }
+}
+
 const armsOf = ({ arms }: ScenarioResult): string[] => arms.map(({ id }) => id);
 
 describe("a small comparison on all four protocols", () => {
   let ended: Benched;
   beforeAll(async () => {
-    ended = await bench(["--scenario", "stream", ...tiny, "--json", "--details", "--require", "stream/h2c/ttft.p50<10s"]).ended;
+    ended = await undisturbed(["--scenario", "stream", ...tiny, "--json", "--details", "--require", "stream/h2c/ttft.p50<10s"]);
   }, 60_000);
 
   test("ends well, with the result alone on stdout and progress on stderr", () => {
@@ -114,7 +123,7 @@ describe("a small comparison on all four protocols", () => {
     expect((await runCli(["report", ended.directory]).ended).code).toBe(0);
     const same = await runCli(["compare", ended.directory, ended.directory]).ended;
     expect([same.code, same.stderr]).toEqual([0, ""]);
-    const again = await bench(["--scenario", "stream", ...tiny]).ended;
+    const again = await undisturbed(["--scenario", "stream", ...tiny]);
     const merged = await runCli(["merge", ended.directory, again.directory, "--out", join(folder, "merged"), "--json"]).ended;
     expect(merged.code).toBe(0);
     expect((JSON.parse(merged.stdout) as BenchResult).scenarios[0]!.arms[0]!.metrics.itl!.count).toBe(2 * 2 * 8 * 4);
@@ -122,7 +131,7 @@ describe("a small comparison on all four protocols", () => {
 });
 
 test("a single protocol: figures and intervals, no verdicts, exit 0", async () => {
-  const { code, result } = await bench(["--scenario", "mux-scale", "--protocol", "h2c", ...tiny]).ended;
+  const { code, result } = await undisturbed(["--scenario", "mux-scale", "--protocol", "h2c", ...tiny]);
   expect(code).toBe(0);
   const [scenario] = result.scenarios;
   expect(new Set(scenario!.arms.map(({ protocol }) => protocol))).toEqual(new Set(["h2c"]));
@@ -132,7 +141,7 @@ test("a single protocol: figures and intervals, no verdicts, exit 0", async () =
 });
 
 test("a requirement that is not met: exit 1, named", async () => {
-  const { code, stderr } = await bench(["--scenario", "stream", "--protocol", "h1", ...tiny, "--require", "ttft.p99<1us"]).ended;
+  const { code, stderr } = await undisturbed(["--scenario", "stream", "--protocol", "h1", ...tiny, "--require", "ttft.p99<1us"]);
   expect(code).toBe(1);
   expect(stderr).toMatch(/not met: ttft\.p99<1us/);
 });
@@ -413,7 +422,7 @@ describe("any server by its address", () => {
       path,
       JSON.stringify({ model: "mine", stream: true, max_tokens: 3, ignore_eos: true, messages: [{ role: "user", content: "hi" }] }),
     );
-    const { code, result } = await bench(["--scenario", "stream", "--protocol", "h1", "--body", path, ...tiny.slice(0, 12)]).ended;
+    const { code, result } = await undisturbed(["--scenario", "stream", "--protocol", "h1", "--body", path, ...tiny.slice(0, 12)]);
     expect(code).toBe(0);
     expect(result.scenarios[0]!.arms[0]!.metrics.itl!.count).toBe(2 * 8 * 2);
   });
@@ -530,7 +539,7 @@ http {
   try {
     await eventually(async () => (await fetch(`http://127.0.0.1:${port}/health`).catch(() => null)) !== null, "nginx answers");
     const flags = ["--protocol", "h1", "--rounds", "2", "--ttft", "20", "--itl", "10", "--requests", "10"];
-    const { code, result, stderr } = await bench(["--url", upstream, "--via", `http://127.0.0.1:${port}`, ...flags]).ended;
+    const { code, result, stderr } = await undisturbed(["--url", upstream, "--via", `http://127.0.0.1:${port}`, ...flags]);
     expect(stderr).not.toMatch(/invalid/);
     expect(code).toBe(0);
     const [scenario] = result.scenarios;

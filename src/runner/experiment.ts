@@ -225,11 +225,12 @@ function compareOne(
   }: Pick<PairSpec, "baseline" | "candidate" | "kind"> & { readonly metric: MetricName; readonly statistic: Comparison["statistic"] },
   results: readonly ArmResult[],
   limited: ReadonlyMap<string, string>,
-  { protocols }: BenchOptions,
+  { protocols, via }: BenchOptions,
   { mode, clientWork }: Workload,
 ): Comparison {
   const spec = { metric, statistic, baseline, candidate, kind, smallestEffect: smallestEffectOf(metric) };
-  if (protocols?.length === 1) return notCompared(spec, 0, `--protocol ${protocols[0]} leaves nothing to compare with`);
+  // Direct and through a gateway are two arms on one protocol.
+  if (protocols?.length === 1 && via === null) return notCompared(spec, 0, `--protocol ${protocols[0]} leaves nothing to compare with`);
   const busy = clientWork ? undefined : [baseline, candidate].find((id) => limited.has(id));
   if (busy !== undefined && !counted.has(metric)) return notCompared(spec, 0, `${busy}: ${limited.get(busy)}`);
   if (mode === "open" && (metric === "requestsPerSecond" || metric === "tokensPerSecond"))
