@@ -24,8 +24,8 @@ Examples:
   fakeai bench --require 'stream/h2c/ttft.p99<150ms' --baseline results/main/result.json
 
 Exit codes: 0 good (refuted claims too), 1 a requirement is not met or something got worse than --baseline, 2 wrong usage,
-3 a run is invalid (failed or lost requests, another protocol than asked for, a generator at its limit), 130 interrupted
-(what was measured is written and marked incomplete).`;
+3 a run is invalid (failed or lost requests, another protocol than asked for, what a driver would measure wrongly such as
+pipelining, a generator at its limit), 130 interrupted (what was measured is written and marked incomplete).`;
 
 const list = (text: string, previous: readonly string[] | undefined): string[] => [...(previous ?? []), text];
 

@@ -62,12 +62,12 @@ const guessedRateOf = ({ stream }: Workload): number => (stream ? 10_000 : 20_00
 
 /** Seconds that one run of one arm takes, roughly. */
 function secondsPerRun(workload: Workload, durationS: number | null): number {
-  const { stream, streams, requests, warmup, mode, rate, repeat, page, trace } = workload;
+  const { stream, streams, rampMs, requests, warmup, mode, rate, repeat, page, trace } = workload;
   const guessedRate = guessedRateOf(workload);
   const answerOf = (tokens: number): number => (roughMs(workload.ttft) + roughMs(workload.itl) * (stream ? tokens - 1 : tokens)) / 1000;
   const answerS = answerOf(workload.outputTokens);
   const roundTripsS = (workload.rttMs * 3) / 1000;
-  const startS = 0.05 + streams * 0.0003;
+  const startS = 0.05 + streams * 0.0003 + rampMs / 1000;
   if (trace !== null) return (traceOf(trace).at(-1)?.atMs ?? 0) / 1000 + answerS + startS;
   if (page !== null) return repeat * (0.06 + answerS + roundTripsS);
   const warmupS = Math.ceil(warmup / streams) * answerOf(stream ? warmupTokens : workload.outputTokens) + warmup / guessedRate;

@@ -1,5 +1,4 @@
 /** One experiment: its rounds, and its verdicts. */
-import { UsageError } from "../config.ts";
 import type { LoadReport } from "../load/job.ts";
 import { compareArms, judgeClaim, notCompared, smallestEffectOf, summarizeArm } from "../results/compare.ts";
 import type { ArmResult, ClaimResult, Comparison, MetricName, RoundResult, ScenarioResult } from "../results/types.ts";
@@ -40,7 +39,7 @@ function resultHead({
 
 /**
  * Runs a variant that `adapted` has settled. What is measured when the signal comes is in the result.
- * Throws UsageError for a combination that a driver refuses, RunError where nothing could be started.
+ * What a driver refuses is an arm without rounds, with the reason. Throws RunError where nothing could be started.
  */
 export async function runVariant(context: RunContext, given: Variant): Promise<ScenarioResult> {
   const notes: string[] = [];
@@ -74,15 +73,12 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
     observer.progress(text);
     for (let repeat = 0; repeat < workload.repeat && !signal.aborted; repeat++) {
       const measured = await measure(context, arm, job, (done) => observer.progress(`${text}, ${done} of ${total} requests`)).catch(
-        (error: Error) => {
-          if (error instanceof UsageError) throw error;
-          return error;
-        },
+        (error: Error) => error,
       );
       // What the signal cut short is no measurement.
       if (signal.aborted) return;
       if (measured instanceof Error) {
-        // The tool itself has failed: what the arm has measured before stays, more is not to be had.
+        // The tool itself has failed, or refuses: what the arm has measured before stays, more is not to be had.
         dead.add(arm);
         const none = { sent: 0, completed: 0, failed: 0, errors: {} };
         const startedAt = new Date().toISOString();
@@ -229,11 +225,12 @@ function compareOne(
   }: Pick<PairSpec, "baseline" | "candidate" | "kind"> & { readonly metric: MetricName; readonly statistic: Comparison["statistic"] },
   results: readonly ArmResult[],
   limited: ReadonlyMap<string, string>,
-  { protocols }: BenchOptions,
+  { protocols, via }: BenchOptions,
   { mode, clientWork }: Workload,
 ): Comparison {
   const spec = { metric, statistic, baseline, candidate, kind, smallestEffect: smallestEffectOf(metric) };
-  if (protocols?.length === 1) return notCompared(spec, 0, `--protocol ${protocols[0]} leaves nothing to compare with`);
+  // Direct and through a gateway are two arms on one protocol.
+  if (protocols?.length === 1 && via === null) return notCompared(spec, 0, `--protocol ${protocols[0]} leaves nothing to compare with`);
   const busy = clientWork ? undefined : [baseline, candidate].find((id) => limited.has(id));
   if (busy !== undefined && !counted.has(metric)) return notCompared(spec, 0, `${busy}: ${limited.get(busy)}`);
   if (mode === "open" && (metric === "requestsPerSecond" || metric === "tokensPerSecond"))

@@ -81,14 +81,12 @@ export function parseCpuList(text: string): number[] {
 
 /** Version of an installed package, null where it is missing. */
 function packageVersion(name: string): string | null {
-  try {
-    const { resolve } = createRequire(import.meta.url);
-    const main = resolve(name);
-    const root = main.slice(0, main.lastIndexOf(`node_modules/${name}/`)) + `node_modules/${name}/package.json`;
-    return (JSON.parse(readFileSync(root, "utf8")) as { version: string }).version;
-  } catch {
-    return null;
+  // Not by resolving it: a package for `import` alone has nothing that `require` would find.
+  for (const folder of createRequire(import.meta.url).resolve.paths(name) ?? []) {
+    const text = readFile(`${folder}/${name}/package.json`);
+    if (text !== null) return (JSON.parse(text) as { version: string }).version;
   }
+  return null;
 }
 
 /** Our own version. */

@@ -1,5 +1,4 @@
 /** One run of one arm: what was seen at both ends, and whether it may be used. */
-import { UsageError } from "../config.ts";
 import type { LoadJob, LoadReport } from "../load/job.ts";
 import { mergeSummaries, summarize } from "../results/recorder.ts";
 import type { MetricName, Metrics, MetricSummary, ProtocolName, RoundResult, Unit } from "../results/types.ts";
@@ -7,6 +6,7 @@ import { offeredTokensPerSecond } from "./adapt.ts";
 import type { LiveArm, RunContext } from "./arms.ts";
 import type { ProcessUsage } from "./machine.ts";
 import type { Workload } from "./scenario.ts";
+import { RunError } from "./target.ts";
 
 /** One run as it was measured, with what the server used meanwhile. */
 export interface Measured {
@@ -16,12 +16,12 @@ export interface Measured {
   readonly startedAt: string;
 }
 
-/** Runs a job. Throws UsageError for one that the driver refuses. */
+/** Runs a job. Throws RunError for one that the driver refuses: what it would measure wrongly is not measured. */
 export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, onProgress: (done: number) => void): Promise<Measured> {
   const fits = arm.driver.supports(job);
   if (fits !== true) {
     const hint = context.options.driver === null ? "" : "; choose another --driver, or leave it to the scenario";
-    throw new UsageError(`${arm.driver.name} cannot run ${arm.description.id}: ${fits}${hint}`);
+    throw new RunError(`${arm.driver.name} refuses: ${fits}${hint}`);
   }
   let before: ProcessUsage | null = null;
   let after: ProcessUsage | null = null;

@@ -94,7 +94,7 @@ export function resolveBench(input: BenchInput): BenchOptions {
   if (input.trace !== undefined && input.scenario !== undefined) throw new UsageError("--trace and --scenario: give one of them");
   if (input.url !== undefined) parseUrl(input.url);
   if (input.via !== undefined) {
-    parseUrl(input.via);
+    parseUrl(input.via, "--via");
     if (input.url === undefined)
       throw new UsageError(
         "--via: name the server behind the gateway with --url, to compare with (fakeai serve --stamps, then --url http://127.0.0.1:8000)",

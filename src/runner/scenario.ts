@@ -31,6 +31,8 @@ export interface Workload {
   readonly mode: "closed" | "open";
   /** Requests in flight at once; in an open loop their bound. */
   readonly streams: number;
+  /** Closed loop: the first requests leave evenly over this long; 0: all at once, so that streams run in step. */
+  readonly rampMs: number;
   /** Requests of a round. */
   readonly requests: number;
   /** Requests before each round that are thrown away. */
@@ -63,6 +65,8 @@ export interface ArmSpec {
   /** "streams": one connection for each. */
   readonly connections: number | "streams";
   readonly reuse: "keep" | "new" | "grow";
+  /** Sent with every request of this arm, over the others. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Whom it talks to: the server, or the gateway of `--via` in front of it. */
   readonly place: "server" | "gateway";
 }
@@ -111,6 +115,7 @@ interface ArmFile {
   readonly driver?: DriverName;
   readonly connections: number | "streams";
   readonly reuse?: "keep" | "new" | "grow";
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 interface PairFile {
@@ -165,6 +170,7 @@ const defaults: Workload = {
   outputTokens: 32,
   mode: "closed",
   streams: 1,
+  rampMs: 0,
   requests: 1,
   warmup: 0,
   rate: null,

@@ -199,16 +199,16 @@ export async function probe(server: ExternalServer): Promise<{ target: Target; r
 }
 
 /** Checks the address of `--url` or `--via`. Throws UsageError. */
-export function parseUrl(text: string): URL {
+export function parseUrl(text: string, flag: "--url" | "--via" = "--url"): URL {
   let url: URL;
   try {
     url = new URL(text);
   } catch {
-    throw new UsageError(`--url: "${text}" is not an address (for example http://127.0.0.1:8000)`);
+    throw new UsageError(`${flag}: "${text}" is not an address (for example http://127.0.0.1:8000)`);
   }
-  if (url.protocol !== "http:" && url.protocol !== "https:") throw new UsageError(`--url: ${url.protocol} is neither http: nor https:`);
+  if (url.protocol !== "http:" && url.protocol !== "https:") throw new UsageError(`${flag}: ${url.protocol} is neither http: nor https:`);
   if (url.username !== "" || url.password !== "")
-    throw new UsageError("--url: put credentials into --api-key or --header, not into the address");
+    throw new UsageError(`${flag}: put credentials into --api-key or --header, not into the address`);
   return url;
 }
 

@@ -78,6 +78,7 @@ function viaVariant(server: External, gateway: External): Variant {
       outputTokens: tokens,
       mode: "closed",
       streams: 10,
+      rampMs: 0,
       requests: 20,
       warmup: 10,
       rate: null,
