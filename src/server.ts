@@ -1,5 +1,6 @@
 /** The composition root: from options to routes, a pacer and listeners. */
 import { adminCheck } from "./access/admin.ts";
+import { FaultInjector, unfitFor } from "./access/faults.ts";
 import { Gate } from "./access/gate.ts";
 import { KeyRing } from "./access/keys.ts";
 import { adminRoutes } from "./api/admin.ts";
@@ -44,6 +45,8 @@ export interface ServerStats {
   readonly generationTokens: number;
   /** Responses begun, by status code. */
   readonly statuses: Readonly<Record<number, number>>;
+  /** Faults on purpose that were made, by name. */
+  readonly faults: ReadonlyMap<string, number>;
 }
 
 export interface FakeAiServer extends AsyncDisposable {
@@ -79,6 +82,11 @@ export async function startServer(initial: ServerConfig): Promise<FakeAiServer> 
   const pacer = new Pacer(clock, meter, { stallTimeoutUs: config.stallTimeoutMs * 1000, onFault: reportFault });
   const limiter = new LocalRateLimiter(config.rateLimits, () => clock.nowUs());
   const gate = new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, limits: () => limiter.limits, meter });
+  const injector = new FaultInjector(
+    () => ({ faults: config.faults, seed: config.model.seed, profile: config.model.profile }),
+    pacer,
+    meter,
+  );
   const countTokens = config.tokenizer === null ? {} : { countTokens: await loadTokenizer(config.tokenizer) };
   const counter = { requests: 0 };
   const listeners: ProtocolListener[] = [];
@@ -99,7 +107,7 @@ export async function startServer(initial: ServerConfig): Promise<FakeAiServer> 
     const settings = { ...model, ...countTokens };
     const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
     return new RouteTable([
-      ...providerRoutes(generator, settings, pacer, meter),
+      ...providerRoutes(generator, settings, injector, meter),
       ...operationsRoutes(meter, model.models?.[0] ?? "fakeai", live),
       ...(administration === null ? [] : adminRoutes(administration, meter)),
     ]);
@@ -107,6 +115,8 @@ export async function startServer(initial: ServerConfig): Promise<FakeAiServer> 
   let routes = routesOf(config);
   /** Swaps everything at once: what can fail is done before anything changes. */
   const inForce = (changed: ServerConfig): void => {
+    const unfit = unfitFor(changed.faults, listeners);
+    if (unfit !== null) throw new ApiError(400, unfit.replaceAll("--", ""), "fault", "invalid_value");
     const changedRoutes = routesOf(changed);
     config = changed;
     routes = changedRoutes;
@@ -115,6 +125,7 @@ export async function startServer(initial: ServerConfig): Promise<FakeAiServer> 
   const handler = createHandler(
     () => routes,
     gate,
+    injector,
     meter,
     () => config.model.profile,
   );
@@ -159,6 +170,7 @@ export async function startServer(initial: ServerConfig): Promise<FakeAiServer> 
         promptTokens: meter.promptTokens,
         generationTokens: meter.generationTokens,
         statuses: Object.fromEntries(meter.statuses),
+        faults: new Map(meter.faults),
       };
     },
     close,
@@ -191,6 +203,12 @@ async function addListeners(
       `--stall-timeout: uWebSockets.js itself cuts a stalled reader near 11 s; stay at ${uwsMaxStallMs} or use --h1-engine node`,
     );
   }
+  const engineOf = (protocol: Protocol): Engine => (uws !== null && (protocol === "h1" || protocol === "h1s") ? "uws" : "node");
+  const unfit = unfitFor(
+    config.faults,
+    config.endpoints.map(({ protocol }) => ({ protocol, engine: engineOf(protocol) })),
+  );
+  if (unfit !== null) throw new UsageError(unfit);
   for (const { protocol } of config.endpoints) {
     const secure = protocol === "h1s" || protocol === "h2";
     if (uws !== null && (protocol === "h1" || protocol === "h1s")) {
@@ -223,9 +241,17 @@ class RouteTable {
 const noBody = new Uint8Array();
 
 /** Asks the gate, finds the route, answers what no route does. */
-function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter, profile: () => ProfileName): RequestHandler {
+function createHandler(
+  routes: () => RouteTable,
+  gate: Gate,
+  injector: FaultInjector,
+  meter: Meter,
+  profile: () => ProfileName,
+): RequestHandler {
   const dispatch = (request: RouteRequest, body: Uint8Array, sink: ResponseSink): void => {
     if (!gate.admit(request, body, sink)) return;
+    const faulty = injector.meet(request, body, sink);
+    if (faulty === null) return;
     const candidates = routes().find(request.path);
     if (candidates.length === 0)
       throw new ApiError(404, `Invalid URL (${request.method} ${request.path.slice(0, 256)})`, null, "unknown_url");
@@ -241,7 +267,7 @@ function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter, profi
         { allow: allowed },
       );
     }
-    route.handle(request, body, sink);
+    route.handle(request, body, faulty);
   };
   const guarded = (request: RouteRequest, sink: ResponseSink, action: () => void): void => {
     try {
@@ -257,6 +283,7 @@ function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter, profi
     }
   };
   return {
+    withholds: (request) => injector.withholds(request),
     handle: (request, body, sink) => guarded(request, sink, () => dispatch(request, body, sink)),
     refuse: (_reason, request, sink) =>
       guarded(request, sink, () => {

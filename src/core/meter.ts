@@ -59,6 +59,13 @@ export class Meter {
   /** Answers by status code. */
   readonly statuses: Map<number, number> = new Map();
 
+  /** Faults on purpose, by name. */
+  readonly faults: Map<string, number> = new Map();
+
+  countFault(name: string): void {
+    this.faults.set(name, (this.faults.get(name) ?? 0) + 1);
+  }
+
   countStatus(status: number): void {
     this.statuses.set(status, (this.statuses.get(status) ?? 0) + 1);
   }

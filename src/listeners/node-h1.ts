@@ -1,11 +1,13 @@
 /** HTTP/1.1 on node:http. It listens by itself (h1, h1s), or is handed connections by the ALPN listener. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import type { Protocol, RequestHandler } from "../core/seams.ts";
+import type { Protocol, RequestHandler, WireFault } from "../core/seams.ts";
 import { NodeRequest, receiveBody } from "./node-request.ts";
 import { BaseSink, type ListenerLimits } from "./sink.ts";
 
 class NodeH1Sink extends BaseSink {
+  readonly carrier = "node-h1";
   readonly #response: ServerResponse;
   readonly #service: NodeH1Service;
   #headSent = false;
@@ -41,7 +43,8 @@ class NodeH1Sink extends BaseSink {
 
   end(frame?: Uint8Array): void {
     if (this.closed) return;
-    if (!this.head!.streamed) this.#response.setHeader("content-length", frame?.length ?? 0);
+    if (!this.head!.streamed)
+      this.#response.setHeader("content-length", Math.max(0, (frame?.length ?? 0) + (this.head!.contentLengthBy ?? 0)));
     this.#sendHead();
     this.closed = true;
     this.observer = null;
@@ -59,6 +62,13 @@ class NodeH1Sink extends BaseSink {
     this.#response.destroy();
   }
 
+  inject(fault: WireFault): void {
+    if (this.closed || fault.kind !== "reset") return;
+    this.closed = true;
+    this.observer = null;
+    if (this.#response.socket !== null) this.#service.resetConnection(this.#response.socket);
+  }
+
   #sendHead(): void {
     if (this.#headSent) return;
     this.#headSent = true;
@@ -71,12 +81,21 @@ class NodeH1Sink extends BaseSink {
 export class NodeH1Service {
   readonly limits: ListenerLimits;
   readonly onStreams: (change: number) => void;
+  /** Ends a connection by TCP RST. */
+  readonly resetConnection: (socket: Socket) => void;
   closing = false;
   readonly #server: Server;
 
   /** `onStreams` is told of each request that begins (1) and ends (-1). */
-  constructor(protocol: Protocol, handler: RequestHandler, limits: ListenerLimits, onStreams: (change: number) => void) {
+  constructor(
+    protocol: Protocol,
+    handler: RequestHandler,
+    limits: ListenerLimits,
+    onStreams: (change: number) => void,
+    resetConnection: (socket: Socket) => void,
+  ) {
     this.limits = limits;
+    this.resetConnection = resetConnection;
     this.onStreams = onStreams;
     // Timeouts near uWebSockets.js's, so that the engines differ in speed and not in manners.
     this.#server = createServer({ keepAliveTimeout: 10_000, headersTimeout: 10_000, noDelay: true }, (message, response) =>

@@ -8,9 +8,10 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { monotonicUs } from "../clock.ts";
-import type { ListenerCounts, Protocol, RequestHandler } from "../core/seams.ts";
+import type { ListenerCounts, Protocol, RequestHandler, WireFault } from "../core/seams.ts";
 import { NodeRequest, receiveBody } from "./node-request.ts";
 import { BaseSink, type ListenerLimits } from "./sink.ts";
 
@@ -29,11 +30,16 @@ class SessionState {
   /** Sinks held back because the session as a whole has too much waiting. */
   readonly held = new Set<NodeH2Sink>();
   bufferedBytes = 0;
+  /** Requests so far. */
+  requests = 0;
+  /** Ends the connection by TCP RST. */
+  readonly resetConnection: () => void;
   /** When the unanswered PING left; 0 when none is out. */
   pingSentUs = 0;
 
-  constructor(session: ServerHttp2Session) {
+  constructor(session: ServerHttp2Session, resetConnection: () => void) {
     this.session = session;
+    this.resetConnection = resetConnection;
   }
 
   changeBuffered(change: number): void {
@@ -49,6 +55,8 @@ class SessionState {
 class NodeH2Sink extends BaseSink {
   /** When the response ended, for a reader that never takes the rest; 0 before. */
   endedUs = 0;
+  readonly carrier = "node-h2";
+  readonly requestOnConnection: number;
   readonly #stream: ServerHttp2Stream;
   readonly #session: SessionState;
   readonly #headOnly: boolean;
@@ -62,6 +70,7 @@ class NodeH2Sink extends BaseSink {
     this.#session = session;
     this.#stream = stream;
     this.#headOnly = headOnly;
+    this.requestOnConnection = ++session.requests;
     counts.streams++;
     session.sinks.add(this);
     stream.on("drain", () => this.#resume());
@@ -118,6 +127,26 @@ class NodeH2Sink extends BaseSink {
     this.#stream.destroy(cutError);
   }
 
+  inject(fault: WireFault): void {
+    if (this.closed) return;
+    const { session } = this.#session;
+    if (fault.kind === "goaway" && fault.code === 0) {
+      session.close();
+      return;
+    }
+    this.closed = true;
+    this.observer = null;
+    if (fault.kind === "reset") {
+      this.#session.resetConnection();
+    } else if (fault.kind === "goaway") {
+      session.destroy(cutError, fault.code);
+    } else {
+      // Only a stream that waits for trailers can end by a RST_STREAM of any code without an END_STREAM before it.
+      this.#sendHead(false);
+      this.#stream.close(fault.code);
+    }
+  }
+
   /** false when the stream cannot take anything any more. */
   #sendHead(endStream: boolean, bodyBytes = 0): boolean {
     if (this.#stream.destroyed || this.#stream.closed) return false;
@@ -125,8 +154,9 @@ class NodeH2Sink extends BaseSink {
     this.#headSent = true;
     const head = this.head!;
     const headers: OutgoingHttpHeaders = { ":status": head.status, ...head.headers };
-    if (!head.streamed) headers["content-length"] = bodyBytes;
-    this.#stream.respond(headers, { endStream });
+    if (!head.streamed) headers["content-length"] = Math.max(0, bodyBytes + (head.contentLengthBy ?? 0));
+    this.#stream.respond(headers, head.mayReset ? { endStream, waitForTrailers: true } : { endStream });
+    if (head.mayReset) this.#stream.once("wantTrailers", () => this.#stream.sendTrailers({}));
     return true;
   }
 
@@ -149,8 +179,16 @@ export class NodeH2Service {
   readonly #counts: ListenerCounts;
   readonly #limits: ListenerLimits;
   readonly #watchdog: NodeJS.Timeout;
+  readonly #resetConnection: (socket: Socket) => void;
 
-  constructor(protocol: Protocol, handler: RequestHandler, limits: ListenerLimits, counts: ListenerCounts) {
+  constructor(
+    protocol: Protocol,
+    handler: RequestHandler,
+    limits: ListenerLimits,
+    counts: ListenerCounts,
+    resetConnection: (socket: Socket) => void,
+  ) {
+    this.#resetConnection = resetConnection;
     this.#counts = counts;
     this.#limits = limits;
     this.#server = createServer({
@@ -191,7 +229,7 @@ export class NodeH2Service {
   }
 
   #open(session: ServerHttp2Session): void {
-    const state = new SessionState(session);
+    const state = new SessionState(session, () => this.#resetConnection(session.socket));
     states.set(session, state);
     this.#sessions.add(state);
     this.#counts.sessions++;
@@ -210,6 +248,11 @@ export class NodeH2Service {
     const method = headers[":method"] ?? "GET";
     const request = new NodeRequest(protocol, method, headers[":path"] ?? "/", headers);
     const sink = new NodeH2Sink(state, stream, method === "HEAD", this.#counts);
+    if (isLong(headers["content-length"]) && handler.withholds?.(request)) {
+      // Paused, node gives the client no more room for the body than it had from the start.
+      stream.pause();
+      return;
+    }
     receiveBody(stream, this.#limits.maxBodyBytes, request, sink, handler, () => stream.close(constants.NGHTTP2_CANCEL));
   }
 
@@ -241,6 +284,11 @@ export class NodeH2Service {
       }
     }
   }
+}
+
+/** Whether a body is longer than a stream's first window (RFC 9113, section 6.9.2). Not announced: it may be. */
+function isLong(contentLength: string | undefined): boolean {
+  return contentLength === undefined || Number(contentLength) > 65_535;
 }
 
 const states = new WeakMap<ServerHttp2Session, SessionState>();

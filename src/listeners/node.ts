@@ -27,8 +27,9 @@ export class NodeListener implements ProtocolListener {
     const onStreams = (change: number): void => {
       this.counts.streams += change;
     };
-    this.#h1 = protocol === "h2c" ? null : new NodeH1Service(protocol, handler, limits, onStreams);
-    this.#h2 = protocol === "h2c" || protocol === "h2" ? new NodeH2Service(protocol, handler, limits, this.counts) : null;
+    const resetConnection = (socket: Socket): void => this.#resetConnection(socket);
+    this.#h1 = protocol === "h2c" ? null : new NodeH1Service(protocol, handler, limits, onStreams, resetConnection);
+    this.#h2 = protocol === "h2c" || protocol === "h2" ? new NodeH2Service(protocol, handler, limits, this.counts, resetConnection) : null;
     const accept = (socket: Socket | TLSSocket): void => {
       const negotiated = "alpnProtocol" in socket && socket.alpnProtocol === "h2";
       (this.#h2 !== null && (negotiated || this.#h1 === null) ? this.#h2 : this.#h1!).accept(socket);
@@ -52,6 +53,13 @@ export class NodeListener implements ProtocolListener {
         this.counts.connections--;
       });
     });
+  }
+
+  /** TLS cannot send a TCP RST: the socket below it does. */
+  #resetConnection({ remotePort, remoteAddress }: Socket): void {
+    for (const socket of this.#sockets) {
+      if (socket.remotePort === remotePort && socket.remoteAddress === remoteAddress) socket.resetAndDestroy();
+    }
   }
 
   listen({ host, port }: ListenOptions): Promise<number> {

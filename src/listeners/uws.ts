@@ -74,6 +74,7 @@ const flush = (): void => {
 };
 
 class UwsSink extends BaseSink {
+  readonly carrier = "uws";
   readonly bufferedBytes = 0;
   readonly #response: HttpResponse;
   readonly #listener: UwsListener;
