@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Command } from "commander";
+import { faultKinds } from "../core/fault.ts";
 import { resolveConfig, standardPorts } from "../config.ts";
 import { type FakeAiServer, startServer } from "../server.ts";
 import { addFlags, settingsOf } from "./settings.ts";
@@ -12,13 +13,26 @@ Examples:
 Every flag can also be an environment variable (FAKEAI_TTFT=100) or a key of the configuration file (ttft: 100).
 The command line wins over the environment, the environment over the file.`;
 
+/** `burst(after=,silence=)`, and what it does. */
+const faultHelp = (): string => {
+  const rows = Object.entries(faultKinds).map(([name, { options, bare, help }]): [string, string] => [
+    `${name}${options.length === 0 ? "" : `(${options.map((option) => (option === bare ? `<${option}>` : `${option}=`)).join(",")})`}`,
+    help,
+  ]);
+  const width = Math.max(...rows.map(([form]) => form.length));
+  return `
+Faults on purpose (--fault, or per request the header x-fakeai-fault; several with commas between):
+${rows.map(([form, help]) => `  ${form.padEnd(width)}  ${help}`).join("\n")}
+  Each takes @rate (@10%), key=<api key> and protocol=h1|h2c. "after" counts tokens (default 0); times are 200ms or 2s.`;
+};
+
 export function serveCommand(): Command {
   const command = new Command("serve").description("start the fake model server");
   addFlags(command);
   return command
     .option("--json", "one line of JSON on stdout when ready, nothing else")
     .option("--quiet", "print nothing")
-    .addHelpText("after", examples)
+    .addHelpText("after", () => faultHelp() + examples)
     .action(async () => {
       const server = await startServer(resolveConfig(settingsOf(command), standardPorts));
       // Before anything is printed: whoever reads that line may signal at once.
