@@ -6,8 +6,8 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { ChatOpenAI } from "@langchain/openai";
 import { streamText } from "ai";
 import OpenAI from "openai";
-import { Agent, request } from "undici";
-import { createServer, type FakeAiServer } from "../src/index.ts";
+import { Agent, fetch as undiciFetch, request } from "undici";
+import { createServer } from "../src/index.ts";
 
 /** A client that has not come back after this hangs. */
 const patienceMs = 9000;
@@ -16,7 +16,14 @@ const prompt = "Hello";
 const messages = [{ role: "user" as const, content: prompt }];
 
 /** Reads a whole stream and returns its text. Throws what the client throws. */
-type Client = (server: FakeAiServer, fault: string, signal: AbortSignal) => Promise<string>;
+type Client = (to: To, fault: string, signal: AbortSignal) => Promise<string>;
+
+/** A server, and how to get there. `fetch` undefined: the client's own. */
+interface To {
+  readonly url: string;
+  readonly dispatcher: Agent;
+  readonly fetch: typeof globalThis.fetch | undefined;
+}
 
 const headersOf = (fault: string): Record<string, string> => ({
   "x-fakeai-fault": fault,
@@ -24,15 +31,15 @@ const headersOf = (fault: string): Record<string, string> => ({
 });
 
 const clients: Readonly<Record<string, Client>> = {
-  openai: async ({ urls }, fault, signal) => {
-    const client = new OpenAI({ baseURL: `${urls.h1}/v1`, apiKey: "any", defaultHeaders: headersOf(fault) });
+  openai: async ({ url, fetch }, fault, signal) => {
+    const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "any", fetch, defaultHeaders: headersOf(fault) });
     const stream = await client.chat.completions.create({ model: "gpt-4o", stream: true, messages }, { signal });
     let said = "";
     for await (const { choices } of stream) said += choices[0]?.delta.content ?? "";
     return said;
   },
-  "@ai-sdk/openai": async ({ urls }, fault, signal) => {
-    const provider = createOpenAI({ baseURL: `${urls.h1}/v1`, apiKey: "any", headers: headersOf(fault) });
+  "@ai-sdk/openai": async ({ url, fetch }, fault, signal) => {
+    const provider = createOpenAI({ baseURL: `${url}/v1`, apiKey: "any", headers: headersOf(fault), ...(fetch && { fetch }) });
     let failure: unknown;
     const { textStream } = streamText({
       model: provider.chat("gpt-4o"),
@@ -47,34 +54,29 @@ const clients: Readonly<Record<string, Client>> = {
     if (failure !== undefined) throw failure;
     return said;
   },
-  "@langchain/openai": async ({ urls }, fault, signal) => {
-    const configuration = { baseURL: `${urls.h1}/v1`, defaultHeaders: headersOf(fault) };
+  "@langchain/openai": async ({ url, fetch }, fault, signal) => {
+    const configuration = { baseURL: `${url}/v1`, fetch, defaultHeaders: headersOf(fault) };
     const model = new ChatOpenAI({ model: "gpt-4o", apiKey: "any", maxRetries: 2, configuration });
     let said = "";
     for await (const chunk of await model.stream(prompt, { signal })) said += chunk.text;
     return said;
   },
-  undici: async ({ urls }, fault, signal) => {
-    const dispatcher = new Agent();
-    try {
-      const { statusCode, body } = await request(`${urls.h1}/v1/chat/completions`, {
-        method: "POST",
-        headers: headersOf(fault),
-        body: JSON.stringify({ model: "gpt-4o", stream: true, messages }),
-        dispatcher,
-        signal,
-      });
-      const events = await body.text();
-      // undici reports statuses and bodies, and judges neither.
-      if (statusCode !== 200) throw Object.assign(new Error(String(statusCode)), { name: `status ${statusCode}` });
-      return Array.from(events.matchAll(/"content":("(?:[^"\\]|\\.)*")/g), ([, json]) => JSON.parse(json!) as string).join("");
-    } finally {
-      await dispatcher.destroy();
-    }
+  undici: async ({ url, dispatcher }, fault, signal) => {
+    const { statusCode, body } = await request(`${url}/v1/chat/completions`, {
+      method: "POST",
+      headers: headersOf(fault),
+      body: JSON.stringify({ model: "gpt-4o", stream: true, messages }),
+      dispatcher,
+      signal,
+    });
+    const events = await body.text();
+    // undici reports statuses and bodies, and judges neither.
+    if (statusCode !== 200) throw Object.assign(new Error(String(statusCode)), { name: `status ${statusCode}` });
+    return Array.from(events.matchAll(/"content":("(?:[^"\\]|\\.)*")/g), ([, json]) => JSON.parse(json!) as string).join("");
   },
 };
 
-const faults = [
+const faults: readonly string[] = [
   "rate_limit",
   "rate_limit(retry_after=1)",
   "rate_limit(retry_after_ms=300)",
@@ -102,6 +104,18 @@ const faults = [
   "comments(every=100ms),delay(500ms)",
 ];
 
+/** Over HTTP/2 (TLS) with undici's fetch on one connection. */
+const http2Faults: readonly string[] = [
+  "reset",
+  "reset(after=3)",
+  "rst_stream(code=7)",
+  "rst_stream(code=2,after=3)",
+  "rst_stream(code=8,after=3)",
+  "goaway(after=3)",
+  "goaway(code=2,after=3)",
+  "truncate(after=3)",
+];
+
 /** The innermost class names of an error: a wrapper says less than what it wraps. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return "an object that is no Error";
@@ -114,9 +128,17 @@ function describe(error: unknown): string {
   return cause instanceof Error && cause.name !== name ? `${shown} (${describe(cause)})` : shown;
 }
 
-async function cell(client: Client, fault: string): Promise<string> {
+async function cell(client: Client, fault: string, protocol: "h1" | "h2"): Promise<string> {
   // HTTP/1.1 on node:http, which can send a TCP RST; a server of its own, so that its counts are this client's.
-  await using server = await createServer({ h1Engine: "node", grace: 0 });
+  await using server = await createServer({ protocol, h1Engine: "node", grace: 0 });
+  const connect = { rejectUnauthorized: false };
+  const dispatcher = protocol === "h2" ? new Agent({ allowH2: true, connections: 1, pipelining: 100, connect }) : new Agent();
+  const overHttp2: typeof globalThis.fetch = async (input, init) => {
+    // The same class under two declarations.
+    const response: unknown = await undiciFetch(input instanceof Request ? input.url : input, { ...(init as object), dispatcher });
+    return response as Response;
+  };
+  const to: To = { url: server.urls[protocol]!, dispatcher, fetch: protocol === "h2" ? overHttp2 : undefined };
   const abort = new AbortController();
   const startedMs = performance.now();
   let timer: NodeJS.Timeout | undefined;
@@ -126,7 +148,7 @@ async function cell(client: Client, fault: string): Promise<string> {
       abort.abort();
     }, patienceMs);
   });
-  const asked = client(server, fault, abort.signal).then(
+  const asked = client(to, fault, abort.signal).then(
     (said) => (said === text ? "fine" : text.startsWith(said) ? "**cut short, no error**" : "**wrong text, no error**"),
     (error: unknown) => describe(error),
   );
@@ -135,6 +157,7 @@ async function cell(client: Client, fault: string): Promise<string> {
   clearTimeout(timer);
   abort.abort();
   await asked;
+  await dispatcher.destroy();
   const made = [...server.stats().faults.values()];
   const requests = Math.max(0, ...made);
   return `${said}; ${requests}; ${said === "**hangs**" ? `> ${patienceMs / 1000}` : (ms / 1000).toFixed(1)} s`;
@@ -147,10 +170,15 @@ process.on("unhandledRejection", () => {});
 
 const only = process.argv.slice(2);
 const names = Object.keys(clients);
-console.log(`| fault | ${names.join(" | ")} |`);
-console.log(`| --- | ${names.map(() => "---").join(" | ")} |`);
-for (const fault of faults.filter((name) => only.length === 0 || only.includes(name))) {
-  const cells = await Promise.all(names.map((name) => cell(clients[name]!, fault)));
-  console.log(`| \`${fault}\` | ${cells.join(" | ")} |`);
+for (const [protocol, list] of [
+  ["h1", faults],
+  ["h2", http2Faults],
+] as const) {
+  console.log(`\n| fault on ${protocol} | ${names.join(" | ")} |`);
+  console.log(`| --- | ${names.map(() => "---").join(" | ")} |`);
+  for (const fault of list.filter((name) => only.length === 0 || only.includes(name) || only.includes(protocol))) {
+    const cells = await Promise.all(names.map((name) => cell(clients[name]!, fault, protocol)));
+    console.log(`| \`${fault}\` | ${cells.join(" | ")} |`);
+  }
 }
 process.exit(0);
