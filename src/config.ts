@@ -1,8 +1,10 @@
 /** Every knob of the server: its flag, its meaning, its default, and the way from what was given to what is in force. */
 import { readFileSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "./core/distribution.ts";
 import type { TimerMode } from "./clock.ts";
+import { nameOfKey } from "./access/keys.ts";
+import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "./core/distribution.ts";
+import { type Fault, parseFaults } from "./core/fault.ts";
 import { maxRateLimit, noRateLimits, type RateLimits } from "./core/rate-limit.ts";
 import type { Engine, Protocol } from "./core/seams.ts";
 import { maxOutputTokens, maxTokensPerChunk, type ModelSettings, type ProfileName } from "./api/model.ts";
@@ -63,6 +65,8 @@ export interface ServerOptions {
   readonly apiKey?: string | readonly string[];
   /** Per key and minute: "rpm=60,tpm=10000" or one of them. */
   readonly rateLimit?: string;
+  /** Faults on purpose: "rate_limit@10%", "reset(after=3)"; see core/fault.ts. */
+  readonly fault?: string | readonly string[];
   /** Opens /admin/config. */
   readonly admin?: boolean;
   /** The Bearer token of /admin/config; needed where the host is not loopback. */
@@ -144,6 +148,12 @@ export const serverFlags: readonly FlagSpec[] = [
     help: "a key to let in, repeatable, or a file with one key per line (default: any key or none)",
   },
   { key: "rateLimit", kind: "text", takes: "limits", help: "per key and minute: rpm=60,tpm=10000 or one of them (default: none)" },
+  {
+    key: "fault",
+    kind: "list",
+    takes: "spec",
+    help: "a fault on purpose, repeatable: rate_limit@10%, status(503), hang(after=5), reset(after=3), ... (list below)",
+  },
   { key: "admin", kind: "boolean", help: "opens GET and POST /admin/config: read and change knobs while running" },
   { key: "adminToken", kind: "text", takes: "token", help: "Bearer token of /admin/config, needed beyond loopback" },
   { key: "workers", kind: "text", takes: "n", help: "processes that share the ports (default 1); auto: one per processor" },
@@ -194,6 +204,7 @@ export interface ServerConfig {
   /** null: any key or none is welcome. */
   readonly apiKeys: readonly string[] | null;
   readonly rateLimits: RateLimits;
+  readonly faults: readonly Fault[];
   /** null: /admin/config does not exist. A null token: open, on loopback only. */
   readonly admin: { readonly token: string | null } | null;
   /** Processes that share the ports; 1: this one serves. */
@@ -248,6 +259,7 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
     tokenizer: tokenizer ?? null,
     apiKeys: options.apiKey === undefined ? null : [options.apiKey].flat().flatMap(readKeys),
     rateLimits: options.rateLimit === undefined ? noRateLimits : parseRateLimits(options.rateLimit),
+    faults: faultsOf([options.fault ?? []].flat()),
     admin: adminOf(options, host),
     workers: parseWorkers(options.workers ?? 1),
     options,
@@ -327,6 +339,16 @@ function isFile(path: string): boolean {
   } catch {
     // Nothing of that name, or, as with a long key, no name a file could have.
     return false;
+  }
+}
+
+/** The command line takes lists apart at commas, those inside of parentheses too: together they read as one text. */
+function faultsOf(specs: readonly string[]): readonly Fault[] {
+  try {
+    return parseFaults(specs.join(","), "--fault", nameOfKey);
+  } catch (error) {
+    if (error instanceof SpecError) throw new UsageError(error.message);
+    throw error;
   }
 }
 

@@ -32,6 +32,8 @@ export const runtimeKnobs: readonly Knob[] = [
     show: ({ rateLimits: { requests, tokens } }) =>
       [requests === null ? [] : `rpm=${requests}`, tokens === null ? [] : `tpm=${tokens}`].flat().join(",") || null,
   },
+  // A key is shown as its digest, which a change accepts as well.
+  { key: "fault", show: ({ faults }) => (faults.length === 0 ? null : faults.map(({ spec }) => spec)) },
   { key: "grace", show: ({ graceMs }) => graceMs },
 ];
 

@@ -1,6 +1,7 @@
 /** The composition root: from options to routes, a pacer and listeners. */
 import { availableParallelism, loadavg } from "node:os";
 import { adminCheck } from "./access/admin.ts";
+import { FaultInjector, unfitFor } from "./access/faults.ts";
 import { Gate } from "./access/gate.ts";
 import { KeyRing } from "./access/keys.ts";
 import { adminRoutes } from "./api/admin.ts";
@@ -46,6 +47,8 @@ export interface ServerStats {
   readonly generationTokens: number;
   /** Responses begun, by status code. */
   readonly statuses: Readonly<Record<number, number>>;
+  /** Faults on purpose that were made, by name. */
+  readonly faults: ReadonlyMap<string, number>;
 }
 
 export interface FakeAiServer extends AsyncDisposable {
@@ -113,6 +116,11 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   const gate = new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter });
   const tokenizer = config.tokenizer === null ? {} : { tokenizer: await loadTokenizer(config.tokenizer) };
   const counter = siblings?.counter ?? new StridedCounter();
+  const injector = new FaultInjector(
+    () => ({ faults: config.faults, seed: config.model.seed, profile: config.model.profile }),
+    pacer,
+    meter,
+  );
   const listeners: ProtocolListener[] = [];
   const bounds = new Bounds(config.limits);
   let draining = false;
@@ -135,7 +143,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
     const metrics = (): string | Promise<string> => (siblings === null ? renderMetrics(meter, name, live()) : siblings.metrics());
     const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
     return new RouteTable([
-      ...providerRoutes(generator, settings, pacer, meter),
+      ...providerRoutes(generator, settings, injector, meter),
       ...operationsRoutes(meter, live, metrics),
       ...(administration === null ? [] : adminRoutes(administration, meter)),
     ]);
@@ -144,6 +152,8 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   /** Swaps everything at once: what can fail is done before anything changes. */
   const changeKnobs = (changes: Readonly<Record<string, unknown>>): void => {
     const changed = changedConfig(config, changes);
+    const unfit = unfitFor(changed.faults, listeners);
+    if (unfit !== null) throw new ApiError(400, unfit.replaceAll("--", ""), "fault", "invalid_value");
     const changedRoutes = routesOf(changed);
     config = changed;
     routes = changedRoutes;
@@ -152,6 +162,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   const handler = createHandler(
     () => routes,
     gate,
+    injector,
     meter,
     () => config.model.profile,
   );
@@ -197,6 +208,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
         promptTokens: meter.promptTokens,
         generationTokens: meter.generationTokens,
         statuses: Object.fromEntries(meter.statuses),
+        faults: new Map(meter.faults),
       };
     },
     snapshot: () => ({ meter: meter.snapshot(), live: live() }),
@@ -249,6 +261,12 @@ async function addListeners(
       `--max-head: uWebSockets.js was loaded for heads up to ${uwsMaxHeadBytes()}; set UWS_HTTP_MAX_HEADERS_SIZE before the start, or use --h1-engine node`,
     );
   }
+  const engineOf = (protocol: Protocol): Engine => (uws !== null && (protocol === "h1" || protocol === "h1s") ? "uws" : "node");
+  const unfit = unfitFor(
+    config.faults,
+    config.endpoints.map(({ protocol }) => ({ protocol, engine: engineOf(protocol) })),
+  );
+  if (unfit !== null) throw new UsageError(unfit);
   for (const { protocol } of config.endpoints) {
     const secure = protocol === "h1s" || protocol === "h2";
     if (uws !== null && (protocol === "h1" || protocol === "h1s")) {
@@ -281,8 +299,16 @@ class RouteTable {
 const noBody = new Uint8Array();
 
 /** Asks the gate, finds the route, answers what no route does. */
-function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter, profile: () => ProfileName): RequestHandler {
+function createHandler(
+  routes: () => RouteTable,
+  gate: Gate,
+  injector: FaultInjector,
+  meter: Meter,
+  profile: () => ProfileName,
+): RequestHandler {
   const dispatch = (request: RouteRequest, body: Uint8Array, sink: ResponseSink): void => {
+    const faulty = injector.meet(request, body, sink);
+    if (faulty === null) return;
     const candidates = routes().find(request.path);
     if (candidates.length === 0)
       throw new ApiError(404, `Invalid URL (${request.method} ${request.path.slice(0, 256)})`, null, "unknown_url");
@@ -298,7 +324,7 @@ function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter, profi
         { allow: allowed },
       );
     }
-    route.handle(request, body, sink);
+    route.handle(request, body, faulty);
   };
   /** Answers with what an ApiError says, or, for what nobody foresaw, with a 500. */
   const fail = (request: RouteRequest | null, sink: ResponseSink, error: unknown): void => {
@@ -340,6 +366,7 @@ function createHandler(routes: () => RouteTable, gate: Gate, meter: Meter, profi
     else admitted(request, noBody, sink, refuse);
   };
   return {
+    withholds: (request) => injector.withholds(request),
     handle: (request, body, sink) => admitted(request, body, sink, (body) => dispatch(request, body, sink)),
     refuse: refused,
   };

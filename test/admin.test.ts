@@ -35,6 +35,7 @@ describe.each(targets)("$name", (target) => {
       "tokens-per-chunk": 1,
       "max-model-len": null,
       "rate-limit": null,
+      fault: null,
       grace: 10_000,
     });
     expect(await running.ask({ path, body: shown.body })).toMatchObject({ status: 200, body: shown.body });
@@ -243,6 +244,7 @@ test("property: what is shown can be set, and setting it changes nothing", () =>
       rateLimit: fc
         .tuple(fc.integer({ min: 1, max: 1000 }), fc.integer({ min: 1, max: 1000 }))
         .map(([rpm, tpm]) => `rpm=${rpm},tpm=${tpm}`),
+      fault: fc.subarray(["rate_limit@0.25", "delay(for=20ms)", "hang(after=3,key=sk-one)", "one_of(of=rate_limit|server_error)@10%"]),
       grace: fc.nat(5000),
     },
     { requiredKeys: [] },

@@ -514,6 +514,7 @@ describe.each(groups)("$name", (group) => {
 
 /** Knobs whose effect needs a test of its own, and where that is. */
 const elsewhere: readonly (keyof ServerOptions)[] = [
+  "fault", // faults.test.ts
   "workers", // workers.test.ts
   "timer", // clock.test.ts
   "maxBuffer", // disconnect.test.ts

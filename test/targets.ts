@@ -152,6 +152,8 @@ function http2Client(server: FakeAiServer, origin: string): Client {
           { endStream: bytes === null },
         );
         stream.on("error", reject);
+        // node's client reports no error where its connection ends before any answer.
+        stream.on("close", () => reject(Object.assign(new Error("closed without an answer"), { code: "CLOSED" })));
         stream.on("response", (responseHeaders) => {
           const { ":status": status, ...rest } = responseHeaders;
           collect(stream, startedMs, (read) => resolve({ ...read, status: status!, headers: rest, httpVersion: "2.0" }), reject);

@@ -147,7 +147,8 @@ describe.each(engines)("h1 on %s", (engine) => {
     const streams = manyAsk(4, () => ask(server, "h1", undefined, chat({ stream: true })));
     await eventually(async () => (await metrics(server)).get('vllm:num_requests_running{model_name="fakeai"}') === 4, "all run");
     server.child.kill("SIGINT");
-    await sleep(50);
+    // Within 100 ms it would be taken for the same one.
+    await sleep(150);
     const { code, signal } = await server.stop();
     expect([code, signal]).toEqual([143, null]);
     await eventually(() => !workers.some((pid) => isAlive(pid)), "no worker is left");

@@ -10,6 +10,10 @@ import { type KeyRing, keyOf, nameOfKey } from "./keys.ts";
 /** Open to everybody: what load balancers and scrapers ask. The admin's routes check their own token. */
 const openPaths = new Set(["/health", "/health/ready", "/metrics", "/admin/config"]);
 
+export function isOpenPath(path: string): boolean {
+  return openPaths.has(path);
+}
+
 export interface GateOptions {
   /** null: any key or none is welcome. */
   readonly keys: KeyRing | null;

@@ -109,6 +109,8 @@ export function renderMetrics(meter: Meter, model: string, live: LiveState, work
 
   family("fakeai_http_responses_total", "counter", "Responses begun, by status.");
   for (const [status, count] of meter.statuses) sample("fakeai_http_responses_total", { status: String(status) }, count);
+  family("fakeai_faults_total", "counter", "Faults on purpose that were made, by name.");
+  for (const [fault, count] of meter.faults) sample("fakeai_faults_total", { fault }, count);
   const perListener = (name: string, type: string, help: string, pick: (counts: Readonly<ListenerCounts>) => number): void => {
     family(name, type, help);
     for (const { protocol, engine, counts } of live.listeners) sample(name, { protocol, engine }, pick(counts));

@@ -1,7 +1,6 @@
 /** The endpoints of the providers: OpenAI's, Anthropic's messages, and vLLM's tokenizer. */
 import type { Meter } from "../core/meter.ts";
-import type { Pacer } from "../core/pacer.ts";
-import type { Route } from "../core/seams.ts";
+import type { ResponsePlan, ResponseSink, Route } from "../core/seams.ts";
 import { countTokens, planMessage } from "./anthropic/messages.ts";
 import { sendJson } from "./answer.ts";
 import type { ModelSettings } from "./model.ts";
@@ -15,7 +14,12 @@ import { tokenize } from "./openai/tokenize.ts";
 /** What `/v1/models` shows when every name is served. */
 const defaultModels = ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "o4-mini", "gpt-5", "gpt-5-mini", "fakeai"];
 
-export function providerRoutes(generator: Generator, settings: ModelSettings, pacer: Pacer, meter: Meter): Route[] {
+/** Where plans go. `path` is what was asked for. */
+export interface PlanSender {
+  send(plan: ResponsePlan, sink: ResponseSink, path: string): void;
+}
+
+export function providerRoutes(generator: Generator, settings: ModelSettings, sender: PlanSender, meter: Meter): Route[] {
   const models = settings.models ?? defaultModels;
   const { model, clockIdentity } = generator;
   const describe = (id: string): object => ({ id, object: "model", created: 1_700_000_000, owned_by: "fakeai" });
@@ -23,23 +27,27 @@ export function providerRoutes(generator: Generator, settings: ModelSettings, pa
     {
       method: "POST",
       path: "/v1/chat/completions",
-      handle: (request, body, sink) => pacer.send(generator.plan("chat", request, body), sink),
+      handle: (request, body, sink) => sender.send(generator.plan("chat", request, body), sink, request.path),
     },
-    { method: "POST", path: "/v1/completions", handle: (request, body, sink) => pacer.send(generator.plan("text", request, body), sink) },
+    {
+      method: "POST",
+      path: "/v1/completions",
+      handle: (request, body, sink) => sender.send(generator.plan("text", request, body), sink, request.path),
+    },
     {
       method: "POST",
       path: "/v1/responses",
-      handle: (request, body, sink) => pacer.send(planResponse(model, clockIdentity, request, body), sink),
+      handle: (request, body, sink) => sender.send(planResponse(model, clockIdentity, request, body), sink, request.path),
     },
     {
       method: "POST",
       path: "/v1/embeddings",
-      handle: (request, body, sink) => pacer.send(planEmbeddings(model, clockIdentity, request, body), sink),
+      handle: (request, body, sink) => sender.send(planEmbeddings(model, clockIdentity, request, body), sink, request.path),
     },
     {
       method: "POST",
       path: "/v1/messages",
-      handle: (request, body, sink) => pacer.send(planMessage(model, clockIdentity, request, body), sink),
+      handle: (request, body, sink) => sender.send(planMessage(model, clockIdentity, request, body), sink, request.path),
     },
     {
       method: "POST",

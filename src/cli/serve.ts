@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Command } from "commander";
+import { faultKinds } from "../core/fault.ts";
 import { resolveConfig, standardPorts } from "../config.ts";
 import { startServer } from "../server.ts";
 import { type Served, startWorkers } from "../workers/primary.ts";
@@ -14,24 +15,39 @@ Every flag can also be an environment variable (FAKEAI_TTFT=100, FAKEAI_TOKENS_P
 configuration file (ttft: 100, tokens-per-chunk: 4).
 The command line wins over the environment, the environment over the file.`;
 
+/** `burst(after=,silence=)`, and what it does. */
+const faultHelp = (): string => {
+  const rows = Object.entries(faultKinds).map(([name, { options, bare, help }]): [string, string] => [
+    `${name}${options.length === 0 ? "" : `(${options.map((option) => (option === bare ? `<${option}>` : `${option}=`)).join(",")})`}`,
+    help,
+  ]);
+  const width = Math.max(...rows.map(([form]) => form.length));
+  return `
+Faults on purpose (--fault, or per request the header x-fakeai-fault; several with commas between):
+${rows.map(([form, help]) => `  ${form.padEnd(width)}  ${help}`).join("\n")}
+  Each takes @rate (@10%), key=<api key> and protocol=h1|h2c. "after" counts tokens (default 0); times are 200ms or 2s.`;
+};
+
 export function serveCommand(): Command {
   const command = new Command("serve").description("start the fake model server");
   addFlags(command);
-  return command.addHelpText("after", examples).action(async () => {
-    const settings = settingsOf(command);
-    const config = resolveConfig(settings.server, standardPorts);
-    const complain = (line: string): void => {
-      if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
-    };
-    const server = config.workers === 1 ? await startServer(config) : await startWorkers(config, complain);
-    // Before anything is printed: whoever reads that line may signal at once.
-    const ended = untilSignalled(server);
-    const { listening, caPath } = server;
-    if (settings.json) process.stdout.write(`${JSON.stringify({ listening, caPath, workers: config.workers })}\n`);
-    else if (!settings.quiet) process.stdout.write(describe(server));
-    answerParent();
-    await ended;
-  });
+  return command
+    .addHelpText("after", () => faultHelp() + examples)
+    .action(async () => {
+      const settings = settingsOf(command);
+      const config = resolveConfig(settings.server, standardPorts);
+      const complain = (line: string): void => {
+        if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
+      };
+      const server = config.workers === 1 ? await startServer(config) : await startWorkers(config, complain);
+      // Before anything is printed: whoever reads that line may signal at once.
+      const ended = untilSignalled(server);
+      const { listening, caPath } = server;
+      if (settings.json) process.stdout.write(`${JSON.stringify({ listening, caPath, workers: config.workers })}\n`);
+      else if (!settings.quiet) process.stdout.write(describe(server));
+      answerParent();
+      await ended;
+    });
 }
 
 function describe(server: Served): string {

@@ -29,6 +29,7 @@ export interface MeterSnapshot {
   readonly histograms: Readonly<Record<string, readonly number[]>>;
   readonly finished: Readonly<Record<"stop" | "length", number>>;
   readonly statuses: readonly (readonly [status: number, count: number])[];
+  readonly faults: readonly (readonly [string, number])[];
 }
 
 const seconds = (edges: readonly number[]): number[] => edges.map((edge) => Math.round(edge * 1e6));
@@ -68,6 +69,13 @@ export class Meter {
   /** Answers by status code. */
   readonly statuses: Map<number, number> = new Map();
 
+  /** Faults on purpose, by name. */
+  readonly faults: Map<string, number> = new Map();
+
+  countFault(name: string, count: number = 1): void {
+    this.faults.set(name, (this.faults.get(name) ?? 0) + count);
+  }
+
   countStatus(status: number, count: number = 1): void {
     this.statuses.set(status, (this.statuses.get(status) ?? 0) + count);
   }
@@ -79,11 +87,11 @@ export class Meter {
       if (typeof value === "number") numbers[name] = value;
       else if (value instanceof Histogram) histograms[name] = [...value.counts, value.sumUs];
     }
-    return { numbers, histograms, finished: { ...this.finished }, statuses: [...this.statuses] };
+    return { numbers, histograms, finished: { ...this.finished }, statuses: [...this.statuses], faults: [...this.faults] };
   }
 
   /** Adds what another process counted. */
-  add({ numbers, histograms, finished, statuses }: MeterSnapshot): void {
+  add({ numbers, histograms, finished, statuses, faults }: MeterSnapshot): void {
     for (const [name, value] of Object.entries(this)) {
       if (typeof value === "number") Object.assign(this, { [name]: value + (numbers[name] ?? 0) });
       else if (value instanceof Histogram) {
@@ -96,5 +104,6 @@ export class Meter {
     this.finished.stop += finished.stop;
     this.finished.length += finished.length;
     for (const [status, count] of statuses) this.countStatus(status, count);
+    for (const [name, count] of faults) this.countFault(name, count);
   }
 }

@@ -33,7 +33,19 @@ export function seedOfRequest(server: Seed, index: number): Seed {
 }
 
 /** What a stream of random numbers is for: streams of one seed and different purposes are independent. */
-export const purpose = { text: 1, length: 2, ttft: 3, itl: 4, identity: 5, schema: 6, tools: 7, logprobs: 8, embedding: 9 } as const;
+export const purpose = {
+  text: 1,
+  length: 2,
+  ttft: 3,
+  itl: 4,
+  identity: 5,
+  schema: 6,
+  tools: 7,
+  logprobs: 8,
+  embedding: 9,
+  fault: 20,
+  faultChoice: 21,
+} as const;
 
 /** sfc32 by Chris Doty-Humphrey (PractRand, public domain): 128 bits of state, period at least 2^32. */
 export class Random {

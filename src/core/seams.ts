@@ -6,6 +6,9 @@
 /** Names of what a listener speaks: cleartext and TLS variants of HTTP/1.1 and HTTP/2. */
 export type Protocol = "h1" | "h1s" | "h2c" | "h2";
 
+/** An engine and what it really speaks on a connection: the h2 port serves HTTP/1.1 too. */
+export type Carrier = "uws" | "node-h1" | "node-h2";
+
 /** The runtime a listener stands on. */
 export type Engine = "uws" | "node";
 
@@ -15,7 +18,19 @@ export interface ResponseHead {
   readonly headers: Readonly<Record<string, string>>;
   /** true: the length is not announced (chunked on HTTP/1.1). false: the body is one frame, its length is announced. */
   readonly streamed: boolean;
+  /** Faults on purpose: bytes that the announced length is wrong by. */
+  readonly contentLengthBy?: number;
+  /** Faults on purpose: the response may end by `inject`, with any code of HTTP/2. */
+  readonly mayReset?: boolean;
 }
+
+/** A fault that only an engine can make. `code` is an error code of HTTP/2 (RFC 9113, section 7). */
+export type WireFault =
+  /** TCP RST. */
+  | { readonly kind: "reset" }
+  | { readonly kind: "rst_stream"; readonly code: number }
+  /** With code 0 streams under way may finish; else the connection is closed after it. */
+  | { readonly kind: "goaway"; readonly code: number };
 
 /**
  * The bytes of a response, one frame per write. Frames are asked for once each, in order.
@@ -76,6 +91,12 @@ export interface ResponseSink {
   end(frame?: Uint8Array): void;
   /** Cuts this response only, so that its client sees an error: RST_STREAM on HTTP/2, the connection on HTTP/1.1. */
   reset(): void;
+  /** What carries it; left out where it makes no faults. */
+  readonly carrier?: Carrier;
+  /** Number of this request on its connection, from 1. */
+  readonly requestOnConnection?: number;
+  /** Makes a fault; all but a GOAWAY with code 0 close this sink, without a word to the observer. */
+  inject?(fault: WireFault): void;
 }
 
 /** What a handler may know of a request. Valid after the handler returns. */
@@ -133,6 +154,8 @@ export interface RequestHandler {
   handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void;
   /** `request` is null where no request was understood. */
   refuse(reason: Refusal, request: RouteRequest | null, sink: ResponseSink): void;
+  /** Asked before an HTTP/2 body of over 65,535 bytes is read: true leaves it unread, without WINDOW_UPDATE, for good. */
+  withholds?(request: RouteRequest): boolean;
 }
 
 /** Live counts a listener keeps. */

@@ -1,13 +1,15 @@
 /** HTTP/1.1 on node:http. It listens by itself (h1, h1s), or is handed connections by the ALPN listener. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import type { ListenerCounts, Protocol, Refusal, RequestHandler } from "../core/seams.ts";
+import type { ListenerCounts, Protocol, Refusal, RequestHandler, WireFault } from "../core/seams.ts";
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, sweepMs, type Waiting } from "./bounds.ts";
 import { type BodyReading, NodeRequest, receiveBody } from "./node-request.ts";
 import { RawAnswerSink } from "./raw-answer.ts";
 import { BaseSink, lingerMs } from "./sink.ts";
 
 class NodeH1Sink extends BaseSink implements Waiting {
+  readonly carrier = "node-h1";
   readonly #response: ServerResponse;
   readonly #service: NodeH1Service;
   #headSent = false;
@@ -70,7 +72,8 @@ class NodeH1Sink extends BaseSink implements Waiting {
 
   end(frame?: Uint8Array): void {
     if (this.closed) return;
-    if (!this.head!.streamed) this.#response.setHeader("content-length", frame?.length ?? 0);
+    if (!this.head!.streamed)
+      this.#response.setHeader("content-length", Math.max(0, (frame?.length ?? 0) + (this.head!.contentLengthBy ?? 0)));
     this.#sendHead();
     this.closed = true;
     this.observer = null;
@@ -96,6 +99,13 @@ class NodeH1Sink extends BaseSink implements Waiting {
     this.#response.destroy();
   }
 
+  inject(fault: WireFault): void {
+    if (this.closed || fault.kind !== "reset") return;
+    this.closed = true;
+    this.observer = null;
+    if (this.#response.socket !== null) this.#service.resetConnection(this.#response.socket);
+  }
+
   #sendHead(): void {
     if (this.#headSent) return;
     this.#headSent = true;
@@ -114,6 +124,8 @@ export class NodeH1Service {
   readonly limits: ListenerLimits;
   readonly bounds: Bounds;
   readonly counts: ListenerCounts;
+  /** Ends a connection by TCP RST. */
+  readonly resetConnection: (socket: Socket) => void;
   closing = false;
   readonly #server: Server;
   readonly #handler: RequestHandler;
@@ -121,7 +133,14 @@ export class NodeH1Service {
   readonly #sinks = new Set<NodeH1Sink>();
 
   /** `counts.streams` is kept by this service. */
-  constructor(protocol: Protocol, handler: RequestHandler, bounds: Bounds, counts: ListenerCounts) {
+  constructor(
+    protocol: Protocol,
+    handler: RequestHandler,
+    bounds: Bounds,
+    counts: ListenerCounts,
+    resetConnection: (socket: Socket) => void,
+  ) {
+    this.resetConnection = resetConnection;
     const { limits } = bounds;
     this.limits = limits;
     this.bounds = bounds;

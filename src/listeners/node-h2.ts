@@ -8,9 +8,10 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { monotonicUs } from "../clock.ts";
-import type { ListenerCounts, Protocol, RequestHandler } from "../core/seams.ts";
+import type { ListenerCounts, Protocol, RequestHandler, WireFault } from "../core/seams.ts";
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, type Waiting } from "./bounds.ts";
 import { type BodyReading, NodeRequest, receiveBody } from "./node-request.ts";
 import { BaseSink } from "./sink.ts";
@@ -56,6 +57,10 @@ class SessionState {
   readonly socket: Duplex;
   readonly sinks = new Set<NodeH2Sink>();
   bufferedBytes = 0;
+  /** Requests so far. */
+  requests = 0;
+  /** Ends the connection by TCP RST. */
+  readonly resetConnection: () => void;
   /** When the unanswered PING left, or bytes of ours after it; 0 when none is out. */
   pingSentUs = 0;
   /** Since when no request is open. */
@@ -68,7 +73,8 @@ class SessionState {
   bytesRead = 0;
   bytesWritten = 0;
 
-  constructor(session: ServerHttp2Session, socket: Duplex) {
+  constructor(session: ServerHttp2Session, socket: Duplex, resetConnection: () => void) {
+    this.resetConnection = resetConnection;
     this.session = session;
     this.socket = socket;
   }
@@ -79,6 +85,8 @@ class NodeH2Sink extends BaseSink implements Waiting {
   endedUs = 0;
   /** Ends the request with the answer: RFC 9113, 8.1, for a client that would send a refused body for ever. */
   endsRequest = false;
+  readonly carrier = "node-h2";
+  readonly requestOnConnection: number;
   readonly #stream: ServerHttp2Stream;
   readonly #session: SessionState;
   readonly #headOnly: boolean;
@@ -101,6 +109,7 @@ class NodeH2Sink extends BaseSink implements Waiting {
     this.#session = session;
     this.#stream = stream;
     this.#headOnly = headOnly;
+    this.requestOnConnection = ++session.requests;
     counts.streams++;
     session.sinks.add(this);
     stream.on("close", () => {
@@ -172,6 +181,26 @@ class NodeH2Sink extends BaseSink implements Waiting {
     this.#stream.destroy(cutError);
   }
 
+  inject(fault: WireFault): void {
+    if (this.closed) return;
+    const { session } = this.#session;
+    if (fault.kind === "goaway" && fault.code === 0) {
+      session.close();
+      return;
+    }
+    this.closed = true;
+    this.observer = null;
+    if (fault.kind === "reset") {
+      this.#session.resetConnection();
+    } else if (fault.kind === "goaway") {
+      session.destroy(cutError, fault.code);
+    } else {
+      // Only a stream that waits for trailers can end by a RST_STREAM of any code without an END_STREAM before it.
+      this.#sendHead(false);
+      this.#stream.close(fault.code);
+    }
+  }
+
   /** false when the stream cannot take anything any more. */
   #sendHead(endStream: boolean, bodyBytes = 0): boolean {
     if (this.#stream.destroyed || this.#stream.closed) return false;
@@ -179,8 +208,9 @@ class NodeH2Sink extends BaseSink implements Waiting {
     this.#headSent = true;
     const head = this.head!;
     const headers: OutgoingHttpHeaders = Object.assign({ ":status": head.status }, head.headers);
-    if (!head.streamed) headers["content-length"] = bodyBytes;
-    this.#stream.respond(headers, { endStream });
+    if (!head.streamed) headers["content-length"] = Math.max(0, bodyBytes + (head.contentLengthBy ?? 0));
+    this.#stream.respond(headers, head.mayReset ? { endStream, waitForTrailers: true } : { endStream });
+    if (head.mayReset) this.#stream.once("wantTrailers", () => this.#stream.sendTrailers({}));
     return true;
   }
 
@@ -214,10 +244,18 @@ export class NodeH2Service {
   readonly #handler: RequestHandler;
   readonly #reading: BodyReading;
   readonly #watchdog: NodeJS.Timeout;
+  readonly #resetConnection: (socket: Socket) => void;
   /** What the session that is about to be opened stands on. */
   #accepting: Duplex | null = null;
 
-  constructor(protocol: Protocol, handler: RequestHandler, bounds: Bounds, counts: ListenerCounts) {
+  constructor(
+    protocol: Protocol,
+    handler: RequestHandler,
+    bounds: Bounds,
+    counts: ListenerCounts,
+    resetConnection: (socket: Socket) => void,
+  ) {
+    this.#resetConnection = resetConnection;
     const { limits } = bounds;
     this.#counts = counts;
     this.#bounds = bounds;
@@ -269,7 +307,9 @@ export class NodeH2Service {
   }
 
   #open(session: ServerHttp2Session): void {
-    const state = new SessionState(session, this.#accepting!);
+    const socket = this.#accepting as Socket;
+    // A request that came with the preface is answered while the session is still being opened: too early to end it.
+    const state = new SessionState(session, socket, () => setImmediate(() => this.#resetConnection(socket)));
     states.set(session, state);
     this.#sessions.add(state);
     this.#counts.sessions++;
@@ -297,6 +337,11 @@ export class NodeH2Service {
     if (headBytes > this.#limits.maxHeadBytes) {
       refuse("head-too-large", request, sink, this.#handler, this.#counts);
       stopReading(stream);
+      return;
+    }
+    if (isLong(headers["content-length"]) && this.#handler.withholds?.(request)) {
+      // Paused, node gives the client no more room for the body than it had from the start.
+      stream.pause();
       return;
     }
     stream.on("data", (chunk: Buffer) => (state.expectedBytes += chunk.length));
@@ -406,6 +451,11 @@ function bytesOfHead(headers: IncomingHttpHeaders): number {
     bytes += name.length + length + 32;
   }
   return bytes;
+}
+
+/** Whether a body is longer than a stream's first window (RFC 9113, section 6.9.2). Not announced: it may be. */
+function isLong(contentLength: string | undefined): boolean {
+  return contentLength === undefined || Number(contentLength) > 65_535;
 }
 
 const states = new WeakMap<ServerHttp2Session, SessionState>();

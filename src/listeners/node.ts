@@ -33,8 +33,9 @@ export class NodeListener implements ProtocolListener {
   constructor(protocol: Protocol, tls: TlsMaterial | null, handler: RequestHandler, bounds: Bounds) {
     this.protocol = protocol;
     const { limits } = bounds;
-    this.#h1 = protocol === "h2c" ? null : new NodeH1Service(protocol, handler, bounds, this.counts);
-    this.#h2 = protocol === "h2c" || protocol === "h2" ? new NodeH2Service(protocol, handler, bounds, this.counts) : null;
+    const resetConnection = (socket: Socket): void => this.#resetConnection(socket);
+    this.#h1 = protocol === "h2c" ? null : new NodeH1Service(protocol, handler, bounds, this.counts, resetConnection);
+    this.#h2 = protocol === "h2c" || protocol === "h2" ? new NodeH2Service(protocol, handler, bounds, this.counts, resetConnection) : null;
     const accept = (socket: Socket | TLSSocket): void => {
       if (this.#h1 === null) {
         sniffHttp2(socket, limits.headTimeoutMs, {
@@ -83,6 +84,16 @@ export class NodeListener implements ProtocolListener {
       });
       if (bounds.connectionsFull) this.#refuse(socket, handler);
     });
+  }
+
+  /** TLS cannot send a TCP RST: the socket below it does. */
+  #resetConnection({ remotePort, remoteAddress }: Socket): void {
+    for (const socket of this.#sockets) {
+      if (socket.remotePort !== remotePort || socket.remoteAddress !== remoteAddress) continue;
+      socket.resetAndDestroy();
+      // By itself it waits until all that was written has left, which on a consumed socket nobody announces.
+      socket.destroy();
+    }
   }
 
   /** One connection too many: an answer where HTTP/1.1 can be spoken already, else it is closed. */

@@ -127,6 +127,7 @@ const flushFrame = (): void => {
 };
 
 class UwsSink extends BaseSink implements Waiting, AwaitedBody {
+  readonly carrier = "uws";
   readonly bufferedBytes = 0;
   readonly #response: HttpResponse;
   readonly #listener: UwsListener;

@@ -1,0 +1,91 @@
+/** HTTP/2 frame by frame, without a library between: what a server really sent. Cleartext, one request. */
+import { connect } from "node:net";
+
+export interface Frame {
+  readonly type: number;
+  readonly flags: number;
+  readonly stream: number;
+  readonly payload: Buffer;
+}
+
+export const frameTypes = { data: 0, headers: 1, rstStream: 3, settings: 4, ping: 6, goaway: 7, windowUpdate: 8 } as const;
+export const endStream = 1;
+
+function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head[3] = type;
+  head[4] = flags;
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+/** A header field without indexing, its name literal (RFC 7541, 6.2.2); texts under 127 bytes. */
+function field(name: string, value: string): Buffer {
+  return Buffer.concat([Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([value.length]), Buffer.from(value)]);
+}
+
+export interface RawRequest {
+  readonly port: number;
+  readonly path?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+  /** Stops when this holds, when the connection ends, or after `timeoutMs`. */
+  readonly until: (frames: readonly Frame[]) => boolean;
+  readonly timeoutMs?: number;
+}
+
+/** Sends one POST on stream 1, its body as far as the first windows allow, and returns the frames that came back. */
+export function rawRequest({
+  port,
+  path = "/v1/chat/completions",
+  headers = {},
+  body,
+  until,
+  timeoutMs = 5000,
+}: RawRequest): Promise<Frame[]> {
+  return new Promise((resolve) => {
+    const frames: Frame[] = [];
+    const socket = connect(port, "127.0.0.1");
+    let rest = Buffer.alloc(0);
+    const done = (): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(frames);
+    };
+    const timer = setTimeout(done, timeoutMs);
+    socket.on("error", () => {});
+    socket.on("close", done);
+    const fields = {
+      ":method": "POST",
+      ":scheme": "http",
+      ":path": path,
+      ":authority": "localhost",
+      "content-length": String(body.length),
+      ...headers,
+    };
+    socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    socket.write(frame(frameTypes.settings, 0, 0, Buffer.alloc(0)));
+    socket.write(frame(frameTypes.headers, 4, 1, Buffer.concat(Object.entries(fields).map(([name, value]) => field(name, value)))));
+    const sent = body.subarray(0, 65_535);
+    for (let at = 0; at < sent.length; at += 16_384) {
+      const last = sent.length === body.length && at + 16_384 >= sent.length;
+      socket.write(frame(frameTypes.data, last ? endStream : 0, 1, sent.subarray(at, at + 16_384)));
+    }
+    socket.on("data", (chunk) => {
+      rest = Buffer.concat([rest, chunk]);
+      while (rest.length >= 9) {
+        const length = rest.readUIntBE(0, 3);
+        if (rest.length < 9 + length) break;
+        const got = { type: rest[3]!, flags: rest[4]!, stream: rest.readUInt32BE(5), payload: Buffer.from(rest.subarray(9, 9 + length)) };
+        rest = rest.subarray(9 + length);
+        frames.push(got);
+        if (got.type === frameTypes.ping && got.flags === 0) socket.write(frame(frameTypes.ping, 1, 0, got.payload));
+      }
+      if (until(frames)) done();
+    });
+  });
+}
+
+export const bodyOf = (frames: readonly Frame[]): string =>
+  Buffer.concat(frames.filter(({ type, stream }) => type === frameTypes.data && stream === 1).map(({ payload }) => payload)).toString();
