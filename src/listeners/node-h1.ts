@@ -17,6 +17,8 @@ class NodeH1Sink extends BaseSink implements Waiting {
   #waiting = false;
   /** Closes the connection with the answer: what follows on it cannot be trusted to be a request. */
   lastOnConnection = false;
+  /** The client still writes: closing at once would reset the connection, the answer with it. */
+  lingers = false;
 
   constructor(service: NodeH1Service, response: ServerResponse) {
     super();
@@ -78,8 +80,8 @@ class NodeH1Sink extends BaseSink implements Waiting {
     this.closed = true;
     this.observer = null;
     const { socket } = this.#response;
-    if (this.lastOnConnection && frame !== undefined) {
-      // Whole by its length. Closing while the client still writes would reset the connection, the answer with it.
+    if (this.lingers && frame !== undefined) {
+      // Whole by its length.
       this.#response.write(Buffer.from(frame));
       setTimeout(() => this.#response.end(), lingerMs);
     } else if (frame === undefined) this.#response.end();
@@ -230,6 +232,7 @@ export class NodeH1Service {
       sink,
       () => {
         sink.lastOnConnection = true;
+        sink.lingers = true;
       },
       () => message.destroy(),
     );
