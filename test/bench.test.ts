@@ -29,13 +29,12 @@ interface Benched extends Ended {
 function bench(
   args: readonly string[],
   options: RunOptions = {},
-): { ended: Promise<Benched>; kill(): void; directory: string; firstLine: Promise<string> } {
+): { ended: Promise<Benched>; directory: string; firstLine: Promise<string> } {
   const directory = join(folder, String(runs++));
   const running = runCli(["bench", "--out", directory, ...args], options);
   return {
     directory,
     firstLine: running.firstLine,
-    kill: () => running.child.kill("SIGINT"),
     ended: running.ended.then((ended) => ({
       ...ended,
       directory,
@@ -220,35 +219,6 @@ test("--list and doctor say what there is", async () => {
   const doctor = await runCli(["doctor"]).ended;
   expect(doctor.stdout).toMatch(/h2load .*\n/);
   expect([list.code, doctor.code]).toEqual([0, 0]);
-});
-
-test("an interrupt writes what was measured, marked incomplete, and ends with 130", async () => {
-  const run = bench([
-    "--scenario",
-    "stream",
-    "--protocol",
-    "h1",
-    "--rounds",
-    "500",
-    ...tiny.filter((_, i) => i < 6),
-    "--ttft",
-    "50",
-    "--itl",
-    "5",
-    "--output-tokens",
-    "5",
-  ]);
-  await new Promise((resolve) => setTimeout(resolve, 4000));
-  run.kill();
-  const { code, result, stderr } = await run.ended;
-  expect(stderr).toMatch(/interrupted/);
-  expect(code).toBe(130);
-  expect(result.complete).toBe(false);
-  const { rounds } = result.scenarios[0]!.arms[0]!;
-  expect(rounds.length).toBeGreaterThan(0);
-  expect(rounds.length).toBeLessThan(500);
-  for (const { requests, invalid } of rounds) expect([requests.completed, invalid]).toEqual([8, []]);
-  expect(existsSync(join(run.directory, "report.html"))).toBe(true);
 });
 
 describe("servers that misbehave end in exit 3 with the reason", () => {

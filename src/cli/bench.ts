@@ -11,6 +11,7 @@ import { runBench, suiteLabel } from "../runner/bench.ts";
 import type { Observer } from "../runner/arms.ts";
 import { type BenchInput, resolveBench } from "../runner/options.ts";
 import { shippedScenarios } from "../runner/scenario.ts";
+import { listenForInterruption } from "./interruption.ts";
 import { Progress } from "./progress.ts";
 import { describeComparison } from "./results.ts";
 
@@ -25,7 +26,8 @@ Examples:
 
 Exit codes: 0 good (refuted claims too), 1 a requirement is not met or something got worse than --baseline, 2 wrong usage,
 3 a run is invalid (failed or lost requests, another protocol than asked for, what a driver would measure wrongly such as
-pipelining, a generator at its limit), 130 interrupted (what was measured is written and marked incomplete).`;
+pipelining, a generator at its limit), 130 interrupted (143 by SIGTERM, 129 by SIGHUP): what was measured is written and
+marked incomplete.`;
 
 const list = (text: string, previous: readonly string[] | undefined): string[] => [...(previous ?? []), text];
 
@@ -97,15 +99,10 @@ async function bench(command: Command): Promise<number> {
   const baseline = given.baseline === undefined ? null : await readEarlier(given.baseline);
   const progress = new Progress(process.stderr);
   const directory = given.out ?? join("results", "runs", `${timeName(new Date())}-${suiteLabel(options)}`);
-  const interruption = new AbortController();
-  const onSignal = (): void => {
-    // Who asks twice does not want to wait for the file either.
-    if (interruption.signal.aborted) process.exit(130);
-    interruption.abort();
-    progress.notice("interrupted: writing what was measured (again to end at once)");
-  };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+  const interruption = listenForInterruption(
+    () => progress.notice("interrupted: writing what was measured (again to end at once)"),
+    () => progress.notice("ended at once: no result was written"),
+  );
   let details: WriteStream | null = null;
   const observer: Observer = {
     progress: (text) => progress.update(text),
@@ -129,9 +126,7 @@ async function bench(command: Command): Promise<number> {
     });
   } finally {
     progress.end();
-    (details as WriteStream | null)?.end();
-    process.off("SIGINT", onSignal);
-    process.off("SIGTERM", onSignal);
+    await ended(details);
   }
   await writeResult(directory, result);
   const report = join(directory, "report.html");
@@ -146,10 +141,20 @@ async function bench(command: Command): Promise<number> {
   for (const reason of result.invalid.slice(0, 20)) process.stderr.write(`fakeai: invalid: ${reason}\n`);
   if (result.invalid.length > 20) process.stderr.write(`fakeai: and ${result.invalid.length - 20} more in result.json\n`);
   for (const { text } of result.requirements.filter(({ met }) => !met)) process.stderr.write(`fakeai: not met: ${text}\n`);
-  if (!result.complete && interruption.signal.aborted) return 130;
+  interruption.end();
+  // What hangs is not waited for.
+  if (!result.complete && interruption.exitCode !== null) process.exit(interruption.exitCode);
   if (!result.complete || result.invalid.length > 0) return 3;
   const regressed = comparison !== null && comparison.regressions.length > 0;
   return regressed || result.requirements.some(({ met }) => !met) ? 1 : 0;
+}
+
+/** Everything that was written is in the file. */
+function ended(stream: WriteStream | null): Promise<void> {
+  return new Promise((resolve) => {
+    if (stream === null) resolve();
+    else stream.end(resolve);
+  });
 }
 
 export function usesColor(): boolean {

@@ -15,6 +15,12 @@ const commands: readonly (readonly [name: string, load: () => Promise<Command>])
 
 /** Exit codes: 0 good, 1 could not run, 2 wrong usage; those of `fakeai bench` are in its help. */
 export async function main(args: readonly string[]): Promise<void> {
+  // Whoever reads may leave first (head, a tee that Ctrl-C ends too); what is being done goes on without a word.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
+  }
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
   const program = new Command("fakeai")
     .description("The load and performance testbench for everything that talks to LLMs")

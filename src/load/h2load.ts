@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { monotonicUs } from "../clock.ts";
 import { Recorder, summarize } from "../results/recorder.ts";
 import type { MetricName, MetricSummary } from "../results/types.ts";
+import { boundToUs } from "./children.ts";
 import { openConnection } from "./connection.ts";
 import { defaultWindows } from "./h2-client.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest, RunOptions } from "./job.ts";
@@ -238,7 +239,7 @@ function runH2load(arguments_: readonly string[], { signal, cpu, onProgress }: R
   const total = Number(arguments_[1]);
   const [command, ...rest] = pinned(["h2load", ...arguments_], cpu);
   return new Promise((resolve, reject) => {
-    const child = spawn(command!, rest, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = boundToUs(spawn(command!, rest, { stdio: ["ignore", "pipe", "pipe"] }));
     let output = "";
     let cpuShare: number | null = null;
     const startedUs = monotonicUs();

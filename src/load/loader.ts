@@ -47,5 +47,7 @@ process.on("message", (message: ToLoader) => {
   else if (message.kind === "go") go();
   else abort.abort();
 });
+// A Ctrl-C is for the parent, which says when to stop.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
 // The parent may die without a word.
 process.on("disconnect", () => process.exit(0));

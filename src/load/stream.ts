@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { boundToUs } from "./children.ts";
 import type { LoadDriver, LoadJob, LoadReport, RunOptions } from "./job.ts";
 import { autocannonSupports, jobFault } from "./limits.ts";
 import type { FromLoader, ToLoader } from "./loader.ts";
@@ -14,6 +15,9 @@ function loaderPath(): string {
   if (!existsSync(built)) throw new Error("the loader is not built: npm run build");
   return built;
 }
+
+/** A loader that was told to stop has reported by then, or never will. */
+const abortGraceMs = 1000;
 
 let taskset: boolean | null = null;
 /** Whether processes can be bound to a core here. */
@@ -49,10 +53,15 @@ export class LoaderDriver implements LoadDriver {
     const tell = (message: ToLoader): void => {
       child.send(message);
     };
-    const onAbort = (): void => tell({ kind: "abort" });
+    let giveUp: NodeJS.Timeout | undefined;
+    const onAbort = (): void => {
+      tell({ kind: "abort" });
+      giveUp = setTimeout(() => child.kill("SIGKILL"), abortGraceMs);
+    };
     try {
       return await new Promise<LoadReport>((resolve, reject) => {
         const settle = (action: () => void): void => {
+          clearTimeout(giveUp);
           child.off("message", onMessage);
           child.off("exit", onExit);
           signal.removeEventListener("abort", onAbort);
@@ -94,7 +103,9 @@ export class LoaderDriver implements LoadDriver {
     if (this.#child !== null && this.#child.connected && this.#cpu === cpu) return this.#child;
     this.#child?.kill("SIGKILL");
     const command = pinned([process.execPath, "--max-semi-space-size=64", loaderPath()], cpu);
-    const child = spawn(command[0]!, command.slice(1), { stdio: ["ignore", "ignore", "inherit", "ipc"], serialization: "advanced" });
+    const child = boundToUs(
+      spawn(command[0]!, command.slice(1), { stdio: ["ignore", "ignore", "inherit", "ipc"], serialization: "advanced" }),
+    );
     // Idle between runs, it must not keep its parent alive; a run does, by its own means.
     child.on("error", () => {});
     this.#child = child;

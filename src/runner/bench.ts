@@ -45,7 +45,7 @@ export async function runBench({ options, command, details, observer, signal }: 
   const invalid: string[] = [];
   let calibration: Calibration | null = null;
   let finished = false;
-  try {
+  const work = async (): Promise<void> => {
     const external = options.url === null ? null : await reach(options.url, options, observer);
     const gateway = options.via === null ? null : await reach(options.via, options, observer);
     const base = { options, details, pinning, signal, observer, external, gateway, drivers };
@@ -54,11 +54,19 @@ export async function runBench({ options, command, details, observer, signal }: 
     if (external === null || gateway === null) await runAll(context, plan.variants, scenarios);
     else scenarios.push(await runVia(context, external, gateway));
     finished = !signal.aborted;
+  };
+  try {
+    await Promise.race([work(), patience(signal)]);
   } catch (error) {
     if (error instanceof UsageError) throw error;
     if (!signal.aborted) invalid.push((error as Error).message);
   } finally {
     await Promise.all([...drivers.values()].map((driver) => driver.close()));
+  }
+  if (signal.aborted) {
+    for (const variant of plan.variants)
+      if (!scenarios.some(({ id, variant: name }) => id === variant.scenario && name === variant.name))
+        scenarios.push(skippedResult(variant, "interrupted before it had a result"));
   }
   const judged = withFinalVerdicts(scenarios);
   invalid.push(...judged.flatMap(faultsIn));
@@ -77,6 +85,16 @@ export async function runBench({ options, command, details, observer, signal }: 
     requirements: checkRequirements(options.requirements.map(parseRequirement), judged),
     invalid: [...new Set(invalid)],
   };
+}
+
+/** After an interrupt, how long its pieces may take to hand in what they have. */
+const patienceMs = 3000;
+
+/** Resolves some time after the signal: what hangs then (a server that never answers) is not waited for. */
+function patience(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    signal.addEventListener("abort", () => setTimeout(resolve, patienceMs), { once: true });
+  });
 }
 
 /**
@@ -222,6 +240,7 @@ function tracePairs(variant: Variant): Variant["pairs"] {
 /** Finds out what the server speaks, and says so. Throws RunError where it speaks nothing. */
 async function reach(address: string, options: BenchOptions, observer: Observer): Promise<External> {
   const url = parseUrl(address);
+  observer.progress(`asking ${url.origin} what it speaks`);
   const { target, results } = await probe({ url: address, caFile: options.caFile, insecure: options.insecure, headers: options.headers });
   const asked = options.protocols;
   for (const { protocol, refused } of results) {
@@ -260,10 +279,7 @@ async function calibrateFor(context: Omit<RunContext, "calibration">, variants: 
 async function runAll(context: RunContext, variants: readonly Variant[], scenarios: ScenarioResult[]): Promise<void> {
   const asSuite = context.options.scenarios.length === 0;
   for (const [index, variant] of variants.entries()) {
-    if (context.signal.aborted) {
-      scenarios.push(skippedResult(variant, "interrupted before it began"));
-      continue;
-    }
+    if (context.signal.aborted) return;
     const beyond = asSuite ? beyondLimit(variant, context.calibration) : null;
     if (beyond !== null) {
       context.observer.notice(`${variant.scenario} (${variant.name}): ${beyond}`);

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { UsageError } from "../config.ts";
+import { boundToUs } from "../load/children.ts";
 import { openConnection } from "../load/connection.ts";
 import { defaultWindows } from "../load/h2-client.ts";
 import type { TlsChoice } from "../load/job.ts";
@@ -46,12 +47,6 @@ const cliPath = fileURLToPath(
   import.meta.url.endsWith(".ts") ? new URL("../../dist/cli.js", import.meta.url) : new URL("../cli.js", import.meta.url),
 );
 
-/** Servers that still run: none outlives this process. */
-const running = new Set<ChildProcess>();
-process.on("exit", () => {
-  for (const child of running) child.kill("SIGKILL");
-});
-
 const startTimeoutMs = 15_000;
 
 /** Starts `fakeai serve` and waits until it listens. Throws RunError. */
@@ -80,8 +75,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<Target> {
     needs.cpu === null ? [process.execPath, flags] : ["taskset", ["-c", String(needs.cpu), process.execPath, ...flags]];
   // A child must not take the caller's settings of `fakeai serve`; and it gets no SIGINT of its own from the terminal.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FAKEAI_")));
-  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe", "ipc"], env, detached: true });
-  running.add(child);
+  const child = boundToUs(spawn(command, args, { stdio: ["ignore", "pipe", "pipe", "ipc"], env, detached: true }));
   let complaint = "";
   let died: string | null = null;
   child.stderr!.on("data", (chunk: Buffer) => {
@@ -90,7 +84,6 @@ export async function startServerChild(needs: ServerNeeds): Promise<Target> {
   const ended = new Promise<void>((resolve) => {
     const onEnd = (why: string): void => {
       died ??= why;
-      running.delete(child);
       resolve();
     };
     child.on("error", (error) => onEnd(error.message));
