@@ -212,3 +212,60 @@ describe("frames", () => {
     expect(chunksOf(readAll(frames({ texts: ["x"], shape }))).every((chunk) => chunk.model === model)).toBe(true);
   });
 });
+
+test("frames asked for together are the frames asked for one by one", () => {
+  fc.assert(
+    fc.property(
+      fc.array(anyText, { maxLength: 40 }),
+      fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }),
+      fc.boolean(),
+      (texts, sizes, includeUsage) => {
+        const source = frames({ texts, includeUsage });
+        let all = "";
+        for (let index = 0, turn = 0; index < source.length; turn++) {
+          const count = Math.min(sizes[turn % sizes.length]!, source.length - index);
+          all += strict.decode(source.join(index, count));
+          index += count;
+        }
+        expect(all).toBe(readAll(frames({ texts, includeUsage })));
+      },
+    ),
+  );
+});
+
+test("frames of the corpus asked for together are the frames asked for one by one", () => {
+  const shape = shapeOf(corpusVocabulary);
+  const corpusFrames = (seed: number, tokens: number, letter: string): StreamFrames =>
+    new StreamFrames(
+      shape.tokens,
+      corpusCursor(seedOf(seed)),
+      tokens,
+      identityBytes("chat", { id: letter.repeat(idLength), created: 1_700_000_000 }),
+      shape.opening,
+      shape.closing("length", tokens, { promptTokens: 3, completionTokens: tokens, reasoningTokens: 0 }),
+    );
+  fc.assert(
+    fc.property(
+      fc.integer(),
+      fc.integer({ min: 0, max: 300 }),
+      fc.array(fc.integer({ min: 1, max: 128 }), { minLength: 1 }),
+      (seed, tokens, sizes) => {
+        const source = corpusFrames(seed, tokens, "a");
+        const other = corpusFrames(seed + 1, 1000, "b");
+        let all = "";
+        for (let index = 0, turn = 0; index < source.length; turn++) {
+          const count = Math.min(sizes[turn % sizes.length]!, source.length - index);
+          all += strict.decode(source.join(index, count));
+          index += count;
+          other.join(turn, 1);
+        }
+        expect(all).toBe(readAll(corpusFrames(seed, tokens, "a")));
+      },
+    ),
+    { numRuns: 50 },
+  );
+});
+
+test("stamped frames cannot be asked for together", () => {
+  expect(frames({ texts: ["a", "b"], stamped: true }).joins).toBe(false);
+});

@@ -1,11 +1,11 @@
 /** Control: raw node:http. */
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { announce, ControlWheel, controlOptions, type Paced, streamHeaders, unaryHeaders } from "./wheel.ts";
+import { announce, ControlWheel, controlOptions, type Paced } from "./wheel.ts";
 
 const options = controlOptions();
 const wheel = new ControlWheel(options);
-const headers = options.mode === "unary" ? { ...unaryHeaders, "content-length": options.whole.length } : streamHeaders;
+const headers = options.mode === "unary" ? { ...options.headers, "content-length": options.whole.length } : options.headers;
 
 function paced(response: ServerResponse): Paced {
   let started = false;

@@ -1,11 +1,11 @@
 /** Control: raw node:http2, cleartext. */
 import { createServer, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
-import { announce, ControlWheel, controlOptions, type Paced, streamHeaders, unaryHeaders } from "./wheel.ts";
+import { announce, ControlWheel, controlOptions, type Paced } from "./wheel.ts";
 
 const options = controlOptions();
 const wheel = new ControlWheel(options);
-const headers: OutgoingHttpHeaders = { ":status": 200, ...(options.mode === "unary" ? unaryHeaders : streamHeaders) };
+const headers: OutgoingHttpHeaders = { ":status": 200, ...options.headers };
 if (options.mode === "unary") headers["content-length"] = options.whole.length;
 
 function paced(stream: ServerHttp2Stream): Paced {

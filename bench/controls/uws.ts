@@ -1,10 +1,10 @@
 /** Control: raw uWebSockets.js. */
 import * as uws from "uWebSockets.js";
-import { announce, ControlWheel, controlOptions, type Paced, streamHeaders, unaryHeaders } from "./wheel.ts";
+import { announce, ControlWheel, controlOptions, type Paced } from "./wheel.ts";
 
 const options = controlOptions();
 const wheel = new ControlWheel(options);
-const headers = Object.entries(options.mode === "unary" ? unaryHeaders : streamHeaders);
+const headers = Object.entries(options.headers);
 (uws as typeof uws & { _cfg(option: string): void })._cfg("silent");
 
 let pending: { response: uws.HttpResponse; event: Buffer };

@@ -10,6 +10,8 @@ interface Recording {
   /** The events of a stream, in latin1. */
   readonly events: readonly string[];
   readonly unary: string;
+  /** Heads of both, without what engines add by themselves. */
+  readonly heads: { readonly stream: Readonly<Record<string, string>>; readonly unary: Readonly<Record<string, string>> };
 }
 
 export interface ControlOptions {
@@ -20,17 +22,8 @@ export interface ControlOptions {
   readonly events: readonly Buffer[];
   /** What unpaced and unary answer. */
   readonly whole: Buffer;
+  readonly headers: Readonly<Record<string, string>>;
 }
-
-export const streamHeaders: Readonly<Record<string, string>> = {
-  "content-type": "text/event-stream; charset=utf-8",
-  "cache-control": "no-cache",
-  "x-request-id": "req_0123456789abcdef0123456789abcdef",
-};
-export const unaryHeaders: Readonly<Record<string, string>> = {
-  "content-type": "application/json",
-  "x-request-id": "req_0123456789abcdef0123456789abcdef",
-};
 
 export function controlOptions(): ControlOptions {
   const { values } = parseArgs({
@@ -44,6 +37,7 @@ export function controlOptions(): ControlOptions {
     itlMs: Number(values.itl ?? 0),
     events: recording.events.map((event) => Buffer.from(event, "latin1")),
     whole: Buffer.from(mode === "unary" ? recording.unary : recording.events.join(""), "latin1"),
+    headers: mode === "unary" ? recording.heads.unary : recording.heads.stream,
   };
 }
 

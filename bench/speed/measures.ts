@@ -22,6 +22,14 @@ export interface Material {
   readonly recordingFile: string;
   readonly eventBytes: number;
   readonly unaryBytes: number;
+  readonly heads: { readonly stream: Readonly<Record<string, string>>; readonly unary: Readonly<Record<string, string>> };
+}
+
+/** What every engine adds by itself. */
+const engineHeaders = new Set(["date", "connection", "keep-alive", "transfer-encoding", "content-length"]);
+
+function headOf({ headers }: Answer): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !engineHeaders.has(name)));
 }
 
 const body = (model: string, more: object): string => JSON.stringify({ model, messages: [{ role: "user", content: "hi" }], ...more });
@@ -31,21 +39,22 @@ const meanLength = (texts: readonly string[]): number => texts.reduce((sum, text
 
 /** Records an answer of fakeai's that runs without latency. */
 export async function recordMaterial(fakeai: Subject): Promise<Material> {
-  const ask1 = async (model: string, more: object): Promise<string> => {
+  const askOnce = async (model: string, more: object): Promise<Answer> => {
     const answer = await ask("h1", fakeai.port, body(model, more));
     if (answer.status !== 200) throw new Error(`fakeai answered ${answer.status}: ${answer.text}`);
-    return answer.text;
+    return answer;
   };
-  const probe = meanLength(contentEvents(await ask1("m", { stream: true, max_tokens: 500, ignore_eos: true })));
+  const probe = meanLength(contentEvents((await askOnce("m", { stream: true, max_tokens: 500, ignore_eos: true })).text));
   const model = "m".padEnd(1 + Math.max(0, Math.round(eventBytes - probe)), "o");
   const exactly = (tokens: number, stream: boolean): object => ({ stream, max_tokens: tokens, ignore_eos: true });
-  const stream = await ask1(model, exactly(unpacedTokens, true));
-  const unary = await ask1(model, exactly(unaryTokens, false));
-  const recordingFile = cacheFile("unpaced.json", JSON.stringify({ events: stream.split(/(?<=\n\n)/), unary }));
+  const stream = await askOnce(model, exactly(unpacedTokens, true));
+  const unary = await askOnce("m", exactly(unaryTokens, false));
+  const heads = { stream: headOf(stream), unary: headOf(unary) };
+  const recordingFile = cacheFile("unpaced.json", JSON.stringify({ events: stream.text.split(/(?<=\n\n)/), unary: unary.text, heads }));
   const write = (name: string, text: string): string => cacheFile(name, text);
   const endless = body(model, exactly(1_000_000, true));
   const unpacedBody = body(model, exactly(unpacedTokens, true));
-  const unaryBody = body(model, exactly(unaryTokens, false));
+  const unaryBody = body("m", exactly(unaryTokens, false));
   return {
     model,
     endless,
@@ -55,15 +64,16 @@ export async function recordMaterial(fakeai: Subject): Promise<Material> {
     unary: unaryBody,
     unaryFile: write("unary-body.json", unaryBody),
     recordingFile,
-    eventBytes: meanLength(contentEvents(stream)),
-    unaryBytes: unary.length,
+    eventBytes: meanLength(contentEvents(stream.text)),
+    unaryBytes: unary.text.length,
+    heads,
   };
 }
 
 /** The recording of an endless stream: content alone, without beginning and end. */
-export async function recordPaced(fakeai: Subject, { model }: Material): Promise<string> {
+export async function recordPaced(fakeai: Subject, { model, heads }: Material): Promise<string> {
   const { text } = await ask("h1", fakeai.port, body(model, { stream: true, max_tokens: 1000, ignore_eos: true }));
-  return cacheFile("paced.json", JSON.stringify({ events: contentEvents(text).slice(1, -1), unary: "" }));
+  return cacheFile("paced.json", JSON.stringify({ events: contentEvents(text).slice(1, -1), unary: "", heads }));
 }
 
 function expect(subject: Subject, holds: boolean, what: string): void {

@@ -281,8 +281,9 @@ async function sizeRow(row: SizeRow, material: Material): Promise<{ lines: Line[
     const size = Number(subject.name);
     const connections = row.connections[size]!;
     const itlMs = row.itlMs[size]!;
-    const shape = { ...row, connections, itlMs };
-    const streams = connections * row.streamsPerConnection;
+    const streamsPerConnection = row.streamsPerConnection[size]!;
+    const shape = { wire: row.wire, connections, streamsPerConnection, itlMs };
+    const streams = connections * streamsPerConnection;
     const sample = await measurePaced(subject, shape, timingOf(streams, itlMs), material.endlessFile);
     push(samples, `${streams} streams`, sample);
     costs[size]!.push(sample.cpuUs / sample.events);

@@ -111,10 +111,13 @@ function stopper(child: ChildProcess): () => Promise<void> {
 const announcedPort = (line: string): number =>
   Number(new URL((JSON.parse(line) as { listening: { url: string }[] }).listening[0]!.url).port);
 
-/** `fakeai serve` as users get it. */
+/** Whose bytes every subject writes: the profile whose events can be 270 bytes long and whose bodies about 300. */
+export const profile = "minimal";
+
+/** `fakeai serve` as users get it, but for the profile. */
 export function startFakeai(wire: Wire, flags: readonly string[]): Promise<Subject> {
   const many = wire === "h2c" ? ["--max-concurrent-streams", "1000"] : [];
-  return start("fakeai", [cliPath, "serve", "--json", "--protocol", `${wire}:0`, ...many, ...flags], announcedPort);
+  return start("fakeai", [cliPath, "serve", "--json", "--profile", profile, "--protocol", `${wire}:0`, ...many, ...flags], announcedPort);
 }
 
 /** A raw engine. */
@@ -199,6 +202,7 @@ function freePort(): Promise<number> {
 export interface Answer {
   readonly status: number;
   readonly contentType: string;
+  readonly headers: Readonly<Record<string, string>>;
   readonly text: string;
 }
 
@@ -220,7 +224,8 @@ export function ask(wire: Wire, port: number, body: string, events: number = Inf
           headers: { "content-type": "application/json", "content-length": body.length },
         },
         (response) => {
-          const done = (): void => resolve({ status: response.statusCode!, contentType: response.headers["content-type"] ?? "", text });
+          const headers = Object.fromEntries(Object.entries(response.headers).map(([name, value]) => [name, String(value)]));
+          const done = (): void => resolve({ status: response.statusCode!, contentType: headers["content-type"] ?? "", headers, text });
           response.on("data", (chunk: Buffer) => {
             if (!enough(chunk)) return;
             done();
@@ -240,7 +245,7 @@ export function ask(wire: Wire, port: number, body: string, events: number = Inf
     let status = 0;
     let contentType = "";
     const done = (): void => {
-      resolve({ status, contentType, text });
+      resolve({ status, contentType, headers: {}, text });
       session.destroy();
     };
     stream.on("response", (headers) => {

@@ -1,5 +1,6 @@
 /** The fake model: from what a request asks for to what is said, how long it is, and when each token is due. */
 import { countUnits, type Distribution, latencyUnits } from "../core/distribution.ts";
+import { jsonInside } from "../core/frames.ts";
 import { schemaInstance, SchemaError } from "../core/instance.ts";
 import { purpose, Random, type Seed, seedOf, seedOfRequest } from "../core/random.ts";
 import { independentSchedule, unstreamedSchedule } from "../core/schedule.ts";
@@ -110,6 +111,8 @@ export interface Ask {
   readonly json: { readonly schema: unknown; readonly param: string } | null;
 }
 
+const escapedCorpus: readonly string[] = corpusVocabulary.texts.map(jsonInside);
+
 /** Tokens one after the other, from a text that was given or from the corpus. */
 export class Run {
   readonly vocabulary: Vocabulary;
@@ -150,7 +153,15 @@ export class Run {
   }
 
   text(): string {
-    const { texts } = this.vocabulary;
+    return this.#say(this.vocabulary.texts);
+  }
+
+  /** The text as the inside of a JSON string. Tokens of the corpus have been escaped before. */
+  jsonText(): string {
+    return this.vocabulary === corpusVocabulary ? this.#say(escapedCorpus) : jsonInside(this.text());
+  }
+
+  #say(texts: readonly string[]): string {
     const cursor = this.cursor();
     let text = "";
     for (let token = 0; token < this.tokens; token++) text += texts[cursor.next()]!;
@@ -385,18 +396,18 @@ function stopAt(text: Run, stop: readonly string[], finish: Finish, seed: Seed, 
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+const letterPairs: readonly string[] = Array.from({ length: 3844 }, (_, pair) => alphabet[pair % 62]! + alphabet[Math.floor(pair / 62)]!);
+
 /** Letters and digits. */
 export function randomLetters(random: Random, length: number): string {
   let id = "";
   while (id.length < length) {
-    let word = random.word();
     // Five characters of 62 fit into 32 bits.
-    for (let i = 0; i < 5 && id.length < length; i++) {
-      id += alphabet[word % 62]!;
-      word = Math.floor(word / 62);
-    }
+    const word = random.word();
+    const rest = Math.floor(word / 3844);
+    id += letterPairs[word % 3844]! + letterPairs[rest % 3844]! + alphabet[Math.floor(rest / 3844) % 62]!;
   }
-  return id;
+  return id.length === length ? id : id.slice(0, length);
 }
 
 /** Lower-case hexadecimal digits. */

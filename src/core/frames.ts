@@ -4,7 +4,7 @@
  * Event stream format: WHATWG HTML, section 9.2.5; the `data: ` lines and `[DONE]` are OpenAI's.
  */
 import type { FrameSource } from "./seams.ts";
-import type { TokenCursor, Vocabulary } from "./text.ts";
+import { corpusTokens, type TokenCursor, type Vocabulary } from "./text.ts";
 
 const encoder = new TextEncoder();
 
@@ -42,6 +42,12 @@ export function jsonInside(text: string): string {
 /** What OpenAI ends a stream with. */
 export const doneEvent: Uint8Array = encoder.encode("data: [DONE]\n\n");
 
+interface CorpusEvents {
+  readonly bytes: Uint8Array;
+  /** Where the event of each position of the corpus begins, and the end of the last. */
+  readonly starts: Uint32Array;
+}
+
 /** The events of one vocabulary in one format, each encoded when it is first needed. */
 export class TokenEvents {
   readonly format: EventFormat;
@@ -52,6 +58,7 @@ export class TokenEvents {
   #after: string;
   #padding: ((text: string) => string) | null;
   #events: (Uint8Array | undefined)[];
+  #corpus: CorpusEvents | null = null;
 
   /** A token's event is `before`, the token as the inside of a JSON string, `after`, and what `padding` makes of the token. */
   constructor(
@@ -73,6 +80,20 @@ export class TokenEvents {
   /** Hot path. The event of a token; its identity and stamps are whatever the last user left there. */
   event(token: number): Uint8Array {
     return this.#events[token] ?? this.#encode(token);
+  }
+
+  /** The events of the whole corpus, one after the other; with them a run of its tokens is one copy. */
+  get corpus(): CorpusEvents {
+    return (this.#corpus ??= this.#encodeCorpus());
+  }
+
+  #encodeCorpus(): CorpusEvents {
+    const events = Array.from(corpusTokens, (token) => this.event(token));
+    const starts = new Uint32Array(events.length + 1);
+    for (const [position, { length }] of events.entries()) starts[position + 1] = starts[position]! + length;
+    const bytes = new Uint8Array(starts[events.length]!);
+    for (const [position, event] of events.entries()) bytes.set(event, starts[position]);
+    return { bytes, starts };
   }
 
   #encode(token: number): Uint8Array {
@@ -112,8 +133,11 @@ export function writeStamps(event: Uint8Array, end: number, dueUs: number, sentU
   writeNumber(event, end - sentFromEnd, Math.round(sentUs));
 }
 
+/** Shorter joins do not make it worth while to encode the whole corpus. */
+const fewestInRun = 16;
+
 /** One buffer for frames of several events; shared, because a frame's bytes are valid only until the next frame. */
-let scratch = new Uint8Array(16_384);
+let scratch = new Uint8Array(65_536);
 
 /** The frames of a streamed response: one token each; the first also opens, the last also ends the stream. */
 export class StreamFrames implements FrameSource {
@@ -126,6 +150,7 @@ export class StreamFrames implements FrameSource {
   #opening: Uint8Array | null;
   #closing: readonly Uint8Array[];
   #tokenCount: number;
+  readonly joins: boolean;
 
   /**
    * `identity` has the format's `identityLength`. `opening` is an event before the first token (or null), `closing`
@@ -150,6 +175,7 @@ export class StreamFrames implements FrameSource {
     this.#identity = identity;
     this.#opening = opening;
     this.#closing = closing;
+    this.joins = !tokens.format.stamped;
   }
 
   frame(index: number, dueUs: number, sentUs: number): Uint8Array {
@@ -162,16 +188,52 @@ export class StreamFrames implements FrameSource {
     }
     let end = 0;
     if (index === 0 && this.#opening !== null) end = this.#append(this.#opening, end, dueUs, sentUs);
-    const isLast = index === this.length - 1;
-    if (this.#tokenCount > 0) {
-      const events = isLast ? this.#lastTokens : tokens;
-      end = this.#append(events.event(this.#cursor.next()), end, dueUs, sentUs);
+    if (index === this.length - 1) end = this.#end(end, dueUs, sentUs);
+    else end = this.#append(tokens.event(this.#cursor.next()), end, dueUs, sentUs);
+    return scratch.subarray(0, end);
+  }
+
+  /** Puts the last frame behind what the scratch buffer holds; returns the new end. */
+  #end(at: number, dueUs: number, sentUs: number): number {
+    let end = at;
+    if (this.#tokenCount > 0) end = this.#append(this.#lastTokens.event(this.#cursor.next()), end, dueUs, sentUs);
+    for (const event of this.#closing) end = this.#append(event, end, dueUs, sentUs);
+    end = reserve(end, doneEvent.length);
+    scratch.set(doneEvent, end - doneEvent.length);
+    return end;
+  }
+
+  /** Hot path. */
+  join(index: number, count: number): Uint8Array {
+    const tokens = this.#tokens;
+    const cursor = this.#cursor;
+    const offset = tokens.identityOffset;
+    const isLast = index + count === this.length;
+    let end = 0;
+    if (index === 0 && this.#opening !== null) end = this.#append(this.#opening, end, 0, 0);
+    const identity = this.#identity;
+    let plain = isLast ? count - 1 : count;
+    if (cursor.takeRun !== undefined && plain > fewestInRun) {
+      const { bytes, starts } = tokens.corpus;
+      while (plain > 0) {
+        const first = cursor.takeRun(plain);
+        const after = first + cursor.runLength!;
+        const shift = end - starts[first]!;
+        const length = starts[after]! - starts[first]!;
+        end = reserve(end, length);
+        scratch.set(bytes.subarray(starts[first], starts[after]), end - length);
+        for (let position = first; position < after; position++) scratch.set(identity, shift + starts[position]! + offset);
+        plain -= after - first;
+      }
     }
-    if (isLast) {
-      for (const event of this.#closing) end = this.#append(event, end, dueUs, sentUs);
-      end = reserve(end, doneEvent.length);
-      scratch.set(doneEvent, end - doneEvent.length);
+    for (; plain > 0; plain--) {
+      const event = tokens.event(cursor.next());
+      const start = end;
+      end = reserve(start, event.length);
+      scratch.set(event, start);
+      scratch.set(identity, start + offset);
     }
+    if (isLast) end = this.#end(end, 0, 0);
     return scratch.subarray(0, end);
   }
 

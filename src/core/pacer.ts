@@ -13,6 +13,8 @@ const slotCount = 4096;
 const lookAheadSlots = 128;
 /** Frames that fall due together leave in one write, closed when it holds this many bytes. */
 const batchBytes = 49_152;
+/** Frames due at the same time that are asked for in one piece. */
+const joinedFrames = 128;
 /** Where frames that fall due together are gathered; shared, because sinks do not keep what they are given. */
 let batch = new Uint8Array(65_536);
 
@@ -216,9 +218,23 @@ export class Pacer {
       this.#link(emission, emission.dueUs);
       return;
     }
-    let frame = frames.frame(emission.index, emission.dueUs, nowUs);
-    let isLast = this.#advance(emission, nowUs);
-    if (!isLast && emission.dueUs <= nowUs) {
+    const first = emission.index;
+    const firstDueUs = emission.dueUs;
+    let frame: Uint8Array;
+    let isLast: boolean;
+    if (frames.joins !== true) {
+      frame = frames.frame(first, firstDueUs, nowUs);
+      isLast = this.#advance(emission, nowUs);
+    } else {
+      isLast = this.#moveOn(emission);
+      while (!isLast && emission.dueUs === firstDueUs && emission.index - first < joinedFrames) isLast = this.#moveOn(emission);
+      const count = emission.index - first;
+      frame = count > 1 ? frames.join!(first, count) : frames.frame(first, firstDueUs, nowUs);
+      this.#count(emission, firstDueUs, nowUs);
+      if (count > 1) this.#countJoined(emission, firstDueUs, nowUs, count - 1);
+    }
+    // Joined frames are a batch by themselves: what else is due has the next turn.
+    if (!isLast && emission.dueUs <= nowUs && emission.index - first === 1) {
       let filled = gather(frame, 0);
       while (!isLast && emission.dueUs <= nowUs && filled < batchBytes) {
         filled = gather(frames.frame(emission.index, emission.dueUs, nowUs), filled);
@@ -241,8 +257,14 @@ export class Pacer {
 
   /** Hot path: counts the frame just taken and moves to the next; true when there is none. */
   #advance(emission: Emission, sentUs: number): boolean {
+    this.#count(emission, emission.dueUs, sentUs);
+    return this.#moveOn(emission);
+  }
+
+  /** Hot path: counts one frame. */
+  #count(emission: Emission, dueUs: number, sentUs: number): void {
     const meter = this.#meter;
-    const { plan, dueUs } = emission;
+    const { plan } = emission;
     meter.pacingError.record(sentUs - dueUs);
     const { tokens } = emission.frames;
     if (emission.tokensSent > 0) {
@@ -255,7 +277,19 @@ export class Pacer {
     emission.tokensSent += tokens;
     meter.generationTokens += tokens;
     emission.lastSentUs = sentUs;
-    return this.#moveOn(emission);
+  }
+
+  /** Hot path: counts so many frames after the one that `#count` counted, due and sent as it was. */
+  #countJoined(emission: Emission, dueUs: number, sentUs: number, frames: number): void {
+    const meter = this.#meter;
+    const tokens = frames * emission.frames.tokens;
+    meter.pacingError.record(sentUs - dueUs, frames);
+    if (tokens > 0) {
+      meter.itl.record(0, frames);
+      if (dueUs <= emission.drainedUs && dueUs > emission.blockedUs) meter.heldTokens += tokens;
+    }
+    emission.tokensSent += tokens;
+    meter.generationTokens += tokens;
   }
 
   #moveOn(emission: Emission): boolean {

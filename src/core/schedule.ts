@@ -5,17 +5,20 @@ import type { Schedule } from "./seams.ts";
 /** First token after `ttft`, each later one a gap of `itl` after the one before: streams that know nothing of each other. */
 class IndependentSchedule implements Schedule {
   #itl: Distribution;
+  /** null: every gap is `#gapUs`. */
   #random: Random | null;
+  #gapUs: number;
   #dueUs: number;
 
   constructor(ttftUs: number, itl: Distribution, random: Random | null) {
     this.#dueUs = ttftUs;
     this.#itl = itl;
+    this.#gapUs = itl.constant ?? 0;
     this.#random = random;
   }
 
   nextDueUs(index: number): number {
-    if (index > 0) this.#dueUs += this.#random === null ? this.#itl.constant! : this.#itl.sample(this.#random);
+    if (index > 0) this.#dueUs += this.#random === null ? this.#gapUs : this.#itl.sample(this.#random);
     return this.#dueUs;
   }
 }

@@ -43,6 +43,10 @@ export interface FrameSource {
   readonly tokens: number;
   /** Hot path. `dueUs` and `sentUs` are absolute microseconds of the monotonic clock, for stamps. */
   frame(index: number, dueUs: number, sentUs: number): Uint8Array;
+  /** true: `join` may be called, and `tokens` never changes. Not where frames tell when they left. */
+  readonly joins?: boolean;
+  /** Hot path. The frames from `index` to `index + count - 1` in one piece, for frames that are due at the same time. */
+  join?(index: number, count: number): Uint8Array;
 }
 
 /** When each frame is due. Owns no timer. Asked once per index, in order; index 0 may be asked for again before 1. */

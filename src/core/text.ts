@@ -9,12 +9,19 @@ export interface Vocabulary {
 /** Walks over a vocabulary, token by token. Hot path. */
 export interface TokenCursor {
   next(): number;
+  /**
+   * Over the corpus only: takes up to `most` tokens that stand there one after the other, returns where they begin and
+   * leaves their number in `runLength`.
+   */
+  takeRun?(most: number): number;
+  readonly runLength?: number;
 }
 
 /** The distinct tokens of the corpus. */
 export const corpusVocabulary: Vocabulary = { texts: [...new Set(corpus)] };
 
-const tokenIds: Uint16Array = (() => {
+/** The token at each position of the corpus. */
+export const corpusTokens: Uint16Array = (() => {
   const ids = new Map(corpusVocabulary.texts.map((text, id) => [text, id]));
   return Uint16Array.from(corpus, (text) => ids.get(text)!);
 })();
@@ -27,18 +34,29 @@ class CorpusCursor implements TokenCursor {
   #random: Random;
   #position = 0;
   #end = 0;
+  runLength = 0;
 
   constructor(seed: Seed) {
     this.#random = new Random(seed, purpose.text);
   }
 
   next(): number {
-    if (this.#position === this.#end) {
-      const paragraph = this.#random.below(paragraphs.length - 1);
-      this.#position = paragraphs[paragraph]!;
-      this.#end = paragraphs[paragraph + 1]!;
-    }
-    return tokenIds[this.#position++]!;
+    if (this.#position === this.#end) this.#turn();
+    return corpusTokens[this.#position++]!;
+  }
+
+  takeRun(most: number): number {
+    if (this.#position === this.#end) this.#turn();
+    const first = this.#position;
+    this.runLength = Math.min(most, this.#end - first);
+    this.#position += this.runLength;
+    return first;
+  }
+
+  #turn(): void {
+    const paragraph = this.#random.below(paragraphs.length - 1);
+    this.#position = paragraphs[paragraph]!;
+    this.#end = paragraphs[paragraph + 1]!;
   }
 }
 

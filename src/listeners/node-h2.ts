@@ -36,7 +36,7 @@ let slabUsed = 0;
 /** Hot path. A copy that may be kept: node keeps a chunk until the socket took it, and a frame is ours only during `write`. */
 function keep(frame: Uint8Array): Buffer {
   const size = frame.length;
-  if (size > 8192) return Buffer.from(frame);
+  if (size > 8192) return size > 65_536 ? Buffer.from(frame) : keepLarge(frame);
   if (slabUsed + size > slab.length) {
     slab = Buffer.allocUnsafeSlow(slab.length);
     slabUsed = 0;
@@ -47,6 +47,20 @@ function keep(frame: Uint8Array): Buffer {
 
 /** The engine resets a stream whose head is larger than this many times the bound; up to there we can answer 431. */
 const engineHeads = 4;
+
+/** As `slab`, for joined frames: each memory of its own would cost more than the copy. */
+let largeSlab = Buffer.allocUnsafeSlow(131_072);
+let largeUsed = 0;
+
+function keepLarge(frame: Uint8Array): Buffer {
+  const size = frame.length;
+  if (largeUsed + size > largeSlab.length) {
+    largeSlab = Buffer.allocUnsafeSlow(largeSlab.length);
+    largeUsed = 0;
+  }
+  largeSlab.set(frame, largeUsed);
+  return largeSlab.subarray(largeUsed, (largeUsed += size));
+}
 
 /** Why a stream is cut; shared, because nobody looks at it. */
 const cutError = new Error("cut");

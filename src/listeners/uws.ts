@@ -73,10 +73,9 @@ class UwsRequest implements RouteRequest {
   #decisive = "";
   isAmbiguous = false;
 
-  constructor(protocol: "h1" | "h1s", request: HttpRequest) {
+  constructor(protocol: "h1" | "h1s", method: string, request: HttpRequest) {
     this.protocol = protocol;
-    const method = request.getMethod();
-    this.method = method === "post" ? "POST" : method === "get" ? "GET" : method.toUpperCase();
+    this.method = method;
     this.path = request.getUrl();
     this.query = request.getQuery() ?? "";
     const headers = this.#headers;
@@ -131,11 +130,15 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   readonly bufferedBytes = 0;
   readonly #response: HttpResponse;
   readonly #listener: UwsListener;
-  readonly #request: UwsRequest;
+  /** null once it was handed on: what this holds, each waiting stream holds. */
+  #request: UwsRequest | null;
   readonly #headOnly: boolean;
   #headSent = false;
   #drainAttached = false;
   #waiting = false;
+  /** What has come of a body in several reads. */
+  #parts: Buffer[] | null = null;
+  #bodyBytes = 0;
   /** Closes the connection with the answer: for a client that would send a refused body for ever. */
   lastOnConnection = false;
 
@@ -189,7 +192,34 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   }
 
   expire(reason: Refusal = "body-timeout"): void {
-    if (!this.closed) this.#listener.refuse(reason, this.#request, this);
+    const request = this.#request;
+    this.#request = null;
+    this.#parts = null;
+    if (!this.closed && request !== null) this.#listener.refuse(reason, request, this);
+  }
+
+  /** The chunk is valid during this call only, which is as long as a handler may keep it. */
+  receive(chunk: ArrayBuffer, isLast: boolean): void {
+    if (isLast) this.#listener.deadlines.delete(this);
+    const request = this.#request;
+    if (this.closed || request === null) return;
+    const { maxBodyBytes } = this.#listener.bounds.limits;
+    this.#bodyBytes += chunk.byteLength;
+    if (this.#bodyBytes > maxBodyBytes) {
+      this.#parts = null;
+      if (!isLast && this.#bodyBytes <= maxBodyBytes + discardBytes) return;
+      this.#request = null;
+      this.lastOnConnection = !isLast;
+      this.#listener.refuseBody(request, this);
+    } else if (isLast) {
+      const parts = this.#parts;
+      this.#request = null;
+      this.#parts = null;
+      const last = new Uint8Array(chunk);
+      this.#listener.deliver(request, parts === null ? last : Buffer.concat([...parts, last]), this);
+    } else {
+      (this.#parts ??= []).push(Buffer.from(new Uint8Array(chunk)));
+    }
   }
 
   shed(): void {
@@ -244,8 +274,21 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   #writeHead(head: ResponseHead, sayClose: boolean): void {
     this.#headSent = true;
     const response = this.#response;
-    response.writeStatus(statusLine(head.status));
-    for (const name in head.headers) response.writeHeader(name, head.headers[name]!);
+    // uWebSockets.js writes "200 OK" by itself.
+    if (head.status !== 200) response.writeStatus(statusLine(head.status));
+    // uWebSockets.js takes a value as it is, line ends and all: one call into it for the whole head instead of one a header.
+    const { headers } = head;
+    let firstName = "";
+    let lines = "";
+    for (const name in headers) {
+      if (firstName === "") {
+        firstName = name;
+        lines = headers[name]!;
+      } else {
+        lines += `\r\n${name}: ${headers[name]!}`;
+      }
+    }
+    if (firstName !== "") response.writeHeader(firstName, lines);
     if (sayClose) response.writeHeader("connection", "close");
   }
 
@@ -287,12 +330,14 @@ export class UwsListener implements ProtocolListener {
         response.close();
       }
     });
-    this.#app.any("/*", (response, request) => this.#receive(response, request));
+    // A route of its own tells the method without a call into uWebSockets.js.
+    this.#app.post("/*", (response, request) => this.#receive(response, request, "POST"));
+    this.#app.any("/*", (response, request) => this.#receive(response, request, request.getMethod().toUpperCase()));
   }
 
-  #receive(response: HttpResponse, request: HttpRequest): void {
+  #receive(response: HttpResponse, request: HttpRequest, method: string): void {
     const { limits } = this.bounds;
-    const copy = new UwsRequest(this.protocol, request);
+    const copy = new UwsRequest(this.protocol, method, request);
     const sink = new UwsSink(this, response, copy);
     const refusal: Refusal | null = copy.isAmbiguous ? "ambiguous" : copy.headBytes > limits.maxHeadBytes ? "head-too-large" : null;
     if (refusal !== null) {
@@ -301,31 +346,19 @@ export class UwsListener implements ProtocolListener {
       setImmediate(() => sink.expire(refusal));
       return;
     }
-    let parts: Buffer[] | null = null;
-    let bytes = 0;
-    response.onData((chunk, isLast) => {
-      if (isLast) this.deadlines.delete(sink);
-      if (sink.closed) return;
-      bytes += chunk.byteLength;
-      if (bytes > limits.maxBodyBytes) {
-        parts = null;
-        if (!isLast && bytes <= limits.maxBodyBytes + discardBytes) return;
-        copy.receivedUs = monotonicUs();
-        sink.lastOnConnection = !isLast;
-        refuse("body-too-large", copy, sink, this.#handler, this.counts);
-        return;
-      }
-      if (isLast) {
-        copy.receivedUs = monotonicUs();
-        // The chunk is valid during this call only, which is as long as a handler may keep it.
-        const last = new Uint8Array(chunk);
-        const body = parts === null ? last : Buffer.concat([...parts, last]);
-        deliver(copy, body, sink, this.#handler, limits, this.counts);
-      } else {
-        (parts ??= []).push(Buffer.from(new Uint8Array(chunk)));
-      }
-    });
-    if (copy.method !== "GET" && copy.method !== "HEAD") this.deadlines.add(sink);
+    response.onData((chunk, isLast) => sink.receive(chunk, isLast));
+    if (method !== "GET" && method !== "HEAD") this.deadlines.add(sink);
+  }
+
+  /** Hands on a whole request. */
+  deliver(request: UwsRequest, body: Uint8Array, sink: UwsSink): void {
+    request.receivedUs = monotonicUs();
+    deliver(request, body, sink, this.#handler, this.bounds.limits, this.counts);
+  }
+
+  refuseBody(request: UwsRequest, sink: UwsSink): void {
+    request.receivedUs = monotonicUs();
+    refuse("body-too-large", request, sink, this.#handler, this.counts);
   }
 
   /** Answers, and closes: what follows on the connection cannot be trusted, or is not wanted. */

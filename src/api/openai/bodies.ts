@@ -1,5 +1,5 @@
 /** The bodies of unstreamed chat completions and legacy completions, members in each provider's order. */
-import type { Answer, Choice } from "../model.ts";
+import { type Answer, type Choice, Run } from "../model.ts";
 import { choiceLogprobs, type LogprobsWriter } from "./logprobs.ts";
 import { fingerprint, type Kind, type Usage, type Wire } from "./wire.ts";
 
@@ -14,6 +14,92 @@ export interface BodyOptions {
 /** JSON as the provider prints it. */
 export function printJson(wire: { readonly indented: boolean }, value: unknown): string {
   return wire.indented ? JSON.stringify(value, null, 2) : JSON.stringify(value);
+}
+
+/** Stands in a template for what differs between bodies; nobody outside can know it, and so no model's name holds it. */
+const nonce = crypto.randomUUID().replaceAll("-", "");
+const slots = ["id", "created", "text", "prompt", "completion", "total"] as const;
+/** Numbers are stood for by numbers: whole, of 15 digits, that no body holds otherwise. */
+const numberBase = 100_000_000_000_000 + crypto.getRandomValues(new Uint32Array(1))[0]! * 10;
+const stands: Record<(typeof slots)[number], string> = {
+  id: `id${nonce}`,
+  created: String(numberBase + 1),
+  text: `text${nonce}`,
+  prompt: String(numberBase + 2),
+  completion: String(numberBase + 3),
+  total: String(2 * numberBase + 5),
+};
+const slotPattern = new RegExp(`(${slots.map((slot) => stands[slot]).join("|")})`);
+
+/** The body of an answer of one choice of plain text, printed once for each model; only what differs is filled in. */
+class BodyTemplate {
+  readonly #pieces: readonly string[];
+  readonly #slots: readonly string[];
+
+  constructor(json: string) {
+    const parts = json.split(slotPattern);
+    this.#pieces = parts.filter((_, i) => i % 2 === 0);
+    this.#slots = parts.filter((_, i) => i % 2 === 1);
+  }
+
+  fill(id: string, created: number, text: Run, { promptTokens, completionTokens }: Usage): string {
+    let json = this.#pieces[0]!;
+    for (let i = 0; i < this.#slots.length; i++) {
+      switch (this.#slots[i]) {
+        case stands.id:
+          json += id;
+          break;
+        case stands.text:
+          json += text.jsonText();
+          break;
+        case stands.created:
+          json += created;
+          break;
+        case stands.prompt:
+          json += promptTokens;
+          break;
+        case stands.completion:
+          json += completionTokens;
+          break;
+        default:
+          json += promptTokens + completionTokens;
+      }
+      json += this.#pieces[i + 1]!;
+    }
+    return json;
+  }
+}
+
+/** Templates kept: names of models come from clients, so the number is bounded. */
+const templatesKept = 32;
+
+export class BodyTemplates {
+  readonly #templates = new Map<string, BodyTemplate>();
+
+  /** The template for an answer that is one choice of plain text; null where a stop sequence is told. */
+  find(wire: Wire, kind: Kind, answer: Answer): BodyTemplate | null {
+    const choice = answer.choices[0]!;
+    if (choice.stopSequence !== null) return null;
+    const key = `${kind}${choice.finish}${answer.ask.model}`;
+    let template = this.#templates.get(key);
+    if (template === undefined) {
+      if (this.#templates.size === templatesKept) this.#templates.delete(this.#templates.keys().next().value!);
+      template = templateOf(wire, kind, answer, choice);
+      this.#templates.set(key, template);
+    }
+    return template;
+  }
+}
+
+function templateOf(wire: Wire, kind: Kind, answer: Answer, choice: Choice): BodyTemplate {
+  const stand: Answer = {
+    ...answer,
+    ask: { ...answer.ask, promptTokens: Number(stands.prompt) },
+    outputTokens: Number(stands.completion),
+    created: Number(stands.created),
+    choices: [{ ...choice, text: new Run({ texts: [stands.text] }, 1, null) }],
+  };
+  return new BodyTemplate(completionBody(stand, { wire, kind, id: stands.id, logprobs: null, callId: () => "" }));
 }
 
 export function usageOf(answer: Answer): Usage {

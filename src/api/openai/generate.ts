@@ -2,12 +2,12 @@
 import { HeraldedFrames, StreamFrames, UnaryFrame } from "../../core/frames.ts";
 import { frameSchedule, type Heralds, noHeralds } from "../../core/schedule.ts";
 import { ScriptFrames } from "../../core/script.ts";
-import type { FrameSource, ResponsePlan, RouteRequest } from "../../core/seams.ts";
+import type { FrameSource, ResponsePlan, RouteRequest, Schedule } from "../../core/seams.ts";
 import { corpusVocabulary, type Vocabulary } from "../../core/text.ts";
 import { type Answer, Model, type ModelSettings, type RequestCounter } from "../model.ts";
 import { parseBody } from "./body.ts";
 import { ApiError } from "./errors.ts";
-import { completionBody, usageOf } from "./bodies.ts";
+import { BodyTemplates, completionBody, usageOf } from "./bodies.ts";
 import { completionScript, identityBytes, type ShapeOptions, StreamShape } from "./formats.ts";
 import { successHead } from "./heads.ts";
 import { LogprobsWriter } from "./logprobs.ts";
@@ -27,6 +27,7 @@ export class Generator {
   readonly clockIdentity: string;
   readonly #comment: Uint8Array;
   readonly #shapes = new Map<string, StreamShape>();
+  readonly #bodies = new BodyTemplates();
 
   /** `clockIdentity` names the clock of the stamps; `nowSeconds` is the wall clock, for `created`. */
   constructor(settings: ModelSettings, clockIdentity: string, nowSeconds: () => number, counter?: RequestCounter) {
@@ -43,19 +44,22 @@ export class Generator {
     const answer = this.model.answer(request, ask);
     const id = this.#wire.id(kind, answer.identity, answer.created);
     const firstUs = answer.schedule.nextDueUs(0);
-    const common = {
-      head: successHead({
-        profile: settings.profile,
-        streamed: ask.stream,
-        tokens: ask.promptTokens,
-        processingMs: firstUs / 1000,
-        clock: answer.stamped ? this.clockIdentity : null,
-      }),
+    const head = successHead({
+      profile: settings.profile,
+      streamed: ask.stream,
+      tokens: ask.promptTokens,
+      processingMs: firstUs / 1000,
+      clock: answer.stamped ? this.clockIdentity : null,
+    });
+    const planned = (frames: FrameSource, schedule: Schedule): ResponsePlan => ({
+      head,
+      frames,
+      schedule,
       startUs: request.receivedUs,
       outputTokens: answer.outputTokens,
       promptTokens: ask.promptTokens,
-      finishReason: answer.choices[0]!.finish === "length" ? ("length" as const) : ("stop" as const),
-    };
+      finishReason: answer.choices[0]!.finish === "length" ? "length" : "stop",
+    });
     // A body in one piece is one string; a stream makes each event when it is due.
     if (!ask.stream && options.topLogprobs !== null && answer.outputTokens * (1 + options.topLogprobs) > mostLogprobs) {
       const message = `Invalid 'logprobs': more than ${mostLogprobs} in one body. Ask for fewer tokens, or stream.`;
@@ -64,8 +68,12 @@ export class Generator {
     const logprobs = options.topLogprobs === null ? null : new LogprobsWriter(kind, options.topLogprobs, answer.choices);
     const callId = (): string => this.#wire.callId(answer.identity);
     if (!ask.stream) {
-      const json = (): string => completionBody(answer, { wire: this.#wire, kind, id, logprobs, callId });
-      return { ...common, frames: new UnaryFrame(json, answer.outputTokens, answer.stamped), schedule: answer.schedule };
+      const template = isPlain(answer, options) ? this.#bodies.find(this.#wire, kind, answer) : null;
+      const json = (): string =>
+        template === null
+          ? completionBody(answer, { wire: this.#wire, kind, id, logprobs, callId })
+          : template.fill(id, answer.created, answer.choices[0]!.text!, usageOf(answer));
+      return planned(new UnaryFrame(json, answer.outputTokens, answer.stamped), answer.schedule);
     }
     const heralds = this.#heralds(firstUs);
     const herald = (frames: FrameSource): FrameSource =>
@@ -81,11 +89,11 @@ export class Generator {
     const identity = { id, created: answer.created };
     if (isPlain(answer, options)) {
       const frames = this.#plainFrames(answer, shape, identityBytes(kind, identity));
-      return { ...common, frames: herald(frames), schedule: frameSchedule(answer.schedule, null, heralds) };
+      return planned(herald(frames), frameSchedule(answer.schedule, null, heralds));
     }
     const script = completionScript(answer, { ...shape, identity, continuousUsage: options.continuousUsage, logprobs, callId });
     const frames = new ScriptFrames(script);
-    return { ...common, frames: herald(frames), schedule: frameSchedule(answer.schedule, frames.steps(), heralds) };
+    return planned(herald(frames), frameSchedule(answer.schedule, frames.steps(), heralds));
   }
 
   #plainFrames(answer: Answer, options: ShapeOptions, identity: Uint8Array): StreamFrames {

@@ -120,18 +120,17 @@ export function tokenTextsOf(prompt: Prompt, tokenizer: Tokenizer | undefined): 
 }
 
 /**
- * The most tokens that the answer may have, from the `limits` that the request set and from what the prompt leaves of
- * the model's length (null: no such limit). `what` is the parameter that holds the prompt. Throws the provider's error
+ * The most tokens that the answer may have, from the limit that the request `asked` for (Infinity: none) and from what the
+ * prompt leaves of the model's length (null: no such limit). `what` is the parameter that holds the prompt. Throws the provider's error
  * where prompt and allowed answer do not fit.
  */
 export function outputLimit(
   what: "messages" | "prompt" | "input",
   maxModelLen: number | null,
   promptTokens: number,
-  limits: readonly number[],
+  asked: number,
 ): number {
-  const limit = Math.min(...limits, Infinity);
-  if (maxModelLen === null) return limit;
+  if (maxModelLen === null) return asked;
   if (what === "input" && promptTokens >= maxModelLen) {
     throw tooLong("Your input exceeds the context window of this model. Please adjust your input and try again.", what);
   }
@@ -139,15 +138,15 @@ export function outputLimit(
   if (promptTokens >= maxModelLen) {
     throw tooLong(`${begin} your ${what} resulted in ${promptTokens} tokens. Please reduce the length of the ${what}.`, what);
   }
-  if (limit !== Infinity && promptTokens + limit > maxModelLen) {
-    const parts = `${promptTokens} in the ${what}, ${limit} in the completion`;
+  if (asked !== Infinity && promptTokens + asked > maxModelLen) {
+    const parts = `${promptTokens} in the ${what}, ${asked} in the completion`;
     throw tooLong(
-      `${begin} you requested ${promptTokens + limit} tokens (${parts}). Please reduce the length of the ${what} or completion.`,
+      `${begin} you requested ${promptTokens + asked} tokens (${parts}). Please reduce the length of the ${what} or completion.`,
       what,
     );
   }
   // Without a limit of its own an answer ends where the model does.
-  return Math.min(limit, maxModelLen - promptTokens);
+  return Math.min(asked, maxModelLen - promptTokens);
 }
 
 /** Refuses what an embedding model cannot read at once. */

@@ -82,8 +82,11 @@ export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSett
   const streamOptions = readStreamOptions(body, stream);
   checkSampling(body);
   const least = kind === "chat" ? 1 : 0;
-  const limits = ["max_completion_tokens", "max_tokens"].flatMap((param) => optionalInteger(body, param, least, maxOutputTokens) ?? []);
-  const limit = outputLimit(kind === "chat" ? "messages" : "prompt", settings.maxModelLen, told.longest, limits);
+  const asked = Math.min(
+    optionalInteger(body, "max_completion_tokens", least, maxOutputTokens) ?? Infinity,
+    optionalInteger(body, "max_tokens", least, maxOutputTokens) ?? Infinity,
+  );
+  const limit = outputLimit(kind === "chat" ? "messages" : "prompt", settings.maxModelLen, told.longest, asked);
   const minTokens = optionalInteger(body, "min_tokens", 0, maxOutputTokens) ?? 0;
   if (minTokens > limit) {
     throw new ApiError(400, `Invalid 'min_tokens': ${minTokens} is above the maximum of ${limit}.`, "min_tokens", "invalid_value");
@@ -105,6 +108,7 @@ export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSett
       calls: kind === "chat" ? readCalls(body, "chat", lastRole(body) === "tool") : null,
       json: kind === "chat" ? readFormat(body["response_format"], "response_format", "chat") : null,
     },
+    // Written out: an object made by spreading costs more than reading the whole request.
     options: {
       includeUsage: streamOptions.includeUsage,
       includeObfuscation: streamOptions.includeObfuscation,

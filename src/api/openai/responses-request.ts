@@ -134,7 +134,7 @@ export function readResponse(body: JsonObject, settings: ModelSettings): { ask: 
       promptText: input.lastUserText,
       stream: optionalBoolean(body, "stream") ?? false,
       choices: 1,
-      limit: outputLimit("input", settings.maxModelLen, promptTokens, limit === undefined ? [] : [limit]),
+      limit: outputLimit("input", settings.maxModelLen, promptTokens, limit ?? Infinity),
       minTokens: optionalInteger(body, "min_tokens", 0, maxOutputTokens) ?? 0,
       ignoreEos: optionalBoolean(body, "ignore_eos") ?? false,
       stop: [],
