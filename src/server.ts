@@ -74,7 +74,8 @@ export interface ServerSnapshot {
 
 /** What a server has in common with sibling processes that share its ports. */
 export interface Siblings {
-  readonly counter: RequestCounter;
+  /** A count of requests that starts anew: each number belongs to one process only. */
+  newCounter(): RequestCounter;
   readonly limiter: RateLimiter;
   /** The exposition text of all. */
   metrics(): Promise<string>;
@@ -115,11 +116,13 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   const limiter = siblings?.limiter ?? new LocalRateLimiter(config.rateLimits, () => clock.nowUs());
   const gate = new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter });
   const tokenizer = config.tokenizer === null ? {} : { tokenizer: await loadTokenizer(config.tokenizer) };
-  const counter = siblings?.counter ?? new StridedCounter();
+  const newCounter = (): RequestCounter => siblings?.newCounter() ?? new StridedCounter();
+  const counter = newCounter();
   const injector = new FaultInjector(
     () => ({ faults: config.faults, seed: config.model.seed, profile: config.model.profile }),
     pacer,
     meter,
+    { requests: newCounter(), heads: newCounter() },
   );
   const listeners: ProtocolListener[] = [];
   const bounds = new Bounds(config.limits);

@@ -240,6 +240,34 @@ describe("what all workers have in common", () => {
     await server.stop();
   });
 
+  test("faults: those of one process, in turns", async () => {
+    const fault = ["status(503)@40%", "delay(1ms)@30%"];
+    const body = JSON.stringify(chat({ max_tokens: 1 }));
+    /** What each of so many requests met, on one connection of HTTP/2 and so in one worker. */
+    const drawn = async (url: string, count: number): Promise<string[]> => {
+      const session = connectH2(url);
+      const met: string[] = [];
+      for (let index = 0; index < count; index++) {
+        const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions" });
+        stream.on("response", (head) => met.push(String(head["x-fakeai-fault"])));
+        stream.resume().end(body);
+        await new Promise((resolve) => stream.on("close", resolve));
+      }
+      session.destroy();
+      return met;
+    };
+    const one = await createServer({ protocol: "h2c", fault, seed: 7 });
+    const all = await drawn(one.urls.h2c!, 80);
+    await one.close(0);
+    expect(new Set(all)).toEqual(new Set(["undefined", "status", "delay", "delay, status"]));
+    const server = await serve(["--workers", "2", "--protocol", "h2c:0", "--seed", "7", ...fault.flatMap((spec) => ["--fault", spec])]);
+    const { url } = server.listening[0]!;
+    const turns = [await drawn(url, 40), await drawn(url, 40)];
+    const everyOther = [0, 1].map((parity) => all.filter((_, index) => index % 2 === parity));
+    expect(turns.sort()).toEqual(everyOther.sort());
+    await server.stop();
+  });
+
   test("a small rate limit admits exactly what it says", async () => {
     const server = await serve([...fast, "--rate-limit", "rpm=20", "--output-tokens", "1"]);
     const statuses = (await manyAsk(60, () => ask(server, "h1", undefined, chat()))).map(({ status }) => status);

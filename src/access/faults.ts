@@ -2,7 +2,7 @@
 import { sendJson } from "../api/answer.ts";
 import { type Provider, providerOf } from "../api/denials.ts";
 import { errorEvent, refusalOf } from "../api/faults.ts";
-import type { ProfileName } from "../api/model.ts";
+import type { ProfileName, RequestCounter } from "../api/model.ts";
 import { peekBody } from "../api/openai/body.ts";
 import { ApiError } from "../api/openai/errors.ts";
 import { SpecError } from "../core/distribution.ts";
@@ -30,16 +30,21 @@ interface Candidate {
   readonly position: number;
 }
 
+/** Numbers of the requests that faults could meet: whole ones, and those of which only the head has come. */
+export interface FaultNumbers {
+  readonly requests: RequestCounter;
+  readonly heads: RequestCounter;
+}
+
 export class FaultInjector {
   readonly #settings: () => FaultSettings;
   readonly #pacer: Pacer;
   readonly #meter: Meter;
-  /** Requests that faults could have met, one count for heads and one for whole requests. */
-  #requests = 0;
-  #heads = 0;
+  readonly #numbers: FaultNumbers;
 
-  constructor(settings: () => FaultSettings, pacer: Pacer, meter: Meter) {
+  constructor(settings: () => FaultSettings, pacer: Pacer, meter: Meter, numbers: FaultNumbers) {
     this.#settings = settings;
+    this.#numbers = numbers;
     this.#pacer = pacer;
     this.#meter = meter;
   }
@@ -49,7 +54,7 @@ export class FaultInjector {
     const asked = request.header(header);
     const { faults: configured, profile } = this.#settings();
     if ((configured.length === 0 && asked === undefined) || isOpenPath(request.path)) return sink;
-    const index = this.#requests++;
+    const index = this.#numbers.requests.next();
     const own = asked === undefined ? [] : faultsOf(asked);
     for (const fault of own) refuseUnfit(fault, request, body, sink);
     let seed: Seed | null = null;
@@ -95,7 +100,7 @@ export class FaultInjector {
     }
     const candidates = this.#candidates(request, configured, own).filter(({ fault }) => fault.name === "no_window_update");
     if (candidates.length === 0) return false;
-    const seed = this.#seedOf(request, null, this.#heads++);
+    const seed = this.#seedOf(request, null, this.#numbers.heads.next());
     if (!candidates.some(({ fault, position }) => hits(fault, position, seed))) return false;
     this.#meter.countFault("no_window_update");
     return true;

@@ -42,22 +42,27 @@ process.on("SIGINT", () => {});
 // node ends a worker whose primary is gone by process.exit(), and uWebSockets.js aborts an exit while it listens.
 process.on("exit", () => void server?.close(0));
 
-/** Reserves numbers ahead, so that a successor uses none again. */
-class ReservingCounter implements RequestCounter {
-  readonly #counter: StridedCounter;
-  readonly #step: number;
+/** Makes counts whose numbers are reserved ahead, so that a successor uses none of them again. */
+class Reservation {
+  readonly #first: number;
+  readonly #stride: number;
   #reserved: number;
 
   constructor(first: number, stride: number) {
-    this.#counter = new StridedCounter(first, stride);
-    this.#step = stride * reservedRequests;
+    this.#first = first;
+    this.#stride = stride;
     this.#reserved = first;
   }
 
-  next(): number {
-    const index = this.#counter.next();
-    if (index >= this.#reserved) primary.tell("reserve", (this.#reserved += this.#step));
-    return index;
+  newCounter(): RequestCounter {
+    const counter = new StridedCounter(this.#first, this.#stride);
+    return {
+      next: () => {
+        const index = counter.next();
+        if (index >= this.#reserved) primary.tell("reserve", (this.#reserved += this.#stride * reservedRequests));
+        return index;
+      },
+    };
   }
 }
 
@@ -89,8 +94,9 @@ class RateAsker {
 async function start({ options, settled, firstIndex, workers }: Assignment): Promise<Started> {
   const config = resolveAgain(options, settled);
   const asker = new RateAsker();
+  const reservation = new Reservation(firstIndex, workers);
   server = await startServer(config, {
-    counter: new ReservingCounter(firstIndex, workers),
+    newCounter: () => reservation.newCounter(),
     limiter: new LeasingRateLimiter({
       limits: config.rateLimits,
       processes: workers,
