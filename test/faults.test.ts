@@ -8,7 +8,7 @@ import { SpecError } from "../src/core/distribution.ts";
 import { cannot, carrierOf, type FaultName, faultKinds, parseFaults } from "../src/core/fault.ts";
 import { createServer, type FakeAiServer, type ServerOptions } from "../src/index.ts";
 import { bodyOf, endStream, frameTypes, rawRequest } from "./h2-frames.ts";
-import { type Answer, chat, chunksOf, eventsOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
+import { type Answer, chat, type Chunk, chunksOf, eventsOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
 
 const plain = (name: string): string => name;
 const parse = (text: string): ReturnType<typeof parseFaults> => parseFaults(text, "--fault", plain);
@@ -290,6 +290,26 @@ describe.each(targets)("$name", (target) => {
     expect(answer.reads[0]!.atMs - answer.startedMs).toBeGreaterThanOrEqual(59);
   });
 
+  test.each([
+    ["delay(1ms),no_done", "delay, no_done", { stream: true }],
+    ["split_utf8", "split_utf8", { stream: true, n: 2 }],
+    ["error(after=3)", "error", { stream: true, stream_options: { include_usage: true } }],
+    ["delay(1ms)", "delay", { stream: false }],
+  ])("%s: each stamp names it", async (fault, named, body) => {
+    const stamped = answerOf(await outcome(ask(fault, { "x-fakeai-stamps": "1" }, body)));
+    const parsed = (body.stream ? eventsOf(stamped.body) : [stamped.body])
+      .filter((event) => event !== "[DONE]")
+      .map((event) => JSON.parse(event) as Pick<Chunk, "fakeai">)
+      .filter((event) => !("error" in event));
+    expect(parsed.length).toBeGreaterThanOrEqual(body.stream ? 4 : 1);
+    const stamps = { due: expect.any(Number), sent: expect.any(Number), fault: named };
+    expect(parsed.map(({ fakeai }) => fakeai)).toEqual(parsed.map(() => stamps));
+    const plain = answerOf(await outcome(ask(null, { "x-fakeai-stamps": "1" }, body)));
+    expect(plain.body).toContain('"fakeai":{"due"');
+    expect(plain.body).not.toContain('"fault"');
+    expect(answerOf(await outcome(ask(fault, {}, body))).body).not.toMatch(/"fakeai"|"fault"/);
+  });
+
   test("in one piece: half a body, broken JSON", async () => {
     const unary = { stream: false };
     const good = (await ask(null, {}, unary)).body;
@@ -401,10 +421,12 @@ describe("frames of HTTP/2", () => {
     let answered = 0;
     session.on("error", () => {});
     session.on("goaway", () => away.push(answered));
+    const said: unknown[] = [];
     for (let i = 0; i < 3; i++) {
       await new Promise<void>((resolve, reject) => {
         const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions" });
         stream.on("error", reject);
+        stream.on("response", (head) => said.push(head["x-fakeai-fault"]));
         stream.resume();
         stream.on("end", () => {
           answered++;
@@ -416,6 +438,7 @@ describe("frames of HTTP/2", () => {
     await eventually(() => session.closed, "the session closed");
     expect(away[0]).toBe(2);
     expect(answered).toBe(3);
+    expect(said).toEqual([undefined, undefined, "goaway"]);
     expect(Object.fromEntries(counted.stats().faults)).toEqual({ goaway: 1 });
   });
 

@@ -70,7 +70,7 @@ export class FaultInjector {
     }
     const faults = met
       .map(({ fault }) => fault)
-      .filter(({ name, requests }) => name !== "no_window_update" && !this.#goesAway(name, requests, sink));
+      .filter(({ name, requests }) => name !== "no_window_update" && (requests === null || this.#goesAway(requests, sink)));
     return faults.length === 0 ? sink : new FaultySink(sink, faults);
   }
 
@@ -126,10 +126,9 @@ export class FaultInjector {
     return Number.isSafeInteger(given) ? seedOf(given) : seedOfRequest(seedOf(this.#settings().seed), index);
   }
 
-  /** true: this is a GOAWAY by the number of requests, which has been seen to. */
-  #goesAway(name: string, requests: number | null, sink: ResponseSink): boolean {
-    if (name !== "goaway" || requests === null) return false;
-    if (sink.requestOnConnection === undefined || sink.requestOnConnection % requests !== 0) return true;
+  /** Whether a GOAWAY by the number of requests is this one's; it is made at once. */
+  #goesAway(requests: number, sink: ResponseSink): boolean {
+    if (sink.requestOnConnection === undefined || sink.requestOnConnection % requests !== 0) return false;
     this.#meter.countFault("goaway");
     sink.inject!({ kind: "goaway", code: 0 });
     return true;

@@ -1,5 +1,6 @@
 /** Making faults: a plan whose frames and times are changed, and a sink that an engine's faults are made through. */
 import type { Fault, FaultName } from "./fault.ts";
+import { eventEnd, stampMember } from "./frames.ts";
 import type { FrameSource, ResponseHead, ResponsePlan, ResponseSink, Schedule, SinkObserver, WireFault } from "./seams.ts";
 
 const encoder = new TextEncoder();
@@ -92,17 +93,20 @@ const edits: ReadonlySet<FaultName> = new Set(["malformed", "duplicate", "reorde
 
 /** A plan with faults. `sink` is where it goes. */
 export function faultyPlan(plan: ResponsePlan, sink: FaultySink, teller: FaultTeller): ResponsePlan {
+  const names = namesOf(sink);
   const lengthFault = sink.faults.find(({ name }) => name === "content_length");
   const rewritten = new FaultyFrames(plan, sink, teller);
   if (lengthFault !== undefined) teller.made(lengthFault);
   const head: ResponseHead = {
     ...plan.head,
-    headers: { ...plan.head.headers, "x-fakeai-fault": sink.faults.map(({ name }) => name).join(", ") },
+    headers: { ...plan.head.headers, "x-fakeai-fault": names },
     ...(lengthFault !== undefined && { contentLengthBy: lengthFault.by }),
     ...(sink.faults.some(({ name }) => name === "rst_stream") && { mayReset: true }),
   };
   return { ...plan, head, frames: rewritten, schedule: rewritten };
 }
+
+const namesOf = ({ faults }: FaultySink): string => faults.map(({ name }) => name).join(", ");
 
 /** What the next frame is. */
 type Next = "planned" | "piece" | "comment" | Fault;
@@ -114,6 +118,8 @@ class FaultyFrames implements FrameSource, Schedule {
   readonly #sink: FaultySink;
   readonly #teller: FaultTeller;
   readonly #unary: boolean;
+  /** What the stamps say beside the times. */
+  readonly #mark: Uint8Array;
   readonly #made = new Set<Fault>();
   /** Frames of the plan that were taken, and their tokens. */
   #planned = 0;
@@ -141,6 +147,7 @@ class FaultyFrames implements FrameSource, Schedule {
     this.#sink = sink;
     this.#teller = teller;
     this.#unary = !plan.head.streamed;
+    this.#mark = encoder.encode(`,"fault":${JSON.stringify(namesOf(sink))}`);
   }
 
   /** Not known before the end. */
@@ -224,10 +231,11 @@ class FaultyFrames implements FrameSource, Schedule {
     this.#plannedDueUs = null;
     this.#isOver = this.#planned === frames.length;
     const truncate = this.#find("truncate");
-    if (this.#unary) return this.#unaryBody(bytes, truncate ?? edit);
+    if (this.#unary) return this.#unaryBody(marked(bytes, "}", this.#mark), truncate ?? edit);
     // A stream that was to end here anyway ends whole.
     if (truncate !== null && !this.#isOver && this.#isReached(truncate) && this.#tell(truncate)) this.#isOver = true;
-    const events = this.#edited(eventsOf(bytes), edit, isFirst);
+    const planned = eventsOf(bytes).map((event) => marked(event, eventEnd, this.#mark));
+    const events = this.#edited(planned, edit, isFirst);
     if (frames.tokens > 0 || this.#isOver) this.#last = events.at(-1) ?? nothing;
     const [first, ...others] = this.#split(joined(events));
     this.#pieces.push(...others);
@@ -338,6 +346,17 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return bytes;
+}
+
+const stampsOpening = encoder.encode(stampMember.slice(0, stampMember.indexOf(" ")));
+
+/** A stamped event, or body, with `mark` after its stamps; `ending` is what stands after those. Any other stays as it is. */
+function marked(bytes: Uint8Array, ending: string, mark: Uint8Array): Uint8Array {
+  const from = bytes.length - ending.length - stampMember.length;
+  if (from < 0 || !stampsOpening.every((byte, index) => bytes[from + index] === byte)) return bytes;
+  // Before the brace of the stamps.
+  const at = bytes.length - ending.length - 1;
+  return joined([bytes.subarray(0, at), mark, bytes.subarray(at)]);
 }
 
 /** An event whose JSON stops half way. */
