@@ -1,12 +1,14 @@
 /** The names a knob goes by: its flag, and what users of other tools call it. */
 import { type FlagKind, flagName, type ServerOptions, serverFlags, UsageError } from "./config.ts";
 import { countUnits, latencyUnits, parseDistribution, SpecError } from "./core/distribution.ts";
+import { failureTypes } from "./core/fault.ts";
 
 /**
  * What an alias does with its value. `same`: it is the flag's. `std`: the flag's constant becomes normal(constant, value).
- * `cv`: it becomes lognormal with the constant as its mean. `rpm`, `tpm`: that part of the rate limit.
+ * `cv`: it becomes lognormal with the constant as its mean. `rpm`, `tpm`: that part of the rate limit. `rate`, `types`:
+ * percent and errors of one fault among the others.
  */
-type Role = "same" | "std" | "cv" | "rpm" | "tpm";
+type Role = "same" | "std" | "cv" | "rpm" | "tpm" | "rate" | "types";
 
 export interface Alias {
   readonly name: string;
@@ -36,6 +38,8 @@ export const aliases: readonly Alias[] = [
   { name: "ssl-keyfile", of: "tlsKey", role: "same", takes: "file", from: "vLLM, uvicorn, llm-d-inference-sim" },
   { name: "rate-limit-rpm", of: "rateLimit", role: "rpm", takes: "n", from: "fakeai for Python" },
   { name: "rate-limit-tpm", of: "rateLimit", role: "tpm", takes: "n", from: "fakeai for Python" },
+  { name: "failure-injection-rate", of: "fault", role: "rate", takes: "percent", from: "llm-d-inference-sim" },
+  { name: "failure-types", of: "fault", role: "types", takes: "names", from: "llm-d-inference-sim" },
 ];
 
 /** What an alias means, in terms of flags. */
@@ -48,6 +52,10 @@ export function aliasMeaning({ of, role }: Alias): string {
       return `a plain ${flag} becomes normal(${flag},this)`;
     case "cv":
       return `a plain ${flag} becomes the mean of a lognormal with this cv`;
+    case "rate":
+      return `${flag} one_of(the failure types)@this%`;
+    case "types":
+      return `which errors those are (default all ${failureTypes.length})`;
     default:
       return `${flag} ${role}=this`;
   }
@@ -66,7 +74,7 @@ const kinds: ReadonlyMap<string, FlagKind> = new Map([
   ...serverFlags.map(({ key, kind }): [string, FlagKind] => [flagName(key), kind]),
   ...aliases.map(({ name, of, role }): [string, FlagKind] => [
     name,
-    role === "same" ? serverFlags.find(({ key }) => key === of)!.kind : "text",
+    role === "same" ? serverFlags.find(({ key }) => key === of)!.kind : role === "types" ? "list" : "text",
   ]),
 ]);
 
@@ -129,7 +137,8 @@ export function optionsOf(sources: readonly Given[], base: ServerOptions = {}): 
     }
   }
   const options: Record<string, unknown> = { ...base };
-  const inOrder = [...slots.values()].sort((a, b) => Number(a.role !== "same") - Number(b.role !== "same"));
+  const rank = ({ role }: Slot): number => (role === "same" ? 0 : role === "types" ? 2 : 1);
+  const inOrder = [...slots.values()].sort((a, b) => rank(a) - rank(b));
   for (const slot of inOrder) {
     const own = slots.get(`${slot.of} same`);
     if (slot.role === "same") {
@@ -140,16 +149,42 @@ export function optionsOf(sources: readonly Given[], base: ServerOptions = {}): 
     } else if (slot.role === "std" || slot.role === "cv") {
       const spec = spread(slot, options[slot.of]);
       if (spec !== null) options[slot.of] = spec;
-    } else if (own === undefined || own.source > slot.source) {
+    } else if (own !== undefined && own.source <= slot.source) {
+      if (own.source === slot.source) throw twoNames(own.name, slot.name);
+    } else if (slot.role === "rate" || slot.role === "types") {
+      options[slot.of] = withFailures(slot, options[slot.of] as ServerOptions["fault"], slots.has("fault rate"));
+    } else {
       const others = ((options[slot.of] as string | undefined) ?? "")
         .split(",")
         .filter((word) => word !== "" && !word.trim().toLowerCase().startsWith(slot.role));
       options[slot.of] = [...others, `${slot.role}=${slot.value as string}`].join(",");
-    } else if (own.source === slot.source) {
-      throw twoNames(own.name, slot.name);
     }
   }
   return options;
+}
+
+/** The fault that the failure aliases make, as it stands among the others. */
+const failures = /^one_of\(([a-z_|]+)\)@([\d.]+)%$/;
+
+/** The faults with that of the failure aliases in it, which has what `slot` says and otherwise keeps what it had. */
+function withFailures({ role, name, value }: Slot, given: ServerOptions["fault"], rated: boolean): string[] {
+  const faults = [given ?? []].flat();
+  const present = faults.map((fault) => failures.exec(fault)).find((match) => match !== null);
+  let types: readonly string[] = present?.[1]!.split("|") ?? failureTypes;
+  let percent = Number(present?.[2] ?? 0);
+  if (role === "rate") {
+    percent = /^\d*\.?\d+$/.test(String(value).trim()) ? Number(value) : NaN;
+    if (!(percent <= 100)) throw new UsageError(`--${name}: "${String(value).slice(0, 60)}" is not a percentage from 0 to 100`);
+  } else {
+    types = [value as string | readonly string[]].flat().flatMap((words) => words.split(/[\s,]+/).filter((word) => word !== ""));
+    const unknown = types.find((type) => !failureTypes.some((known) => known === type));
+    if (unknown !== undefined || types.length === 0) {
+      throw new UsageError(`--${name}: "${(unknown ?? "").slice(0, 60)}" is none of ${failureTypes.join(", ")}`);
+    }
+    if (!rated && present === undefined) throw new UsageError(`--${name} does nothing without --failure-injection-rate`);
+  }
+  const others = faults.filter((fault) => !failures.test(fault));
+  return percent === 0 ? others : [...others, `one_of(${types.join("|")})@${percent}%`];
 }
 
 function twoNames(one: string, other: string): UsageError {

@@ -121,7 +121,29 @@ const proofs: Readonly<Record<string, () => Promise<void>>> = {
       const limited = chat({ max_tokens: 60 });
       expect([(await post(url, limited)).status, (await post(url, limited)).status]).toEqual([200, 429]);
     }),
+  "failure-injection-rate": async () => {
+    const counts = await statusesOf({ "failure-injection-rate": "50" }, 120);
+    expect(counts[200]).toBeGreaterThan(35);
+    expect(counts[200]).toBeLessThan(85);
+    expect(Object.keys(counts)).toEqual(["200", "400", "401", "404", "429", "500"]);
+  },
+  "failure-types": async () => {
+    const given = { "failure-injection-rate": 100, "failure-types": ["rate_limit", "server_error"] };
+    expect(Object.keys(await statusesOf(given, 20))).toEqual(["429", "500"]);
+  },
 };
+
+/** How many of so many requests got each status. */
+async function statusesOf(given: Given, count: number): Promise<Record<number, number>> {
+  const counts: Record<number, number> = {};
+  await withAliases(given, async (url) => {
+    for (let i = 0; i < count; i++) {
+      const { status } = await post(url, chat({ max_tokens: 1 }));
+      counts[status] = (counts[status] ?? 0) + 1;
+    }
+  });
+  return counts;
+}
 
 async function expectCertificate(): Promise<void> {
   const { certPath, keyPath } = await localhostCertificate();
@@ -157,6 +179,13 @@ describe("how names settle", () => {
     ["the default length has one too", [{ "output-tokens-std": 9 }], { outputTokens: "normal(128,9)" }],
     ["a part of the limit", [{ "rate-limit-rpm": "5", "rate-limit-tpm": "600" }], { rateLimit: "rpm=5,tpm=600" }],
     ["a part over a lower source", [{ "rate-limit-rpm": "5" }, { "rate-limit": "rpm=1,tpm=9" }], { rateLimit: "tpm=9,rpm=5" }],
+    [
+      "failures among other faults",
+      [{ "failure-injection-rate": "5", "failure-types": "rate_limit,server_error" }, { fault: "hang@1%" }],
+      { fault: ["hang@1%", "one_of(rate_limit|server_error)@5%"] },
+    ],
+    ["faults over a lower source's failures", [{ fault: "hang" }, { "failure-injection-rate": "5" }], { fault: "hang" }],
+    ["no failures", [{ "failure-injection-rate": 0, "failure-types": "rate_limit" }], { fault: [] }],
     ["the whole over a lower source's part", [{ "rate-limit": "tpm=9" }, { "rate-limit-rpm": "5" }], { rateLimit: "tpm=9" }],
   ])("%s", (_what, sources, options) => expect(settled(...sources)).toEqual(options));
 
@@ -174,6 +203,10 @@ describe("how names settle", () => {
     ["a negative deviation", { itl: "20", "itl-ms-std": "-5" }, /^--itl-ms-std: negative value/],
     ["a cv that is none", { itl: "20", "itl-jitter-cv": "20%" }, /^--itl-jitter-cv: "20%" is not a single number$/],
     ["a cv that is too large", { itl: "20", "itl-jitter-cv": "11" }, /^--itl-jitter-cv: "11" is not a number from 0 to 10$/],
+    ["faults and failures", { fault: "hang", "failure-injection-rate": "5" }, /^--fault and --failure-injection-rate are two names/],
+    ["failures never", { "failure-types": "rate_limit" }, /^--failure-types does nothing without --failure-injection-rate$/],
+    ["more than all", { "failure-injection-rate": "101" }, /^--failure-injection-rate: "101" is not a percentage from 0 to 100$/],
+    ["an unknown failure", { "failure-injection-rate": 5, "failure-types": "hang" }, /^--failure-types: "hang" is none of rate_limit, /],
     ["a limit and its part", { "rate-limit": "tpm=5", "rate-limit-rpm": "5" }, /^--rate-limit and --rate-limit-rpm are two names/],
   ])("%s: one line", (_what, given, message) => {
     expect(() => settled(given)).toThrow(UsageError);
@@ -189,6 +222,13 @@ describe("how names settle", () => {
       }),
     );
   });
+});
+
+test("failures change while the server runs, each part by itself", () => {
+  const base = { fault: ["hang@1%", "one_of(rate_limit)@5%"] };
+  expect(optionsOf([{ "failure-injection-rate": "7.5" }], base)).toEqual({ fault: ["hang@1%", "one_of(rate_limit)@7.5%"] });
+  expect(optionsOf([{ "failure-types": ["server_error"] }], base)).toEqual({ fault: ["hang@1%", "one_of(server_error)@5%"] });
+  expect(optionsOf([{ "failure-injection-rate": 0 }], base)).toEqual({ fault: ["hang@1%"] });
 });
 
 describe("on the command line", () => {

@@ -64,7 +64,17 @@ export type FaultName =
   | "content_length"
   | "comments";
 
-/** What each is. The first six have the names of llm-d-inference-sim. */
+/** The errors that llm-d-inference-sim calls failure types, by its names. */
+export const failureTypes: readonly FaultName[] = [
+  "rate_limit",
+  "invalid_api_key",
+  "context_length",
+  "server_error",
+  "invalid_request",
+  "model_not_found",
+];
+
+/** What each is. */
 export const faultKinds: Readonly<Record<FaultName, FaultKind>> = {
   rate_limit: refusal("429 with the provider's error"),
   invalid_api_key: refusal("401, as for a wrong key"),
