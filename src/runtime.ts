@@ -1,6 +1,8 @@
 /** The knobs that may change while the server runs, and the change itself: all of it or nothing. */
+import { unfitFor } from "./access/faults.ts";
 import { ApiError } from "./api/openai/errors.ts";
 import { flagName, resolveAgain, type ServerConfig, type ServerOptions, settledOf, UsageError } from "./config.ts";
+import type { ProtocolListener } from "./core/seams.ts";
 import { checkedValue, type Given, kindOf, optionsOf, aliases } from "./names.ts";
 
 /** A value as JSON shows it, in a form that a change accepts. null: the default, or none. */
@@ -44,9 +46,13 @@ export function showKnobs(config: ServerConfig): Record<string, KnobValue> {
 
 /**
  * The configuration that follows from `config` and the changes, by flag or alias name; null sets a knob back to its default.
- * Throws ApiError, naming the knob, and changes nothing by itself.
+ * `listeners` must be able to do what it says. Throws ApiError, naming the knob, and changes nothing by itself.
  */
-export function changedConfig(config: ServerConfig, changes: Given): ServerConfig {
+export function changedConfig(
+  config: ServerConfig,
+  changes: Given,
+  listeners: readonly Pick<ProtocolListener, "protocol" | "engine">[] = [],
+): ServerConfig {
   const names = new Set([...runtimeKnobs.map(({ key }) => flagName(key)), ...aliasesOfKnobs()]);
   const given: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
   for (const [name, value] of Object.entries(changes)) {
@@ -58,7 +64,12 @@ export function changedConfig(config: ServerConfig, changes: Given): ServerConfi
     given[name] = value === null ? null : asKnobError(name, () => checkedValue(`'${name}'`, kind, value));
   }
   const options = asKnobError(null, () => optionsOf([given], config.options));
-  return asKnobError(null, () => resolveAgain(options, settledOf(config)));
+  return asKnobError(null, () => {
+    const changed = resolveAgain(options, settledOf(config));
+    const unfit = unfitFor(changed.faults, listeners);
+    if (unfit !== null) throw new UsageError(unfit);
+    return changed;
+  });
 }
 
 function aliasesOfKnobs(): string[] {

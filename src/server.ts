@@ -154,9 +154,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   let routes = routesOf(config);
   /** Swaps everything at once: what can fail is done before anything changes. */
   const changeKnobs = (changes: Readonly<Record<string, unknown>>): void => {
-    const changed = changedConfig(config, changes);
-    const unfit = unfitFor(changed.faults, listeners);
-    if (unfit !== null) throw new ApiError(400, unfit.replaceAll("--", ""), "fault", "invalid_value");
+    const changed = changedConfig(config, changes, listeners);
     const changedRoutes = routesOf(changed);
     config = changed;
     routes = changedRoutes;

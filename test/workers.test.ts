@@ -262,9 +262,9 @@ describe("what all workers have in common", () => {
     expect(new Set(all)).toEqual(new Set(["undefined", "status", "delay", "delay, status"]));
     const server = await serve(["--workers", "2", "--protocol", "h2c:0", "--seed", "7", ...fault.flatMap((spec) => ["--fault", spec])]);
     const { url } = server.listening[0]!;
-    const turns = [await drawn(url, 40), await drawn(url, 40)];
-    const everyOther = [0, 1].map((parity) => all.filter((_, index) => index % 2 === parity));
-    expect(turns.sort()).toEqual(everyOther.sort());
+    const turns = [await drawn(url, 40), await drawn(url, 40)].map((met) => met.join(" "));
+    const everyOther = [0, 1].map((parity) => all.filter((_, index) => index % 2 === parity).join(" "));
+    expect(new Set(turns)).toEqual(new Set(everyOther));
     await server.stop();
   });
 
@@ -332,6 +332,22 @@ describe("what all workers have in common", () => {
     }
     await server.stop();
   });
+});
+
+test.runIf(linux)("a fault that no worker can make changes nothing: a worker that starts anew serves as before", async () => {
+  const server = await serve(["--workers", "2", "--protocol", "h1:0", "--h1-engine", engines[0]!, "--admin", "--output-tokens", "3"]);
+  const refused = await ask(server, "h1", "/admin/config", { fault: ["goaway"] });
+  expect([refused.status, JSON.parse(refused.body)]).toMatchObject([400, { error: { param: "fault", code: "invalid_value" } }]);
+  process.kill(workersOf(server)[1]!, "SIGKILL");
+  await eventually(async () => {
+    if ((await metrics(server)).get("fakeai_worker_restarts_total") !== 1) return false;
+    await manyAsk(6, () => ask(server, "h1", undefined, chat({ max_tokens: 1 })));
+    return (await perWorker(server, "fakeai_worker_open_connections")).length === 2 && workersOf(server).length === 2;
+  }, "it is started again");
+  await sleep(500);
+  expect(workersOf(server)).toHaveLength(2);
+  const { stderr } = await server.stop();
+  expect(stderr).toMatch(/^fakeai: worker 1 \(process \d+\) ended by SIGKILL; starting it again\n$/);
 });
 
 describe("start", () => {

@@ -222,7 +222,7 @@ class Primary {
   }
 
   async #change(changes: Changes): Promise<void> {
-    this.config = changedConfig(this.config, changes);
+    this.config = changedConfig(this.config, changes, this.#listening);
     this.#limiter.setLimits(this.config.rateLimits);
     await Promise.all(
       this.#seats.map(async ({ channel, index }) => {
