@@ -51,7 +51,7 @@ async function startsUws(): Promise<string | null> {
       ttft: 0,
       itl: 0,
       outputTokens: 1,
-      streamsPerConnection: 1,
+      maxConcurrentStreams: 256,
       seed: 1,
       cpu: null,
     });

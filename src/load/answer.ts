@@ -15,6 +15,11 @@ export interface AnswerContext {
   readonly stream: boolean;
   /** The clock whose stamps can be compared with ours; null for none. */
   readonly clock: string | null;
+  /**
+   * Told of a stream that the server refused, unprocessed (RFC 9113, section 8.7). true: the request is going to be sent
+   * again, and the answer goes on.
+   */
+  onRefused(answer: Answer): boolean;
   /** Told once of each answer, however it ended. */
   onSettled(answer: Answer): void;
 }
@@ -32,6 +37,8 @@ export class Answer implements Exchange {
   status: number | null = null;
   error: FailureReason | null = null;
   settled = false;
+  /** Given up on purpose, after as many tokens as planned. */
+  aborted = false;
   /** Microseconds after the start; -1: none. */
   firstEvent = -1;
   /** Content events. */
@@ -130,7 +137,7 @@ export class Answer implements Exchange {
   }
 
   onFail(reason: FailureReason): void {
-    if (this.settled) return;
+    if (this.settled || (reason === "refused" && this.#context.onRefused(this))) return;
     if (this.endUs === 0) this.endUs = monotonicUs();
     this.error = reason;
     this.#settle();
@@ -143,8 +150,18 @@ export class Answer implements Exchange {
     this.#context.onSettled(this);
   }
 
+  #giveUp(): void {
+    this.endUs = this.#readUs;
+    this.aborted = true;
+    const { cancel } = this;
+    cancel();
+    this.#settle();
+  }
+
   /** Hot path. */
   #onEvent(event: TokenEvent): void {
+    // What a read holds beyond the token at which the request was given up.
+    if (this.settled) return;
     const arrival = this.#readUs - this.startUs;
     if (this.firstEvent < 0) this.firstEvent = arrival;
     if (event.finished) this.#finished = true;
@@ -159,6 +176,7 @@ export class Answer implements Exchange {
     const isStamped = this.#stamped && event.dueUs >= 0 && event.sentUs >= 0;
     times[at + dueAt] = isStamped ? Math.round(event.dueUs - this.startUs) : none;
     times[at + sentAt] = isStamped ? Math.round(event.sentUs - this.startUs) : none;
+    if (this.events === this.planned.abortAfter) this.#giveUp();
   }
 
   #grow(): void {

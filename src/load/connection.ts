@@ -3,7 +3,8 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { monotonicUs } from "../clock.ts";
 import { H1Connection } from "./h1-client.ts";
-import { H2Connection, type ReceiveWindows } from "./h2-client.ts";
+import { H2Connection } from "./h2-client.ts";
+import type { ReceiveWindows } from "./h2-windows.ts";
 import type { Endpoint } from "./job.ts";
 import { ConnectError, type Connection, type FailureReason } from "./wire.ts";
 
@@ -84,6 +85,15 @@ export class ClientSocket {
     this.#socket.write(bytes);
   }
 
+  /** Nothing is read until `resume`: what comes stays with the system, and then with the sender. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
   end(): void {
     this.#socket.end();
   }
@@ -128,12 +138,20 @@ export interface OpenOptions {
   readonly endpoint: Endpoint;
   readonly windows: ReceiveWindows;
   readonly timeoutMs: number;
+  /** HTTP/1.1: requests that are sent before the first is answered; default 1. */
+  readonly pipelining?: number;
+  /** HTTP/2: streams are opened before the peer's SETTINGS have come; default false. */
+  readonly early?: boolean;
   /** Ends the attempt. */
   readonly signal?: AbortSignal;
 }
 
-/** Opens a connection and waits until it is usable: on HTTP/2, until the server's SETTINGS. Rejects with ConnectError. */
-export async function openConnection({ endpoint, windows, timeoutMs, signal }: OpenOptions): Promise<Connection> {
+/**
+ * Opens a connection and waits until it is usable: on HTTP/2, until the server's SETTINGS unless `early`. Rejects with
+ * ConnectError.
+ */
+export async function openConnection(options: OpenOptions): Promise<Connection> {
+  const { endpoint, windows, timeoutMs, pipelining = 1, early = false, signal } = options;
   const startUs = monotonicUs();
   const url = new URL(endpoint.origin);
   const encrypted = url.protocol === "https:";
@@ -145,8 +163,8 @@ export async function openConnection({ endpoint, windows, timeoutMs, signal }: O
   try {
     await socket.connected(timeoutMs);
     if (encrypted) await socket.secure(host, endpoint, isH2 ? "h2" : "http/1.1", timeoutMs);
-    if (!isH2) return new H1Connection(socket, endpoint, monotonicUs() - startUs);
-    return await H2Connection.over(socket, endpoint, windows, startUs, timeoutMs);
+    if (!isH2) return new H1Connection(socket, endpoint, monotonicUs() - startUs, pipelining);
+    return await H2Connection.over(socket, endpoint, { windows, early }, startUs, timeoutMs);
   } catch (error) {
     socket.destroy();
     throw error;

@@ -2,9 +2,10 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { monotonicUs } from "../clock.ts";
 import { Answer, type AnswerContext } from "./answer.ts";
-import { defaultWindows } from "./h2-client.ts";
+import { BackgroundStreams } from "./background.ts";
+import { defaultWindows } from "./h2-windows.ts";
 import type { LoadJob, LoadReport, PlannedRequest } from "./job.ts";
-import { ConnectionPool } from "./pool.ts";
+import { combined, ConnectionPool } from "./pool.ts";
 import { type RunFacts, sumUp } from "./report.ts";
 import type { Connection } from "./wire.ts";
 
@@ -19,6 +20,9 @@ const progressEveryMs = 250;
 const longestConnectMs = 10_000;
 /** How often the event loop is asked how late it is. */
 const delayResolutionMs = 2;
+/** So often a refused request is sent again: at once, and then with a pause that doubles from `firstPauseMs`. */
+const mostRetries = 10;
+const firstPauseMs = 10;
 /** So many requests without a byte in a row, and none that was answered: the server hangs. */
 const hangingInVain = 8;
 
@@ -28,6 +32,8 @@ class Sender {
   /** How late each open-loop request was looked at, microseconds: what the generator itself adds. */
   readonly lagUs: number[] = [];
   heldBack = 0;
+  /** Streams that the server refused and that were asked for again. */
+  refused = 0;
   /** Requests that were given up without being sent, and why. */
   unsent = 0;
   unsentReason: string | null = null;
@@ -37,6 +43,8 @@ class Sender {
   readonly #pool: ConnectionPool;
   readonly #underWay = new Set<Answer>();
   readonly #connectionOf = new Map<Answer, Connection>();
+  /** How often requests under way were refused. */
+  readonly #refusals = new Map<Answer, number>();
   readonly #context: AnswerContext;
   #next = 0;
   /** Open loop: requests that are due. */
@@ -53,7 +61,12 @@ class Sender {
     this.#requests = requests;
     this.#open = open;
     this.#pool = pool;
-    this.#context = { stream: job.stream, clock: job.clock, onSettled: (answer) => this.#onSettled(answer) };
+    this.#context = {
+      stream: job.stream,
+      clock: job.clock,
+      onRefused: (answer) => this.#retry(answer),
+      onSettled: (answer) => this.#onSettled(answer),
+    };
   }
 
   get done(): number {
@@ -128,6 +141,11 @@ class Sender {
     const answer = new Answer(this.#context, index, planned, intendedUs);
     this.answers.push(answer);
     this.#underWay.add(answer);
+    this.#send(answer);
+  }
+
+  #send(answer: Answer): void {
+    const { planned } = answer;
     answer.activeUs = monotonicUs();
     this.#pool.acquire({
       onConnection: (connection) => {
@@ -137,7 +155,7 @@ class Sender {
         this.#connectionOf.set(answer, connection);
         answer.startUs = answer.activeUs = monotonicUs();
         answer.cancel = connection.send(
-          { method: planned.method ?? endpoint.method, path: planned.path ?? endpoint.path, body: planned.body },
+          { method: planned.method ?? endpoint.method, path: planned.path ?? endpoint.path, body: planned.body, headers: planned.headers },
           answer,
         );
       },
@@ -145,10 +163,31 @@ class Sender {
     });
   }
 
+  /** Sends a refused request again, where the job says so. */
+  #retry(answer: Answer): boolean {
+    const refusals = this.#refusals.get(answer) ?? 0;
+    if (this.#job.atStreamLimit !== "race" || this.#stopped || refusals === mostRetries) return false;
+    const connection = this.#connectionOf.get(answer);
+    // A connection that is going away refuses what it will not do: that is another matter.
+    if (connection === undefined || !connection.open) return false;
+    this.refused++;
+    this.#connectionOf.delete(answer);
+    this.#pool.release(connection);
+    answer.startUs = 0;
+    answer.cancel = () => {};
+    this.#refusals.set(answer, refusals + 1);
+    const pauseMs = refusals === 0 ? 0 : firstPauseMs * 2 ** (refusals - 1);
+    setTimeout(() => {
+      if (!answer.settled) this.#send(answer);
+    }, pauseMs);
+    return true;
+  }
+
   #onSettled(answer: Answer): void {
     this.#underWay.delete(answer);
     const connection = this.#connectionOf.get(answer);
     this.#connectionOf.delete(answer);
+    this.#refusals.delete(answer);
     if (answer.error === "timeout") this.#hanging++;
     else this.#answered++;
     if (this.#answered === 0 && this.#hanging >= Math.max(hangingInVain, this.#job.streams)) this.stop("the server does not answer");
@@ -208,7 +247,9 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     windows: job.windows ?? defaultWindows,
     connections: job.connections,
     reuse: job.reuse,
-    streams: job.streams,
+    streams: job.streams + (job.background?.requests.length ?? 0),
+    pipelining: job.pipelining ?? 1,
+    early: job.atStreamLimit === "race",
     connectTimeoutMs: Math.min(job.idleTimeoutMs, longestConnectMs),
   });
   const onAbort = (): void => pool.stop("aborted");
@@ -222,7 +263,10 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     const connectUs = pool.connectUs;
     if (job.reuse !== "keep") pool.connectUs = [];
     const openedBefore = pool.opened;
+    const background = job.background === undefined ? null : new BackgroundStreams(job, job.background, pool);
+    if (!pool.dead && warmup.unsentReason === null) await background?.start(signal);
     const bytesBefore = pool.bytes;
+    const wireBefore = pool.wire;
     const sender = new Sender(job, job.requests, isOpen, pool);
     if (warmup.unsentReason !== null) sender.stop(`${warmup.unsentReason} (in the warm-up)`);
     await onPhase("begin");
@@ -239,7 +283,9 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     await onPhase("end");
     onProgress(sender.done);
     const delayAbove = (percentile: number): number => Math.max(0, delay.percentile(percentile) / 1000 - delayResolutionMs * 1000);
+    background?.stop();
     const bytesAfter = pool.bytes;
+    const wireAfter = pool.wire;
     pool.close();
     const facts: RunFacts = {
       answers: sender.answers,
@@ -255,6 +301,9 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
       eventLoopDelayUs: delayAbove(Math.max(1, Math.min(99, 100 * (1 - 10 / Math.max(1, delay.count))))),
       bytesReceived: bytesAfter.read - bytesBefore.read,
       bytesSent: bytesAfter.written - bytesBefore.written,
+      wire: wireAfter === null || wireBefore === null ? wireAfter : combined(wireAfter, wireBefore, -1),
+      refused: job.atStreamLimit === "race" ? sender.refused : null,
+      backgroundFailures: background?.failures ?? [],
       connectionsOpened: job.reuse === "keep" ? pool.opened : pool.opened - openedBefore,
       connectionsLost: pool.lost,
       connectUs: job.reuse === "keep" ? connectUs : pool.connectUs,

@@ -1,11 +1,17 @@
-/** HTTP/1.1 (RFC 9112), one request at a time: as little as a measuring client needs. */
+/** HTTP/1.1 (RFC 9112), one request at a time unless told to pipeline: as little as a measuring client needs. */
 import type { Endpoint } from "./job.ts";
-import type { Connection, Exchange, FailureReason, OutgoingRequest } from "./wire.ts";
+import type { Connection, Exchange, FailureReason, OutgoingRequest, WireBytes } from "./wire.ts";
 import type { ClientSocket } from "./connection.ts";
 
 const CR = 13;
 const LF = 10;
 const maxHeadBytes = 65_536;
+
+/** A request whose answer is still to come. */
+interface Pending {
+  readonly exchange: Exchange;
+  readonly withoutBody: boolean;
+}
 
 type State = "head" | "length" | "chunkSize" | "chunkExtension" | "chunkData" | "chunkEnd" | "trailer" | "untilClose";
 
@@ -13,14 +19,21 @@ export class H1Connection implements Connection {
   negotiated: string | null = null;
   readonly cipher: string | null;
   readonly connectUs: number;
-  readonly capacity = 1;
+  readonly capacity: number;
   readonly http2 = null;
+  readonly hasRoom = true;
   open = true;
   onClosed: () => void = () => {};
   readonly #socket: ClientSocket;
   readonly #prefix: string;
   readonly #headers: string;
+  readonly #endpoint: Endpoint;
+  /** Whose answer is being read. */
   #exchange: Exchange | null = null;
+  /** Those pipelined behind it: answers come in the order of their requests (RFC 9112, section 9.3.2). */
+  readonly #behind: Pending[] = [];
+  readonly #received = { all: 0, body: 0, head: 0 };
+  #sentBytes = 0;
   #state: State = "head";
   #head = "";
   #left = 0;
@@ -30,14 +43,15 @@ export class H1Connection implements Connection {
   #lineLength = 0;
   #closing = false;
 
-  constructor(socket: ClientSocket, endpoint: Endpoint, connectUs: number) {
+  /** `capacity` above 1: so many requests are sent before the first of them is answered. */
+  constructor(socket: ClientSocket, endpoint: Endpoint, connectUs: number, capacity: number) {
     this.#socket = socket;
+    this.#endpoint = endpoint;
+    this.capacity = capacity;
     this.cipher = socket.cipher;
     this.connectUs = connectUs;
     this.#prefix = ` HTTP/1.1\r\nhost: ${new URL(endpoint.origin).host}\r\n`;
-    this.#headers = Object.entries(endpoint.headers)
-      .map(([name, value]) => `${name}: ${value}\r\n`)
-      .join("");
+    this.#headers = headerLines(endpoint.headers);
     socket.onBytes = (bytes, length, readUs) => this.#read(bytes, length, readUs);
     socket.onEnd = (readUs) => {
       if (this.#state === "untilClose") this.#finish(readUs);
@@ -59,32 +73,71 @@ export class H1Connection implements Connection {
     return this.#socket.bytesWritten;
   }
 
-  send({ method, path, body }: OutgoingRequest, exchange: Exchange): () => void {
+  get wire(): WireBytes {
+    const { all, body, head } = this.#received;
+    return {
+      data: body,
+      framing: all - body - head,
+      head,
+      request: this.#sentBytes,
+      windowUpdate: null,
+      settings: null,
+      ping: null,
+      other: null,
+    };
+  }
+
+  send({ method, path, body, headers, unreadMs }: OutgoingRequest, exchange: Exchange): () => void {
+    if (this.#exchange === null) this.#await({ exchange, withoutBody: method === "HEAD" });
+    else this.#behind.push({ exchange, withoutBody: method === "HEAD" });
+    const bodyBytes = Buffer.byteLength(body);
+    const length = method === "GET" ? "" : `content-length: ${bodyBytes}\r\n`;
+    const own = headers === undefined ? this.#headers : headerLines({ ...this.#endpoint.headers, ...headers });
+    const head = `${method} ${path}${this.#prefix}${own}${length}\r\n`;
+    this.#sentBytes += head.length + bodyBytes;
+    this.#socket.write(head + body);
+    if (unreadMs !== undefined) this.#leaveUnread(unreadMs);
+    return () => this.#cancel(exchange);
+  }
+
+  #await({ exchange, withoutBody }: Pending): void {
     this.#exchange = exchange;
     this.#state = "head";
     this.#head = "";
-    this.#withoutBody = method === "HEAD";
-    const length = method === "GET" ? "" : `content-length: ${Buffer.byteLength(body)}\r\n`;
-    this.#socket.write(`${method} ${path}${this.#prefix}${this.#headers}${length}\r\n${body}`);
-    return () => {
-      // HTTP/1.1 has no other way to give up a request than its connection.
-      this.#exchange = null;
-      this.#closing = true;
-      this.open = false;
-      this.#socket.destroy();
-    };
+    this.#withoutBody = withoutBody;
+  }
+
+  /** HTTP/1.1 has no other way to give up a request than its connection, and with it those pipelined behind. */
+  #cancel(exchange: Exchange): void {
+    if (exchange === this.#exchange) this.#exchange = null;
+    else {
+      const at = this.#behind.findIndex((pending) => pending.exchange === exchange);
+      if (at < 0) return;
+      this.#behind.splice(at, 1);
+    }
+    this.#closing = true;
+    this.open = false;
+    this.#socket.destroy();
+    this.#fail("connection closed");
+  }
+
+  #leaveUnread(ms: number): void {
+    this.#socket.pause();
+    if (Number.isFinite(ms)) setTimeout(() => this.#socket.resume(), ms).unref();
   }
 
   close(): void {
     this.#closing = true;
     this.open = false;
     this.#exchange = null;
+    this.#behind.length = 0;
     this.#socket.destroy();
   }
 
   /** Hot path. */
   #read(bytes: Buffer, length: number, readUs: number): void {
     let at = 0;
+    this.#received.all += length;
     while (at < length) {
       switch (this.#state) {
         case "head":
@@ -113,6 +166,7 @@ export class H1Connection implements Connection {
         case "chunkData": {
           const end = Math.min(length, at + this.#left);
           this.#left -= end - at;
+          this.#received.body += end - at;
           this.#exchange?.onData(bytes, at, end, readUs);
           at = end;
           if (this.#left > 0) break;
@@ -138,6 +192,7 @@ export class H1Connection implements Connection {
           break;
         }
         case "untilClose":
+          this.#received.body += length - at;
           this.#exchange?.onData(bytes, at, length, readUs);
           at = length;
           break;
@@ -169,6 +224,7 @@ export class H1Connection implements Connection {
       return length;
     }
     const consumed = at + end + 4 - this.#head.length;
+    this.#received.head += end + 4;
     this.#head = "";
     const [statusLine, ...lines] = text.slice(0, end).split("\r\n");
     const parsed = /^(HTTP\/1\.[01]) (\d{3})/.exec(statusLine!);
@@ -210,6 +266,8 @@ export class H1Connection implements Connection {
     const exchange = this.#exchange;
     this.#exchange = null;
     this.#state = "head";
+    const next = this.#behind.shift();
+    if (next !== undefined) this.#await(next);
     // Not reusable before the exchange hears of its end, or its slot would send on a closing connection.
     if (!this.#keepAlive) {
       this.open = false;
@@ -227,8 +285,16 @@ export class H1Connection implements Connection {
   #fail(reason: FailureReason): void {
     const exchange = this.#exchange;
     this.#exchange = null;
+    const behind = this.#behind.splice(0);
     exchange?.onFail(reason);
+    for (const pending of behind) pending.exchange.onFail("connection closed");
   }
+}
+
+function headerLines(headers: Readonly<Record<string, string>>): string {
+  return Object.entries(headers)
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join("");
 }
 
 function hexDigit(byte: number): number {

@@ -2,40 +2,32 @@
  * HTTP/2 (RFC 9113) as a measuring client needs it: one read callback for all streams of a connection, so that the
  * moment of a read is known, and a token costs no more than on HTTP/1.1. node:http2 would show each stream's bytes only
  * after its own queue, at a cost per DATA frame that is many times the token's.
- * Windows are renewed when half of them is used.
  */
 import { monotonicUs } from "../clock.ts";
 import type { ClientSocket } from "./connection.ts";
+import { errorCode, flag, frame, FrameBytes, frameHeader, frameHeaderBytes, preface, setting } from "./h2-frames.ts";
+import { defaultWindow, ReceiveCredit, type ReceiveWindows, StreamCredit } from "./h2-windows.ts";
 import { HpackDecoder, HpackEncoder } from "./hpack.ts";
 import type { Endpoint } from "./job.ts";
-import { ConnectError, type Connection, type Exchange, type FailureReason, type Http2Limits, type OutgoingRequest } from "./wire.ts";
+import {
+  ConnectError,
+  type Connection,
+  type Exchange,
+  type FailureReason,
+  type Http2Limits,
+  type OutgoingRequest,
+  type WireBytes,
+} from "./wire.ts";
 
-const frame = { data: 0, headers: 1, reset: 3, settings: 4, push: 5, ping: 6, goaway: 7, windowUpdate: 8, continuation: 9 } as const;
-const flag = { endStream: 1, ack: 1, endHeaders: 4, padded: 8, priority: 32 } as const;
-const setting = { tableSize: 1, enablePush: 2, maxStreams: 3, initialWindow: 4, maxFrame: 5 } as const;
-const errorCode = { refusedStream: 7, cancel: 8 } as const;
-
-const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
-/** Of every stream and connection until told otherwise (RFC 9113, section 6.9.2). */
-const defaultWindow = 65_535;
-
-/** Our receive windows, bytes; that of the connection cannot be below 65,535. */
-export interface ReceiveWindows {
-  readonly streamBytes: number;
-  readonly connectionBytes: number;
-}
-
-export const defaultWindows: ReceiveWindows = { streamBytes: defaultWindow, connectionBytes: 16_777_216 };
 /** Our SETTINGS_MAX_FRAME_SIZE: the default. */
 const maxFrameBytes = 16_384;
 const maxHeaderBytes = 262_144;
-const frameHeaderBytes = 9;
+const none = Buffer.alloc(0);
 
 interface Stream {
   readonly id: number;
   readonly exchange: Exchange;
-  /** Bytes received since the last WINDOW_UPDATE. */
-  unacknowledged: number;
+  readonly credit: StreamCredit;
   sendWindow: number;
   /** Rest of the request's body. */
   body: Buffer | null;
@@ -43,20 +35,11 @@ interface Stream {
   gone: boolean;
 }
 
-function frameHeader(length: number, type: number, flags: number, id: number): Buffer {
-  const bytes = Buffer.allocUnsafe(frameHeaderBytes);
-  bytes.writeUIntBE(length, 0, 3);
-  bytes[3] = type;
-  bytes[4] = flags;
-  bytes.writeUInt32BE(id, 5);
-  return bytes;
-}
-
-function numberFrame(type: number, id: number, value: number): Buffer {
-  const bytes = Buffer.allocUnsafe(frameHeaderBytes + 4);
-  frameHeader(4, type, 0, id).copy(bytes);
-  bytes.writeUInt32BE(value, frameHeaderBytes);
-  return bytes;
+/** How a connection is used, beside what its endpoint says. */
+export interface H2Options {
+  readonly windows: ReceiveWindows;
+  /** Streams are opened before the peer's SETTINGS have come: it refuses those that are too many. */
+  readonly early: boolean;
 }
 
 export class H2Connection implements Connection {
@@ -68,7 +51,9 @@ export class H2Connection implements Connection {
   readonly #encoder: HpackEncoder;
   readonly #decoder = new HpackDecoder();
   readonly #streams = new Map<number, Stream>();
-  readonly #windows: ReceiveWindows;
+  readonly #credit: ReceiveCredit;
+  readonly #received = new FrameBytes();
+  readonly #sent = new FrameBytes();
   #nextId = 1;
   #open = true;
   #closing = false;
@@ -80,7 +65,6 @@ export class H2Connection implements Connection {
   #peerInitialWindow = defaultWindow;
   #peerMaxFrame = 16_384;
   #sendWindow = defaultWindow;
-  #unacknowledged = 0;
   /** Streams whose body waits for a window. */
   readonly #blocked = new Set<Stream>();
 
@@ -106,9 +90,9 @@ export class H2Connection implements Connection {
   #out: Buffer[] = [];
   #flushing = false;
 
-  private constructor(socket: ClientSocket, endpoint: Endpoint, windows: ReceiveWindows) {
+  private constructor(socket: ClientSocket, endpoint: Endpoint, { windows }: H2Options) {
     this.#socket = socket;
-    this.#windows = windows;
+    this.#credit = new ReceiveCredit(windows);
     this.negotiated = endpoint.protocol;
     this.cipher = socket.cipher;
     const url = new URL(endpoint.origin);
@@ -123,22 +107,22 @@ export class H2Connection implements Connection {
     settings.writeUInt16BE(setting.enablePush, 0);
     settings.writeUInt16BE(setting.initialWindow, 6);
     settings.writeUInt32BE(windows.streamBytes, 8);
-    this.#out.push(preface, frameHeader(settings.length, frame.settings, 0, 0), settings);
+    this.#out.push(preface);
+    this.#push(frame.settings, 0, 0, settings);
     const more = windows.connectionBytes - defaultWindow;
-    if (more > 0) this.#out.push(numberFrame(frame.windowUpdate, 0, more));
+    if (more > 0) this.#pushNumber(frame.windowUpdate, 0, more);
     this.#flush();
   }
 
-  /** Speaks HTTP/2 on a connected socket. Rejects with ConnectError where the server does not. */
-  static over(
-    socket: ClientSocket,
-    endpoint: Endpoint,
-    windows: ReceiveWindows,
-    startUs: number,
-    timeoutMs: number,
-  ): Promise<H2Connection> {
+  /** Speaks HTTP/2 on a connected socket. Rejects with ConnectError where the server does not; `early` ones do not ask. */
+  static over(socket: ClientSocket, endpoint: Endpoint, options: H2Options, startUs: number, timeoutMs: number): Promise<H2Connection> {
     return new Promise((resolve, reject) => {
-      const connection = new H2Connection(socket, endpoint, windows);
+      const connection = new H2Connection(socket, endpoint, options);
+      if (options.early) {
+        connection.connectUs = monotonicUs() - startUs;
+        resolve(connection);
+        return;
+      }
       const fail = (error: ConnectError): void => {
         clearTimeout(timer);
         connection.onClosed = () => {};
@@ -161,6 +145,28 @@ export class H2Connection implements Connection {
     return this.#peerMaxStreams;
   }
 
+  get hasRoom(): boolean {
+    return this.#streams.size < this.#peerMaxStreams;
+  }
+
+  get wire(): WireBytes {
+    const [received, sent] = [this.#received, this.#sent];
+    const both = (...types: readonly number[]): number => received.of(...types) + sent.of(...types);
+    const requests = sent.of(frame.headers, frame.continuation, frame.data);
+    const named =
+      requests + received.of(frame.data, frame.headers, frame.continuation) + both(frame.windowUpdate, frame.settings, frame.ping);
+    return {
+      data: received.payload(frame.data),
+      framing: received.overhead(frame.data),
+      head: received.of(frame.headers, frame.continuation),
+      request: requests,
+      windowUpdate: both(frame.windowUpdate),
+      settings: both(frame.settings),
+      ping: both(frame.ping),
+      other: received.total + sent.total + preface.length - named,
+    };
+  }
+
   get bytesRead(): number {
     return this.#socket.bytesRead;
   }
@@ -176,15 +182,15 @@ export class H2Connection implements Connection {
   get http2(): Http2Limits {
     return {
       windows: {
-        localStream: this.#windows.streamBytes,
-        localConnection: this.#windows.connectionBytes,
+        localStream: this.#credit.windows.streamBytes,
+        localConnection: this.#credit.windows.connectionBytes,
         remoteStream: this.#peerInitialWindow,
       },
       maxConcurrentStreams: Number.isFinite(this.#peerMaxStreams) ? this.#peerMaxStreams : 4_294_967_295,
     };
   }
 
-  send({ method, path, body }: OutgoingRequest, exchange: Exchange): () => void {
+  send({ method, path, body, headers, unreadMs }: OutgoingRequest, exchange: Exchange): () => void {
     const id = this.#nextId;
     this.#nextId += 2;
     // Identifiers are never used twice (RFC 9113, section 5.1.1).
@@ -193,14 +199,15 @@ export class H2Connection implements Connection {
     const stream: Stream = {
       id,
       exchange,
-      unacknowledged: 0,
+      credit: new StreamCredit(),
       sendWindow: this.#peerInitialWindow,
       body: bytes !== null && bytes.length > 0 ? bytes : null,
       responded: false,
       gone: false,
     };
     this.#streams.set(id, stream);
-    this.#writeHeaders(id, this.#encoder.encode(method, path, bytes?.length ?? null), stream.body === null);
+    if (unreadMs !== undefined) this.#leaveUnread(stream, unreadMs);
+    this.#writeHeaders(id, this.#encoder.encode(method, path, bytes?.length ?? null, headers), stream.body === null);
     if (stream.body !== null) this.#writeBody(stream);
     this.#flushSoon();
     return () => this.#cancel(stream);
@@ -216,13 +223,28 @@ export class H2Connection implements Connection {
   #cancel(stream: Stream): void {
     if (stream.gone) return;
     this.#remove(stream);
-    this.#out.push(numberFrame(frame.reset, stream.id, errorCode.cancel));
+    this.#pushNumber(frame.reset, stream.id, errorCode.cancel);
     this.#flushSoon();
+  }
+
+  /** What comes for the stream is not taken before `ms` have passed. */
+  #leaveUnread(stream: Stream, ms: number): void {
+    stream.credit.isRead = false;
+    if (!Number.isFinite(ms)) return;
+    const timer = setTimeout(() => {
+      if (stream.gone) return;
+      this.#credit.release(stream.credit);
+      this.#renewStream(stream);
+      this.#renewConnection();
+      this.#flushSoon();
+    }, ms);
+    timer.unref();
   }
 
   #remove(stream: Stream): void {
     stream.gone = true;
     stream.body = null;
+    this.#credit.release(stream.credit);
     this.#blocked.delete(stream);
     this.#streams.delete(stream.id);
     if (!this.#open && this.#streams.size === 0 && !this.#closing) {
@@ -261,14 +283,35 @@ export class H2Connection implements Connection {
 
   // Writing
 
+  #push(type: number, flags: number, id: number, payload: Buffer): void {
+    this.#sent.count(type, payload.length);
+    this.#out.push(frameHeader(payload.length, type, flags, id), payload);
+  }
+
+  #pushNumber(type: number, id: number, value: number): void {
+    const payload = Buffer.allocUnsafe(4);
+    payload.writeUInt32BE(value);
+    this.#push(type, 0, id, payload);
+  }
+
+  #renewStream(stream: Stream): void {
+    const bytes = this.#credit.forStream(stream.credit);
+    if (bytes > 0) this.#pushNumber(frame.windowUpdate, stream.id, bytes);
+  }
+
+  #renewConnection(): void {
+    const bytes = this.#credit.forConnection();
+    if (bytes > 0) this.#pushNumber(frame.windowUpdate, 0, bytes);
+  }
+
   #writeHeaders(id: number, block: Buffer, endStream: boolean): void {
     const size = this.#peerMaxFrame;
     const first = block.subarray(0, size);
     const whole = first.length === block.length;
-    this.#out.push(frameHeader(first.length, frame.headers, (endStream ? flag.endStream : 0) | (whole ? flag.endHeaders : 0), id), first);
+    this.#push(frame.headers, (endStream ? flag.endStream : 0) | (whole ? flag.endHeaders : 0), id, first);
     for (let at = size; at < block.length; at += size) {
       const part = block.subarray(at, at + size);
-      this.#out.push(frameHeader(part.length, frame.continuation, at + size >= block.length ? flag.endHeaders : 0, id), part);
+      this.#push(frame.continuation, at + size >= block.length ? flag.endHeaders : 0, id, part);
     }
   }
 
@@ -283,7 +326,7 @@ export class H2Connection implements Connection {
       stream.sendWindow -= length;
       this.#sendWindow -= length;
       stream.body = length === stream.body.length ? null : stream.body.subarray(length);
-      this.#out.push(frameHeader(length, frame.data, stream.body === null ? flag.endStream : 0, stream.id), part);
+      this.#push(frame.data, stream.body === null ? flag.endStream : 0, stream.id, part);
     }
     this.#blocked.delete(stream);
   }
@@ -343,10 +386,7 @@ export class H2Connection implements Connection {
       }
       at = end;
     }
-    if (this.#unacknowledged > this.#windows.connectionBytes / 2) {
-      this.#out.push(numberFrame(frame.windowUpdate, 0, this.#unacknowledged));
-      this.#unacknowledged = 0;
-    }
+    this.#renewConnection();
     if (this.#out.length > 0) this.#flushSoon();
   }
 
@@ -377,10 +417,10 @@ export class H2Connection implements Connection {
       return length;
     }
     this.#inPayload = true;
+    this.#received.count(this.#type, this.#left);
     if (this.#type === frame.data) {
-      this.#unacknowledged += this.#left;
       this.#stream = this.#streams.get(this.#id);
-      if (this.#stream !== undefined) this.#stream.unacknowledged += this.#left;
+      this.#credit.received(this.#left, this.#stream?.credit);
       this.#padding = 0;
       this.#padKnown = (this.#flags & flag.padded) === 0;
     }
@@ -416,10 +456,7 @@ export class H2Connection implements Connection {
         this.#stream = undefined;
         if (stream === undefined || stream.gone) return;
         if (this.#flags & flag.endStream) this.#endStream(stream, readUs);
-        else if (stream.unacknowledged > this.#windows.streamBytes / 2) {
-          this.#out.push(numberFrame(frame.windowUpdate, stream.id, stream.unacknowledged));
-          stream.unacknowledged = 0;
-        }
+        else this.#renewStream(stream);
         return;
       }
       case frame.headers:
@@ -440,7 +477,7 @@ export class H2Connection implements Connection {
       case frame.ping:
         if (end - start !== 8) return this.#broken();
         if ((this.#flags & flag.ack) === 0) {
-          this.#out.push(frameHeader(8, frame.ping, flag.ack, 0), Buffer.from(bytes.subarray(start, end)));
+          this.#push(frame.ping, flag.ack, 0, Buffer.from(bytes.subarray(start, end)));
         }
         return;
       case frame.goaway: {
@@ -473,7 +510,7 @@ export class H2Connection implements Connection {
 
   #endStream(stream: Stream, readUs: number): void {
     // An answer may end before the request does; its rest is then of no use (section 8.1).
-    if (stream.body !== null) this.#out.push(numberFrame(frame.reset, stream.id, errorCode.cancel));
+    if (stream.body !== null) this.#pushNumber(frame.reset, stream.id, errorCode.cancel);
     this.#remove(stream);
     if (stream.responded) stream.exchange.onEnd(readUs);
     else stream.exchange.onFail("malformed response");
@@ -554,7 +591,7 @@ export class H2Connection implements Connection {
           break;
       }
     }
-    this.#out.push(frameHeader(0, frame.settings, flag.ack, 0));
+    this.#push(frame.settings, flag.ack, 0, none);
     if (this.#blocked.size > 0) this.#unblock();
     if (!this.#settled) {
       this.#settled = true;

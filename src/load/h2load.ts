@@ -19,9 +19,9 @@ import { Recorder, summarize } from "../results/recorder.ts";
 import type { MetricName, MetricSummary } from "../results/types.ts";
 import { boundToUs } from "./children.ts";
 import { openConnection } from "./connection.ts";
-import { defaultWindows } from "./h2-client.ts";
+import { defaultWindows } from "./h2-windows.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest, RunOptions } from "./job.ts";
-import { cpuShareLimit, jobFault, uniformRequest } from "./limits.ts";
+import { cpuShareLimit, jobFault, onlyOurs, uniformRequest } from "./limits.ts";
 import { pinned } from "./stream.ts";
 import type { Http2Limits } from "./wire.ts";
 
@@ -138,6 +138,8 @@ export class H2loadDriver implements LoadDriver {
     if (fault !== null) return fault;
     this.#version ??= h2loadVersion();
     if (this.#version === null) return "h2load is not installed (Debian: nghttp2-client, Fedora: nghttp2, macOS: brew install nghttp2)";
+    const ours = onlyOurs(job);
+    if (ours !== null) return ours;
     const { endpoint, connections, streams, requests } = job;
     if (job.mode === "open") return "h2load's rate never counts how long a request waits to be sent";
     if (job.reuse !== "keep") return "h2load keeps its connections";

@@ -262,8 +262,11 @@ export class HpackEncoder {
     this.#cached = null;
   }
 
-  /** A block of `:method`, `:path`, the base headers and, where there is a body, its length. */
-  encode(method: string, path: string, bodyLength: number | null): Buffer {
+  /**
+   * A block of `:method`, `:path`, the base headers and, where there is a body, its length. `own` are headers of this
+   * request alone, in place of base headers of the same name.
+   */
+  encode(method: string, path: string, bodyLength: number | null, own?: Readonly<Record<string, string>>): Buffer {
     const out: number[] = [];
     if (this.#resized !== null) {
       integer(out, 0x20, 5, this.#resized);
@@ -271,6 +274,13 @@ export class HpackEncoder {
     }
     this.#field(out, ":method", method, true);
     this.#field(out, ":path", path, false);
+    if (own !== undefined) {
+      const names = new Set(Object.keys(own));
+      for (const [name, value] of this.#base) if (!names.has(name)) this.#field(out, name, value, true);
+      for (const [name, value] of Object.entries(own)) this.#field(out, name, value, true);
+      if (bodyLength !== null) this.#field(out, "content-length", String(bodyLength), false);
+      return Buffer.from(out);
+    }
     const front = Buffer.from(out);
     const back: number[] = [];
     if (this.#cached === null || this.#cachedAt !== this.#table.added) {

@@ -1,4 +1,5 @@
 /** What a loader process is told to do, and what it answers. Plain JSON: it crosses a process border. */
+import type { ReceiveWindows } from "./h2-windows.ts";
 import type { Metrics, ProtocolName, RequestCounts } from "../results/types.ts";
 
 /** How TLS is spoken; pinned so that arms differ in nothing but the protocol. */
@@ -34,6 +35,18 @@ export interface PlannedRequest {
   readonly tokens: number | null;
   /** Whether a streamed answer is expected, where it differs from the job's. */
   readonly stream?: boolean;
+  /** Sent with this request alone, names in lower case, in place of the endpoint's of the same name. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The request is given up after so many content events: by RST_STREAM, on HTTP/1.1 by closing the connection. */
+  readonly abortAfter?: number;
+}
+
+/** Streams beside the measured ones, on the same connections where these carry several. They are in no metric. */
+export interface BackgroundLoad {
+  /** One for each stream, sent again when it was answered. */
+  readonly requests: readonly PlannedRequest[];
+  /** Nothing of their answers is taken for so many milliseconds; Infinity: ever. Without it they are read as they come. */
+  readonly unreadMs?: number;
 }
 
 /**
@@ -61,7 +74,16 @@ export interface LoadJob {
    * connection, httpcore's (and with it the OpenAI SDK's for Python). With the protocol's 65,535 a connection of some
    * hundred token streams stops for its window, which then is what is measured.
    */
-  readonly windows?: { readonly streamBytes: number; readonly connectionBytes: number } | null;
+  readonly windows?: ReceiveWindows | null;
+  /** HTTP/1.1: requests on a connection before the first is answered; default 1. */
+  readonly pipelining?: number;
+  /**
+   * What is done where a server takes fewer streams on a connection than the load needs. "invalid", the default: those
+   * beyond wait in the client, and the run may not be used, for nobody meant that. "queue": the same, and meant. "race":
+   * requests leave before the server's SETTINGS have come; those that it refuses are sent again, within its limit.
+   */
+  readonly atStreamLimit?: "invalid" | "queue" | "race";
+  readonly background?: BackgroundLoad;
   /** A request without a byte for this long has failed. */
   readonly idleTimeoutMs: number;
   /** Whether a streamed answer is expected. */

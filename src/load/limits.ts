@@ -5,7 +5,8 @@ import type { LoadJob, PlannedRequest } from "./job.ts";
 export const cpuShareLimit = 0.95;
 
 /** Why a job makes no sense for any driver, in one line, or null. */
-export function jobFault({ endpoint, connections, streams, mode, requests, windows }: LoadJob): string | null {
+export function jobFault(job: LoadJob): string | null {
+  const { endpoint, connections, streams, mode, requests, windows, background } = job;
   const encrypted = endpoint.origin.startsWith("https:");
   if (encrypted !== (endpoint.protocol === "h1s" || endpoint.protocol === "h2"))
     return `${endpoint.protocol} does not go with ${endpoint.origin}`;
@@ -19,8 +20,46 @@ export function jobFault({ endpoint, connections, streams, mode, requests, windo
     !(windows.streamBytes >= 1 && windows.streamBytes < 2 ** 31 && windows.connectionBytes >= 65_535 && windows.connectionBytes < 2 ** 31)
   )
     return "a stream's window is at least 1 byte, a connection's at least 65,535, and both below 2^31";
-  const bad = Object.entries(endpoint.headers).find(([name, value]) => !/^[\w!#$%&'*+.^`|~-]+$/.test(name) || /[\r\n\0]/.test(value));
+  const fault = useFault(job);
+  if (fault !== null) return fault;
+  const sent = [endpoint.headers, ...[...requests, ...(background?.requests ?? [])].map(({ headers }) => headers ?? {})];
+  const bad = sent
+    .flatMap((headers) => Object.entries(headers))
+    .find(([name, value]) => !/^[\w!#$%&'*+.^`|~-]+$/.test(name) || /[\r\n\0]/.test(value));
   if (bad !== undefined) return `"${bad[0].slice(0, 40)}" is no header that can be sent`;
+  return null;
+}
+
+/** Why connections cannot be used as the job says. */
+function useFault({ endpoint, connections, reuse, requests, pipelining = 1, atStreamLimit, background }: LoadJob): string | null {
+  const isH2 = endpoint.protocol === "h2" || endpoint.protocol === "h2c";
+  if (pipelining > 1) {
+    if (isH2) return "pipelining is a thing of HTTP/1.1: HTTP/2 multiplexes";
+    if (reuse !== "keep") return "requests are pipelined on connections that are kept";
+    if (requests.some(({ abortAfter }) => abortAfter !== undefined) || background !== undefined)
+      return "a request that is given up, or not read, would take those pipelined behind it along";
+  }
+  if (atStreamLimit !== undefined && atStreamLimit !== "invalid" && !isH2) return "HTTP/1.1 has no limit on streams";
+  if (background !== undefined) {
+    if (background.requests.length === 0) return "a load beside the measured one needs at least one request";
+    if (reuse === "new") return "a load beside the measured one needs connections that are kept";
+    if (!isH2 && connections < background.requests.length + 1)
+      return `on HTTP/1.1 ${background.requests.length} streams beside the measured ones need as many connections, and those another`;
+  }
+  if (requests.some(({ abortAfter, tokens }) => abortAfter !== undefined && !(abortAfter >= 1 && abortAfter < (tokens ?? Infinity))))
+    return "a request is given up after one token at least, and before its last";
+  return null;
+}
+
+/** What only our own generator does, in one line, or null. */
+export function onlyOurs({ windows, pipelining = 1, atStreamLimit, background, requests }: LoadJob): string | null {
+  if (windows?.connectionCredit === "read") return "only our own generator holds back a connection's window for a stream that is not read";
+  if (pipelining > 1) return "only our own generator pipelines, and sees when the tokens of each answer come";
+  if (atStreamLimit !== undefined && atStreamLimit !== "invalid")
+    return "only our own generator counts how long requests wait for a stream";
+  if (background !== undefined) return "only our own generator keeps other streams beside the measured ones";
+  if (requests.some(({ abortAfter }) => abortAfter !== undefined)) return "only our own generator gives requests up on purpose";
+  if (requests.some(({ headers }) => headers !== undefined)) return "only our own generator sends headers of their own with some requests";
   return null;
 }
 
@@ -40,6 +79,8 @@ export function uniformRequest({ requests }: LoadJob): PlannedRequest | null {
 export function autocannonSupports(job: LoadJob): true | string {
   const fault = jobFault(job);
   if (fault !== null) return fault;
+  const ours = onlyOurs(job);
+  if (ours !== null) return ours;
   if (job.endpoint.protocol !== "h1" && job.endpoint.protocol !== "h1s")
     return "autocannon speaks HTTP/1.1 only; over HTTP/2 it gets no response and reports no error";
   if (job.mode === "open") return "autocannon sends each second's requests in a burst, and times none from when it was due";

@@ -1,9 +1,9 @@
 /** The connections of a run: which request may go where, and when. */
 import { setMaxListeners } from "node:events";
 import { openConnection } from "./connection.ts";
-import type { ReceiveWindows } from "./h2-client.ts";
+import type { ReceiveWindows } from "./h2-windows.ts";
 import type { Endpoint } from "./job.ts";
-import { ConnectError, type Connection, type FailureReason, type Http2Limits } from "./wire.ts";
+import { ConnectError, type Connection, type FailureReason, type Http2Limits, type WireBytes } from "./wire.ts";
 
 /** Connections are opened this many at a time: more would measure how they queue. */
 const openedAtOnce = 8;
@@ -19,6 +19,8 @@ export interface PoolOptions {
   readonly reuse: "keep" | "new" | "grow";
   readonly streams: number;
   readonly connectTimeoutMs: number;
+  readonly pipelining: number;
+  readonly early: boolean;
 }
 
 /** One who waits for a connection. */
@@ -44,6 +46,8 @@ export class ConnectionPool {
   /** Connections that the other end has given up; streams may still be under way on them. */
   readonly #leaving: Connection[] = [];
   readonly #bytesOfGone = { read: 0, written: 0 };
+  #wireOfGone: WireBytes | null = null;
+  #http2OfGone: Http2Limits | null = null;
 
   opened = 0;
   lost = 0;
@@ -51,7 +55,6 @@ export class ConnectionPool {
   connectUs: number[] = [];
   readonly negotiated: Set<string> = new Set();
   cipher: string | null = null;
-  http2: Http2Limits | null = null;
   /** Another protocol answered: nothing may be concluded. */
   invalid: string | null = null;
 
@@ -60,8 +63,13 @@ export class ConnectionPool {
     // One listener for each connection that is being opened.
     setMaxListeners(0, this.#stopped.signal);
     const isH2 = options.endpoint.protocol === "h2" || options.endpoint.protocol === "h2c";
-    this.#share =
-      !isH2 || options.reuse === "new" ? 1 : options.reuse === "grow" ? options.streams : Math.ceil(options.streams / options.connections);
+    this.#share = !isH2
+      ? options.pipelining
+      : options.reuse === "new"
+        ? 1
+        : options.reuse === "grow"
+          ? options.streams
+          : Math.ceil(options.streams / options.connections);
   }
 
   /** True once several attempts in a row have failed: whoever waits has been told. */
@@ -88,6 +96,20 @@ export class ConnectionPool {
       total.written += connection.bytesWritten;
     }
     return total;
+  }
+
+  /** What the first connection that is still there, or was first given up, settled; null on HTTP/1.1. */
+  get http2(): Http2Limits | null {
+    const [first] = this.#connections;
+    return first?.http2 ?? this.#http2OfGone;
+  }
+
+  /** HTTP bytes of all connections so far, by what they are for; null before the first connection. */
+  get wire(): WireBytes | null {
+    return [...this.#connections, ...this.#leaving].reduce<WireBytes | null>(
+      (total, { wire }) => (total === null ? wire : combined(total, wire, 1)),
+      this.#wireOfGone,
+    );
   }
 
   /** Opens what is kept from the start. Resolves also where that failed: see `dead`. */
@@ -150,7 +172,8 @@ export class ConnectionPool {
     for (;;) {
       const connection = this.#room.shift();
       if (connection === undefined) return null;
-      if (connection.open) return connection;
+      // A place beyond what the peer takes is given up: it came about before the peer's limit was known.
+      if (connection.open && connection.hasRoom) return connection;
     }
   }
 
@@ -170,7 +193,8 @@ export class ConnectionPool {
     if (this.#closed) return;
     const { reuse, connections, streams } = this.#options;
     const limit = reuse === "new" ? streams : connections;
-    const perConnection = reuse === "grow" && this.#share > 1 ? Math.min(this.#share, assumedStreams) : 1;
+    const allowed = this.http2?.maxConcurrentStreams ?? assumedStreams;
+    const perConnection = reuse === "grow" && this.#share > 1 ? Math.min(this.#share, allowed) : 1;
     const wanted = reuse === "keep" ? connections - this.#connections.size : Math.ceil(this.#waiting.length / perConnection);
     while (this.#opening < wanted && this.#connections.size + this.#opening < limit) void this.#open();
   }
@@ -179,8 +203,15 @@ export class ConnectionPool {
     this.#opening++;
     let connection: Connection;
     try {
-      const { endpoint, windows, connectTimeoutMs } = this.#options;
-      connection = await openConnection({ endpoint, windows, timeoutMs: connectTimeoutMs, signal: this.#stopped.signal });
+      const { endpoint, windows, connectTimeoutMs, pipelining, early } = this.#options;
+      connection = await openConnection({
+        endpoint,
+        windows,
+        timeoutMs: connectTimeoutMs,
+        pipelining,
+        early,
+        signal: this.#stopped.signal,
+      });
     } catch (error) {
       this.#opening--;
       this.#onFailedAttempt(error instanceof ConnectError ? error : new ConnectError(String(error), "connection failed"));
@@ -192,7 +223,6 @@ export class ConnectionPool {
     this.opened++;
     this.connectUs.push(connection.connectUs);
     this.cipher ??= connection.cipher;
-    this.http2 ??= connection.http2;
     this.#connections.add(connection);
     connection.onClosed = () => this.#onClosed(connection);
     if (this.#options.reuse === "new") {
@@ -232,7 +262,24 @@ export class ConnectionPool {
     if (connection.negotiated !== null) this.negotiated.add(connection.negotiated);
     this.#bytesOfGone.read += connection.bytesRead;
     this.#bytesOfGone.written += connection.bytesWritten;
+    this.#http2OfGone ??= connection.http2;
+    this.#wireOfGone = this.#wireOfGone === null ? connection.wire : combined(this.#wireOfGone, connection.wire, 1);
   }
+}
+
+/** `a` and `sign` times `b`, each part for itself. */
+export function combined(a: WireBytes, b: WireBytes, sign: 1 | -1): WireBytes {
+  const both = (x: number | null, y: number | null): number | null => (x === null || y === null ? null : x + sign * y);
+  return {
+    data: a.data + sign * b.data,
+    framing: a.framing + sign * b.framing,
+    head: a.head + sign * b.head,
+    request: a.request + sign * b.request,
+    windowUpdate: both(a.windowUpdate, b.windowUpdate),
+    settings: both(a.settings, b.settings),
+    ping: both(a.ping, b.ping),
+    other: both(a.other, b.other),
+  };
 }
 
 /** First in, first out, without moving what waits. */

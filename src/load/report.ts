@@ -1,10 +1,10 @@
 /** From what a generator saw to a `LoadReport`. Failed requests are counted and are in no distribution. */
 import { Recorder, summarize } from "../results/recorder.ts";
-import type { DistributionMetric, MetricName, MetricSummary } from "../results/types.ts";
+import type { DistributionMetric, MetricName, Metrics, MetricSummary } from "../results/types.ts";
 import type { Answer } from "./answer.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
 import { cpuShareLimit } from "./limits.ts";
-import type { Http2Limits } from "./wire.ts";
+import type { FailureReason, Http2Limits, WireBytes } from "./wire.ts";
 
 export interface RunFacts {
   readonly answers: readonly Answer[];
@@ -20,6 +20,12 @@ export interface RunFacts {
   readonly eventLoopDelayUs: number;
   readonly bytesReceived: number;
   readonly bytesSent: number;
+  /** Null where no connection was had. */
+  readonly wire: WireBytes | null;
+  /** Streams that were refused and asked for again; null where none would have been. */
+  readonly refused: number | null;
+  /** Why streams beside the measured ones ended. */
+  readonly backgroundFailures: readonly FailureReason[];
   readonly connectionsOpened: number;
   readonly connectionsLost: number;
   readonly connectUs: readonly number[];
@@ -54,8 +60,10 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   const errors: Record<string, number> = {};
   let completed = 0;
   let failed = 0;
+  let aborted = 0;
   let tokens = 0;
   let tokensKnown = true;
+  const gaps = { measured: 0, planned: 0 };
   for (const answer of facts.answers) {
     if (answer.error !== null || !answer.settled) {
       const reason = answer.error ?? "lost";
@@ -64,9 +72,11 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
       continue;
     }
     completed++;
+    if (answer.aborted) aborted++;
     if (answer.tokens === null) tokensKnown = false;
     else tokens += answer.tokens;
     recordAnswer(answer, job.mode === "open", recorders);
+    addGaps(answer, gaps);
   }
   for (const us of facts.connectUs) recorders.connect.record(us);
 
@@ -83,9 +93,15 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   metrics.tokensPerSecond = one(hasTokens ? tokens / (durationUs / 1e6) : null, "1/s");
   metrics.clientCpuUsPerRequest = one(per(facts.cpuUs, ended), "us");
   metrics.clientCpuUsPerToken = one(hasTokens ? per(facts.cpuUs, tokens) : null, "us");
-  metrics.bytesReceivedPerRequest = one(per(facts.bytesReceived, ended), "bytes");
-  metrics.bytesSentPerRequest = one(per(facts.bytesSent, ended), "bytes");
+  // Streams beside the measured ones share their connections: whose bytes these are cannot be told.
+  const alone = job.background === undefined;
+  metrics.bytesReceivedPerRequest = one(alone ? per(facts.bytesReceived, ended) : null, "bytes");
+  metrics.bytesSentPerRequest = one(alone ? per(facts.bytesSent, ended) : null, "bytes");
+  Object.assign(metrics, wireMetrics(alone && hasTokens ? facts.wire : null, tokens));
   metrics.connectionsOpened = one(facts.connectionsOpened, "count");
+  metrics.requestsAborted = one(job.requests.some(({ abortAfter }) => abortAfter !== undefined) ? aborted : null, "count");
+  metrics.streamsRefused = one(facts.refused, "count");
+  metrics.itlError = one(gaps.planned > 0 ? Math.abs(gaps.measured / gaps.planned - 1) : null, "ratio");
   metrics.clientEventLoopDelayP99Us = one(facts.eventLoopDelayP99Us, "us");
 
   return {
@@ -112,6 +128,34 @@ function one(value: number | null, unit: MetricSummary["unit"]): MetricSummary |
   return value === null ? null : summarize([value], unit);
 }
 
+/** Bytes by what they are for, over the tokens of all answers. */
+function wireMetrics(wire: WireBytes | null, tokens: number): Metrics {
+  const share = (bytes: number | null | undefined): MetricSummary | null =>
+    one(bytes === null || bytes === undefined ? null : bytes / tokens, "bytes");
+  const total = wire === null ? null : Object.values(wire).reduce((sum: number, bytes: number | null) => sum + (bytes ?? 0), 0);
+  return {
+    wireBytesPerToken: share(total),
+    dataBytesPerToken: share(wire?.data),
+    framingBytesPerToken: share(wire?.framing),
+    headBytesPerToken: share(wire?.head),
+    requestBytesPerToken: share(wire?.request),
+    windowUpdateBytesPerToken: share(wire?.windowUpdate),
+    settingsBytesPerToken: share(wire?.settings),
+    pingBytesPerToken: share(wire?.ping),
+    otherFrameBytesPerToken: share(wire?.other),
+  };
+}
+
+/** Adds the time from the first to the last token of an answer, as it was seen and as its stamps say it was planned. */
+function addGaps(answer: Answer, to: { measured: number; planned: number }): void {
+  const last = answer.events - 1;
+  if (last < 1) return;
+  const [from, until] = [answer.stamps(0), answer.stamps(last)];
+  if (from === null || until === null) return;
+  to.measured += answer.arrival(last) - answer.arrival(0);
+  to.planned += until.due - from.due;
+}
+
 function recordAnswer(answer: Answer, isOpen: boolean, to: Record<DistributionMetric, Recorder>): void {
   const { events, startUs, intendedUs } = answer;
   const delay = startUs - intendedUs;
@@ -128,10 +172,13 @@ function recordAnswer(answer: Answer, isOpen: boolean, to: Record<DistributionMe
   const e2el = answer.arrival(events - 1);
   to.ttft.record(ttft);
   to.ttftFromIntended.record(ttft + delay);
-  to.e2el.record(e2el);
-  to.e2elFromIntended.record(e2el + delay);
-  const tokens = answer.tokens ?? events;
-  if (tokens > 1) to.tpot.record((e2el - ttft) / (tokens - 1));
+  // An answer that was given up has no end.
+  if (!answer.aborted) {
+    to.e2el.record(e2el);
+    to.e2elFromIntended.record(e2el + delay);
+    const tokens = answer.tokens ?? events;
+    if (tokens > 1) to.tpot.record((e2el - ttft) / (tokens - 1));
+  }
   for (let i = 0; i < events; i++) {
     const arrival = answer.arrival(i);
     if (i > 0) to.itl.record(arrival - answer.arrival(i - 1));
@@ -161,7 +208,11 @@ function invalidityOf(
     reasons.push(`given up: ${facts.unsentReason}, ${facts.unsent} of ${job.requests.length} requests were not sent`);
   if (completed === 0) reasons.push("no request was completed");
   if (sent !== completed + failed) reasons.push(`${sent - completed - failed} requests were lost by the generator`);
-  if (facts.http2 !== null && job.reuse === "keep") {
+  if (facts.backgroundFailures.length > 0)
+    reasons.push(
+      `${facts.backgroundFailures.length} streams beside the measured ones ended: ${[...new Set(facts.backgroundFailures)].join(", ")}`,
+    );
+  if (facts.http2 !== null && job.reuse === "keep" && (job.atStreamLimit ?? "invalid") === "invalid") {
     const needed = Math.ceil(Math.min(job.streams, job.requests.length) / job.connections);
     if (facts.http2.maxConcurrentStreams < needed) {
       reasons.push(

@@ -50,6 +50,34 @@ export interface OutgoingRequest {
   readonly method: string;
   readonly path: string;
   readonly body: string;
+  /** Headers of this request alone, names in lower case, in place of the connection's of the same name. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /**
+   * Nothing of the answer is taken for so many milliseconds; Infinity: ever. On HTTP/2 its stream's window is not renewed;
+   * on HTTP/1.1 the socket is not read.
+   */
+  readonly unreadMs?: number | undefined;
+}
+
+/**
+ * HTTP bytes of one connection by what they are for; TLS is not among them. The sum is what crossed the socket in
+ * cleartext. null: HTTP/1.1 has no such thing.
+ */
+export interface WireBytes {
+  /** Received: bodies. */
+  readonly data: number;
+  /** Received around bodies: headers of DATA frames; sizes and ends of chunks. */
+  readonly framing: number;
+  /** Received: status lines and fields; HEADERS and CONTINUATION frames. */
+  readonly head: number;
+  /** Sent: requests, their heads, bodies and framing. */
+  readonly request: number;
+  /** Both ways. */
+  readonly windowUpdate: number | null;
+  readonly settings: number | null;
+  readonly ping: number | null;
+  /** Both ways: the preface, RST_STREAM, GOAWAY, PRIORITY and unknown frames. */
+  readonly other: number | null;
 }
 
 /** Flow control and limits of an HTTP/2 connection, in bytes and streams. */
@@ -65,11 +93,14 @@ export interface Connection {
   readonly cipher: string | null;
   /** Microseconds from the first packet to being usable. */
   readonly connectUs: number;
-  /** Requests that the peer takes at once: 1 on HTTP/1.1. */
+  /** Requests that can be under way at once: what an HTTP/2 peer allows; on HTTP/1.1 1, or more where we pipeline. */
   readonly capacity: number;
+  /** Whether the peer takes another request now: its limit may have come, or changed, since the connection was opened. */
+  readonly hasRoom: boolean;
   /** Bytes of the TCP connection, TLS and handshake included. */
   readonly bytesRead: number;
   readonly bytesWritten: number;
+  readonly wire: WireBytes;
   readonly open: boolean;
   readonly http2: Http2Limits | null;
   /** Told once when the connection can take no further request and it was not `close` that ended it. */

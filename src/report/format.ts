@@ -30,6 +30,18 @@ const labels: Partial<Record<MetricName, string>> = {
   serverRssBytes: "server memory",
   clientEventLoopDelayP99Us: "client event-loop delay",
   serverEventLoopDelayP99Us: "server event-loop delay",
+  streamsRefused: "streams refused",
+  requestsAborted: "requests given up",
+  itlError: "ITL error",
+  wireBytesPerToken: "wire bytes/token",
+  dataBytesPerToken: "body bytes/token",
+  framingBytesPerToken: "framing bytes/token",
+  headBytesPerToken: "head bytes/token",
+  requestBytesPerToken: "request bytes/token",
+  windowUpdateBytesPerToken: "WINDOW_UPDATE bytes/token",
+  settingsBytesPerToken: "SETTINGS bytes/token",
+  pingBytesPerToken: "PING bytes/token",
+  otherFrameBytesPerToken: "other frame bytes/token",
 };
 
 /** "TTFT p99", "requests/s". The mean of one value per round goes without saying. */

@@ -52,7 +52,23 @@ export type ScalarMetric =
   | "connectionsOpened"
   | "serverRssBytes"
   | "clientEventLoopDelayP99Us"
-  | "serverEventLoopDelayP99Us";
+  | "serverEventLoopDelayP99Us"
+  /** Streams that the server refused at its limit and that were asked for again. */
+  | "streamsRefused"
+  /** Requests that the client gave up on purpose. */
+  | "requestsAborted"
+  /** Measured mean ITL over the planned one, minus 1, without its sign. */
+  | "itlError"
+  /** HTTP bytes both ways, without TLS, by what they are for; the parts add up to the first. */
+  | "wireBytesPerToken"
+  | "dataBytesPerToken"
+  | "framingBytesPerToken"
+  | "headBytesPerToken"
+  | "requestBytesPerToken"
+  | "windowUpdateBytesPerToken"
+  | "settingsBytesPerToken"
+  | "pingBytesPerToken"
+  | "otherFrameBytesPerToken";
 
 export type MetricName = DistributionMetric | ScalarMetric;
 

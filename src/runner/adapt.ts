@@ -3,7 +3,7 @@ import { UsageError } from "../config.ts";
 import { h2loadVersion } from "../load/h2load.ts";
 import type { BenchOptions } from "./options.ts";
 import { traceOf, warmupTokens } from "./requests.ts";
-import type { Variant, Workload } from "./scenario.ts";
+import type { ArmSpec, Variant, Workload } from "./scenario.ts";
 
 /** The variant as the options change it. */
 export function adapted(variant: Variant, options: BenchOptions): Variant {
@@ -60,8 +60,16 @@ export function offeredTokensPerSecond({ stream, itl, streams, mode, trace }: Wo
 /** Requests per second that a run without pace is guessed to make, for the estimate only. */
 const guessedRateOf = ({ stream }: Workload): number => (stream ? 10_000 : 20_000);
 
+/** Requests that an arm can really have under way. */
+function lanesOf({ streams, server }: Workload, { protocol, connections, reuse, atStreamLimit }: ArmSpec): number {
+  const isH2 = protocol === "h2" || protocol === "h2c";
+  if (connections === "streams" || reuse === "new") return streams;
+  if (!isH2) return Math.min(streams, connections);
+  return atStreamLimit === undefined ? streams : Math.min(streams, connections * (server?.maxConcurrentStreams ?? streams));
+}
+
 /** Seconds that one run of one arm takes, roughly. */
-function secondsPerRun(workload: Workload, durationS: number | null): number {
+function secondsPerRun(workload: Workload, arm: ArmSpec, durationS: number | null): number {
   const { stream, streams, rampMs, requests, warmup, mode, rate, repeat, page, trace } = workload;
   const guessedRate = guessedRateOf(workload);
   const answerOf = (tokens: number): number => (roughMs(workload.ttft) + roughMs(workload.itl) * (stream ? tokens - 1 : tokens)) / 1000;
@@ -72,7 +80,7 @@ function secondsPerRun(workload: Workload, durationS: number | null): number {
   if (page !== null) return repeat * (0.06 + answerS + roundTripsS);
   const warmupS = Math.ceil(warmup / streams) * answerOf(stream ? warmupTokens : workload.outputTokens) + warmup / guessedRate;
   if (durationS !== null) return durationS + warmupS + startS;
-  const closedS = Math.ceil(requests / streams) * answerS + requests / guessedRate;
+  const closedS = Math.ceil(requests / lanesOf(workload, arm)) * answerS + requests / guessedRate;
   // What an open loop without a rate takes is known once the capacity is.
   const openS = rate === null ? 2 : requests / rate + answerS;
   return repeat * ((mode === "open" ? openS : closedS) + roundTripsS + startS) + warmupS;
@@ -80,7 +88,8 @@ function secondsPerRun(workload: Workload, durationS: number | null): number {
 
 /** Seconds that a variant takes, roughly: every arm in every round, and a warm-up of each. */
 export function estimateSeconds(variant: Variant, durationS: number | null): number {
-  return 0.5 + (variant.rounds + 0.7) * variant.arms.length * secondsPerRun(variant.workload, durationS);
+  const seconds = variant.arms.reduce((sum, arm) => sum + secondsPerRun(variant.workload, arm, durationS), 0);
+  return 0.5 + (variant.rounds + 0.7) * seconds;
 }
 
 /** Requests per second, and of a round, where h2load is missing: far below what our own generator can make. */

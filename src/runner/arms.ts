@@ -6,7 +6,7 @@ import { startDelayProxy } from "../load/proxy.ts";
 import type { ArmDescription, Calibration } from "../results/types.ts";
 import { ownVersion, type Pinning } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
-import { requestsOf, warmupOf, type Wording } from "./requests.ts";
+import { backgroundOf, requestsOf, warmupOf, type Wording } from "./requests.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
 import { RunError, startServerChild, type Target } from "./target.ts";
 
@@ -72,6 +72,8 @@ export async function prepareArms(
 ): Promise<LiveArm[]> {
   const { options, pinning } = context;
   const { workload } = variant;
+  if (context.external !== null && workload.server !== null)
+    throw new RunError(`${variant.scenario} needs a server with settings of its own (${JSON.stringify(workload.server)}): not with --url`);
   const externalOf = ({ place }: ArmSpec): External | null => (place === "gateway" ? context.gateway : context.external);
   const targets = new Map<string, Target>();
   const usable: ArmSpec[] = [];
@@ -84,6 +86,7 @@ export async function prepareArms(
     for (const engine of ["node", "uws"] as const) {
       const mine = usable.filter((spec) => spec.engine === engine);
       if (mine.length === 0) continue;
+      const streams = workload.streams + (workload.background?.streams ?? 0);
       try {
         const target = await startServerChild({
           protocols: [...new Set(mine.map(({ protocol }) => protocol))],
@@ -91,7 +94,7 @@ export async function prepareArms(
           ttft: workload.ttft,
           itl: workload.itl,
           outputTokens: workload.outputTokens,
-          streamsPerConnection: workload.streams,
+          maxConcurrentStreams: workload.server?.maxConcurrentStreams ?? Math.max(256, streams),
           seed: options.seed,
           cpu: pinning?.server ?? null,
         });
@@ -116,7 +119,7 @@ export async function prepareArms(
       proxied.set(origin, near);
       origin = near;
     }
-    const connections = spec.connections === "streams" ? workload.streams : spec.connections;
+    const connections = spec.connections === "streams" ? workload.streams + (workload.background?.streams ?? 0) : spec.connections;
     const arm: LiveArm = {
       spec,
       description: {
@@ -192,6 +195,8 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     0,
     round < 0 && workload.trace !== null ? traceWarmup : Infinity,
   );
+  const { pipelining, atStreamLimit, windows, backgroundHeaders } = arm.spec;
+  const background = backgroundOf(workload, backgroundHeaders, wording, options.seed);
   return {
     endpoint: {
       origin: arm.origin,
@@ -207,6 +212,10 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     mode: workload.mode,
     warmup: warmupOf(workload, wording, options.seed, round),
     rampUs: workload.rampMs * 1000,
+    ...(pipelining === undefined ? {} : { pipelining }),
+    ...(atStreamLimit === undefined ? {} : { atStreamLimit }),
+    ...(windows === undefined ? {} : { windows }),
+    ...(background === null ? {} : { background }),
     requests: planned.map((request) => (request.path === undefined ? request : { ...request, path: `${arm.base}${request.path}` })),
     idleTimeoutMs: options.idleTimeoutMs,
     stream: workload.stream,

@@ -260,7 +260,8 @@ async function calibrateFor(context: Omit<RunContext, "calibration">, variants: 
   const needs: Partial<Record<ProtocolName, number>> = {};
   for (const { workload, arms } of variants) {
     const offered = offeredTokensPerSecond(workload);
-    if (offered === null) continue;
+    // Where the client's limit is what is looked for, nothing is left out for it.
+    if (offered === null || workload.clientWork) continue;
     for (const { protocol, driver } of arms) if (driver === "stream") needs[protocol] = Math.max(needs[protocol] ?? 0, offered);
   }
   if (Object.keys(needs).length === 0) return null;
@@ -294,7 +295,7 @@ async function runAll(context: RunContext, variants: readonly Variant[], scenari
 /** Why a suite does not run a variant on this machine, or null. */
 function beyondLimit({ workload, arms }: Variant, calibration: Calibration | null): string | null {
   const offered = offeredTokensPerSecond(workload);
-  if (offered === null || calibration === null) return null;
+  if (offered === null || calibration === null || workload.clientWork) return null;
   for (const { protocol } of arms) {
     const failed = calibration.rows.some((row) => row.protocol === protocol && !row.ok);
     const limit = calibration.limitTokensPerSecond[protocol];

@@ -3,7 +3,7 @@ import { clockIdentity } from "../clock.ts";
 import type { Calibration, ProtocolName } from "../results/types.ts";
 import { driverOf, type RunContext } from "./arms.ts";
 import { requestsOf } from "./requests.ts";
-import type { Workload } from "./scenario.ts";
+import { defaultWorkload, type Workload } from "./scenario.ts";
 import { RunError, type ServerNeeds, startServerChild, type Target } from "./target.ts";
 
 /** A run whose mean gap is this much off is beyond the limit. */
@@ -32,7 +32,7 @@ export async function calibrate(
     ttft: ttftMsOf((most * itlMs) / 1000),
     itl: itlMs,
     outputTokens: tokens,
-    streamsPerConnection: Math.ceil((most * itlMs) / 1000),
+    maxConcurrentStreams: Math.max(256, Math.ceil((most * itlMs) / 1000)),
     seed: context.options.seed,
     cpu: context.pinning?.server ?? null,
   });
@@ -78,29 +78,7 @@ async function step(
   streams: number,
 ): Promise<Calibration["rows"][number] | null> {
   context.observer.progress(`calibration: ${protocol}, ${streams} streams`);
-  const workload: Workload = {
-    method: "POST",
-    path: "/v1/chat/completions",
-    stream: true,
-    ttft: 0,
-    itl: itlMs,
-    inputTokens: 16,
-    outputTokens: tokens,
-    mode: "closed",
-    streams,
-    rampMs: 0,
-    requests: streams,
-    warmup: 0,
-    rate: null,
-    rateOfCapacity: null,
-    arrivals: "constant",
-    headerBytes: 0,
-    rttMs: 0,
-    repeat: 1,
-    clientWork: false,
-    page: null,
-    trace: null,
-  };
+  const workload: Workload = { ...defaultWorkload, itl: itlMs, outputTokens: tokens, streams, requests: streams };
   const report = await driverOf(context, "stream").run(
     {
       endpoint: {

@@ -22,6 +22,9 @@ export function skippedResult(variant: Variant, reason: string): ScenarioResult 
   };
 }
 
+/** Parts of a workload that are no plain value, and that most workloads have not. */
+const structured: ReadonlySet<string> = new Set<keyof Workload>(["page", "trace", "server", "abort", "background"]);
+
 function resultHead({
   scenario,
   title,
@@ -31,7 +34,7 @@ function resultHead({
   rounds,
 }: Variant): Pick<ScenarioResult, "id" | "title" | "isolates" | "variant" | "workload"> {
   const shown = Object.entries(workload).flatMap(([key, value]): [string, string | number | boolean | null][] => {
-    if (key === "page" || key === "trace") return value === null ? [] : [[key, JSON.stringify(value)]];
+    if (structured.has(key)) return value === null ? [] : [[key, JSON.stringify(value)]];
     return [[key, value as string | number | boolean | null]];
   });
   return { id: scenario, title, isolates, variant: name, workload: { ...Object.fromEntries(shown), rounds } };
@@ -213,6 +216,17 @@ const counted: ReadonlySet<MetricName> = new Set<MetricName>([
   "bytesSentPerRequest",
   "connectionsOpened",
   "serverRssBytes",
+  "streamsRefused",
+  "requestsAborted",
+  "wireBytesPerToken",
+  "dataBytesPerToken",
+  "framingBytesPerToken",
+  "headBytesPerToken",
+  "requestBytesPerToken",
+  "windowUpdateBytesPerToken",
+  "settingsBytesPerToken",
+  "pingBytesPerToken",
+  "otherFrameBytesPerToken",
 ]);
 
 function compareOne(

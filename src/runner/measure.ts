@@ -14,6 +14,8 @@ export interface Measured {
   readonly server: { readonly cpuUs: number; readonly rssBytes: number } | null;
   readonly serverDelayUs: number | null;
   readonly startedAt: string;
+  /** Whether streams ran beside the measured ones. */
+  readonly shared: boolean;
 }
 
 /** Runs a job. Throws RunError for one that the driver refuses: what it would measure wrongly is not measured. */
@@ -46,6 +48,7 @@ export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, o
   return {
     report,
     startedAt,
+    shared: job.background !== undefined,
     serverDelayUs: await delayed,
     server: from === null || to === null ? null : { cpuUs: to.cpuUs - from.cpuUs, rssBytes: to.rssBytes },
   };
@@ -82,18 +85,20 @@ function scalar(value: number | null, unit: Unit): MetricSummary | null {
 }
 
 /** The driver's metrics, and what only the runner sees. */
-function metricsOf({ report, server, serverDelayUs }: Measured): Metrics {
+function metricsOf({ report, server: used, serverDelayUs, shared }: Measured): Metrics {
   const { requests, tokens, clientCpuShare, durationUs } = report;
+  // What streams beside the measured ones cost cannot be told from what these cost.
+  const server = shared ? null : used;
   const per = (total: number | null, count: number | null): number | null =>
     total === null || count === null || count === 0 ? null : total / count;
-  const clientCpuUs = clientCpuShare === null ? null : clientCpuShare * durationUs;
+  const clientCpuUs = clientCpuShare === null || shared ? null : clientCpuShare * durationUs;
   return {
     clientCpuUsPerRequest: scalar(per(clientCpuUs, requests.completed), "us"),
     clientCpuUsPerToken: scalar(per(clientCpuUs, tokens), "us"),
     ...report.metrics,
     serverCpuUsPerRequest: scalar(per(server?.cpuUs ?? null, requests.completed), "us"),
     serverCpuUsPerToken: scalar(per(server?.cpuUs ?? null, tokens), "us"),
-    serverRssBytes: scalar(server?.rssBytes ?? null, "bytes"),
+    serverRssBytes: scalar(used?.rssBytes ?? null, "bytes"),
     serverEventLoopDelayP99Us: scalar(serverDelayUs, "us"),
   };
 }

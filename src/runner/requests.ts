@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { UsageError } from "../config.ts";
 import { constantArrivalsUs, poissonArrivalsUs } from "../load/arrivals.ts";
-import type { PlannedRequest } from "../load/job.ts";
+import type { BackgroundLoad, PlannedRequest } from "../load/job.ts";
 import { readTrace, type TraceRequest } from "../load/trace.ts";
 import { scenarioDirectory, type Workload } from "./scenario.ts";
 
@@ -57,7 +57,30 @@ export function requestsOf(workload: Workload, wording: Wording, seed: number, r
   return Array.from({ length: count }, (_, index) => ({
     ...plain(workload, wording, seed, round, index),
     ...(arrivals === null ? {} : { atUs: arrivals[index]! }),
+    ...(isAborted(workload, index) ? { abortAfter: workload.abort!.afterTokens } : {}),
   }));
+}
+
+/** Whether a request is one of those that are given up: they are spread evenly, and the same in every arm. */
+function isAborted({ abort }: Workload, index: number): boolean {
+  return abort !== null && Math.floor((index + 1) * abort.share) > Math.floor(index * abort.share);
+}
+
+/** The streams that run beside the measured ones; `headers` are the arm's for them. */
+export function backgroundOf(
+  { background, path, inputTokens }: Workload,
+  headers: Readonly<Record<string, string>> | undefined,
+  wording: Wording,
+  seed: number,
+): BackgroundLoad | null {
+  if (background === null) return null;
+  const { streams, outputTokens, itl, unreadMs } = background;
+  const requests = Array.from({ length: streams }, (_, index): PlannedRequest => ({
+    body: bodyOf(path, true, inputTokens, outputTokens, seedOfCall(seed, 0, 800_000 + index), wording),
+    tokens: null,
+    headers: { "x-fakeai-ttft": "0", "x-fakeai-itl": String(itl), ...headers },
+  }));
+  return unreadMs === undefined ? { requests } : { requests, unreadMs: unreadMs === "never" ? Infinity : unreadMs };
 }
 
 /** Tokens of a streamed answer that warms a connection up: more would only take time. */

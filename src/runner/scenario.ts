@@ -4,6 +4,7 @@ import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Ajv } from "ajv";
 import { UsageError } from "../config.ts";
+import type { ReceiveWindows } from "../load/h2-windows.ts";
 import type { DriverName } from "../load/job.ts";
 import type { Claim, MetricName, ProtocolName, Statistic } from "../results/types.ts";
 
@@ -14,6 +15,22 @@ export interface PageCall {
   readonly path: string;
   /** Tokens of the answer to a POST. */
   readonly outputTokens?: number;
+}
+
+/** Settings of our own server that differ from its defaults. A server that is not ours has its own. */
+export interface ServerSettings {
+  /** Streams on one HTTP/2 connection; by default as many as the workload has. */
+  readonly maxConcurrentStreams?: number;
+}
+
+/** Long answers beside the measured ones, on the same connections where these carry several. */
+export interface BackgroundSpec {
+  readonly streams: number;
+  readonly outputTokens: number;
+  /** Inter-token latency of our own server, as the workload's. */
+  readonly itl: number | string;
+  /** Nothing is taken of them for so many milliseconds, or "never". Without it they are read as they come. */
+  readonly unreadMs?: number | "never";
 }
 
 /** What is asked of the server, the same in every arm. */
@@ -53,6 +70,10 @@ export interface Workload {
   /** A page of calls in place of `requests` equal ones. */
   readonly page: readonly PageCall[] | null;
   readonly trace: { readonly file: string; readonly speed: number; readonly seconds: number | null; readonly limit: number | null } | null;
+  readonly server: ServerSettings | null;
+  /** A share of the requests, spread evenly, is given up after so many content events. */
+  readonly abort: { readonly share: number; readonly afterTokens: number } | null;
+  readonly background: BackgroundSpec | null;
 }
 
 /** One way of doing the workload. */
@@ -67,6 +88,14 @@ export interface ArmSpec {
   readonly reuse: "keep" | "new" | "grow";
   /** Sent with every request of this arm, over the others. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Sent with the streams beside the measured ones, over all others. */
+  readonly backgroundHeaders?: Readonly<Record<string, string>>;
+  /** HTTP/2: our receive windows. */
+  readonly windows?: ReceiveWindows;
+  /** HTTP/1.1: requests on a connection before the first is answered. */
+  readonly pipelining?: number;
+  /** HTTP/2: what is done where the server takes fewer streams than the workload has. */
+  readonly atStreamLimit?: "queue" | "race";
   /** Whom it talks to: the server, or the gateway of `--via` in front of it. */
   readonly place: "server" | "gateway";
 }
@@ -116,6 +145,10 @@ interface ArmFile {
   readonly connections: number | "streams";
   readonly reuse?: "keep" | "new" | "grow";
   readonly headers?: Readonly<Record<string, string>>;
+  readonly backgroundHeaders?: Readonly<Record<string, string>>;
+  readonly windows?: ReceiveWindows;
+  readonly pipelining?: number;
+  readonly atStreamLimit?: "queue" | "race";
 }
 
 interface PairFile {
@@ -160,7 +193,8 @@ export const scenarioDirectory: string = fileURLToPath(new URL("../../scenarios/
 /** The order in which suites run; files that are not named follow by name. */
 const order = ["stream", "mux-scale", "connection-overhead", "header-bytes", "unary", "trace", "multi-resource", "parse-cost", "open-loop"];
 
-const defaults: Workload = {
+/** A workload where nothing is said. */
+export const defaultWorkload: Workload = {
   method: "POST",
   path: "/v1/chat/completions",
   stream: true,
@@ -182,6 +216,9 @@ const defaults: Workload = {
   clientWork: false,
   page: null,
   trace: null,
+  server: null,
+  abort: null,
+  background: null,
 };
 
 /** Every shipped scenario, in the order of the suites. */
@@ -252,7 +289,7 @@ export function variantsOf(file: ScenarioFile, suite: SuiteName | null): Variant
         title: file.title,
         isolates: file.isolates,
         name: file.variants.length === 1 ? "" : variant.name,
-        workload: { ...defaults, ...file.workload, ...variant.workload },
+        workload: { ...defaultWorkload, ...file.workload, ...variant.workload },
         arms,
         pairs: file.compare
           .filter(({ baseline, candidate }) => has(baseline) && has(candidate))

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { UsageError } from "../config.ts";
 import { boundToUs } from "../load/children.ts";
 import { openConnection } from "../load/connection.ts";
-import { defaultWindows } from "../load/h2-client.ts";
+import { defaultWindows } from "../load/h2-windows.ts";
 import type { TlsChoice } from "../load/job.ts";
 import type { ProtocolName } from "../results/types.ts";
 import { type ProcessUsage, usageOf } from "./machine.ts";
@@ -36,8 +36,8 @@ export interface ServerNeeds {
   readonly ttft: number | string;
   readonly itl: number | string;
   readonly outputTokens: number;
-  /** HTTP/2 streams that one connection must take. */
-  readonly streamsPerConnection: number;
+  /** HTTP/2 streams that one connection may have. */
+  readonly maxConcurrentStreams: number;
   readonly seed: number;
   readonly cpu: number | null;
 }
@@ -69,7 +69,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<Target> {
     "--seed",
     String(needs.seed),
     "--max-concurrent-streams",
-    String(Math.max(256, needs.streamsPerConnection)),
+    String(needs.maxConcurrentStreams),
   ];
   const [command, args] =
     needs.cpu === null ? [process.execPath, flags] : ["taskset", ["-c", String(needs.cpu), process.execPath, ...flags]];

@@ -1,13 +1,13 @@
 /** A gateway between client and server: what it adds, whether it streams, and whether an abort goes through it. */
 import { openConnection } from "../load/connection.ts";
-import { defaultWindows } from "../load/h2-client.ts";
+import { defaultWindows } from "../load/h2-windows.ts";
 import type { Endpoint } from "../load/job.ts";
 import type { Connection } from "../load/wire.ts";
 import type { ProtocolName, ScenarioResult } from "../results/types.ts";
 import { adapted } from "./adapt.ts";
 import type { External, RunContext } from "./arms.ts";
 import { runVariant } from "./experiment.ts";
-import type { ArmSpec, MetricRef, PairSpec, Variant } from "./scenario.ts";
+import { type ArmSpec, defaultWorkload, type MetricRef, type PairSpec, type Variant } from "./scenario.ts";
 
 const tokens = 30;
 const ttftMs = 100;
@@ -68,29 +68,7 @@ function viaVariant(server: External, gateway: External): Variant {
     title: "Direct and through the gateway",
     isolates: "The gateway: the same calls with it and without it",
     name: "",
-    workload: {
-      method: "POST",
-      path: "/v1/chat/completions",
-      stream: true,
-      ttft: ttftMs,
-      itl: itlMs,
-      inputTokens: 16,
-      outputTokens: tokens,
-      mode: "closed",
-      streams: 10,
-      rampMs: 0,
-      requests: 20,
-      warmup: 10,
-      rate: null,
-      rateOfCapacity: null,
-      arrivals: "poisson",
-      headerBytes: 0,
-      rttMs: 0,
-      repeat: 1,
-      clientWork: false,
-      page: null,
-      trace: null,
-    },
+    workload: { ...defaultWorkload, ttft: ttftMs, itl: itlMs, outputTokens: tokens, streams: 10, requests: 20, warmup: 10 },
     arms: [...direct, ...via],
     pairs,
     claims: [],

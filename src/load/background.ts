@@ -1,0 +1,83 @@
+/** Streams that run beside the measured ones: long answers that somebody reads, or leaves unread. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { BackgroundLoad, LoadJob, PlannedRequest } from "./job.ts";
+import type { ConnectionPool } from "./pool.ts";
+import type { Connection, FailureReason } from "./wire.ts";
+
+/** How long after the last stream was sent the measured part begins: by then a server's buffers have filled. */
+const settleMs = 150;
+
+export class BackgroundStreams {
+  /** Why streams ended that should have gone on. */
+  readonly failures: FailureReason[] = [];
+  readonly #job: LoadJob;
+  readonly #load: BackgroundLoad;
+  readonly #pool: ConnectionPool;
+  readonly #cancels = new Set<() => void>();
+  #stopped = false;
+
+  constructor(job: LoadJob, load: BackgroundLoad, pool: ConnectionPool) {
+    this.#job = job;
+    this.#load = load;
+    this.#pool = pool;
+  }
+
+  /** Resolves when every stream was sent, or failed, and had time to fill what it fills. */
+  async start(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#load.requests.map((request) => this.#begin(request)));
+    await sleep(settleMs, undefined, { signal }).catch(() => {});
+  }
+
+  /** Gives the streams up. */
+  stop(): void {
+    this.#stopped = true;
+    for (const cancel of this.#cancels) cancel();
+    this.#cancels.clear();
+  }
+
+  #begin(request: PlannedRequest): Promise<void> {
+    return new Promise((resolve) => {
+      this.#pool.acquire({
+        onConnection: (connection) => {
+          if (this.#stopped) this.#pool.release(connection);
+          else this.#sendOn(connection, request);
+          resolve();
+        },
+        onFail: (reason) => {
+          this.failures.push(reason);
+          resolve();
+        },
+      });
+    });
+  }
+
+  #sendOn(connection: Connection, request: PlannedRequest): void {
+    const { endpoint } = this.#job;
+    const end = (reason: FailureReason | null): void => {
+      this.#cancels.delete(cancel);
+      this.#pool.release(connection);
+      if (this.#stopped) return;
+      if (reason === null) void this.#begin(request);
+      else this.failures.push(reason);
+    };
+    let status = 0;
+    const cancel = connection.send(
+      {
+        method: request.method ?? endpoint.method,
+        path: request.path ?? endpoint.path,
+        body: request.body,
+        headers: request.headers,
+        unreadMs: this.#load.unreadMs,
+      },
+      {
+        onResponse: (head) => {
+          status = head.status;
+        },
+        onData: () => {},
+        onEnd: () => end(status < 300 ? null : `status ${status}`),
+        onFail: end,
+      },
+    );
+    this.#cancels.add(cancel);
+  }
+}
