@@ -1,11 +1,9 @@
-/** What a load is made from: arrivals and traces; and the proxy that lengthens its way. */
+/** What a load is made from: arrivals and traces. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { constantArrivalsUs, poissonArrivalsUs } from "../src/load/arrivals.ts";
-import { startDelayProxy } from "../src/load/proxy.ts";
 import { readTrace } from "../src/load/trace.ts";
 
 describe("arrivals", () => {
@@ -87,66 +85,5 @@ describe("traces", () => {
 
   test("a file that is not there", () => {
     expect(() => readTrace(join(directory, "none"))).toThrow(/cannot read the trace .*ENOENT/);
-  });
-});
-
-describe("delay proxy", () => {
-  const listening = async (onSocket: (socket: Socket) => void): Promise<{ port: number; close: () => void }> => {
-    const server = createServer({ allowHalfOpen: true }, onSocket);
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    return { port: (server.address() as AddressInfo).port, close: () => server.close() };
-  };
-
-  test("delays each direction, in order, and the handshake by a round trip", async () => {
-    const target = await listening((socket) => {
-      socket.on("data", (bytes: Buffer) => socket.write(bytes));
-      socket.on("end", () => socket.end());
-    });
-    const proxy = await startDelayProxy({ target: { host: "127.0.0.1", port: target.port }, rttMs: 60 });
-    const socket = connect(proxy.port, "127.0.0.1");
-    const started = performance.now();
-    const pieces = Array.from({ length: 200 }, (_, i) => `${i};`);
-    let echoed = "";
-    let firstMs = 0;
-    socket.on("data", (bytes: Buffer) => {
-      firstMs ||= performance.now() - started;
-      echoed += bytes.toString();
-    });
-    const ended = new Promise((resolve) => socket.on("end", resolve));
-    for (const piece of pieces) socket.write(piece);
-    socket.end();
-    await ended;
-    expect(echoed).toBe(pieces.join(""));
-    // Two round trips: one for the handshake, one for the echo.
-    expect(firstMs).toBeGreaterThanOrEqual(119);
-    expect(firstMs).toBeLessThan(400);
-    expect(proxy.connections).toBe(1);
-    await proxy.close();
-    target.close();
-  });
-
-  test("does not throttle: megabytes pass in about one delay", async () => {
-    const size = 20_000_000;
-    const target = await listening((socket) => socket.end(Buffer.alloc(size)));
-    const proxy = await startDelayProxy({ target: { host: "127.0.0.1", port: target.port }, rttMs: 40 });
-    const socket = connect(proxy.port, "127.0.0.1");
-    let received = 0;
-    socket.on("data", (bytes: Buffer) => (received += bytes.length));
-    await new Promise((resolve) => socket.on("end", resolve));
-    socket.destroy();
-    expect(received).toBe(size);
-    await proxy.close();
-    target.close();
-  });
-
-  test("passes on a reset", async () => {
-    const target = await listening((socket) => socket.on("data", () => socket.resetAndDestroy()));
-    const proxy = await startDelayProxy({ target: { host: "127.0.0.1", port: target.port }, rttMs: 10 });
-    const socket = connect(proxy.port, "127.0.0.1");
-    socket.write("x");
-    const code = await new Promise((resolve) => socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code)));
-    expect(code).toBe("ECONNRESET");
-    await proxy.close();
-    target.close();
   });
 });

@@ -13,6 +13,7 @@ import { type BenchInput, resolveBench } from "../runner/options.ts";
 import { shippedScenarios } from "../runner/scenario.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { Progress } from "./progress.ts";
+import { addNetworkFlags } from "./proxy.ts";
 import { describeComparison } from "./results.ts";
 
 const examples = `
@@ -59,7 +60,7 @@ const flags: readonly (readonly [flags: string, help: string])[] = [
   ["--speed <x>", "replay this many times as fast"],
   ["--limit <n>", "replay the first n requests only"],
   ["--via <address>", "the same calls direct (--url) and through this gateway"],
-  ["--delay <ms>", "round-trip time put between client and server"],
+  ["--delay <ms>", "the same as --rtt"],
   ["--out <dir>", "where result.json and report.html go (default results/runs/<time>-<suite>)"],
   ["--json", "the result as JSON on stdout"],
   ["--details", "every request with its token times, in requests.jsonl"],
@@ -78,6 +79,7 @@ interface BenchFlags extends BenchInput {
 export function benchCommand(): Command {
   const command = new Program("bench").description("compare protocols, and say how sure the comparison is");
   for (const [name, help] of flags) command.addOption(new Option(name, help));
+  addNetworkFlags(command);
   return command
     .addOption(new Option("--scenario <name|file>", "a scenario in place of a suite, repeatable").argParser(list))
     .addOption(new Option("--api-key <key>", "sent to --url as a bearer token, never written").env("OPENAI_API_KEY"))

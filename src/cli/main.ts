@@ -7,6 +7,7 @@ import { UsageError } from "../config.ts";
 const commands: readonly (readonly [name: string, load: () => Promise<Command>])[] = [
   ["serve", async () => (await import("./serve.ts")).serveCommand()],
   ["bench", async () => (await import("./bench.ts")).benchCommand()],
+  ["proxy", async () => (await import("./proxy.ts")).proxyCommand()],
   ["compare", async () => (await import("./results.ts")).compareCommand()],
   ["merge", async () => (await import("./results.ts")).mergeCommand()],
   ["report", async () => (await import("./results.ts")).reportCommand()],

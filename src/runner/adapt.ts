@@ -1,6 +1,7 @@
 /** From a variant and the options to what is run, and how long that takes. */
 import { UsageError } from "../config.ts";
 import { h2loadVersion } from "../load/h2load.ts";
+import { mergeNetworks, parseNetwork, roundTripMs } from "../network/impairment.ts";
 import type { BenchOptions } from "./options.ts";
 import { traceOf, warmupTokens } from "./requests.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
@@ -37,7 +38,7 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
       streams,
       requests,
       warmup: options.warmup ?? workload.warmup,
-      rttMs: options.delayMs > 0 ? options.delayMs : workload.rttMs,
+      network: mergeNetworks(workload.network, options.network),
     },
   };
 }
@@ -74,7 +75,8 @@ function secondsPerRun(workload: Workload, arm: ArmSpec, durationS: number | nul
   const guessedRate = guessedRateOf(workload);
   const answerOf = (tokens: number): number => (roughMs(workload.ttft) + roughMs(workload.itl) * (stream ? tokens - 1 : tokens)) / 1000;
   const answerS = answerOf(workload.outputTokens);
-  const roundTripsS = (workload.rttMs * 3) / 1000;
+  const impairment = parseNetwork(workload.network, (key) => key);
+  const roundTripsS = impairment === null ? 0 : (roundTripMs(impairment) * 3) / 1000;
   const startS = 0.05 + streams * 0.0003 + rampMs / 1000;
   if (trace !== null) return (traceOf(trace).at(-1)?.atMs ?? 0) / 1000 + answerS + startS;
   if (page !== null) return repeat * (0.06 + answerS + roundTripsS);

@@ -2,9 +2,10 @@
 import { clockIdentity } from "../clock.ts";
 import { driverNamed } from "../load/drivers.ts";
 import type { DriverName, LoadDriver, LoadJob, RequestDetail } from "../load/job.ts";
-import { startDelayProxy } from "../load/proxy.ts";
-import type { ArmDescription, Calibration } from "../results/types.ts";
+import { mergeNetworks, parseNetwork, roundTripMs } from "../network/impairment.ts";
+import type { ArmDescription, Calibration, ProtocolName } from "../results/types.ts";
 import { ownVersion, type Pinning } from "./machine.ts";
+import { type NetworkChild, type NetworkStats, startNetwork } from "./network.ts";
 import type { BenchOptions } from "./options.ts";
 import { backgroundOf, requestsOf, warmupOf, type Wording } from "./requests.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
@@ -53,6 +54,11 @@ export function driverOf(context: Pick<RunContext, "drivers">, name: DriverName)
   return driver;
 }
 
+/** Something that ends with a variant; it may have something to say then. */
+export interface Closable {
+  close(): Promise<string | void>;
+}
+
 /** An arm with everything that its runs need. */
 export interface LiveArm {
   readonly spec: ArmSpec;
@@ -61,15 +67,12 @@ export interface LiveArm {
   readonly origin: string;
   readonly base: string;
   readonly driver: LoadDriver;
+  /** Round-trip time that was put in. */
+  readonly rttMs: number;
 }
 
 /** Starts what the arms of a variant need; what has to be closed afterwards goes into `open`. Throws RunError. */
-export async function prepareArms(
-  context: RunContext,
-  variant: Variant,
-  notes: string[],
-  open: { close(): Promise<void> }[],
-): Promise<LiveArm[]> {
+export async function prepareArms(context: RunContext, variant: Variant, notes: string[], open: Closable[]): Promise<LiveArm[]> {
   const { options, pinning } = context;
   const { workload } = variant;
   if (context.external !== null && workload.server !== null)
@@ -107,17 +110,22 @@ export async function prepareArms(
       }
     }
   }
-  const proxied = new Map<string, string>();
+  const networks = new Map<string, NetworkChild>();
   const arms: LiveArm[] = [];
   for (const spec of usable) {
     const external = externalOf(spec);
     const target = external?.target ?? targets.get(spec.engine);
     if (target === undefined) continue;
     let origin = target.origins[spec.protocol]!;
-    if (workload.rttMs > 0) {
-      const near = proxied.get(origin) ?? (await delayed(origin, workload.rttMs, open));
-      proxied.set(origin, near);
-      origin = near;
+    const network = mergeNetworks(workload.network, spec.network ?? {});
+    const impairment = parseNetwork(network, (key) => key);
+    if (impairment !== null) {
+      // Arms on one network take turns on it.
+      const key = JSON.stringify([origin, network]);
+      const child = networks.get(key) ?? (await startNetwork(origin, network, options.seed));
+      if (!networks.has(key)) open.push({ close: async () => describeNetwork(spec.protocol, await child.close()) });
+      networks.set(key, child);
+      origin = child.origin;
     }
     const connections = spec.connections === "streams" ? workload.streams + (workload.background?.streams ?? 0) : spec.connections;
     const arm: LiveArm = {
@@ -135,6 +143,7 @@ export async function prepareArms(
       origin,
       base: external?.base ?? "",
       driver: driverOf(context, spec.driver),
+      rttMs: impairment === null ? 0 : roundTripMs(impairment),
     };
     arms.push(fitting(context, workload, arm, notes));
   }
@@ -150,13 +159,13 @@ function fitting(context: RunContext, workload: Workload, arm: LiveArm, notes: s
   return { ...arm, driver: driverOf(context, "stream"), description: { ...arm.description, driver: "stream" } };
 }
 
-async function delayed(origin: string, rttMs: number, open: { close(): Promise<void> }[]): Promise<string> {
-  const url = new URL(origin);
-  const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
-  const proxy = await startDelayProxy({ target: { host: url.hostname.replace(/^\[|\]$/g, ""), port }, rttMs });
-  open.push({ close: async () => proxy.close() });
-  // The name stays: certificates are checked against it.
-  return `${url.protocol}//${url.hostname === "localhost" ? "localhost" : "127.0.0.1"}:${proxy.port}`;
+/** What a network did, for people. */
+function describeNetwork(protocol: ProtocolName, stats: NetworkStats | null): string {
+  if (stats === null) return `network of ${protocol}: it did not say what it did`;
+  const { connections, cuts, up, down, lateUs, cpuUs } = stats;
+  const late = lateUs === null ? "" : `, ${(lateUs.p50 / 1000).toFixed(2)} ms late at p50 and ${(lateUs.p99 / 1000).toFixed(2)} at p99`;
+  const did = `${connections} connections, ${up.stalls} stalls up and ${down.stalls} down, ${cuts} cuts`;
+  return `network of ${protocol}, warm-up included: ${did}${late}, ${(cpuUs / 1e6).toFixed(1)} s of CPU`;
 }
 
 /** Headers of every request; `headerBytes` more in a cookie, as clients behind gateways send them. */

@@ -3,7 +3,7 @@ import type { LoadReport } from "../load/job.ts";
 import { compareArms, judgeClaim, notCompared, smallestEffectOf, summarizeArm } from "../results/compare.ts";
 import type { ArmResult, ClaimResult, Comparison, MetricName, RoundResult, ScenarioResult } from "../results/types.ts";
 import { withoutH2load } from "./adapt.ts";
-import { jobOf, type LiveArm, prepareArms, type RunContext } from "./arms.ts";
+import { type Closable, jobOf, type LiveArm, prepareArms, type RunContext } from "./arms.ts";
 import { faultsOf, joined, measure, type Measured } from "./measure.ts";
 import type { BenchOptions } from "./options.ts";
 import { orderOfRounds } from "./order.ts";
@@ -35,6 +35,7 @@ function resultHead({
 }: Variant): Pick<ScenarioResult, "id" | "title" | "isolates" | "variant" | "workload"> {
   const shown = Object.entries(workload).flatMap(([key, value]): [string, string | number | boolean | null][] => {
     if (structured.has(key)) return value === null ? [] : [[key, JSON.stringify(value)]];
+    if (key === "network") return Object.keys(value as object).length === 0 ? [] : [[key, JSON.stringify(value)]];
     return [[key, value as string | number | boolean | null]];
   });
   return { id: scenario, title, isolates, variant: name, workload: { ...Object.fromEntries(shown), rounds } };
@@ -47,13 +48,16 @@ function resultHead({
 export async function runVariant(context: RunContext, given: Variant): Promise<ScenarioResult> {
   const notes: string[] = [];
   const variant = withoutH2load(given, context.options, notes);
-  const open: { close(): Promise<void> }[] = [];
+  const open: Closable[] = [];
+  let last: (string | void)[] = [];
+  let result: ScenarioResult;
   try {
     const arms = await prepareArms(context, variant, notes, open);
-    return await runArms(context, variant, arms, notes);
+    result = await runArms(context, variant, arms, notes);
   } finally {
-    await Promise.all(open.map((resource) => resource.close()));
+    last = await Promise.all(open.map((resource) => resource.close()));
   }
+  return { ...result, notes: [...result.notes, ...last.filter((note) => note !== undefined)] };
 }
 
 async function runArms(context: RunContext, variant: Variant, arms: readonly LiveArm[], notes: string[]): Promise<ScenarioResult> {
@@ -132,7 +136,7 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
     return summarizeArm(arm.description, rounds.get(arm)!, {
       negotiated: seen.flatMap(({ negotiated }) => negotiated)[0] ?? null,
       cipher: seen.find(({ cipher }) => cipher !== null)?.cipher ?? null,
-      rttMs: workload.rttMs,
+      rttMs: arm.rttMs,
     });
   });
   notes.push(...observations(arms, reports));

@@ -2,8 +2,11 @@
 import { UsageError } from "../config.ts";
 import { latencyUnits, parseDistribution, SpecError } from "../core/distribution.ts";
 import type { DriverName } from "../load/job.ts";
+import { networkFlagName, networkInputOf } from "../network/flags.ts";
+import type { NetworkInput } from "../network/impairment.ts";
 import { parseRequirement } from "../results/requirements.ts";
 import type { ProtocolName } from "../results/types.ts";
+import { checkNetwork } from "./network.ts";
 import { readBody } from "./requests.ts";
 import type { SuiteName } from "./scenario.ts";
 import { parseUrl } from "./target.ts";
@@ -40,6 +43,7 @@ export interface BenchInput {
   readonly limit?: string;
   readonly via?: string;
   readonly delay?: string;
+  readonly rtt?: string;
   readonly require?: readonly string[];
 }
 
@@ -74,7 +78,8 @@ export interface BenchOptions {
   readonly seed: number;
   readonly idleTimeoutMs: number;
   readonly trace: { readonly file: string; readonly speed: number; readonly limit: number | null } | null;
-  readonly delayMs: number;
+  /** Put between client and server, over what a scenario says. */
+  readonly network: NetworkInput;
   readonly requirements: readonly string[];
 }
 
@@ -147,9 +152,17 @@ export function resolveBench(input: BenchInput): BenchOptions {
             speed: positive("speed", input.speed?.replace(/x$/, ""), 100_000) ?? 1,
             limit: whole("limit", input.limit, 1, 100_000_000),
           },
-    delayMs: input.delay === undefined ? 0 : (positive("delay", input.delay.replace(/ms$/, ""), 10_000) ?? 0),
+    network: networkOf(input),
     requirements: input.require ?? [],
   };
+}
+
+function networkOf(input: BenchInput): NetworkInput {
+  const given = networkInputOf({ ...input });
+  if (input.delay !== undefined && given.rtt !== undefined) throw new UsageError("--delay and --rtt are one thing: give one of them");
+  const network = input.delay === undefined ? given : { ...given, rtt: input.delay };
+  checkNetwork(network, (key, direction) => (key === "rtt" && input.delay !== undefined ? "--delay" : networkFlagName(key, direction)));
+  return network;
 }
 
 /** Checked here, so that a server need not be started to find it wrong. */

@@ -6,7 +6,9 @@ import { Ajv } from "ajv";
 import { UsageError } from "../config.ts";
 import type { ReceiveWindows } from "../load/h2-windows.ts";
 import type { DriverName } from "../load/job.ts";
+import { mergeNetworks, type NetworkInput } from "../network/impairment.ts";
 import type { Claim, MetricName, ProtocolName, Statistic } from "../results/types.ts";
+import { checkNetwork } from "./network.ts";
 
 /** One call of a page: `count` of them go out at once with all others. */
 export interface PageCall {
@@ -61,8 +63,8 @@ export interface Workload {
   readonly arrivals: "constant" | "poisson";
   /** Extra bytes of request headers, as cookies and tracing put there. */
   readonly headerBytes: number;
-  /** Round-trip time put between client and server. */
-  readonly rttMs: number;
+  /** What is put between client and server. */
+  readonly network: NetworkInput;
   /** Times that the load is run in a round, each on new connections; the round's wall time is their mean. */
   readonly repeat: number;
   /** What the client has to do is part of what is compared: a generator that uses its whole core for it is no fault. */
@@ -96,6 +98,8 @@ export interface ArmSpec {
   readonly pipelining?: number;
   /** HTTP/2: what is done where the server takes fewer streams than the workload has. */
   readonly atStreamLimit?: "queue" | "race";
+  /** Over the workload's. */
+  readonly network?: NetworkInput;
   /** Whom it talks to: the server, or the gateway of `--via` in front of it. */
   readonly place: "server" | "gateway";
 }
@@ -149,6 +153,7 @@ interface ArmFile {
   readonly windows?: ReceiveWindows;
   readonly pipelining?: number;
   readonly atStreamLimit?: "queue" | "race";
+  readonly network?: NetworkInput;
 }
 
 interface PairFile {
@@ -169,16 +174,19 @@ interface ClaimFile extends Claim {
 interface VariantFile {
   readonly name: string;
   readonly suites: readonly SuiteName[];
-  readonly workload?: Partial<Workload>;
+  readonly workload?: WorkloadFile;
   readonly arms?: readonly string[];
 }
+
+/** `rttMs` is a short form of `network.rtt`. */
+type WorkloadFile = Partial<Workload> & { readonly rttMs?: number };
 
 /** A scenario as its file says it. */
 export interface ScenarioFile {
   readonly id: string;
   readonly title: string;
   readonly isolates: string;
-  readonly workload: Partial<Workload>;
+  readonly workload: WorkloadFile;
   readonly arms: readonly ArmFile[];
   readonly metrics: readonly string[];
   readonly compare: readonly PairFile[];
@@ -211,7 +219,7 @@ export const defaultWorkload: Workload = {
   rateOfCapacity: null,
   arrivals: "poisson",
   headerBytes: 0,
-  rttMs: 0,
+  network: {},
   repeat: 1,
   clientWork: false,
   page: null,
@@ -271,6 +279,14 @@ export function checkScenario(value: unknown, name: string): ScenarioFile {
     if (!ids.has(id)) throw new UsageError(`--scenario: ${name}: no arm is called "${id}"`);
   for (const variant of (file.claims ?? []).flatMap((claim) => claim.variants ?? []))
     if (!variants.has(variant)) throw new UsageError(`--scenario: ${name}: no variant is called "${variant}"`);
+  const inMessages = (key: string, direction: "up" | "down" | null): string =>
+    `--scenario: ${name}: network.${direction === null ? "" : `${direction}.`}${key}`;
+  for (const { workload = {} } of [file, ...file.variants]) {
+    if (workload.rttMs !== undefined && workload.network?.rtt !== undefined)
+      throw new UsageError(`--scenario: ${name}: rttMs and network.rtt are one thing`);
+    checkNetwork(workload.network ?? {}, inMessages);
+  }
+  for (const { network = {} } of file.arms) checkNetwork(network, inMessages);
   return file;
 }
 
@@ -289,7 +305,7 @@ export function variantsOf(file: ScenarioFile, suite: SuiteName | null): Variant
         title: file.title,
         isolates: file.isolates,
         name: file.variants.length === 1 ? "" : variant.name,
-        workload: { ...defaultWorkload, ...file.workload, ...variant.workload },
+        workload: workloadOf(file, variant),
         arms,
         pairs: file.compare
           .filter(({ baseline, candidate }) => has(baseline) && has(candidate))
@@ -311,6 +327,15 @@ export function variantsOf(file: ScenarioFile, suite: SuiteName | null): Variant
         rounds: file.rounds ?? 5,
       };
     });
+}
+
+function workloadOf(file: ScenarioFile, variant: VariantFile): Workload {
+  const { rttMs: _, ...given } = { ...file.workload, ...variant.workload };
+  return { ...defaultWorkload, ...given, network: mergeNetworks(networkOf(file.workload), networkOf(variant.workload ?? {})) };
+}
+
+function networkOf({ rttMs, network = {} }: WorkloadFile): NetworkInput {
+  return rttMs === undefined ? network : { ...network, rtt: rttMs };
 }
 
 /** Takes "ttft.p99" apart. */
