@@ -117,6 +117,13 @@ describe("a family of verdicts", () => {
     const family = adjustComparisons([weak, ...Array.from({ length: 20 }, () => noise)]);
     expect(family[0]).toMatchObject({ verdict: "inconclusive", reason: "not significant beside the suite's other comparisons" });
     expect(adjustComparisons(family)).toEqual(family);
+    // What is only described has no verdict, and takes no part in the others'.
+    const arms = [armOf("a", "requestsPerSecond", [100, 150, 80]), armOf("b", "requestsPerSecond", [130, 90, 140])];
+    const beside = compareArms(arms, spec("requestsPerSecond", { described: true }));
+    expect(beside).toMatchObject({ verdict: "described", p: null, pRaw: noise.pRaw, ratio: noise.ratio, reason: null });
+    const described = adjustComparisons([weak, ...Array.from({ length: 20 }, () => beside)]);
+    expect(described[0]?.verdict).toBe("faster");
+    expect(described[1]).toEqual(beside);
     // Engine effects are another family.
     const apart = adjustComparisons([weak, ...Array.from({ length: 20 }, () => ({ ...noise, kind: "engine" as const }))]);
     expect(apart[0]?.verdict).toBe("faster");

@@ -47,10 +47,13 @@ describe("the table on a terminal", () => {
     const end = lines.indexOf("");
     const verdicts = lines.slice(1, end);
     expect(verdicts).toHaveLength(
-      sample.scenarios.flatMap(({ comparisons }) => comparisons).filter(({ kind }) => kind === "protocol").length,
+      sample.scenarios.flatMap(({ comparisons }) => comparisons).filter(({ kind, described }) => kind === "protocol" && !described).length,
     );
     for (const line of verdicts) expect(line).toMatch(/; node, (no TLS|TLSv1\.3 TLS_AES_128_GCM_SHA256), RTT \d+ ms/u);
     expect(lines.join("\n")).toMatch(/Engine effects[^\n]*\n {2}faster .*uws against node/u);
+    expect(lines.join("\n")).toMatch(
+      /\nDescribed [^\n]*\n {2}described +mux-scale [^\n]*server CPU\/token [^\n]*%\); node, no TLS, RTT 0 ms; 5 rounds\n/u,
+    );
     expect(lines.join("\n")).toMatch(/refuted +unary: "Binary framing makes requests 20% cheaper"/u);
   });
 

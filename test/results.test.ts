@@ -206,6 +206,7 @@ describe("merging runs", () => {
     const max = Math.max(armNamed(sample, "stream", "h2c").metrics.itl?.max ?? 0, armNamed(other, "stream", "h2c").metrics.itl?.max ?? 0);
     expect(arm.metrics.itl?.max).toBe(max);
     expect(scenarioNamed(merged, "stream").comparisons.map(({ rounds }) => rounds)).toEqual([10, 10, 10, 10, 10]);
+    expect(scenarioNamed(merged, "mux-scale").comparisons.map(({ verdict }) => verdict === "described")).toEqual([false, false, true]);
     expect(scenarioNamed(merged, "header-bytes").claims[0]?.verdict).toBe("reproduced");
     expect(merged.environments?.map(({ cpu }) => cpu)).toEqual(["Example CPU @ 3.00GHz", "Another CPU"]);
     expect(merged.requirements.map(({ met }) => met)).toEqual([true, false]);

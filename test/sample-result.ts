@@ -1,6 +1,6 @@
 /** A result as a quick suite leaves it, from seeded random numbers through our own recorder: nothing in it was measured. */
 import { Random, seedOf } from "../src/core/random.ts";
-import { adjustComparisons, compareArms, judgeClaim, smallestEffectOf, summarizeArm } from "../src/results/compare.ts";
+import { adjustComparisons, compareArms, type ComparisonSpec, judgeClaim, smallestEffectOf, summarizeArm } from "../src/results/compare.ts";
 import { Recorder, summarize } from "../src/results/recorder.ts";
 import { checkRequirements, parseRequirement } from "../src/results/requirements.ts";
 import type {
@@ -132,7 +132,7 @@ interface ScenarioPlan {
   readonly levels?: Partial<Levels>;
   readonly rttMs?: number;
   readonly arms: readonly ArmPlan[];
-  readonly compare: readonly (readonly [MetricName, Statistic, string, string])[];
+  readonly compare: readonly (readonly [MetricName, Statistic, string, string, "described"?])[];
   readonly claim?: Claim;
   readonly notes?: readonly string[];
 }
@@ -153,9 +153,10 @@ function scenarioOf(plan: ScenarioPlan, seed: number, rounds: number): ScenarioR
       rttMs: plan.rttMs ?? 0,
     });
   });
-  const comparisons = plan.compare.map(([metric, statistic, baseline, candidate]): Comparison => {
+  const comparisons = plan.compare.map(([metric, statistic, baseline, candidate, described]): Comparison => {
     const kind = arms.some(({ id, role }) => role === "engine" && (id === baseline || id === candidate)) ? "engine" : "protocol";
-    return compareArms(arms, { metric, statistic, baseline, candidate, smallestEffect: smallestEffectOf(metric), kind });
+    const spec: ComparisonSpec = { metric, statistic, baseline, candidate, smallestEffect: smallestEffectOf(metric), kind };
+    return compareArms(arms, { ...spec, described: described !== undefined });
   });
   const { id, title, isolates, variant = "", claim, notes = [], levels } = plan;
   return {
@@ -193,7 +194,7 @@ function plans(): ScenarioPlan[] {
     compare: [
       ["itl", "p99", "h1", "h2c-1"],
       ["itl", "p99", "h1", "h2c-4"],
-      ["serverCpuUsPerToken", "mean", "h1", "h2c-1"],
+      ["serverCpuUsPerToken", "mean", "h1", "h2c-1", "described"],
     ],
   });
   return [

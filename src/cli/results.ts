@@ -91,7 +91,7 @@ function armNamed(result: BenchResult, name: string): BenchResult["scenarios"][n
 
 /** Differences, one line each, worse ones first. */
 export function describeComparison({ comparisons, notes }: ResultsComparison, all = false): string {
-  const rank = { slower: 0, faster: 1, inconclusive: 2, equivalent: 3, "not compared": 4 };
+  const rank = { slower: 0, faster: 1, inconclusive: 2, equivalent: 3, described: 4, "not compared": 5 };
   const shown = comparisons
     .filter(({ comparison: { verdict } }) => all || verdict === "slower" || verdict === "faster")
     .toSorted((a, b) => rank[a.comparison.verdict] - rank[b.comparison.verdict]);

@@ -106,15 +106,13 @@ function verdictRow(scenario: ScenarioResult, comparison: Comparison): Part[] {
       small(reason),
     ),
     intervalBar(comparison),
-    lines(probability(p), small(p === null ? null : `${rounds} rounds, ${method ?? ""}`)),
+    lines(probability(p), small(method === null ? null : `${rounds} rounds, ${method}`)),
     conditions(scenario.arms, comparison),
   ];
 }
 
-function verdictTable(scenarios: readonly ScenarioResult[], kind: Comparison["kind"], caption: string): Part {
-  const rows = scenarios.flatMap((scenario) =>
-    scenario.comparisons.filter((comparison) => comparison.kind === kind).map((comparison) => verdictRow(scenario, comparison)),
-  );
+function verdictTable(scenarios: readonly ScenarioResult[], caption: string, shown: (comparison: Comparison) => boolean): Part {
+  const rows = scenarios.flatMap((scenario) => scenario.comparisons.filter(shown).map((comparison) => verdictRow(scenario, comparison)));
   const header = ["Verdict", "Scenario", "Arms", "Metric", "Change (95% interval)", "½ to 2×", "p (Holm)", "Conditions"];
   return rows.length === 0 ? null : table(caption, header, rows);
 }
@@ -286,8 +284,10 @@ export function renderHtml(result: BenchResult): string {
     ${invalid.map((reason) => html`<p class="warning">Not valid: ${reason}</p>`)}
     <main>
       <h2 id="verdicts">Verdicts</h2>
-      ${verdictTable(scenarios, "protocol", "Paired by round. Faster means better: lower latency, higher rate, fewer bytes, less CPU. The grey zone is too small to matter.") ?? html`<p>Nothing was compared: see the figures of each scenario.</p>`}
-      ${verdictTable(scenarios, "engine", "Engine effects: no statement about a protocol")} ${claimTable(scenarios)}
+      ${verdictTable(scenarios, "Paired by round. Faster means better: lower latency, higher rate, fewer bytes, less CPU. The grey zone is too small to matter.", ({ kind, described }) => kind === "protocol" && !described) ?? html`<p>Nothing was compared: see the figures of each scenario.</p>`}
+      ${verdictTable(scenarios, "Engine effects: no statement about a protocol", ({ kind, described }) => kind === "engine" && !described)}
+      ${claimTable(scenarios)}
+      ${verdictTable(scenarios, "Described beside them: each interval as if it were the only one, no verdict", ({ described }) => described === true)}
       ${requirementTable(result)}
       <nav>${scenarios.map((scenario, index) => html`<a href="#scenario-${index}">${scenarioLabel(scenario)}</a> `)}</nav>
       ${loads.map(

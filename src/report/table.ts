@@ -30,6 +30,7 @@ const paints: Readonly<Record<Verdict | ClaimVerdict, Paint>> = {
   slower: "red",
   equivalent: "bold",
   inconclusive: "yellow",
+  described: "dim",
   "not compared": "dim",
   reproduced: "green",
   refuted: "red",
@@ -112,15 +113,17 @@ class Page {
 function verdictText(scenario: ScenarioResult, comparison: Comparison): string {
   const { baseline, candidate, p, rounds, reason } = comparison;
   const found = effect(comparison);
-  const facts = [conditions(scenario.arms, comparison), found === "" ? "" : `${probability(p)}, ${rounds}\u00A0rounds`, reason ?? ""];
+  const facts = [
+    conditions(scenario.arms, comparison),
+    found === "" ? "" : [probability(p), `${rounds}\u00A0rounds`].filter((fact) => fact !== "").join(", "),
+    reason ?? "",
+  ];
   const what = `${scenarioLabel(scenario)}: ${candidate} against ${baseline}, ${metricLabel(comparison)}${found === "" ? "" : ` ${found}`}`;
   return `${what}; ${facts.filter((fact) => fact !== "").join("; ")}`;
 }
 
-function verdicts(page: Page, title: string, scenarios: readonly ScenarioResult[], kind: Comparison["kind"]): void {
-  const all = scenarios.flatMap((scenario) =>
-    scenario.comparisons.filter((comparison) => comparison.kind === kind).map((comparison) => ({ scenario, comparison })),
-  );
+function verdicts(page: Page, title: string, scenarios: readonly ScenarioResult[], shown: (comparison: Comparison) => boolean): void {
+  const all = scenarios.flatMap((scenario) => scenario.comparisons.filter(shown).map((comparison) => ({ scenario, comparison })));
   if (all.length === 0) return;
   page.heading(title);
   for (const { scenario, comparison } of all) page.verdict(comparison.verdict, verdictText(scenario, comparison));
@@ -199,9 +202,11 @@ export function renderTable(result: BenchResult, options: TableOptions): string 
   const { scenarios, environment, calibration } = result;
   if (!result.complete) page.text("Interrupted: this is what was measured until then.", 0, 0, "yellow");
   for (const reason of result.invalid) page.text(`Not valid: ${reason}`, 0, 2, "red");
-  verdicts(page, "Verdicts (95% intervals over rounds, p by Holm over the suite; faster means better)", scenarios, "protocol");
-  verdicts(page, "Engine effects (no statement about a protocol)", scenarios, "engine");
+  const title = "Verdicts (95% intervals over rounds, p by Holm over the suite; faster means better)";
+  verdicts(page, title, scenarios, (one) => one.kind === "protocol" && !one.described);
+  verdicts(page, "Engine effects (no statement about a protocol)", scenarios, (one) => one.kind === "engine" && !one.described);
   claims(page, scenarios);
+  verdicts(page, "Described (each interval as if it were the only one: no verdict)", scenarios, (one) => one.described === true);
   requirements(page, result);
   for (const scenario of scenarios) scenarioBlock(page, scenario);
   if (calibration !== null) {

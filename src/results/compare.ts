@@ -4,7 +4,8 @@
  * How intervals and Holm relate: an interval is the comparison's own 95%, as if it were the only one. *Faster* and *slower*
  * need that interval to exclude "no change", and the p to stay below 5% after Holm's adjustment over all comparisons of the
  * suite of the same kind (protocol or engine), and the estimate to exceed the smallest effect of interest. So a suite of
- * equal arms declares any difference at all in at most 5% of its runs. *Equivalent* needs the interval inside the smallest
+ * equal arms declares any difference at all in at most 5% of its runs. What is *described* only takes no part in this: each
+ * further metric in the family would cost the ones that a scenario was made for. *Equivalent* needs the interval inside the smallest
  * effect, which is two one-sided tests at 2.5% each. Claims are judged one by one, on the interval.
  */
 import { metricFacts } from "./metrics.ts";
@@ -108,11 +109,12 @@ export interface ComparisonSpec {
   readonly candidate: string;
   readonly smallestEffect: Comparison["smallestEffect"];
   readonly kind: Comparison["kind"];
+  readonly described?: boolean;
 }
 
 /** The spec alone, whatever else the caller's object carries. */
-function compared({ metric, statistic, baseline, candidate, smallestEffect, kind }: ComparisonSpec): ComparisonSpec {
-  return { metric, statistic, baseline, candidate, smallestEffect, kind };
+function compared({ metric, statistic, baseline, candidate, smallestEffect, kind, described }: ComparisonSpec): ComparisonSpec {
+  return { metric, statistic, baseline, candidate, smallestEffect, kind, ...(described ? { described } : {}) };
 }
 
 /** A comparison that could not be made, and why. */
@@ -195,7 +197,8 @@ export function decided(spec: ComparisonSpec, rounds: number, logRatio: Estimate
 
 /** The comparison with the verdict that its interval, p and smallest effect give. */
 function judged(comparison: Comparison): Comparison {
-  const { ratio, difference, p, smallestEffect, metric } = comparison;
+  const { ratio, difference, p, smallestEffect, metric, described } = comparison;
+  if (described) return { ...comparison, p: null, verdict: "described", reason: null };
   if (p === null || difference === null) return comparison;
   const most = 1 + smallestEffect.ratio;
   const us = smallestEffect.us;
@@ -220,14 +223,16 @@ function judged(comparison: Comparison): Comparison {
 }
 
 /**
- * Final verdicts of a suite: p by Holm over all comparisons of one kind, in the order given. Comparisons about protocols
- * and about engines answer different questions, and each kind is a family of its own. Applying it again changes nothing.
+ * Final verdicts of a suite: p by Holm over all comparisons of one kind that are to have one, in the order given.
+ * Comparisons about protocols and about engines answer different questions, and each kind is a family of its own. Applying it again changes nothing.
  */
 export function adjustComparisons(comparisons: readonly Comparison[]): Comparison[] {
   const adjusted = Array.from(comparisons);
   for (const kind of ["protocol", "engine"] as const) {
     const family = adjusted.flatMap((comparison, index) => {
-      return comparison.kind === kind && comparison.pRaw !== null ? [{ comparison, index, p: comparison.pRaw }] : [];
+      return comparison.kind === kind && !comparison.described && comparison.pRaw !== null
+        ? [{ comparison, index, p: comparison.pRaw }]
+        : [];
     });
     const ps = holm(family.map(({ p }) => p));
     for (const [place, { comparison, index }] of family.entries()) adjusted[index] = judged({ ...comparison, p: ps[place] ?? 1 });

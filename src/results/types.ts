@@ -149,7 +149,7 @@ export interface Interval {
   readonly high: number;
 }
 
-export type Verdict = "faster" | "slower" | "equivalent" | "inconclusive" | "not compared";
+export type Verdict = "faster" | "slower" | "equivalent" | "inconclusive" | "described" | "not compared";
 
 /** Two arms in one metric, paired by round. */
 export interface Comparison {
@@ -178,6 +178,11 @@ export interface Comparison {
   readonly reason: string | null;
   /** Engine effects are shown apart. */
   readonly kind: "protocol" | "engine";
+  /**
+   * Shown with its interval beside the metrics that decide, which a scenario names before it is run: no verdict, and no
+   * member of the family that Holm's adjustment runs over.
+   */
+  readonly described?: boolean;
 }
 
 export type ClaimVerdict = "reproduced" | "refuted" | "inconclusive" | "not compared";

@@ -172,7 +172,7 @@ function planOf(options: BenchOptions, observer: Observer): Plan {
 }
 
 function describeSeconds(seconds: number): string {
-  return seconds < 100 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+  return seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
 }
 
 function variantsWanted(options: BenchOptions): Variant[] {

@@ -16,8 +16,8 @@ const ttftMsOf = (streams: number): number => (streams > 200 ? 300 : 50);
 const fewStreams = 100;
 
 /**
- * Finds, for each protocol, the highest load that is reproduced within 5%: at half of what is going to be asked, at all of
- * it, and, where all is too much, at three quarters. The engine is the fastest that the protocol has, so that a limit is the
+ * Finds, for each protocol, a load that is reproduced within 5%: all that is going to be asked, or, where that is too much,
+ * three quarters of it, or half. The engine is the fastest that the protocol has, so that a limit is the
  * generator's and not the server's wherever the two can be told apart.
  */
 export async function calibrate(
@@ -39,18 +39,16 @@ export async function calibrate(
   try {
     for (const protocol of protocols) {
       const wanted = Math.max(10, Math.ceil((needs[protocol]! * itlMs) / 1000));
-      let ok = true;
-      for (const share of wanted <= fewStreams ? [1] : [0.5, 1, 0.75]) {
-        // Three quarters are of interest only where all was too much.
-        if (context.signal.aborted || (share === 0.75 && ok)) break;
+      for (const share of wanted <= fewStreams ? [1] : [1, 0.75, 0.5]) {
+        if (context.signal.aborted) break;
         const streams = Math.ceil(wanted * share);
         const first = await step(context, server, protocol, streams);
-        // One pause of the machine spoils a step of half a second: what fails has to fail twice.
+        // One pause of the machine, or code that is still being compiled, spoils a step of half a second: what fails has to
+        // fail twice.
         const row = first === null || first.ok ? first : await step(context, server, protocol, streams);
         if (row === null) break;
         rows.push(row);
-        ok = row.ok;
-        if (share === 0.5 && !ok) break;
+        if (row.ok) break;
       }
     }
   } finally {

@@ -7,7 +7,7 @@ import { type Closable, jobOf, type LiveArm, prepareArms, type RunContext } from
 import { faultsOf, joined, measure, type Measured } from "./measure.ts";
 import type { BenchOptions } from "./options.ts";
 import { orderOfRounds } from "./order.ts";
-import type { ArmSpec, PairSpec, Variant, Workload } from "./scenario.ts";
+import type { ArmSpec, MetricRef, PairSpec, Variant, Workload } from "./scenario.ts";
 
 /** A variant that cannot be run, with why. */
 export function skippedResult(variant: Variant, reason: string): ScenarioResult {
@@ -142,7 +142,10 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
   notes.push(...observations(arms, reports));
   for (const [id, fault] of limited) notes.push(`${id}: ${fault}${workload.clientWork ? ", which belongs to what is compared here" : ""}`);
   const compare = (pair: Parameters<typeof compareOne>[0]): Comparison => compareOne(pair, results, limited, options, workload);
-  const comparisons = variant.pairs.flatMap((pair) => pair.metrics.map((metric) => compare({ ...pair, ...metric })));
+  const comparisons = variant.pairs.flatMap(({ baseline, candidate, kind, metrics, described = [] }) => [
+    ...metrics.map((metric) => compare({ baseline, candidate, kind, ...metric })),
+    ...described.map((metric) => compare({ baseline, candidate, kind, ...metric, described: true })),
+  ]);
   const claims = variant.claims.map((claim): ClaimResult => {
     const made = comparisons.find(
       (one) =>
@@ -240,13 +243,14 @@ function compareOne(
     metric,
     statistic,
     kind,
-  }: Pick<PairSpec, "baseline" | "candidate" | "kind"> & { readonly metric: MetricName; readonly statistic: Comparison["statistic"] },
+    described = false,
+  }: Pick<PairSpec, "baseline" | "candidate" | "kind"> & MetricRef & { readonly described?: boolean },
   results: readonly ArmResult[],
   limited: ReadonlyMap<string, string>,
   { protocols, via }: BenchOptions,
   { mode, clientWork }: Workload,
 ): Comparison {
-  const spec = { metric, statistic, baseline, candidate, kind, smallestEffect: smallestEffectOf(metric) };
+  const spec = { metric, statistic, baseline, candidate, kind, described, smallestEffect: smallestEffectOf(metric) };
   // Direct and through a gateway are two arms on one protocol.
   if (protocols?.length === 1 && via === null) return notCompared(spec, 0, `--protocol ${protocols[0]} leaves nothing to compare with`);
   const busy = clientWork ? undefined : [baseline, candidate].find((id) => limited.has(id));

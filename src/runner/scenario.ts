@@ -114,7 +114,10 @@ export interface PairSpec {
   readonly baseline: string;
   readonly candidate: string;
   readonly kind: "protocol" | "engine";
+  /** What decides: one verdict each. */
   readonly metrics: readonly MetricRef[];
+  /** What is shown beside them, without a verdict. */
+  readonly described?: readonly MetricRef[];
 }
 
 export interface ClaimSpec extends Claim, MetricRef {
@@ -176,6 +179,10 @@ interface VariantFile {
   readonly suites: readonly SuiteName[];
   readonly workload?: WorkloadFile;
   readonly arms?: readonly string[];
+  /** These two in place of the file's. */
+  readonly metrics?: readonly string[];
+  readonly described?: readonly string[];
+  readonly rounds?: number;
 }
 
 /** `rttMs` is a short form of `network.rtt`. */
@@ -189,6 +196,7 @@ export interface ScenarioFile {
   readonly workload: WorkloadFile;
   readonly arms: readonly ArmFile[];
   readonly metrics: readonly string[];
+  readonly described?: readonly string[];
   readonly compare: readonly PairFile[];
   readonly claims?: readonly ClaimFile[];
   readonly rounds?: number;
@@ -292,7 +300,6 @@ export function checkScenario(value: unknown, name: string): ScenarioFile {
 
 /** The variants of a scenario; with a suite, those that belong to it. */
 export function variantsOf(file: ScenarioFile, suite: SuiteName | null): Variant[] {
-  const metrics = file.metrics.map(metricRef);
   return file.variants
     .filter(({ suites }) => suite === null || suites.includes(suite))
     .map((variant): Variant => {
@@ -300,6 +307,9 @@ export function variantsOf(file: ScenarioFile, suite: SuiteName | null): Variant
         .filter(({ id }) => variant.arms === undefined || variant.arms.includes(id))
         .map((arm): ArmSpec => ({ engine: "node", role: "protocol", driver: "stream", reuse: "keep", place: "server", ...arm }));
       const has = (id: string): boolean => arms.some((arm) => arm.id === id);
+      const named = variant.metrics === undefined ? file : { metrics: variant.metrics, described: variant.described };
+      const metrics = named.metrics.map(metricRef);
+      const described = (named.described ?? []).map(metricRef);
       return {
         scenario: file.id,
         title: file.title,
@@ -309,7 +319,11 @@ export function variantsOf(file: ScenarioFile, suite: SuiteName | null): Variant
         arms,
         pairs: file.compare
           .filter(({ baseline, candidate }) => has(baseline) && has(candidate))
-          .map((pair) => ({ kind: "protocol" as const, ...pair, metrics: pair.metrics?.map(metricRef) ?? metrics })),
+          .map(({ baseline, candidate, kind = "protocol", metrics: own }) =>
+            own === undefined
+              ? { baseline, candidate, kind, metrics, described }
+              : { baseline, candidate, kind, metrics: own.map(metricRef) },
+          ),
         claims: (file.claims ?? [])
           .filter(
             (claim) =>
@@ -324,7 +338,7 @@ export function variantsOf(file: ScenarioFile, suite: SuiteName | null): Variant
             candidate,
             ...metricRef(metric),
           })),
-        rounds: file.rounds ?? 5,
+        rounds: variant.rounds ?? file.rounds ?? 5,
       };
     });
 }
