@@ -24,6 +24,7 @@ import { Bounds } from "./listeners/bounds.ts";
 import { loadUws, UwsListener, uwsMaxHeadBytes } from "./listeners/uws.ts";
 import { refusalError } from "./refusals.ts";
 import { changedConfig, showKnobs } from "./runtime.ts";
+import { StreamLog } from "./stream-log.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 
 /** One protocol that is being served. */
@@ -88,6 +89,7 @@ export interface StartedServer extends FakeAiServer {
   snapshot(): ServerSnapshot;
   /** Changes knobs in this process: all of it or nothing. Throws ApiError. */
   changeKnobs(changes: Readonly<Record<string, unknown>>): void;
+  readonly streamLog: StreamLog;
 }
 
 /**
@@ -118,13 +120,14 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   const tokenizer = config.tokenizer === null ? {} : { tokenizer: await loadTokenizer(config.tokenizer) };
   const newCounter = (): RequestCounter => siblings?.newCounter() ?? new StridedCounter();
   const counter = newCounter();
+  const listeners: ProtocolListener[] = [];
+  const streamLog = new StreamLog(pacer, () => listeners.every(({ engine }) => engine === "node"));
   const injector = new FaultInjector(
     () => ({ faults: config.faults, seed: config.model.seed, profile: config.model.profile }),
-    pacer,
+    streamLog,
     meter,
     { requests: newCounter(), heads: newCounter() },
   );
-  const listeners: ProtocolListener[] = [];
   const bounds = new Bounds(config.limits);
   let draining = false;
   const live = (): LiveState => ({
@@ -168,7 +171,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
     () => config.model.profile,
   );
   const shared = siblings !== null;
-  await addListeners(config, bounds, certificate, handler, listeners, notices, shared);
+  await addListeners(config, bounds, certificate, streamLog.watch(handler), listeners, notices, shared);
   const listening: Listening[] = [];
   try {
     for (const [index, { port }] of config.endpoints.entries()) {
@@ -214,6 +217,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
     },
     snapshot: () => ({ meter: meter.snapshot(), live: live() }),
     changeKnobs,
+    streamLog,
     close,
     [Symbol.asyncDispose]: () => close(),
   };

@@ -38,11 +38,11 @@ export interface FaultNumbers {
 
 export class FaultInjector {
   readonly #settings: () => FaultSettings;
-  readonly #pacer: Pacer;
+  readonly #pacer: Pick<Pacer, "send">;
   readonly #meter: Meter;
   readonly #numbers: FaultNumbers;
 
-  constructor(settings: () => FaultSettings, pacer: Pacer, meter: Meter, numbers: FaultNumbers) {
+  constructor(settings: () => FaultSettings, pacer: Pick<Pacer, "send">, meter: Meter, numbers: FaultNumbers) {
     this.#settings = settings;
     this.#numbers = numbers;
     this.#pacer = pacer;

@@ -1,7 +1,7 @@
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Command } from "commander";
 import { faultKinds } from "../core/fault.ts";
 import { resolveConfig, standardPorts } from "../config.ts";
+import { answerParent } from "../parent.ts";
 import { startServer } from "../server.ts";
 import { type Served, startWorkers } from "../workers/primary.ts";
 import { addFlags, settingsOf } from "./settings.ts";
@@ -39,13 +39,14 @@ export function serveCommand(): Command {
       const complain = (line: string): void => {
         if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
       };
-      const server = config.workers === 1 ? await startServer(config) : await startWorkers(config, complain);
+      const alone = config.workers === 1 ? await startServer(config) : null;
+      const server: Served = alone ?? (await startWorkers(config, complain));
       // Before anything is printed: whoever reads that line may signal at once.
       const ended = untilSignalled(server);
       const { listening, caPath } = server;
       if (settings.json) process.stdout.write(`${JSON.stringify({ listening, caPath, workers: config.workers })}\n`);
       else if (!settings.quiet) process.stdout.write(describe(server));
-      answerParent();
+      answerParent(alone);
       await ended;
     });
 }
@@ -63,24 +64,6 @@ function describe(server: Served): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** How often the event loop is asked how late it is, milliseconds. */
-const delayResolutionMs = 5;
-
-/**
- * A parent with an IPC channel (`fakeai bench`) may ask how late the event loop is: each message is answered with the 99th
- * percentile since the one before, microseconds.
- */
-function answerParent(): void {
-  if (process.send === undefined) return;
-  const delay = monitorEventLoopDelay({ resolution: delayResolutionMs });
-  delay.enable();
-  process.on("message", (question) => {
-    process.send?.({ question, eventLoopDelayP99Us: Math.max(0, delay.percentile(99) / 1000 - delayResolutionMs * 1000) });
-    delay.reset();
-  });
-  // The channel alone keeps no server running whose time has come.
-  process.channel?.unref();
-}
 /** Ctrl-C under npx comes twice, from the terminal and from npm: what comes within this is the same signal. */
 const repeatMs = 100;
 

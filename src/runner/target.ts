@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { UsageError } from "../config.ts";
 import { boundToUs } from "../load/children.ts";
+import type { Answered, Answers, Asked, Question } from "../parent.ts";
 import { openConnection } from "../load/connection.ts";
 import { defaultWindows } from "../load/h2-windows.ts";
 import type { TlsChoice } from "../load/job.ts";
@@ -40,6 +41,14 @@ export interface ServerNeeds {
   readonly maxConcurrentStreams: number;
   readonly seed: number;
   readonly cpu: number | null;
+  /** Whether answers carry stamps; by default they do. */
+  readonly stamps?: boolean;
+}
+
+/** A server of ours, with a line to it. */
+export interface ServerChild extends Target {
+  /** Asks the process. Null where it does not answer. */
+  ask<Name extends Question["ask"]>(question: Extract<Question, { ask: Name }>): Promise<Answers[Name] | null>;
 }
 
 /** The built command line: the server is a process like the user's own. */
@@ -50,12 +59,12 @@ const cliPath = fileURLToPath(
 const startTimeoutMs = 15_000;
 
 /** Starts `fakeai serve` and waits until it listens. Throws RunError. */
-export async function startServerChild(needs: ServerNeeds): Promise<Target> {
+export async function startServerChild(needs: ServerNeeds): Promise<ServerChild> {
   const flags = [
     cliPath,
     "serve",
     "--json",
-    "--stamps",
+    ...(needs.stamps === false ? [] : ["--stamps"]),
     "--protocol",
     needs.protocols.map((protocol) => `${protocol}:0`).join(","),
     "--h1-engine",
@@ -75,7 +84,9 @@ export async function startServerChild(needs: ServerNeeds): Promise<Target> {
     needs.cpu === null ? [process.execPath, flags] : ["taskset", ["-c", String(needs.cpu), process.execPath, ...flags]];
   // A child must not take the caller's settings of `fakeai serve`; and it gets no SIGINT of its own from the terminal.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FAKEAI_")));
-  const child = boundToUs(spawn(command, args, { stdio: ["ignore", "pipe", "pipe", "ipc"], env, detached: true }));
+  const child = boundToUs(
+    spawn(command, args, { stdio: ["ignore", "pipe", "pipe", "ipc"], serialization: "advanced", env, detached: true }),
+  );
   let complaint = "";
   let died: string | null = null;
   child.stderr!.on("data", (chunk: Buffer) => {
@@ -99,7 +110,8 @@ export async function startServerChild(needs: ServerNeeds): Promise<Target> {
     origins: Object.fromEntries(listening.map(({ protocol, url }) => [protocol, url])),
     tls: { ca: caPath === null ? null : readFileSync(caPath, "utf8"), insecure: false, cipher: pinnedCipher },
     usage: () => (child.pid === undefined ? null : usageOf(child.pid)),
-    eventLoopDelayP99Us: () => askDelay(child),
+    eventLoopDelayP99Us: () => ask(child, { ask: "delay" }),
+    ask: (question) => ask(child, question),
     get died() {
       return died;
     },
@@ -113,25 +125,25 @@ export async function startServerChild(needs: ServerNeeds): Promise<Target> {
 }
 
 /** An answer that takes longer than this comes from a server that has other troubles. */
-const delayTimeoutMs = 2000;
+const answerTimeoutMs = 5000;
 let questions = 0;
 
-function askDelay(child: ChildProcess): Promise<number | null> {
+function ask<Name extends Question["ask"]>(child: ChildProcess, question: Extract<Question, { ask: Name }>): Promise<Answers[Name] | null> {
   if (!child.connected) return Promise.resolve(null);
   return new Promise((resolve) => {
-    const settle = (value: number | null): void => {
+    const settle = (value: Answers[Name] | null): void => {
       clearTimeout(timer);
       child.off("message", onMessage);
       resolve(value);
     };
-    const question = ++questions;
+    const number = ++questions;
     const onMessage = (message: unknown): void => {
-      const answer = message as { question: number; eventLoopDelayP99Us: number };
-      if (answer.question === question) settle(answer.eventLoopDelayP99Us);
+      const answered = message as Answered;
+      if (answered.number === number) settle(answered.answer as Answers[Name] | null);
     };
-    const timer = setTimeout(() => settle(null), delayTimeoutMs);
+    const timer = setTimeout(() => settle(null), answerTimeoutMs);
     child.on("message", onMessage);
-    child.send(question, (error) => {
+    child.send({ number, question } satisfies Asked, (error) => {
       if (error !== null) settle(null);
     });
   });
