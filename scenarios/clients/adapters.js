@@ -11,7 +11,9 @@ import http2 from "node:http2";
 const model = "fakeai";
 const prompt = "Hello";
 const messages = [{ role: "user", content: prompt }];
-const named = (key) => ({ "x-client-request-id": key });
+/** Streams that only warm up are quick; our server takes its pace from headers. */
+const quick = { "x-fakeai-ttft": "10", "x-fakeai-itl": "5" };
+const named = (key) => ({ "x-client-request-id": key, ...(key.startsWith("run-") ? {} : quick) });
 const bodyOf = (maxTokens) => JSON.stringify({ model, stream: true, max_tokens: maxTokens, messages });
 const headersOf = (key) => ({ "content-type": "application/json", authorization: "Bearer any", ...named(key) });
 const path = "/v1/chat/completions";
@@ -220,9 +222,12 @@ export const adapters = {
     async connect({ url, protocol }) {
       const { ChatOpenAI } = await import("@langchain/openai");
       const configuration = { baseURL: `${url}/v1`, fetch: await fetchOf(protocol, url) };
+      // One model for each length: a new one for each request would be a client of its own.
+      const chats = new Map();
       return async ({ key, maxTokens, onToken }) => {
-        const chat = new ChatOpenAI({ model, apiKey: "any", maxTokens, configuration });
-        for await (const chunk of await chat.stream(prompt, { options: { headers: named(key) } })) if (chunk.text) onToken();
+        const chat = chats.get(maxTokens) ?? new ChatOpenAI({ model, apiKey: "any", maxTokens, configuration });
+        chats.set(maxTokens, chat);
+        for await (const chunk of await chat.stream(prompt, { headers: named(key) })) if (chunk.text) onToken();
       };
     },
   },

@@ -11,10 +11,19 @@ const tokens = Number(env.FAKEAI_OUTPUT_TOKENS);
 const rampMs = Number(env.FAKEAI_RAMP_MS);
 /** What is still under way so long after the beginning is left; 0: all is waited for. */
 const stopMs = Number(env.FAKEAI_STOP_MS);
-const warmTokens = Math.min(20, tokens);
+const warmTokens = Math.min(30, tokens);
 
-/** Microseconds of the host's monotonic clock, which the server's stamps are taken from too. */
-const originUs = Number(process.hrtime.bigint()) / 1000 - performance.now() * 1000;
+/** What turns performance.now() into microseconds of the host's monotonic clock, which the server's stamps are of. */
+const originUs = (() => {
+  let best = { gapMs: Infinity, originUs: 0 };
+  for (let round = 0; round < 32; round++) {
+    const before = performance.now();
+    const absoluteUs = Number(process.hrtime.bigint()) / 1000;
+    const gapMs = performance.now() - before;
+    if (gapMs < best.gapMs) best = { gapMs, originUs: absoluteUs - (before + gapMs / 2) * 1000 };
+  }
+  return best.originUs;
+})();
 const nowUs = () => originUs + performance.now() * 1000;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const rest = async () => {

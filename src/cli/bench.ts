@@ -23,6 +23,8 @@ Examples:
   fakeai bench --scenario mux-scale --streams 200
   fakeai bench --url https://api.example.com/v1 --model some-model --scenario stream --streams 4 --requests 8
   fakeai bench --trace AzureLLMInferenceTrace_conv.csv --speed 10
+  fakeai bench --driver client --client openai --client undici
+  fakeai bench --driver client --client-cmd "python3 my_client.py"
   fakeai bench --require 'stream/h2c/ttft.p99<150ms' --baseline results/main/result.json
 
 Exit codes: 0 good (refuted claims too), 1 a requirement is not met or something got worse than --baseline, 2 wrong usage,
@@ -44,7 +46,7 @@ const flags: readonly (readonly [flags: string, help: string])[] = [
   ["--body <file>", "JSON file sent as every request"],
   ["--cacert <file>", "PEM file of what to trust, with --url"],
   ["--insecure", "trust any certificate, with --url"],
-  ["--driver <name>", "stream, h2load or autocannon in place of the scenario's own"],
+  ["--driver <name>", "stream, h2load or autocannon in place of the scenario's own; client: measure client libraries"],
   ["--connections <n>", "connections of every arm"],
   ["--streams <n>", "requests in flight at once"],
   ["--rate <n>", "open loop: requests per second, Poisson"],
@@ -82,6 +84,8 @@ export function benchCommand(): Command {
   addNetworkFlags(command);
   return command
     .addOption(new Option("--scenario <name|file>", "a scenario in place of a suite, repeatable").argParser(list))
+    .addOption(new Option("--client <name>", "with --driver client, repeatable: openai, undici, ... or all").argParser(list))
+    .addOption(new Option("--client-cmd <command>", "with --driver client, repeatable: any command that opens streams").argParser(list))
     .addOption(new Option("--api-key <key>", "sent to --url as a bearer token, never written").env("OPENAI_API_KEY"))
     .addOption(new Option("--header <line>", 'a header of every request, repeatable: "name: value"').argParser(list))
     .addOption(new Option("--require <text>", 'fail unless it holds, repeatable: "[scenario/][arm/]ttft.p99<150ms"').argParser(list))

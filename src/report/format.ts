@@ -17,6 +17,8 @@ const labels: Partial<Record<MetricName, string>> = {
   transport: "transport",
   client: "client",
   plannedTtft: "planned TTFT",
+  ttftAdded: "added to TTFT",
+  tokenAdded: "added to a token",
   requestsPerSecond: "requests/s",
   tokensPerSecond: "tokens/s",
   durationUs: "wall time",
@@ -27,6 +29,9 @@ const labels: Partial<Record<MetricName, string>> = {
   bytesReceivedPerRequest: "bytes received/request",
   bytesSentPerRequest: "bytes sent/request",
   connectionsOpened: "connections opened",
+  streamsAtOnce: "streams at once",
+  clientRssBytesPerStream: "client memory/stream",
+  keepsUpTokensPerSecond: "tokens/s at which it falls behind",
   serverRssBytes: "server memory",
   clientEventLoopDelayP99Us: "client event-loop delay",
   serverEventLoopDelayP99Us: "server event-loop delay",
@@ -194,6 +199,21 @@ function validity({ rounds, invalid }: ArmResult): string {
   return invalid.length > 0 ? "invalid" : valid === rounds.length ? "yes" : `${valid} of ${rounds.length}`;
 }
 
+/** What is of interest where clients are compared. */
+function clientColumns(arms: readonly ArmResult[]): ArmColumn[] {
+  if (arms.every(({ driver }) => driver !== "client")) return [];
+  return [
+    { title: "client CPU µs/tok", cell: means("clientCpuUsPerToken") },
+    {
+      title: "kB/stream",
+      cell: ({ metrics }) => (metrics.clientRssBytesPerStream ? digits(metrics.clientRssBytesPerStream.mean / 1000) : "–"),
+    },
+    { title: "falls behind at tok/s", cell: means("keepsUpTokensPerSecond") },
+    { title: "connections", cell: means("connectionsOpened") },
+    { title: "streams at once", cell: means("streamsAtOnce") },
+  ];
+}
+
 /** The columns that say anything about these arms, in order. */
 export function armColumns(arms: readonly ArmResult[]): ArmColumn[] {
   // An arm says more of a streamed answer by its tokens than by its end.
@@ -213,6 +233,9 @@ export function armColumns(arms: readonly ArmResult[]): ArmColumn[] {
     streamed
       ? { title: "CPU µs/req / tok", cell: means("serverCpuUsPerRequest", "serverCpuUsPerToken") }
       : { title: "CPU µs/req", cell: means("serverCpuUsPerRequest") },
+    tail("ttftAdded", "added to TTFT p50/p99 ms"),
+    tail("tokenAdded", "added to a token p50/p99 ms"),
+    ...clientColumns(arms),
     { title: "bytes out / in", cell: means("bytesSentPerRequest", "bytesReceivedPerRequest") },
   ];
   const measured = columns.filter(({ title, cell }) => arms.some((arm) => cell(arm) !== "–") && !(streamed && title.startsWith("E2E")));

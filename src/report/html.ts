@@ -203,7 +203,10 @@ function scenarioSection(scenario: ScenarioResult, index: number, charts: readon
   const columns = armColumns(arms);
   const rows = arms.map((arm): Part[] => [
     html`<b>${arm.id}</b>
-      <small>${arm.protocol}, ${arm.engine}, ${arm.driver}, ${digits(arm.streams)} on ${digits(arm.connections)}</small>`,
+      <small
+        >${arm.protocol}, ${arm.engine}, ${arm.driver}, ${digits(arm.streams)} on
+        ${arm.connections === null ? "its own" : digits(arm.connections)}${arm.client === undefined ? "" : `, ${arm.client}`}</small
+      >`,
     ...columns.map(({ cell }): Part => cell(arm)),
   ]);
   return html`<section id="scenario-${index}">
@@ -286,6 +289,7 @@ export function renderHtml(result: BenchResult): string {
       <h2 id="verdicts">Verdicts</h2>
       ${verdictTable(scenarios, "Paired by round. Faster means better: lower latency, higher rate, fewer bytes, less CPU. The grey zone is too small to matter.", ({ kind, described }) => kind === "protocol" && !described) ?? html`<p>Nothing was compared: see the figures of each scenario.</p>`}
       ${verdictTable(scenarios, "Engine effects: no statement about a protocol", ({ kind, described }) => kind === "engine" && !described)}
+      ${verdictTable(scenarios, "Clients, each against the first on its protocol", ({ kind, described }) => kind === "client" && !described)}
       ${claimTable(scenarios)}
       ${verdictTable(scenarios, "Described beside them: each interval as if it were the only one, no verdict", ({ described }) => described === true)}
       ${requirementTable(result)}

@@ -205,6 +205,7 @@ export function renderTable(result: BenchResult, options: TableOptions): string 
   const title = "Verdicts (95% intervals over rounds, p by Holm over the suite; faster means better)";
   verdicts(page, title, scenarios, (one) => one.kind === "protocol" && !one.described);
   verdicts(page, "Engine effects (no statement about a protocol)", scenarios, (one) => one.kind === "engine" && !one.described);
+  verdicts(page, "Clients, each against the first on its protocol", scenarios, (one) => one.kind === "client" && !one.described);
   claims(page, scenarios);
   verdicts(page, "Described (each interval as if it were the only one: no verdict)", scenarios, (one) => one.described === true);
   requirements(page, result);

@@ -228,7 +228,7 @@ function judged(comparison: Comparison): Comparison {
  */
 export function adjustComparisons(comparisons: readonly Comparison[]): Comparison[] {
   const adjusted = Array.from(comparisons);
-  for (const kind of ["protocol", "engine"] as const) {
+  for (const kind of ["protocol", "engine", "client"] as const) {
     const family = adjusted.flatMap((comparison, index) => {
       return comparison.kind === kind && !comparison.described && comparison.pRaw !== null
         ? [{ comparison, index, p: comparison.pRaw }]

@@ -34,7 +34,14 @@ export type DistributionMetric =
   /** Per token: read callback to the application having the token. */
   | "client"
   /** Per request, from stamps: time to first token as planned. */
-  | "plannedTtft";
+  | "plannedTtft"
+  /**
+   * Per request, from the server's log: TTFT as the application sees it, without the server's part (request arrived to first
+   * token handed to the engine).
+   */
+  | "ttftAdded"
+  /** Per token, from the server's log: handed to the engine to the application having the token: `transport` and `client`. */
+  | "tokenAdded";
 
 /** One value per round. */
 export type ScalarMetric =
@@ -50,6 +57,12 @@ export type ScalarMetric =
   | "bytesReceivedPerRequest"
   | "bytesSentPerRequest"
   | "connectionsOpened"
+  /** Most streams that were under way at one time, as the server saw them. */
+  | "streamsAtOnce"
+  /** Resident memory of the client with all streams open, minus before, by the number of streams. */
+  | "clientRssBytesPerStream"
+  /** Tokens per second that were offered when the client fell behind for good. */
+  | "keepsUpTokensPerSecond"
   | "serverRssBytes"
   | "clientEventLoopDelayP99Us"
   | "serverEventLoopDelayP99Us"
@@ -123,8 +136,11 @@ export interface ArmDescription {
   readonly engine: "uws" | "node" | "external";
   /** "protocol": decides claims; "engine": another engine, shown apart and never in a verdict about a protocol. */
   readonly role: "protocol" | "engine";
-  readonly driver: "stream" | "autocannon" | "h2load";
-  readonly connections: number;
+  readonly driver: "stream" | "autocannon" | "h2load" | "client";
+  /** What the client is, with its version, or a command; absent for our own drivers. */
+  readonly client?: string;
+  /** null: as many as the client thinks right. */
+  readonly connections: number | null;
   /** Streams at once over all connections. */
   readonly streams: number;
 }
@@ -176,8 +192,8 @@ export interface Comparison {
   readonly verdict: Verdict;
   /** Why there is no verdict. */
   readonly reason: string | null;
-  /** Engine effects are shown apart. */
-  readonly kind: "protocol" | "engine";
+  /** Engine effects are shown apart, and what clients differ in. */
+  readonly kind: "protocol" | "engine" | "client";
   /**
    * Shown with its interval beside the metrics that decide, which a scenario names before it is run: no verdict, and no
    * member of the family that Holm's adjustment runs over.

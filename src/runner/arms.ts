@@ -215,7 +215,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
       headers: { ...headersOf(workload, context), ...arm.spec.headers },
       tls: arm.target.tls,
     },
-    connections: arm.description.connections,
+    connections: arm.description.connections ?? workload.streams,
     reuse: arm.spec.reuse,
     streams: workload.streams,
     mode: workload.mode,

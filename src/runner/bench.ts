@@ -8,6 +8,7 @@ import { calibrate } from "./calibrate.ts";
 import { adapted, estimateSeconds, offeredTokensPerSecond } from "./adapt.ts";
 import type { External, Observer, RunContext } from "./arms.ts";
 import { runVariant, skippedResult } from "./experiment.ts";
+import { runClients } from "./clients.ts";
 import { choosePinning, describeEnvironment } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
 import { type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./scenario.ts";
@@ -49,9 +50,10 @@ export async function runBench({ options, command, details, observer, signal }: 
     const external = options.url === null ? null : await reach(options.url, options, observer);
     const gateway = options.via === null ? null : await reach(options.via, options, observer);
     const base = { options, details, pinning, signal, observer, external, gateway, drivers };
-    if (external === null) calibration = await calibrateFor(base, plan.variants);
+    if (external === null && options.clients === null) calibration = await calibrateFor(base, plan.variants);
     const context: RunContext = { ...base, calibration };
-    if (external === null || gateway === null) await runAll(context, plan.variants, scenarios);
+    if (options.clients !== null) await runClients(context, options.clients, scenarios);
+    else if (external === null || gateway === null) await runAll(context, plan.variants, scenarios);
     else scenarios.push(await runVia(context, external, gateway));
     finished = !signal.aborted;
   };
@@ -129,7 +131,8 @@ function faultsIn({ id, variant, arms }: ScenarioResult): string[] {
 }
 
 /** What the result is called: the suite's name, or what was run in its place. */
-export function suiteLabel({ scenarios, suite, trace, via, url }: BenchOptions): string {
+export function suiteLabel({ scenarios, suite, trace, via, url, clients }: BenchOptions): string {
+  if (clients !== null) return scenarios.length > 0 ? scenarios.join("+") : "clients";
   if (via !== null) return "via";
   if (trace !== null) return "trace";
   if (scenarios.length > 0) return scenarios.map((name) => name.replace(/^.*\/|\.json$/g, "")).join("+");
@@ -141,7 +144,7 @@ function originOf(url: string): string {
 }
 
 function planOf(options: BenchOptions, observer: Observer): Plan {
-  if (options.via !== null) return { variants: [], skipped: [], seconds: 20 };
+  if (options.via !== null || options.clients !== null) return { variants: [], skipped: [], seconds: 20 };
   const wanted = variantsWanted(options);
   const candidates = wanted.map((variant) => adapted(variant, options));
   const variants: Variant[] = [];

@@ -79,10 +79,10 @@ export function parseCpuList(text: string): number[] {
     });
 }
 
-/** Version of an installed package, null where it is missing. */
-function packageVersion(name: string): string | null {
+/** Version of a package as a module in `from` (a folder, by default ours) would find it; null where it is missing. */
+export function packageVersion(name: string, from?: string): string | null {
   // Not by resolving it: a package for `import` alone has nothing that `require` would find.
-  for (const folder of createRequire(import.meta.url).resolve.paths(name) ?? []) {
+  for (const folder of createRequire(from === undefined ? import.meta.url : `${from}/index.js`).resolve.paths(name) ?? []) {
     const text = readFile(`${folder}/${name}/package.json`);
     if (text !== null) return (JSON.parse(text) as { version: string }).version;
   }

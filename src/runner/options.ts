@@ -26,6 +26,8 @@ export interface BenchInput {
   readonly cacert?: string;
   readonly insecure?: boolean;
   readonly driver?: string;
+  readonly client?: readonly string[];
+  readonly clientCmd?: readonly string[];
   readonly connections?: string;
   readonly streams?: string;
   readonly rate?: string;
@@ -64,6 +66,8 @@ export interface BenchOptions {
   readonly caFile: string | null;
   readonly insecure: boolean;
   readonly driver: DriverName | null;
+  /** Client libraries and commands to measure in place of scenarios. */
+  readonly clients: { readonly names: readonly string[]; readonly commands: readonly string[] } | null;
   readonly connections: number | null;
   readonly streams: number | null;
   /** Requests per second. */
@@ -91,8 +95,8 @@ export function resolveBench(input: BenchInput): BenchOptions {
   const suite = input.suite ?? "quick";
   if (suite !== "quick" && suite !== "full") throw new UsageError(`--suite: "${suite}" is neither quick nor full`);
   if (input.suite !== undefined && input.scenario !== undefined) throw new UsageError("--suite and --scenario: give one of them");
-  const driver = input.driver === undefined ? null : drivers.find((name) => name === input.driver);
-  if (driver === undefined) throw new UsageError(`--driver: "${input.driver}" is not one of ${drivers.join(", ")}`);
+  const driver = input.driver === undefined || input.driver === "client" ? null : drivers.find((name) => name === input.driver);
+  if (driver === undefined) throw new UsageError(`--driver: "${input.driver}" is not one of ${drivers.join(", ")}, client`);
   if (input.trace === undefined && (input.speed ?? input.limit) !== undefined)
     throw new UsageError("--speed and --limit belong to --trace");
   if (input.trace !== undefined && input.rate !== undefined) throw new UsageError("--trace has its own arrivals: use --speed, not --rate");
@@ -132,6 +136,7 @@ export function resolveBench(input: BenchInput): BenchOptions {
     caFile: input.cacert ?? null,
     insecure: input.insecure ?? false,
     driver,
+    clients: clientsOf(input),
     connections: whole("connections", input.connections, 1, 100_000),
     streams: whole("streams", input.streams, 1, 100_000),
     rate: positive("rate", input.rate, 1_000_000),
@@ -163,6 +168,22 @@ function networkOf(input: BenchInput): NetworkInput {
   const network = input.delay === undefined ? given : { ...given, rtt: input.delay };
   checkNetwork(network, (key, direction) => (key === "rtt" && input.delay !== undefined ? "--delay" : networkFlagName(key, direction)));
   return network;
+}
+
+/** What does not go with clients: they are measured against our own server's log, and open what they like. */
+const notWithClients: readonly (keyof BenchInput)[] = ["url", "via", "trace", "suite", "endpoint", "body", "inputTokens", "connections", "rate", "requests", "duration", "warmup", "delay", "model", "header"]; // oxfmt-ignore
+
+function clientsOf(input: BenchInput): BenchOptions["clients"] {
+  const { driver, client, clientCmd } = input;
+  if (driver !== "client") {
+    if ((client ?? clientCmd) !== undefined) throw new UsageError("--client and --client-cmd belong to --driver client");
+    return null;
+  }
+  const other = notWithClients.find((name) => input[name] !== undefined) ?? Object.keys(networkInputOf({ ...input }))[0];
+  if (other !== undefined)
+    throw new UsageError(`--${other.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} does not go with --driver client`);
+  if (clientCmd?.some((command) => command.trim() === "")) throw new UsageError("--client-cmd: the command is empty");
+  return { names: client ?? (clientCmd === undefined ? ["all"] : []), commands: clientCmd ?? [] };
 }
 
 /** Checked here, so that a server need not be started to find it wrong. */

@@ -47,6 +47,8 @@ export interface ServerNeeds {
 
 /** A server of ours, with a line to it. */
 export interface ServerChild extends Target {
+  /** PEM file of what its clients must trust; null where it speaks no TLS. */
+  readonly caPath: string | null;
   /** Asks the process. Null where it does not answer. */
   ask<Name extends Question["ask"]>(question: Extract<Question, { ask: Name }>): Promise<Answers[Name] | null>;
 }
@@ -112,6 +114,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     usage: () => (child.pid === undefined ? null : usageOf(child.pid)),
     eventLoopDelayP99Us: () => ask(child, { ask: "delay" }),
     ask: (question) => ask(child, question),
+    caPath,
     get died() {
       return died;
     },

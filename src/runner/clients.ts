@@ -1,0 +1,546 @@
+/** What client libraries cost: each one under the same paced streams, against what the server says it did. */
+import { relative } from "node:path";
+import { pathToFileURL } from "node:url";
+import { UsageError } from "../config.ts";
+import { type CommandRun, runCommand } from "../load/command.ts";
+import { compareArms, smallestEffectOf, summarizeArm } from "../results/compare.ts";
+import { summarize } from "../results/recorder.ts";
+import type {
+  ArmDescription,
+  ArmResult,
+  Comparison,
+  MetricName,
+  ProtocolName,
+  RoundResult,
+  ScenarioResult,
+  Statistic,
+} from "../results/types.ts";
+import type { StreamLogged } from "../stream-log.ts";
+import type { RunContext } from "./arms.ts";
+import { type ClientFindings, findingsOf, findingsWithoutRecord, rampOf } from "./client-metrics.ts";
+import { packageVersion } from "./machine.ts";
+import { orderOfRounds } from "./order.ts";
+import { scenarioDirectory } from "./scenario.ts";
+import { RunError, type ServerChild, startServerChild } from "./target.ts";
+
+/** Who is to be measured: libraries by name, and commands. */
+export interface ClientChoice {
+  /** Names, or "all". */
+  readonly names: readonly string[];
+  readonly commands: readonly string[];
+}
+
+/** The three questions, as scenarios. */
+export const clientScenarios = ["clients", "clients-rate", "clients-limit"] as const;
+type ClientScenario = (typeof clientScenarios)[number];
+
+/** What `adapters.js` says of a library. */
+interface Adapter {
+  readonly packages: readonly string[];
+  readonly protocols: readonly ProtocolName[];
+}
+
+const directory = `${scenarioDirectory}clients/`;
+
+/** One client on one protocol. */
+interface ClientArm {
+  readonly id: string;
+  readonly client: string;
+  readonly protocol: ProtocolName;
+  /** Name of a library; null for a command. */
+  readonly name: string | null;
+  readonly command: readonly string[];
+}
+
+async function readAdapters(): Promise<Readonly<Record<string, Adapter>>> {
+  const { adapters } = (await import(pathToFileURL(`${directory}adapters.js`).href)) as { adapters: Readonly<Record<string, Adapter>> };
+  return adapters;
+}
+
+/** Over TLS, as services are called, unless told otherwise: HTTP/1.1 and HTTP/2 are alike then in all else. */
+const defaultProtocols: readonly ProtocolName[] = ["h1s", "h2"];
+
+/** The arms that were asked for. Throws UsageError for names that nobody knows and packages that are not installed. */
+async function armsOf({ names, commands }: ClientChoice, protocols: readonly ProtocolName[] | null, notes: string[]): Promise<ClientArm[]> {
+  const adapters = await readAdapters();
+  const known = Object.keys(adapters);
+  const wanted = [...new Set(names.flatMap((name) => (name === "all" ? known : [name])))];
+  const arms: ClientArm[] = [];
+  const missing = new Set<string>();
+  for (const name of wanted) {
+    const adapter = Object.hasOwn(adapters, name) ? adapters[name]! : null;
+    if (adapter === null) throw new UsageError(`--client: "${name}" is not one of all, ${known.join(", ")}`);
+    const versions = adapter.packages.map((one) => [one, packageVersion(one, directory)] as const);
+    for (const [one, version] of versions) if (version === null) missing.add(one);
+    const own = versions[0];
+    const spoken = (protocols ?? defaultProtocols).filter((protocol) => adapter.protocols.includes(protocol));
+    const unspoken = (protocols ?? defaultProtocols).filter((protocol) => !adapter.protocols.includes(protocol));
+    if (unspoken.length > 0 && !name.startsWith("node:")) notes.push(`${name} does not speak ${unspoken.join(", ")}`);
+    for (const protocol of spoken)
+      arms.push({
+        id: `${slug(name)}-${protocol}`,
+        client: own === undefined ? `${name} of Node ${process.versions.node}` : `${name} ${own[1]}`,
+        protocol,
+        name,
+        command: [process.execPath, "--expose-gc", `${directory}run.js`],
+      });
+  }
+  if (missing.size > 0) {
+    const place = relative(process.cwd(), directory.replace(/\/$/, ""));
+    throw new UsageError(
+      `--client: ${[...missing].join(", ")} ${missing.size === 1 ? "is" : "are"} not installed: npm install --prefix ${place.startsWith("..") ? directory : place}`,
+    );
+  }
+  for (const [index, text] of commands.entries())
+    for (const protocol of protocols ?? (["h1"] as const))
+      arms.push({
+        id: `${commands.length === 1 ? "command" : `command-${index + 1}`}-${protocol}`,
+        client: text,
+        protocol,
+        name: null,
+        command: ["/bin/sh", "-c", text],
+      });
+  if (arms.length === 0) throw new UsageError(`--protocol: none of these clients speaks ${protocols?.join(" or ")}`);
+  return arms;
+}
+
+/** "@ai-sdk/openai" to "ai-sdk-openai": an arm's id stands in paths and requirements. */
+function slug(name: string): string {
+  return name.replace(/^@/, "").replaceAll(/[^a-z0-9.]+/gi, "-");
+}
+
+/** What the streams of one run are. */
+interface Load {
+  readonly streams: number;
+  readonly outputTokens: number;
+  readonly ttft: string;
+  readonly itl: string;
+  readonly rampMs: number;
+  readonly stopMs: number;
+  readonly isWarm: boolean;
+}
+
+/** A run may take so many idle time-outs beyond its streams: a program has to start, and to load what it needs. */
+const patience = 3;
+
+interface Attempt {
+  readonly run: CommandRun;
+  readonly logged: StreamLogged | null;
+  readonly streamsRefused: number;
+  readonly startedAt: string;
+}
+
+class ClientBench {
+  readonly #context: RunContext;
+  readonly #arms: readonly ClientArm[];
+  readonly #rounds: number;
+  /** CPU per token by arm, as the paced streams have shown it, microseconds. */
+  readonly #cpuPerToken = new Map<string, number>();
+
+  constructor(context: RunContext, arms: readonly ClientArm[]) {
+    this.#context = context;
+    this.#arms = arms;
+    this.#rounds = context.options.rounds ?? 5;
+  }
+
+  /** 100 paced streams: what a client adds. */
+  async paced(notes: readonly string[]): Promise<ScenarioResult> {
+    const { options } = this.#context;
+    const load: Load = {
+      streams: options.streams ?? 100,
+      outputTokens: options.outputTokens ?? 40,
+      ttft: options.ttft ?? "100",
+      itl: options.itl ?? "50",
+      rampMs: 500,
+      stopMs: 0,
+      isWarm: true,
+    };
+    const server = await this.#start(load, {});
+    try {
+      const results = await this.#runAll(server, this.#arms, load, (arm, attempt) => {
+        const { run, logged } = attempt;
+        if (logged === null) return { requests: noRequests, metrics: {} };
+        const findings = run.record === null ? findingsWithoutRecord(run, logged) : findingsOf(run.record, logged);
+        const cpu = findings.metrics.clientCpuUsPerToken;
+        if (cpu) this.#cpuPerToken.set(arm.id, cpu.mean);
+        return findings;
+      });
+      return {
+        ...this.#head(
+          "clients",
+          "What a client library costs",
+          "The client: the same streams, read by each library; times against the server's own",
+          load,
+        ),
+        arms: results,
+        comparisons: this.#comparisons(results),
+        claims: [],
+        notes: [...notes, ...pacedNotes(results)],
+        skipped: null,
+      };
+    } finally {
+      await server.close();
+    }
+  }
+
+  /** Ever more streams: the rate of tokens at which a client falls behind. */
+  async rate(): Promise<ScenarioResult> {
+    const arms = this.#arms.filter(({ name }) => name !== null);
+    const rampMs = 6000;
+    const streams = this.#context.options.streams ?? 200;
+    const loadFor = (top: number): Load => {
+      const itlMs = (streams * 1000) / top;
+      return {
+        streams,
+        outputTokens: Math.ceil(rampMs / itlMs) + 1,
+        ttft: "0",
+        itl: `${Math.round(itlMs * 1000)}us`,
+        rampMs,
+        stopMs: rampMs,
+        isWarm: true,
+      };
+    };
+    const tops = new Map<string, number>();
+    const notes: string[] = [];
+    const shown = loadFor(10_000);
+    const server = await this.#start(shown, {});
+    try {
+      const results = await this.#runAll(
+        server,
+        arms,
+        (arm) => loadFor(tops.get(arm.id) ?? Math.min(highestRate, 1.5e6 / (this.#cpuPerToken.get(arm.id) ?? 100))),
+        (arm, { run, logged }, load) => {
+          if (logged === null || run.record === null) return { requests: noRequests, metrics: {} };
+          const { behindAt, top } = rampOf(run.record, logged, Number.parseInt(load.itl, 10));
+          // The ramp of the next round ends well beyond what this one has found.
+          const next = behindAt === null ? top * 2 : behindAt * 1.6;
+          tops.set(arm.id, Math.min(highestRate, Math.max(500, next)));
+          const failed = run.record.streams.filter(({ error }) => error !== null);
+          const errors = Object.fromEntries(failed.map(({ error }) => [error!, 1]));
+          return {
+            requests: {
+              sent: run.record.streams.length,
+              completed: run.record.streams.length - failed.length,
+              failed: failed.length,
+              errors,
+            },
+            metrics: { keepsUpTokensPerSecond: behindAt === null ? null : summarize([behindAt], "1/s") },
+          };
+        },
+        2,
+      );
+      for (const arm of results) {
+        const missed = arm.rounds.filter(({ invalid, metrics }) => invalid.length === 0 && !metrics.keepsUpTokensPerSecond).length;
+        if (missed > 0)
+          notes.push(
+            `${arm.id}: kept up to the end in ${missed} of ${arm.rounds.length} rounds, at up to ${Math.round(tops.get(arm.id) ?? 0)} tokens/s`,
+          );
+      }
+      const head = this.#head(
+        "clients-rate",
+        "The rate of tokens at which a client falls behind",
+        "The client's capacity: ever more streams, until the median token is seen more than 100 ms late for good",
+        shown,
+      );
+      // Each arm has a pace of its own.
+      const { itl: _itl, outputTokens: _tokens, ...workload } = head.workload;
+      return { ...head, workload, arms: results, comparisons: [], claims: [], notes, skipped: null };
+    } finally {
+      await server.close();
+    }
+  }
+
+  /** More streams than the server allows on a connection: what a client does then. */
+  async limit(): Promise<ScenarioResult> {
+    const { options } = this.#context;
+    const arms = this.#arms.filter(({ protocol }) => protocol === "h2" || protocol === "h2c");
+    const load: Load = {
+      streams: options.streams ?? 100,
+      outputTokens: 30,
+      ttft: options.ttft ?? "100",
+      itl: options.itl ?? "20",
+      rampMs: 0,
+      stopMs: 0,
+      isWarm: false,
+    };
+    const head = this.#head(
+      "clients-limit",
+      `${load.streams} streams at once, ${streamLimit} allowed on a connection`,
+      "SETTINGS_MAX_CONCURRENT_STREAMS: whether a client queues, opens another connection, or fails",
+      load,
+    );
+    const workload = { ...head.workload, maxConcurrentStreams: streamLimit };
+    const rest = { ...head, workload, comparisons: [], claims: [] };
+    if (arms.length === 0) return { ...rest, arms: [], notes: [], skipped: "no client that was asked for speaks HTTP/2" };
+    const server = await this.#start(load, { maxConcurrentStreams: streamLimit });
+    const refused = new Map<string, number>();
+    try {
+      const results = await this.#runAll(
+        server,
+        arms,
+        load,
+        (arm, { run, logged, streamsRefused }) => {
+          if (logged === null) return { requests: noRequests, metrics: {} };
+          refused.set(arm.id, (refused.get(arm.id) ?? 0) + streamsRefused);
+          return run.record === null ? findingsWithoutRecord(run, logged) : findingsOf(run.record, logged);
+        },
+        0,
+        true,
+      );
+      return {
+        ...rest,
+        arms: results,
+        notes: results.map((arm) => behaviourOf(arm, refused.get(arm.id) ?? 0, load.streams)),
+        skipped: null,
+      };
+    } finally {
+      await server.close();
+    }
+  }
+
+  async #start({ streams, ttft, itl, outputTokens }: Load, more: { maxConcurrentStreams?: number }): Promise<ServerChild> {
+    return startServerChild({
+      protocols: [...new Set(this.#arms.map(({ protocol }) => protocol))],
+      // One runtime for all protocols, and the one that counts connections.
+      engine: "node",
+      ttft,
+      itl,
+      outputTokens,
+      maxConcurrentStreams: more.maxConcurrentStreams ?? Math.max(256, streams),
+      seed: this.#context.options.seed,
+      cpu: this.#context.pinning?.server ?? null,
+      stamps: false,
+    });
+  }
+
+  /**
+   * Rounds of all arms, in the bench's order. `probes` rounds come before and are thrown away. Failed requests make a round
+   * invalid unless they are what is looked for.
+   */
+  async #runAll(
+    server: ServerChild,
+    arms: readonly ClientArm[],
+    loads: Load | ((arm: ClientArm) => Load),
+    read: (arm: ClientArm, attempt: Attempt, load: Load) => ClientFindings,
+    probes = 0,
+    failuresCount = false,
+  ): Promise<ArmResult[]> {
+    const { signal, observer, options } = this.#context;
+    const rounds = new Map(arms.map((arm) => [arm, [] as RoundResult[]]));
+    const spoken = new Map<ClientArm, string>();
+    const runOne = async (arm: ClientArm, round: number, position: number): Promise<void> => {
+      const load = typeof loads === "function" ? loads(arm) : loads;
+      observer.progress(`${arm.id}, ${round < 0 ? "finding the range" : `round ${round + 1} of ${this.#rounds}`}`);
+      const attempt = await this.#attempt(server, arm, load);
+      if (signal.aborted) return;
+      const { run, logged, startedAt } = attempt;
+      const findings = read(arm, attempt, load);
+      const faults = faultsOf(arm, attempt, findings, load, failuresCount);
+      if (server.died !== null) faults.push(server.died);
+      const protocol = logged?.streams.at(-1)?.spoken;
+      if (protocol !== undefined) spoken.set(arm, protocol === "h2" && arm.protocol === "h2c" ? "h2c" : protocol);
+      if (round >= 0)
+        rounds.get(arm)!.push({ round, position, startedAt, requests: findings.requests, metrics: findings.metrics, invalid: faults });
+      else if (run.failure !== null) observer.notice(`${arm.id}: ${run.failure}`);
+    };
+    for (let probe = 0; probe < probes; probe++) for (const arm of arms) if (!signal.aborted) await runOne(arm, -1, 0);
+    for (const [round, order] of orderOfRounds(arms.length, this.#rounds, options.seed).entries())
+      for (const [position, index] of order.entries()) if (!signal.aborted) await runOne(arms[index]!, round, position);
+    return arms.map((arm) => {
+      const streams = (typeof loads === "function" ? loads(arm) : loads).streams;
+      return summarizeArm(this.#describe(arm, streams), rounds.get(arm)!, {
+        negotiated: spoken.get(arm) ?? null,
+        cipher: null,
+        rttMs: 0,
+      });
+    });
+  }
+
+  #describe({ id, protocol, client }: ClientArm, streams: number): ArmDescription {
+    return { id, protocol, engine: "node", role: "protocol", driver: "client", client, connections: null, streams };
+  }
+
+  async #attempt(server: ServerChild, arm: ClientArm, load: Load): Promise<Attempt> {
+    const { options, pinning, signal } = this.#context;
+    const startedAt = new Date().toISOString();
+    const before = await server.ask({ ask: "recorded" });
+    const begun = await server.ask({ ask: "record", knobs: { ttft: load.ttft, itl: load.itl, "output-tokens": load.outputTokens } });
+    if (begun === null) throw new RunError(server.died ?? "the server does not answer its bench");
+    const run = await runCommand({
+      command: arm.command.map((word) => word.replaceAll("{url}", server.origins[arm.protocol]!)),
+      env: environmentOf(server, arm, load, options.seed),
+      timeoutMs: expectedMs(load) + patience * options.idleTimeoutMs,
+      sampled: arm.name === null,
+      cpu: pinning?.load ?? null,
+      signal,
+    });
+    const recorded = await server.ask({ ask: "recorded" });
+    return {
+      run,
+      logged: recorded,
+      streamsRefused: (recorded?.streamsRefused ?? 0) - (before?.streamsRefused ?? 0),
+      startedAt,
+    };
+  }
+
+  #head(
+    id: ClientScenario,
+    title: string,
+    isolates: string,
+    { isWarm: _isWarm, stopMs: _stopMs, ...load }: Load,
+  ): Pick<ScenarioResult, "id" | "title" | "isolates" | "variant" | "workload"> {
+    return { id, title, isolates, variant: "", workload: { ...load, rounds: this.#rounds } };
+  }
+
+  /** Each client against Node's own on the same protocol, and each one's HTTP/2 against its HTTP/1.1. */
+  #comparisons(arms: readonly ArmResult[]): Comparison[] {
+    const pairs: { baseline: ClientArm; candidate: ClientArm; kind: Comparison["kind"] }[] = [];
+    for (const candidate of this.#arms) {
+      const baseline = this.#arms.find(({ protocol }) => protocol === candidate.protocol)!;
+      if (baseline !== candidate) pairs.push({ baseline, candidate, kind: "client" });
+    }
+    for (const candidate of this.#arms) {
+      const like = candidate.protocol === "h2" ? "h1s" : candidate.protocol === "h2c" ? "h1" : null;
+      const baseline = this.#arms.find(({ client, protocol }) => client === candidate.client && protocol === like);
+      if (baseline !== undefined) pairs.push({ baseline, candidate, kind: "protocol" });
+    }
+    const sees = ({ id }: ClientArm, metric: MetricName): boolean => Boolean(arms.find((arm) => arm.id === id)?.metrics[metric]);
+    return pairs.flatMap(({ baseline, candidate, kind }) =>
+      comparedIn
+        // A command that writes no record sees less, and that is no verdict.
+        .filter(({ metric }) => [baseline, candidate].every((arm) => arm.name !== null || sees(arm, metric)))
+        .map((ref) =>
+          compareArms(arms, {
+            ...ref,
+            baseline: baseline.id,
+            candidate: candidate.id,
+            kind,
+            smallestEffect: smallestEffectOf(ref.metric),
+          }),
+        ),
+    );
+  }
+}
+
+/** What clients are compared in: two metrics decide, the others are described beside them. */
+const comparedIn: readonly { readonly metric: MetricName; readonly statistic: Statistic; readonly described?: boolean }[] = [
+  { metric: "clientCpuUsPerToken", statistic: "mean" },
+  { metric: "tokenAdded", statistic: "p50" },
+  { metric: "tokenAdded", statistic: "p99", described: true },
+  { metric: "ttftAdded", statistic: "p50", described: true },
+];
+
+const noRequests = { sent: 0, completed: 0, failed: 0, errors: {} };
+/** Tokens per second beyond which the server, on one core, may be what is measured. */
+const highestRate = 40_000;
+const streamLimit = 32;
+
+function expectedMs({ ttft, itl, outputTokens, rampMs, stopMs }: Load): number {
+  const ms = (spec: string): number => (spec.endsWith("us") ? Number.parseFloat(spec) / 1000 : Number.parseFloat(spec)) || 0;
+  return stopMs > 0 ? stopMs : 4 * (rampMs + ms(ttft) + ms(itl) * outputTokens);
+}
+
+/** What a command is told. Its own environment stays, but for settings of `fakeai serve`. */
+function environmentOf(server: ServerChild, { name, protocol }: ClientArm, load: Load, seed: number): Record<string, string> {
+  const origin = server.origins[protocol]!;
+  const own = Object.entries(process.env).filter(
+    (entry): entry is [string, string] => !entry[0].startsWith("FAKEAI_") && entry[1] !== undefined,
+  );
+  const caPath = server.caPath;
+  return {
+    ...Object.fromEntries(own),
+    FAKEAI_URL: origin,
+    FAKEAI_PROTOCOL: protocol,
+    FAKEAI_STREAMS: String(load.streams),
+    FAKEAI_OUTPUT_TOKENS: String(load.outputTokens),
+    FAKEAI_RAMP_MS: String(load.rampMs),
+    FAKEAI_STOP_MS: String(load.stopMs),
+    FAKEAI_WARMUP: load.isWarm ? "1" : "0",
+    FAKEAI_SEED: String(seed),
+    ...(name === null ? {} : { FAKEAI_CLIENT: name }),
+    OPENAI_BASE_URL: `${origin}/v1`,
+    OPENAI_API_KEY: "any",
+    ANTHROPIC_BASE_URL: origin,
+    ANTHROPIC_API_KEY: "any",
+    ...(caPath === null ? {} : { FAKEAI_CA: caPath, NODE_EXTRA_CA_CERTS: caPath, SSL_CERT_FILE: caPath, REQUESTS_CA_BUNDLE: caPath }),
+  };
+}
+
+/** Why a run's figures may not be used. */
+function faultsOf(
+  arm: ClientArm,
+  { run, logged }: Attempt,
+  { requests, faults: found = [] }: ClientFindings,
+  { streams, stopMs }: Load,
+  failuresCount: boolean,
+): string[] {
+  if (run.failure !== null) return [run.failure];
+  if (logged === null) return ["the server has not told what it did"];
+  const faults: string[] = [...found];
+  if (logged.streams.length === 0) faults.push("the client opened no stream");
+  if (arm.name !== null && run.record === null) faults.push("the client has written no record");
+  const wanted = arm.protocol === "h2" || arm.protocol === "h2c" ? "h2" : "http/1.1";
+  const other = logged.streams.find(({ spoken }) => spoken !== wanted);
+  if (other !== undefined) faults.push(`the protocol changed: ${wanted} was asked for, ${other.spoken} was spoken`);
+  if (requests.failed > 0 && !failuresCount && stopMs === 0) {
+    const reasons = Object.entries(requests.errors).map(([reason, count]) => `${reason} (${count})`);
+    faults.push(`${requests.failed} of ${requests.sent} requests failed: ${reasons.join(", ")}`);
+  }
+  if (run.record !== null && run.record.streams.length !== streams)
+    faults.push(`${run.record.streams.length} streams were opened, and not ${streams}`);
+  return faults;
+}
+
+/** What a reader of the paced figures should know. */
+function pacedNotes(arms: readonly ArmResult[]): string[] {
+  return arms.flatMap(({ id, metrics, streams }) => {
+    const { clientCpuUsPerToken: cpu, tokensPerSecond: rate, connectionsOpened } = metrics;
+    const busy = cpu && rate ? (cpu.mean * rate.mean) / 1e6 : 0;
+    const notes = busy > 0.8 ? [`${id}: used ${Math.round(busy * 100)}% of its core, so its times hold a backlog`] : [];
+    if (connectionsOpened && connectionsOpened.max > streams) notes.push(`${id}: opened more connections than it has streams`);
+    return notes;
+  });
+}
+
+/** In words, what a client did at the limit of streams. */
+function behaviourOf({ id, rounds, metrics, invalid }: ArmResult, refused: number, offered: number): string {
+  if (invalid.length > 0 || rounds.length === 0) return `${id}: ${invalid[0] ?? "not run"}`;
+  const failed = rounds.reduce((sum, { requests }) => sum + requests.failed, 0);
+  const connections = metrics.connectionsOpened?.max ?? null;
+  const atOnce = metrics.streamsAtOnce?.max ?? 0;
+  const reasons = [...new Set(rounds.flatMap(({ requests }) => Object.keys(requests.errors)))];
+  const did = [
+    atOnce >= offered ? `opens ${connections} connections` : `queues on ${connections} connection${connections === 1 ? "" : "s"}`,
+    failed > 0 ? `${failed} requests fail (${reasons.slice(0, 2).join(", ")})` : "none fails",
+    ...(refused > 0 ? [`${refused} streams were refused`] : []),
+  ];
+  return `${id}: ${did.join(", ")}; at most ${atOnce} of ${offered} under way at once`;
+}
+
+/** Whether a result that is named by `--scenario` is one of ours. Throws UsageError for others. */
+function questionsOf(scenarios: readonly string[]): readonly ClientScenario[] {
+  if (scenarios.length === 0) return clientScenarios;
+  return scenarios.map((name) => {
+    const found = clientScenarios.find((known) => known === name);
+    if (found === undefined)
+      throw new UsageError(`--scenario: with --driver client, "${name}" is not one of ${clientScenarios.join(", ")}`);
+    return found;
+  });
+}
+
+/** Runs what was asked for; the scenarios appear in `results` as they are done. Throws UsageError and RunError. */
+export async function runClients(context: RunContext, choice: ClientChoice, results: ScenarioResult[]): Promise<void> {
+  const { options, observer, signal } = context;
+  const notes: string[] = [];
+  const questions = questionsOf(options.scenarios);
+  const arms = await armsOf(choice, options.protocols, notes);
+  for (const note of notes) observer.notice(note);
+  observer.notice(`${arms.length} clients: ${arms.map(({ id }) => id).join(", ")}`);
+  const bench = new ClientBench(context, arms);
+  for (const question of questions) {
+    if (signal.aborted) return;
+    if (question === "clients") results.push(await bench.paced(notes));
+    else if (question === "clients-limit") results.push(await bench.limit());
+    else if (arms.some(({ name }) => name !== null)) results.push(await bench.rate());
+  }
+}
