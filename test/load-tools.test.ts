@@ -1,6 +1,9 @@
 /** The drivers around other people's tools: right where they run, refused where they would be wrong. */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer as createTcpServer, type AddressInfo, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { clockIdentity } from "../src/clock.ts";
 import { createServer, type FakeAiServer, type Protocol } from "../src/index.ts";
@@ -168,7 +171,7 @@ describe.skipIf(!installed)("h2load", () => {
 describe("h2load's report", () => {
   const output = readFileSync(new URL("fixtures/h2load-1.52-h2.txt", import.meta.url), "utf8");
   const log = times(20, { startUs: 0, status: 200, durationUs: 700 });
-  const facts = { output, log, cpuShare: null, startedUs: 0, endedUs: 12_000, limits: null, interrupted: false };
+  const facts = { output, log, file: null, cpuShare: null, startedUs: 0, endedUs: 12_000, limits: null, interrupted: false };
 
   test("a log of another run", () => {
     expect(reportOf(jobFor("h2"), { ...facts, log: [...log, ...log] }).invalid.join()).toContain("logged 40 requests instead of 20");
@@ -193,6 +196,45 @@ describe("h2load's report", () => {
       failed: 7,
       errors: { reset: 3, "status 503": 2, "connection closed": 2 },
     });
+  });
+});
+
+describe("h2load 1.70", () => {
+  /** Stands in for it: takes its options, and leaves what it would. */
+  const standIn = `#!${process.execPath}
+const { readFileSync, writeFileSync } = require("node:fs");
+const value = (name) => process.argv.find((argument) => argument.startsWith(name + "="))?.slice(name.length + 1);
+if (process.argv.includes("--version")) console.log("h2load nghttp2/1.70.0");
+else {
+  const count = Number(process.argv[process.argv.indexOf("-n") + 1]);
+  writeFileSync(value("--log-file"), "1795565795076567\\t200\\t700\\n".repeat(count));
+  const file = value("--output-file");
+  if (file !== undefined) {
+    const result = JSON.parse(readFileSync(${JSON.stringify(fileURLToPath(new URL("fixtures/h2load-1.70.json", import.meta.url)))}, "utf8"));
+    for (const name of ["total", "started", "done", "succeeded"]) result.measurements.requests[name] = count;
+    writeFileSync(file, JSON.stringify(result));
+  }
+  console.log("Application protocol: " + (process.argv.includes("--h1") ? "http/1.1" : "h2c"));
+}
+`;
+
+  test("is read from the file that it writes, with the times to connect on HTTP/1.1", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "fakeai-h2load-1.70-"));
+    writeFileSync(join(folder, "h2load"), standIn, { mode: 0o755 });
+    const path = process.env["PATH"];
+    process.env["PATH"] = `${folder}:${path}`;
+    try {
+      const driver = driverNamed("h2load");
+      const h1 = await run(driver, jobFor("h1"));
+      expect(withoutLimits(h1)).toEqual([]);
+      expect(h1.requests).toEqual({ sent: 20, completed: 20, failed: 0, errors: {} });
+      expect(h1.metrics.connect).toMatchObject({ count: 2, min: 78, max: 97, mean: 87.5 });
+      expect(h1.metrics.bytesReceivedPerRequest!.mean).toBe(75_876_095 / 20);
+      const h2c = await run(driver, jobFor("h2c"));
+      expect([withoutLimits(h2c), h2c.metrics.connect]).toEqual([[], null]);
+    } finally {
+      process.env["PATH"] = path;
+    }
   });
 });
 

@@ -6,7 +6,7 @@
  * multiply rates, a pipelined request waits behind the one before, and over HTTP/2 it reports success without a single
  * response: so times come from its events, time-outs are ours, loads are closed loops with an exact number of requests
  * and without a rate (which also leaves its correction out), pipelining is 1, there are no workers, and only HTTP/1.1
- * is taken.
+ * is taken. It tells nobody when it has connected, so `connect` is null.
  */
 import autocannon from "autocannon";
 import { monotonicUs } from "../clock.ts";

@@ -1,14 +1,16 @@
 /**
  * The h2load driver (nghttp2): the same independent tool for HTTP/2 and HTTP/1.1, to check ours against. It sees
- * requests, not tokens. Output of 1.52 and of 1.69 and later is read.
+ * requests, not tokens. From 1.69 on its measurements come from `--output-file`, before that from what it prints.
  *
  * Only what h2load does rightly is used. It exits with 0 whatever happens, so everything is read from its output, and
  * `Application protocol` proves what was spoken. `-D` drops streams that are under way and breaks the connect times, so
  * loads are an exact number of requests (`-n`). Its "time to first byte" is one sample per connection from connect on,
- * so it is not used; `--rps` never counts a wait, so open loops are refused; with `--h1`, `-m` would pipeline, so it is
- * 1. Windows are the job's, as our own client has them, not 2^30. More streams than the server allows fail or wait
- * unseen, so the server's SETTINGS are read beforehand. Times of requests come from `--log-file`, which h2load appends
- * to, so each run has a file of its own. Certificates are never verified by it, and `-H` shows headers in process lists.
+ * so it is not used; its connect times end before HTTP/2's SETTINGS have come, which ours wait for, and in print they
+ * lack percentiles, so `connect` is there on HTTP/1.1 from 1.69 on and null elsewhere. `--rps` never counts a wait, so open
+ * loops are refused; with `--h1`, `-m` would pipeline, so it is 1. Windows are the job's, as our own client has them, not
+ * 2^30. More streams than the server allows fail or wait unseen, so the server's SETTINGS are read beforehand. Times of
+ * requests come from `--log-file`, which h2load appends to, so each run has a file of its own. Certificates are never
+ * verified by it, and `-H` shows headers in process lists.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -35,11 +37,10 @@ export function h2loadVersion(): string | null {
   return /nghttp2\/(\S+)/.exec(stdout.toString())?.[1] ?? null;
 }
 
-/** What h2load prints at its end. Bytes are of the application, TLS records excluded. */
+/** What h2load says at its end. Bytes are of the application, TLS records excluded. */
 export interface H2loadOutput {
   readonly negotiated: string | null;
   readonly cipher: string | null;
-  readonly finishedUs: number;
   readonly requests: {
     readonly total: number;
     readonly started: number;
@@ -49,30 +50,22 @@ export interface H2loadOutput {
     readonly errored: number;
     readonly timeout: number;
   };
-  readonly statusCodes: { readonly "2xx": number; readonly "3xx": number; readonly "4xx": number; readonly "5xx": number };
   readonly bytes: { readonly total: number; readonly headers: number; readonly data: number };
-  /** Time for a request; percentiles from 1.69 on. */
-  readonly requestUs: Readonly<Partial<Record<Column, number>>> | null;
+  /** From connecting to the connection's being usable, TLS included and SETTINGS not; null in text, which has no percentiles of 1.52. */
+  readonly connectUs: readonly number[] | null;
 }
 
-type Column = "min" | "max" | "median" | "p95" | "p99" | "mean" | "sd";
-
-/** Reads the output of 1.52 ("time for request:") and of 1.69 ("request     :", with percentiles). Throws where it is not complete. */
+/** Reads what every version prints. Throws where it is not complete. */
 export function parseH2load(text: string): H2loadOutput {
   const counts = /^requests: (\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout$/m.exec(
     text,
   );
-  const codes = /^status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx$/m.exec(text);
   // KB are 1,024 bytes and rounded: the whole numbers stand in brackets.
   const traffic = /^traffic: \S+ \((\d+)\) total, \S+ \((\d+)\) headers .*, \S+ \((\d+)\) data$/m.exec(text);
-  const finished = /^finished in (\S+),/m.exec(text);
-  if (!counts || !codes || !traffic || !finished)
-    throw new Error(`h2load printed no result: ${text.trim().split("\n").at(-1)?.slice(0, 120) ?? ""}`);
+  if (!counts || !traffic) throw new Error(`h2load printed no result: ${text.trim().split("\n").at(-1)?.slice(0, 120) ?? ""}`);
   const number = (match: RegExpExecArray, group: number): number => Number(match[group]);
   return {
-    negotiated: /^Application protocol: (\S+)$/m.exec(text)?.[1] ?? null,
-    cipher: cipherIn(text),
-    finishedUs: durationUs(finished[1]!),
+    ...connectionIn(text),
     requests: {
       total: number(counts, 1),
       started: number(counts, 2),
@@ -82,35 +75,47 @@ export function parseH2load(text: string): H2loadOutput {
       errored: number(counts, 6),
       timeout: number(counts, 7),
     },
-    statusCodes: { "2xx": number(codes, 1), "3xx": number(codes, 2), "4xx": number(codes, 3), "5xx": number(codes, 4) },
     bytes: { total: number(traffic, 1), headers: number(traffic, 2), data: number(traffic, 3) },
-    requestUs: requestRow(text),
+    connectUs: null,
   };
 }
 
-function cipherIn(text: string): string | null {
+/**
+ * Reads the file of `--output-file` (1.69 and later, format "v1", times in seconds). Protocol and cipher are not in it, and
+ * come from what was printed. Throws where it is not such a file.
+ */
+export function parseH2loadFile(json: string, printed: string): H2loadOutput {
+  const { version, measurements } = JSON.parse(json) as {
+    readonly version?: unknown;
+    readonly measurements?: {
+      readonly requests: H2loadOutput["requests"];
+      readonly traffic: H2loadOutput["bytes"];
+      readonly performance: { readonly connect: { readonly samples: readonly number[] } };
+    };
+  };
+  if (version !== "v1" || measurements === undefined)
+    throw new Error(`h2load wrote a result of version ${JSON.stringify(version)}, not "v1"`);
+  const { requests, traffic, performance } = measurements;
+  return {
+    ...connectionIn(printed),
+    requests,
+    bytes: { total: traffic.total, headers: traffic.headers, data: traffic.data },
+    connectUs: performance.connect.samples.map((seconds) => seconds * 1e6),
+  };
+}
+
+function connectionIn(text: string): Pick<H2loadOutput, "negotiated" | "cipher"> {
   const cipher = /^Cipher: (\S+)$/m.exec(text)?.[1];
-  return cipher === undefined ? null : `${/^TLS Protocol: (\S+)$/m.exec(text)?.[1] ?? "TLS"} ${cipher}`;
+  return {
+    negotiated: /^Application protocol: (\S+)$/m.exec(text)?.[1] ?? null,
+    cipher: cipher === undefined ? null : `${/^TLS Protocol: (\S+)$/m.exec(text)?.[1] ?? "TLS"} ${cipher}`,
+  };
 }
 
-function requestRow(text: string): Partial<Record<Column, number>> | null {
-  const lines = text.split("\n");
-  const header = lines.findIndex((line) => /^\s+min\s+max\s+/.test(line));
-  const row = lines.find((line) => /^(time for )?request\s*:/.test(line));
-  if (header < 0 || row === undefined) return null;
-  const columns = lines[header]!.replace("+/- sd", "").trim().split(/\s+/) as Column[];
-  const cells = row
-    .slice(row.indexOf(":") + 1)
-    .trim()
-    .split(/\s+/);
-  return Object.fromEntries(columns.map((column, i) => [column, durationUs(cells[i]!)]));
-}
-
-/** "312us", "8.06ms", "1.20s" to microseconds. */
-function durationUs(text: string): number {
-  const match = /^([\d.]+)(us|ms|s)$/.exec(text);
-  if (!match) throw new Error(`h2load printed "${text}" for a duration`);
-  return Number(match[1]) * { us: 1, ms: 1000, s: 1_000_000 }[match[2] as "us" | "ms" | "s"];
+/** Whether this version writes its measurements as JSON: from 1.69 on. */
+export function writesJson(version: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > 1 || (major === 1 && minor >= 69);
 }
 
 /** A request in the log: start as microseconds since 1970, status or -1, microseconds to its end. */
@@ -172,22 +177,28 @@ export class H2loadDriver implements LoadDriver {
 
   async #measure(job: LoadJob, request: PlannedRequest, directory: string, options: RunOptions): Promise<LoadReport> {
     const limits = await peerLimits(job);
+    const json = this.#version !== null && this.#version !== undefined && writesJson(this.#version);
     if (job.warmup.length > 0 && !options.signal.aborted) {
       const count = Math.max(job.warmup.length, job.connections);
-      await runH2load(argumentsFor(job, request, count, directory, "warmup.log"), { ...options, onProgress() {} }, job.idleTimeoutMs);
+      await runH2load(argumentsFor(job, request, count, directory, "warmup", false), { ...options, onProgress() {} }, job.idleTimeoutMs);
     }
     options.onPhase("begin");
     const startedUs = monotonicUs();
-    const ran = await runH2load(argumentsFor(job, request, job.requests.length, directory, "run.log"), options, job.idleTimeoutMs);
+    const ran = await runH2load(argumentsFor(job, request, job.requests.length, directory, "run", json), options, job.idleTimeoutMs);
     const endedUs = monotonicUs();
     options.onPhase("end");
-    let log: H2loadLogRow[] = [];
-    try {
-      log = parseH2loadLog(readFileSync(join(directory, "run.log"), "utf8"));
-    } catch {
-      // Without one request that was started there is no log.
-    }
-    return reportOf(job, { ...ran, startedUs, endedUs, log, limits, interrupted: options.signal.aborted });
+    // Without one request that was started there is no log; a run that was cut short has written no result.
+    const log = parseH2loadLog(textOf(join(directory, "run.log")) ?? "");
+    const file = textOf(join(directory, "run.json"));
+    return reportOf(job, { ...ran, startedUs, endedUs, log, file, limits, interrupted: options.signal.aborted });
+  }
+}
+
+function textOf(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
   }
 }
 
@@ -204,8 +215,8 @@ async function peerLimits({ endpoint, windows }: LoadJob): Promise<Http2Limits |
   }
 }
 
-/** The command line of one run. */
-export function argumentsFor(job: LoadJob, request: PlannedRequest, count: number, directory: string, logName: string): string[] {
+/** The command line of one run, which leaves `<name>.log` in the directory, and `<name>.json` where asked to. */
+function argumentsFor(job: LoadJob, request: PlannedRequest, count: number, directory: string, name: string, json: boolean): string[] {
   const { endpoint, connections, streams } = job;
   const { streamBytes, connectionBytes } = job.windows ?? defaultWindows;
   const isH1 = endpoint.protocol === "h1" || endpoint.protocol === "h1s";
@@ -221,7 +232,8 @@ export function argumentsFor(job: LoadJob, request: PlannedRequest, count: numbe
     arguments_.push("-d", body);
   }
   // Whole milliseconds: h2load takes no fractions.
-  arguments_.push("-N", `${Math.max(1, Math.ceil(job.idleTimeoutMs))}ms`, `--log-file=${join(directory, logName)}`);
+  arguments_.push("-N", `${Math.max(1, Math.ceil(job.idleTimeoutMs))}ms`, `--log-file=${join(directory, `${name}.log`)}`);
+  if (json) arguments_.push(`--output-file=${join(directory, `${name}.json`)}`);
   arguments_.push(`${endpoint.origin}${request.path ?? endpoint.path}`);
   return arguments_;
 }
@@ -290,6 +302,8 @@ interface Facts extends Ran {
   readonly startedUs: number;
   readonly endedUs: number;
   readonly log: readonly H2loadLogRow[];
+  /** What `--output-file` left, or null. */
+  readonly file: string | null;
   readonly limits: Http2Limits | null;
   readonly interrupted: boolean;
 }
@@ -301,7 +315,7 @@ export function reportOf(job: LoadJob, facts: Facts): LoadReport {
   const invalid: string[] = [];
   let printed: H2loadOutput | null = null;
   try {
-    printed = parseH2load(facts.output);
+    printed = facts.file === null ? parseH2load(facts.output) : parseH2loadFile(facts.file, facts.output);
   } catch (error) {
     if (!facts.interrupted) invalid.push((error as Error).message);
   }
@@ -326,6 +340,8 @@ export function reportOf(job: LoadJob, facts: Facts): LoadReport {
 
   const e2el = new Recorder("us");
   for (const { durationUs } of succeeded) e2el.record(durationUs);
+  const connect = new Recorder("us");
+  if (endpoint.protocol === "h1" || endpoint.protocol === "h1s") for (const us of printed?.connectUs ?? []) connect.record(us);
   // h2load's own time begins before it has connected: from the first request to the last end instead.
   const firstUs = log.reduce((first, { startUs }) => Math.min(first, startUs), Infinity);
   const lastUs = log.reduce((last, { startUs, durationUs }) => Math.max(last, startUs + durationUs), 0);
@@ -335,6 +351,7 @@ export function reportOf(job: LoadJob, facts: Facts): LoadReport {
   const one = (value: number, unit: MetricSummary["unit"]): MetricSummary | null => (completed > 0 ? summarize([value], unit) : null);
   const metrics: Partial<Record<MetricName, MetricSummary | null>> = {
     e2el: e2el.summary(),
+    connect: connect.summary(),
     durationUs: one(durationUs, "us"),
     requestsPerSecond: one(completed / (durationUs / 1e6), "1/s"),
     clientCpuUsPerRequest: cpuShare === null ? null : one((cpuShare * durationUs) / completed, "us"),
