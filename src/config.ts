@@ -1,20 +1,22 @@
 /** Every knob of the server: its flag, its meaning, its default, and the way from what was given to what is in force. */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import type { TimerMode } from "./clock.ts";
 import { nameOfKey } from "./access/keys.ts";
-import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "./core/distribution.ts";
+import type { BatchSettings } from "./core/batch.ts";
+import { countUnits, latencyUnits, SpecError } from "./core/distribution.ts";
 import { type Fault, parseFaults } from "./core/fault.ts";
 import { maxRateLimit, noRateLimits, type RateLimits } from "./core/rate-limit.ts";
 import type { Engine, Protocol } from "./core/seams.ts";
 import { maxOutputTokens, maxTokensPerChunk, type ModelSettings, type ProfileName } from "./api/model.ts";
+import { type EngineOptions, engineFlags, queueFullStatus, resolveEngine } from "./engine.ts";
+import { distribution, type FlagSpec, integer, oneOf, readText, UsageError } from "./flag-values.ts";
 import type { ListenerLimits } from "./listeners/bounds.ts";
 
-/** Something the user gave cannot be used; the message is one line, with a hint. */
-export class UsageError extends Error {}
+export { type FlagKind, UsageError } from "./flag-values.ts";
 
 /** Every flag of `fakeai serve`, typed. A spec is a number of milliseconds (tokens) or a text such as "lognormal(20,0.5)". */
-export interface ServerOptions {
+export interface ServerOptions extends EngineOptions {
   /** Any of h1, h1s, h2c, h2, each with an optional port: "h1:8000,h2:8443" or ["h1", "h2c:0"]. */
   readonly protocol?: string | readonly string[];
   /** Adds h2 to the protocols. */
@@ -94,19 +96,8 @@ export interface ServerOptions {
 /** Encodings that `tokenizer` can count in. */
 export type Encoding = "o200k_base" | "cl100k_base";
 
-/** What a flag takes. */
-export type FlagKind = "boolean" | "text" | "integer" | "list";
-
-export interface FlagSpec {
-  readonly key: keyof ServerOptions;
-  readonly kind: FlagKind;
-  /** The placeholder in the help. */
-  readonly takes?: string;
-  readonly help: string;
-}
-
 /** The flags in the order of the help. The environment and the configuration file take the same names. */
-export const serverFlags: readonly FlagSpec[] = [
+export const serverFlags: readonly FlagSpec<keyof ServerOptions>[] = [
   { key: "protocol", kind: "text", takes: "list", help: "any of h1,h1s,h2c,h2, each with an optional port: h1:8000,h2:8443 (default h1)" },
   { key: "http2", kind: "boolean", help: "adds h2 (HTTP/2 over TLS, and HTTP/1.1 for clients without it)" },
   { key: "port", kind: "integer", takes: "port", help: "port of h1 (default 8000); 0 picks a free one" },
@@ -116,6 +107,7 @@ export const serverFlags: readonly FlagSpec[] = [
   { key: "tlsKey", kind: "text", takes: "file", help: "PEM private key of the certificate" },
   { key: "ttft", kind: "text", takes: "spec", help: "time to first token (default 0): 20, 20ms, 500us, 20:10, lognormal(20,0.5), ..." },
   { key: "itl", kind: "text", takes: "spec", help: "inter-token latency (default 0), in the same forms" },
+  ...engineFlags,
   { key: "outputTokens", kind: "text", takes: "spec", help: "tokens of an answer (default 128): a number or a distribution" },
   { key: "textFile", kind: "text", takes: "file", help: "the text that every answer says" },
   { key: "mode", kind: "text", takes: "mode", help: "random: made-up text; echo: the prompt (default random)" },
@@ -195,6 +187,8 @@ export interface ServerConfig {
   readonly h1Engine: Engine | null;
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly model: ModelSettings;
+  /** null: streams are independent. */
+  readonly engine: BatchSettings | null;
   readonly timer: TimerMode;
   readonly graceMs: number;
   readonly limits: ListenerLimits;
@@ -251,8 +245,10 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
       profile: oneOf("--profile", options.profile ?? "openai", ["openai", "vllm", "openrouter", "minimal"]),
       tokensPerChunk: integer("--tokens-per-chunk", options.tokensPerChunk ?? 1, 1, maxTokensPerChunk),
       text: options.textFile === undefined ? null : readText("--text-file", options.textFile),
+      queueFullStatus: queueFullStatus(options, options.profile ?? "openai"),
       maxModelLen: options.maxModelLen === undefined ? null : integer("--max-model-len", options.maxModelLen, 1, 1_000_000_000),
     },
+    engine: resolveEngine(options),
     timer,
     graceMs: integer("--grace", options.grace ?? 10_000, 0, 3_600_000),
     limits: limitsOf(options),
@@ -412,38 +408,9 @@ function parseEndpoints(options: ServerOptions, ports: Readonly<Record<Protocol,
   return endpoints;
 }
 
-function distribution(spec: string | number, units: Parameters<typeof parseDistribution>[1]): Distribution {
-  try {
-    return parseDistribution(spec, units);
-  } catch (error) {
-    if (error instanceof SpecError) throw new UsageError(error.message);
-    throw error;
-  }
-}
-
-function integer(name: string, value: number, min: number, max: number): number {
-  if (!Number.isInteger(value) || value < min || value > max)
-    throw new UsageError(`${name}: ${String(value)} is not a whole number from ${min} to ${max}`);
-  return value;
-}
-
-function oneOf<Name extends string>(flag: string, value: string, names: readonly Name[]): Name {
-  const name = names.find((known) => known === value);
-  if (name === undefined) throw new UsageError(`${flag}: "${value}" is not one of ${names.join(", ")}`);
-  return name;
-}
-
 function parseBytes(name: string, value: string | number, min = 1, max = 1_073_741_824): number {
   const match = /^(\d+(?:\.\d+)?)\s*(kb|mb|gb|b)?$/i.exec(String(value).trim());
   if (!match) throw new UsageError(`${name}: "${String(value)}" is not a size (for example 10mb)`);
   const unit = { b: 1, kb: 1024, mb: 1_048_576, gb: 1_073_741_824 }[(match[2] ?? "b").toLowerCase()]!;
   return integer(name, Math.round(Number(match[1]) * unit), min, max);
-}
-
-function readText(name: string, path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw new UsageError(`${name}: cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`);
-  }
 }

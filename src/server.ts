@@ -15,8 +15,10 @@ import { type LiveState, operationsRoutes, renderMetrics } from "./api/operation
 import { type Certificate, localhostCertificate, readCertificate } from "./certificate.ts";
 import { clockIdentity, SystemClock } from "./clock.ts";
 import { freePorts, resolveConfig, type ServerConfig, type ServerOptions, UsageError } from "./config.ts";
+import { BatchEngine } from "./core/batch.ts";
 import { Meter, type MeterSnapshot } from "./core/meter.ts";
 import { Pacer } from "./core/pacer.ts";
+import { seedOf } from "./core/random.ts";
 import { LocalRateLimiter, type RateLimiter } from "./core/rate-limit.ts";
 import type { Engine, Protocol, ProtocolListener, Refusal, RequestHandler, ResponseSink, Route, RouteRequest } from "./core/seams.ts";
 import { NodeListener } from "./listeners/node.ts";
@@ -109,7 +111,9 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   const certificate = await findCertificate(config);
   const clock = new SystemClock(config.timer);
   const meter = new Meter();
+  const engine = config.engine && new BatchEngine(config.engine, seedOf(config.model.seed), meter);
   const pacer = new Pacer(clock, meter, {
+    beat: engine,
     stallTimeoutUs: config.limits.stallTimeoutMs * 1000,
     onFault: reportFault,
     ...(config.timer === "precise" ? { turnUs: 0 } : {}),
@@ -131,7 +135,8 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   const bounds = new Bounds(config.limits);
   let draining = false;
   const live = (): LiveState => ({
-    running: pacer.running,
+    running: engine?.running ?? pacer.running,
+    engine: engine && { waiting: engine.waiting, cacheUsage: engine.cacheUsage },
     draining,
     bufferedBytes: bounds.bufferedBytes,
     listeners: listeners.map(({ protocol, engine, counts }) => ({ protocol, engine, counts })),
@@ -144,7 +149,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   };
   /** The routes of a configuration. A response that one of them planned goes on as planned when it is replaced. */
   const routesOf = ({ model }: ServerConfig): RouteTable => {
-    const settings = { ...model, ...tokenizer };
+    const settings = { ...model, ...tokenizer, ...(engine !== null && { engine }) };
     const name = model.models?.[0] ?? "fakeai";
     const metrics = (): string | Promise<string> => (siblings === null ? renderMetrics(meter, name, live()) : siblings.metrics());
     const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);

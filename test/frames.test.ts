@@ -44,7 +44,7 @@ function frames({
     tokens,
     identityBytes("chat", { id, created }),
     used.opening,
-    used.closing("stop", tokens, { promptTokens: 3, completionTokens: tokens, reasoningTokens: 0 }),
+    used.closing("stop", tokens, { promptTokens: 3, cachedTokens: 0, completionTokens: tokens, reasoningTokens: 0 }),
   );
 }
 
@@ -242,7 +242,7 @@ test("frames of the corpus asked for together are the frames asked for one by on
       tokens,
       identityBytes("chat", { id: letter.repeat(idLength), created: 1_700_000_000 }),
       shape.opening,
-      shape.closing("length", tokens, { promptTokens: 3, completionTokens: tokens, reasoningTokens: 0 }),
+      shape.closing("length", tokens, { cachedTokens: 0, promptTokens: 3, completionTokens: tokens, reasoningTokens: 0 }),
     );
   fc.assert(
     fc.property(

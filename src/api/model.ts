@@ -3,6 +3,7 @@ import { countUnits, type Distribution, latencyUnits } from "../core/distributio
 import { jsonInside } from "../core/frames.ts";
 import { schemaInstance, SchemaError } from "../core/instance.ts";
 import { purpose, Random, type Seed, seedOf, seedOfRequest } from "../core/random.ts";
+import type { BatchEngine, SequenceAsk } from "../core/batch.ts";
 import { independentSchedule, unstreamedSchedule } from "../core/schedule.ts";
 import type { RouteRequest, Schedule } from "../core/seams.ts";
 import {
@@ -14,9 +15,11 @@ import {
   type TokenCursor,
   type Vocabulary,
 } from "../core/text.ts";
+import { refuseQueueing, refuseTooLong } from "./overload.ts";
 import { ApiError } from "./openai/errors.ts";
 import type { Tokenizer } from "./openai/prompt.ts";
 import { booleanHeader, givenText, headerError, integerHeader, overriding } from "./overrides.ts";
+import { blockChain, type PromptAsk } from "./prefix.ts";
 
 /** The most tokens one answer may have. */
 export const maxOutputTokens = 1_048_576;
@@ -48,6 +51,10 @@ export interface ModelSettings {
   readonly maxModelLen: number | null;
   /** Counts prompt tokens exactly; absent: they are estimated. */
   readonly tokenizer?: Tokenizer;
+  /** Decides when tokens are there; absent: streams know nothing of each other. */
+  readonly engine?: BatchEngine;
+  /** The status of what finds the engine's queue full. */
+  readonly queueFullStatus: 429 | 503;
 }
 
 /** Numbers requests from 0: it outlives a model whose settings were changed. */
@@ -93,6 +100,8 @@ export interface CallPlan {
 export interface Ask {
   readonly model: string;
   readonly promptTokens: number;
+  /** The prompt of a choice. */
+  readonly promptOf: (choice: number) => PromptAsk;
   /** What the mode "echo" says in a choice. */
   readonly promptText: (choice: number) => string;
   /** What a choice repeats before its text; absent: nothing. */
@@ -206,8 +215,13 @@ export interface Answer {
   readonly tokensPerChunk: number;
   /** When each token of the longest choice is due, hidden ones included; in one piece: when all of them are there. */
   readonly schedule: Schedule;
+  /** Microseconds until the first token, as planned; with an engine: of a request that waits for nobody. */
+  readonly firstUs: number;
+  /** Prompt tokens that need not be read again; with an engine known when the first token is. */
+  readonly cache: { readonly cachedTokens: number };
 }
 
+const noCache = { cachedTokens: 0 };
 const never: Schedule = { nextDueUs: () => 0 };
 
 export class Model {
@@ -260,8 +274,7 @@ export class Model {
         throw new ApiError(400, `Invalid 'n': the choices hold more than ${maxOutputTokens} tokens together.`, "n", "invalid_value");
       }
     }
-    const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;
-    const itl = overriding(request, "x-fakeai-itl", latencyUnits) ?? this.settings.itl;
+    const timing = this.#timing(request, ask, choices, reasoning.tokens, longest, seed);
     return {
       ask,
       reasoning,
@@ -273,16 +286,70 @@ export class Model {
       created,
       stamped: booleanHeader(request, "x-fakeai-stamps") ?? this.settings.stamps,
       tokensPerChunk: this.#tokensPerChunk(request),
-      schedule: ask.stream ? independentSchedule(seed, ttft, itl) : unstreamedSchedule(seed, ttft, itl, longest),
+      ...timing,
     };
   }
 
+  #timing(
+    request: RouteRequest,
+    ask: Ask,
+    choices: readonly Choice[],
+    reasoningTokens: number,
+    longest: number,
+    seed: Seed,
+  ): Pick<Answer, "schedule" | "firstUs" | "cache"> {
+    const { engine } = this.settings;
+    if (engine !== undefined) {
+      const sequences = choices.map((choice, index) =>
+        this.#sequence(engine, ask.promptOf(index), Math.max(1, reasoningTokens + tokensOf(choice))),
+      );
+      return this.#batched(engine, request, sequences, ask.stream);
+    }
+    const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;
+    const itl = overriding(request, "x-fakeai-itl", latencyUnits) ?? this.settings.itl;
+    const schedule = ask.stream ? independentSchedule(seed, ttft, itl) : unstreamedSchedule(seed, ttft, itl, longest);
+    return { schedule, firstUs: schedule.nextDueUs(0), cache: noCache };
+  }
+
+  #sequence(engine: BatchEngine, prompt: PromptAsk, tokens: number): SequenceAsk {
+    const { blockSize, prefixCaching } = engine.settings;
+    const chain = prefixCaching ? blockChain(prompt, blockSize, this.settings.tokenizer) : [];
+    return { promptTokens: prompt.tokens, chain, tokens, prompt: prompt.index };
+  }
+
+  /** What cannot be taken is refused here, before anything is sent. */
+  #batched(
+    engine: BatchEngine,
+    request: RouteRequest,
+    sequences: readonly SequenceAsk[],
+    streamed: boolean,
+  ): Pick<Answer, "schedule" | "firstUs" | "cache"> {
+    for (const name of ["x-fakeai-ttft", "x-fakeai-itl"]) {
+      if (request.header(name) !== undefined) {
+        throw headerError(name, `${name}: with the batched engine latencies follow from the batch; this header has no meaning`);
+      }
+    }
+    for (const { promptTokens, tokens } of sequences) refuseTooLong(promptTokens + tokens, engine.mostTokens);
+    if (!engine.hasRoom(sequences.length)) throw refuseQueueing(this.settings.queueFullStatus, engine.expectedWaitUs);
+    const answer = engine.answer(sequences, request.receivedUs, streamed);
+    return { schedule: answer, firstUs: engine.idleFirstTokenUs(sequences[0]!.promptTokens), cache: answer };
+  }
+
   /** For requests that have no tokens to answer: when the answer is due, and whether it is stamped. */
-  latency(request: RouteRequest): { readonly schedule: Schedule; readonly stamped: boolean } {
+  latency(
+    request: RouteRequest,
+    prompts: readonly PromptAsk[],
+  ): { readonly schedule: Schedule; readonly firstUs: number; readonly stamped: boolean } {
+    const stamped = booleanHeader(request, "x-fakeai-stamps") ?? this.settings.stamps;
+    const { engine } = this.settings;
+    if (engine !== undefined) {
+      const sequences = prompts.map((prompt) => this.#sequence(engine, prompt, 1));
+      return { ...this.#batched(engine, request, sequences, false), stamped };
+    }
     const seed = seedOfRequest(this.#seed, this.#counter.next());
     const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;
     const schedule = ttft.constant === 0 ? never : unstreamedSchedule(seed, ttft, this.settings.itl, 1);
-    return { schedule, stamped: booleanHeader(request, "x-fakeai-stamps") ?? this.settings.stamps };
+    return { schedule, firstUs: schedule.nextDueUs(0), stamped };
   }
 
   #uniqueSeed(index: number): Seed {

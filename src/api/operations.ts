@@ -6,6 +6,8 @@ import { sendError, sendJson, sendText } from "./answer.ts";
 /** What the metrics show beside the meter, read on scrape. */
 export interface LiveState {
   readonly running: number;
+  /** null: streams are independent. */
+  readonly engine: { readonly waiting: number; readonly cacheUsage: number } | null;
   readonly draining: boolean;
   readonly bufferedBytes: number;
   readonly listeners: readonly { readonly protocol: Protocol; readonly engine: string; readonly counts: Readonly<ListenerCounts> }[];
@@ -73,22 +75,42 @@ export function renderMetrics(meter: Meter, model: string, live: LiveState, work
     family(name, type, help);
     sample(name, labels, value);
   };
-  const histogram = (name: string, help: string, { edgesUs, counts, sumUs }: Histogram, labels: Labels): void => {
+  /** `unit`: what a value of the histogram is divided by. */
+  const histogram = (name: string, help: string, { edgesUs, counts, sumUs }: Histogram, labels: Labels, unit = 1e6): void => {
     family(name, "histogram", help);
     let total = 0;
     edgesUs.forEach((edgeUs, bucket) => {
       total += counts[bucket]!;
-      sample(`${name}_bucket`, { ...labels, le: String(edgeUs / 1e6) }, total);
+      sample(`${name}_bucket`, { ...labels, le: String(edgeUs / unit) }, total);
     });
     total += counts[edgesUs.length]!;
     sample(`${name}_bucket`, { ...labels, le: "+Inf" }, total);
-    sample(`${name}_sum`, labels, sumUs / 1e6);
+    sample(`${name}_sum`, labels, sumUs / unit);
     sample(`${name}_count`, labels, total);
   };
 
   const named = { model_name: model };
   single("vllm:num_requests_running", "gauge", "Responses under way.", live.running, named);
-  single("vllm:num_requests_waiting", "gauge", "Requests waiting for a place; independent streams never wait.", 0, named);
+  const { engine } = live;
+  single(
+    "vllm:num_requests_waiting",
+    "gauge",
+    "Requests waiting for a place; independent streams never wait.",
+    engine?.waiting ?? 0,
+    named,
+  );
+  if (engine !== null) {
+    single("vllm:kv_cache_usage_perc", "gauge", "Share of the KV cache in use, 1 is all of it.", engine.cacheUsage, named);
+    single("vllm:gpu_cache_usage_perc", "gauge", "The same, by its name before vLLM 0.10.", engine.cacheUsage, named);
+    single("vllm:prefix_cache_queries_total", "counter", "Prompt tokens looked up in the cache.", meter.prefixCacheQueries, named);
+    single("vllm:prefix_cache_hits_total", "counter", "Prompt tokens found in the cache.", meter.prefixCacheHits, named);
+    single("vllm:num_preemptions_total", "counter", "Sequences that lost their place for want of memory.", meter.preemptions, named);
+    histogram("vllm:iteration_tokens_total", "Tokens in each step, of prompts and decodes.", meter.iterationTokens, named, 1);
+    histogram("vllm:request_queue_time_seconds", "Arrival to the first step of a sequence.", meter.queueTime, named);
+    histogram("vllm:request_prefill_time_seconds", "First step to first token.", meter.prefillTime, named);
+    histogram("vllm:request_decode_time_seconds", "First token to last token.", meter.decodeTime, named);
+    histogram("vllm:request_inference_time_seconds", "First step to last token.", meter.inferenceTime, named);
+  }
   single("vllm:prompt_tokens_total", "counter", "Prompt tokens received.", meter.promptTokens, named);
   single("vllm:generation_tokens_total", "counter", "Tokens handed to the engine.", meter.generationTokens, named);
   family("vllm:request_success_total", "counter", "Responses finished.");

@@ -1,4 +1,7 @@
 import { Command } from "commander";
+import type { ModelSettings } from "../api/model.ts";
+import type { BatchSettings } from "../core/batch.ts";
+import type { Distribution } from "../core/distribution.ts";
 import { faultKinds } from "../core/fault.ts";
 import { resolveConfig, standardPorts } from "../config.ts";
 import { answerParent } from "../parent.ts";
@@ -52,16 +55,25 @@ export function serveCommand(): Command {
 }
 
 function describe(server: Served): string {
-  const { model, workers } = server.config;
-  const milliseconds = (us: number | null, spec: string): string => (us === null ? spec : `${us / 1000} ms`);
-  const latency = `TTFT ${milliseconds(model.ttft.constant, model.ttft.spec)}, ITL ${milliseconds(model.itl.constant, model.itl.spec)}`;
-  const unpaced = model.ttft.constant === 0 && model.itl.constant === 0;
-  const kept = `${latency}${unpaced ? " (set them with --ttft and --itl)" : ""}, ${model.outputTokens.spec} tokens`;
+  const { model, engine, workers } = server.config;
+  const kept = `${engine === null ? describeLatency(model) : describeEngine(engine)}, ${model.outputTokens.spec} tokens`;
   const lines = server.listening.map(({ protocol, engine, url }) => `${protocol.padEnd(4)} ${url}  ${engine}  ${kept}`);
   if (workers > 1) lines.push(`${workers} workers share the ${server.listening.length === 1 ? "port" : "ports"}`);
   lines.push(...server.notices.map((notice) => `note ${notice}`));
   if (server.caPath !== null) lines.push(`trust it: curl --cacert ${server.caPath}   or   export NODE_EXTRA_CA_CERTS=${server.caPath}`);
   return `${lines.join("\n")}\n`;
+}
+
+function describeLatency({ ttft, itl }: ModelSettings): string {
+  const milliseconds = ({ constant, spec }: Distribution): string => (constant === null ? spec : `${constant / 1000} ms`);
+  const unpaced = ttft.constant === 0 && itl.constant === 0;
+  return `TTFT ${milliseconds(ttft)}, ITL ${milliseconds(itl)}${unpaced ? " (set them with --ttft and --itl)" : ""}`;
+}
+
+function describeEngine({ stepTime, stepTimePerSeqUs, prefillTimePerTokenUs, maxNumSeqs, maxNumBatchedTokens }: BatchSettings): string {
+  const base = stepTime.constant === null ? stepTime.spec : `${stepTime.constant / 1000} ms`;
+  const step = `step ${base} + ${stepTimePerSeqUs / 1000} ms a sequence + ${prefillTimePerTokenUs / 1000} ms a prompt token`;
+  return `batched: ${step}, up to ${maxNumSeqs} sequences and ${maxNumBatchedTokens} tokens`;
 }
 
 /** Ctrl-C under npx comes twice, from the terminal and from npm: what comes within this is the same signal. */

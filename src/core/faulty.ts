@@ -1,7 +1,16 @@
 /** Making faults: a plan whose frames and times are changed, and a sink that an engine's faults are made through. */
 import type { Fault, FaultName } from "./fault.ts";
 import { eventEnd, stampMember } from "./frames.ts";
-import type { FrameSource, ResponseHead, ResponsePlan, ResponseSink, Schedule, SinkObserver, WireFault } from "./seams.ts";
+import type {
+  FrameSource,
+  ResponseHead,
+  ResponsePlan,
+  ResponseSink,
+  Schedule,
+  ScheduleObserver,
+  SinkObserver,
+  WireFault,
+} from "./seams.ts";
 
 const encoder = new TextEncoder();
 
@@ -157,9 +166,27 @@ class FaultyFrames implements FrameSource, Schedule {
 
   nextDueUs(index: number): number {
     if (index === this.#asked) return this.#dueUs;
+    const dueUs = Math.max(this.#dueUs, this.#settle());
+    if (this.isLive) {
+      // The plan may come to know better before this time has come.
+      this.#plannedDueUs = null;
+      return dueUs;
+    }
     this.#asked = index;
-    this.#dueUs = Math.max(this.#dueUs, this.#settle());
-    return this.#dueUs;
+    this.#dueUs = dueUs;
+    return dueUs;
+  }
+
+  get isLive(): boolean {
+    return this.#plan.schedule.isLive === true;
+  }
+
+  begin(observer: ScheduleObserver): void {
+    this.#plan.schedule.begin?.(observer);
+  }
+
+  end(isGivenUp: boolean): void {
+    this.#plan.schedule.end?.(isGivenUp);
   }
 
   /** Decides what comes next, and when. */
@@ -195,6 +222,7 @@ class FaultyFrames implements FrameSource, Schedule {
 
   frame(_index: number, dueUs: number, sentUs: number): Uint8Array {
     this.#lastSentUs = sentUs - this.#plan.startUs;
+    this.#dueUs = Math.max(this.#dueUs, dueUs - this.#plan.startUs);
     this.#taken++;
     this.tokens = 0;
     if (this.#next === "planned") return this.#takePlanned(dueUs, sentUs);

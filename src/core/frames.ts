@@ -282,26 +282,3 @@ export class UnaryFrame implements FrameSource {
     return bytes;
   }
 }
-
-/** Comments that keep a connection alive before the first token, one frame each, and then the frames of a response. */
-export class HeraldedFrames implements FrameSource {
-  readonly length: number;
-  tokens = 0;
-  #heralds: number;
-  #comment: Uint8Array;
-  #frames: FrameSource;
-
-  constructor(heralds: number, comment: Uint8Array, frames: FrameSource) {
-    this.length = heralds + frames.length;
-    this.#heralds = heralds;
-    this.#comment = comment;
-    this.#frames = frames;
-  }
-
-  frame(index: number, dueUs: number, sentUs: number): Uint8Array {
-    if (index < this.#heralds) return this.#comment;
-    const frame = this.#frames.frame(index - this.#heralds, dueUs, sentUs);
-    this.tokens = this.#frames.tokens;
-    return frame;
-  }
-}

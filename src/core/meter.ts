@@ -1,6 +1,6 @@
 /** Counters and histograms in preallocated numbers: recording a token allocates nothing and calls no library. */
 
-/** A histogram with fixed upper edges, in microseconds. */
+/** A histogram with fixed upper edges, in microseconds, or where tokens are counted in tokens. */
 export class Histogram {
   readonly edgesUs: readonly number[];
   /** Observations per bucket, not cumulative; the last is above every edge. */
@@ -34,6 +34,8 @@ export interface MeterSnapshot {
 
 const seconds = (edges: readonly number[]): number[] => edges.map((edge) => Math.round(edge * 1e6));
 
+const requestEdges = [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680];
+
 /** What the pacer and the surfaces count. Histogram edges are vLLM's where the metric is (vllm/v1/metrics/loggers.py). */
 export class Meter {
   readonly ttft: Histogram = new Histogram(
@@ -45,9 +47,20 @@ export class Meter {
   readonly tpot: Histogram = new Histogram(
     seconds([0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80]),
   );
-  readonly e2e: Histogram = new Histogram(
-    seconds([0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680]),
-  );
+  readonly e2e: Histogram = new Histogram(seconds(requestEdges));
+  /** Of a batched engine, for each sequence that ended: arrival to its first step, that to the first token, that to the last. */
+  readonly queueTime: Histogram = new Histogram(seconds(requestEdges));
+  readonly prefillTime: Histogram = new Histogram(seconds(requestEdges));
+  readonly decodeTime: Histogram = new Histogram(seconds(requestEdges));
+  /** The last two together. */
+  readonly inferenceTime: Histogram = new Histogram(seconds(requestEdges));
+  /** Tokens in each step, of prompts and decodes. */
+  readonly iterationTokens: Histogram = new Histogram([1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384]);
+  /** Tokens of prompts that were looked up in the cache, and that were there. */
+  prefixCacheQueries = 0;
+  prefixCacheHits = 0;
+  /** How often a sequence lost its place for want of memory. */
+  preemptions = 0;
   /** Handed to the engine minus due, of every frame. */
   readonly pacingError: Histogram = new Histogram(
     seconds([0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5]),

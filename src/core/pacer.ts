@@ -3,7 +3,7 @@
  * a token that leaves late does not move the ones after it.
  */
 import type { Meter } from "./meter.ts";
-import type { Clock, FrameSource, ResponsePlan, ResponseSink, Schedule, SinkObserver } from "./seams.ts";
+import type { Beat, Clock, FrameSource, ResponsePlan, ResponseSink, Schedule, ScheduleObserver, SinkObserver } from "./seams.ts";
 
 /** Width of a slot: a turn looks at every stream of the slots that it passes, due or not. */
 const wideSlotUs = 512;
@@ -31,13 +31,13 @@ function gather(frame: Uint8Array, filled: number): number {
 }
 
 /** A response under way: its place in the wheel and in its plan. */
-class Emission implements SinkObserver {
+class Emission implements SinkObserver, ScheduleObserver {
   readonly pacer: Pacer;
   readonly plan: ResponsePlan;
   readonly frames: FrameSource;
   readonly schedule: Schedule;
   readonly sink: ResponseSink;
-  /** The next frame to write, and when it is due. */
+  /** The next frame to write, and when it is due; Infinity: its schedule does not know yet. */
   index = 0;
   dueUs: number;
   /** When the wheel looks at it: `dueUs`, or while blocked the deadline of the stall. */
@@ -60,6 +60,7 @@ class Emission implements SinkObserver {
     this.frames = plan.frames;
     this.schedule = plan.schedule;
     this.sink = sink;
+    plan.schedule.begin?.(this);
     this.dueUs = plan.startUs + plan.schedule.nextDueUs(0);
   }
 
@@ -69,6 +70,10 @@ class Emission implements SinkObserver {
 
   onAbort(): void {
     this.pacer.abort(this);
+  }
+
+  onDue(): void {
+    this.pacer.wake(this);
   }
 }
 
@@ -82,6 +87,8 @@ export interface PacerOptions {
    * 0 keeps each deadline as exactly as the clock can. Default: a millisecond.
    */
   readonly turnUs?: number;
+  /** What schedules follow from that are not known ahead. */
+  readonly beat?: Beat | null;
 }
 
 export class Pacer {
@@ -92,6 +99,7 @@ export class Pacer {
   #stallTimeoutUs: number;
   #onFault: (error: unknown) => void;
   #turnUs: number;
+  #beat: Beat | null;
   #slotUs: number;
   #heads: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
   #tails: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
@@ -112,6 +120,7 @@ export class Pacer {
     this.#stallTimeoutUs = options.stallTimeoutUs;
     this.#onFault = options.onFault ?? (() => {});
     this.#turnUs = options.turnUs ?? 1000;
+    this.#beat = options.beat ?? null;
     // Turns that come as often as tokens must not look at all of half a millisecond's streams each time.
     this.#slotUs = this.#turnUs < wideSlotUs ? narrowSlotUs : wideSlotUs;
     this.#position = Math.floor(clock.nowUs() / this.#slotUs);
@@ -138,6 +147,24 @@ export class Pacer {
       if (sink.observer === emission) this.#remove(emission);
       throw error;
     }
+    this.#armForBeat();
+  }
+
+  /** The schedule of a response has news: it may be due now, or at another time than it said. */
+  wake(emission: Emission): void {
+    // A reader that does not keep up finds what fell due meanwhile when it does.
+    if (emission.blocked || emission.sink.closed) return;
+    this.#unlink(emission);
+    this.#ask(emission);
+    this.#pumpSafely(emission);
+  }
+
+  #ask(emission: Emission): void {
+    emission.dueUs = emission.plan.startUs + emission.schedule.nextDueUs(emission.index);
+  }
+
+  #armForBeat(): void {
+    if (this.#beat !== null && !this.#inTurn && this.#beat.nextUs < this.#wakeUs) this.#arm();
   }
 
   /** The sink's reader keeps up again: what fell due meanwhile leaves at once. */
@@ -147,6 +174,7 @@ export class Pacer {
     emission.blocked = false;
     this.#meter.stalledStreams--;
     emission.drainedUs = this.#clock.nowUs();
+    if (emission.schedule.isLive === true) this.#ask(emission);
     this.#pumpSafely(emission);
   }
 
@@ -163,12 +191,16 @@ export class Pacer {
     this.#meter.abortedTokensSent += emission.tokensSent;
   }
 
-  #remove(emission: Emission): void {
+  #remove(emission: Emission, isGivenUp = true): void {
     this.#unlink(emission);
     if (emission.blocked) this.#meter.stalledStreams--;
     emission.blocked = false;
     emission.sink.observer = null;
     this.running--;
+    if (emission.schedule.end !== undefined) {
+      emission.schedule.end(isGivenUp);
+      this.#armForBeat();
+    }
   }
 
   /** Hot path: looks at every slot up to now and writes what is due. */
@@ -178,6 +210,7 @@ export class Pacer {
     this.#inTurn = true;
     const nowUs = this.#clock.nowUs();
     this.#turnedUs = nowUs;
+    if (this.#beat !== null && this.#beat.nextUs <= nowUs) this.#beat.beat(nowUs);
     const target = Math.floor(nowUs / this.#slotUs);
     // After a pause longer than the wheel, one round sees every slot.
     this.#position = Math.max(this.#position, target - slotCount + 1);
@@ -301,7 +334,7 @@ export class Pacer {
   #finish(emission: Emission, frame: Uint8Array): void {
     const { plan, sink } = emission;
     const meter = this.#meter;
-    this.#remove(emission);
+    this.#remove(emission, false);
     sink.end(frame);
     meter.finished[plan.finishReason]++;
     meter.e2e.record(emission.lastSentUs - plan.startUs);
@@ -334,7 +367,7 @@ export class Pacer {
 
   /** Hot path: puts an emission where the wheel will look at `alarmUs`, or a round later for far deadlines. */
   #link(emission: Emission, alarmUs: number): void {
-    if (emission.sink.closed) return;
+    if (emission.sink.closed || alarmUs === Infinity) return;
     emission.alarmUs = alarmUs;
     const slot = Math.max(this.#position, Math.floor(alarmUs / this.#slotUs)) % slotCount;
     const tail = this.#tails[slot]!;
@@ -363,9 +396,11 @@ export class Pacer {
 
   /** Asks the clock for the next wake-up, if anything waits. */
   #arm(): void {
-    if (this.running === 0) return;
+    const beatUs = this.#beat === null ? Infinity : this.#beat.nextUs;
+    if (this.running === 0 && beatUs === Infinity) return;
     const nowUs = this.#clock.nowUs();
-    const wakeUs = this.#again ? nowUs : this.#nextAlarmUs(nowUs);
+    const alarmUs = this.#again ? nowUs : this.#nextAlarmUs(nowUs);
+    const wakeUs = beatUs < alarmUs ? Math.max(beatUs, this.#turnedUs + this.#turnUs) : alarmUs;
     this.#wakeUs = wakeUs;
     this.#clock.wakeAfter(Math.max(0, (wakeUs - nowUs) / 1000));
   }

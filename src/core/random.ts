@@ -45,6 +45,7 @@ export const purpose = {
   embedding: 9,
   fault: 20,
   faultChoice: 21,
+  step: 22,
 } as const;
 
 /** sfc32 by Chris Doty-Humphrey (PractRand, public domain): 128 bits of state, period at least 2^32. */

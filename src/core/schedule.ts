@@ -1,6 +1,6 @@
 import type { Distribution } from "./distribution.ts";
 import { purpose, Random, type Seed } from "./random.ts";
-import type { Schedule } from "./seams.ts";
+import type { Schedule, ScheduleObserver } from "./seams.ts";
 
 /** First token after `ttft`, each later one a gap of `itl` after the one before: streams that know nothing of each other. */
 class IndependentSchedule implements Schedule {
@@ -50,47 +50,51 @@ interface Steps {
   next(): number;
 }
 
-/** Keep-alives before the first token: how many, how far apart. */
-export interface Heralds {
-  readonly count: number;
-  /** Microseconds between two. */
-  readonly everyUs: number;
-  /** When the first is due; absent: at once. */
-  readonly firstUs?: number;
-}
-
 /**
  * The schedule of frames that hold other than one token each: a frame is due with its first token, so that the time to
- * first token and the rate of tokens stay what was asked for. Heralds come first, one frame each.
+ * first token and the rate of tokens stay what was asked for.
  */
 class FrameSchedule implements Schedule {
   readonly #tokens: Schedule;
-  readonly #steps: Steps | null;
-  readonly #heralds: Heralds;
+  readonly #steps: Steps;
   #asked = 0;
   #index = -1;
   #dueUs = 0;
+  /** The token that frame `#index` begins with. */
+  #token = 0;
 
-  constructor(tokens: Schedule, steps: Steps | null, heralds: Heralds) {
+  constructor(tokens: Schedule, steps: Steps) {
     this.#tokens = tokens;
     this.#steps = steps;
-    this.#heralds = heralds;
   }
 
   nextDueUs(index: number): number {
-    const { count, everyUs, firstUs } = this.#heralds;
-    if (index === this.#index) return this.#dueUs;
-    if (index < count) return (firstUs ?? 0) + index * everyUs;
+    if (index === this.#index && this.#asked > this.#token) return this.#dueUs;
+    if (index !== this.#index) this.#token = this.#steps.next();
     this.#index = index;
-    const token = this.#steps === null ? index - count : this.#steps.next();
-    while (this.#asked <= token) this.#dueUs = this.#tokens.nextDueUs(this.#asked++);
+    while (this.#asked <= this.#token) {
+      const dueUs = this.#tokens.nextDueUs(this.#asked);
+      if (dueUs === Infinity) return dueUs;
+      this.#dueUs = dueUs;
+      this.#asked++;
+    }
     return this.#dueUs;
+  }
+
+  get isLive(): boolean {
+    return this.#tokens.isLive === true;
+  }
+
+  begin(observer: ScheduleObserver): void {
+    this.#tokens.begin?.(observer);
+  }
+
+  end(isGivenUp: boolean): void {
+    this.#tokens.end?.(isGivenUp);
   }
 }
 
-export const noHeralds: Heralds = { count: 0, everyUs: 0 };
-
-/** The schedule of frames over that of their tokens. `steps` null: one token in each. */
-export function frameSchedule(tokens: Schedule, steps: Steps | null, heralds: Heralds = noHeralds): Schedule {
-  return steps === null && heralds.count === 0 ? tokens : new FrameSchedule(tokens, steps, heralds);
+/** The schedule of frames over that of their tokens. */
+export function frameSchedule(tokens: Schedule, steps: Steps): Schedule {
+  return new FrameSchedule(tokens, steps);
 }

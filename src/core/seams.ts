@@ -49,10 +49,31 @@ export interface FrameSource {
   join?(index: number, count: number): Uint8Array;
 }
 
+/** Told by a schedule that `nextDueUs` may say something else than before. */
+export interface ScheduleObserver {
+  onDue(): void;
+}
+
 /** When each frame is due. Owns no timer. Asked once per index, in order; index 0 may be asked for again before 1. */
 export interface Schedule {
   /** Microseconds after the start of the request; never decreases. Hot path. */
   nextDueUs(index: number): number;
+  /**
+   * true: follows from what else is going on. Infinity then is "not known yet", and an index may be asked for again until
+   * its frame was taken; an answer is final once its time has come.
+   */
+  readonly isLive?: boolean;
+  /** A live schedule counts from here on, and tells the observer. */
+  begin?(observer: ScheduleObserver): void;
+  /** Nobody will ask again: the response has ended, or was given up. */
+  end?(isGivenUp: boolean): void;
+}
+
+/** Goes on by itself, on the pacer's wheel. */
+export interface Beat {
+  /** Absolute microseconds at which it wants to be called; Infinity: not at all. May change whenever a schedule begins or ends. */
+  readonly nextUs: number;
+  beat(nowUs: number): void;
 }
 
 /** Everything that is settled about a response before its first byte. */

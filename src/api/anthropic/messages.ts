@@ -1,6 +1,7 @@
 /** POST /v1/messages: a message in one piece, or as events with a ping (docs.anthropic.com/en/docs/build-with-claude/streaming). */
 import { UnaryFrame } from "../../core/frames.ts";
-import { frameSchedule, noHeralds } from "../../core/schedule.ts";
+import { AwaitedFrames, type KeepAlive } from "../../core/keep-alive.ts";
+import { frameSchedule } from "../../core/schedule.ts";
 import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/script.ts";
 import type { FrameSource, ResponseHead, ResponsePlan, RouteRequest } from "../../core/seams.ts";
 import { type Answer, type Choice, type Model, type ModelSettings, randomLetters, type Run, type ToolCall } from "../model.ts";
@@ -55,10 +56,11 @@ class MessageStory {
   }
 
   #usage(outputTokens: number): object {
+    const { ask, cache } = this.#answer;
     return {
-      input_tokens: this.#answer.ask.promptTokens,
+      input_tokens: ask.promptTokens - cache.cachedTokens,
       cache_creation_input_tokens: 0,
-      cache_read_input_tokens: 0,
+      cache_read_input_tokens: cache.cachedTokens,
       cache_creation: { ephemeral_5m_input_tokens: 0, ephemeral_1h_input_tokens: 0 },
       output_tokens: outputTokens,
       service_tier: "standard",
@@ -87,7 +89,7 @@ class MessageStory {
 
   /** Its events; `hasBegun`: without the first. */
   script(hasBegun: boolean): Script {
-    const { outputTokens, tokensPerChunk, stamped, ask } = this.#answer;
+    const { outputTokens, tokensPerChunk, stamped, ask, cache } = this.#answer;
     return {
       choices: [this.#blocks.map((block, index) => blockPart(block, index))],
       open: (out) => {
@@ -97,9 +99,9 @@ class MessageStory {
       },
       close: (out) => {
         const usage = {
-          input_tokens: ask.promptTokens,
+          input_tokens: ask.promptTokens - cache.cachedTokens,
           cache_creation_input_tokens: 0,
-          cache_read_input_tokens: 0,
+          cache_read_input_tokens: cache.cachedTokens,
           output_tokens: outputTokens,
         };
         emit(out, "message_delta", { delta: { stop_reason: this.#stopReason(), stop_sequence: this.#choice.stopSequence }, usage });
@@ -122,34 +124,22 @@ function emit(out: EventBuffer, type: string, members: object): void {
 /** Pings keep a connection open while the first token is waited for. Anthropic says of them only that they may come anywhere. */
 const pingEveryUs = 10_000_000;
 
-/** The frames of a message whose first token is far away: it begins with the first ping. */
-class WaitingFrames implements FrameSource {
-  readonly length: number;
-  tokens = 0;
-  readonly #pings: number;
-  readonly #begin: FrameSource;
-  readonly #ping: FrameSource;
-  readonly #frames: FrameSource;
-
-  constructor(pings: number, story: MessageStory, stamped: boolean) {
-    const events = (open: (out: EventBuffer) => void): FrameSource =>
-      new ScriptFrames({ choices: [], open, tokensPerFrame: 1, hiddenTokens: 0, stamped });
-    this.#pings = pings;
-    this.#begin = events((out) => {
-      story.begin(out);
-      emitPing(out);
-    });
-    this.#ping = events(emitPing);
-    this.#frames = new ScriptFrames(story.script(true));
-    this.length = pings + this.#frames.length;
-  }
-
-  frame(index: number, dueUs: number, sentUs: number): Uint8Array {
-    if (index < this.#pings) return (index === 0 ? this.#begin : this.#ping).frame(0, dueUs, sentUs);
-    const frame = this.#frames.frame(index - this.#pings, dueUs, sentUs);
-    this.tokens = this.#frames.tokens;
-    return frame;
-  }
+/** The signs of life of a message whose first token is far away: it begins with the first ping. */
+function pingsOf(story: MessageStory, stamped: boolean, frames: FrameSource): KeepAlive {
+  const events = (open: (out: EventBuffer) => void): FrameSource =>
+    new ScriptFrames({ choices: [], open, tokensPerFrame: 1, hiddenTokens: 0, stamped });
+  return {
+    firstUs: pingEveryUs,
+    everyUs: pingEveryUs,
+    sign: (index, dueUs, sentUs) => {
+      const sign = events((out) => {
+        if (index === 0) story.begin(out);
+        emitPing(out);
+      });
+      return sign.frame(0, dueUs, sentUs);
+    },
+    frames: (signs) => (signs === 0 ? frames : new ScriptFrames(story.script(true))),
+  };
 }
 
 /** The one event that is printed with a space inside. */
@@ -271,8 +261,7 @@ export function planMessage(model: Model, clockIdentity: string, request: RouteR
     };
   }
   const script = new ScriptFrames(story.script(false));
-  const pings = Math.ceil(answer.schedule.nextDueUs(0) / pingEveryUs) - 1;
-  const heralds = pings > 0 ? { count: pings, everyUs: pingEveryUs, firstUs: pingEveryUs } : noHeralds;
-  const frames = pings > 0 ? new WaitingFrames(pings, story, answer.stamped) : script;
-  return { ...common, frames, schedule: frameSchedule(answer.schedule, script.steps(), heralds) };
+  const schedule = frameSchedule(answer.schedule, script.steps());
+  const awaited = new AwaitedFrames(pingsOf(story, answer.stamped, script), schedule);
+  return { ...common, frames: awaited, schedule: awaited };
 }

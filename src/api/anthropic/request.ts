@@ -186,6 +186,7 @@ export function readMessage(bytes: Uint8Array, { models, tokenizer, maxModelLen 
   return {
     model,
     promptTokens,
+    promptOf: () => ({ tokens: promptTokens, parts: () => [...textsOfContent(body["system"]), ...messages.texts], index: 0 }),
     promptText: messages.lastUserText,
     stream: optionalFlag(body, "stream"),
     choices: 1,

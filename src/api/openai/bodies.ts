@@ -103,7 +103,12 @@ function templateOf(wire: Wire, kind: Kind, answer: Answer, choice: Choice): Bod
 }
 
 export function usageOf(answer: Answer): Usage {
-  return { promptTokens: answer.ask.promptTokens, completionTokens: answer.outputTokens, reasoningTokens: answer.reasoningTokens };
+  return {
+    promptTokens: answer.ask.promptTokens,
+    cachedTokens: answer.cache.cachedTokens,
+    completionTokens: answer.outputTokens,
+    reasoningTokens: answer.reasoningTokens,
+  };
 }
 
 /** JSON text of the whole body. */
@@ -131,7 +136,7 @@ export function completionBody(answer: Answer, options: BodyOptions): string {
         choices,
         service_tier: null,
         system_fingerprint: null,
-        usage: { ...usage, prompt_tokens_details: null },
+        usage: { ...usage, ...(answer.cache.cachedTokens === 0 && { prompt_tokens_details: null }) },
         ...(kind === "chat" && { prompt_logprobs: null, prompt_token_ids: null }),
         kv_transfer_params: null,
       });

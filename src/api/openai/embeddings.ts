@@ -3,6 +3,7 @@ import { UnaryFrame } from "../../core/frames.ts";
 import { purpose, Random, type Seed } from "../../core/random.ts";
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
 import type { Model, ModelSettings } from "../model.ts";
+import type { PromptAsk } from "../prefix.ts";
 import { invalidType, type JsonObject, optionalInteger, parseBody } from "./body.ts";
 import { ApiError } from "./errors.ts";
 import { successHead } from "./heads.ts";
@@ -94,7 +95,10 @@ function seedOfText(model: string, text: string): Seed {
 }
 
 /** The inputs as texts, and the tokens they are worth. */
-function readInputs(body: JsonObject, { tokenizer, maxModelLen }: ModelSettings): { texts: string[]; tokens: number } {
+function readInputs(
+  body: JsonObject,
+  { tokenizer, maxModelLen }: ModelSettings,
+): { texts: string[]; tokens: number; prompts: PromptAsk[] } {
   const { input } = body;
   const expected = "a string, array of strings, array of integers, or array of arrays of integers";
   if (input === undefined || input === null)
@@ -114,15 +118,17 @@ function readInputs(body: JsonObject, { tokenizer, maxModelLen }: ModelSettings)
     );
   }
   let tokens = 0;
+  const prompts: PromptAsk[] = [];
   const texts = list.map((item, index) => {
     const isIds = isTokens(item);
     if (!isIds && typeof item !== "string") throw invalidType(`input[${index}]`, expected, item);
     const worth = tokensOfPrompt(item, tokenizer);
+    prompts.push({ tokens: worth, parts: () => [item], index });
     checkInputFits(maxModelLen, worth);
     tokens += worth;
     return isIds ? item.join(" ") : item;
   });
-  return { texts, tokens };
+  return { texts, tokens, prompts };
 }
 
 /** Plans the answer. Throws ApiError. */
@@ -130,7 +136,7 @@ export function planEmbeddings(model: Model, clockIdentity: string, request: Rou
   const { settings } = model;
   const body = parseBody(bytes);
   const name = checkModel(body, settings.models);
-  const { texts, tokens } = readInputs(body, settings);
+  const { texts, tokens, prompts } = readInputs(body, settings);
   const dimensions = optionalInteger(body, "dimensions", 1, mostDimensions) ?? (name.includes("large") ? 3072 : 1536);
   if (texts.length * dimensions > mostNumbers) {
     throw new ApiError(
@@ -144,7 +150,7 @@ export function planEmbeddings(model: Model, clockIdentity: string, request: Rou
   if (format !== "float" && format !== "base64") {
     throw new ApiError(400, "Invalid value for 'encoding_format': expected 'float' or 'base64'.", "encoding_format", "invalid_value");
   }
-  const { schedule, stamped } = model.latency(request);
+  const { schedule, firstUs, stamped } = model.latency(request, prompts);
   const indented = settings.profile === "openai";
   const json = (): string => {
     // The vectors are put in as text, where a large batch would take long to print from numbers.
@@ -173,7 +179,7 @@ export function planEmbeddings(model: Model, clockIdentity: string, request: Rou
       profile: settings.profile,
       streamed: false,
       tokens,
-      processingMs: schedule.nextDueUs(0) / 1000,
+      processingMs: firstUs / 1000,
       clock: stamped ? clockIdentity : null,
     }),
     frames: new UnaryFrame(json, 0, stamped),

@@ -130,6 +130,7 @@ export function completionScript(answer: Answer, options: ScriptOptions): Script
   const sent: number[] = answer.choices.map(() => 0);
   const usage = (completionTokens: number): Usage => ({
     promptTokens: ask.promptTokens,
+    cachedTokens: answer.cache.cachedTokens,
     completionTokens,
     reasoningTokens: Math.min(completionTokens, answer.reasoningTokens),
   });

@@ -1,6 +1,7 @@
 /** From a chat completion or legacy completion to its plan. */
-import { HeraldedFrames, StreamFrames, UnaryFrame } from "../../core/frames.ts";
-import { frameSchedule, type Heralds, noHeralds } from "../../core/schedule.ts";
+import { StreamFrames, UnaryFrame } from "../../core/frames.ts";
+import { AwaitedFrames } from "../../core/keep-alive.ts";
+import { frameSchedule } from "../../core/schedule.ts";
 import { ScriptFrames } from "../../core/script.ts";
 import type { FrameSource, ResponsePlan, RouteRequest, Schedule } from "../../core/seams.ts";
 import { corpusVocabulary, type Vocabulary } from "../../core/text.ts";
@@ -43,12 +44,11 @@ export class Generator {
     const { ask, options } = readCompletion(kind, parseBody(bytes), settings);
     const answer = this.model.answer(request, ask);
     const id = this.#wire.id(kind, answer.identity, answer.created);
-    const firstUs = answer.schedule.nextDueUs(0);
     const head = successHead({
       profile: settings.profile,
       streamed: ask.stream,
       tokens: ask.promptTokens,
-      processingMs: firstUs / 1000,
+      processingMs: answer.firstUs / 1000,
       clock: answer.stamped ? this.clockIdentity : null,
     });
     const planned = (frames: FrameSource, schedule: Schedule): ResponsePlan => ({
@@ -68,16 +68,13 @@ export class Generator {
     const logprobs = options.topLogprobs === null ? null : new LogprobsWriter(kind, options.topLogprobs, answer.choices);
     const callId = (): string => this.#wire.callId(answer.identity);
     if (!ask.stream) {
-      const template = isPlain(answer, options) ? this.#bodies.find(this.#wire, kind, answer) : null;
+      const template = isPlain(answer, options) && answer.schedule.isLive !== true ? this.#bodies.find(this.#wire, kind, answer) : null;
       const json = (): string =>
         template === null
           ? completionBody(answer, { wire: this.#wire, kind, id, logprobs, callId })
           : template.fill(id, answer.created, answer.choices[0]!.text!, usageOf(answer));
       return planned(new UnaryFrame(json, answer.outputTokens, answer.stamped), answer.schedule);
     }
-    const heralds = this.#heralds(firstUs);
-    const herald = (frames: FrameSource): FrameSource =>
-      heralds.count === 0 ? frames : new HeraldedFrames(heralds.count, this.#comment, frames);
     const shape: ShapeOptions = {
       wire: this.#wire,
       kind,
@@ -89,11 +86,11 @@ export class Generator {
     const identity = { id, created: answer.created };
     if (isPlain(answer, options)) {
       const frames = this.#plainFrames(answer, shape, identityBytes(kind, identity));
-      return planned(herald(frames), frameSchedule(answer.schedule, null, heralds));
+      return planned(...this.#keptAlive(frames, answer.schedule));
     }
     const script = completionScript(answer, { ...shape, identity, continuousUsage: options.continuousUsage, logprobs, callId });
     const frames = new ScriptFrames(script);
-    return planned(herald(frames), frameSchedule(answer.schedule, frames.steps(), heralds));
+    return planned(...this.#keptAlive(frames, frameSchedule(answer.schedule, frames.steps())));
   }
 
   #plainFrames(answer: Answer, options: ShapeOptions, identity: Uint8Array): StreamFrames {
@@ -125,11 +122,13 @@ export class Generator {
     return shape;
   }
 
-  /** Keep-alives while the first token is waited for. */
-  #heralds(firstUs: number): Heralds {
+  /** With keep-alives while the first token is waited for. */
+  #keptAlive(frames: FrameSource, schedule: Schedule): [FrameSource, Schedule] {
     const { keepAlive } = this.#wire;
-    if (keepAlive === null || firstUs === 0) return noHeralds;
-    return { count: Math.ceil(firstUs / keepAlive.everyUs), everyUs: keepAlive.everyUs };
+    if (keepAlive === null) return [frames, schedule];
+    const sign = (): Uint8Array => this.#comment;
+    const awaited = new AwaitedFrames({ firstUs: 0, everyUs: keepAlive.everyUs, sign, frames: () => frames }, schedule);
+    return [awaited, awaited];
   }
 }
 
@@ -142,6 +141,8 @@ function isPlain(answer: Answer, options: CompletionOptions): boolean {
     answer.tokensPerChunk === 1 &&
     answer.reasoningTokens === 0 &&
     options.topLogprobs === null &&
-    !options.continuousUsage
+    !options.continuousUsage &&
+    // How much was cached is known when the first token is, and the end of a plain stream is encoded before.
+    !(options.includeUsage && answer.schedule.isLive === true)
   );
 }

@@ -36,6 +36,12 @@ export function countTurns(turns: readonly Turn[], tools: unknown, count: Tokeni
   return tokens + (Array.isArray(tools) ? count(JSON.stringify(tools)) : 0);
 }
 
+/** All texts that a model is given, in the order of the usual chat templates: tools, then each message with its role. */
+export function partsOfTurns(turns: readonly Turn[], tools: unknown): string[] {
+  const messages = turns.flatMap(({ role, name, texts }) => [role, ...(name === null ? [] : [name]), ...texts]);
+  return Array.isArray(tools) && tools.length > 0 ? [JSON.stringify(tools), ...messages] : messages;
+}
+
 /** The messages of a chat, which `checkMessages` has approved. */
 export function turnsOf(body: JsonObject): Turn[] {
   return (body["messages"] as readonly JsonObject[]).map(({ role, name, content }) => ({

@@ -11,8 +11,9 @@ import {
   requiredString,
   textOfContent,
 } from "./body.ts";
+import type { PromptAsk } from "../prefix.ts";
 import { ApiError } from "./errors.ts";
-import { countMessages, outputLimit, type Prompt, readPrompts, tokensOfPrompt, tokenTextsOf } from "./prompt.ts";
+import { countMessages, outputLimit, partsOfTurns, type Prompt, readPrompts, tokensOfPrompt, tokenTextsOf, turnsOf } from "./prompt.ts";
 import { readCalls, readFormat, readStop, reasoningTokensOf } from "./tools.ts";
 import type { Kind } from "./wire.ts";
 
@@ -68,6 +69,7 @@ interface Told {
   readonly longest: number;
   /** Choices that one of `n` stands for. */
   readonly count: number;
+  readonly promptOf: Ask["promptOf"];
   readonly promptText: Ask["promptText"];
   readonly prefixOf: Ask["prefixOf"];
 }
@@ -95,6 +97,7 @@ export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSett
     ask: {
       model,
       promptTokens: told.promptTokens,
+      promptOf: told.promptOf,
       promptText: told.promptText,
       prefixOf: told.prefixOf,
       stream,
@@ -123,7 +126,15 @@ function readChat(body: JsonObject, { tokenizer }: ModelSettings): Told {
   if (Array.isArray(body["functions"]) && body["functions"].length > 0) {
     throw new ApiError(400, "'functions' is not supported here; use 'tools', which replaced it.", "functions", "unsupported_value");
   }
-  return { promptTokens, longest: promptTokens, count: 1, promptText: () => lastUserText(body), prefixOf: undefined };
+  const prompt: PromptAsk = { tokens: promptTokens, parts: () => partsOfTurns(turnsOf(body), body["tools"]), index: 0 };
+  return {
+    promptTokens,
+    longest: promptTokens,
+    count: 1,
+    promptOf: () => prompt,
+    promptText: () => lastUserText(body),
+    prefixOf: undefined,
+  };
 }
 
 /** Prompts of a legacy completion: each has its `n` choices, one prompt after the other. */
@@ -144,6 +155,10 @@ function readPrompt(body: JsonObject, { tokenizer }: ModelSettings, n: number, t
     promptTokens,
     longest: Math.max(...counts),
     count: prompts.length,
+    promptOf: (choice) => {
+      const index = Math.floor(choice / n);
+      return { tokens: counts[index]!, parts: () => [prompts[index]!], index };
+    },
     promptText: (choice) => {
       const prompt = promptOf(choice);
       return typeof prompt === "string" ? prompt : (tokenTextsOf(prompt, tokenizer) ?? []).join("");

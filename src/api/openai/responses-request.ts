@@ -12,7 +12,7 @@ import {
   textsOfContent,
 } from "./body.ts";
 import { ApiError } from "./errors.ts";
-import { countTurns, outputLimit, tokensOfTexts, type Turn } from "./prompt.ts";
+import { countTurns, outputLimit, partsOfTurns, tokensOfTexts, type Turn } from "./prompt.ts";
 import { checkModel, readSeed } from "./request.ts";
 import { readCalls, readFormat, reasoningTokensOf } from "./tools.ts";
 
@@ -100,9 +100,7 @@ function readInput(body: JsonObject): Input {
   };
 }
 
-/** Instructions are a message before all others. */
-function countInput({ turns }: Input, instructions: string | null, tools: unknown, { tokenizer }: ModelSettings): number {
-  const all = instructions === null ? turns : [turnOf("developer", [instructions]), ...turns];
+function countInput(all: readonly Turn[], tools: unknown, { tokenizer }: ModelSettings): number {
   if (tokenizer !== undefined) return countTurns(all, tools, tokenizer.count);
   return tokensOfTexts(
     all.flatMap(({ texts }) => texts),
@@ -119,7 +117,9 @@ export function readResponse(body: JsonObject, settings: ModelSettings): { ask: 
     throw new ApiError(400, "'background' is not supported here.", "background", "unsupported_value");
   }
   const limit = optionalInteger(body, "max_output_tokens", leastOutputTokens, maxOutputTokens);
-  const promptTokens = countInput(input, instructions, body["tools"], settings);
+  // Instructions are a message before all others.
+  const turns = instructions === null ? input.turns : [turnOf("developer", [instructions]), ...input.turns];
+  const promptTokens = countInput(turns, body["tools"], settings);
   const text = optionalObject(body, "text");
   const reasoning = optionalObject(body, "reasoning");
   const topLogprobs = optionalInteger(body, "top_logprobs", 0, 20) ?? 0;
@@ -131,6 +131,7 @@ export function readResponse(body: JsonObject, settings: ModelSettings): { ask: 
     ask: {
       model,
       promptTokens,
+      promptOf: () => ({ tokens: promptTokens, parts: () => partsOfTurns(turns, body["tools"]), index: 0 }),
       promptText: input.lastUserText,
       stream: optionalBoolean(body, "stream") ?? false,
       choices: 1,

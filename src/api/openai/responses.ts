@@ -68,7 +68,7 @@ class ResponseStory {
 
   /** The response object, while in progress or at its end. */
   object(isDone: boolean): object {
-    const { ask, created, outputTokens, reasoningTokens } = this.#answer;
+    const { ask, created, outputTokens, reasoningTokens, cache } = this.#answer;
     const { echoed } = this.#options;
     const status = !isDone ? "in_progress" : this.#wasCut ? "incomplete" : "completed";
     return {
@@ -102,7 +102,7 @@ class ResponseStory {
       usage: isDone
         ? {
             input_tokens: ask.promptTokens,
-            input_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 },
+            input_tokens_details: { cached_tokens: cache.cachedTokens, cache_write_tokens: 0 },
             output_tokens: outputTokens,
             output_tokens_details: { reasoning_tokens: reasoningTokens },
             total_tokens: ask.promptTokens + outputTokens,
@@ -288,7 +288,7 @@ export function planResponse(model: Model, clockIdentity: string, request: Route
       profile: settings.profile,
       streamed: ask.stream,
       tokens: ask.promptTokens,
-      processingMs: answer.schedule.nextDueUs(0) / 1000,
+      processingMs: answer.firstUs / 1000,
       clock: answer.stamped ? clockIdentity : null,
     }),
     startUs: request.receivedUs,

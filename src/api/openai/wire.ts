@@ -16,6 +16,8 @@ export const logprobsSlot = "\u0001";
 
 export interface Usage {
   readonly promptTokens: number;
+  /** Of these, those found in a cache. */
+  readonly cachedTokens: number;
   readonly completionTokens: number;
   readonly reasoningTokens: number;
 }
@@ -107,11 +109,11 @@ const openai: Wire = {
       ? `{"index":${index},"delta":${said},"logprobs":${logprobs},"finish_reason":${finish}}`
       : `{"text":${said},"index":${index},"logprobs":${logprobs},"finish_reason":${finish}}`,
   usageChoices: () => "",
-  usage: ({ promptTokens, completionTokens, reasoningTokens }) => ({
+  usage: ({ promptTokens, cachedTokens, completionTokens, reasoningTokens }) => ({
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
-    prompt_tokens_details: { cached_tokens: 0, audio_tokens: 0 },
+    prompt_tokens_details: { cached_tokens: cachedTokens, audio_tokens: 0 },
     completion_tokens_details: {
       reasoning_tokens: reasoningTokens,
       audio_tokens: 0,
@@ -135,10 +137,11 @@ const minimal: Wire = {
     kind === "chat"
       ? `{"index":${index},"delta":${said},${logprobs === "null" ? "" : `"logprobs":${logprobs},`}"finish_reason":${finish}}`
       : `{"text":${said},"index":${index},"logprobs":${logprobs},"finish_reason":${finish}}`,
-  usage: ({ promptTokens, completionTokens, reasoningTokens }) => ({
+  usage: ({ promptTokens, cachedTokens, completionTokens, reasoningTokens }) => ({
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
+    ...(cachedTokens > 0 && { prompt_tokens_details: { cached_tokens: cachedTokens } }),
     ...(reasoningTokens > 0 && { completion_tokens_details: { reasoning_tokens: reasoningTokens } }),
   }),
 };
@@ -168,10 +171,12 @@ const vllm: Wire = {
     const end = isRole ? "" : `${finish === "null" ? "" : ',"stop_reason":null'},"token_ids":null`;
     return `{"index":${index},"delta":${said},"logprobs":${logprobs},"finish_reason":${finish}${end}}`;
   },
-  usage: ({ promptTokens, completionTokens }) => ({
+  usage: ({ promptTokens, cachedTokens, completionTokens }) => ({
     prompt_tokens: promptTokens,
     total_tokens: promptTokens + completionTokens,
     completion_tokens: completionTokens,
+    // As with --enable-prompt-tokens-details, only where there are any.
+    ...(cachedTokens > 0 && { prompt_tokens_details: { cached_tokens: cachedTokens } }),
   }),
 };
 
@@ -196,13 +201,13 @@ const openrouter: Wire = {
     `{"index":${index},"${kind === "chat" ? "delta" : "text"}":${said},"finish_reason":${finish},"native_finish_reason":${finish}` +
     `${logprobs === "null" ? "" : `,"logprobs":${logprobs}`}}`,
   usageChoices: (kind, finish) => openrouter.choice(kind, 0, kind === "chat" ? '{"content":"","role":"assistant"}' : '""', "null", finish),
-  usage: ({ promptTokens, completionTokens, reasoningTokens }) => ({
+  usage: ({ promptTokens, cachedTokens, completionTokens, reasoningTokens }) => ({
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
     cost: 0,
     is_byok: false,
-    prompt_tokens_details: { cached_tokens: 0, audio_tokens: 0 },
+    prompt_tokens_details: { cached_tokens: cachedTokens, audio_tokens: 0 },
     completion_tokens_details: { reasoning_tokens: reasoningTokens },
   }),
 };
