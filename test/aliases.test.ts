@@ -121,6 +121,16 @@ const proofs: Readonly<Record<string, () => Promise<void>>> = {
       const limited = chat({ max_tokens: 60 });
       expect([(await post(url, limited)).status, (await post(url, limited)).status]).toEqual([200, 429]);
     }),
+  "max-waiting-queue-length": () =>
+    withAliases({ engine: "batched", "max-num-seqs": 2, "max-waiting-queue-length": 3 }, async (url) => {
+      const asked = (n: number): Promise<Response> => post(url, chat({ n, max_tokens: 1 }));
+      expect([(await asked(5)).status, (await asked(6)).status]).toEqual([200, 429]);
+    }),
+  "prefill-overhead": () => expectSlowFirst({ engine: "batched", "prefill-overhead": "150ms", "step-time": "10us" }),
+  "kv-cache-size": () =>
+    withAliases({ engine: "batched", "kv-cache-size": 10 }, async (url) => {
+      expect(await (await post(url, chat({ max_tokens: 500, ignore_eos: true }))).text()).toContain("holds 160 tokens");
+    }),
   "failure-injection-rate": async () => {
     const counts = await statusesOf({ "failure-injection-rate": "50" }, 120);
     expect(counts[200]).toBeGreaterThan(35);

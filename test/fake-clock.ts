@@ -9,7 +9,7 @@ export class FakeClock implements Clock {
   wakeUps = 0;
   readonly lateUs: () => number;
 
-  constructor(lateUs: () => number = (): number => 0) {
+  constructor(lateUs: () => number = () => 0) {
     this.lateUs = lateUs;
   }
 
@@ -20,7 +20,7 @@ export class FakeClock implements Clock {
   }
 
   /** Runs wake-ups until nothing is asked for, or until `untilUs`. */
-  run(untilUs = Infinity): void {
+  run(untilUs: number = Infinity): void {
     while (this.wakeUs <= untilUs && this.wakeUs !== Infinity) {
       this.us = Math.max(this.us, this.wakeUs);
       this.wakeUs = Infinity;

@@ -196,6 +196,39 @@ async function waitingBytes(server: Serving, steps: readonly number[]): Promise<
   return steps.findLast((step) => now >= step * 0.75) ?? 0;
 }
 
+/** The value of a sample in the metrics; 0: it is not there. */
+async function sampleOf(server: Serving, name: string): Promise<number> {
+  const text = await (await fetch(`${origin(server)}/metrics`)).text();
+  return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "m").exec(text)?.[1] ?? 0);
+}
+
+/** By how much a sample grows with a request, and what its answer says. The prompt is new to the cache. */
+let prompts = 0;
+async function grows(server: Serving, name: string, characters: number, more: object = {}): Promise<{ by: number; promptTokens: number }> {
+  const before = await sampleOf(server, name);
+  const content = `${prompts++} `.padEnd(characters, "All happy families are alike. ");
+  const { usage } = await completion(server, { messages: [{ role: "user", content }], ...more });
+  return { by: (await sampleOf(server, name)) - before, promptTokens: usage.prompt_tokens };
+}
+
+/** Milliseconds between two tokens of a stream that has the engine for itself. */
+async function stepMs(server: Serving): Promise<number> {
+  const tokens = await stamped(server, {});
+  return Math.round((tokens.at(-1)!.fakeai!.due - tokens[0]!.fakeai!.due) / (tokens.length - 1)) / 1000;
+}
+
+/** Tokens found in the cache when a prompt of 120 tokens comes again. */
+async function foundAgain(server: Serving): Promise<number> {
+  const content = `${prompts++} `.padEnd(480, "All happy families are alike. ");
+  let found = 0;
+  for (let round = 0; round < 2; round++) {
+    const before = await sampleOf(server, "vllm:prefix_cache_hits_total");
+    await completion(server, { messages: [{ role: "user", content }], max_tokens: 1 });
+    found = (await sampleOf(server, "vllm:prefix_cache_hits_total")) - before;
+  }
+  return found;
+}
+
 const freePort = (): Promise<number> =>
   new Promise((resolve) => {
     const server = createTcpServer().listen(0, "127.0.0.1", () => {
@@ -475,6 +508,102 @@ const groups: readonly Group[] = [
     rows: [
       { key: "tlsCert", values: certPaths, seen: fingerprint, expected: prints },
       { key: "tlsKey", values: keyPaths, seen: fingerprint, expected: prints },
+    ],
+  },
+  {
+    name: "an engine or none",
+    fixed: { port: "0" },
+    rows: [
+      {
+        key: "engine",
+        values: ["batched", "independent", "batched"],
+        seen: async (server) => (await (await fetch(`${origin(server)}/metrics`)).text()).includes("vllm:kv_cache_usage_perc"),
+        expected: [true, false, true],
+      },
+    ],
+  },
+  {
+    name: "the batched engine",
+    fixed: { port: "0", engine: "batched" },
+    rows: [
+      {
+        key: "stepTime",
+        values: [20, "30ms", 40],
+        seen: async (server) => Math.floor((await stepMs(server)) / 10) * 10,
+        expected: [20, 30, 40],
+      },
+      { key: "stepTimePerSeq", values: [1, "2ms", "3000us"], seen: async (server) => (await stepMs(server)) % 10, expected: [1, 2, 3] },
+      {
+        key: "prefillTimePerToken",
+        values: ["0.1", "200us", 0.3],
+        seen: async (server) => {
+          // One prompt is longer than the other, and takes no step more.
+          const short = await grows(server, "vllm:request_prefill_time_seconds_sum", 200, { max_tokens: 1 });
+          const long = await grows(server, "vllm:request_prefill_time_seconds_sum", 600, { max_tokens: 1 });
+          return Math.round((10_000 * (long.by - short.by)) / (long.promptTokens - short.promptTokens)) / 10;
+        },
+        expected: [0.1, 0.2, 0.3],
+      },
+      {
+        key: "requestOverhead",
+        values: [5, "10ms", 15],
+        seen: async (server) => Math.round(1000 * (await grows(server, "vllm:request_queue_time_seconds_sum", 10, { max_tokens: 1 })).by),
+        expected: [5, 10, 15],
+      },
+      {
+        key: "maxNumBatchedTokens",
+        values: [300, 400, 600],
+        seen: async (server) => 1200 / (await grows(server, "vllm:iteration_tokens_total_count", 4800, { max_tokens: 1 })).by,
+        expected: [300, 400, 600],
+      },
+      {
+        // Six choices of three tokens each.
+        key: "maxNumSeqs",
+        values: [1, 2, 3],
+        seen: async (server) => 18 / (await grows(server, "vllm:iteration_tokens_total_count", 10, { n: 6, max_tokens: 3 })).by,
+        expected: [1, 2, 3],
+      },
+      {
+        // Beside as many as have a place in the batch.
+        key: "maxQueue",
+        values: [6, 6, 7],
+        seen: async (server) => {
+          let most = 0;
+          for (let n = 7; n <= 11; n++) if ((await post(server, { n, max_tokens: 1 })).status === 200) most = n;
+          return most;
+        },
+        expected: [7, 8, 10],
+      },
+      {
+        key: "queueFull",
+        values: [429, 503, 429],
+        seen: async (server) => (await post(server, { n: 50, max_tokens: 1 })).status,
+        expected: [429, 503, 429],
+      },
+      { key: "blockSize", values: [16, 32, 64], seen: foundAgain, expected: [112, 96, 64] },
+      {
+        key: "numGpuBlocksOverride",
+        values: [1000, 2000, 3000],
+        seen: async (server) => {
+          const { error } = (await (await post(server, { max_tokens: 1_000_000, ignore_eos: true })).json()) as {
+            error: { message: string };
+          };
+          return Number(/holds (\d+) tokens/.exec(error.message)![1]);
+        },
+        expected: [16_000, 64_000, 192_000],
+      },
+    ],
+  },
+  {
+    name: "the cache of prefixes",
+    fixed: { port: "0", engine: "batched" },
+    rows: [
+      {
+        key: "disablePrefixCaching",
+        values: [true, false, true],
+        seen: async (server) => (await foundAgain(server)) > 0,
+        expected: [false, true, false],
+      },
     ],
   },
 ];

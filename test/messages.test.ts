@@ -39,11 +39,13 @@ test("a stop sequence is named", () => {
 
 test("pings come every ten seconds until the first token, after the message has begun", () => {
   const { frames, schedule } = provider({ ttft: 30_000, itl: 10, outputTokens: 2 }).plan(path, { ...good, stream: true });
-  const seen = Array.from({ length: frames.length }, (_, index) => {
+  const seen: unknown[] = [];
+  // How many there are shows when the pings are over.
+  for (let index = 0; index < frames.length; index++) {
     const dueMs = schedule.nextDueUs(index) / 1000;
     const body = new TextDecoder().decode(frames.frame(index, 0, 0));
-    return [dueMs, [...body.matchAll(/^event: (.*)$/gm)].map(([, name]) => name), frames.tokens];
-  });
+    seen.push([dueMs, [...body.matchAll(/^event: (.*)$/gm)].map(([, name]) => name), frames.tokens]);
+  }
   expect(seen).toEqual([
     [10_000, ["message_start", "ping"], 0],
     [20_000, ["ping"], 0],

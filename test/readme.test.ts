@@ -37,7 +37,10 @@ const prose = readme.replace(/^```[\s\S]*?^```$/gm, "");
 const inline = [...prose.matchAll(/`((?:npx|npm|curl) [^`]+)`/g)].map(([, command]) => command!.replace(/\s+/g, " "));
 const commands = [
   ...new Set(
-    [...blocks.filter(({ language }) => language === "sh").flatMap(({ text }) => text.trim().split("\n")), ...inline]
+    [
+      ...blocks.filter(({ language }) => language === "sh").flatMap(({ text }) => text.trim().replaceAll(" \\\n  ", " ").split("\n")),
+      ...inline,
+    ]
       .flatMap((line) => line.replace(/\s+# .*$/, "").split(" && "))
       .map((command) => command.trim()),
   ),

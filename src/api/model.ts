@@ -330,7 +330,7 @@ export class Model {
       }
     }
     for (const { promptTokens, tokens } of sequences) refuseTooLong(promptTokens + tokens, engine.mostTokens);
-    if (!engine.hasRoom(sequences.length)) throw refuseQueueing(this.settings.queueFullStatus, engine.expectedWaitUs);
+    if (!engine.hasRoom(sequences.length)) throw refuseQueueing(this.settings.queueFullStatus, request.path, engine.expectedWaitUs);
     const answer = engine.answer(sequences, request.receivedUs, streamed);
     return { schedule: answer, firstUs: engine.idleFirstTokenUs(sequences[0]!.promptTokens), cache: answer };
   }

@@ -1,11 +1,13 @@
 /** Refusals of an engine that cannot take a request: in ApiError's terms, which become the provider's words. */
+import { providerOf } from "./denials.ts";
 import { ApiError } from "./openai/errors.ts";
 
 /** The longest wait that is named, seconds. */
 const longestWait = 60;
 
-/** The queue is full. `waitUs`: after which a place may be free. */
-export function refuseQueueing(status: 429 | 503, waitUs: number): ApiError {
+/** The queue is full. `waitUs`: after which a place may be free. Anthropic's 503 is 529. */
+export function refuseQueueing(configured: 429 | 503, path: string, waitUs: number): ApiError {
+  const status = configured === 503 && providerOf(path) === "anthropic" ? 529 : configured;
   const waitMs = Math.min(longestWait * 1000, Math.max(1, Math.ceil(waitUs / 1000)));
   const headers = { "retry-after": String(Math.ceil(waitMs / 1000)), "retry-after-ms": String(waitMs) };
   const message = "The engine is currently overloaded, please try again later.";

@@ -37,7 +37,7 @@ export type WireFault =
  * The bytes returned are valid until the next call on any FrameSource: whoever keeps them, copies them.
  */
 export interface FrameSource {
-  /** Number of frames, at least 1. */
+  /** Number of frames, at least 1; Infinity until it is known, which is no later than with the last frame. */
   readonly length: number;
   /** Output tokens in the frame last asked for, those included that no client sees. Keep-alives hold none. */
   readonly tokens: number;
