@@ -30,12 +30,21 @@ function promptOf(tokens: number): string {
   return filler.repeat(Math.ceil(length / filler.length)).slice(0, length);
 }
 
-function bodyOf(path: string, stream: boolean, inputTokens: number, outputTokens: number, seed: number, { model, own }: Wording): string {
+function bodyOf(
+  path: string,
+  stream: boolean,
+  inputTokens: number,
+  outputTokens: number,
+  seed: number,
+  { model, own }: Wording,
+  includeUsage = false,
+): string {
   const prompt = promptOf(inputTokens);
   const said = path.endsWith("/chat/completions") ? { messages: [{ role: "user", content: prompt }] } : { prompt };
   return JSON.stringify({
     model,
     ...(stream ? { stream } : {}),
+    ...(includeUsage ? { stream_options: { include_usage: true } } : {}),
     max_tokens: outputTokens,
     ...(own ? { ignore_eos: true } : {}),
     seed,
@@ -93,11 +102,14 @@ export function warmupOf(given: Workload, wording: Wording, seed: number, round:
 }
 
 function plain(workload: Workload, wording: Wording, seed: number, round: number, index: number): PlannedRequest {
-  const { method, path, stream, inputTokens, outputTokens } = workload;
+  const { method, path, stream, inputTokens, outputTokens, includeUsage } = workload;
   if (method === "GET") return { body: "", tokens: null };
   if (wording.body !== null) return { body: wording.body, tokens: null };
   const callSeed = seedOfCall(seed, round + 1, wording.oneBody ? 0 : index);
-  return { body: bodyOf(path, stream, inputTokens, outputTokens, callSeed, wording), tokens: wording.own ? outputTokens : null };
+  return {
+    body: bodyOf(path, stream, inputTokens, outputTokens, callSeed, wording, includeUsage),
+    tokens: wording.own ? outputTokens : null,
+  };
 }
 
 function pageRequests({ page, inputTokens }: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {

@@ -72,6 +72,8 @@ export interface Workload {
   /** A page of calls in place of `requests` equal ones. */
   readonly page: readonly PageCall[] | null;
   readonly trace: { readonly file: string; readonly speed: number; readonly seconds: number | null; readonly limit: number | null } | null;
+  /** Asks for the usage at the end of a stream, where an event holds several tokens and cannot tell. */
+  readonly includeUsage: boolean;
   readonly server: ServerSettings | null;
   /** A share of the requests, spread evenly, is given up after so many content events. */
   readonly abort: { readonly share: number; readonly afterTokens: number } | null;
@@ -232,6 +234,7 @@ export const defaultWorkload: Workload = {
   clientWork: false,
   page: null,
   trace: null,
+  includeUsage: false,
   server: null,
   abort: null,
   background: null,
