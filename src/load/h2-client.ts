@@ -5,7 +5,8 @@
  */
 import { monotonicUs } from "../clock.ts";
 import type { ClientSocket } from "./connection.ts";
-import { errorCode, flag, frame, FrameBytes, frameHeader, frameHeaderBytes, preface, setting } from "./h2-frames.ts";
+import { errorCode, flag, frame, FrameBytes, frameHeader, preface, setting } from "./h2-frames.ts";
+import { FrameReader } from "./h2-reader.ts";
 import { defaultWindow, ReceiveCredit, type ReceiveWindows, StreamCredit } from "./h2-windows.ts";
 import { HpackDecoder, HpackEncoder } from "./hpack.ts";
 import type { Endpoint } from "./job.ts";
@@ -68,19 +69,11 @@ export class H2Connection implements Connection {
   /** Streams whose body waits for a window. */
   readonly #blocked = new Set<Stream>();
 
-  // The frame that is being read.
-  readonly #header = Buffer.alloc(frameHeaderBytes);
-  #headerHave = 0;
-  #inPayload = false;
-  #type = 0;
-  #flags = 0;
+  readonly #reader: FrameReader;
+  /** Of the frame that is being read. */
   #id = 0;
-  #left = 0;
-  #padding = 0;
-  #padKnown = true;
+  #flags = 0;
   #stream: Stream | undefined;
-  #gathered: Buffer | null = null;
-  #gatheredHave = 0;
   /** Header block of a HEADERS frame without END_HEADERS. */
   #block: Buffer[] = [];
   #blockBytes = 0;
@@ -101,6 +94,15 @@ export class H2Connection implements Connection {
       [":authority", url.host],
       ...Object.entries(endpoint.headers).map(([name, value]) => [name.toLowerCase(), value] as const),
     ]);
+    this.#reader = new FrameReader({
+      onFrame: (type, flags, id, length) => this.#beginFrame(type, flags, id, length),
+      onData: (bytes, start, end, readUs) => {
+        const stream = this.#stream;
+        if (stream !== undefined && !stream.gone) stream.exchange.onData(bytes, start, end, readUs);
+      },
+      onFrameEnd: (type, bytes, start, end, readUs) => this.#endFrame(type, bytes, start, end, readUs),
+      onMalformed: () => this.#broken(),
+    });
     socket.onBytes = (bytes, length, readUs) => this.#read(bytes, length, readUs);
     socket.onClose = (reset) => this.#lost(reset ? "reset" : "connection closed");
     const settings = Buffer.alloc(12);
@@ -216,6 +218,7 @@ export class H2Connection implements Connection {
   close(): void {
     this.#closing = true;
     this.#open = false;
+    this.#reader.stop();
     this.#streams.clear();
     this.#socket.destroy();
   }
@@ -249,6 +252,7 @@ export class H2Connection implements Connection {
     this.#streams.delete(stream.id);
     if (!this.#open && this.#streams.size === 0 && !this.#closing) {
       this.#closing = true;
+      this.#reader.stop();
       this.#socket.end();
     }
   }
@@ -263,6 +267,7 @@ export class H2Connection implements Connection {
   #lost(reason: FailureReason): void {
     const wasClosing = this.#closing;
     this.#closing = true;
+    this.#reader.stop();
     const wasOpen = this.#open;
     this.#open = false;
     const streams = [...this.#streams.values()];
@@ -357,100 +362,32 @@ export class H2Connection implements Connection {
 
   /** Hot path. */
   #read(bytes: Buffer, length: number, readUs: number): void {
-    let at = 0;
-    while (at < length && !this.#closing) {
-      if (!this.#inPayload) {
-        at = this.#readHeader(bytes, at, length);
-        if (!this.#inPayload) continue;
-        if (this.#left === 0) this.#endFrame(bytes, at, at, readUs);
-        continue;
-      }
-      if (this.#type === frame.data) {
-        at = this.#readData(bytes, at, length, readUs);
-        continue;
-      }
-      const end = Math.min(length, at + this.#left);
-      if (this.#gathered === null && end - at === this.#left) {
-        this.#left = 0;
-        this.#endFrame(bytes, at, end, readUs);
-      } else {
-        this.#gathered ??= Buffer.allocUnsafe(this.#left);
-        this.#gatheredHave += bytes.copy(this.#gathered, this.#gatheredHave, at, end);
-        this.#left -= end - at;
-        if (this.#left === 0) {
-          const gathered = this.#gathered;
-          this.#gathered = null;
-          this.#gatheredHave = 0;
-          this.#endFrame(gathered, 0, gathered.length, readUs);
-        }
-      }
-      at = end;
-    }
+    this.#reader.read(bytes, length, readUs);
     this.#renewConnection();
     if (this.#out.length > 0) this.#flushSoon();
   }
 
   /** Hot path. */
-  #readHeader(bytes: Buffer, at: number, length: number): number {
-    let header = bytes;
-    let from = at;
-    if (this.#headerHave > 0 || length - at < frameHeaderBytes) {
-      const end = Math.min(length, at + frameHeaderBytes - this.#headerHave);
-      this.#headerHave += bytes.copy(this.#header, this.#headerHave, at, end);
-      if (this.#headerHave < frameHeaderBytes) return end;
-      this.#headerHave = 0;
-      header = this.#header;
-      from = 0;
-      at = end;
-    } else {
-      at += frameHeaderBytes;
-    }
-    this.#left = (header[from]! << 16) | (header[from + 1]! << 8) | header[from + 2]!;
-    this.#type = header[from + 3]!;
-    this.#flags = header[from + 4]!;
-    this.#id = ((header[from + 5]! & 0x7f) << 24) | (header[from + 6]! << 16) | (header[from + 7]! << 8) | header[from + 8]!;
+  #beginFrame(type: number, flags: number, id: number, length: number): boolean {
     // A server begins with SETTINGS (section 3.4): anything else is another protocol.
-    const isFirst = !this.#settled && (this.#type !== frame.settings || this.#id !== 0);
-    const breaksBlock = this.#blockId !== 0 && (this.#type !== frame.continuation || this.#id !== this.#blockId);
-    if (isFirst || breaksBlock || this.#left > maxFrameBytes) {
+    const isFirst = !this.#settled && (type !== frame.settings || id !== 0);
+    const breaksBlock = this.#blockId !== 0 && (type !== frame.continuation || id !== this.#blockId);
+    if (isFirst || breaksBlock || length > maxFrameBytes) {
       this.#broken();
-      return length;
+      return false;
     }
-    this.#inPayload = true;
-    this.#received.count(this.#type, this.#left);
-    if (this.#type === frame.data) {
-      this.#stream = this.#streams.get(this.#id);
-      this.#credit.received(this.#left, this.#stream?.credit);
-      this.#padding = 0;
-      this.#padKnown = (this.#flags & flag.padded) === 0;
+    this.#id = id;
+    this.#flags = flags;
+    this.#received.count(type, length);
+    if (type === frame.data) {
+      this.#stream = this.#streams.get(id);
+      this.#credit.received(length, this.#stream?.credit);
     }
-    return at;
+    return true;
   }
 
-  /** Hot path. */
-  #readData(bytes: Buffer, at: number, length: number, readUs: number): number {
-    if (!this.#padKnown) {
-      this.#padding = bytes[at++]!;
-      this.#padKnown = true;
-      this.#left--;
-      if (this.#padding > this.#left) {
-        this.#broken();
-        return length;
-      }
-    }
-    const end = Math.min(length, at + this.#left);
-    const dataEnd = Math.min(end, at + this.#left - this.#padding);
-    const stream = this.#stream;
-    if (dataEnd > at && stream !== undefined && !stream.gone) stream.exchange.onData(bytes, at, dataEnd, readUs);
-    this.#left -= end - at;
-    this.#padding = Math.min(this.#padding, this.#left);
-    if (this.#left === 0) this.#endFrame(bytes, end, end, readUs);
-    return end;
-  }
-
-  #endFrame(bytes: Buffer, start: number, end: number, readUs: number): void {
-    this.#inPayload = false;
-    switch (this.#type) {
+  #endFrame(type: number, bytes: Buffer, start: number, end: number, readUs: number): void {
+    switch (type) {
       case frame.data: {
         const stream = this.#stream;
         this.#stream = undefined;
