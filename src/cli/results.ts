@@ -1,9 +1,10 @@
 /** Commands on results that are there: compare, merge, report. */
-import { statSync, writeFileSync } from "node:fs";
+import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Command } from "commander";
 import { UsageError } from "../config.ts";
 import { renderHtml } from "../report/html.ts";
+import { imagesOf } from "../report/images.ts";
 import { renderTable } from "../report/table.ts";
 import { vllmJson } from "../results/exports.ts";
 import { compareResults, mergeResults, type ResultsComparison, type RunComparison } from "../results/runs.ts";
@@ -46,8 +47,9 @@ export function reportCommand(): Command {
     .description("the table of a result, and its page anew")
     .argument("<R>", "result.json, or the directory that holds it")
     .option("--out <file>", "where the page goes (default: report.html beside the result)")
+    .option("--svg <dir>", "its charts as images too, for pages without scripts")
     .option("--vllm <scenario/arm>", "instead print one arm as vLLM's benchmark JSON")
-    .action(async (path: string, { out, vllm }: { out?: string; vllm?: string }) => {
+    .action(async (path: string, { out, svg, vllm }: { out?: string; svg?: string; vllm?: string }) => {
       const result = await read(path);
       if (vllm !== undefined) {
         process.stdout.write(`${JSON.stringify(vllmJson(armNamed(result, vllm)))}\n`);
@@ -56,7 +58,20 @@ export function reportCommand(): Command {
       const page = out ?? join(statSync(path).isDirectory() ? path : dirname(path), "report.html");
       writeFileSync(page, renderHtml(result));
       process.stdout.write(`${render(result)}\nreport: ${page}\n`);
+      if (svg !== undefined) process.stdout.write(`images: ${writeImages(result, svg)} in ${svg}\n`);
     });
+}
+
+/** How many images were written. Throws UsageError where the directory cannot be had. */
+function writeImages(result: BenchResult, directory: string): number {
+  const images = imagesOf(result);
+  try {
+    mkdirSync(directory, { recursive: true });
+    for (const { name, svg } of images) writeFileSync(join(directory, name), svg);
+  } catch (error) {
+    throw new UsageError(`--svg: cannot write to ${directory} (${(error as NodeJS.ErrnoException).code ?? "unwritable"})`);
+  }
+  return images.length;
 }
 
 function render(result: BenchResult): string {

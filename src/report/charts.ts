@@ -71,13 +71,19 @@ const loads: readonly (readonly [MetricName, "mean" | "p99", string, string, num
   ["serverCpuUsPerRequest", "mean", "Server CPU per request against streams", "µs", 1],
   ["itl", "p99", "ITL p99 against streams", "ms", 1000],
   ["ttft", "p99", "TTFT p99 against streams", "ms", 1000],
+  ["itlError", "mean", "Distance of the mean ITL from the planned one, against streams", "%", 0.01],
 ];
 
 /** What grows with the number of streams, for each scenario that was run with several. */
 export function loadCharts({ scenarios }: BenchResult): { readonly scenario: string; readonly charts: readonly Chart[] }[] {
   const names = [...new Set(scenarios.map(({ id }) => id))];
   return names.flatMap((scenario, place) => {
-    const arms = scenarios.filter(({ id }) => id === scenario).flatMap((variant) => variant.arms);
+    const variants = scenarios.filter(({ id }) => id === scenario);
+    // Streams of another pace are another line.
+    const paces = new Set(variants.map(({ workload }) => workload["itl"]));
+    const arms = variants.flatMap((variant) =>
+      variant.arms.map((arm) => (paces.size < 2 ? arm : { ...arm, id: `${arm.id}, ITL ${String(variant.workload["itl"])} ms` })),
+    );
     if (new Set(arms.map(({ streams }) => streams)).size < 2) return [];
     const ids = [...new Set(arms.map(({ id }) => id))];
     const tokens = arms.some(({ metrics }) => metrics.tokensPerSecond);

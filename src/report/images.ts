@@ -1,0 +1,125 @@
+/** Which images a result has, for pages that show no HTML report. */
+import { metricFacts } from "../results/metrics.ts";
+import type { BenchResult, Comparison, MetricName, ScenarioResult } from "../results/types.ts";
+import { loadCharts } from "./charts.ts";
+import { change, digits, metricLabel, quantity, scenarioLabel } from "./format.ts";
+import { barChart, type BarGroup, lineChart, ratioChart, stackedChart } from "./svg.ts";
+
+export interface Image {
+  /** File name. */
+  readonly name: string;
+  readonly svg: string;
+}
+
+/**
+ * verdicts.svg: every comparison that decides; <scenario>.svg: what its pairs are compared in, arm by arm;
+ * <scenario>-by-streams-<n>.svg: what grows with the streams; <scenario>-parts.svg: bytes by what they are for. All of them
+ * from the figures of the result and nothing else.
+ */
+export function imagesOf(result: BenchResult): Image[] {
+  const { scenarios } = result;
+  const ids = [...new Set(scenarios.filter(({ skipped }) => skipped === null).map(({ id }) => id))];
+  return [
+    ...verdicts(scenarios),
+    ...ids.flatMap((id) => ofScenario(scenarios.filter((scenario) => scenario.id === id && scenario.skipped === null))),
+    ...byStreams(result),
+  ];
+}
+
+const toneOf = ({ verdict }: Comparison): "good" | "bad" | "soft" =>
+  verdict === "faster" ? "good" : verdict === "slower" ? "bad" : "soft";
+
+function verdicts(scenarios: readonly ScenarioResult[]): Image[] {
+  const decided = scenarios.flatMap((scenario) =>
+    scenario.comparisons
+      .filter(({ kind, ratio, described }) => kind === "protocol" && ratio !== null && described !== true)
+      .map((comparison) => ({ scenario, comparison })),
+  );
+  if (decided.length === 0) return [];
+  const rows = decided.map(({ scenario, comparison }) => {
+    const { baseline, candidate, verdict } = comparison;
+    const { estimate, low, high } = comparison.ratio!;
+    return {
+      label: `${scenarioLabel(scenario)}: ${candidate} v ${baseline}, ${metricLabel(comparison)}`,
+      estimate,
+      low,
+      high,
+      text: `${change(estimate)} ${verdict}`,
+      tone: toneOf(comparison),
+    };
+  });
+  const subtitle =
+    "candidate over baseline, 95% interval; the grey zone is too small to matter, what lies beyond the scale stands at its edge";
+  return [{ name: "verdicts.svg", svg: ratioChart({ title: "Verdicts", subtitle }, rows, 0.02) }];
+}
+
+/** All variants of one scenario in the first metric that decides. */
+function ofScenario(variants: readonly ScenarioResult[]): Image[] {
+  const deciding = variants.flatMap(({ comparisons }) => comparisons).find(({ described }) => described !== true);
+  const [first] = variants;
+  if (deciding === undefined || first === undefined) return [];
+  const { metric, statistic } = deciding;
+  const groups = variants.flatMap(({ variant, arms }): BarGroup[] => {
+    const bars = arms.flatMap((arm) => {
+      const value = arm.metrics[metric]?.[statistic];
+      if (value === undefined) return [];
+      const interval = arm.intervals[`${metric}.${statistic}`];
+      return [
+        {
+          label: arm.id,
+          value,
+          ...(interval === undefined ? {} : { low: interval.low, high: interval.high }),
+          text: quantity(value, metricFacts[metric].unit, metric),
+        },
+      ];
+    });
+    return bars.length === 0 ? [] : [{ label: variant, bars }];
+  });
+  if (groups.length === 0) return [];
+  const rounds = Math.max(...variants.flatMap(({ arms }) => arms.map((arm) => arm.rounds.length)));
+  const subtitle = `${metricLabel(deciding)}, up to ${rounds} rounds; whiskers: 95% interval of the rounds' mean`;
+  const images = [{ name: `${first.id}.svg`, svg: barChart({ title: first.title, subtitle }, groups) }];
+  return metric === "wireBytesPerToken" ? [...images, byteParts(first, variants)] : images;
+}
+
+const parts: readonly (readonly [MetricName, string])[] = [
+  ["dataBytesPerToken", "bodies"],
+  ["framingBytesPerToken", "DATA headers, chunk sizes"],
+  ["headBytesPerToken", "response heads"],
+  ["requestBytesPerToken", "requests"],
+  ["windowUpdateBytesPerToken", "WINDOW_UPDATE"],
+  ["settingsBytesPerToken", "SETTINGS"],
+  ["pingBytesPerToken", "PING"],
+  ["otherFrameBytesPerToken", "other"],
+];
+
+function byteParts({ id, title }: ScenarioResult, variants: readonly ScenarioResult[]): Image {
+  const groups = variants.map(({ variant, arms }) => ({
+    label: variant,
+    bars: arms
+      .filter(({ metrics }) => metrics.wireBytesPerToken)
+      .map(({ id: label, metrics }) => ({
+        label,
+        parts: parts.map(([metric]) => metrics[metric]?.mean ?? 0),
+        text: `${digits(metrics.wireBytesPerToken!.mean)} B`,
+      })),
+  }));
+  const subtitle = "HTTP bytes both ways for each token, by what they are for; TLS not included";
+  return {
+    name: `${id}-parts.svg`,
+    svg: stackedChart(
+      { title, subtitle },
+      parts.map(([, name]) => name),
+      groups,
+    ),
+  };
+}
+
+function byStreams(result: BenchResult): Image[] {
+  return loadCharts(result).flatMap(({ scenario, charts }) =>
+    charts.map(({ title, yLabel, lines }, index) => ({
+      name: `${scenario}-by-streams-${index + 1}.svg`,
+      svg: lineChart({ title: `${scenario}: ${title}`, subtitle: yLabel }, lines, (x) => digits(Math.round(10 ** x)), digits),
+    })),
+  );
+}
