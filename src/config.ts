@@ -4,7 +4,8 @@ import { availableParallelism } from "node:os";
 import type { TimerMode } from "./clock.ts";
 import { nameOfKey } from "./access/keys.ts";
 import type { BatchSettings } from "./core/batch.ts";
-import { countUnits, latencyUnits, SpecError } from "./core/distribution.ts";
+import { countUnits, type Distribution, latencyUnits, SpecError } from "./core/distribution.ts";
+import { empirical } from "./core/empirical.ts";
 import { type Fault, parseFaults } from "./core/fault.ts";
 import { maxRateLimit, noRateLimits, type RateLimits } from "./core/rate-limit.ts";
 import type { Engine, Protocol } from "./core/seams.ts";
@@ -12,6 +13,8 @@ import { maxOutputTokens, maxTokensPerChunk, type ModelSettings, type ProfileNam
 import { type EngineOptions, engineFlags, queueFullStatus, resolveEngine } from "./engine.ts";
 import { distribution, type FlagSpec, integer, oneOf, readText, UsageError } from "./flag-values.ts";
 import type { ListenerLimits } from "./listeners/bounds.ts";
+import { presetNamed } from "./presets.ts";
+import type { Recording } from "./recording.ts";
 
 export { type FlagKind, UsageError } from "./flag-values.ts";
 
@@ -34,6 +37,10 @@ export interface ServerOptions extends EngineOptions {
   readonly ttft?: string | number;
   /** Inter-token latency, milliseconds or a spec. */
   readonly itl?: string | number;
+  /** A published operating point: its TTFT and ITL, or its batched engine. Other options win over it. */
+  readonly preset?: string;
+  /** Path of a result.json of `fakeai bench`, or of a CSV with columns ttft_ms and itl_ms, whose latencies are drawn. */
+  readonly latencyFrom?: string;
   /** Tokens of an answer: a number or a spec. */
   readonly outputTokens?: string | number;
   /** Path of a file whose text every answer says. */
@@ -107,6 +114,13 @@ export const serverFlags: readonly FlagSpec<keyof ServerOptions>[] = [
   { key: "tlsKey", kind: "text", takes: "file", help: "PEM private key of the certificate" },
   { key: "ttft", kind: "text", takes: "spec", help: "time to first token (default 0): 20, 20ms, 500us, 20:10, lognormal(20,0.5), ..." },
   { key: "itl", kind: "text", takes: "spec", help: "inter-token latency (default 0), in the same forms" },
+  { key: "preset", kind: "text", takes: "name", help: "a published operating point; list: shows them, with what was measured and where" },
+  {
+    key: "latencyFrom",
+    kind: "text",
+    takes: "file",
+    help: "TTFT and ITL as a bench saw them: a result.json, or a CSV with ttft_ms and itl_ms",
+  },
   ...engineFlags,
   { key: "outputTokens", kind: "text", takes: "spec", help: "tokens of an answer (default 128): a number or a distribution" },
   { key: "textFile", kind: "text", takes: "file", help: "the text that every answer says" },
@@ -189,6 +203,8 @@ export interface ServerConfig {
   readonly model: ModelSettings;
   /** null: streams are independent. */
   readonly engine: BatchSettings | null;
+  /** What latencies are drawn from where no other is asked for; null: nothing. */
+  readonly recording: Recording | null;
   readonly timer: TimerMode;
   readonly graceMs: number;
   readonly limits: ListenerLimits;
@@ -213,8 +229,13 @@ export const protocols: readonly Protocol[] = ["h1", "h1s", "h2c", "h2"];
 export const standardPorts: Readonly<Record<Protocol, number>> = { h1: 8000, h1s: 8001, h2c: 8080, h2: 8443 };
 export const freePorts: Readonly<Record<Protocol, number>> = { h1: 0, h1s: 0, h2c: 0, h2: 0 };
 
-/** Settles every knob. Throws UsageError. */
-export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Protocol, number>>): ServerConfig {
+/** Settles every knob. `recording` is what `latencyFrom` names, see `readRecording`. Throws UsageError. */
+export function resolveConfig(
+  given: ServerOptions,
+  ports: Readonly<Record<Protocol, number>>,
+  recording: Recording | null = null,
+): ServerConfig {
+  const options = withPreset(given, recording !== null || given.latencyFrom !== undefined);
   if ((options.tlsCert === undefined) !== (options.tlsKey === undefined)) {
     throw new UsageError("--tls-cert and --tls-key go together: give both or neither");
   }
@@ -235,8 +256,8 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
     h1Engine: h1Engine ?? null,
     tls: options.tlsCert === undefined ? null : { cert: options.tlsCert, key: options.tlsKey! },
     model: {
-      ttft: distribution(options.ttft ?? 0, latencyUnits("--ttft")),
-      itl: distribution(options.itl ?? 0, latencyUnits("--itl")),
+      ttft: latency("ttft", options, recording),
+      itl: latency("itl", options, recording),
       outputTokens: distribution(options.outputTokens ?? 128, countUnits("--output-tokens", maxOutputTokens)),
       seed: integer("--seed", options.seed ?? 1, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
       models,
@@ -249,6 +270,7 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
       maxModelLen: options.maxModelLen === undefined ? null : integer("--max-model-len", options.maxModelLen, 1, 1_000_000_000),
     },
     engine: resolveEngine(options),
+    recording,
     timer,
     graceMs: integer("--grace", options.grace ?? 10_000, 0, 3_600_000),
     limits: limitsOf(options),
@@ -258,7 +280,7 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
     faults: faultsOf([options.fault ?? []].flat()),
     admin: adminOf(options, host),
     workers: parseWorkers(options.workers ?? 1),
-    options,
+    options: given,
     notOnUws: [
       ...(options.headTimeout === undefined ? [] : ["--head-timeout"]),
       ...(options.idleTimeout === undefined ? [] : ["--idle-timeout"]),
@@ -266,6 +288,27 @@ export function resolveConfig(options: ServerOptions, ports: Readonly<Record<Pro
       ...((options.bodyTimeout ?? 0) > uwsMaxTimeoutMs ? [`--body-timeout beyond ${uwsMaxTimeoutMs}`] : []),
     ],
   };
+}
+
+function latency(key: "ttft" | "itl", options: ServerOptions, recording: Recording | null): Distribution {
+  const asked = options[key];
+  if (asked === undefined && recording !== null) return empirical(`as recorded in ${recording.source}`, recording[key]);
+  return distribution(asked ?? 0, latencyUnits(`--${key}`));
+}
+
+/** What a preset says, where nothing else was given. */
+function withPreset(given: ServerOptions, hasRecording: boolean): ServerOptions {
+  if (hasRecording && given.engine === "batched")
+    throw new UsageError("--latency-from: with --engine batched latencies follow from the batch");
+  if (given.preset === undefined) return given;
+  if (hasRecording) throw new UsageError("--preset and --latency-from both say how fast: give one of them");
+  const { name, options } = presetNamed(given.preset);
+  const engine = options.ttft === undefined ? "batched" : "independent";
+  if (given.engine !== undefined && given.engine !== engine) {
+    throw new UsageError(`--preset ${name} is of --engine ${engine}, not ${given.engine}`);
+  }
+  const asked = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...options, ...Object.fromEntries(asked) };
 }
 
 /** uWebSockets.js closes a connection without progress by itself near 11 s: a longer time cannot be kept. */
@@ -290,16 +333,16 @@ function limitsOf(options: ServerOptions): ListenerLimits {
 }
 
 /** What follows from files and ports: settled once, when the first process starts. */
-export type Settled = Pick<ServerConfig, "endpoints" | "apiKeys"> & { readonly text: string | null };
+export type Settled = Pick<ServerConfig, "endpoints" | "apiKeys" | "recording"> & { readonly text: string | null };
 
-export function settledOf({ endpoints, apiKeys, model: { text } }: ServerConfig): Settled {
-  return { endpoints, apiKeys, text };
+export function settledOf({ endpoints, apiKeys, recording, model: { text } }: ServerConfig): Settled {
+  return { endpoints, apiKeys, recording, text };
 }
 
 /** Settles every knob but those of `settled`: files are not read anew, since what they say now is no change anybody asked for. */
-export function resolveAgain(options: ServerOptions, { endpoints, apiKeys, text }: Settled): ServerConfig {
-  const { textFile: _text, apiKey: _keys, ...others } = options;
-  const resolved = resolveConfig(others, freePorts);
+export function resolveAgain(options: ServerOptions, { endpoints, apiKeys, recording, text }: Settled): ServerConfig {
+  const { textFile: _text, apiKey: _keys, latencyFrom: _recording, ...others } = options;
+  const resolved = resolveConfig(others, freePorts, recording);
   return { ...resolved, endpoints, apiKeys, model: { ...resolved.model, text }, options };
 }
 

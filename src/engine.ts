@@ -22,6 +22,8 @@ export interface EngineOptions {
   readonly prefillTimePerToken?: string | number;
   /** From a request's arrival until it joins the queue, milliseconds. */
   readonly requestOverhead?: string | number;
+  /** More of that for each token of the prompt, milliseconds. */
+  readonly requestOverheadPerToken?: string | number;
   /** Tokens in a block of the KV cache. */
   readonly blockSize?: number;
   /** Blocks of the KV cache. */
@@ -45,6 +47,7 @@ export const engineFlags: readonly FlagSpec<keyof EngineOptions>[] = [
   { key: "stepTimePerSeq", kind: "text", takes: "ms", help: "batched: more for each sequence that decodes (default 0.05)" },
   { key: "prefillTimePerToken", kind: "text", takes: "ms", help: "batched: more for each prompt token not in the cache (default 0.05)" },
   { key: "requestOverhead", kind: "text", takes: "ms", help: "batched: from arrival to the queue, of no engine's time (default 0)" },
+  { key: "requestOverheadPerToken", kind: "text", takes: "ms", help: "batched: more of that for each prompt token (default 0)" },
   { key: "blockSize", kind: "integer", takes: "n", help: "batched: tokens in a block of the KV cache (default 16)" },
   { key: "numGpuBlocksOverride", kind: "integer", takes: "n", help: "batched: blocks of the KV cache (default 16384)" },
   { key: "disablePrefixCaching", kind: "boolean", help: "batched: read prompts that begin alike anew each time" },
@@ -59,6 +62,7 @@ const flagNames: Record<Exclude<keyof EngineOptions, "engine">, string> = {
   stepTimePerSeq: "--step-time-per-seq",
   prefillTimePerToken: "--prefill-time-per-token",
   requestOverhead: "--request-overhead",
+  requestOverheadPerToken: "--request-overhead-per-token",
   blockSize: "--block-size",
   numGpuBlocksOverride: "--num-gpu-blocks-override",
   disablePrefixCaching: "--disable-prefix-caching",
@@ -92,6 +96,7 @@ export function resolveEngine(options: EngineOptions & { readonly ttft?: unknown
     maxNumBatchedTokens,
     maxQueue: integer("--max-queue", options.maxQueue ?? 1000, 0, 1_000_000),
     requestOverheadUs: constantUs("--request-overhead", options.requestOverhead ?? 0),
+    requestOverheadPerTokenUs: constantUs("--request-overhead-per-token", options.requestOverheadPerToken ?? 0),
     stepTime,
     stepTimePerSeqUs: constantUs("--step-time-per-seq", options.stepTimePerSeq ?? 0.05),
     prefillTimePerTokenUs: constantUs("--prefill-time-per-token", options.prefillTimePerToken ?? 0.05),

@@ -19,8 +19,9 @@ interface Knob {
  * would be able to read any file. What listeners are started with (ports, certificates, stream and body limits) stays.
  */
 export const runtimeKnobs: readonly Knob[] = [
-  { key: "ttft", show: ({ model }) => model.ttft.spec },
-  { key: "itl", show: ({ model }) => model.itl.spec },
+  // What was recorded is no spec that a change could give.
+  { key: "ttft", show: ({ model, options, recording }) => (recording !== null && options.ttft === undefined ? null : model.ttft.spec) },
+  { key: "itl", show: ({ model, options, recording }) => (recording !== null && options.itl === undefined ? null : model.itl.spec) },
   { key: "outputTokens", show: ({ model }) => model.outputTokens.spec },
   { key: "seed", show: ({ model }) => model.seed },
   { key: "model", show: ({ model }) => model.models },

@@ -24,6 +24,7 @@ import type { Engine, Protocol, ProtocolListener, Refusal, RequestHandler, Respo
 import { NodeListener } from "./listeners/node.ts";
 import { Bounds } from "./listeners/bounds.ts";
 import { loadUws, UwsListener, uwsMaxHeadBytes } from "./listeners/uws.ts";
+import { readRecording } from "./recording.ts";
 import { refusalError } from "./refusals.ts";
 import { changedConfig, showKnobs } from "./runtime.ts";
 import { StreamLog } from "./stream-log.ts";
@@ -99,7 +100,8 @@ export interface StartedServer extends FakeAiServer {
  * with the code EADDRINUSE where a port is taken.
  */
 export async function createServer(options: ServerOptions = {}): Promise<FakeAiServer> {
-  const config = resolveConfig(options, freePorts);
+  const recording = options.latencyFrom === undefined ? null : await readRecording(options.latencyFrom);
+  const config = resolveConfig(options, freePorts, recording);
   if (config.workers > 1) throw new UsageError("--workers: createServer starts one process; start `fakeai serve --workers` for more");
   return startServer(config);
 }

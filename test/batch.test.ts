@@ -17,6 +17,7 @@ const settings: BatchSettings = {
   maxNumBatchedTokens: 100,
   maxQueue: 10,
   requestOverheadUs: 0,
+  requestOverheadPerTokenUs: 0,
   stepTime: ms(10),
   stepTimePerSeqUs: 1000,
   prefillTimePerTokenUs: 100,
@@ -159,6 +160,14 @@ describe("steps", () => {
     const { due } = rig.send([sequence(50, 1)]);
     rig.clock.run();
     expect(due()).toEqual([22]);
+  });
+
+  test("who is ready first goes first, however long its prompt was", () => {
+    const rig = new Rig({ maxNumSeqs: 1, stepTimePerSeqUs: 0, prefillTimePerTokenUs: 0, requestOverheadPerTokenUs: 1000 });
+    const long = rig.send([sequence(50, 1)]);
+    const short = rig.send([sequence(3, 1)]);
+    rig.clock.run();
+    expect([short.due(), long.due()]).toEqual([[13], [60]]);
   });
 
   test("late wake-ups move no deadline: after 5,000 steps the last one stands where it was planned", () => {

@@ -523,6 +523,30 @@ const groups: readonly Group[] = [
     ],
   },
   {
+    name: "a preset",
+    fixed: { port: "0" },
+    rows: [
+      {
+        key: "preset",
+        values: ["groq-llama-2-70b", "together-llama-2-70b", "anyscale-llama-2-70b"],
+        seen: stepMs,
+        expected: [3.941, 11.855, 14.428],
+      },
+    ],
+  },
+  {
+    name: "a recording",
+    fixed: { port: "0" },
+    rows: [
+      {
+        key: "latencyFrom",
+        values: [20, 40, 60].map((itl) => file(`${itl}.csv`, `ttft_ms,itl_ms\n5,${itl}\n`)) as [string, string, string],
+        seen: stepMs,
+        expected: [20, 40, 60],
+      },
+    ],
+  },
+  {
     name: "the batched engine",
     fixed: { port: "0", engine: "batched" },
     rows: [
@@ -547,8 +571,22 @@ const groups: readonly Group[] = [
       {
         key: "requestOverhead",
         values: [5, "10ms", 15],
-        seen: async (server) => Math.round(1000 * (await grows(server, "vllm:request_queue_time_seconds_sum", 10, { max_tokens: 1 })).by),
+        seen: async (server) => {
+          // What its tokens take beside is less than a millisecond.
+          const { by } = await grows(server, "vllm:request_queue_time_seconds_sum", 8, { max_tokens: 1 });
+          return Math.floor(1000 * by);
+        },
         expected: [5, 10, 15],
+      },
+      {
+        key: "requestOverheadPerToken",
+        values: ["100us", "0.2", "0.3ms"],
+        seen: async (server) => {
+          const short = await grows(server, "vllm:request_queue_time_seconds_sum", 200, { max_tokens: 1 });
+          const long = await grows(server, "vllm:request_queue_time_seconds_sum", 600, { max_tokens: 1 });
+          return Math.round((10_000 * (long.by - short.by)) / (long.promptTokens - short.promptTokens)) / 10;
+        },
+        expected: [0.1, 0.2, 0.3],
       },
       {
         key: "maxNumBatchedTokens",

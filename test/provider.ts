@@ -6,6 +6,7 @@ import { planResponse } from "../src/api/openai/responses.ts";
 import { freePorts, resolveConfig } from "../src/config.ts";
 import type { ResponsePlan, RouteRequest } from "../src/core/seams.ts";
 import type { ServerOptions } from "../src/index.ts";
+import type { Recording } from "../src/recording.ts";
 
 export type Endpoint = "/v1/chat/completions" | "/v1/completions" | "/v1/responses" | "/v1/embeddings" | "/v1/messages";
 
@@ -27,8 +28,8 @@ export function bodyOf({ frames, schedule }: ResponsePlan): string {
   return body + strict.decode();
 }
 
-export function provider(options: ServerOptions = {}): Provider {
-  const generator = new Generator(resolveConfig({ outputTokens: 12, ...options }, freePorts).model, "test", () => 1_700_000_000);
+export function provider(options: ServerOptions = {}, recording: Recording | null = null): Provider {
+  const generator = new Generator(resolveConfig({ outputTokens: 12, ...options }, freePorts, recording).model, "test", () => 1_700_000_000);
   const plan: Provider["plan"] = (path, body, headers = {}) => {
     const given: Readonly<Record<string, string>> = { "anthropic-version": "2023-06-01", ...headers };
     const request: RouteRequest = {

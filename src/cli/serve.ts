@@ -5,6 +5,8 @@ import type { Distribution } from "../core/distribution.ts";
 import { faultKinds } from "../core/fault.ts";
 import { resolveConfig, standardPorts } from "../config.ts";
 import { answerParent } from "../parent.ts";
+import { describePresets } from "../presets.ts";
+import { readRecording } from "../recording.ts";
 import { startServer } from "../server.ts";
 import { type Served, startWorkers } from "../workers/primary.ts";
 import { addFlags, settingsOf } from "./settings.ts";
@@ -38,7 +40,12 @@ export function serveCommand(): Command {
     .addHelpText("after", () => faultHelp() + examples)
     .action(async () => {
       const settings = settingsOf(command);
-      const config = resolveConfig(settings.server, standardPorts);
+      const { preset, latencyFrom } = settings.server;
+      if (preset === "list") {
+        process.stdout.write(describePresets());
+        return;
+      }
+      const config = resolveConfig(settings.server, standardPorts, latencyFrom === undefined ? null : await readRecording(latencyFrom));
       const complain = (line: string): void => {
         if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
       };

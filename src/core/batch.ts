@@ -22,6 +22,8 @@ export interface BatchSettings {
   readonly maxQueue: number;
   /** From a request's arrival until it may be part of a step; takes no time of the engine. */
   readonly requestOverheadUs: number;
+  /** More of that for each token of its prompt. */
+  readonly requestOverheadPerTokenUs: number;
   /** What a step takes at least. */
   readonly stepTime: Distribution;
   /** More for each sequence that decodes. */
@@ -86,13 +88,18 @@ class Queue {
   first: Sequence | null = null;
   #last: Sequence | null = null;
 
+  /** Behind all that are ready no later. */
   push(sequence: Sequence): void {
+    let before = this.#last;
+    while (before !== null && before.readyUs > sequence.readyUs) before = before.previous;
+    const after = before === null ? this.first : before.next;
     sequence.isWaiting = true;
-    sequence.previous = this.#last;
-    sequence.next = null;
-    if (this.#last === null) this.first = sequence;
-    else this.#last.next = sequence;
-    this.#last = sequence;
+    sequence.previous = before;
+    sequence.next = after;
+    if (before === null) this.first = sequence;
+    else before.next = sequence;
+    if (after === null) this.#last = sequence;
+    else after.previous = sequence;
     this.length++;
   }
 
@@ -180,7 +187,11 @@ export class BatchEngine {
 
   /** Time to the first token of a request that meets an idle engine and an empty cache. */
   idleFirstTokenUs(promptTokens: number): number {
-    return this.settings.requestOverheadUs + this.#stepUs(Math.ceil(promptTokens / this.settings.maxNumBatchedTokens), promptTokens);
+    return this.#overheadUs(promptTokens) + this.#stepUs(Math.ceil(promptTokens / this.settings.maxNumBatchedTokens), promptTokens);
+  }
+
+  #overheadUs(promptTokens: number): number {
+    return this.settings.requestOverheadUs + promptTokens * this.settings.requestOverheadPerTokenUs;
   }
 
   #stepUs(steps: number, promptTokens: number): number {
@@ -193,8 +204,7 @@ export class BatchEngine {
   }
 
   enqueue(group: BatchedAnswer, asks: readonly SequenceAsk[], startUs: number): Sequence[] {
-    const readyUs = startUs + this.settings.requestOverheadUs;
-    const sequences = asks.map((ask) => new Sequence(group, ask, readyUs));
+    const sequences = asks.map((ask) => new Sequence(group, ask, startUs + this.#overheadUs(ask.promptTokens)));
     for (const sequence of sequences) this.#waiting.push(sequence);
     this.#settleNext();
     return sequences;

@@ -6,7 +6,7 @@
  * from the values as given, so quantisation touches percentiles alone. A percentile is nearest rank, and within a bucket
  * its highest value, as HDR defines it: never better than what was measured.
  */
-import { build, decodeFromCompressedBase64, encodeIntoCompressedBase64, type Histogram } from "hdr-histogram-js";
+import { build, decodeFromCompressedBase64, encodeIntoCompressedBase64, type Histogram, JsHistogram } from "hdr-histogram-js";
 import type { MetricSummary, Unit } from "./types.ts";
 
 /** 24 hours in microseconds: the largest value a histogram holds. */
@@ -223,6 +223,30 @@ function decodeHistogram(text: string): Histogram {
   } catch (error) {
     throw new Error(`not an HDR histogram: ${text.slice(0, 16)}...`, { cause: error });
   }
+}
+
+/** Values that share a bucket of a histogram: `count` from `low` to `high`, in the metric's unit. */
+export type Bucket = readonly [low: number, high: number, count: number];
+
+/**
+ * What a histogram counted, in rising order; no bucket reaches beyond the least and the largest value.
+ * @throws Error where the summary has none, or it cannot be decoded.
+ */
+export function bucketsOf({ histogram, min, max }: MetricSummary): Bucket[] {
+  const decoded = decodeHistogram(histogram ?? "");
+  if (!(decoded instanceof JsHistogram)) throw new Error("not a histogram of this process");
+  const buckets: Bucket[] = [];
+  const iterator = decoded.recordedValuesIterator;
+  iterator.reset();
+  while (iterator.hasNext()) {
+    const { valueIteratedTo, countAddedInThisIterationStep } = iterator.next();
+    const low = decoded.lowestEquivalentValue(valueIteratedTo);
+    const high = decoded.nextNonEquivalentValue(valueIteratedTo);
+    const inside = (value: number): number => Math.min(max, Math.max(min, value));
+    // Whole units stand for what was rounded to them.
+    buckets.push(high - low === 1 ? [low, low, countAddedInThisIterationStep] : [inside(low), inside(high), countAddedInThisIterationStep]);
+  }
+  return buckets;
 }
 
 /** One point of a percentile curve: `share` of all values, from 0 to below 1, do not exceed `value`. */
