@@ -1,6 +1,8 @@
 /** The batched engine behind real sockets: every protocol, every endpoint, its refusals and its metrics. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createServer, type ServerOptions } from "../src/index.ts";
+import { startServerChild } from "../src/runner/target.ts";
+import { build } from "./process.ts";
 import { chat, eventsOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
 
 const batched: ServerOptions = {
@@ -238,6 +240,24 @@ describe("on one server", () => {
     expect([large.status, large.body]).toEqual([400, expect.stringContaining("context_length_exceeded") as string]);
     await shut();
   });
+});
+
+test("a scenario can have a server with this engine", async () => {
+  build();
+  const server = await startServerChild({
+    protocols: ["h1"],
+    engine: "node",
+    ttft: 30,
+    itl: 10,
+    outputTokens: 3,
+    maxConcurrentStreams: 256,
+    seed: 1,
+    cpu: null,
+    batching: { "step-time": 5, "max-num-seqs": 2 },
+  });
+  const metrics = await (await fetch(`${server.origins.h1}/metrics`)).text();
+  await server.close();
+  expect(sample(metrics, "vllm:kv_cache_usage_perc")).toBe(0);
 });
 
 test.each([

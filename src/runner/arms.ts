@@ -98,6 +98,7 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
           itl: workload.itl,
           outputTokens: workload.outputTokens,
           maxConcurrentStreams: workload.server?.maxConcurrentStreams ?? Math.max(256, streams),
+          ...(workload.server?.batching !== undefined && { batching: workload.server.batching }),
           seed: options.seed,
           cpu: pinning?.server ?? null,
         });

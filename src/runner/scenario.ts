@@ -23,6 +23,8 @@ export interface PageCall {
 export interface ServerSettings {
   /** Streams on one HTTP/2 connection; by default as many as the workload has. */
   readonly maxConcurrentStreams?: number;
+  /** Flags of its batched engine, by their names; the workload's ttft and itl are then rough guesses for the bench alone. */
+  readonly batching?: Readonly<Record<string, string | number>>;
 }
 
 /** Long answers beside the measured ones, on the same connections where these carry several. */

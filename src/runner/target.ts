@@ -37,6 +37,8 @@ export interface ServerNeeds {
   readonly ttft: number | string;
   readonly itl: number | string;
   readonly outputTokens: number;
+  /** Flags of a batched engine; with them ttft and itl are not told. */
+  readonly batching?: Readonly<Record<string, string | number>>;
   /** HTTP/2 streams that one connection may have. */
   readonly maxConcurrentStreams: number;
   readonly seed: number;
@@ -60,6 +62,11 @@ const cliPath = fileURLToPath(
 
 const startTimeoutMs = 15_000;
 
+function latencyFlags({ ttft, itl, batching }: ServerNeeds): string[] {
+  if (batching === undefined) return ["--ttft", String(ttft), "--itl", String(itl)];
+  return ["--engine", "batched", ...Object.entries(batching).flatMap(([flag, value]) => [`--${flag}`, String(value)])];
+}
+
 /** Starts `fakeai serve` and waits until it listens. Throws RunError. */
 export async function startServerChild(needs: ServerNeeds): Promise<ServerChild> {
   const flags = [
@@ -71,10 +78,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     needs.protocols.map((protocol) => `${protocol}:0`).join(","),
     "--h1-engine",
     needs.engine,
-    "--ttft",
-    String(needs.ttft),
-    "--itl",
-    String(needs.itl),
+    ...latencyFlags(needs),
     "--output-tokens",
     String(needs.outputTokens),
     "--seed",

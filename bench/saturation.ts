@@ -1,0 +1,140 @@
+/**
+ * The batched engine with real sockets, and what `--latency-from` makes of it.
+ *
+ *   npm run bench:saturation
+ *
+ * First a closed loop over rising concurrency in front of `--preset llama-3.1-8b-h100 --max-num-seqs 32`: throughput, and
+ * goodput, the requests per second of which TTFT and TPOT are within the bounds below. Then 16 clients' latencies are
+ * written as a CSV, a second server imitates them, and a two-sample Kolmogorov-Smirnov distance compares what it planned
+ * with what was recorded; beside it the same distance for a constant TTFT and ITL of the same medians.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { clockIdentity } from "../src/clock.ts";
+import { driverNamed } from "../src/load/drivers.ts";
+import type { LoadReport, RequestDetail } from "../src/load/job.ts";
+import { ksDistance, ksP } from "../test/kolmogorov.ts";
+
+const tokens = 100;
+/** About 1,000 tokens, at four characters each. */
+const promptCharacters = 4000;
+const slo = { ttftMs: 500, tpotMs: 20 };
+const clients = [1, 2, 4, 8, 16, 32, 48, 64, 128];
+
+async function startServer(flags: readonly string[]): Promise<{ child: ChildProcess; url: string }> {
+  const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
+  const args = [cli, "serve", "--json", "--port", "0", "--h1-engine", "node", "--stamps", "--output-tokens", String(tokens), ...flags];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const line = await new Promise<string>((resolve) => child.stdout.once("data", (text: Buffer) => resolve(text.toString())));
+  return { child, url: (JSON.parse(line) as { listening: { url: string }[] }).listening[0]!.url };
+}
+
+const driver = driverNamed("stream");
+let prompts = 0;
+
+function measure(url: string, streams: number, count: number): Promise<LoadReport> {
+  // No prompt begins like another: none is in the cache.
+  const request = (): { body: string; tokens: number } => ({
+    body: JSON.stringify({
+      model: "m",
+      stream: true,
+      messages: [{ role: "user", content: `${prompts++} `.padEnd(promptCharacters, "All happy families are alike. ") }],
+    }),
+    tokens,
+  });
+  return driver.run(
+    {
+      endpoint: {
+        origin: url,
+        protocol: "h1",
+        path: "/v1/chat/completions",
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        tls: { ca: null, insecure: false, cipher: null },
+      },
+      connections: streams,
+      reuse: "keep",
+      streams,
+      mode: "closed",
+      warmup: Array.from({ length: streams }, request),
+      requests: Array.from({ length: count }, request),
+      idleTimeoutMs: 60_000,
+      stream: true,
+      detail: true,
+      clock: clockIdentity,
+    },
+    { signal: new AbortController().signal, cpu: null, onPhase() {}, onProgress() {} },
+  );
+}
+
+/** Gaps between the times at which tokens were due, microseconds. */
+const gapsOf = ({ dueUs }: RequestDetail): number[] => dueUs.slice(1).map((due, index) => due - dueUs[index]!);
+/** As planned, from when the client began. */
+const ttftOf = ({ dueUs, startUs }: RequestDetail): number => dueUs[0]! - startUs;
+const medianOf = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+const ms = (us: number): string => (us / 1000).toFixed(1);
+
+const table: Record<string, Record<string, string>> = {};
+const recorded = { ttft: [] as number[], itl: [] as number[] };
+const engine = await startServer(["--preset", "llama-3.1-8b-h100", "--max-num-seqs", "32"]);
+try {
+  for (const streams of clients) {
+    const { requests, durationUs, details, metrics, invalid } = await measure(engine.url, streams, Math.max(8, streams * 3));
+    const good = details.filter((detail) => {
+      const { tokenUs, startUs, error } = detail;
+      const tpot = (tokenUs.at(-1)! - tokenUs[0]!) / (tokenUs.length - 1);
+      return error === null && tokenUs[0]! - startUs <= slo.ttftMs * 1000 && tpot <= slo.tpotMs * 1000;
+    });
+    table[`${streams} clients`] = {
+      "requests/s": ((requests.completed * 1e6) / durationUs).toFixed(2),
+      "goodput/s": ((good.length * 1e6) / durationUs).toFixed(2),
+      "TTFT p50": ms(metrics.ttft!.p50),
+      "TTFT p99": ms(metrics.ttft!.p99),
+      "TPOT p50": ms(metrics.tpot!.p50),
+      "late p99": ms(metrics.serverLateness!.p99),
+      ok: requests.failed === 0 && invalid.length === 0 ? "yes" : `no: ${invalid.join("; ") || `${requests.failed} failed`}`,
+    };
+    console.error(`${streams} clients: ${JSON.stringify(table[`${streams} clients`])}`);
+  }
+  const { details } = await measure(engine.url, 16, 160);
+  for (const detail of details) {
+    recorded.ttft.push(ttftOf(detail));
+    recorded.itl.push(...gapsOf(detail));
+  }
+} finally {
+  engine.child.kill("SIGTERM");
+}
+console.table(table);
+
+const csv = join(mkdtempSync(join(tmpdir(), "fakeai-saturation-")), "recorded.csv");
+const row = (itl: number, index: number): string => `${index < recorded.ttft.length ? recorded.ttft[index]! / 1000 : ""},${itl / 1000}`;
+writeFileSync(csv, `ttft_ms,itl_ms\n${recorded.itl.map(row).join("\n")}\n`);
+const imitations = {
+  "--latency-from": ["--latency-from", csv],
+  "constant medians": ["--ttft", ms(medianOf(recorded.ttft)), "--itl", ms(medianOf(recorded.itl))],
+};
+const compared: Record<string, Record<string, string>> = {};
+for (const [name, flags] of Object.entries(imitations)) {
+  const { child, url } = await startServer([...flags, "--seed", "5"]);
+  try {
+    const { details } = await measure(url, 16, 160);
+    // The way to the server is in what was recorded, and comes on top of what is planned from it.
+    const seen = { ttft: details.map(ttftOf), itl: details.flatMap(gapsOf) };
+    for (const metric of ["ttft", "itl"] as const) {
+      const distance = ksDistance(seen[metric], recorded[metric]);
+      compared[`${name}, ${metric}`] = {
+        "recorded p50": ms(medianOf(recorded[metric])),
+        "imitated p50": ms(medianOf(seen[metric])),
+        "K-S distance": distance.toFixed(4),
+        p: ksP(distance, seen[metric].length, recorded[metric].length).toPrecision(2),
+      };
+    }
+  } finally {
+    child.kill("SIGTERM");
+  }
+}
+await driver.close();
+console.table(compared);
