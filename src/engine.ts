@@ -106,7 +106,7 @@ export function resolveEngine(options: EngineOptions & { readonly ttft?: unknown
   };
 }
 
-/** The status of what finds the queue full: vLLM's own front end answers 503 where it is overloaded, OpenAI 429. */
+/** The status of what finds the queue full: 429, which clients of OpenAI know to mean "later"; with the profile vllm 503. */
 export function queueFullStatus({ queueFull }: EngineOptions, profile: string): 429 | 503 {
   if (queueFull === undefined) return profile === "vllm" ? 503 : 429;
   if (queueFull !== 429 && queueFull !== 503) throw new UsageError(`--queue-full: ${String(queueFull)} is neither 429 nor 503`);
