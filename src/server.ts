@@ -355,19 +355,27 @@ function createHandler(
       fail(request, sink, error);
     }
   };
+  /** Another process is asked whether the request is let in. */
+  const later = (
+    admission: Promise<boolean>,
+    request: RouteRequest,
+    body: Uint8Array,
+    sink: ResponseSink,
+    then: (body: Uint8Array) => void,
+  ): void => {
+    // The engine takes its bytes back when the call that brought them returns.
+    const kept = new Uint8Array(body);
+    void admission.then(
+      (admitted) => guarded(request, sink, () => admitted && then(kept)),
+      (error: unknown) => fail(request, sink, error),
+    );
+  };
   /** Does what `then` says when the gate lets the request in. */
   const admitted = (request: RouteRequest, body: Uint8Array, sink: ResponseSink, then: (body: Uint8Array) => void): void =>
     guarded(request, sink, () => {
       const admission = gate.admit(request, body, sink);
       if (admission === true) then(body);
-      else if (admission !== false) {
-        // The engine takes its bytes back when this call returns.
-        const kept = new Uint8Array(body);
-        void admission.then(
-          (admitted) => guarded(request, sink, () => admitted && then(kept)),
-          (error: unknown) => fail(request, sink, error),
-        );
-      }
+      else if (admission !== false) later(admission, request, body, sink, then);
     });
   /** A connection or head that was refused before there was a request has shown no key. */
   const refused = (reason: Refusal, request: RouteRequest | null, sink: ResponseSink): void => {
@@ -379,7 +387,17 @@ function createHandler(
   };
   return {
     withholds: (request) => injector.withholds(request),
-    handle: (request, body, sink) => admitted(request, body, sink, (body) => dispatch(request, body, sink)),
+    handle: (request, body, sink) => {
+      let admission: boolean | Promise<boolean>;
+      try {
+        admission = gate.admit(request, body, sink);
+        if (admission === true) dispatch(request, body, sink);
+      } catch (error) {
+        fail(request, sink, error);
+        return;
+      }
+      if (typeof admission !== "boolean") later(admission, request, body, sink, (body) => dispatch(request, body, sink));
+    },
     refuse: refused,
   };
 }

@@ -20,7 +20,7 @@ interface Options {
 }
 
 const idLength = "chatcmpl-".length + 29;
-const identityLength = identityBytes("chat", { id: "a".repeat(idLength), created: 1_700_000_000 }).length;
+const identityLength = identityBytes("chat", "a".repeat(idLength), 1_700_000_000).length;
 
 function shapeOf(vocabulary: { readonly texts: readonly string[] }, more: Partial<ShapeOptions> = {}): StreamShape {
   const options = { wire: wires.openai, kind: "chat", model: "m", includeUsage: false, obfuscated: true, stamped: false, ...more } as const;
@@ -42,7 +42,7 @@ function frames({
     used.tokens,
     sequentialCursor(vocabulary),
     tokens,
-    identityBytes("chat", { id, created }),
+    identityBytes("chat", id, created),
     used.opening,
     used.closing("stop", tokens, { promptTokens: 3, cachedTokens: 0, completionTokens: tokens, reasoningTokens: 0 }),
   );
@@ -240,7 +240,7 @@ test("frames of the corpus asked for together are the frames asked for one by on
       shape.tokens,
       corpusCursor(seedOf(seed)),
       tokens,
-      identityBytes("chat", { id: letter.repeat(idLength), created: 1_700_000_000 }),
+      identityBytes("chat", letter.repeat(idLength), 1_700_000_000),
       shape.opening,
       shape.closing("length", tokens, { cachedTokens: 0, promptTokens: 3, completionTokens: tokens, reasoningTokens: 0 }),
     );

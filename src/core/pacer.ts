@@ -133,6 +133,14 @@ export class Pacer {
    */
   send(plan: ResponsePlan, sink: ResponseSink): void {
     if (sink.closed) return;
+    if (plan.frames.length === 1 && !plan.head.streamed && plan.schedule.begin === undefined) {
+      const nowUs = this.#clock.nowUs();
+      const dueUs = plan.startUs + plan.schedule.nextDueUs(0);
+      if (dueUs <= nowUs) {
+        this.#sendWhole(plan, sink, dueUs, nowUs);
+        return;
+      }
+    }
     // While nothing ran, nobody moved the wheel on.
     if (this.running === 0) this.#position = Math.floor(this.#clock.nowUs() / this.#slotUs);
     const emission = new Emission(this, plan, sink);
@@ -165,6 +173,23 @@ export class Pacer {
 
   #armForBeat(): void {
     if (this.#beat !== null && !this.#inTurn && this.#beat.nextUs < this.#wakeUs) this.#arm();
+  }
+
+  /** Hot path: an answer in one piece that is due at once has no place in the wheel. */
+  #sendWhole(plan: ResponsePlan, sink: ResponseSink, dueUs: number, nowUs: number): void {
+    const meter = this.#meter;
+    const { frames, startUs } = plan;
+    sink.start(plan.head);
+    const frame = frames.frame(0, dueUs, nowUs);
+    const { tokens } = frames;
+    meter.countStatus(plan.head.status);
+    meter.promptTokens += plan.promptTokens;
+    meter.pacingError.record(nowUs - dueUs);
+    if (tokens > 0) meter.ttft.record(nowUs - startUs);
+    meter.generationTokens += tokens;
+    sink.end(frame);
+    meter.finished[plan.finishReason]++;
+    meter.e2e.record(nowUs - startUs);
   }
 
   /** The sink's reader keeps up again: what fell due meanwhile leaves at once. */

@@ -35,6 +35,20 @@ export class EventBuffer {
     this.#length = end;
   }
 
+  /** Hot path. Part of a longer list of bytes. */
+  slice(from: Uint8Array, start: number, end: number): void {
+    this.bytes(from.subarray(start, end));
+  }
+
+  /** Hot path. Text of ASCII alone, such as ids. */
+  ascii(text: string): void {
+    const { length } = text;
+    const end = this.#length + length;
+    if (end > this.#bytes.length) this.#grow(end);
+    for (let i = 0; i < length; i++) this.#bytes[this.#length + i] = text.charCodeAt(i);
+    this.#length = end;
+  }
+
   /** Hot path. A whole number, not negative. */
   number(value: number): void {
     let digits = 1;

@@ -114,6 +114,9 @@ export interface AwaitedBody {
 /** Looks for late bodies now and then, so that a request costs no timer. */
 export class BodyDeadlines {
   readonly #awaited = new Map<AwaitedBody, number>();
+  /** The latest, not in the map yet: most bodies come with their heads and never enter it. */
+  #latest: AwaitedBody | null = null;
+  #latestDeadlineMs = 0;
   readonly #timeoutMs: number;
   readonly #timer: NodeJS.Timeout;
 
@@ -123,11 +126,14 @@ export class BodyDeadlines {
   }
 
   add(body: AwaitedBody): void {
-    this.#awaited.set(body, performance.now() + this.#timeoutMs);
+    if (this.#latest !== null) this.#awaited.set(this.#latest, this.#latestDeadlineMs);
+    this.#latest = body;
+    this.#latestDeadlineMs = performance.now() + this.#timeoutMs;
   }
 
   delete(body: AwaitedBody): void {
-    this.#awaited.delete(body);
+    if (this.#latest === body) this.#latest = null;
+    else this.#awaited.delete(body);
   }
 
   close(): void {
@@ -137,6 +143,8 @@ export class BodyDeadlines {
   /** In the order of their deadlines, because all have the same time. */
   #look(): void {
     const nowMs = performance.now();
+    if (this.#latest !== null) this.#awaited.set(this.#latest, this.#latestDeadlineMs);
+    this.#latest = null;
     for (const [body, deadlineMs] of this.#awaited) {
       if (deadlineMs > nowMs) break;
       this.#awaited.delete(body);

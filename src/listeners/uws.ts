@@ -57,6 +57,10 @@ function whyNot(host: string, port: number): Promise<Error> {
   });
 }
 
+/** What `copyHeader` fills: module-wide, so that a request needs no closure for it. */
+let copied: UwsRequest;
+const copyHeader = (name: string, value: string): void => copied.add(name, value);
+
 /** A copy: uWebSockets.js takes its request back when the handler returns. */
 class UwsRequest implements RouteRequest {
   readonly engine = "uws";
@@ -67,38 +71,54 @@ class UwsRequest implements RouteRequest {
   receivedUs = 0;
   /** Names and values in turns: a request has few headers, and a list costs less to fill than an object. */
   readonly #headers: string[] = [];
+  /** Whether there is a header that is meant for us alone: most requests have none, and are asked for many. */
+  #hasOwn = false;
   /** Bytes of names and values. */
   headBytes = 0;
   /** Lines that decide where a request goes or ends; two servers that pick different ones of two read different requests. */
-  #decisive = "";
-  isAmbiguous = false;
+  #hosts = 0;
+  #lengths = 0;
+  #oddCoding = false;
 
   constructor(protocol: "h1" | "h1s", method: string, request: HttpRequest) {
     this.protocol = protocol;
     this.method = method;
     this.path = request.getUrl();
     this.query = request.getQuery() ?? "";
-    const headers = this.#headers;
-    request.forEach((name, value) => {
-      headers.push(name, value);
-      this.headBytes += name.length + value.length;
-      if (name === "host" || name === "content-length") this.#checkDecisive(name);
-      else if (name === "transfer-encoding" && value.toLowerCase() !== "chunked") this.isAmbiguous = true;
-    });
+  }
+
+  add(name: string, value: string): void {
+    this.#headers.push(name, value);
+    this.headBytes += name.length + value.length;
+    switch (name.length) {
+      case 4:
+        if (name === "host") this.#hosts++;
+        break;
+      case 14:
+        if (name === "content-length") this.#lengths++;
+        break;
+      case 17:
+        if (name === "transfer-encoding" && value.toLowerCase() !== "chunked") this.#oddCoding = true;
+        break;
+      default:
+    }
+    if (name.startsWith(ownPrefix)) this.#hasOwn = true;
+  }
+
+  get isAmbiguous(): boolean {
+    return this.#hosts > 1 || this.#lengths > 1 || this.#oddCoding;
   }
 
   /** The first of that name. */
   header(name: string): string | undefined {
+    if (!this.#hasOwn && name.startsWith(ownPrefix)) return undefined;
     const headers = this.#headers;
     for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1];
     return undefined;
   }
-
-  #checkDecisive(name: string): void {
-    if (this.#decisive.includes(name)) this.isAmbiguous = true;
-    this.#decisive += name;
-  }
 }
+
+const ownPrefix = "x-fakeai-";
 
 /** Status lines by code. A status without its reason phrase makes h2load count the answer as failed. */
 const statusLines: string[] = [];
@@ -124,6 +144,27 @@ const flush = (): void => {
 const flushFrame = (): void => {
   corkedOk = corkedResponse.write(corkedFrame!);
 };
+
+/** The head last joined. */
+let joinedHead: ResponseHead | null = null;
+let joinedName = "";
+let joinedLines = "";
+
+/** uWebSockets.js takes a value as it is, line ends and all: one call into it for the whole head instead of one a header. */
+function joinHead(head: ResponseHead): void {
+  const { headers } = head;
+  joinedHead = head;
+  joinedName = "";
+  joinedLines = "";
+  for (const name in headers) {
+    if (joinedName === "") {
+      joinedName = name;
+      joinedLines = headers[name]!;
+    } else {
+      joinedLines += `\r\n${name}: ${headers[name]!}`;
+    }
+  }
+}
 
 class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   readonly carrier = "uws";
@@ -276,19 +317,8 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
     const response = this.#response;
     // uWebSockets.js writes "200 OK" by itself.
     if (head.status !== 200) response.writeStatus(statusLine(head.status));
-    // uWebSockets.js takes a value as it is, line ends and all: one call into it for the whole head instead of one a header.
-    const { headers } = head;
-    let firstName = "";
-    let lines = "";
-    for (const name in headers) {
-      if (firstName === "") {
-        firstName = name;
-        lines = headers[name]!;
-      } else {
-        lines += `\r\n${name}: ${headers[name]!}`;
-      }
-    }
-    if (firstName !== "") response.writeHeader(firstName, lines);
+    if (joinedHead !== head) joinHead(head);
+    if (joinedName !== "") response.writeHeader(joinedName, joinedLines);
     if (sayClose) response.writeHeader("connection", "close");
   }
 
@@ -338,6 +368,8 @@ export class UwsListener implements ProtocolListener {
   #receive(response: HttpResponse, request: HttpRequest, method: string): void {
     const { limits } = this.bounds;
     const copy = new UwsRequest(this.protocol, method, request);
+    copied = copy;
+    request.forEach(copyHeader);
     const sink = new UwsSink(this, response, copy);
     const refusal: Refusal | null = copy.isAmbiguous ? "ambiguous" : copy.headBytes > limits.maxHeadBytes ? "head-too-large" : null;
     if (refusal !== null) {

@@ -1,5 +1,7 @@
 /** The bodies of unstreamed chat completions and legacy completions, members in each provider's order. */
-import { type Answer, type Choice, Run } from "../model.ts";
+import { EventBuffer } from "../../core/script.ts";
+import type { FrameSource } from "../../core/seams.ts";
+import { type Answer, type Choice, type Finish, Run } from "../model.ts";
 import { choiceLogprobs, type LogprobsWriter } from "./logprobs.ts";
 import { fingerprint, type Kind, type Usage, type Wire } from "./wire.ts";
 
@@ -19,9 +21,10 @@ export function printJson(wire: { readonly indented: boolean }, value: unknown):
 /** Stands in a template for what differs between bodies; nobody outside can know it, and so no model's name holds it. */
 const nonce = crypto.randomUUID().replaceAll("-", "");
 const slots = ["id", "created", "text", "prompt", "completion", "total"] as const;
+type Slot = (typeof slots)[number];
 /** Numbers are stood for by numbers: whole, of 15 digits, that no body holds otherwise. */
 const numberBase = 100_000_000_000_000 + crypto.getRandomValues(new Uint32Array(1))[0]! * 10;
-const stands: Record<(typeof slots)[number], string> = {
+const stands: Record<Slot, string> = {
   id: `id${nonce}`,
   created: String(numberBase + 1),
   text: `text${nonce}`,
@@ -30,43 +33,68 @@ const stands: Record<(typeof slots)[number], string> = {
   total: String(2 * numberBase + 5),
 };
 const slotPattern = new RegExp(`(${slots.map((slot) => stands[slot]).join("|")})`);
+const encoder = new TextEncoder();
+/** Where bodies are put together; shared, because a frame's bytes are valid only until the next frame. */
+const body = new EventBuffer();
 
-/** The body of an answer of one choice of plain text, printed once for each model; only what differs is filled in. */
+/** The body of an answer of one choice of plain text, encoded once for each model; only what differs is filled in. */
 class BodyTemplate {
-  readonly #pieces: readonly string[];
-  readonly #slots: readonly string[];
+  readonly #pieces: readonly Uint8Array[];
+  readonly #slots: readonly Slot[];
 
   constructor(json: string) {
     const parts = json.split(slotPattern);
-    this.#pieces = parts.filter((_, i) => i % 2 === 0);
-    this.#slots = parts.filter((_, i) => i % 2 === 1);
+    this.#pieces = parts.filter((_, i) => i % 2 === 0).map((piece) => encoder.encode(piece));
+    this.#slots = parts.filter((_, i) => i % 2 === 1).map((stand) => slots.find((slot) => stands[slot] === stand)!);
   }
 
-  fill(id: string, created: number, text: Run, { promptTokens, completionTokens }: Usage): string {
-    let json = this.#pieces[0]!;
+  /** Hot path. */
+  fill(id: string, { created, ask, outputTokens, choices }: Answer): Uint8Array {
+    body.reset(false, 0, 0);
+    body.bytes(this.#pieces[0]!);
     for (let i = 0; i < this.#slots.length; i++) {
-      switch (this.#slots[i]) {
-        case stands.id:
-          json += id;
+      switch (this.#slots[i]!) {
+        case "id":
+          body.ascii(id);
           break;
-        case stands.text:
-          json += text.jsonText();
+        case "text":
+          choices[0]!.text!.writeJson(body);
           break;
-        case stands.created:
-          json += created;
+        case "created":
+          body.number(created);
           break;
-        case stands.prompt:
-          json += promptTokens;
+        case "prompt":
+          body.number(ask.promptTokens);
           break;
-        case stands.completion:
-          json += completionTokens;
+        case "completion":
+          body.number(outputTokens);
           break;
         default:
-          json += promptTokens + completionTokens;
+          body.number(ask.promptTokens + outputTokens);
       }
-      json += this.#pieces[i + 1]!;
+      body.bytes(this.#pieces[i + 1]!);
     }
-    return json;
+    return body.frame();
+  }
+}
+
+/** The one frame of a body that is filled into a template when it is due. */
+class TemplateFrame implements FrameSource {
+  readonly length = 1;
+  readonly tokens: number;
+  readonly #template: BodyTemplate;
+  readonly #id: string;
+  readonly #answer: Answer;
+
+  constructor(template: BodyTemplate, id: string, answer: Answer) {
+    this.#template = template;
+    this.#id = id;
+    this.#answer = answer;
+    this.tokens = answer.outputTokens;
+  }
+
+  frame(): Uint8Array {
+    return this.#template.fill(this.#id, this.#answer);
   }
 }
 
@@ -75,19 +103,26 @@ const templatesKept = 32;
 
 export class BodyTemplates {
   readonly #templates = new Map<string, BodyTemplate>();
+  #last: { readonly model: string; readonly kind: Kind; readonly finish: Finish; readonly template: BodyTemplate } | null = null;
 
-  /** The template for an answer that is one choice of plain text; null where a stop sequence is told. */
-  find(wire: Wire, kind: Kind, answer: Answer): BodyTemplate | null {
+  /** The body of an answer that is one choice of plain text and has no stamps; null where a stop sequence is told. */
+  frame(wire: Wire, kind: Kind, id: string, answer: Answer): FrameSource | null {
     const choice = answer.choices[0]!;
     if (choice.stopSequence !== null) return null;
-    const key = `${kind}${choice.finish}${answer.ask.model}`;
+    const { model } = answer.ask;
+    const last = this.#last;
+    // Most requests ask for what the one before asked for.
+    if (last !== null && last.model === model && last.kind === kind && last.finish === choice.finish)
+      return new TemplateFrame(last.template, id, answer);
+    const key = `${kind}${choice.finish}${model}`;
     let template = this.#templates.get(key);
     if (template === undefined) {
       if (this.#templates.size === templatesKept) this.#templates.delete(this.#templates.keys().next().value!);
       template = templateOf(wire, kind, answer, choice);
       this.#templates.set(key, template);
     }
-    return template;
+    this.#last = { model, kind, finish: choice.finish, template };
+    return new TemplateFrame(template, id, answer);
   }
 }
 

@@ -31,9 +31,7 @@ export function parseBody(bytes: Uint8Array): JsonObject {
   let value: unknown;
   try {
     // Buffer's decoder is faster for a short text, but keeps a byte order mark.
-    value = JSON.parse(
-      bytes[0] === 0xef ? decoder.decode(bytes) : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"),
-    );
+    value = JSON.parse(bytes[0] === 0xef ? decoder.decode(bytes) : Buffer.prototype.utf8Slice.call(bytes, 0, bytes.length));
   } catch {
     throw new ApiError(
       400,

@@ -2,7 +2,7 @@
 import { StreamFrames, UnaryFrame } from "../../core/frames.ts";
 import { AwaitedFrames } from "../../core/keep-alive.ts";
 import { frameSchedule } from "../../core/schedule.ts";
-import { ScriptFrames } from "../../core/script.ts";
+import { type Script, ScriptFrames } from "../../core/script.ts";
 import type { FrameSource, ResponsePlan, RouteRequest, Schedule } from "../../core/seams.ts";
 import { corpusVocabulary, type Vocabulary } from "../../core/text.ts";
 import { type Answer, Model, type ModelSettings, type RequestCounter } from "../model.ts";
@@ -44,53 +44,64 @@ export class Generator {
     const { ask, options } = readCompletion(kind, parseBody(bytes), settings);
     const answer = this.model.answer(request, ask);
     const id = this.#wire.id(kind, answer.identity, answer.created);
-    const head = successHead({
-      profile: settings.profile,
-      streamed: ask.stream,
-      tokens: ask.promptTokens,
-      processingMs: answer.firstUs / 1000,
-      clock: answer.stamped ? this.clockIdentity : null,
-    });
-    const planned = (frames: FrameSource, schedule: Schedule): ResponsePlan => ({
-      head,
+    let { schedule } = answer;
+    let frames: FrameSource;
+    if (!ask.stream) {
+      frames = this.#body(kind, id, answer, options);
+    } else {
+      const script = isPlain(answer, options) ? null : new ScriptFrames(this.#script(kind, id, answer, options));
+      frames = script ?? this.#plainFrames(answer, this.#shapeOptions(kind, answer, options), identityBytes(kind, id, answer.created));
+      if (script !== null) schedule = frameSchedule(schedule, script.steps());
+      if (this.#wire.keepAlive !== null) frames = schedule = this.#keptAlive(frames, schedule, this.#wire.keepAlive.everyUs);
+    }
+    return {
+      head: successHead({
+        profile: settings.profile,
+        streamed: ask.stream,
+        tokens: ask.promptTokens,
+        processingMs: answer.firstUs / 1000,
+        clock: answer.stamped ? this.clockIdentity : null,
+      }),
       frames,
       schedule,
       startUs: request.receivedUs,
       outputTokens: answer.outputTokens,
       promptTokens: ask.promptTokens,
       finishReason: answer.choices[0]!.finish === "length" ? "length" : "stop",
-    });
-    // A body in one piece is one string; a stream makes each event when it is due.
-    if (!ask.stream && options.topLogprobs !== null && answer.outputTokens * (1 + options.topLogprobs) > mostLogprobs) {
+    };
+  }
+
+  /** A body in one piece is one string; a stream makes each event when it is due. */
+  #body(kind: Kind, id: string, answer: Answer, options: CompletionOptions): FrameSource {
+    const { topLogprobs } = options;
+    if (topLogprobs !== null && answer.outputTokens * (1 + topLogprobs) > mostLogprobs) {
       const message = `Invalid 'logprobs': more than ${mostLogprobs} in one body. Ask for fewer tokens, or stream.`;
       throw new ApiError(400, message, "logprobs", "invalid_value");
     }
-    const logprobs = options.topLogprobs === null ? null : new LogprobsWriter(kind, options.topLogprobs, answer.choices);
+    const filled =
+      !answer.stamped && answer.schedule.isLive !== true && isPlain(answer, options)
+        ? this.#bodies.frame(this.#wire, kind, id, answer)
+        : null;
+    if (filled !== null) return filled;
+    const logprobs = topLogprobs === null ? null : new LogprobsWriter(kind, topLogprobs, answer.choices);
     const callId = (): string => this.#wire.callId(answer.identity);
-    if (!ask.stream) {
-      const template = isPlain(answer, options) && answer.schedule.isLive !== true ? this.#bodies.find(this.#wire, kind, answer) : null;
-      const json = (): string =>
-        template === null
-          ? completionBody(answer, { wire: this.#wire, kind, id, logprobs, callId })
-          : template.fill(id, answer.created, answer.choices[0]!.text!, usageOf(answer));
-      return planned(new UnaryFrame(json, answer.outputTokens, answer.stamped), answer.schedule);
-    }
-    const shape: ShapeOptions = {
-      wire: this.#wire,
-      kind,
-      model: ask.model,
-      includeUsage: options.includeUsage,
-      obfuscated: this.#wire.obfuscates && options.includeObfuscation,
-      stamped: answer.stamped,
-    };
-    const identity = { id, created: answer.created };
-    if (isPlain(answer, options)) {
-      const frames = this.#plainFrames(answer, shape, identityBytes(kind, identity));
-      return planned(...this.#keptAlive(frames, answer.schedule));
-    }
-    const script = completionScript(answer, { ...shape, identity, continuousUsage: options.continuousUsage, logprobs, callId });
-    const frames = new ScriptFrames(script);
-    return planned(...this.#keptAlive(frames, frameSchedule(answer.schedule, frames.steps())));
+    const json = (): string => completionBody(answer, { wire: this.#wire, kind, id, logprobs, callId });
+    return new UnaryFrame(json, answer.outputTokens, answer.stamped);
+  }
+
+  #shapeOptions(kind: Kind, { ask, stamped }: Answer, { includeUsage, includeObfuscation }: CompletionOptions): ShapeOptions {
+    const obfuscated = this.#wire.obfuscates && includeObfuscation;
+    return { wire: this.#wire, kind, model: ask.model, includeUsage, obfuscated, stamped };
+  }
+
+  #script(kind: Kind, id: string, answer: Answer, options: CompletionOptions): Script {
+    return completionScript(answer, {
+      ...this.#shapeOptions(kind, answer, options),
+      identity: { id, created: answer.created },
+      continuousUsage: options.continuousUsage,
+      logprobs: options.topLogprobs === null ? null : new LogprobsWriter(kind, options.topLogprobs, answer.choices),
+      callId: () => this.#wire.callId(answer.identity),
+    });
   }
 
   #plainFrames(answer: Answer, options: ShapeOptions, identity: Uint8Array): StreamFrames {
@@ -123,12 +134,8 @@ export class Generator {
   }
 
   /** With keep-alives while the first token is waited for. */
-  #keptAlive(frames: FrameSource, schedule: Schedule): [FrameSource, Schedule] {
-    const { keepAlive } = this.#wire;
-    if (keepAlive === null) return [frames, schedule];
-    const sign = (): Uint8Array => this.#comment;
-    const awaited = new AwaitedFrames({ firstUs: 0, everyUs: keepAlive.everyUs, sign, frames: () => frames }, schedule);
-    return [awaited, awaited];
+  #keptAlive(frames: FrameSource, schedule: Schedule, everyUs: number): AwaitedFrames {
+    return new AwaitedFrames({ firstUs: 0, everyUs, sign: () => this.#comment, frames: () => frames }, schedule);
   }
 }
 

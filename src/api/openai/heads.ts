@@ -22,8 +22,20 @@ export interface HeadOptions {
   readonly clock: string | null;
 }
 
+/** Heads that say nothing of their request, made once: engines know them again. */
+const sharedHeads = new Map<string, ResponseHead>();
+
 /** The head of a good answer. */
-export function successHead({ profile, streamed, tokens, processingMs, clock }: HeadOptions): ResponseHead {
+export function successHead(options: HeadOptions): ResponseHead {
+  const { profile, streamed, clock } = options;
+  if (profile === "openai" || clock !== null) return makeHead(options);
+  const key = streamed ? profile : `${profile} body`;
+  let head = sharedHeads.get(key);
+  if (head === undefined) sharedHeads.set(key, (head = makeHead(options)));
+  return head;
+}
+
+function makeHead({ profile, streamed, tokens, processingMs, clock }: HeadOptions): ResponseHead {
   const headers: Record<string, string> = { "content-type": streamed ? streamTypes[profile] : "application/json" };
   if (profile === "openai") {
     headers["access-control-expose-headers"] = "X-Request-ID";
