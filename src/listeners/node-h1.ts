@@ -4,11 +4,11 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { ListenerCounts, Protocol, Refusal, RequestHandler, WireFault } from "../core/seams.ts";
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, sweepMs, type Waiting } from "./bounds.ts";
-import { type BodyReading, NodeRequest, receiveBody } from "./node-request.ts";
+import { type BodyOwner, type BodyReading, NodeRequest, receiveBody } from "./node-request.ts";
 import { RawAnswerSink } from "./raw-answer.ts";
 import { BaseSink, lingerMs } from "./sink.ts";
 
-class NodeH1Sink extends BaseSink implements Waiting {
+class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
   readonly carrier = "node-h1";
   readonly #response: ServerResponse;
   readonly #service: NodeH1Service;
@@ -35,6 +35,15 @@ class NodeH1Sink extends BaseSink implements Waiting {
 
   get bufferedBytes(): number {
     return this.#response.writableLength;
+  }
+
+  endConnection(): void {
+    this.lastOnConnection = true;
+    this.lingers = true;
+  }
+
+  abandonBody(): void {
+    this.#response.req.destroy();
   }
 
   write(frame: Uint8Array): boolean {
@@ -225,17 +234,8 @@ export class NodeH1Service {
       refuse(refusal, request, sink, this.#handler, this.counts);
       return;
     }
-    receiveBody(
-      message,
-      this.#reading,
-      request,
-      sink,
-      () => {
-        sink.lastOnConnection = true;
-        sink.lingers = true;
-      },
-      () => message.destroy(),
-    );
+    const reader = receiveBody(message, this.#reading, request, sink);
+    message.on("close", () => reader.close());
   }
 }
 

@@ -13,7 +13,7 @@ import type { Duplex } from "node:stream";
 import { monotonicUs } from "../clock.ts";
 import type { ListenerCounts, Protocol, RequestHandler, WireFault } from "../core/seams.ts";
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, type Waiting } from "./bounds.ts";
-import { type BodyReading, NodeRequest, receiveBody } from "./node-request.ts";
+import { type BodyOwner, type BodyReader, type BodyReading, NodeRequest, receiveBody } from "./node-request.ts";
 import { BaseSink } from "./sink.ts";
 
 /** How often each session is asked for a sign of life, at most; more often under a short stall time-out. */
@@ -94,11 +94,13 @@ class SessionState {
   }
 }
 
-class NodeH2Sink extends BaseSink implements Waiting {
+class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
   /** When the response ended, for a reader that never takes the rest; 0 before. */
   endedUs = 0;
   /** Ends the request with the answer: RFC 9113, 8.1, for a client that would send a refused body for ever. */
   endsRequest = false;
+  /** null: the body is not read. */
+  reader: BodyReader | null = null;
   readonly carrier = "node-h2";
   readonly requestOnConnection: number;
   readonly #stream: ServerHttp2Stream;
@@ -127,6 +129,7 @@ class NodeH2Sink extends BaseSink implements Waiting {
     counts.streams++;
     session.sinks.add(this);
     stream.on("close", () => {
+      this.reader?.close();
       counts.streams--;
       session.sinks.delete(this);
       if (session.sinks.size === 0) session.idleSinceUs = monotonicUs();
@@ -141,6 +144,14 @@ class NodeH2Sink extends BaseSink implements Waiting {
     return this.#stream.writableLength;
   }
 
+  endConnection(): void {
+    this.endsRequest = true;
+  }
+
+  abandonBody(): void {
+    stopReading(this.#stream);
+  }
+
   /** Hot path. */
   write(frame: Uint8Array): boolean {
     if (this.closed || (!this.#headSent && !this.#sendHead(false))) return false;
@@ -148,11 +159,18 @@ class NodeH2Sink extends BaseSink implements Waiting {
     // A reader that keeps up has taken everything before the next frame comes: only then is there something to count.
     const keepsUp = stream.writableLength === 0 && this.#counted === 0 && frame.length <= uncountedBytes;
     const ok = keepsUp ? stream.write(keep(frame)) : stream.write(keep(frame), this.#onFlushed);
-    if (!ok && !this.#drainAttached) {
-      this.#drainAttached = true;
-      stream.on("drain", () => this.#resume());
-    }
-    if (keepsUp) return ok;
+    if (!ok) this.#awaitDrain();
+    return keepsUp ? ok : this.#mayGoOn(ok);
+  }
+
+  #awaitDrain(): void {
+    if (this.#drainAttached) return;
+    this.#drainAttached = true;
+    this.#stream.on("drain", () => this.#resume());
+  }
+
+  /** What a write returns that did not find its stream empty. */
+  #mayGoOn(ok: boolean): boolean {
     this.#count();
     if (this.#session.bufferedBytes > sessionBufferedBytes) {
       this.#held = true;
@@ -339,7 +357,7 @@ export class NodeH2Service {
 
   #receive(protocol: Protocol, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     // One stream-level protocol error would end the process without this listener.
-    stream.on("error", () => {});
+    stream.on("error", ignore);
     const state = stream.session && states.get(stream.session as ServerHttp2Session);
     if (!state) return;
     const method = headers[":method"] ?? "GET";
@@ -358,17 +376,7 @@ export class NodeH2Service {
       stream.pause();
       return;
     }
-    stream.on("data", (chunk: Buffer) => (state.expectedBytes += chunk.length));
-    receiveBody(
-      stream,
-      this.#reading,
-      request,
-      sink,
-      () => {
-        sink.endsRequest = true;
-      },
-      () => stopReading(stream),
-    );
+    sink.reader = receiveBody(stream, this.#reading, request, sink, state);
   }
 
   /** Streams that the engine refused leave nothing but a gap in the numbers of those that it accepted. */
@@ -450,6 +458,8 @@ export class NodeH2Service {
   }
 }
 
+const ignore = (): void => {};
+
 /** A complete answer before the end of the request: RST_STREAM with NO_ERROR tells the client to stop (RFC 9113, 8.1). */
 function stopReading(stream: ServerHttp2Stream): void {
   stream.resume();
@@ -461,8 +471,9 @@ function bytesOfHead(headers: IncomingHttpHeaders): number {
   let bytes = 0;
   for (const name in headers) {
     const value = headers[name];
-    const length = Array.isArray(value) ? value.reduce((sum, part) => sum + part.length, 0) : (value?.length ?? 0);
-    bytes += name.length + length + 32;
+    bytes += name.length + 32;
+    if (typeof value === "string") bytes += value.length;
+    else if (value !== undefined) bytes += value.reduce((sum, part) => sum + part.length, 0);
   }
   return bytes;
 }

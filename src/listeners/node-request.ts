@@ -2,8 +2,8 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import { monotonicUs } from "../clock.ts";
-import type { ListenerCounts, Protocol, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
-import { type BodyDeadlines, deliver, type ListenerLimits, refuse } from "./bounds.ts";
+import type { ListenerCounts, Protocol, Refusal, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
+import { type AwaitedBody, type BodyDeadlines, deliver, type ListenerLimits, refuse } from "./bounds.ts";
 import { discardBytes } from "./sink.ts";
 
 export class NodeRequest implements RouteRequest {
@@ -48,53 +48,111 @@ function originForm(target: string): string {
   return rest.startsWith("/") || rest.length === target.length ? rest : `/${rest}`;
 }
 
+/** A response whose request's body is being read. */
+export interface BodyOwner extends ResponseSink {
+  /** The answer that follows must be the last on what the request came by. */
+  endConnection(): void;
+  /** The request was answered, and the rest of its body is not waited for. */
+  abandonBody(): void;
+}
+
+/** Counts what was read, where somebody keeps an eye on it. */
+export interface Progress {
+  expectedBytes: number;
+}
+
+/** A body on its way. */
+export class BodyReader implements AwaitedBody {
+  readonly #reading: BodyReading;
+  readonly #request: NodeRequest;
+  readonly #owner: BodyOwner;
+  /** Most bodies come in one piece. */
+  #first: Buffer | null = null;
+  #others: Buffer[] | null = null;
+  #bytes = 0;
+  #refused = false;
+
+  constructor(reading: BodyReading, request: NodeRequest, owner: BodyOwner) {
+    this.#reading = reading;
+    this.#request = request;
+    this.#owner = owner;
+  }
+
+  add(chunk: Buffer): void {
+    const { limits, deadlines } = this.#reading;
+    const { maxBodyBytes } = limits;
+    this.#bytes += chunk.length;
+    if (this.#bytes > maxBodyBytes || this.#refused) this.#drop();
+    else if (this.#first === null) this.#first = chunk;
+    else (this.#others ??= []).push(chunk);
+    if (this.#bytes > maxBodyBytes + discardBytes && !this.#refused) {
+      this.#refused = true;
+      deadlines.delete(this);
+      this.#owner.endConnection();
+      this.#refuse("body-too-large");
+    }
+  }
+
+  end(): void {
+    const { limits, counts, handler, deadlines } = this.#reading;
+    deadlines.delete(this);
+    if (this.#refused) return;
+    if (this.#bytes > limits.maxBodyBytes) {
+      this.#refuse("body-too-large");
+      return;
+    }
+    this.#request.receivedUs = monotonicUs();
+    const first = this.#first ?? noBytes;
+    const body = this.#others === null ? first : Buffer.concat([first, ...this.#others]);
+    this.#drop();
+    deliver(this.#request, body, this.#owner, handler, limits, counts);
+  }
+
+  /** The body is not awaited any more. */
+  close(): void {
+    this.#reading.deadlines.delete(this);
+  }
+
+  expire(): void {
+    this.#refused = true;
+    this.#drop();
+    this.#refuse("body-timeout");
+    this.#owner.abandonBody();
+  }
+
+  #refuse(reason: Refusal): void {
+    const { counts, handler } = this.#reading;
+    this.#request.receivedUs = monotonicUs();
+    refuse(reason, this.#request, this.#owner, handler, counts);
+  }
+
+  #drop(): void {
+    this.#first = null;
+    this.#others = null;
+  }
+}
+
+const noBytes = Buffer.alloc(0);
+
 /**
  * Reads the whole body, counting while it arrives, and calls the handler. What is over the limit is thrown away, and
  * refused at its end, so that clients that read only after writing see the answer. One that does not end is refused all
- * the same, after `last` was called: no other request can follow on what it came by. A body that is late is refused, and
- * the rest of it is not waited for: `abandoned` is called then.
+ * the same, after the owner's `endConnection`. A body that is late is refused, and `abandonBody` is called. Whoever calls
+ * this calls the reader's `close` when the request is over.
  */
 export function receiveBody(
   body: Readable,
-  { limits, counts, handler, deadlines }: BodyReading,
+  reading: BodyReading,
   request: NodeRequest,
-  sink: ResponseSink,
-  last: () => void,
-  abandoned: () => void,
-): void {
-  const { maxBodyBytes } = limits;
-  let parts: Buffer[] = [];
-  let bytes = 0;
-  let refused = false;
-  const awaited = {
-    expire: () => {
-      refused = true;
-      parts = [];
-      request.receivedUs = monotonicUs();
-      refuse("body-timeout", request, sink, handler, counts);
-      abandoned();
-    },
-  };
-  deadlines.add(awaited);
+  owner: BodyOwner,
+  progress: Progress | null = null,
+): BodyReader {
+  const reader = new BodyReader(reading, request, owner);
+  reading.deadlines.add(reader);
   body.on("data", (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes <= maxBodyBytes && !refused) parts.push(chunk);
-    else parts = [];
-    if (bytes > maxBodyBytes + discardBytes && !refused) {
-      refused = true;
-      request.receivedUs = monotonicUs();
-      deadlines.delete(awaited);
-      last();
-      refuse("body-too-large", request, sink, handler, counts);
-    }
+    if (progress !== null) progress.expectedBytes += chunk.length;
+    reader.add(chunk);
   });
-  body.on("close", () => deadlines.delete(awaited));
-  body.on("end", () => {
-    deadlines.delete(awaited);
-    if (refused) return;
-    request.receivedUs = monotonicUs();
-    if (bytes > maxBodyBytes) refuse("body-too-large", request, sink, handler, counts);
-    else deliver(request, parts.length === 1 ? parts[0]! : Buffer.concat(parts), sink, handler, limits, counts);
-    parts = [];
-  });
+  body.on("end", () => reader.end());
+  return reader;
 }
