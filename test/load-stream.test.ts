@@ -105,6 +105,19 @@ describe.each(["h1", "h1s", "h2c", "h2"] as const)("%s", (protocol) => {
     expect(parts).toBeLessThanOrEqual(metrics.ttft!.mean + 1);
     expect(metrics.bytesReceivedPerRequest!.mean).toBeGreaterThan(12 * 200);
   });
+
+  test("counts what the server did wrong on purpose", async () => {
+    const { endpoint, ...job } = jobFor(protocol, { requests: times(12, { body: chatBody(), tokens: 12 }) });
+    const faulty = (fault: string): LoadJob => ({
+      ...job,
+      endpoint: { ...endpoint, headers: { ...endpoint.headers, "x-fakeai-fault": fault } },
+    });
+    const late = await run(faulty("delay(20ms)"));
+    expect(late.requests).toEqual({ sent: 12, completed: 12, failed: 0, errors: {}, faulted: 12 });
+    // The stamps of a faulted stream are read as any other's.
+    expect(late.metrics.serverLateness!.count).toBe(144);
+    expect((await run(faulty("status(503)"))).requests).toMatchObject({ completed: 0, errors: { "status 503": 12 }, faulted: 12 });
+  });
 });
 
 const origin = (running: Server | Http2Server): string => `http://127.0.0.1:${(running.address() as AddressInfo).port}`;

@@ -36,6 +36,8 @@ export class Answer implements Exchange {
   endUs = 0;
   status: number | null = null;
   error: FailureReason | null = null;
+  /** The server says that it did something wrong on purpose. */
+  faulted = false;
   settled = false;
   /** Given up on purpose, after as many tokens as planned. */
   aborted = false;
@@ -92,8 +94,9 @@ export class Answer implements Exchange {
     return due === none ? null : { due, sent: this.#times[i * stride + sentAt]! };
   }
 
-  onResponse({ status, contentType, clock }: ResponseHead, readUs: number): void {
+  onResponse({ status, contentType, clock, fault }: ResponseHead, readUs: number): void {
     this.activeUs = readUs;
+    this.faulted = fault !== null;
     this.status = status;
     this.#stamped = clock !== null && clock === this.#context.clock;
     if (contentType.includes("event-stream")) this.#form = "stream";

@@ -257,7 +257,11 @@ export class H1Connection implements Connection {
       }
     }
     const exchange = this.#exchange;
-    exchange.onResponse({ status, contentType: headers.get("content-type") ?? "", clock: headers.get("x-fakeai-clock") ?? null }, readUs);
+    const said = (name: string): string | null => headers.get(name) ?? null;
+    exchange.onResponse(
+      { status, contentType: said("content-type") ?? "", clock: said("x-fakeai-clock"), fault: said("x-fakeai-fault") },
+      readUs,
+    );
     if (this.#state === "length" && this.#left === 0) this.#finish(readUs);
     return consumed;
   }

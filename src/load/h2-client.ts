@@ -485,12 +485,14 @@ export class H2Connection implements Connection {
     let status = 0;
     let contentType = "";
     let clock: string | null = null;
+    let fault: string | null = null;
     try {
       // Decoded for streams that are gone as well: the table is the connection's.
       this.#decoder.decode(bytes, start, end, (name, value) => {
         if (name === ":status") status = Number(value);
         else if (name === "content-type") contentType = value;
         else if (name === "x-fakeai-clock") clock = value;
+        else if (name === "x-fakeai-fault") fault = value;
       });
     } catch {
       return this.#broken();
@@ -499,7 +501,7 @@ export class H2Connection implements Connection {
     // 1xx come before the answer; what comes after its head are trailers.
     if (!stream.responded && (status < 100 || status >= 200)) {
       stream.responded = true;
-      stream.exchange.onResponse({ status, contentType, clock }, readUs);
+      stream.exchange.onResponse({ status, contentType, clock, fault }, readUs);
     }
     if (this.#blockEnds && !stream.gone) this.#endStream(stream, readUs);
   }

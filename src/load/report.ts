@@ -61,10 +61,12 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   let completed = 0;
   let failed = 0;
   let aborted = 0;
+  let faulted = 0;
   let tokens = 0;
   let tokensKnown = true;
   const gaps = { measured: 0, planned: 0 };
   for (const answer of facts.answers) {
+    if (answer.faulted) faulted++;
     if (answer.error !== null || !answer.settled) {
       const reason = answer.error ?? "lost";
       if (answer.settled) failed++;
@@ -105,7 +107,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   metrics.clientEventLoopDelayP99Us = one(facts.eventLoopDelayP99Us, "us");
 
   return {
-    requests: { sent: facts.answers.length, completed, failed, errors },
+    requests: { sent: facts.answers.length, completed, failed, errors, ...(faulted > 0 && { faulted }) },
     metrics,
     tokens: hasTokens ? tokens : null,
     durationUs,

@@ -15,6 +15,8 @@ export interface ResponseHead {
   readonly contentType: string;
   /** The server's `x-fakeai-clock`, or null. */
   readonly clock: string | null;
+  /** The server's `x-fakeai-fault`: what it was told to do wrong; null where it says nothing. */
+  readonly fault: string | null;
 }
 
 /** Why a request failed: a few fixed phrases, so that failures can be counted. */

@@ -93,12 +93,17 @@ const defs: Fields = {
     low: quantity(own, "Lower end"),
     high: quantity(own, "Upper end"),
   }),
-  requests: record("What happened to the requests of a round; sent = completed + failed", {
-    sent: whole("Requests sent"),
-    completed: whole("Requests answered in full"),
-    failed: whole("Requests that failed"),
-    errors: map('Failures by reason, such as "status 503" or "timeout"', whole("Failures for this reason")),
-  }),
+  requests: record(
+    "What happened to the requests of a round; sent = completed + failed",
+    {
+      sent: whole("Requests sent"),
+      completed: whole("Requests answered in full"),
+      failed: whole("Requests that failed"),
+      errors: map('Failures by reason, such as "status 503" or "timeout"', whole("Failures for this reason")),
+      faulted: whole("Requests whose answer names a fault on purpose; left out where none does, or a driver cannot tell"),
+    },
+    ["faulted"],
+  ),
   round: record("One arm in one round, the unit of every comparison", {
     round: whole("Number of the round; arms are paired by it"),
     position: whole("Place in the round's order of arms, from 0"),

@@ -115,6 +115,8 @@ export interface RequestCounts {
   readonly failed: number;
   /** Failures by reason: "status 503", "timeout", "reset", "incomplete stream", "refused". */
   readonly errors: Readonly<Record<string, number>>;
+  /** Requests, completed or failed, whose answer names a fault on purpose (`x-fakeai-fault`); left out where none does or a driver cannot tell. */
+  readonly faulted?: number;
 }
 
 /** One arm in one round. The round is the unit of every comparison. */

@@ -110,7 +110,9 @@ export function joined(runs: readonly Measured[]): { requests: RoundResult["requ
   const errors: Record<string, number> = {};
   for (const { report } of runs)
     for (const [reason, count] of Object.entries(report.requests.errors)) errors[reason] = (errors[reason] ?? 0) + count;
-  const sum = (key: "sent" | "completed" | "failed"): number => runs.reduce((total, { report }) => total + report.requests[key], 0);
+  const sum = (key: "sent" | "completed" | "failed" | "faulted"): number =>
+    runs.reduce((total, { report }) => total + (report.requests[key] ?? 0), 0);
+  const faulted = sum("faulted");
   const names = new Set(all.flatMap((metrics) => Object.keys(metrics) as MetricName[]));
   const metrics: Partial<Record<MetricName, MetricSummary | null>> = {};
   for (const name of names) {
@@ -120,5 +122,8 @@ export function joined(runs: readonly Measured[]): { requests: RoundResult["requ
       metrics[name] = scalar(parts.reduce((total, { mean }) => total + mean, 0) / parts.length, parts[0]!.unit);
     else metrics[name] = mergeSummaries(parts);
   }
-  return { requests: { sent: sum("sent"), completed: sum("completed"), failed: sum("failed"), errors }, metrics };
+  return {
+    requests: { sent: sum("sent"), completed: sum("completed"), failed: sum("failed"), errors, ...(faulted > 0 && { faulted }) },
+    metrics,
+  };
 }
