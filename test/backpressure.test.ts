@@ -4,6 +4,7 @@ import { connect as connectH2 } from "node:http2";
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { describe, expect, test } from "vitest";
+import { resetRequests } from "./h2-frames.ts";
 import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
 
 /** A stalled reader: it holds its connection and does not read until told. */
@@ -236,3 +237,29 @@ test("one HTTP/2 session cannot make the server hold more than its bound", async
   session.destroy();
   await running.stop();
 }, 60_000);
+
+describe("a flood of requests on one connection of HTTP/2", () => {
+  const h2c = targets.find(({ name }) => name === "h2c")!;
+
+  test("in one breath: every one is answered", async () => {
+    const running = await start(h2c, { outputTokens: 20 });
+    const answers = await Promise.all(Array.from({ length: 250 }, () => running.ask({ body: chat({ stream: true }) })));
+    expect(answers.map(({ body }) => chunksOf(body).length)).toEqual(answers.map(() => 22));
+    await running.stop();
+  });
+
+  test("what its client has reset before its turn comes is not begun", async () => {
+    const running = await start(h2c);
+    const socket = connectTcp(Number(new URL(running.origin).port), "127.0.0.1");
+    // Some reads of the socket, each of them a turn.
+    socket.write(resetRequests("/v1/chat/completions", Buffer.from(JSON.stringify(chat())), 900));
+    let answer = Buffer.alloc(0);
+    socket.on("data", (chunk: Buffer) => (answer = Buffer.concat([answer, chunk])));
+    await eventually(() => answer.includes("all sent"), "all was read");
+    await sleep(20);
+    expect(running.server.stats().statuses[200] ?? 0).toBeLessThan(300);
+    expect(running.server.stats().openStreams).toBe(0);
+    socket.destroy();
+    await running.stop();
+  });
+});

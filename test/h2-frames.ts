@@ -89,3 +89,18 @@ export function rawRequest({
 
 export const bodyOf = (frames: readonly Frame[]): string =>
   Buffer.concat(frames.filter(({ type, stream }) => type === frameTypes.data && stream === 1).map(({ payload }) => payload)).toString();
+
+/** The bytes of so many POSTs, each reset behind its body, and of a PING behind all of them. */
+export function resetRequests(path: string, body: Buffer, count: number): Buffer {
+  const parts: Buffer[] = [Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(frameTypes.settings, 0, 0, Buffer.alloc(0))];
+  const head = Buffer.concat([field(":method", "POST"), field(":path", path), field(":scheme", "http"), field(":authority", "x")]);
+  const cancel = Buffer.from([0, 0, 0, 8]);
+  for (let id = 1; id < 2 * count; id += 2) {
+    parts.push(
+      frame(frameTypes.headers, 4, id, head),
+      frame(frameTypes.data, endStream, id, body),
+      frame(frameTypes.rstStream, 0, id, cancel),
+    );
+  }
+  return Buffer.concat([...parts, frame(frameTypes.ping, 0, 0, Buffer.from("all sent"))]);
+}

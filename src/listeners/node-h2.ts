@@ -26,6 +26,12 @@ const controlBytes = 1_048_576;
 /** Bytes that the streams of one session may have waiting; past it, each waits until its reader has taken what it has. */
 const sessionBufferedBytes = 8_388_608;
 
+/**
+ * Requests that are begun in one turn of the event loop. One read can bring hundreds: the rest waits for the next turns, so
+ * that a flood leaves room for everybody else, and what its client has reset by then costs nothing.
+ */
+const requestsPerTurn = 64;
+
 /** A frame up to this size that finds its stream empty is not counted: all streams together stay far below the limit. */
 const uncountedBytes = 4096;
 
@@ -277,6 +283,11 @@ export class NodeH2Service {
   readonly #reading: BodyReading;
   readonly #watchdog: NodeJS.Timeout;
   readonly #resetConnection: (socket: Socket) => void;
+  /** Requests that were begun in this turn, and those that wait for another, from the first that still does. */
+  #begun = 0;
+  #waiting: { readonly stream: ServerHttp2Stream; readonly headers: IncomingHttpHeaders }[] = [];
+  #firstWaiting = 0;
+  readonly #protocol: Protocol;
   /** What the session that is about to be opened stands on. */
   #accepting: Duplex | null = null;
 
@@ -287,6 +298,7 @@ export class NodeH2Service {
     counts: ListenerCounts,
     resetConnection: (socket: Socket) => void,
   ) {
+    this.#protocol = protocol;
     this.#resetConnection = resetConnection;
     const { limits } = bounds;
     this.#counts = counts;
@@ -306,7 +318,7 @@ export class NodeH2Service {
     });
     this.#server.on("session", (session) => this.#open(session));
     this.#server.on("sessionError", () => {});
-    this.#server.on("stream", (stream, headers) => this.#receive(protocol, stream, headers));
+    this.#server.on("stream", (stream, headers) => this.#admit(stream, headers));
     this.#watchdog = setInterval(
       () => this.#watch(),
       Math.min(pingIntervalMs, Math.max(100, Math.floor(Math.min(limits.stallTimeoutMs, limits.h2IdleTimeoutMs) / 4))),
@@ -355,15 +367,42 @@ export class NodeH2Service {
     });
   }
 
-  #receive(protocol: Protocol, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+  /** Begins a request in this turn, or in one of the next. */
+  #admit(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     // One stream-level protocol error would end the process without this listener.
     stream.on("error", ignore);
     const state = stream.session && states.get(stream.session as ServerHttp2Session);
     if (!state) return;
-    const method = headers[":method"] ?? "GET";
-    const request = new NodeRequest(protocol, method, headers[":path"] ?? "/", headers);
-    const sink = new NodeH2Sink(state, stream, method === "HEAD", this.#bounds, this.#counts);
     this.#countRefused(state, stream.id ?? 0);
+    if (this.#begun === 0) setImmediate(() => this.#nextTurn());
+    if (this.#begun++ < requestsPerTurn) this.#receive(stream, headers);
+    else this.#waiting.push({ stream, headers });
+  }
+
+  #nextTurn(): void {
+    const waiting = this.#waiting;
+    let begun = 0;
+    while (this.#firstWaiting < waiting.length && begun < requestsPerTurn) {
+      const { stream, headers } = waiting[this.#firstWaiting++]!;
+      if (stream.destroyed || stream.closed) continue;
+      begun++;
+      this.#receive(stream, headers);
+    }
+    if (this.#firstWaiting === waiting.length && waiting.length > 0) {
+      this.#waiting = [];
+      this.#firstWaiting = 0;
+    }
+    // While some wait, those that come wait behind them.
+    this.#begun = this.#waiting.length > 0 ? requestsPerTurn : begun;
+    if (this.#begun > 0) setImmediate(() => this.#nextTurn());
+  }
+
+  #receive(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    const state = stream.session && states.get(stream.session as ServerHttp2Session);
+    if (!state) return;
+    const method = headers[":method"] ?? "GET";
+    const request = new NodeRequest(this.#protocol, method, headers[":path"] ?? "/", headers);
+    const sink = new NodeH2Sink(state, stream, method === "HEAD", this.#bounds, this.#counts);
     const headBytes = bytesOfHead(headers);
     state.expectedBytes += headBytes;
     if (headBytes > this.#limits.maxHeadBytes) {
