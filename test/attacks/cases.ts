@@ -1,11 +1,10 @@
 /** Every attack: what the server answers, who decides that, and which counter shows it. The table in the docs is checked against this. */
-import { expect } from "vitest";
 import type { ServerOptions } from "../../src/index.ts";
 
 export interface Case {
   /** Name of the attack in h1.py or h2.py. */
   readonly attack: string;
-  /** Matched against what the attacker saw. */
+  /** Matched against what the attacker saw; texts may have a pattern. */
   readonly expect: object;
   /** As the docs put it. */
   readonly answer: string;
@@ -69,7 +68,12 @@ const malformedH2: readonly Case[] = [
 ];
 
 const floodsH2: readonly Case[] = [
-  engines("rapid_reset", "GOAWAY INTERNAL_ERROR after 1,000 resets", { goaway: 2 }, reaped),
+  engines(
+    "rapid_reset",
+    "GOAWAY INTERNAL_ERROR after 1,000 resets; 64 requests a turn are begun, and none that is reset by then",
+    { goaway: 2 },
+    reaped,
+  ),
   engines("continuation_flood", "GOAWAY INTERNAL_ERROR after 8 frames", { goaway: 2, end: "fin" }, bound("malformed")),
   engines("continuation_race", "nothing; the session is freed", {}, null),
   engines("settings_flood", "closed when 1,000 acknowledgements wait", {}, bound("malformed")),
@@ -87,8 +91,9 @@ const floodsH2: readonly Case[] = [
   ),
   engines(
     "too_many_streams_later",
-    "GOAWAY INTERNAL_ERROR: the client has seen the limit", // What the client still sends can turn the end into a reset, which takes the GOAWAY with it.
-    { end: expect.stringMatching(/^(fin|reset)$/) as string },
+    "GOAWAY INTERNAL_ERROR: the client has seen the limit",
+    // What the client still sends can turn the end into a reset, which takes the GOAWAY with it.
+    { end: /^(fin|reset)$/ },
     aborted,
   ),
 ];
@@ -120,7 +125,7 @@ const restH2: readonly Case[] = [
   ours("body_never_sent", "408 with the error JSON at --body-timeout", { statuses: { 408: 20 } }, bound("body-timeout")),
   ours("body_too_large", "413 with the error JSON", { goaway: null, statuses: { 413: 1 } }, bound("body-too-large")),
   ours("json_too_deep", "400 with the error JSON", { goaway: null, statuses: { 400: 1 } }, bound("json-too-deep")),
-  engines("length_that_lies", "RST_STREAM PROTOCOL_ERROR", { goaway: null, resets: { 1: 1 } }, aborted),
+  engines("length_that_lies", "RST_STREAM PROTOCOL_ERROR", { goaway: null, resets: { 1: 1 } }, null),
   engines("bad_header_fields", "the field is dropped, or RST_STREAM PROTOCOL_ERROR", { goaway: null }, null),
   ours("cr_lf_in_what_we_echo", "escaped in JSON, never in a header", { goaway: null, statuses: { 200: 1, 404: 1 } }, responses),
   ours("abort_storm", "every stream is cancelled", {}, aborted),
@@ -272,6 +277,8 @@ const tlsNode: readonly Case[] = [
 /** Short times, so that the suite is short; everything else as it comes, but for a few small sizes. */
 const fast: ServerOptions = { stallTimeout: 600, bodyTimeout: 600, maxBody: 50_000, maxConcurrentStreams: 100, outputTokens: 100 };
 const fastNode: ServerOptions = { ...fast, h1Engine: "node", headTimeout: 600, idleTimeout: 900 };
+/** A handshake of a busy machine takes longer than a head. */
+const fastTls: ServerOptions = { ...fastNode, headTimeout: 1500 };
 
 export const batches: readonly Batch[] = [
   { name: "floods", protocol: "h2c", engine: "node", options: { ...fastNode, idleTimeout: 3000 }, sequential: true, cases: floodsH2 },
@@ -281,12 +288,12 @@ export const batches: readonly Batch[] = [
     name: "over TLS",
     protocol: "h2",
     engine: "node",
-    options: fastNode,
+    options: fastTls,
     cases: [...tlsNode, floodsH2[0]!, malformedH2[2]!, malformedH2[22]!, restH2[4]!],
   },
   { name: "requests, readers, connections", protocol: "h1", engine: "node", options: fastNode, cases: nodeH1 },
   { name: "requests, readers, connections", protocol: "h1", engine: "uws", options: fast, cases: uwsH1 },
-  { name: "over TLS", protocol: "h1s", engine: "node", options: fastNode, cases: tlsNode },
+  { name: "over TLS", protocol: "h1s", engine: "node", options: fastTls, cases: tlsNode },
   { name: "over TLS", protocol: "h1s", engine: "uws", options: fast, cases: tlsCommon },
 ];
 

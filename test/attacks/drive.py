@@ -10,10 +10,11 @@ import threading
 
 sys.path.insert(0, __file__.rsplit("/", 1)[0])
 
+import connections
 import h1
 import h2
 
-ATTACKS = {"h1": h1.ATTACKS, "h2": h2.ATTACKS}
+ATTACKS = {"h1": {**connections.ATTACKS, **h1.ATTACKS}, "h2": {**connections.ATTACKS, **h2.ATTACKS}}
 lock = threading.Lock()
 
 

@@ -5,14 +5,9 @@ import re
 import socket
 import time
 
-from wire import CHAT, abort, connect, read_until_close, send
+from wire import CHAT, abort, connect, read_until_close, registry, send
 
-ATTACKS = {}
-
-
-def attack(function):
-    ATTACKS[function.__name__] = function
-    return function
+ATTACKS, attack = registry()
 
 
 def post(body, headers="", length=None):
@@ -214,28 +209,6 @@ def idle_after_an_answer(target, seconds=8):
     return hold_open(target, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", target.get("patience", seconds))
 
 
-@attack
-def tls_never_finished(target, connections=20):
-    held = [connect(target, handshake=False) for _ in range(connections)]
-    for index, sock in enumerate(held):
-        if index % 2:
-            send(sock, bytes.fromhex("16030100f5010000f10303"))
-    ends = [read_until_close(sock, 8)[1] for sock in held]
-    for sock in held:
-        sock.close()
-    return {"ends": sorted(set(ends))}
-
-
-@attack
-def tls_garbage(target):
-    for _ in range(20):
-        sock = connect(target, handshake=False)
-        send(sock, b"\x16\x03\x01\x40\x00" + b"\xff" * 500)
-        read_until_close(sock, 0.05)
-        sock.close()
-    return {}
-
-
 def readers_that_never_read(target, body, headers, connections, seconds):
     held = []
     for _ in range(connections):
@@ -258,23 +231,3 @@ def never_reads(target):
 def never_reads_an_answer_in_one_piece(target):
     body = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
     return readers_that_never_read(target, body, "x-fakeai-itl: 0\r\nx-fakeai-output-tokens: 800000\r\n", 3, 1.8)
-
-
-@attack
-def too_many_connections(target, connections=150):
-    """More connections than allowed; each asks, those that were first last."""
-    held = [connect(target, handshake=False) for _ in range(connections)]
-    time.sleep(0.1)
-    answers = {}
-    for sock in reversed(held):
-        # Without a handshake, what is not closed stays silent.
-        if not target["tls"]:
-            send(sock, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-        data, end, _ = read_until_close(sock, 0.05 if target["tls"] else 5, limit=1)
-        more, _, _ = read_until_close(sock, 0.005)
-        status = told(data + more)[0][:1]
-        key = str(status[0]) if status else "silent" if end == "open" else "closed"
-        answers[key] = answers.get(key, 0) + 1
-    for sock in held:
-        sock.close()
-    return answers

@@ -17,14 +17,9 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from wire import PREFACE, Http2, abort, connect, read_until_close, send
+from wire import PREFACE, Http2, abort, connect, read_until_close, registry, send
 
-ATTACKS = {}
-
-
-def attack(function):
-    ATTACKS[function.__name__] = function
-    return function
+ATTACKS, attack = registry()
 
 
 def frame(kind, flags, stream, payload=b"", length=None):
@@ -538,26 +533,3 @@ def tls_on_the_h2c_port(target):
     _, end, _ = read_until_close(sock, 3)
     sock.close()
     return {"end": end}
-
-
-@attack
-def tls_never_finished(target, connections=20):
-    held = [connect(target, handshake=False) for _ in range(connections)]
-    for index, sock in enumerate(held):
-        if index % 2:
-            send(sock, bytes.fromhex("16030100f5010000f10303"))
-    ends = [read_until_close(sock, 4)[1] for sock in held]
-    for sock in held:
-        sock.close()
-    return {"ends": sorted(set(ends))}
-
-
-@attack
-def tls_garbage(target):
-    for _ in range(20):
-        sock = connect(target, handshake=False)
-        send(sock, b"\x16\x03\x01\x40\x00" + b"\xff" * 500)
-        send(sock, b"GET / HTTP/1.1\r\n\r\n")
-        read_until_close(sock, 0.05)
-        sock.close()
-    return {}

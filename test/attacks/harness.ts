@@ -1,12 +1,11 @@
-/** A server in a process of its own, attackers in another, and between them bystanders that must not notice. */
+/** Attackers in a process of their own, and bystanders in another, that must not notice. */
 import { type ChildProcess, type ChildProcessByStdio, fork, spawn, spawnSync } from "node:child_process";
-import { Agent as HttpAgent, request as httpRequest } from "node:http";
-import { connect } from "node:http2";
-import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import type { Protocol, ServerOptions } from "../../src/index.ts";
-import { chat, chunksOf, eventually, sleep } from "../targets.ts";
+import type { Protocol } from "../../src/index.ts";
+import type { Attacked } from "./attacked.ts";
+import type { Begin, Seen } from "./bystander.ts";
+import type { Batch, Case } from "./cases.ts";
 import type { Holdings } from "./server.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -17,90 +16,6 @@ export const missing: string | null =
   spawnSync(python, ["-c", "import h2, hpack, hyperframe"]).status === 0
     ? null
     : "Debian's python3-h2, python3-hpack and python3-hyperframe are not installed";
-
-export class Attacked {
-  readonly urls: Readonly<Partial<Record<Protocol, string>>>;
-  readonly #child: ChildProcess;
-  /** Set when the process has ended. */
-  died: string | null = null;
-
-  private constructor(child: ChildProcess, urls: Attacked["urls"]) {
-    this.#child = child;
-    this.urls = urls;
-    child.on("exit", (code, signal) => {
-      this.died = `exit ${code ?? signal}`;
-    });
-  }
-
-  static async start(options: ServerOptions): Promise<Attacked> {
-    const child = fork(`${here}server.ts`, [], {
-      execArgv: ["--expose-gc", "--import", "tsx"],
-      env: { ...process.env, ATTACKED_OPTIONS: JSON.stringify(options) },
-    });
-    const first = await new Promise<{ urls: Attacked["urls"] }>((resolve, reject) => {
-      child.once("message", (message) => resolve(message as { urls: Attacked["urls"] }));
-      child.once("exit", (code) => reject(new Error(`the server did not start: exit ${code}`)));
-    });
-    return new Attacked(child, first.urls);
-  }
-
-  ask(what: "look" | "collect"): Promise<Holdings> {
-    return new Promise((resolve, reject) => {
-      if (this.died !== null) reject(new Error(`the server died: ${this.died}`));
-      const onExit = (): void => reject(new Error("the server died"));
-      this.#child.once("exit", onExit);
-      this.#child.once("message", (message) => {
-        this.#child.off("exit", onExit);
-        resolve(message as Holdings);
-      });
-      this.#child.send(what);
-    });
-  }
-
-  /** Waits until nothing of the attack is left, then collects garbage and returns the least that was held. */
-  async settle(): Promise<Holdings> {
-    await eventually(async () => isIdle(await this.ask("look")), "the server holds nothing", 10_000).catch(async (error: Error) => {
-      throw new Error(`${error.message}: ${JSON.stringify(await this.ask("look"))}`);
-    });
-    let least = await this.ask("collect");
-    for (let round = 0; round < 4; round++) {
-      await sleep(20);
-      const again = await this.ask("collect");
-      least = {
-        ...again,
-        heapBytes: Math.min(again.heapBytes, least.heapBytes),
-        rssBytes: Math.min(again.rssBytes, least.rssBytes),
-      };
-    }
-    return least;
-  }
-
-  async metrics(): Promise<Map<string, number>> {
-    const body = await ask(`${this.urls.h1}/metrics`, new HttpAgent());
-    const sums = new Map<string, number>();
-    for (const [, name, labels, value] of body.matchAll(/^(\w+)(?:\{(.*)\})? (\S+)$/gm)) {
-      const bound = /bound="([^"]+)"/.exec(labels ?? "")?.[1];
-      const key = bound === undefined ? name! : `${name}:${bound}`;
-      sums.set(key, (sums.get(key) ?? 0) + Number(value));
-    }
-    return sums;
-  }
-
-  async stop(): Promise<void> {
-    if (this.died !== null) return;
-    const ended = new Promise((resolve) => this.#child.once("exit", resolve));
-    this.#child.send("stop");
-    await ended;
-  }
-}
-
-function isIdle({ stats, resources }: Holdings): boolean {
-  return (
-    stats.running + stats.openConnections + stats.openSessions + stats.openStreams === 0 &&
-    (resources["TCPSocketWrap"] ?? 0) === 0 &&
-    (resources["Timeout"] ?? 0) === 0
-  );
-}
 
 export type Observed = Readonly<Record<string, unknown>>;
 
@@ -150,88 +65,124 @@ export class Attackers {
   }
 }
 
-/** One request over HTTP/1.1, and its whole body. */
-function ask(url: string, agent: HttpAgent, body?: object, headers: Readonly<Record<string, string>> = {}): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const request = url.startsWith("https:") ? httpsRequest : httpRequest;
-    request(url, { agent, method: body ? "POST" : "GET", headers, rejectUnauthorized: false }, (response) => {
-      let text = "";
-      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
-      response.on("end", () => resolve(text));
-      response.on("error", reject);
-    })
-      .on("error", reject)
-      .end(body && JSON.stringify(body));
-  });
+/** Where the share of values lies, of values in order. */
+export function quantile(ordered: readonly number[], share: number): number {
+  return ordered[Math.floor((ordered.length - 1) * share)]!;
 }
 
-/** Streams on one HTTP/2 connection. */
-function h2Client(origin: string): { stream(headers: Readonly<Record<string, string>>): Promise<string>; close(): void } {
-  const session = connect(origin, { rejectUnauthorized: false });
-  session.on("error", () => {});
-  return {
-    stream: (headers) =>
-      new Promise((resolve) => {
-        const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions", ...headers });
-        let text = "";
-        stream.on("data", (chunk: Buffer) => (text += chunk.toString()));
-        stream.on("error", (error) => resolve(`${error.message} after ${text.slice(-100)}`));
-        stream.on("close", () => resolve(text));
-        stream.end(JSON.stringify(chat({ stream: true })));
-      }),
-    close: () => session.destroy(),
+/** The process of bystanders. */
+export class Bystanders {
+  readonly #child: ChildProcess;
+  #seen: Seen = { healthMs: [], streams: 0, lateMs: [], faults: [] };
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+  }
+
+  static async start(): Promise<Bystanders> {
+    const child = fork(`${here}bystander.ts`, [], { execArgv: ["--import", "tsx"] });
+    await new Promise((resolve, reject) => {
+      child.once("message", resolve);
+      child.once("exit", () => reject(new Error("the bystanders did not start")));
+    });
+    return new Bystanders(child);
+  }
+
+  /** They ask, on connections of their own, until `end`. */
+  begin(attacked: Attacked, protocol: Protocol): void {
+    const origin = attacked.urls[protocol]!;
+    this.#child.send({ healthOrigin: attacked.urls.h1!, origin, isH2: isH2(protocol) } satisfies Begin);
+  }
+
+  /** Their connections are closed then. */
+  async end(): Promise<void> {
+    const more = await new Promise<Seen>((resolve) => {
+      this.#child.once("message", (message) => resolve(message as Seen));
+      this.#child.send("end");
+    });
+    const { healthMs, streams, lateMs, faults } = this.#seen;
+    this.#seen = {
+      healthMs: [...healthMs, ...more.healthMs],
+      streams: streams + more.streams,
+      lateMs: [...lateMs, ...more.lateMs],
+      faults: [...faults, ...more.faults],
+    };
+  }
+
+  /** All that was seen since the last time this was asked, in order. */
+  take(): Seen {
+    const { healthMs, lateMs, ...others } = this.#seen;
+    this.#seen = { healthMs: [], streams: 0, lateMs: [], faults: [] };
+    const ordered = (values: readonly number[]): number[] => [...values].sort((a, b) => a - b);
+    return { ...others, healthMs: ordered(healthMs), lateMs: ordered(lateMs) };
+  }
+
+  stop(): void {
+    this.#child.disconnect();
+  }
+}
+
+export const isH2 = (protocol: Protocol): boolean => protocol === "h2" || protocol === "h2c";
+
+/** What came of attacks that were made over and over. */
+export interface Siege {
+  /** What the attackers saw the first time. */
+  readonly first: ReadonlyMap<string, Observed>;
+  readonly seen: Seen;
+  /** After the last attacks, garbage collected. */
+  readonly held: Holdings;
+  /** What was held after them, to what was held three attacks earlier. */
+  readonly rssRatio: number;
+  readonly heapRatio: number;
+  readonly rounds: number;
+  /** Counters of the cases that did not move by one for each of five rounds. */
+  readonly unmoved: readonly string[];
+}
+
+/** Bounds of what may be held more after the fifth attack than after the second. */
+export const mostRss = 1.1;
+export const mostHeap = 1.02;
+
+/**
+ * Makes each attack twice and three times more, all cases at once or one after the other, beside bystanders, and compares
+ * what the process holds after the fifth time with what it held after the second. A leak grows by every round; what an
+ * allocator or a compiler takes once does not: where it holds too much more, up to two windows of three rounds tell them
+ * apart. Rejects where something of an attack is left.
+ */
+export async function besiege(
+  { protocol, cases, sequential, patience }: Pick<Batch, "protocol" | "cases" | "sequential"> & { readonly patience?: number },
+  attacked: Attacked,
+  attackers: Attackers,
+  bystanders: Bystanders,
+): Promise<Siege> {
+  const origin = attacked.urls[protocol]!;
+  const first = new Map<string, Observed>();
+  let rounds = 0;
+  const run = async ({ attack }: Case): Promise<void> => {
+    const observed = await attackers.run(attack, origin, isH2(protocol), patience);
+    if (!first.has(attack)) first.set(attack, observed);
   };
-}
-
-/** What bystanders saw. */
-export interface Seen {
-  /** How long each /health took, sorted. */
-  readonly healthMs: readonly number[];
-  readonly streams: number;
-  /** What was wrong with a stream. */
-  readonly faults: readonly string[];
-}
-
-/** Ask for /health on `healthOrigin` all the time, and read paced streams of `origin`, on connections of their own, until stopped. */
-export function bystanders(healthOrigin: string, origin: string, isH2: boolean): { stop(): Promise<Seen> } {
-  const state = { going: true };
-  const healthMs: number[] = [];
-  const faults: string[] = [];
-  let streams = 0;
-  const agent = new HttpAgent({ keepAlive: true });
-  const streamAgent = origin.startsWith("https:") ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
-  const h2 = isH2 ? h2Client(origin) : null;
-  const probe = async (): Promise<void> => {
-    while (state.going) {
-      const startMs = performance.now();
-      await ask(`${healthOrigin}/health`, agent).catch((error: Error) => faults.push(`/health: ${error.message}`));
-      healthMs.push(performance.now() - startMs);
-      await sleep(20);
+  const attackTimes = async (count: number): Promise<Holdings> => {
+    bystanders.begin(attacked, protocol);
+    for (let round = 0; round < count; round++) {
+      if (sequential) for (const each of cases) await run(each);
+      else await Promise.all(cases.map(run));
     }
+    rounds += count;
+    await bystanders.end();
+    return attacked.settle();
   };
-  const stream = async (): Promise<void> => {
-    const headers = { "x-fakeai-itl": "5", "x-fakeai-output-tokens": "40" };
-    while (state.going) {
-      const answer = h2
-        ? await h2.stream(headers)
-        : await ask(`${origin}/v1/chat/completions`, streamAgent, chat({ stream: true }), headers).catch((error: Error) => error.message);
-      streams++;
-      try {
-        if (chunksOf(answer).length !== 42) faults.push(`a stream of ${chunksOf(answer).length} chunks`);
-      } catch (error) {
-        faults.push((error as Error).message);
-      }
-    }
-  };
-  const all = [probe(), stream(), stream(), stream()];
-  return {
-    async stop() {
-      state.going = false;
-      await Promise.all(all);
-      agent.destroy();
-      streamAgent.destroy();
-      h2?.close();
-      return { healthMs: healthMs.sort((a, b) => a - b), streams, faults };
-    },
-  };
+  const before = await attacked.metrics();
+  let held = await attackTimes(2);
+  let [rssRatio, heapRatio] = [Infinity, Infinity];
+  for (let window = 0; window < 3 && (rssRatio > mostRss || heapRatio > mostHeap); window++) {
+    const more = await attackTimes(3);
+    [rssRatio, heapRatio] = [more.rssBytes / held.rssBytes, more.heapBytes / held.heapBytes];
+    held = more;
+  }
+  const after = await attacked.metrics();
+  const least = new Map<string, number>();
+  for (const { counter } of cases) if (counter !== null) least.set(counter, (least.get(counter) ?? 0) + 5);
+  const unmoved = [...least].filter(([counter, count]) => !((after.get(counter) ?? 0) - (before.get(counter) ?? 0) >= count));
+  return { first, seen: bystanders.take(), held, rssRatio, heapRatio, rounds, unmoved: unmoved.map(([counter]) => counter) };
 }

@@ -13,6 +13,17 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CHAT = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
 
 
+def registry():
+    """Attacks by name, and the decorator that adds one."""
+    attacks = {}
+
+    def attack(function):
+        attacks[function.__name__] = function
+        return function
+
+    return attacks, attack
+
+
 def connect(target, timeout=5.0, handshake=True, receive_buffer=None, alpn=None):
     """A connected socket, TLS where the target has it. `receive_buffer` bytes make a reader that fills up soon."""
     raw = socket.socket()
@@ -21,7 +32,12 @@ def connect(target, timeout=5.0, handshake=True, receive_buffer=None, alpn=None)
     raw.settimeout(timeout)
     raw.connect(("127.0.0.1", target["port"]))
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if not target["tls"] or not handshake:
+    return secure(target, raw, alpn) if handshake else raw
+
+
+def secure(target, raw, alpn=None):
+    """TLS on a connected socket, where the target has it."""
+    if not target["tls"]:
         return raw
     context = ssl.create_default_context()
     context.check_hostname = False
@@ -70,8 +86,8 @@ def read_until_close(sock, seconds, limit=1 << 24):
 class Http2:
     """An HTTP/2 connection that keeps no rules."""
 
-    def __init__(self, target, settings=None, hello=True, **options):
-        self.sock = connect(target, **options)
+    def __init__(self, target, settings=None, hello=True, sock=None, **options):
+        self.sock = sock or connect(target, **options)
         self.encoder = Encoder()
         self.next_stream = 1
         self.buffer = b""
@@ -163,4 +179,4 @@ class Http2:
         self.sock.close()
 
 
-__all__ = ["Http2", "CHAT", "PREFACE", "abort", "connect", "read_until_close", "send", "RstStreamFrame", "WindowUpdateFrame"]
+__all__ = ["Http2", "CHAT", "PREFACE", "abort", "connect", "read_until_close", "registry", "secure", "send", "RstStreamFrame", "WindowUpdateFrame"]

@@ -1,0 +1,151 @@
+/**
+ * Every attack of test/attacks by itself, five times, against a server of its own: what the test asserts of all cases at once
+ * is asserted here of each, with the maximum of /health in place of a percentile.
+ *
+ *   npm run bench:attacks                       all, about 20 minutes; writes results/attacks
+ *   npm run bench:attacks -- h2c h1-node        rows of files that begin so only; the others stay as they are
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describeEnvironment } from "../src/runner/machine.ts";
+import { Attacked } from "../test/attacks/attacked.ts";
+import { type Batch, batches, type Case, uwsDeadlines } from "../test/attacks/cases.ts";
+import { Attackers, besiege, Bystanders, missing, mostHeap, mostRss, quantile } from "../test/attacks/harness.ts";
+
+const folder = fileURLToPath(new URL("../results/attacks/", import.meta.url));
+/** What /health may take during an attack, and how late an event of a sibling stream may be sent. */
+const mostHealthMs = 250;
+
+interface Row {
+  readonly attack: string;
+  readonly attacks: number;
+  readonly health: { readonly asked: number; readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
+  readonly siblings: { readonly streams: number; readonly lateP99Ms: number; readonly lateMaxMs: number };
+  readonly rssBytes: number;
+  readonly rssRatio: number;
+  readonly heapBytes: number;
+  readonly heapRatio: number;
+  /** What was not as it has to be; empty: all was. */
+  readonly failures: readonly string[];
+}
+
+/** Rows of one batch: a file. */
+interface Report {
+  readonly protocol: string;
+  readonly engine: string;
+  readonly name: string;
+  readonly startedAt: string;
+  readonly environment: ReturnType<typeof describeEnvironment>;
+  readonly rows: readonly Row[];
+}
+
+async function rowOf(batch: Batch, name: string, cases: readonly Case[], bystanders: Bystanders, attackers: Attackers): Promise<Row> {
+  const protocol = batch.protocol === "h1" ? "h1" : `h1,${batch.protocol}`;
+  const attacked = await Attacked.start({ ...batch.options, protocol });
+  try {
+    const { seen, held, rssRatio, heapRatio, rounds, unmoved } = await besiege(
+      { protocol: batch.protocol, cases, ...(cases === uwsDeadlines && { patience: 16 }) },
+      attacked,
+      attackers,
+      bystanders,
+    );
+    const { healthMs, lateMs, streams, faults } = seen;
+    const maxMs = quantile(healthMs, 1);
+    const failures = [
+      ...(attacked.died === null ? [] : [`the server died: ${attacked.died}`]),
+      ...new Set(faults),
+      ...(maxMs < mostHealthMs ? [] : [`/health took ${maxMs.toFixed(0)} ms`]),
+      ...(quantile(lateMs, 1) < mostHealthMs ? [] : [`a sibling was ${quantile(lateMs, 1).toFixed(0)} ms late`]),
+      ...(rssRatio <= mostRss ? [] : [`RSS grew to ${rssRatio.toFixed(3)}`]),
+      ...(heapRatio <= mostHeap ? [] : [`the heap grew to ${heapRatio.toFixed(3)}`]),
+      ...unmoved.map((counter) => `${counter} did not move`),
+    ];
+    return {
+      attack: name,
+      attacks: rounds,
+      health: { asked: healthMs.length, p50Ms: quantile(healthMs, 0.5), p99Ms: quantile(healthMs, 0.99), maxMs },
+      siblings: { streams, lateP99Ms: quantile(lateMs, 0.99), lateMaxMs: quantile(lateMs, 1) },
+      rssBytes: held.rssBytes,
+      rssRatio,
+      heapBytes: held.heapBytes,
+      heapRatio,
+      failures,
+    };
+  } finally {
+    await attacked.stop();
+  }
+}
+
+function tableOf(reports: readonly Report[]): string {
+  const rows = reports.flatMap((report) => report.rows.map((row) => ({ ...row, on: `${report.protocol} ${report.engine}` })));
+  const bad = rows.filter(({ failures }) => failures.length > 0);
+  const worst = (pick: (row: Row) => number): string => Math.max(...rows.map(pick)).toFixed(3);
+  const lines = rows.map(({ attack, on, attacks, health, siblings, rssBytes, rssRatio, heapRatio, failures }) =>
+    [
+      attack.replaceAll("_", " "),
+      on,
+      attacks,
+      `${health.p50Ms.toFixed(1)} / ${health.p99Ms.toFixed(1)} / ${health.maxMs.toFixed(1)}`,
+      `${siblings.streams}, ${siblings.lateP99Ms.toFixed(1)} / ${siblings.lateMaxMs.toFixed(1)}`,
+      `${Math.round(rssBytes / 1e6)} MB x ${rssRatio.toFixed(3)}`,
+      heapRatio.toFixed(3),
+      failures.length === 0 ? "held" : `**${failures.join("; ")}**`,
+    ].join(" | "),
+  );
+  const { cpu, cores, node } = reports[0]!.environment;
+  return `# Attacks, one by one
+
+Written by \`npm run bench:attacks\` (${reports[0]!.startedAt.slice(0, 10)}, ${cores} x ${cpu}, Node ${node}). Each case of
+[the listeners' table](../../src/listeners/README.md#cases) by itself, five times, against a server of its own. A process of its
+own asks for /health on another connection every 20 ms and reads three paced streams at a time of the attacked port. A row holds
+when the process lives, /health takes less than ${mostHealthMs} ms each time, each sibling stream comes whole and no event of it is sent that late, sessions, streams, sockets and
+timers are back to 0, the heap after a collection is at most ${mostHeap} and RSS at most ${mostRss.toFixed(2)} times what they were three attacks earlier
+(after the fifth against after the second; where an allocator needs longer to settle, after the eighth against after the fifth),
+and the case's counter moved with each attack. What the server answers is asserted by the tests.
+
+${rows.length - bad.length} of ${rows.length} rows hold. The longest /health of all took ${Math.max(...rows.map(({ health }) => health.maxMs)).toFixed(1)} ms; the largest RSS ratio is ${worst(({ rssRatio }) => rssRatio)}, the largest heap ratio ${worst(({ heapRatio }) => heapRatio)}.
+
+| case | on | attacks | /health p50 / p99 / max, ms | sibling streams, events late p99 / max, ms | RSS | heap | |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+${lines.map((line) => `| ${line} |`).join("\n")}
+`;
+}
+
+if (missing !== null) throw new Error(missing);
+const asked = process.argv.slice(2);
+const slugOf = ({ protocol, engine, name }: Batch): string => `${protocol}-${engine}-${name.replaceAll(/\W+/g, "-")}`;
+const uws = batches.find(({ protocol, engine }) => protocol === "h1" && engine === "uws")!;
+/** What the engine ends by itself runs at once, because each takes 11 s. */
+const groups: readonly Batch[] = [
+  ...batches,
+  { ...uws, name: "what the engine ends near 11 s, all at once", options: {}, cases: uwsDeadlines },
+];
+const bystanders = await Bystanders.start();
+const attackers = new Attackers();
+mkdirSync(folder, { recursive: true });
+let failed = 0;
+for (const batch of groups.filter((group) => asked.length === 0 || asked.some((word) => slugOf(group).startsWith(word)))) {
+  const { protocol, engine, name, cases } = batch;
+  const startedAt = new Date().toISOString();
+  const rows: Row[] = [];
+  const runs: [string, readonly Case[]][] = cases === uwsDeadlines ? [[name, cases]] : cases.map((each) => [each.attack, [each]]);
+  for (const [attack, own] of runs) {
+    const row = await rowOf(batch, attack, own, bystanders, attackers);
+    rows.push(row);
+    failed += row.failures.length;
+    console.log(
+      `${protocol} ${engine} ${attack}: /health max ${row.health.maxMs.toFixed(0)} ms, RSS x ${row.rssRatio.toFixed(3)}, ` +
+        `heap x ${row.heapRatio.toFixed(3)}, ${row.attacks} attacks ${row.failures.join("; ")}`,
+    );
+  }
+  const environment = describeEnvironment(false, "fakeai");
+  const report: Report = { protocol, engine, name, startedAt, environment, rows };
+  writeFileSync(`${folder}${slugOf(batch)}.json`, `${JSON.stringify(report, null, 2)}\n`);
+}
+const reports = readdirSync(folder)
+  .filter((name) => name.endsWith(".json"))
+  .map((name) => JSON.parse(readFileSync(`${folder}${name}`, "utf8")) as Report);
+writeFileSync(`${folder}README.md`, tableOf(reports));
+attackers.stop();
+bystanders.stop();
+process.exitCode = failed === 0 ? 0 : 1;
