@@ -1,8 +1,11 @@
 /** Faults on purpose: every one on every protocol and engine that can express it, seen by a client. */
+import { request as httpRequest } from "node:http";
+import { connect as connectH2 } from "node:http2";
+import { request as httpsRequest } from "node:https";
 import { connect } from "node:net";
 import fc from "fast-check";
 import OpenAI, { APIError, AuthenticationError, BadRequestError, InternalServerError, NotFoundError, RateLimitError } from "openai";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { nameOfKey } from "../src/access/keys.ts";
 import { SpecError } from "../src/core/distribution.ts";
 import { cannot, carrierOf, type FaultName, faultKinds, parseFaults } from "../src/core/fault.ts";
@@ -288,6 +291,40 @@ describe.each(targets)("$name", (target) => {
     expect(answer.status).toBe(500);
     expect(answer.headers["x-fakeai-fault"]).toBe("delay, server_error");
     expect(answer.reads[0]!.atMs - answer.startedMs).toBeGreaterThanOrEqual(59);
+  });
+
+  test("a delayed error whose client has gone is forgotten", async () => {
+    const other = await start(target);
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const turnsUntil = async (holds: () => boolean): Promise<boolean> => {
+      for (const endMs = performance.now() + 5000; !holds() && performance.now() < endMs;)
+        await new Promise((resolve) => setImmediate(resolve));
+      return holds();
+    };
+    const headers = { "x-fakeai-fault": "delay(60s),server_error" };
+    const bytes = JSON.stringify(chat());
+    let leave: () => void;
+    if (target.client === "h2") {
+      const session = connectH2(other.origin, { rejectUnauthorized: false }).on("error", () => {});
+      session
+        .request({ ":method": "POST", ":path": "/v1/chat/completions", ...headers })
+        .on("error", () => {})
+        .end(bytes);
+      leave = () => session.destroy();
+    } else {
+      const request = other.origin.startsWith("https") ? httpsRequest : httpRequest;
+      const options = { method: "POST", agent: false, rejectUnauthorized: false, headers } as const;
+      const call = request(`${other.origin}/v1/chat/completions`, options).on("error", () => {});
+      call.end(bytes);
+      leave = () => call.destroy();
+    }
+    const asked = await turnsUntil(() => other.server.stats().faults.has("server_error"));
+    const timers = vi.getTimerCount();
+    leave();
+    const left = await turnsUntil(() => other.server.stats().openStreams === 0 && vi.getTimerCount() === timers - 1);
+    vi.useRealTimers();
+    await other.stop();
+    expect([asked, left]).toEqual([true, true]);
   });
 
   test.each([

@@ -160,7 +160,13 @@ export class FaultInjector {
       return;
     }
     this.#meter.countFault("delay");
-    setTimeout(answer, delay.us / 1000).unref();
+    const timer = setTimeout(() => {
+      sink.observer = null;
+      answer();
+    }, delay.us / 1000);
+    timer.unref();
+    // Whoever does not wait for it leaves nothing behind.
+    sink.observer = { onDrain: () => {}, onAbort: () => clearTimeout(timer) };
   }
 }
 
