@@ -56,7 +56,7 @@ describe.skipIf(missing !== null).each(batches.filter(({ engine }) => engine ===
       expect(faults).toEqual([]);
       // All cases at once, with the attackers on the same cores: the maximum is held to where each runs alone (bench/attacks.ts).
       expect(quantile(healthMs, 0.95)).toBeLessThan(250);
-      expect(quantile(lateMs, 0.95)).toBeLessThan(250);
+      expect(quantile(lateMs, 0.95)).toBeLessThan(500);
       expect(rssRatio).toBeLessThanOrEqual(mostRss);
       expect(heapRatio).toBeLessThanOrEqual(mostHeap);
       expect(unmoved).toEqual([]);

@@ -24,8 +24,20 @@ def registry():
     return attacks, attack
 
 
-def connect(target, timeout=5.0, handshake=True, receive_buffer=None, alpn=None):
-    """A connected socket, TLS where the target has it. `receive_buffer` bytes make a reader that fills up soon."""
+def connect(target, handshake=True, **options):
+    """
+    A connected socket, TLS where the target has it. `receive_buffer` bytes make a reader that fills up soon. On a busy machine
+    a handshake can take longer than the server allows: then it is made once more.
+    """
+    for left in (2, 1, 0):
+        try:
+            return connect_once(target, handshake=handshake, **options)
+        except OSError:
+            if left == 0 or not target["tls"] or not handshake:
+                raise
+
+
+def connect_once(target, timeout=5.0, handshake=True, receive_buffer=None, alpn=None):
     raw = socket.socket()
     if receive_buffer is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
