@@ -44,10 +44,10 @@ interface Row {
   readonly expected: readonly [unknown, unknown, unknown];
 }
 
-/** Rows that run on one server, with what they need beside, by flag. */
+/** Rows that run on one server, with what they need beside, by flag: the same for each source, or one for each. */
 interface Group {
   readonly name: string;
-  readonly fixed: Readonly<Record<string, string>>;
+  readonly fixed: Readonly<Record<string, string | readonly [string, string, string]>>;
   readonly rows: readonly Row[];
 }
 
@@ -419,7 +419,7 @@ const groups: readonly Group[] = [
   {
     name: "h2 beside, stalls",
     // Its port is a standard one, which is likely to be free on an address that nobody uses.
-    fixed: { protocol: "h1:0", host: "127.0.0.29" },
+    fixed: { protocol: "h1:0", host: ["127.0.0.29", "127.0.0.30", "127.0.0.31"] },
     rows: [
       { key: "http2", values: [true, false, true], seen: protocolsOf, expected: ["h1,h2", "h1", "h1,h2"] },
       { key: "stallTimeout", values: stalls, seen: (server) => cutAfter(server, stalls), expected: stalls },
@@ -654,7 +654,10 @@ function start({ name, fixed, rows }: Group, source: Source): Promise<Serving> {
   const settings = Object.fromEntries(rows.map(({ key, values }) => [flagName(key), values[0]]));
   // JSON is YAML.
   const args = ["--config", file(`${name}.yaml`, JSON.stringify(settings))];
-  for (const [flag, value] of Object.entries(fixed)) args.push(value === "true" ? `--${flag}` : `--${flag}=${value}`);
+  for (const [flag, given] of Object.entries(fixed)) {
+    const value = typeof given === "string" ? given : given[last]!;
+    args.push(value === "true" ? `--${flag}` : `--${flag}=${value}`);
+  }
   const env: Record<string, string> = {};
   for (const { key, values } of rows) {
     if (last >= 1) env[`FAKEAI_${flagName(key).toUpperCase().replaceAll("-", "_")}`] = textOf(values[1]);
@@ -665,17 +668,18 @@ function start({ name, fixed, rows }: Group, source: Source): Promise<Serving> {
 
 beforeAll(build);
 
-describe.each(groups)("$name", (group) => {
-  describe.each(sources)("given in the file, and up to the %s", (source) => {
-    let server: Serving;
-    beforeAll(async () => {
-      server = await start(group, source);
-    });
-    afterAll(() => server.stop());
+describe.each(groups)("given in the file, up to the environment, and up to the command line: $name", (group) => {
+  let servers: readonly Serving[] = [];
+  beforeAll(async () => {
+    const started = await Promise.allSettled(sources.map((source) => start(group, source)));
+    servers = started.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+    for (const one of started) if (one.status === "rejected") throw one.reason as Error;
+  });
+  afterAll(() => Promise.all(servers.map((server) => server.stop())));
 
-    test.each(group.rows)("$key", async ({ seen, expected }) => {
-      expect(await seen(server)).toEqual(expected[sources.indexOf(source)]);
-    });
+  // All three at once: most of a row is waiting.
+  test.each(group.rows)("$key", async ({ seen, expected }) => {
+    expect(await Promise.all(servers.map(seen))).toEqual(expected);
   });
 });
 

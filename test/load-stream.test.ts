@@ -7,6 +7,7 @@ import { clockIdentity } from "../src/clock.ts";
 import { createServer, type FakeAiServer, type Protocol } from "../src/index.ts";
 import { driverNamed } from "../src/load/drivers.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest, RunOptions } from "../src/load/job.ts";
+import { chatBody, times, withoutLimits } from "./loads.ts";
 import { build } from "./process.ts";
 
 const cipher = "TLS_AES_128_GCM_SHA256";
@@ -17,14 +18,6 @@ const running = (signal: AbortSignal = new AbortController().signal): RunOptions
   onPhase() {},
   onProgress() {},
 });
-
-const chatBody = (more: object = {}): string =>
-  JSON.stringify({ model: "m", stream: true, messages: [{ role: "user", content: "Hello there" }], ...more });
-
-/** What is invalid about a report, beside a machine that was too busy for the load. */
-const withoutLimits = ({ invalid }: LoadReport): readonly string[] => invalid.filter((reason) => !reason.startsWith("client-limited"));
-
-const times = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value);
 
 let driver: LoadDriver;
 let server: FakeAiServer;

@@ -10,6 +10,7 @@ import { createServer, type FakeAiServer, type Protocol } from "../src/index.ts"
 import { driverNamed } from "../src/load/drivers.ts";
 import { h2loadVersion, reportOf } from "../src/load/h2load.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../src/load/job.ts";
+import { times, withoutLimits } from "./loads.ts";
 import { build } from "./process.ts";
 
 const cipher = "TLS_AES_128_GCM_SHA256";
@@ -21,11 +22,6 @@ const streamed: PlannedRequest = {
   body: JSON.stringify({ model: "m", stream: true, messages: [{ role: "user", content: "Hello there" }] }),
   tokens: 12,
 };
-/** What is invalid about a report, beside a machine that was too busy for the load. */
-const withoutLimits = ({ invalid }: LoadReport): readonly string[] => invalid.filter((reason) => !reason.startsWith("client-limited"));
-
-const times = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value);
-
 let server: FakeAiServer;
 const h2load = driverNamed("h2load");
 const autocannon = driverNamed("autocannon");

@@ -9,14 +9,8 @@ import { defaultWindows, ReceiveCredit, StreamCredit } from "../src/load/h2-wind
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../src/load/job.ts";
 import { jobFault } from "../src/load/limits.ts";
 import type { Connection, FailureReason } from "../src/load/wire.ts";
+import { chatBody, times, withoutLimits } from "./loads.ts";
 import { build } from "./process.ts";
-
-const chatBody = (more: object = {}): string =>
-  JSON.stringify({ model: "m", stream: true, messages: [{ role: "user", content: "Hello there" }], ...more });
-
-const withoutLimits = ({ invalid }: LoadReport): readonly string[] => invalid.filter((reason) => !reason.startsWith("client-limited"));
-
-const times = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value);
 
 let driver: LoadDriver;
 let server: FakeAiServer;

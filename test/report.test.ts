@@ -66,7 +66,7 @@ describe("the table on a terminal", () => {
 
   it("shows what was not measured, not run, not valid and not complete for what it is", () => {
     const text = renderTable({ ...sample, complete: false, invalid: ["client-limited"] }, { color: false, width: 120 });
-    expect(text).toMatch(/^Interrupted/u);
+    expect(text).toMatch(/^Not complete/u);
     expect(text).toContain("Not valid: client-limited");
     expect(text).toContain("not run: left out to fit two minutes");
     expect(text).toContain("h2c not valid: 12 of 100 requests failed: status 503 (9), timeout (3)");

@@ -1,17 +1,17 @@
 /**
- * What real clients do with a 429, on every protocol that each can speak: how often they come again, how long they wait, and
- * which error they give up with. Waits have lower bounds only.
+ * What real clients do with a 429 and with a 500, on every protocol that each can speak: how often they come again, how long
+ * they wait, and which error they give up with. Waits have lower bounds only.
  */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import Anthropic, { RateLimitError as AnthropicRateLimit } from "@anthropic-ai/sdk";
+import Anthropic, { InternalServerError as AnthropicServerError, RateLimitError as AnthropicRateLimit } from "@anthropic-ai/sdk";
 import { ChatOpenAI } from "@langchain/openai";
 import { APICallError, generateText, type LanguageModel, RetryError } from "ai";
 import axios, { AxiosError } from "axios";
 import got, { HTTPError } from "got";
-import OpenAI, { RateLimitError } from "openai";
+import OpenAI, { InternalServerError, RateLimitError } from "openai";
 import { Agent, type Dispatcher, fetch as undiciFetch, H2CClient, request as undiciRequest } from "undici";
 import { describe, expect, test } from "vitest";
 import { createServer, type FakeAiServer, type Protocol } from "../src/index.ts";
@@ -68,6 +68,8 @@ interface Client {
   readonly blind: { readonly attempts: number; readonly leastWaitMs: number };
   /** Whether an error is what the client gives up with. */
   readonly isError: (error: unknown) => boolean;
+  /** The same for a 500 each time. */
+  readonly failing: { readonly attempts: number; readonly isError: (error: unknown) => boolean };
 }
 
 const messages = [{ role: "user" as const, content: "Hello" }];
@@ -79,8 +81,12 @@ const aiClient = (name: string, model: (base: string, fetch: Fetch) => LanguageM
   ask: (base, fetch, maxTokens) => generateText({ model: model(base, fetch), prompt: "Hello", maxOutputTokens: maxTokens, maxRetries: 1 }),
   obeys: "retry-after-ms",
   blind: { attempts: 2, leastWaitMs: 1990 },
-  isError: (error) => RetryError.isInstance(error) && APICallError.isInstance(error.lastError) && error.lastError.statusCode === 429,
+  isError: (error) => gaveUpAfter(error, 429),
+  failing: { attempts: 2, isError: (error) => gaveUpAfter(error, 500) },
 });
+const gaveUpAfter = (error: unknown, status: number): boolean =>
+  RetryError.isInstance(error) && APICallError.isInstance(error.lastError) && error.lastError.statusCode === status;
+
 const openaiClient = (name: string, ask: (client: OpenAI, maxTokens: number) => Promise<unknown>): Client => ({
   name,
   ask: (base, fetch, maxTokens) => ask(new OpenAI({ baseURL: `${base}/v1`, apiKey, fetch }), maxTokens),
@@ -88,6 +94,7 @@ const openaiClient = (name: string, ask: (client: OpenAI, maxTokens: number) => 
   // 0.5 s, less up to a quarter of jitter.
   blind: { attempts: 3, leastWaitMs: 370 },
   isError: (error) => error instanceof RateLimitError && error.code === "rate_limit_exceeded",
+  failing: { attempts: 3, isError: (error) => error instanceof InternalServerError && error.status === 500 },
 });
 
 const clients: readonly Client[] = [
@@ -103,12 +110,13 @@ const clients: readonly Client[] = [
   {
     name: "@langchain/openai",
     ask: (base, fetch, maxTokens) =>
-      new ChatOpenAI({ model: "gpt-4o", apiKey, maxTokens, maxRetries: 2, configuration: { baseURL: `${base}/v1`, fetch } }).invoke(
+      new ChatOpenAI({ model: "gpt-4o", apiKey, maxTokens, maxRetries: 1, configuration: { baseURL: `${base}/v1`, fetch } }).invoke(
         "Hello",
       ),
     obeys: "retry-after",
     blind: { attempts: 1, leastWaitMs: 0 },
     isError: (error) => error instanceof Error && "status" in error && error.status === 429,
+    failing: { attempts: 2, isError: (error) => error instanceof InternalServerError && error.status === 500 },
   },
   {
     name: "@anthropic-ai/sdk",
@@ -117,6 +125,7 @@ const clients: readonly Client[] = [
     obeys: "retry-after",
     blind: { attempts: 3, leastWaitMs: 370 },
     isError: (error) => error instanceof AnthropicRateLimit && error.status === 429,
+    failing: { attempts: 3, isError: (error) => error instanceof AnthropicServerError && error.status === 500 },
   },
 ];
 
@@ -147,7 +156,7 @@ async function refusedOnce<T>(server: FakeAiServer, ask: () => Promise<T>, wasRe
 }
 
 describe.each(ways)("over %s", (way, connect) => {
-  describe.concurrent.each(clients)("$name", ({ ask, obeys, blind, isError }) => {
+  describe.concurrent.each(clients)("$name", ({ ask, obeys, blind, isError, failing }) => {
     const through = (dispatcher: Dispatcher | null): Fetch =>
       dispatcher === null ? fetch : (((url: string | URL, init?: object): unknown => undiciFetch(url, { ...init, dispatcher })) as Fetch);
 
@@ -183,6 +192,16 @@ describe.each(ways)("over %s", (way, connect) => {
       for (const [index, { startedMs }] of attempts.slice(1).entries()) {
         expect(startedMs - attempts[index]!.endedMs).toBeGreaterThanOrEqual(blind.leastWaitMs);
       }
+      await dispatcher?.destroy();
+    });
+
+    test(`a 500 each time: ${failing.attempts} attempts, then the client's error`, async () => {
+      await using server = await createServer({ protocol, fault: "server_error" });
+      const dispatcher = connect(server);
+      const { attempts, fetch } = recording(through(dispatcher));
+      await expect(ask(server.urls[way]!, fetch, fewTokens)).rejects.toSatisfy(failing.isError);
+      expect(attempts.map(({ status }) => status)).toEqual(Array.from({ length: failing.attempts }, () => 500));
+      expect(server.stats().statuses).toEqual({ 500: failing.attempts });
       await dispatcher?.destroy();
     });
   });

@@ -3,6 +3,7 @@
  * deadlines. Nothing of fakeai is imported: a control is what is left when fakeai is taken away.
  */
 import { readFileSync } from "node:fs";
+import type { Writable } from "node:stream";
 import { parseArgs } from "node:util";
 
 /** An answer recorded from fakeai, byte for byte. */
@@ -23,6 +24,8 @@ export interface ControlOptions {
   /** What unpaced and unary answer. */
   readonly whole: Buffer;
   readonly headers: Readonly<Record<string, string>>;
+  /** The same where an engine does not add the length by itself. */
+  readonly headersWithLength: Readonly<Record<string, string | number>>;
 }
 
 export function controlOptions(): ControlOptions {
@@ -31,13 +34,16 @@ export function controlOptions(): ControlOptions {
   });
   const mode = values.mode as ControlOptions["mode"];
   const recording = JSON.parse(readFileSync(values.recording!, "utf8")) as Recording;
+  const whole = Buffer.from(mode === "unary" ? recording.unary : recording.events.join(""), "latin1");
+  const headers = mode === "unary" ? recording.heads.unary : recording.heads.stream;
   return {
     mode,
     ttftMs: Number(values.ttft ?? 0),
     itlMs: Number(values.itl ?? 0),
     events: recording.events.map((event) => Buffer.from(event, "latin1")),
-    whole: Buffer.from(mode === "unary" ? recording.unary : recording.events.join(""), "latin1"),
-    headers: mode === "unary" ? recording.heads.unary : recording.heads.stream,
+    whole,
+    headers,
+    headersWithLength: mode === "unary" ? { ...headers, "content-length": whole.length } : headers,
   };
 }
 
@@ -54,6 +60,25 @@ export interface Paced {
   gone: boolean;
   dueMs: number;
   next: number;
+}
+
+/** A stream on a node engine: its head goes out with its first event, and it is gone when it closes. */
+export function pacedOn(stream: Writable, sendHead: () => void): Paced {
+  let started = false;
+  const control: Paced = {
+    gone: false,
+    dueMs: 0,
+    next: 0,
+    write(event) {
+      if (!started) sendHead();
+      started = true;
+      stream.write(event);
+    },
+  };
+  stream.on("close", () => {
+    control.gone = true;
+  });
+  return control;
 }
 
 /** Slots of one millisecond; each turn goes through the slots that time has passed. */

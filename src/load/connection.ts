@@ -131,7 +131,7 @@ function connectErrorOf(error: NodeJS.ErrnoException | null): ConnectError {
   if (code === "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL")
     return new ConnectError("the server does not offer the protocol by ALPN", "wrong protocol", true);
   const reasons: Readonly<Record<string, FailureReason>> = { ECONNREFUSED: "connection refused", ETIMEDOUT: "connection timeout" };
-  return new ConnectError(message, reasons[code] ?? "connection failed");
+  return new ConnectError(message, reasons[code] ?? "connection failed", false, { cause: error });
 }
 
 export interface OpenOptions {

@@ -117,8 +117,8 @@ export class ConnectError extends Error {
   readonly reason: FailureReason;
   readonly invalid: boolean;
 
-  constructor(message: string, reason: FailureReason, invalid = false) {
-    super(message);
+  constructor(message: string, reason: FailureReason, invalid = false, options?: ErrorOptions) {
+    super(message, options);
     this.reason = reason;
     this.invalid = invalid;
   }

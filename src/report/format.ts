@@ -140,6 +140,11 @@ export function gain({ measured }: ClaimResult): string {
   return `${signed(measured.estimate * 100)} (${signed(measured.low * 100)} to ${signed(measured.high * 100)})`;
 }
 
+/** Shown beside the verdicts, where there is anything to show. */
+export function isDescribed({ verdict }: Comparison): boolean {
+  return verdict === "described";
+}
+
 /** "p 0.003", "p < 0.001". */
 export function probability(p: number | null): string {
   if (p === null) return "";
@@ -214,6 +219,13 @@ function clientColumns(arms: readonly ArmResult[]): ArmColumn[] {
   ];
 }
 
+/** Requests left when they were meant to: times from the planned start say what the others do. */
+function startsAsPlanned({ metrics: { ttft, ttftFromIntended } }: ArmResult): boolean {
+  if (!ttft || !ttftFromIntended) return true;
+  const same = (a: number, b: number): boolean => Math.abs(a - b) <= 0.01 * a;
+  return same(ttft.p50, ttftFromIntended.p50) && same(ttft.p99, ttftFromIntended.p99);
+}
+
 /** The columns that say anything about these arms, in order. */
 export function armColumns(arms: readonly ArmResult[]): ArmColumn[] {
   // An arm says more of a streamed answer by its tokens than by its end.
@@ -238,7 +250,11 @@ export function armColumns(arms: readonly ArmResult[]): ArmColumn[] {
     ...clientColumns(arms),
     { title: "bytes out / in", cell: means("bytesSentPerRequest", "bytesReceivedPerRequest") },
   ];
-  const measured = columns.filter(({ title, cell }) => arms.some((arm) => cell(arm) !== "–") && !(streamed && title.startsWith("E2E")));
+  const said = ({ title, cell }: ArmColumn): boolean =>
+    arms.some((arm) => cell(arm) !== "–") &&
+    !(streamed && title.startsWith("E2E")) &&
+    !(title.startsWith("from planned") && arms.every(startsAsPlanned));
+  const measured = columns.filter(said);
   return [...measured, { title: "failed", cell: failures }, { title: "valid", cell: validity }];
 }
 

@@ -12,6 +12,7 @@ import {
   effect,
   gain,
   invalidReasons,
+  isDescribed,
   metricLabel,
   middleAndTail,
   probability,
@@ -283,7 +284,7 @@ export function renderHtml(result: BenchResult): string {
       <h1>fakeai bench <small>${suite}</small></h1>
       <p>${startedAt.slice(0, 16).replace("T", " ")} UTC, ${digits(durationS)} s</p>
     </header>
-    ${complete ? null : html`<p class="warning">Interrupted: this is what was measured until then.</p>`}
+    ${complete ? null : html`<p class="warning">Not complete: this is what was measured until it ended.</p>`}
     ${invalid.map((reason) => html`<p class="warning">Not valid: ${reason}</p>`)}
     <main>
       <h2 id="verdicts">Verdicts</h2>
@@ -291,7 +292,7 @@ export function renderHtml(result: BenchResult): string {
       ${verdictTable(scenarios, "Engine effects: no statement about a protocol", ({ kind, described }) => kind === "engine" && !described)}
       ${verdictTable(scenarios, "Clients, each against the first on its protocol", ({ kind, described }) => kind === "client" && !described)}
       ${claimTable(scenarios)}
-      ${verdictTable(scenarios, "Described beside them: each interval as if it were the only one, no verdict", ({ described }) => described === true)}
+      ${verdictTable(scenarios, "Described beside them: each interval as if it were the only one, no verdict", isDescribed)}
       ${requirementTable(result)}
       <nav>${scenarios.map((scenario, index) => html`<a href="#scenario-${index}">${scenarioLabel(scenario)}</a> `)}</nav>
       ${loads.map(

@@ -7,6 +7,7 @@ import {
   effect,
   gain,
   invalidReasons,
+  isDescribed,
   metricLabel,
   probability,
   quantity,
@@ -200,14 +201,14 @@ function valueOf(metric: string, value: number): string {
 export function renderTable(result: BenchResult, options: TableOptions): string {
   const page = new Page(options);
   const { scenarios, environment, calibration } = result;
-  if (!result.complete) page.text("Interrupted: this is what was measured until then.", 0, 0, "yellow");
+  if (!result.complete) page.text("Not complete: this is what was measured until it ended.", 0, 0, "yellow");
   for (const reason of result.invalid) page.text(`Not valid: ${reason}`, 0, 2, "red");
   const title = "Verdicts (95% intervals over rounds, p by Holm over the suite; faster means better)";
   verdicts(page, title, scenarios, (one) => one.kind === "protocol" && !one.described);
   verdicts(page, "Engine effects (no statement about a protocol)", scenarios, (one) => one.kind === "engine" && !one.described);
   verdicts(page, "Clients, each against the first on its protocol", scenarios, (one) => one.kind === "client" && !one.described);
   claims(page, scenarios);
-  verdicts(page, "Described (each interval as if it were the only one: no verdict)", scenarios, (one) => one.described === true);
+  verdicts(page, "Described (each interval as if it were the only one: no verdict)", scenarios, isDescribed);
   requirements(page, result);
   for (const scenario of scenarios) scenarioBlock(page, scenario);
   if (calibration !== null) {

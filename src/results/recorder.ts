@@ -92,7 +92,7 @@ export class Recorder {
     if (this.#count === 0) return null;
     const mean = this.#first + this.#sum / this.#count;
     const squares = Math.max(0, this.#squares - (this.#sum * this.#sum) / this.#count);
-    return summaryOf(this.unit, this.#histogram, { count: this.#count, mean, squares, min: this.#min, max: this.#max });
+    return histogramSummary(this.unit, this.#histogram, { count: this.#count, mean, squares, min: this.#min, max: this.#max });
   }
 }
 
@@ -110,23 +110,27 @@ function deviation({ count, squares }: Moments): number {
   return count > 1 ? Math.sqrt(squares / (count - 1)) : 0;
 }
 
-function summaryOf(unit: Unit, histogram: Histogram, moments: Moments): MetricSummary {
+/** `at` gives percentiles, by the share of values below them. */
+function summaryOf(unit: Unit, moments: Moments, at: (share: number) => number, histogram: string | null): MetricSummary {
   const { count, mean, min, max } = moments;
-  const at = (percentile: number): number => percentileIn(histogram, percentile, moments);
   return {
     unit,
     count,
     mean,
     std: deviation(moments),
     min,
-    p50: at(50),
-    p90: at(90),
-    p95: at(95),
-    p99: at(99),
-    p999: at(99.9),
+    p50: at(0.5),
+    p90: at(0.9),
+    p95: at(0.95),
+    p99: at(0.99),
+    p999: at(0.999),
     max,
-    histogram: encodeIntoCompressedBase64(histogram),
+    histogram,
   };
+}
+
+function histogramSummary(unit: Unit, histogram: Histogram, moments: Moments): MetricSummary {
+  return summaryOf(unit, moments, (share) => percentileIn(histogram, share * 100, moments), encodeIntoCompressedBase64(histogram));
 }
 
 /** A bucket reaches beyond the values in it: no percentile leaves what was measured. */
@@ -153,23 +157,7 @@ function momentsOf(values: readonly number[]): Moments {
 export function summarize(values: readonly number[], unit: Unit): MetricSummary | null {
   const sorted = values.filter((value) => Number.isFinite(value)).sort((a, b) => a - b);
   if (sorted.length === 0) return null;
-  const moments = momentsOf(sorted);
-  const { count, mean, min, max } = moments;
-  const at = (share: number): number => nearestRank(sorted, share);
-  return {
-    unit,
-    count,
-    mean,
-    std: deviation(moments),
-    min,
-    p50: at(0.5),
-    p90: at(0.9),
-    p95: at(0.95),
-    p99: at(0.99),
-    p999: at(0.999),
-    max,
-    histogram: null,
-  };
+  return summaryOf(unit, momentsOf(sorted), (share) => nearestRank(sorted, share), null);
 }
 
 /** Moments of two sets taken together (Chan, Golub, LeVeque 1979). */
@@ -213,7 +201,7 @@ export function mergeSummaries(list: readonly MetricSummary[]): MetricSummary | 
   const moments = all
     .map(({ count, mean, std, min, max }): Moments => ({ count, mean, squares: std * std * (count - 1), min, max }))
     .reduce(together);
-  return summaryOf(head.unit, total, moments);
+  return histogramSummary(head.unit, total, moments);
 }
 
 /** @throws Error in one line where the text is no HDR histogram. */

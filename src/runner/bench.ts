@@ -40,7 +40,10 @@ export async function runBench({ options, command, details, observer, signal }: 
   const startedAt = new Date();
   const plan = planOf(options, observer);
   const pinning = choosePinning();
-  const environment = describeEnvironment(pinning !== null, options.url === null ? "fakeai serve" : originOf(options.url));
+  const environment = describeEnvironment(
+    pinning !== null && options.url === null,
+    options.url === null ? "fakeai serve" : originOf(options.url),
+  );
   const drivers = new Map<DriverName, LoadDriver>();
   const scenarios: ScenarioResult[] = [...plan.skipped];
   const invalid: string[] = [];

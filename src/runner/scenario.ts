@@ -147,21 +147,8 @@ export interface Variant {
 
 export type SuiteName = "quick" | "full";
 
-interface ArmFile {
-  readonly id: string;
-  readonly protocol: ProtocolName;
-  readonly engine?: "node" | "uws";
-  readonly role?: "protocol" | "engine";
-  readonly driver?: DriverName;
-  readonly connections: number | "streams";
-  readonly reuse?: "keep" | "new" | "grow";
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly backgroundHeaders?: Readonly<Record<string, string>>;
-  readonly windows?: ReceiveWindows;
-  readonly pipelining?: number;
-  readonly atStreamLimit?: "queue" | "race";
-  readonly network?: NetworkInput;
-}
+/** Defaults are in `variantsOf`. */
+type ArmFile = Pick<ArmSpec, "id" | "protocol" | "connections"> & Partial<Omit<ArmSpec, "place">>;
 
 interface PairFile {
   readonly baseline: string;

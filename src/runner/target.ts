@@ -260,8 +260,9 @@ async function probeOne(
       connection.close();
     }
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    return `${message}${code !== undefined && /CERT|SELF_SIGNED|VERIFY/.test(code) ? " (trust it with --cacert, or --insecure)" : ""}`;
+    const { message, cause } = error as Error;
+    const { code } = (cause ?? {}) as NodeJS.ErrnoException;
+    return `${message}${code !== undefined && /CERT|VERIFY/.test(code) ? " (trust it with --cacert <file>, or --insecure)" : ""}`;
   }
 }
 
