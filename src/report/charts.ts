@@ -53,6 +53,9 @@ export function scenarioCharts({ arms }: ScenarioResult, id: string): Chart[] {
           },
         ],
   );
+  // Clients are many: they are shown as bars.
+  if (arms.every(({ driver }) => driver === "client"))
+    return percentiles(`${id}-added`, "Added to a token, by percentile", lines("tokenAdded"));
   const open = arms.some(({ metrics }) => metrics.ttftFromIntended);
   const streamed = arms.some(({ metrics }) => metrics.ttft);
   return [

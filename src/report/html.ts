@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { metricFacts } from "../results/metrics.ts";
 import type { ArmResult, BenchResult, Comparison, MetricName, ScenarioResult } from "../results/types.ts";
+import { type Bars, clientBars } from "./bars.ts";
 import { type Chart, drawCharts, loadCharts, scenarioCharts } from "./charts.ts";
 import {
   armColumns,
@@ -173,6 +174,20 @@ function chartFigures(charts: readonly Chart[]): Part {
   </div>`;
 }
 
+/** Clients beside each other, HTTP/1.1 in blue and HTTP/2 in orange. */
+function barFigures(bars: readonly Bars[]): Part {
+  if (bars.length === 0) return null;
+  return html`<div class="charts">
+    ${bars.map(
+      ({ title, svg }) =>
+        html`<figure>
+          <figcaption>${title} <small>95% intervals; HTTP/1.1 blue, HTTP/2 orange</small></figcaption>
+          ${new Html(svg)}
+        </figure>`,
+    )}
+  </div>`;
+}
+
 /** Where a token's lateness comes from, by the server's own stamps, beside what the client saw. */
 function pacingTable(arms: readonly ArmResult[]): Part {
   const stamped = arms.filter(({ metrics }) => metrics.serverLateness);
@@ -218,7 +233,8 @@ function scenarioSection(scenario: ScenarioResult, index: number, charts: readon
     </p>
     ${table("Arms: protocol, engine, driver, streams at once on connections", ["arm", ...columns.map((column) => column.title)], rows, true)}
     ${arms.flatMap((arm) => invalidReasons(arm).map((reason) => html`<p class="warning">${arm.id} not valid: ${reason}</p>`))}
-    ${notes.map((note) => html`<p class="note">${note}</p>`)} ${pacingTable(arms)} ${chartFigures(charts)}
+    ${notes.map((note) => html`<p class="note">${note}</p>`)} ${barFigures(clientBars(scenario))} ${pacingTable(arms)}
+    ${chartFigures(charts)}
   </section>`;
 }
 

@@ -1,124 +1,19 @@
 /** What client libraries cost: each one under the same paced streams, against what the server says it did. */
-import { relative } from "node:path";
-import { pathToFileURL } from "node:url";
 import { UsageError } from "../config.ts";
 import { type CommandRun, runCommand } from "../load/command.ts";
 import { compareArms, smallestEffectOf, summarizeArm } from "../results/compare.ts";
 import { summarize } from "../results/recorder.ts";
-import type {
-  ArmDescription,
-  ArmResult,
-  Comparison,
-  MetricName,
-  ProtocolName,
-  RoundResult,
-  ScenarioResult,
-  Statistic,
-} from "../results/types.ts";
+import type { ArmDescription, ArmResult, Comparison, MetricName, RoundResult, ScenarioResult, Statistic } from "../results/types.ts";
 import type { StreamLogged } from "../stream-log.ts";
 import type { RunContext } from "./arms.ts";
+import { armsOf, type ClientArm, type ClientChoice, environmentOf, expectedMs, type Load } from "./client-arms.ts";
 import { type ClientFindings, findingsOf, findingsWithoutRecord, rampOf } from "./client-metrics.ts";
-import { packageVersion } from "./machine.ts";
 import { orderOfRounds } from "./order.ts";
-import { scenarioDirectory } from "./scenario.ts";
 import { RunError, type ServerChild, startServerChild } from "./target.ts";
-
-/** Who is to be measured: libraries by name, and commands. */
-export interface ClientChoice {
-  /** Names, or "all". */
-  readonly names: readonly string[];
-  readonly commands: readonly string[];
-}
 
 /** The three questions, as scenarios. */
 export const clientScenarios = ["clients", "clients-rate", "clients-limit"] as const;
 type ClientScenario = (typeof clientScenarios)[number];
-
-/** What `adapters.js` says of a library. */
-interface Adapter {
-  readonly packages: readonly string[];
-  readonly protocols: readonly ProtocolName[];
-}
-
-const directory = `${scenarioDirectory}clients/`;
-
-/** One client on one protocol. */
-interface ClientArm {
-  readonly id: string;
-  readonly client: string;
-  readonly protocol: ProtocolName;
-  /** Name of a library; null for a command. */
-  readonly name: string | null;
-  readonly command: readonly string[];
-}
-
-async function readAdapters(): Promise<Readonly<Record<string, Adapter>>> {
-  const { adapters } = (await import(pathToFileURL(`${directory}adapters.js`).href)) as { adapters: Readonly<Record<string, Adapter>> };
-  return adapters;
-}
-
-/** Over TLS, as services are called, unless told otherwise: HTTP/1.1 and HTTP/2 are alike then in all else. */
-const defaultProtocols: readonly ProtocolName[] = ["h1s", "h2"];
-
-/** The arms that were asked for. Throws UsageError for names that nobody knows and packages that are not installed. */
-async function armsOf({ names, commands }: ClientChoice, protocols: readonly ProtocolName[] | null, notes: string[]): Promise<ClientArm[]> {
-  const adapters = await readAdapters();
-  const known = Object.keys(adapters);
-  const wanted = [...new Set(names.flatMap((name) => (name === "all" ? known : [name])))];
-  const arms: ClientArm[] = [];
-  const missing = new Set<string>();
-  for (const name of wanted) {
-    const adapter = Object.hasOwn(adapters, name) ? adapters[name]! : null;
-    if (adapter === null) throw new UsageError(`--client: "${name}" is not one of all, ${known.join(", ")}`);
-    const versions = adapter.packages.map((one) => [one, packageVersion(one, directory)] as const);
-    for (const [one, version] of versions) if (version === null) missing.add(one);
-    const own = versions[0];
-    const spoken = (protocols ?? defaultProtocols).filter((protocol) => adapter.protocols.includes(protocol));
-    const unspoken = (protocols ?? defaultProtocols).filter((protocol) => !adapter.protocols.includes(protocol));
-    if (unspoken.length > 0 && !name.startsWith("node:")) notes.push(`${name} does not speak ${unspoken.join(", ")}`);
-    for (const protocol of spoken)
-      arms.push({
-        id: `${slug(name)}-${protocol}`,
-        client: own === undefined ? `${name} of Node ${process.versions.node}` : `${name} ${own[1]}`,
-        protocol,
-        name,
-        command: [process.execPath, "--expose-gc", `${directory}run.js`],
-      });
-  }
-  if (missing.size > 0) {
-    const place = relative(process.cwd(), directory.replace(/\/$/, ""));
-    throw new UsageError(
-      `--client: ${[...missing].join(", ")} ${missing.size === 1 ? "is" : "are"} not installed: npm install --prefix ${place.startsWith("..") ? directory : place}`,
-    );
-  }
-  for (const [index, text] of commands.entries())
-    for (const protocol of protocols ?? (["h1"] as const))
-      arms.push({
-        id: `${commands.length === 1 ? "command" : `command-${index + 1}`}-${protocol}`,
-        client: text,
-        protocol,
-        name: null,
-        command: ["/bin/sh", "-c", text],
-      });
-  if (arms.length === 0) throw new UsageError(`--protocol: none of these clients speaks ${protocols?.join(" or ")}`);
-  return arms;
-}
-
-/** "@ai-sdk/openai" to "ai-sdk-openai": an arm's id stands in paths and requirements. */
-function slug(name: string): string {
-  return name.replace(/^@/, "").replaceAll(/[^a-z0-9.]+/gi, "-");
-}
-
-/** What the streams of one run are. */
-interface Load {
-  readonly streams: number;
-  readonly outputTokens: number;
-  readonly ttft: string;
-  readonly itl: string;
-  readonly rampMs: number;
-  readonly stopMs: number;
-  readonly isWarm: boolean;
-}
 
 /** A run may take so many idle time-outs beyond its streams: a program has to start, and to load what it needs. */
 const patience = 3;
@@ -434,37 +329,6 @@ const noRequests = { sent: 0, completed: 0, failed: 0, errors: {} };
 /** Tokens per second beyond which the server, on one core, may be what is measured. */
 const highestRate = 40_000;
 const streamLimit = 32;
-
-function expectedMs({ ttft, itl, outputTokens, rampMs, stopMs }: Load): number {
-  const ms = (spec: string): number => (spec.endsWith("us") ? Number.parseFloat(spec) / 1000 : Number.parseFloat(spec)) || 0;
-  return stopMs > 0 ? stopMs : 4 * (rampMs + ms(ttft) + ms(itl) * outputTokens);
-}
-
-/** What a command is told. Its own environment stays, but for settings of `fakeai serve`. */
-function environmentOf(server: ServerChild, { name, protocol }: ClientArm, load: Load, seed: number): Record<string, string> {
-  const origin = server.origins[protocol]!;
-  const own = Object.entries(process.env).filter(
-    (entry): entry is [string, string] => !entry[0].startsWith("FAKEAI_") && entry[1] !== undefined,
-  );
-  const caPath = server.caPath;
-  return {
-    ...Object.fromEntries(own),
-    FAKEAI_URL: origin,
-    FAKEAI_PROTOCOL: protocol,
-    FAKEAI_STREAMS: String(load.streams),
-    FAKEAI_OUTPUT_TOKENS: String(load.outputTokens),
-    FAKEAI_RAMP_MS: String(load.rampMs),
-    FAKEAI_STOP_MS: String(load.stopMs),
-    FAKEAI_WARMUP: load.isWarm ? "1" : "0",
-    FAKEAI_SEED: String(seed),
-    ...(name === null ? {} : { FAKEAI_CLIENT: name }),
-    OPENAI_BASE_URL: `${origin}/v1`,
-    OPENAI_API_KEY: "any",
-    ANTHROPIC_BASE_URL: origin,
-    ANTHROPIC_API_KEY: "any",
-    ...(caPath === null ? {} : { FAKEAI_CA: caPath, NODE_EXTRA_CA_CERTS: caPath, SSL_CERT_FILE: caPath, REQUESTS_CA_BUNDLE: caPath }),
-  };
-}
 
 /** Why a run's figures may not be used. */
 function faultsOf(
