@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { resolveConfig, UsageError } from "../src/config.ts";
 import { monotonicUs } from "../src/clock.ts";
 import { type ClientRecord, parseRecord, runCommand } from "../src/load/command.ts";
+import { clientImage } from "../src/report/bars.ts";
 import { checkResult } from "../src/results/store.ts";
 import type { ArmResult, BenchResult } from "../src/results/types.ts";
 import { findingsOf, findingsWithoutRecord, mostAtOnce, rampOf } from "../src/runner/client-metrics.ts";
@@ -77,7 +78,7 @@ describe("what a client and the server have seen becomes metrics", () => {
 describe("where a client falls behind", () => {
   const itlUs = 10_000;
   /** A client that takes so long for each token, one after the other, while a stream more opens every 20 ms. */
-  function simulated(tokenUs: number): { record: ClientRecord; log: StreamLogged } {
+  function simulated(tokenUs: number, serverLateUs: (us: number) => number = () => 0): { record: ClientRecord; log: StreamLogged } {
     const endUs = 4_000_000;
     const due: { stream: number; atUs: number }[] = [];
     for (let stream = 0; stream < 200; stream++) for (let i = 0; i < 400; i++) due.push({ stream, atUs: stream * 20_000 + i * itlUs });
@@ -89,7 +90,10 @@ describe("where a client falls behind", () => {
       if (freeUs < endUs) seen[stream]!.push(freeUs);
     }
     const streams = seen.map((tokenUs, i) => ({ key: String(i), startUs: i * 20_000, tokens: tokenUs.length, tokenUs, error: null }));
-    const log = seen.map((_, i) => ({ key: String(i), receivedUs: i * 20_000, planned: 400, dueUs: Int32Array.of(0) }));
+    const log = seen.map((_, i) => {
+      const dueUs = Int32Array.from({ length: Math.min(400, Math.ceil((endUs - i * 20_000) / itlUs)) }, (_, token) => token * itlUs);
+      return { key: String(i), receivedUs: i * 20_000, planned: 400, dueUs, sentUs: dueUs.map((us) => us + serverLateUs(i * 20_000 + us)) };
+    });
     return { record: { ...run, endedUs: endUs, streams }, log: logged(log) };
   }
 
@@ -99,6 +103,11 @@ describe("where a client falls behind", () => {
     // 100 ms of backlog have to gather first: a little above what it can take.
     expect(behindAt! * tokenUs).toBeGreaterThan(0.95e6);
     expect(behindAt! * tokenUs).toBeLessThan(1.5e6);
+  });
+
+  test("it is not the client that falls behind where the server has before", () => {
+    const { record, log } = simulated(100, (us) => (us > 1_000_000 ? 60_000 : 0));
+    expect(rampOf(record, log, itlUs)).toMatchObject({ behindAt: null, serverLimitedAt: expect.closeTo(5000, -3) as number });
   });
 
   test("one that keeps up has no such rate", () => {
@@ -237,10 +246,18 @@ describe("options", () => {
 const folder = mkdtempSync(join(tmpdir(), "fakeai-clients-"));
 const tiny = ["--streams", "5", "--output-tokens", "6", "--ttft", "20", "--itl", "4", "--rounds", "2"];
 
-async function bench(args: readonly string[]): Promise<{ code: number | null; stderr: string; result: () => BenchResult }> {
+interface Benched {
+  readonly code: number | null;
+  readonly stderr: string;
+  readonly result: () => BenchResult;
+  readonly page: () => string;
+}
+
+async function bench(args: readonly string[]): Promise<Benched> {
   const out = join(folder, String(Math.random()).slice(2));
   const { code, stderr } = await runCli(["bench", "--driver", "client", "--out", out, ...args]).ended;
-  return { code, stderr, result: () => checkResult(JSON.parse(readFileSync(join(out, "result.json"), "utf8")), "result") };
+  const read = (name: string): string => readFileSync(join(out, name), "utf8");
+  return { code, stderr, result: () => checkResult(JSON.parse(read("result.json")), "result"), page: () => read("report.html") };
 }
 
 const armNamed = ({ scenarios }: BenchResult, id: string): ArmResult => scenarios.flatMap(({ arms }) => arms).find((arm) => arm.id === id)!;
@@ -251,15 +268,15 @@ const oneLiner = `node -e "for (let i = 0; i < process.env.FAKEAI_STREAMS; i++) 
 describe("fakeai bench --driver client", () => {
   test("libraries and a command, on HTTP/1.1 and HTTP/2", { timeout: 120_000 }, async () => {
     const clients = ["undici", "fetch", "node:http2"].flatMap((name) => ["--client", name]);
-    const args = [...clients, "--client-cmd", oneLiner, "--protocol", "h1,h2c", "--scenario", "clients", ...tiny];
-    const { code, stderr, result: read } = await bench(args);
+    const args = [...clients, "--client-cmd", `reader: ${oneLiner}`, "--protocol", "h1,h2c", "--scenario", "clients", ...tiny];
+    const { code, stderr, result: read, page } = await bench(args);
     const result = read();
     // The command speaks HTTP/1.1 only, and on h2c that is no HTTP at all.
     expect(code).toBe(3);
-    expect(result.invalid.filter((reason) => !reason.includes("command-h2c"))).toEqual([]);
+    expect(result.invalid.filter((reason) => !reason.includes("reader-h2c"))).toEqual([]);
     expect(stderr).toContain("fetch does not speak h2c");
     const arms = result.scenarios[0]!.arms.map(({ id }) => id);
-    expect(arms).toEqual(["undici-h1", "undici-h2c", "fetch-h1", "node-http2-h2c", "command-h1", "command-h2c"]);
+    expect(arms).toEqual(["undici-h1", "undici-h2c", "fetch-h1", "node-http2-h2c", "reader-h1", "reader-h2c"]);
     for (const id of arms.slice(0, 4)) {
       const { metrics, rounds, client, negotiated } = armNamed(result, id);
       expect(rounds.map(({ requests }) => requests.completed)).toEqual([5, 5]);
@@ -272,7 +289,7 @@ describe("fakeai bench --driver client", () => {
       expect(negotiated).toBe(id.endsWith("h2c") ? "h2c" : "http/1.1");
     }
     expect(armNamed(result, "node-http2-h2c").metrics.connectionsOpened?.mean).toBe(1);
-    const command = armNamed(result, "command-h1");
+    const command = armNamed(result, "reader-h1");
     expect(command.rounds.map(({ requests }) => requests.completed)).toEqual([5, 5]);
     expect(command.metrics.serverLateness?.count).toBe(60);
     expect([command.metrics.tokenAdded ?? null, command.metrics.ttft ?? null, command.metrics.clientRssBytesPerStream ?? null]).toEqual([
@@ -281,6 +298,8 @@ describe("fakeai bench --driver client", () => {
       null,
     ]);
     expect(result.scenarios[0]!.comparisons.length).toBeGreaterThan(0);
+    expect(page().match(/<svg [^>]*class="bars"/g)).toHaveLength(5);
+    expect(clientImage(result.scenarios[0]!)).toContain(">undici-h2c</text>");
   });
 
   test("a client whose clock is another one is found out", () => {

@@ -173,49 +173,64 @@ function cpuBetween(samples: CommandRun["samples"], fromUs: number, toUs: number
   return from === null || to === null ? null : to - from;
 }
 
-/** A token this late is one that the client has fallen behind with. */
+/** A token that is on its way for so long is one that the client has fallen behind with. */
 const behindUs = 100_000;
+/** A server that is so late has fallen behind itself. */
+const lateUs = 50_000;
 const windowUs = 200_000;
 
 export interface Ramp {
-  /** Tokens per second that were offered when the client fell behind for good; null: it has kept up to the end. */
+  /** Tokens per second that were offered when the client fell behind for good; null: it has not, or the server did before. */
   readonly behindAt: number | null;
+  /** Tokens per second that were offered when the server fell behind for good, and was what limits; null: it was not. */
+  readonly serverLimitedAt: number | null;
   /** The highest rate that was offered. */
   readonly top: number;
 }
 
 /**
  * Where a client falls behind while ever more streams are open, each with a token every `itlUs`. It has at the first window
- * of 200 ms from which on, until the end, the median token is seen more than 100 ms after it was due. Tokens that were not
- * seen at all are late until the end.
+ * of 200 ms from which on, until the end, the median token is seen more than 100 ms after the server handed it over. What was
+ * not seen at all is late until the end.
  */
 export function rampOf(record: ClientRecord, logged: StreamLogged, itlUs: number): Ramp {
+  const { beganUs, endedUs } = record;
   const opened: number[] = [];
-  const lags: { readonly dueUs: number; readonly lagUs: number }[] = [];
-  const { endedUs } = record;
+  const clientLags: number[][] = [];
+  const serverLags: number[][] = [];
   for (const { seen, logged: stream } of pairStreams(record, logged)) {
-    if (stream === null) continue;
-    // The stream's tokens go on being due, whether or not the server could hand them over.
-    const firstUs = stream.receivedUs + (stream.dueUs[0] ?? 0);
-    opened.push(firstUs);
-    for (let i = 0, dueUs = firstUs; i < stream.planned && dueUs < endedUs; i++, dueUs += itlUs) {
-      lags.push({ dueUs, lagUs: (seen.tokenUs[i] ?? endedUs) - dueUs });
+    if (stream === null || stream.dueUs.length === 0) continue;
+    const { receivedUs, dueUs, sentUs } = stream;
+    opened.push(receivedUs + dueUs[0]!);
+    for (let i = 0; i < sentUs.length; i++) {
+      const sentAtUs = receivedUs + sentUs[i]!;
+      const window = Math.max(0, Math.floor((sentAtUs - beganUs) / windowUs));
+      (clientLags[window] ??= []).push((seen.tokenUs[i] ?? endedUs) - sentAtUs);
+      (serverLags[window] ??= []).push(sentUs[i]! - dueUs[i]!);
     }
   }
-  const rateAt = (us: number): number => (opened.filter((one) => one <= us).length * 1e6) / itlUs;
-  const windows: number[][] = [];
-  for (const { dueUs, lagUs } of lags) (windows[Math.max(0, Math.floor((dueUs - record.beganUs) / windowUs))] ??= []).push(lagUs);
+  // Nobody had the time to be late with what was sent at the very end.
+  const judged = Math.floor((endedUs - beganUs - behindUs) / windowUs);
+  const client = fallsBehindIn(clientLags.slice(0, judged), behindUs);
+  const server = fallsBehindIn(serverLags.slice(0, judged), lateUs);
+  const rateIn = (window: number): number => (opened.filter((us) => us <= beganUs + window * windowUs).length * 1e6) / itlUs;
+  // A client that reads no more makes the server late as well, but later.
+  const isServer = server !== null && (client === null || server < client);
+  return {
+    behindAt: client === null || isServer ? null : rateIn(client),
+    serverLimitedAt: isServer ? rateIn(server) : null,
+    top: (opened.length * 1e6) / itlUs,
+  };
+}
+
+/** The first window from which on, until the end, the median is above the limit; null for none. */
+function fallsBehindIn(windows: readonly (number[] | undefined)[], limitUs: number): number | null {
   let first: number | null = null;
-  // The last windows hold tokens that nobody had the time to be late with.
-  const judged = windows.slice(0, Math.floor((endedUs - record.beganUs - behindUs) / windowUs));
-  for (const [index, lags] of judged.entries()) {
+  for (const [index, lags] of windows.entries()) {
     if (lags === undefined) continue;
     const median = lags.sort((a, b) => a - b)[lags.length >> 1]!;
-    if (median <= behindUs) first = null;
+    if (median <= limitUs) first = null;
     else first ??= index;
   }
-  return {
-    behindAt: first === null ? null : rateAt(record.beganUs + first * windowUs),
-    top: rateAt(endedUs),
-  };
+  return first;
 }

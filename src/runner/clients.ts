@@ -35,7 +35,7 @@ class ClientBench {
   constructor(context: RunContext, arms: readonly ClientArm[]) {
     this.#context = context;
     this.#arms = arms;
-    this.#rounds = context.options.rounds ?? 5;
+    this.#rounds = context.options.rounds ?? defaultRounds;
   }
 
   /** 100 paced streams: what a client adds. */
@@ -96,6 +96,8 @@ class ClientBench {
       };
     };
     const tops = new Map<string, number>();
+    /** Rates at which it was the server that fell behind. */
+    const serverLimits = new Map<string, number>();
     const notes: string[] = [];
     const shown = loadFor(10_000);
     const server = await this.#start(shown, {});
@@ -106,8 +108,9 @@ class ClientBench {
         (arm) => loadFor(tops.get(arm.id) ?? Math.min(highestRate, 1.5e6 / (this.#cpuPerToken.get(arm.id) ?? 100))),
         (arm, { run, logged }, load) => {
           if (logged === null || run.record === null) return { requests: noRequests, metrics: {} };
-          const { behindAt, top } = rampOf(run.record, logged, Number.parseInt(load.itl, 10));
+          const { behindAt, serverLimitedAt, top } = rampOf(run.record, logged, Number.parseInt(load.itl, 10));
           // The ramp of the next round ends well beyond what this one has found.
+          if (serverLimitedAt !== null) serverLimits.set(arm.id, Math.min(serverLimitedAt, serverLimits.get(arm.id) ?? Infinity));
           const next = behindAt === null ? top * 2 : behindAt * 1.6;
           tops.set(arm.id, Math.min(highestRate, Math.max(500, next)));
           const failed = run.record.streams.filter(({ error }) => error !== null);
@@ -124,12 +127,15 @@ class ClientBench {
         },
         2,
       );
-      for (const arm of results) {
-        const missed = arm.rounds.filter(({ invalid, metrics }) => invalid.length === 0 && !metrics.keepsUpTokensPerSecond).length;
-        if (missed > 0)
-          notes.push(
-            `${arm.id}: kept up to the end in ${missed} of ${arm.rounds.length} rounds, at up to ${Math.round(tops.get(arm.id) ?? 0)} tokens/s`,
-          );
+      for (const { id, rounds } of results) {
+        const missed = rounds.filter(({ invalid, metrics }) => invalid.length === 0 && !metrics.keepsUpTokensPerSecond).length;
+        const limit = serverLimits.get(id);
+        if (missed === 0) continue;
+        const why =
+          limit === undefined
+            ? `kept up with all that was offered, at most ${Math.round(tops.get(id) ?? 0)} tokens/s`
+            : `the server fell behind before it, at ${Math.round(limit)} tokens/s`;
+        notes.push(`${id}: in ${missed} of ${rounds.length} rounds ${why}`);
       }
       const head = this.#head(
         "clients-rate",
@@ -325,6 +331,7 @@ const comparedIn: readonly { readonly metric: MetricName; readonly statistic: St
   { metric: "ttftAdded", statistic: "p50", described: true },
 ];
 
+const defaultRounds = 5;
 const noRequests = { sent: 0, completed: 0, failed: 0, errors: {} };
 /** Tokens per second beyond which the server, on one core, may be what is measured. */
 const highestRate = 40_000;
@@ -398,8 +405,16 @@ export async function runClients(context: RunContext, choice: ClientChoice, resu
   const notes: string[] = [];
   const questions = questionsOf(options.scenarios);
   const arms = await armsOf(choice, options.protocols, notes);
+  const rounds = options.rounds ?? defaultRounds;
+  const named = arms.filter(({ name }) => name !== null).length;
+  const seconds = {
+    clients: arms.length * rounds * 5,
+    "clients-rate": named * (rounds + 2) * 9,
+    "clients-limit": arms.length * rounds * 2,
+  };
   for (const note of notes) observer.notice(note);
-  observer.notice(`${arms.length} clients: ${arms.map(({ id }) => id).join(", ")}`);
+  const minutes = Math.ceil(questions.reduce((sum, question) => sum + seconds[question], 0) / 60);
+  observer.notice(`about ${minutes} min: ${arms.map(({ id }) => id).join(", ")}`);
   const bench = new ClientBench(context, arms);
   for (const question of questions) {
     if (signal.aborted) return;
