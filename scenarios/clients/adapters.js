@@ -48,19 +48,21 @@ function accept(status, expected = 200) {
   if (status !== expected) throw Object.assign(new Error(`status ${status}`), { code: `status ${status}` });
 }
 
-/** undici's dispatcher: HTTP/2 by ALPN over TLS, by prior knowledge without. Its defaults else. */
-async function dispatcherOf(protocol, url) {
+/** undici's dispatcher: HTTP/2 by ALPN over TLS, by prior knowledge without. Its defaults else, unless told to multiplex. */
+async function dispatcherOf(protocol, url, isMultiplexed = false) {
   const { Agent, H2CClient } = await import("undici");
   // By default its H2CClient lets one stream wait for the one before it.
   if (protocol === "h2c") return new H2CClient(url, { pipelining: 100 });
+  // By default each stream that has to wait opens a connection of its own.
+  if (isMultiplexed) return new Agent({ allowH2: true, connections: 1, pipelining: 100 });
   return new Agent({ allowH2: protocol === "h2" });
 }
 
 /** For SDKs that take a `fetch`: their own on HTTP/1.1, undici's on HTTP/2. */
-async function fetchOf(protocol, url) {
+async function fetchOf(protocol, url, isMultiplexed = false) {
   if (!isHttp2(protocol)) return undefined;
   const undici = await import("undici");
-  const dispatcher = await dispatcherOf(protocol, url);
+  const dispatcher = await dispatcherOf(protocol, url, isMultiplexed);
   return (input, init) => undici.fetch(input, { ...init, dispatcher });
 }
 
@@ -110,20 +112,10 @@ export const adapters = {
     },
   },
 
-  undici: {
-    packages: ["undici"],
-    protocols: everyProtocol,
-    async connect({ url, protocol }) {
-      const { request } = await import("undici");
-      const dispatcher = await dispatcherOf(protocol, url);
-      return async ({ key, maxTokens, onToken }) => {
-        const options = { method: "POST", headers: headersOf(key), body: bodyOf(maxTokens), dispatcher };
-        const { statusCode, body } = await request(`${url}${path}`, options);
-        accept(statusCode);
-        await readStream(body, onToken);
-      };
-    },
-  },
+  undici: { packages: ["undici"], protocols: everyProtocol, connect: (to) => withUndici(to, false) },
+
+  // What it takes for undici to put all streams on one connection; the SDKs take it from there.
+  "undici multiplexed": { packages: ["undici"], protocols: ["h2"], connect: (to) => withUndici(to, true) },
 
   // The `fetch` of Node itself has no switch for HTTP/2.
   fetch: {
@@ -182,19 +174,9 @@ export const adapters = {
     },
   },
 
-  openai: {
-    packages: ["openai", "undici"],
-    protocols: everyProtocol,
-    async connect({ url, protocol }) {
-      const { default: OpenAI } = await import("openai");
-      const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "any", fetch: await fetchOf(protocol, url) });
-      return async ({ key, maxTokens, onToken }) => {
-        const body = { model, stream: true, max_tokens: maxTokens, messages };
-        const stream = await client.chat.completions.create(body, { headers: named(key) });
-        for await (const chunk of stream) if (chunk.choices[0]?.delta.content) onToken();
-      };
-    },
-  },
+  openai: { packages: ["openai", "undici"], protocols: everyProtocol, connect: (to) => withOpenAI(to, false) },
+
+  "openai multiplexed": { packages: ["openai", "undici"], protocols: ["h2"], connect: (to) => withOpenAI(to, true) },
 
   "@ai-sdk/openai": {
     packages: ["@ai-sdk/openai", "ai", "undici"],
@@ -246,6 +228,27 @@ export const adapters = {
     },
   },
 };
+
+async function withUndici({ url, protocol }, isMultiplexed) {
+  const { request } = await import("undici");
+  const dispatcher = await dispatcherOf(protocol, url, isMultiplexed);
+  return async ({ key, maxTokens, onToken }) => {
+    const options = { method: "POST", headers: headersOf(key), body: bodyOf(maxTokens), dispatcher };
+    const { statusCode, body } = await request(`${url}${path}`, options);
+    accept(statusCode);
+    await readStream(body, onToken);
+  };
+}
+
+async function withOpenAI({ url, protocol }, isMultiplexed) {
+  const { default: OpenAI } = await import("openai");
+  const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "any", fetch: await fetchOf(protocol, url, isMultiplexed) });
+  return async ({ key, maxTokens, onToken }) => {
+    const body = { model, stream: true, max_tokens: maxTokens, messages };
+    const stream = await client.chat.completions.create(body, { headers: named(key) });
+    for await (const chunk of stream) if (chunk.choices[0]?.delta.content) onToken();
+  };
+}
 
 /** The AI SDK reports failures beside the stream. */
 function streamTextOf(languageModel) {

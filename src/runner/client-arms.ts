@@ -59,11 +59,11 @@ export async function armsOf(
     const own = versions[0];
     const spoken = (protocols ?? defaultProtocols).filter((protocol) => adapter.protocols.includes(protocol));
     const unspoken = (protocols ?? defaultProtocols).filter((protocol) => !adapter.protocols.includes(protocol));
-    if (unspoken.length > 0 && !name.startsWith("node:")) notes.push(`${name} does not speak ${unspoken.join(", ")}`);
+    if (unspoken.length > 0 && !/^node:| /.test(name)) notes.push(`${name} does not speak ${unspoken.join(", ")}`);
     for (const protocol of spoken)
       arms.push({
         id: `${slug(name)}-${protocol}`,
-        client: own === undefined ? `${name} of Node ${process.versions.node}` : `${name} ${own[1]}`,
+        client: own === undefined ? `${name} of Node ${process.versions.node}` : name.replace(own[0], `${own[0]} ${own[1]}`),
         protocol,
         name,
         command: [process.execPath, "--expose-gc", `${directory}run.js`],

@@ -81,7 +81,7 @@ class ClientBench {
   /** Ever more streams: the rate of tokens at which a client falls behind. */
   async rate(): Promise<ScenarioResult> {
     const arms = this.#arms.filter(({ name }) => name !== null);
-    const rampMs = 6000;
+    const rampMs = 4000;
     const streams = this.#context.options.streams ?? 200;
     const loadFor = (top: number): Load => {
       const itlMs = (streams * 1000) / top;
@@ -96,6 +96,7 @@ class ClientBench {
       };
     };
     const tops = new Map<string, number>();
+    const found = new Set<string>();
     /** Rates at which it was the server that fell behind. */
     const serverLimits = new Map<string, number>();
     const notes: string[] = [];
@@ -105,13 +106,14 @@ class ClientBench {
       const results = await this.#runAll(
         server,
         arms,
-        (arm) => loadFor(tops.get(arm.id) ?? Math.min(highestRate, 1.5e6 / (this.#cpuPerToken.get(arm.id) ?? 100))),
+        (arm) => loadFor(tops.get(arm.id) ?? Math.min(highestRate, 3e6 / (this.#cpuPerToken.get(arm.id) ?? 100))),
         (arm, { run, logged }, load) => {
           if (logged === null || run.record === null) return { requests: noRequests, metrics: {} };
           const { behindAt, serverLimitedAt, top } = rampOf(run.record, logged, Number.parseInt(load.itl, 10));
           // The ramp of the next round ends well beyond what this one has found.
           if (serverLimitedAt !== null) serverLimits.set(arm.id, Math.min(serverLimitedAt, serverLimits.get(arm.id) ?? Infinity));
-          const next = behindAt === null ? top * 2 : behindAt * 1.6;
+          if (behindAt !== null || serverLimitedAt !== null) found.add(arm.id);
+          const next = behindAt === null ? (serverLimitedAt === null ? top * 2 : top) : behindAt * 1.6;
           tops.set(arm.id, Math.min(highestRate, Math.max(500, next)));
           const failed = run.record.streams.filter(({ error }) => error !== null);
           const errors = Object.fromEntries(failed.map(({ error }) => [error!, 1]));
@@ -125,7 +127,7 @@ class ClientBench {
             metrics: { keepsUpTokensPerSecond: behindAt === null ? null : summarize([behindAt], "1/s") },
           };
         },
-        2,
+        { isProbed: (arm) => found.has(arm.id) },
       );
       for (const { id, rounds } of results) {
         const missed = rounds.filter(({ invalid, metrics }) => invalid.length === 0 && !metrics.keepsUpTokensPerSecond).length;
@@ -185,8 +187,7 @@ class ClientBench {
           refused.set(arm.id, (refused.get(arm.id) ?? 0) + streamsRefused);
           return run.record === null ? findingsWithoutRecord(run, logged) : findingsOf(run.record, logged);
         },
-        0,
-        true,
+        { failuresCount: true },
       );
       return {
         ...rest,
@@ -215,16 +216,15 @@ class ClientBench {
   }
 
   /**
-   * Rounds of all arms, in the bench's order. `probes` rounds come before and are thrown away. Failed requests make a round
-   * invalid unless they are what is looked for.
+   * Rounds of all arms, in the bench's order. With `isProbed`, runs that are thrown away come before them, until it is true of
+   * an arm. Failed requests make a round invalid unless they are what is looked for.
    */
   async #runAll(
     server: ServerChild,
     arms: readonly ClientArm[],
     loads: Load | ((arm: ClientArm) => Load),
     read: (arm: ClientArm, attempt: Attempt, load: Load) => ClientFindings,
-    probes = 0,
-    failuresCount = false,
+    { isProbed, failuresCount = false }: { readonly isProbed?: (arm: ClientArm) => boolean; readonly failuresCount?: boolean } = {},
   ): Promise<ArmResult[]> {
     const { signal, observer, options } = this.#context;
     const rounds = new Map(arms.map((arm) => [arm, [] as RoundResult[]]));
@@ -244,7 +244,8 @@ class ClientBench {
         rounds.get(arm)!.push({ round, position, startedAt, requests: findings.requests, metrics: findings.metrics, invalid: faults });
       else if (run.failure !== null) observer.notice(`${arm.id}: ${run.failure}`);
     };
-    for (let probe = 0; probe < probes; probe++) for (const arm of arms) if (!signal.aborted) await runOne(arm, -1, 0);
+    const isReady = (arm: ClientArm): boolean => signal.aborted || isProbed === undefined || isProbed(arm);
+    for (const arm of arms) for (let probe = 0; probe < mostProbes && !isReady(arm); probe++) await runOne(arm, -1, 0);
     for (const [round, order] of orderOfRounds(arms.length, this.#rounds, options.seed).entries())
       for (const [position, index] of order.entries()) if (!signal.aborted) await runOne(arms[index]!, round, position);
     return arms.map((arm) => {
@@ -302,7 +303,9 @@ class ClientBench {
     }
     for (const candidate of this.#arms) {
       const like = candidate.protocol === "h2" ? "h1s" : candidate.protocol === "h2c" ? "h1" : null;
-      const baseline = this.#arms.find(({ client, protocol }) => client === candidate.client && protocol === like);
+      const baseline = this.#arms.find(
+        ({ client, protocol }) => client === candidate.client.replace(/ multiplexed$/, "") && protocol === like,
+      );
       if (baseline !== undefined) pairs.push({ baseline, candidate, kind: "protocol" });
     }
     const sees = ({ id }: ClientArm, metric: MetricName): boolean => Boolean(arms.find((arm) => arm.id === id)?.metrics[metric]);
@@ -333,8 +336,10 @@ const comparedIn: readonly { readonly metric: MetricName; readonly statistic: St
 
 const defaultRounds = 5;
 const noRequests = { sent: 0, completed: 0, failed: 0, errors: {} };
-/** Tokens per second beyond which the server, on one core, may be what is measured. */
-const highestRate = 40_000;
+/** Tokens per second that no ramp goes beyond: the server, on one core, falls behind before. */
+const highestRate = 200_000;
+/** Runs at most that look for the range in which a client falls behind. */
+const mostProbes = 4;
 const streamLimit = 32;
 
 /** Why a run's figures may not be used. */
@@ -381,8 +386,8 @@ function behaviourOf({ id, rounds, metrics, invalid }: ArmResult, refused: numbe
   const atOnce = metrics.streamsAtOnce?.max ?? 0;
   const reasons = [...new Set(rounds.flatMap(({ requests }) => Object.keys(requests.errors)))];
   const did = [
-    atOnce >= offered ? `opens ${connections} connections` : `queues on ${connections} connection${connections === 1 ? "" : "s"}`,
-    failed > 0 ? `${failed} requests fail (${reasons.slice(0, 2).join(", ")})` : "none fails",
+    `${atOnce >= offered ? "opens" : failed > 0 ? "keeps to" : "queues on"} ${connections} connection${connections === 1 ? "" : "s"}`,
+    failed > 0 ? `${failed} of ${rounds.length * offered} requests fail (${reasons.slice(0, 2).join(", ")})` : "none fails",
     ...(refused > 0 ? [`${refused} streams were refused`] : []),
   ];
   return `${id}: ${did.join(", ")}; at most ${atOnce} of ${offered} under way at once`;
@@ -409,7 +414,7 @@ export async function runClients(context: RunContext, choice: ClientChoice, resu
   const named = arms.filter(({ name }) => name !== null).length;
   const seconds = {
     clients: arms.length * rounds * 5,
-    "clients-rate": named * (rounds + 2) * 9,
+    "clients-rate": named * (rounds + 2) * 7,
     "clients-limit": arms.length * rounds * 2,
   };
   for (const note of notes) observer.notice(note);
