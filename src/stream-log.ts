@@ -32,7 +32,6 @@ export interface StreamLogged {
 }
 
 class LoggedFrames implements FrameSource {
-  readonly length: number;
   tokens = 0;
   readonly #frames: FrameSource;
   readonly #receivedUs: number;
@@ -40,18 +39,22 @@ class LoggedFrames implements FrameSource {
   #sentUs: Int32Array;
   #count = 0;
 
-  constructor(plan: ResponsePlan) {
-    this.#frames = plan.frames;
-    this.length = plan.frames.length;
-    this.#receivedUs = plan.startUs;
-    this.#dueUs = new Int32Array(plan.frames.length);
-    this.#sentUs = new Int32Array(plan.frames.length);
+  constructor({ frames, startUs, outputTokens }: ResponsePlan) {
+    this.#frames = frames;
+    this.#receivedUs = startUs;
+    this.#dueUs = new Int32Array(outputTokens);
+    this.#sentUs = new Int32Array(outputTokens);
+  }
+
+  get length(): number {
+    return this.#frames.length;
   }
 
   /** Hot path. */
   frame(index: number, dueUs: number, sentUs: number): Uint8Array {
     const bytes = this.#frames.frame(index, dueUs, sentUs);
     this.tokens = this.#frames.tokens;
+    // A frame holds one token or more; there are never more frames with tokens than tokens.
     if (this.tokens > 0) {
       this.#dueUs[this.#count] = dueUs - this.#receivedUs;
       this.#sentUs[this.#count++] = sentUs - this.#receivedUs;

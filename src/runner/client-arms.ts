@@ -18,6 +18,8 @@ export interface ClientChoice {
 interface Adapter {
   readonly packages: readonly string[];
   readonly protocols: readonly ProtocolName[];
+  /** Measured when it is named, and not with "all". */
+  readonly isApart?: boolean;
 }
 
 const directory = `${scenarioDirectory}clients/`;
@@ -48,7 +50,7 @@ export async function armsOf(
 ): Promise<ClientArm[]> {
   const adapters = await readAdapters();
   const known = Object.keys(adapters);
-  const wanted = [...new Set(names.flatMap((name) => (name === "all" ? known : [name])))];
+  const wanted = [...new Set(names.flatMap((name) => (name === "all" ? known.filter((one) => adapters[one]!.isApart !== true) : [name])))];
   const arms: ClientArm[] = [];
   const missing = new Set<string>();
   for (const name of wanted) {

@@ -163,7 +163,8 @@ class ClientBench {
       ttft: options.ttft ?? "100",
       itl: options.itl ?? "20",
       rampMs: 0,
-      stopMs: 0,
+      // Who hangs is left then, and is found to.
+      stopMs: 8000,
       isWarm: false,
     };
     const head = this.#head(
