@@ -82,7 +82,7 @@ ${svg.replace("<svg ", `<svg x="8" y="${top + 26}" width="${width}" height="${he
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width + 16} ${top}" width="${width + 16}" height="${top}">
 <rect width="100%" height="100%" fill="#fff"/>
 ${parts.join("\n")}
-<g style="font:12px system-ui,sans-serif"><rect x="${width - 120}" y="10" width="12" height="12" fill="#0072b2"/><text x="${width - 104}" y="20">HTTP/1.1</text><rect x="${width - 40}" y="10" width="12" height="12" fill="#d55e00"/><text x="${width - 24}" y="20">HTTP/2</text></g>
+<g style="font:12px system-ui,sans-serif"><rect x="${width - 150}" y="10" width="12" height="12" fill="#0072b2"/><text x="${width - 134}" y="20">HTTP/1.1</text><rect x="${width - 60}" y="10" width="12" height="12" fill="#d55e00"/><text x="${width - 44}" y="20">HTTP/2</text></g>
 </svg>
 `;
 }
