@@ -1,5 +1,6 @@
 import { cpus, totalmem } from "node:os";
 import { Command } from "commander";
+import { gateways } from "../network/gateways.ts";
 import { choosePinning, ownVersion, toolVersions } from "../runner/machine.ts";
 import { shippedScenarios } from "../runner/scenario.ts";
 import { startServerChild } from "../runner/target.ts";
@@ -8,6 +9,7 @@ const howToGet: Readonly<Record<string, string>> = {
   h2load: "Debian, Ubuntu: apt-get install nghttp2-client   macOS: brew install nghttp2   Fedora: dnf install nghttp2",
   autocannon: "npm install (it comes with fakeai)",
   taskset: "Debian, Ubuntu, Fedora: util-linux   macOS: has none; both ends then share the cores",
+  nginx: gateways["nginx"]!.install,
   curl: "only for trying things out",
 };
 
@@ -34,6 +36,7 @@ async function diagnose(): Promise<string> {
     ...shippedScenarios().map(({ id, arms }) => {
       const notes = [
         ...(tools["h2load"] === null && arms.some(({ driver }) => driver === "h2load") ? ["h2load is missing: runs on stream"] : []),
+        ...(tools["nginx"] === null && arms.some(({ via }) => via !== undefined) ? ["without the arms through nginx"] : []),
         ...(uws !== null && arms.some(({ engine }) => engine === "uws") ? ["without the arm on uWebSockets.js"] : []),
       ];
       return `  ${id.padEnd(20)} ${notes.length === 0 ? "all of it" : notes.join("; ")}`;

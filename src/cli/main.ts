@@ -8,6 +8,7 @@ const commands: readonly (readonly [name: string, load: () => Promise<Command>])
   ["serve", async () => (await import("./serve.ts")).serveCommand()],
   ["bench", async () => (await import("./bench.ts")).benchCommand()],
   ["proxy", async () => (await import("./proxy.ts")).proxyCommand()],
+  ["proxy-config", async () => (await import("./proxy-config.ts")).proxyConfigCommand()],
   ["compare", async () => (await import("./results.ts")).compareCommand()],
   ["merge", async () => (await import("./results.ts")).mergeCommand()],
   ["report", async () => (await import("./results.ts")).reportCommand()],

@@ -81,7 +81,8 @@ function impairmentOf(values: Readonly<Record<string, unknown>>): Impairment {
   }
 }
 
-function parseTarget(text: string): ProxyTarget {
+/** Where something leads: host:port, or a URL. Throws UsageError. */
+export function parseTarget(text: string): ProxyTarget {
   const hint = "(for example 127.0.0.1:8000 or https://api.example.com)";
   const url = /^https?:\/\//i.test(text) ? text : `tcp://${text}`;
   const parsed = URL.canParse(url) ? new URL(url) : null;
@@ -91,7 +92,8 @@ function parseTarget(text: string): ProxyTarget {
   return { host: parsed.hostname.replace(/^\[|\]$/g, ""), port };
 }
 
-function parseListen(text: string): { host: string; port: number } {
+/** A port, or host:port. Throws UsageError. */
+export function parseListen(text: string): { host: string; port: number } {
   const match = /^(?:(\[[0-9a-f:.]+\]|[^:[\]/\s]+):)?(\d{1,5})$/i.exec(text);
   const port = Number(match?.[2]);
   if (!match || port > 65_535)

@@ -24,6 +24,8 @@ const labels: Partial<Record<MetricName, string>> = {
   durationUs: "wall time",
   serverCpuUsPerRequest: "server CPU/request",
   serverCpuUsPerToken: "server CPU/token",
+  gatewayCpuUsPerRequest: "proxy CPU/request",
+  gatewayCpuUsPerToken: "proxy CPU/token",
   clientCpuUsPerRequest: "client CPU/request",
   clientCpuUsPerToken: "client CPU/token",
   bytesReceivedPerRequest: "bytes received/request",

@@ -43,6 +43,8 @@ export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
   durationUs: scalar("us", "Measured time of a round"),
   serverCpuUsPerRequest: scalar("us", "User and system time of the server process for each completed request"),
   serverCpuUsPerToken: scalar("us", "User and system time of the server process for each output token"),
+  gatewayCpuUsPerRequest: scalar("us", "User and system time of the proxy in front of the server for each completed request"),
+  gatewayCpuUsPerToken: scalar("us", "User and system time of the proxy in front of the server for each output token"),
   clientCpuUsPerRequest: scalar("us", "User and system time of the load generator for each completed request"),
   clientCpuUsPerToken: scalar("us", "User and system time of the load generator for each output token"),
   bytesReceivedPerRequest: scalar("bytes", "Bytes received on the socket for each request: headers, framing and TLS records included"),

@@ -51,6 +51,9 @@ export type ScalarMetric =
   /** User and system time of the server process over the round, divided. */
   | "serverCpuUsPerRequest"
   | "serverCpuUsPerToken"
+  /** The same of the proxy that stands in front of the server. */
+  | "gatewayCpuUsPerRequest"
+  | "gatewayCpuUsPerToken"
   | "clientCpuUsPerRequest"
   | "clientCpuUsPerToken"
   /** On the wire as the socket counts them: HTTP framing, headers, TLS records included, TCP/IP excluded. */

@@ -1,9 +1,10 @@
 /** The arms of an experiment: their servers, their connections, their jobs. */
 import { clockIdentity } from "../clock.ts";
 import { driverNamed } from "../load/drivers.ts";
-import type { DriverName, LoadDriver, LoadJob, RequestDetail } from "../load/job.ts";
+import type { DriverName, LoadDriver, LoadJob, RequestDetail, TlsChoice } from "../load/job.ts";
 import { mergeNetworks, parseNetwork, roundTripMs } from "../network/impairment.ts";
 import type { ArmDescription, Calibration, ProtocolName } from "../results/types.ts";
+import { type GatewayChild, startGateway } from "./gateway.ts";
 import { ownVersion, type Pinning } from "./machine.ts";
 import { type NetworkChild, type NetworkStats, startNetwork } from "./network.ts";
 import type { BenchOptions } from "./options.ts";
@@ -67,6 +68,9 @@ export interface LiveArm {
   readonly origin: string;
   readonly base: string;
   readonly driver: LoadDriver;
+  /** What ends its protocol in front of the target. */
+  readonly gateway: GatewayChild | null;
+  readonly tls: TlsChoice;
   /** Round-trip time that was put in. */
   readonly rttMs: number;
 }
@@ -81,8 +85,9 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
   const targets = new Map<string, Target>();
   const usable: ArmSpec[] = [];
   for (const spec of variant.arms) {
-    if (externalOf(spec)?.target.origins[spec.protocol] === undefined && context.external !== null)
-      notes.push(`${spec.id}: the server does not speak ${spec.protocol}`);
+    const spoken = spec.via === undefined ? spec.protocol : "h1";
+    if (externalOf(spec)?.target.origins[spoken] === undefined && context.external !== null)
+      notes.push(`${spec.id}: the server does not speak ${spoken}`);
     else usable.push(spec);
   }
   if (context.external === null) {
@@ -92,7 +97,7 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
       const streams = workload.streams + (workload.background?.streams ?? 0);
       try {
         const target = await startServerChild({
-          protocols: [...new Set(mine.map(({ protocol }) => protocol))],
+          protocols: [...new Set(mine.map(({ protocol, via }) => (via === undefined ? protocol : "h1")))],
           engine,
           ttft: workload.ttft,
           itl: workload.itl,
@@ -111,13 +116,22 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
       }
     }
   }
+  const gateways = await startGateways(
+    context,
+    variant,
+    usable,
+    (spec) => (externalOf(spec)?.target ?? targets.get(spec.engine))?.origins.h1,
+    notes,
+    open,
+  );
   const networks = new Map<string, NetworkChild>();
   const arms: LiveArm[] = [];
   for (const spec of usable) {
     const external = externalOf(spec);
     const target = external?.target ?? targets.get(spec.engine);
-    if (target === undefined) continue;
-    let origin = target.origins[spec.protocol]!;
+    const gateway = spec.via === undefined ? null : (gateways.get(viaKey(spec)) ?? null);
+    if (target === undefined || (spec.via !== undefined && gateway === null)) continue;
+    let origin = (gateway ?? target).origins[spec.protocol]!;
     const network = mergeNetworks(workload.network, spec.network ?? {});
     const impairment = parseNetwork(network, (key) => key);
     if (impairment !== null) {
@@ -144,11 +158,51 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
       origin,
       base: external?.base ?? "",
       driver: driverOf(context, spec.driver),
+      gateway,
+      tls: (gateway ?? target).tls,
       rttMs: impairment === null ? 0 : roundTripMs(impairment),
     };
     arms.push(fitting(context, workload, arm, notes));
   }
   return arms;
+}
+
+function viaKey({ via, engine }: ArmSpec): string {
+  return JSON.stringify([via, engine]);
+}
+
+/** One proxy for each way that arms go; those that cannot be started are said in a note. */
+async function startGateways(
+  { pinning }: RunContext,
+  { workload }: Variant,
+  specs: readonly ArmSpec[],
+  upstreamOf: (spec: ArmSpec) => string | undefined,
+  notes: string[],
+  open: Closable[],
+): Promise<Map<string, GatewayChild>> {
+  const started = new Map<string, GatewayChild>();
+  for (const key of new Set(specs.filter(({ via }) => via !== undefined).map(viaKey))) {
+    const mine = specs.filter((spec) => spec.via !== undefined && viaKey(spec) === key);
+    const via = mine[0]!.via!;
+    const upstream = upstreamOf(mine[0]!);
+    if (upstream === undefined) continue;
+    try {
+      const gateway = await startGateway({
+        via,
+        upstream,
+        protocols: [...new Set(mine.map(({ protocol }) => protocol))],
+        maxConcurrentStreams: Math.max(256, workload.streams + (workload.background?.streams ?? 0)),
+        // It belongs to the service, which has one core however it is built.
+        cpu: pinning?.server ?? null,
+      });
+      started.set(key, gateway);
+      open.push(gateway);
+    } catch (error) {
+      if (!(error instanceof RunError)) throw error;
+      notes.push(`${mine.map(({ id }) => id).join(", ")} left out: ${error.message}`);
+    }
+  }
+  return started;
 }
 
 /** The arm, on our own driver where the scenario's cannot do what the options made of it; a driver that was asked for stays. */
@@ -214,7 +268,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
       path: `${arm.base}${workload.path}`,
       method: workload.method,
       headers: { ...headersOf(workload, context), ...arm.spec.headers },
-      tls: arm.target.tls,
+      tls: arm.tls,
     },
     connections: arm.description.connections ?? workload.streams,
     reuse: arm.spec.reuse,

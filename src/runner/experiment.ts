@@ -4,6 +4,7 @@ import { compareArms, judgeClaim, notCompared, smallestEffectOf, summarizeArm } 
 import type { ArmResult, ClaimResult, Comparison, MetricName, RoundResult, ScenarioResult } from "../results/types.ts";
 import { withoutH2load } from "./adapt.ts";
 import { type Closable, jobOf, type LiveArm, prepareArms, type RunContext } from "./arms.ts";
+import { describeVia } from "./gateway.ts";
 import { faultsOf, joined, measure, type Measured } from "./measure.ts";
 import type { BenchOptions } from "./options.ts";
 import { orderOfRounds } from "./order.ts";
@@ -140,6 +141,12 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
     });
   });
   notes.push(...observations(arms, reports));
+  for (const [index, { spec }] of arms.entries()) {
+    if (spec.via === undefined) continue;
+    const { gatewayCpuUsPerToken: cpu } = results[index]!.metrics;
+    const used = cpu === null || cpu === undefined ? "" : `, which takes ${cpu.mean.toFixed(1)} µs of CPU time for a token`;
+    notes.push(`${spec.id}: through ${describeVia(spec.via)}${used}`);
+  }
   for (const [id, fault] of limited) notes.push(`${id}: ${fault}${workload.clientWork ? ", which belongs to what is compared here" : ""}`);
   const compare = (pair: Parameters<typeof compareOne>[0]): Comparison => compareOne(pair, results, limited, options, workload);
   const comparisons = variant.pairs.flatMap(({ baseline, candidate, kind, metrics, described = [] }) => [
@@ -219,6 +226,8 @@ function observations(arms: readonly LiveArm[], reports: ReadonlyMap<LiveArm, re
 const counted: ReadonlySet<MetricName> = new Set<MetricName>([
   "serverCpuUsPerRequest",
   "serverCpuUsPerToken",
+  "gatewayCpuUsPerRequest",
+  "gatewayCpuUsPerToken",
   "bytesReceivedPerRequest",
   "bytesSentPerRequest",
   "connectionsOpened",

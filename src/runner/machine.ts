@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus, loadavg, release, totalmem, type as osType } from "node:os";
 import { h2loadVersion } from "../load/h2load.ts";
+import { gatewayProgram, gateways } from "../network/gateways.ts";
 import type { Environment } from "../results/types.ts";
 
 /** What a process has used so far. */
@@ -94,9 +95,14 @@ export function ownVersion(): string {
   return (JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string }).version;
 }
 
-function commandVersion(command: string, pattern: RegExp): string | null {
-  const { status, stdout, stderr } = spawnSync(command, ["--version"], { encoding: "utf8", timeout: 5000 });
+function commandVersion(command: string, pattern: RegExp, flag = "--version"): string | null {
+  const { status, stdout, stderr } = spawnSync(command, [flag], { encoding: "utf8", timeout: 5000 });
   return status === 0 ? (pattern.exec(`${stdout}${stderr}`)?.[1] ?? "present") : null;
+}
+
+function nginxVersion(): string | null {
+  const program = gatewayProgram(gateways["nginx"]!);
+  return program === null ? null : commandVersion(program, /nginx\/(\S+)/, "-v");
 }
 
 /** Versions of everything a bench can use, null where missing. */
@@ -106,6 +112,7 @@ export function toolVersions(): Record<string, string | null> {
     autocannon: packageVersion("autocannon"),
     taskset: commandVersion("taskset", /(\d+\.\d+\S*)/),
     curl: commandVersion("curl", /curl (\S+)/),
+    nginx: nginxVersion(),
   };
 }
 

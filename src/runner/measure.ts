@@ -12,6 +12,8 @@ import { RunError } from "./target.ts";
 export interface Measured {
   readonly report: LoadReport;
   readonly server: { readonly cpuUs: number; readonly rssBytes: number } | null;
+  /** CPU time of the proxy in front of it; null where there is none or it cannot be known. */
+  readonly gatewayCpuUs: number | null;
   readonly serverDelayUs: number | null;
   readonly startedAt: string;
   /** Whether streams ran beside the measured ones. */
@@ -27,6 +29,8 @@ export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, o
   }
   let before: ProcessUsage | null = null;
   let after: ProcessUsage | null = null;
+  let gatewayBefore: ProcessUsage | null = null;
+  let gatewayAfter: ProcessUsage | null = null;
   let delayed: Promise<number | null> = Promise.resolve(null);
   const startedAt = new Date().toISOString();
   const report = await arm.driver.run(job, {
@@ -35,21 +39,25 @@ export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, o
     onPhase: (phase) => {
       if (phase === "begin") {
         before = arm.target.usage();
+        gatewayBefore = arm.gateway?.usage() ?? null;
         // Asked so that it begins anew; what was before is nobody's.
         void arm.target.eventLoopDelayP99Us();
       } else {
         after = arm.target.usage();
+        gatewayAfter = arm.gateway?.usage() ?? null;
         delayed = arm.target.eventLoopDelayP99Us();
       }
     },
     onProgress,
   });
   const [from, to] = [before as ProcessUsage | null, after as ProcessUsage | null];
+  const [gatewayFrom, gatewayTo] = [gatewayBefore as ProcessUsage | null, gatewayAfter as ProcessUsage | null];
   return {
     report,
     startedAt,
     shared: job.background !== undefined,
     serverDelayUs: await delayed,
+    gatewayCpuUs: gatewayFrom === null || gatewayTo === null ? null : gatewayTo.cpuUs - gatewayFrom.cpuUs,
     server: from === null || to === null ? null : { cpuUs: to.cpuUs - from.cpuUs, rssBytes: to.rssBytes },
   };
 }
@@ -71,6 +79,7 @@ export function faultsOf(context: RunContext, arm: LiveArm, job: LoadJob, worklo
   if (other !== undefined && !faults.some((fault) => fault.startsWith("protocol")))
     faults.push(`the protocol changed: ${wanted} was asked for, ${other} was spoken`);
   if (arm.target.died !== null) faults.push(arm.target.died);
+  if (arm.gateway !== null && arm.gateway.died !== null) faults.push(arm.gateway.died);
   const offered = offeredTokensPerSecond(workload);
   const limit = context.calibration?.limitTokensPerSecond[arm.spec.protocol];
   const failedAt = context.calibration?.rows.find((row) => row.protocol === arm.spec.protocol && !row.ok)?.tokensPerSecond;
@@ -85,7 +94,7 @@ function scalar(value: number | null, unit: Unit): MetricSummary | null {
 }
 
 /** The driver's metrics, and what only the runner sees. */
-function metricsOf({ report, server: used, serverDelayUs, shared }: Measured): Metrics {
+function metricsOf({ report, server: used, gatewayCpuUs, serverDelayUs, shared }: Measured): Metrics {
   const { requests, tokens, clientCpuShare, durationUs } = report;
   // What streams beside the measured ones cost cannot be told from what these cost.
   const server = shared ? null : used;
@@ -98,6 +107,12 @@ function metricsOf({ report, server: used, serverDelayUs, shared }: Measured): M
     ...report.metrics,
     serverCpuUsPerRequest: scalar(per(server?.cpuUs ?? null, requests.completed), "us"),
     serverCpuUsPerToken: scalar(per(server?.cpuUs ?? null, tokens), "us"),
+    ...(gatewayCpuUs === null || shared
+      ? {}
+      : {
+          gatewayCpuUsPerRequest: scalar(per(gatewayCpuUs, requests.completed), "us"),
+          gatewayCpuUsPerToken: scalar(per(gatewayCpuUs, tokens), "us"),
+        }),
     serverRssBytes: scalar(used?.rssBytes ?? null, "bytes"),
     serverEventLoopDelayP99Us: scalar(serverDelayUs, "us"),
   };

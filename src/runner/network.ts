@@ -1,8 +1,9 @@
 /** The network between client and server: `fakeai proxy` as a process of its own, so that it takes no time from either. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { UsageError } from "../config.ts";
 import { SpecError } from "../core/distribution.ts";
+import { boundToUs } from "../load/children.ts";
 import { networkFlagName } from "../network/flags.ts";
 import { type NetworkInput, parseNetwork } from "../network/impairment.ts";
 import type { ProxyStats } from "../network/proxy.ts";
@@ -33,12 +34,6 @@ const cliPath = fileURLToPath(
   import.meta.url.endsWith(".ts") ? new URL("../../dist/cli.js", import.meta.url) : new URL("../cli.js", import.meta.url),
 );
 
-/** Proxies that still run: none outlives this process. */
-const running = new Set<ChildProcess>();
-process.on("exit", () => {
-  for (const child of running) child.kill("SIGKILL");
-});
-
 const startTimeoutMs = 15_000;
 
 /** The settings as flags of `fakeai proxy`. */
@@ -53,8 +48,7 @@ export async function startNetwork(origin: string, network: NetworkInput, seed: 
   const url = new URL(origin);
   const flags = [cliPath, "proxy", "--json", "--listen", "0", "--to", origin, "--seed", String(seed), ...networkArguments(network)];
   // It gets no SIGINT of its own from the terminal.
-  const child = spawn(process.execPath, flags, { stdio: ["ignore", "pipe", "pipe", "ipc"], detached: true });
-  running.add(child);
+  const child = boundToUs(spawn(process.execPath, flags, { stdio: ["ignore", "pipe", "pipe", "ipc"], detached: true }));
   let out = "";
   let complaint = "";
   let onLine: () => void = () => {};
@@ -64,12 +58,8 @@ export async function startNetwork(origin: string, network: NetworkInput, seed: 
   });
   child.stderr!.on("data", (chunk: Buffer) => (complaint = `${complaint}${chunk.toString()}`.slice(-2000)));
   const ended = new Promise<void>((resolve) => {
-    const onEnd = (): void => {
-      running.delete(child);
-      resolve();
-    };
-    child.on("error", onEnd);
-    child.on("close", onEnd);
+    child.on("error", () => resolve());
+    child.on("close", () => resolve());
   });
   let timer: NodeJS.Timeout | undefined;
   await Promise.race([

@@ -8,6 +8,7 @@ import type { ReceiveWindows } from "../load/h2-windows.ts";
 import type { DriverName } from "../load/job.ts";
 import { mergeNetworks, type NetworkInput } from "../network/impairment.ts";
 import type { Claim, MetricName, ProtocolName, Statistic } from "../results/types.ts";
+import type { ViaSpec } from "./gateway.ts";
 import { checkNetwork } from "./network.ts";
 
 /** One call of a page: `count` of them go out at once with all others. */
@@ -104,6 +105,8 @@ export interface ArmSpec {
   readonly atStreamLimit?: "queue" | "race";
   /** Over the workload's. */
   readonly network?: NetworkInput;
+  /** What ends its protocol in front of the server; the server then speaks h1. */
+  readonly via?: ViaSpec;
   /** Whom it talks to: the server, or the gateway of `--via` in front of it. */
   readonly place: "server" | "gateway";
 }
@@ -147,8 +150,9 @@ export interface Variant {
 
 export type SuiteName = "quick" | "full";
 
-/** Defaults are in `variantsOf`. */
-type ArmFile = Pick<ArmSpec, "id" | "protocol" | "connections"> & Partial<Omit<ArmSpec, "place">>;
+/** Defaults are in `armOf`; a proxy's name is that proxy as it is by default. */
+type ArmFile = Pick<ArmSpec, "id" | "protocol" | "connections"> &
+  Partial<Omit<ArmSpec, "place" | "via">> & { readonly via?: string | ViaSpec };
 
 interface PairFile {
   readonly baseline: string;
@@ -295,9 +299,7 @@ export function variantsOf(file: ScenarioFile, suite: SuiteName | null): Variant
   return file.variants
     .filter(({ suites }) => suite === null || suites.includes(suite))
     .map((variant): Variant => {
-      const arms = file.arms
-        .filter(({ id }) => variant.arms === undefined || variant.arms.includes(id))
-        .map((arm): ArmSpec => ({ engine: "node", role: "protocol", driver: "stream", reuse: "keep", place: "server", ...arm }));
+      const arms = file.arms.filter(({ id }) => variant.arms === undefined || variant.arms.includes(id)).map(armOf);
       const has = (id: string): boolean => arms.some((arm) => arm.id === id);
       const named = variant.metrics === undefined ? file : { metrics: variant.metrics, described: variant.described };
       const metrics = named.metrics.map(metricRef);
@@ -333,6 +335,18 @@ export function variantsOf(file: ScenarioFile, suite: SuiteName | null): Variant
         rounds: variant.rounds ?? file.rounds ?? 5,
       };
     });
+}
+
+function armOf({ via, ...arm }: ArmFile): ArmSpec {
+  return {
+    engine: "node",
+    role: "protocol",
+    driver: "stream",
+    reuse: "keep",
+    place: "server",
+    ...arm,
+    ...(via === undefined ? {} : { via: typeof via === "string" ? { proxy: via } : via }),
+  };
 }
 
 function workloadOf(file: ScenarioFile, variant: VariantFile): Workload {

@@ -1,0 +1,124 @@
+/**
+ * Proxies that end HTTP/2 in front of an HTTP/1.1 server, and how each is told to: a template for a configuration file, and
+ * how it is started in the foreground by whoever may open a port. Another proxy is another row.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+/** What a configuration is made for. */
+export interface GatewaySettings {
+  /** The HTTP/1.1 server behind it. */
+  readonly upstream: { readonly host: string; readonly port: number };
+  /** Address to listen on. */
+  readonly host: string;
+  /** Ports by what is spoken there; `tls` speaks h1s and h2 by ALPN. */
+  readonly ports: { readonly h1?: number; readonly h2c?: number; readonly tls?: number };
+  /** PEM files; needed with `ports.tls`. */
+  readonly certificate: { readonly certPath: string; readonly keyPath: string } | null;
+  /** Whether answers are gathered before they are passed on. */
+  readonly buffering: boolean;
+  /** What the server behind is asked in. */
+  readonly upstreamHttp: "1.0" | "1.1";
+  /** HTTP/2 streams of one connection. */
+  readonly maxConcurrentStreams: number;
+  /** Where it may write: process id, bodies that are too large for memory. */
+  readonly directory: string;
+}
+
+/** One kind of proxy. */
+export interface Gateway {
+  /** What the configuration file is called. */
+  readonly fileName: string;
+  /** Where its program may be; names are looked up in PATH. */
+  readonly programs: readonly string[];
+  /** How to get it. */
+  readonly install: string;
+  /** The configuration file, complete. */
+  config(settings: GatewaySettings): string;
+  /** Arguments that run it in the foreground with that file. */
+  args(configPath: string, directory: string): readonly string[];
+}
+
+/** Streams live for minutes, and connections for a whole measurement: what would end them in between is out of the way. */
+function nginxConfig(settings: GatewaySettings): string {
+  const { upstream, host, ports, certificate, buffering, upstreamHttp, maxConcurrentStreams, directory } = settings;
+  const at = (port: number, more: string): string => `listen ${host.includes(":") ? `[${host}]` : host}:${port}${more};`;
+  const place = (name: string): string => quoted(join(directory, `fakeai-nginx-${name}`));
+  const upstreamHost = upstream.host.includes(":") ? `[${upstream.host}]` : upstream.host;
+  const listens = [
+    ...(ports.h1 === undefined ? [] : [`${at(ports.h1, "")} # HTTP/1.1`]),
+    ...(ports.h2c === undefined ? [] : [`${at(ports.h2c, " http2")} # HTTP/2 by prior knowledge`]),
+    ...(ports.tls === undefined || certificate === null
+      ? []
+      : [
+          `${at(ports.tls, " ssl http2")} # HTTP/2, or HTTP/1.1, by ALPN`,
+          `ssl_certificate ${quoted(certificate.certPath)};`,
+          `ssl_certificate_key ${quoted(certificate.keyPath)};`,
+          "ssl_protocols TLSv1.2 TLSv1.3;",
+        ]),
+  ];
+  const keeps = upstreamHttp === "1.1";
+  return `# HTTP/2 ends here; the server behind is asked over HTTP/${upstreamHttp}, ${keeps ? "on connections that are kept" : "on a connection for each request"}.
+daemon off;
+worker_processes 1;
+pid ${place("pid")};
+error_log stderr warn;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  client_body_temp_path ${place("body")};
+  proxy_temp_path ${place("proxy")};
+  fastcgi_temp_path ${place("fastcgi")};
+  uwsgi_temp_path ${place("uwsgi")};
+  scgi_temp_path ${place("scgi")};
+  client_max_body_size 10m;
+  # The default closes a connection after 1000 requests.
+  keepalive_requests 1000000;
+  keepalive_timeout 1h;
+  http2_max_concurrent_streams ${maxConcurrentStreams};
+
+  upstream fakeai {
+    server ${upstreamHost}:${upstream.port} max_fails=0;
+    keepalive 1024;
+    keepalive_requests 1000000;
+    keepalive_timeout 1h;
+  }
+
+  server {
+    ${listens.join("\n    ")}
+    location / {
+      proxy_pass http://fakeai;
+      # Up to nginx 1.29 the default is 1.0: a connection for each request, and with buffering a token waits for a full buffer.
+      proxy_http_version ${upstreamHttp};${keeps ? `\n      proxy_set_header Connection "";` : ""}
+      proxy_set_header Host $host;
+      proxy_read_timeout 10m;
+      # The default is on.
+      proxy_buffering ${buffering ? "on" : "off"};
+    }
+  }
+}
+`;
+}
+
+/** A parameter of nginx with blanks in it. */
+function quoted(text: string): string {
+  return `"${text.replace(/["\\]/g, "\\$&")}"`;
+}
+
+/** By name. */
+export const gateways: Readonly<Record<string, Gateway>> = {
+  nginx: {
+    fileName: "nginx.conf",
+    programs: ["nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx", "/opt/homebrew/bin/nginx"],
+    install: "Debian, Ubuntu: apt-get install nginx-light   macOS: brew install nginx   Fedora: dnf install nginx",
+    config: nginxConfig,
+    args: (configPath, directory) => ["-p", directory, "-c", configPath],
+  },
+};
+
+/** The path of a gateway's program; null where it is not installed. */
+export function gatewayProgram({ programs }: Gateway): string | null {
+  const folders = (process.env["PATH"] ?? "").split(":").filter((folder) => folder !== "");
+  const candidates = programs.flatMap((name) => (name.includes("/") ? [name] : folders.map((folder) => join(folder, name))));
+  return candidates.find((path) => existsSync(path)) ?? null;
+}
