@@ -95,6 +95,8 @@ class Tally implements Ledger {
   }
 }
 
+/** What setTimeout can count. */
+const longestTimerMs = 2_147_483_647;
 /** Between the last bytes and a reset. */
 const resetAfterUs = 2000;
 const maxLateUs = 3_600_000_000;
@@ -128,10 +130,13 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
   let timeCuts = 0;
 
   const later = (us: number, what: () => void): NodeJS.Timeout => {
-    const timer = setTimeout(() => {
-      timers.delete(timer);
-      what();
-    }, us / 1000);
+    const timer = setTimeout(
+      () => {
+        timers.delete(timer);
+        what();
+      },
+      Math.min(us / 1000, longestTimerMs),
+    );
     timers.add(timer);
     return timer;
   };
@@ -228,6 +233,8 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     await clock.close();
     throw error;
   }
+  // Out of descriptors: one client is turned away, the others stay.
+  server.on("error", () => {});
   return {
     port: (server.address() as AddressInfo).port,
     stats: () => ({

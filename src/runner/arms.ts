@@ -214,13 +214,17 @@ function fitting(context: RunContext, workload: Workload, arm: LiveArm, notes: s
   return { ...arm, driver: driverOf(context, "stream"), description: { ...arm.description, driver: "stream" } };
 }
 
+/** A 99th percentile above this is no network's doing: something kept the proxy from the processor. */
+const lateLimitUs = 5000;
+
 /** What a network did, for people. */
 function describeNetwork(protocol: ProtocolName, stats: NetworkStats | null): string {
   if (stats === null) return `network of ${protocol}: it did not say what it did`;
   const { connections, cuts, up, down, lateUs, cpuUs } = stats;
   const late = lateUs === null ? "" : `, ${(lateUs.p50 / 1000).toFixed(2)} ms late at p50 and ${(lateUs.p99 / 1000).toFixed(2)} at p99`;
   const did = `${connections} connections, ${up.stalls} stalls up and ${down.stalls} down, ${cuts} cuts`;
-  return `network of ${protocol}, warm-up included: ${did}${late}, ${(cpuUs / 1e6).toFixed(1)} s of CPU`;
+  const own = lateUs !== null && lateUs.p99 > lateLimitUs ? "; its own lateness is in the figures" : "";
+  return `network of ${protocol}, warm-up included: ${did}${late}, ${(cpuUs / 1e6).toFixed(1)} s of CPU${own}`;
 }
 
 /** Headers of every request; `headerBytes` more in a cookie, as clients behind gateways send them. */

@@ -5,7 +5,6 @@ import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { localhostCertificate } from "../certificate.ts";
-import { boundToUs } from "../load/children.ts";
 import type { TlsChoice } from "../load/job.ts";
 import { gatewayProgram, gateways } from "../network/gateways.ts";
 import type { ProtocolName } from "../results/types.ts";
@@ -47,6 +46,20 @@ export interface GatewayNeeds {
   readonly cpu: number | null;
 }
 
+/** Process groups that still run: none outlives this process, and a master that is killed would leave its workers behind. */
+const groups = new Set<number>();
+process.on("exit", () => {
+  for (const group of groups) killGroup(group);
+});
+
+function killGroup(group: number): void {
+  try {
+    process.kill(-group, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
 const startTimeoutMs = 5000;
 const attempts = 3;
 
@@ -85,7 +98,8 @@ export async function startGateway(needs: GatewayNeeds): Promise<GatewayChild> {
     );
     const args = gateway.args(configPath, directory);
     const [command, all] = cpu === null ? [program, args] : ["taskset", ["-c", String(cpu), program, ...args]];
-    const child = boundToUs(spawn(command, all, { stdio: ["ignore", "ignore", "pipe"], detached: true }));
+    const child = spawn(command, all, { stdio: ["ignore", "ignore", "pipe"], detached: true });
+    if (child.pid !== undefined) groups.add(child.pid);
     const run = watch(child);
     const failure = await ready(Object.values(ports), run);
     if (failure === null) {
@@ -171,16 +185,10 @@ async function freePort(): Promise<number> {
 
 async function end(child: ChildProcess, run: Run): Promise<void> {
   child.kill("SIGTERM");
-  // Its own processes share its group.
-  const hard = setTimeout(() => {
-    try {
-      process.kill(-child.pid!, "SIGKILL");
-    } catch {
-      // It has ended at last.
-    }
-  }, 1000);
+  const hard = setTimeout(() => child.pid !== undefined && killGroup(child.pid), 1000);
   await run.ended;
   clearTimeout(hard);
+  if (child.pid !== undefined) groups.delete(child.pid);
 }
 
 /** A process and its children, which do the work. */
