@@ -78,7 +78,7 @@ describe("scenarios", () => {
   });
 
   test("window: the windows of each arm are in force", async () => {
-    const { result } = await ran("window", "2 MB, RTT 0");
+    const { result } = await ran("window", "1 MB, RTT 0");
     const notes = result.notes.join("\n");
     expect(notes).toMatch(/of h2c-64k: 65535 \(stream\) and 65535 \(connection\)/);
     expect(notes).toMatch(/of h2c-16m: 16777216 \(stream\) and 16777216 \(connection\)/);
@@ -132,6 +132,7 @@ describe("scenarios", () => {
     const { arm } = await ran("cold", "RTT 0");
     expect(mean(arm("h1s-new"), "connectionsOpened")).toBe(20);
     expect(mean(arm("h2-new"), "connectionsOpened")).toBe(20);
+    expect(mean(arm("h2-new-early"), "streamsRefused")).toBe(0);
     expect(mean(arm("h2-1"), "connectionsOpened")).toBe(1);
   });
 

@@ -252,6 +252,11 @@ export function armColumns(arms: readonly ArmResult[]): ArmColumn[] {
     ...clientColumns(arms),
     { title: "bytes out / in", cell: means("bytesSentPerRequest", "bytesReceivedPerRequest") },
   ];
+  // Connections go without saying where each arm opened as many as it is described with, and refusals where there are none.
+  if (arms.some(({ connections, metrics }) => metrics.connectionsOpened && metrics.connectionsOpened.mean !== connections))
+    columns.push({ title: "opened", cell: means("connectionsOpened") });
+  if (arms.some(({ metrics }) => metrics.streamsRefused)) columns.push({ title: "refused", cell: means("streamsRefused") });
+  if (arms.some(({ metrics }) => metrics.requestsAborted)) columns.push({ title: "given up", cell: means("requestsAborted") });
   const said = ({ title, cell }: ArmColumn): boolean =>
     arms.some((arm) => cell(arm) !== "–") &&
     !(streamed && title.startsWith("E2E")) &&

@@ -3,7 +3,7 @@ import { UsageError } from "../config.ts";
 import { h2loadVersion } from "../load/h2load.ts";
 import { mergeNetworks, parseNetwork, roundTripMs } from "../network/impairment.ts";
 import type { BenchOptions } from "./options.ts";
-import { traceOf, warmupTokens } from "./requests.ts";
+import { traceOf, warmupTokensOf } from "./requests.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
 
 /** The variant as the options change it. */
@@ -80,7 +80,7 @@ function secondsPerRun(workload: Workload, arm: ArmSpec, durationS: number | nul
   const startS = 0.05 + streams * 0.0003 + rampMs / 1000;
   if (trace !== null) return (traceOf(trace).at(-1)?.atMs ?? 0) / 1000 + answerS + startS;
   if (page !== null) return repeat * (0.06 + answerS + roundTripsS);
-  const warmupS = Math.ceil(warmup / streams) * answerOf(stream ? warmupTokens : workload.outputTokens) + warmup / guessedRate;
+  const warmupS = Math.ceil(warmup / streams) * answerOf(warmupTokensOf(workload)) + warmup / guessedRate;
   if (durationS !== null) return durationS + warmupS + startS;
   const closedS = Math.ceil(requests / lanesOf(workload, arm)) * answerS + requests / guessedRate;
   // What an open loop without a rate takes is known once the capacity is.

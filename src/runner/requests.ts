@@ -92,12 +92,18 @@ export function backgroundOf(
   return unreadMs === undefined ? { requests } : { requests, unreadMs: unreadMs === "never" ? Infinity : unreadMs };
 }
 
-/** Tokens of a streamed answer that warms a connection up: more would only take time. */
-export const warmupTokens = 4;
+/** Most tokens of an answer that warms a connection up, streamed or not: more would only take time. */
+const warmupTokens = 4;
+const wholeWarmupTokens = 1000;
+
+/** Tokens of an answer that warms a connection up. */
+export function warmupTokensOf({ stream, outputTokens }: Workload): number {
+  return Math.min(outputTokens, stream ? warmupTokens : wholeWarmupTokens);
+}
 
 /** What warms the connections up before a round. */
 export function warmupOf(given: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
-  const workload = given.stream ? { ...given, outputTokens: Math.min(given.outputTokens, warmupTokens) } : given;
+  const workload = { ...given, outputTokens: warmupTokensOf(given) };
   return Array.from({ length: workload.warmup }, (_, index) => plain(workload, wording, seed, round, 900_000 + index));
 }
 
