@@ -77,11 +77,21 @@ const loads: readonly (readonly [MetricName, "mean" | "p99", string, string, num
   ["itlError", "mean", "Distance of the mean ITL from the planned one, against streams", "%", 0.01],
 ];
 
+/** What may differ between loads that are points of one line. */
+const ofTheLoad: ReadonlySet<string> = new Set(["streams", "requests", "warmup", "outputTokens", "itl", "rounds", "rampMs"]);
+
+/** Whether variants ask for the same at different loads. */
+function differInLoad(variants: readonly ScenarioResult[]): boolean {
+  const rest = variants.map(({ workload }) => JSON.stringify(Object.entries(workload).filter(([key]) => !ofTheLoad.has(key))));
+  return new Set(rest).size < 2;
+}
+
 /** What grows with the number of streams, for each scenario that was run with several. */
 export function loadCharts({ scenarios }: BenchResult): { readonly scenario: string; readonly charts: readonly Chart[] }[] {
   const names = [...new Set(scenarios.map(({ id }) => id))];
   return names.flatMap((scenario, place) => {
-    const variants = scenarios.filter(({ id }) => id === scenario);
+    const variants = scenarios.filter(({ id, skipped }) => id === scenario && skipped === null);
+    if (!differInLoad(variants)) return [];
     // Streams of another pace are another line.
     const paces = new Set(variants.map(({ workload }) => workload["itl"]));
     const arms = variants.flatMap((variant) =>

@@ -4,7 +4,7 @@
 const light = ["#0072b2", "#d55e00", "#009e73", "#aa3377", "#806000", "#555555", "#3f51b5", "#a0522d"];
 const dark = ["#56b4e9", "#ff9e4a", "#3ddbb0", "#ee88bb", "#f0e442", "#bbbbbb", "#9fa8ff", "#d8a07a"];
 
-const width = 820;
+const width = 940;
 const margin = 16;
 const rowHeight = 20;
 const fontSize = 12;
@@ -62,7 +62,8 @@ class Drawing {
   legend(names: readonly string[]): void {
     let x = margin;
     for (const [index, name] of names.entries()) {
-      const needed = 30 + name.length * characterWidth;
+      // Capitals are wider than the average.
+      const needed = 30 + name.length * (name === name.toUpperCase() ? 9 : characterWidth);
       if (x > margin && x + needed > width - margin) {
         x = margin;
         this.y += rowHeight;
