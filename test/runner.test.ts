@@ -1,6 +1,7 @@
 /** What a bench decides before it measures: options, scenarios, requests, the order of arms. */
 import { readFileSync, readdirSync } from "node:fs";
 import { spawnSync } from "node:child_process";
+import { Ajv } from "ajv";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../src/config.ts";
@@ -111,6 +112,14 @@ describe("scenarios", () => {
       expect(variant.rounds).toBeGreaterThanOrEqual(5);
       expect(estimateSeconds(variant, null)).toBeGreaterThan(0);
     }
+  });
+
+  test("the schema of scenarios is compiled without a complaint", () => {
+    const said: string[] = [];
+    const log = (text: string): void => void said.push(text);
+    const schema = JSON.parse(readFileSync(`${scenarioDirectory}schema.json`, "utf8")) as object;
+    new Ajv({ logger: { log, warn: log, error: log } }).compile(schema);
+    expect(said).toEqual([]);
   });
 
   test("every claim is tested somewhere, and every file has a line in the README", () => {
