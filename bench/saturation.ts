@@ -1,11 +1,11 @@
 /**
  * The batched engine with real sockets, and what `--latency-from` makes of it.
  *
- *   npm run bench:saturation
+ *   npm run bench:saturation            (both)   |   npm run bench:saturation -- imitation
  *
  * First a closed loop over rising concurrency in front of `--preset llama-3.1-8b-h100 --max-num-seqs 32`: throughput, and
- * goodput, the requests per second of which TTFT and TPOT are within the bounds below. Then 16 clients' latencies are
- * written as a CSV, a second server imitates them, and a two-sample Kolmogorov-Smirnov distance compares what it planned
+ * goodput, the requests per second of which TTFT and TPOT are within the bounds below. Then the latencies of 16 clients
+ * with prompts of many lengths are written as a CSV, a second server imitates them, and a two-sample Kolmogorov-Smirnov distance compares what it planned
  * with what was recorded; beside it the same distance for a constant TTFT and ITL of the same medians.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -35,13 +35,18 @@ async function startServer(flags: readonly string[]): Promise<{ child: ChildProc
 const driver = driverNamed("stream");
 let prompts = 0;
 
-function measure(url: string, streams: number, count: number): Promise<LoadReport> {
+function measure(url: string, streams: number, count: number, varied = false): Promise<LoadReport> {
   // No prompt begins like another: none is in the cache.
   const request = (): { body: string; tokens: number } => ({
     body: JSON.stringify({
       model: "m",
       stream: true,
-      messages: [{ role: "user", content: `${prompts++} `.padEnd(promptCharacters, "All happy families are alike. ") }],
+      messages: [
+        {
+          role: "user",
+          content: `${prompts++} `.padEnd(varied ? 200 + ((prompts * 7919) % 16_000) : promptCharacters, "All happy families are alike. "),
+        },
+      ],
     }),
     tokens,
   });
@@ -81,7 +86,7 @@ const table: Record<string, Record<string, string>> = {};
 const recorded = { ttft: [] as number[], itl: [] as number[] };
 const engine = await startServer(["--preset", "llama-3.1-8b-h100", "--max-num-seqs", "32"]);
 try {
-  for (const streams of clients) {
+  for (const streams of process.argv[2] === "imitation" ? [] : clients) {
     const { requests, durationUs, details, metrics, invalid } = await measure(engine.url, streams, Math.max(8, streams * 3));
     const good = details.filter((detail) => {
       const { tokenUs, startUs, error } = detail;
@@ -99,7 +104,7 @@ try {
     };
     console.error(`${streams} clients: ${JSON.stringify(table[`${streams} clients`])}`);
   }
-  const { details } = await measure(engine.url, 16, 160);
+  const { details } = await measure(engine.url, 16, 320, true);
   for (const detail of details) {
     recorded.ttft.push(ttftOf(detail));
     recorded.itl.push(...gapsOf(detail));
@@ -120,7 +125,7 @@ const compared: Record<string, Record<string, string>> = {};
 for (const [name, flags] of Object.entries(imitations)) {
   const { child, url } = await startServer([...flags, "--seed", "5"]);
   try {
-    const { details } = await measure(url, 16, 160);
+    const { details } = await measure(url, 16, 320, true);
     // The way to the server is in what was recorded, and comes on top of what is planned from it.
     const seen = { ttft: details.map(ttftOf), itl: details.flatMap(gapsOf) };
     for (const metric of ["ttft", "itl"] as const) {
