@@ -2,10 +2,10 @@
  * for less CPU per token than any server spends. Speaks HTTP/1.1 (one stream a connection) and HTTP/2 by prior knowledge.
  *
  *   cc -O2 reader.c -o reader
- *   ./reader h1|h2c PORT CONNS STREAMS_PER_CONN SPREAD_MS WARM_MS WINDOW_MS PID BODY_FILE [wait]
+ *   ./reader h1|h2c PORT CONNS STREAMS_PER_CONN SPREAD_MS WARM_MS WINDOW_MS PID[,PID...] BODY_FILE [wait]
  *
  * The window opens WARM_MS after the last stream had its first event (with `wait`: after the last request was sent, for
- * streams that wait for their first token). CPU time of process PID (all threads) is read at both ends of the window.
+ * streams that wait for their first token). CPU time of the processes PID (all threads) is read at both ends of the window.
  * Events are counted by the empty line that ends each. Where an event carries "due" and "sent" (microseconds of
  * CLOCK_MONOTONIC), lateness is kept in buckets of 1 us: handed to the engine minus due, and arrived minus due.
  * Prints one line of JSON.
@@ -64,15 +64,21 @@ static void fail(const char *what) {
   exit(1);
 }
 
-/* CPU nanoseconds of all threads. */
-static double cpu_ns(int pid) {
-  clockid_t clock;
-  struct timespec t;
-  if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &t)) fail("the server is gone");
-  return t.tv_sec * 1e9 + t.tv_nsec;
+static int pids[64], pid_count;
+
+/* CPU nanoseconds of all threads of all processes. */
+static double cpu_ns(void) {
+  double sum = 0;
+  for (int i = 0; i < pid_count; i++) {
+    clockid_t clock;
+    struct timespec t;
+    if (clock_getcpuclockid(pids[i], &clock) || clock_gettime(clock, &t)) fail("the server is gone");
+    sum += t.tv_sec * 1e9 + t.tv_nsec;
+  }
+  return sum;
 }
 
-static long rss_kb(int pid) {
+static long rss_of(int pid) {
   char name[64], line[256];
   snprintf(name, sizeof name, "/proc/%d/status", pid);
   FILE *file = fopen(name, "r");
@@ -81,6 +87,12 @@ static long rss_kb(int pid) {
     if (sscanf(line, "VmRSS: %ld", &kb) == 1) break;
   if (file) fclose(file);
   return kb;
+}
+
+static long rss_kb(void) {
+  long sum = 0;
+  for (int i = 0; i < pid_count; i++) sum += rss_of(pids[i]);
+  return sum;
 }
 
 static void record(uint32_t *histogram, double us) {
@@ -248,13 +260,14 @@ static void print_quantiles(const char *name, const uint32_t *histogram) {
 
 int main(int argc, char **argv) {
   if (argc != 10 && argc != 11) {
-    fprintf(stderr, "usage: reader h1|h2c PORT CONNS STREAMS_PER_CONN SPREAD_MS WARM_MS WINDOW_MS PID BODY_FILE [wait]\n");
+    fprintf(stderr, "usage: reader h1|h2c PORT CONNS STREAMS_PER_CONN SPREAD_MS WARM_MS WINDOW_MS PID[,PID...] BODY_FILE [wait]\n");
     return 2;
   }
   is_h2 = strcmp(argv[1], "h2c") == 0;
-  int port = atoi(argv[2]), count = atoi(argv[3]), pid = atoi(argv[8]), waiting = argc == 11;
+  int port = atoi(argv[2]), count = atoi(argv[3]), waiting = argc == 11;
   double spread_ms = atof(argv[5]), warm_ms = atof(argv[6]), window_ms = atof(argv[7]);
   per_conn = atoi(argv[4]);
+  for (char *at = strtok(argv[8], ","); at && pid_count < 64; at = strtok(0, ",")) pids[pid_count++] = atoi(at);
   static char body[1 << 15];
   FILE *file = fopen(argv[9], "r");
   if (!file) fail(argv[9]);
@@ -267,7 +280,7 @@ int main(int argc, char **argv) {
   int epoll = epoll_create1(0), total = count * per_conn;
   conns = calloc(count, sizeof *conns);
   late_sent = calloc(buckets, sizeof *late_sent), late_seen = calloc(buckets, sizeof *late_seen);
-  long rss_before = rss_kb(pid);
+  long rss_before = rss_kb();
   double start = clock_us();
   for (int i = 0; i < total; i++) {
     read_for(epoll, start + spread_ms * 1000 * i / total);
@@ -288,11 +301,11 @@ int main(int argc, char **argv) {
     read_for(epoll, clock_us() + 10e3);
   }
   read_for(epoll, clock_us() + warm_ms * 1000);
-  double cpu = cpu_ns(pid), began = clock_us();
+  double cpu = cpu_ns(), began = clock_us();
   in_window = 1;
   read_for(epoll, began + window_ms * 1000);
   in_window = 0;
-  cpu = cpu_ns(pid) - cpu;
+  cpu = cpu_ns() - cpu;
   double window = clock_us() - began, due = 0, sent = 0, seen = 0;
   for (int c = 0; c < count; c++) {
     for (int s = 0; s < per_conn; s++) {
@@ -305,7 +318,7 @@ int main(int argc, char **argv) {
   struct rusage own;
   getrusage(RUSAGE_SELF, &own);
   printf("{\"events\":%ld,\"bytes\":%ld,\"reads\":%ld,\"windowUs\":%.0f,\"cpuUs\":%.1f,\"rssBeforeKb\":%ld,\"rssKb\":%ld", events, bytes, reads,
-         window, cpu / 1000, rss_before, rss_kb(pid));
+         window, cpu / 1000, rss_before, rss_kb());
   if (events > unstamped && due > 0) {
     printf(",\"stamped\":%ld,\"itlErrorSent\":%.7f,\"itlErrorSeen\":%.7f", events - unstamped, sent / due - 1, seen / due - 1);
     print_quantiles("lateSentUs", late_sent);

@@ -1,5 +1,17 @@
 /** The ways to measure a subject: paced streams, whole answers, waiting streams. */
-import { type Answer, ask, cacheFile, chatPath, cpuUs, limitPath, onCoreOne, peakRssKb, type Subject, type Wire } from "./subjects.ts";
+import {
+  type Answer,
+  ask,
+  cacheFile,
+  chatPath,
+  cpuUs,
+  limitPath,
+  onCoreOne,
+  peakRssKb,
+  type Subject,
+  type Wire,
+  workersOf,
+} from "./subjects.ts";
 
 /** Bytes that an event of a stream has on average; the model's name is padded to reach it. */
 const eventBytes = 270;
@@ -172,7 +184,7 @@ export async function measurePaced(subject: Subject, shape: Shape, timing: Timin
     spreadMs,
     warmMs,
     windowMs,
-    subject.pid,
+    [subject.pid, ...workersOf(subject.pid)].join(","),
     bodyFile,
     ...(waiting ? ["wait"] : []),
   ];

@@ -60,6 +60,16 @@ export interface SizeRow extends Base {
   readonly itlMs: readonly [number, number];
 }
 
+/** CPU per token of two workers against one, and how they share the connections. All on one core: the other is the load's. */
+export interface WorkersRow extends Base {
+  readonly kind: "workers";
+  readonly wire: Wire;
+  readonly connections: number;
+  readonly streamsPerConnection: number;
+  readonly itlMs: number;
+  readonly target: number;
+}
+
 export interface HeapRow extends Base {
   readonly kind: "heap";
   readonly tokens: number;
@@ -70,7 +80,7 @@ export interface ColdRow extends Base {
   readonly targetMs: number;
 }
 
-export type Row = PacedRow | WholeRow | PacingRow | WaitingRow | SizeRow | HeapRow | ColdRow;
+export type Row = PacedRow | WholeRow | PacingRow | WaitingRow | SizeRow | WorkersRow | HeapRow | ColdRow;
 
 const paced = (
   id: string,
@@ -116,6 +126,17 @@ const whole = (mode: WholeRow["mode"], wire: Wire, controlTarget: number, aimock
   streamsPerConnection: wire === "h1" ? 1 : 16,
   controlTarget,
   aimockTarget,
+});
+
+const workers = (wire: Wire, connections: number, streamsPerConnection: number, itlMs: number): WorkersRow => ({
+  kind: "workers",
+  id: `workers-${wire}`,
+  what: `${wire} paced, ${connections * streamsPerConnection} streams at ${itlMs} ms, 2 workers against 1: CPU per token`,
+  wire,
+  connections,
+  streamsPerConnection,
+  itlMs,
+  target: 1.1,
 });
 
 export const rows: readonly Row[] = [
@@ -179,6 +200,8 @@ export const rows: readonly Row[] = [
     streamsPerConnection: [100, 1000],
     itlMs: [20, 200],
   },
+  workers("h1", 1000, 1, 20),
+  workers("h2c", 20, 50, 20),
   { kind: "heap", id: "heap", what: "heap after 10 million tokens", tokens: 10_000_000 },
   { kind: "cold", id: "cold", what: "from spawning the process to the first answer", targetMs: 350 },
 ];

@@ -2,7 +2,7 @@
  * Is fakeai as fast as this machine allows? Each row puts it beside the same work done by a raw engine (a control), by a
  * C loop, or by another fake server, in rounds that take turns, and gives the ratio with its interval.
  *
- *   npm run bench:speed                     every row (half an hour)
+ *   npm run bench:speed                     every row (an hour)
  *   npm run bench:speed -- h1-paced cold    the rows whose name begins so
  *   npm run bench:speed -- --rounds 5 --peers unpaced
  *
@@ -39,10 +39,23 @@ import {
   type SizeRow,
   type WaitingRow,
   type WholeRow,
+  type WorkersRow,
 } from "./rows.ts";
 import { type Line, type Result, type Samples, showRatio, two, writePage, writeResult } from "./page.ts";
 import { median, pairedRatio, type Ratio } from "./statistics.ts";
-import { ask, buildAll, onCoreOne, peerNames, peersInstalled, startControl, startFakeai, startPeer, type Subject } from "./subjects.ts";
+import {
+  ask,
+  buildAll,
+  onCoreOne,
+  peerNames,
+  peersInstalled,
+  startControl,
+  startFakeai,
+  startPeer,
+  socketsOf,
+  type Subject,
+  workersOf,
+} from "./subjects.ts";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -310,6 +323,56 @@ async function sizeRow(row: SizeRow, material: Material): Promise<{ lines: Line[
   };
 }
 
+async function workersRow(row: WorkersRow, material: Material): Promise<{ lines: Line[]; samples: Samples }> {
+  const { wire, connections, streamsPerConnection, itlMs, target } = row;
+  const samples: Samples = {};
+  const costs: Record<string, number[]> = {};
+  const shares: number[] = [];
+  const flags = ["--itl", String(itlMs), "--ttft", String(itlMs)];
+  const starters = [1, 2].map((count) => async (): Promise<Subject> => {
+    const subject = await startFakeai(wire, [...flags, "--workers", String(count)]);
+    return { ...subject, name: String(count) };
+  });
+  await interleave(starters, async (subject) => {
+    const workers = workersOf(subject.pid);
+    const idle = workers.map(socketsOf);
+    const timing = timingOf(connections * streamsPerConnection, itlMs);
+    // Every connection is open in the middle of the window.
+    const looking = new Promise<void>((resolve) => {
+      setTimeout(
+        () => {
+          const open = workers.map((pid, index) => socketsOf(pid) - idle[index]!);
+          const total = open.reduce((sum, count) => sum + count, 0);
+          if (workers.length > 1) shares.push(...open.map((count) => count / total));
+          resolve();
+        },
+        timing.spreadMs + timing.warmMs + timing.windowMs / 2,
+      );
+    });
+    const sample = await measurePaced(subject, row, timing, material.endlessFile);
+    await looking;
+    push(samples, `${subject.name} workers`, sample);
+    (costs[subject.name] ??= []).push(sample.cpuUs / sample.events);
+  });
+  push(samples, "shares", shares);
+  const ratio = pairedRatio(costs["2"]!, costs["1"]!);
+  const [least, most] = [Math.min(...shares), Math.max(...shares)];
+  const percent = (share: number): string => `${Math.round(share * 100)}%`;
+  return {
+    lines: [
+      {
+        what: row.what,
+        measured: `${two(median(costs["2"]!))} us; each has ${percent(least)} to ${percent(most)} of the connections`,
+        against: `1 worker ${two(median(costs["1"]!))} us`,
+        ratio,
+        target: `at most ${target}, 40-60% each`,
+        met: atMost(ratio, target) && least >= 0.4 && most <= 0.6,
+      },
+    ],
+    samples,
+  };
+}
+
 async function heapRow(row: HeapRow, material: Material): Promise<{ lines: Line[]; samples: Samples }> {
   const script = fileURLToPath(new URL("heap-server.ts", import.meta.url));
   const child = spawn("taskset", ["-c", "0", process.execPath, "--expose-gc", "--import", "tsx", script], {
@@ -404,6 +467,8 @@ async function measureRow(row: Row): Promise<{ lines: Line[]; samples: Samples }
       return waitingRow(row, material);
     case "size":
       return sizeRow(row, material);
+    case "workers":
+      return workersRow(row, material);
     case "heap":
       return heapRow(row, material);
     case "cold":

@@ -1,6 +1,6 @@
 /** What is measured: each a child process on core 0, checked before it is measured. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { connect } from "node:http2";
 import { createServer } from "node:net";
@@ -259,6 +259,23 @@ export function ask(wire: Wire, port: number, body: string, events: number = Inf
     stream.on("error", reject);
     stream.end(body);
   });
+}
+
+/** The processes that a process has started. */
+export function workersOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ").filter(Boolean).map(Number);
+}
+
+/** Sockets that a process has open. */
+export function socketsOf(pid: number): number {
+  const links = readdirSync(`/proc/${pid}/fd`).map((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`);
+    } catch {
+      return "";
+    }
+  });
+  return links.filter((link) => link.startsWith("socket:")).length;
 }
 
 /** CPU time of all threads of a process, microseconds. */
