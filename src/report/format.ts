@@ -253,7 +253,12 @@ export function armColumns(arms: readonly ArmResult[]): ArmColumn[] {
     { title: "bytes out / in", cell: means("bytesSentPerRequest", "bytesReceivedPerRequest") },
   ];
   // Connections go without saying where each arm opened as many as it is described with, and refusals where there are none.
-  if (arms.some(({ connections, metrics }) => metrics.connectionsOpened && metrics.connectionsOpened.mean !== connections))
+  if (
+    arms.some(
+      ({ driver, connections, metrics }) =>
+        driver !== "client" && metrics.connectionsOpened && metrics.connectionsOpened.mean !== connections,
+    )
+  )
     columns.push({ title: "opened", cell: means("connectionsOpened") });
   if (arms.some(({ metrics }) => metrics.streamsRefused)) columns.push({ title: "refused", cell: means("streamsRefused") });
   if (arms.some(({ metrics }) => metrics.requestsAborted)) columns.push({ title: "given up", cell: means("requestsAborted") });
