@@ -7,7 +7,8 @@ import { schemaInstance, SchemaError } from "../src/core/instance.ts";
 import { patternInstance } from "../src/core/pattern.ts";
 import { Random, seedOf } from "../src/core/random.ts";
 
-const ajv = new Ajv2020({ strict: false, allErrors: true });
+// Else ajv takes what every object inherits ("valueOf") for a property of the instance.
+const ajv = new Ajv2020({ strict: false, allErrors: true, ownProperties: true });
 addFormats.default(ajv);
 
 const make = (schema: unknown, seed: number): unknown => schemaInstance(schema, new Random(seedOf(seed), 6));
