@@ -478,7 +478,9 @@ async function measureRow(row: Row): Promise<{ lines: Line[]; samples: Samples }
   }
 }
 
-const chosen = rows.filter(({ id }) => positionals.length === 0 || positionals.some((prefix) => id.startsWith(prefix)));
+/** A row's own name, or how several begin. */
+const isMeant = (id: string, name: string): boolean => (rows.some((row) => row.id === name) ? id === name : id.startsWith(name));
+const chosen = rows.filter(({ id }) => positionals.length === 0 || positionals.some((name) => isMeant(id, name)));
 if (chosen.length === 0 || !(rounds >= 1)) {
   progress(`no such row; the rows are ${rows.map(({ id }) => id).join(", ")}`);
   process.exit(2);
