@@ -16,6 +16,8 @@ import { soak, type SoakResult, type SoakWindow } from "./soak/run.ts";
 const mostItlError = 0.005;
 const mostHeapRatio = 1.02;
 const mostRssRatio = 1.1;
+/** Compilers and caches take some 10,000 requests to settle: after a shorter warm-up, what is held is shown and not judged. */
+const judgedWarmupMs = 60_000;
 
 const { values } = parseArgs({
   options: {
@@ -51,7 +53,8 @@ function lineOf({ atS, active, rssBytes, serverCpuShare, clientCpuShare, clientE
 }
 
 /** What is not as it has to be. */
-function failuresOf({ accounts, windows, heapRatio, rssRatio }: SoakResult): string[] {
+function failuresOf({ accounts, windows, heapRatio, rssRatio, options }: SoakResult): string[] {
+  const isJudged = options.warmupMs >= judgedWarmupMs;
   const off = windows.flatMap(({ atS, pacing }) =>
     pacing
       .filter(({ itlError }) => itlError === null || Math.abs(itlError) > mostItlError)
@@ -60,8 +63,8 @@ function failuresOf({ accounts, windows, heapRatio, rssRatio }: SoakResult): str
   return [
     ...accounts,
     ...off,
-    ...(heapRatio <= mostHeapRatio ? [] : [`the heap grew to ${heapRatio.toFixed(3)}`]),
-    ...(rssRatio <= mostRssRatio ? [] : [`RSS grew to ${rssRatio.toFixed(3)}`]),
+    ...(heapRatio <= mostHeapRatio || !isJudged ? [] : [`the heap grew to ${heapRatio.toFixed(3)}`]),
+    ...(rssRatio <= mostRssRatio || !isJudged ? [] : [`RSS grew to ${rssRatio.toFixed(3)}`]),
   ];
 }
 
