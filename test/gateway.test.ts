@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createServer, type FakeAiServer } from "../src/index.ts";
 import { gatewayProgram, gateways } from "../src/network/gateways.ts";
 import { startGateway } from "../src/runner/gateway.ts";
@@ -58,6 +58,9 @@ describe("fakeai proxy-config", () => {
 });
 
 describe.skipIf(nginx === null || !curl)("nginx", () => {
+  // What a test that fails leaves running.
+  const ends: (() => Promise<unknown>)[] = [];
+  afterEach(() => Promise.all(ends.splice(0).map((end) => end())));
   let server: FakeAiServer;
   beforeAll(async () => {
     server = await createServer({ protocol: "h1:0", ttft: 20, itl: 10, outputTokens: 30 });
@@ -89,6 +92,7 @@ describe.skipIf(nginx === null || !curl)("nginx", () => {
       maxConcurrentStreams: 100,
       cpu: null,
     });
+    ends.push(() => gateway.close());
     const direct = (await ask(`${upstream}/v1/chat/completions`, ["-H", "x-fakeai-seed: 7"])).replace(/[\d.]+ [\d.]+$/, "");
     const flags = { h1: [], h1s: ["-k", "--http1.1"], h2c: ["--http2-prior-knowledge"], h2: ["-k"] } as const;
     for (const protocol of ["h1", "h1s", "h2c", "h2"] as const) {
@@ -116,13 +120,15 @@ describe.skipIf(nginx === null || !curl)("nginx", () => {
     writeFileSync(path, (await runCli(args).ended).stdout);
     const child = spawn(nginx!, ["-c", path], { stdio: ["ignore", "ignore", "pipe"] });
     const ended = new Promise((resolve) => child.once("exit", resolve));
+    ends.push(async () => {
+      child.kill("SIGTERM");
+      await ended;
+    });
     const body = join(directory, "body.json");
     writeFileSync(body, JSON.stringify({ model: "m", max_tokens: 2, messages: [{ role: "user", content: "word ".repeat(100_000) }] }));
     const url = `http://127.0.0.1:${port}/v1/chat/completions`;
     const answer = await ask(url, ["--http2-prior-knowledge", "--retry", "20", "--retry-delay", "1", "--retry-connrefused"], `@${body}`);
     expect(answer).toMatch(/"completion_tokens": 2,/);
-    child.kill("SIGTERM");
-    await ended;
   });
 
   test("a server that is not there, a proxy that is not there", async () => {

@@ -92,11 +92,6 @@ export class Line implements Sleeper, Sender {
     this.#direction = options.direction;
   }
 
-  /** Bytes that came in and have not left. */
-  get heldBytes(): number {
-    return this.#held;
-  }
-
   /** Hot path: bytes from the source. They are kept, not copied. */
   take(bytes: Uint8Array): void {
     if (this.#dead || bytes.length === 0) return;
