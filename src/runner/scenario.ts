@@ -267,7 +267,9 @@ function readScenario(path: string): ScenarioFile {
 
 /** Checks what a file holds: its shape by the schema, and that what it names exists. Throws UsageError in one line. */
 export function checkScenario(value: unknown, name: string): ScenarioFile {
-  validate ??= new Ajv({ allErrors: false }).compile(JSON.parse(readFileSync(`${scenarioDirectory}schema.json`, "utf8")) as object);
+  validate ??= new Ajv({ allErrors: false, allowUnionTypes: true }).compile(
+    JSON.parse(readFileSync(`${scenarioDirectory}schema.json`, "utf8")) as object,
+  );
   if (!validate(value)) {
     const [error] = validate.errors!;
     const extra = error!.keyword === "additionalProperties" ? ` ("${String(error!.params["additionalProperty"])}")` : "";
