@@ -262,11 +262,13 @@ describe("time", () => {
   });
   test("keep-alives come once a second until the first token, and count as no token", () => {
     const plan = provider({ profile: "openrouter", ttft: 2500, itl: 10 }).plan(chat, { model: "m", messages, stream: true });
-    const times = Array.from({ length: plan.frames.length }, (_, index) => [
-      plan.schedule.nextDueUs(index) / 1000,
-      new TextDecoder().decode(plan.frames.frame(index, 0, 0)).slice(0, 8),
-      plan.frames.tokens,
-    ]);
+    const times: unknown[] = [];
+    // How many there are is known with the last one.
+    for (let index = 0; index < plan.frames.length; index++) {
+      const dueMs = plan.schedule.nextDueUs(index) / 1000;
+      times.push([dueMs, new TextDecoder().decode(plan.frames.frame(index, 0, 0)).slice(0, 8), plan.frames.tokens]);
+    }
+    expect(times).toHaveLength(3 + 12);
     expect(times.slice(0, 5)).toEqual([
       [0, ": OPENRO", 0],
       [1000, ": OPENRO", 0],
