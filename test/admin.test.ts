@@ -76,7 +76,7 @@ describe.each(targets)("$name", (target) => {
       return errorOf(answer);
     };
     expect(await refused({ ttft: 50, itl: "soon" })).toEqual({
-      message: 'itl: cannot read "soon" in "soon" (for example 20, 20ms, 500us, 20:10 or lognormal(20,0.5))',
+      message: 'itl: cannot read "soon" (for example 20, 20ms, 500us, 20:10 or lognormal(20,0.5))',
       type: "invalid_request_error",
       param: "itl",
       code: "invalid_value",

@@ -169,6 +169,9 @@ describe.concurrent("wrong usage is one line and exit 2", () => {
     [["--trace", "/nowhere.csv"]],
     [["--baseline", "/nowhere"]],
     [["--require", "ttft"]],
+    [["--scenario", "stream", "--require", "stream/h9/ttft.p99<150ms"]],
+    [["--scenario", "stream", "--require", "unary/h1/ttft.p99<150ms"]],
+    [["--protocol", "h1", "--scenario", "stream", "--require", "h2c/ttft.p99<150ms"]],
   ])("%j", async (args) => {
     const { code, stdout, stderr } = await bench(args);
     expect(stderr.trimEnd().split("\n").at(-1)).toMatch(/^fakeai: |^error|^\(Did/);

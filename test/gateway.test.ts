@@ -48,7 +48,7 @@ describe("fakeai proxy-config", () => {
     [["nginx", "--host", "a;b"], /^fakeai: --host: "a;b" is not an address\n$/],
     [["nginx", "--tls-cert", "x.pem"], /^fakeai: --tls-cert and --tls-key go together\n$/],
     [["nginx", "--dir", "/tmp/$x"], /^fakeai: --dir, .*\n$/],
-    [[], /^fakeai: missing required argument 'proxy'\n/],
+    [[], /^fakeai: missing required argument 'proxy' \(see fakeai proxy-config --help\)\n$/],
   ])("%j is wrong usage", async (args, message) => {
     const { code, stdout, stderr } = await runCli(["proxy-config", ...args]).ended;
     expect(stderr).toMatch(message);

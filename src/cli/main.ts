@@ -28,7 +28,7 @@ export async function main(args: readonly string[]): Promise<void> {
     .description("The load and performance testbench for everything that talks to LLMs")
     .version(version)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(`fakeai: ${text.replace(/^error: /, "")}`) })
+    .configureOutput({ outputError: (text, write) => write(complaint(text, args[0])) })
     // Names such as FAKEAI_TTFT follow from the flags'; the help says so once.
     .configureHelp({
       optionDescription: (option) => (option.envVar?.startsWith("FAKEAI_") ? option.description : new Help().optionDescription(option)),
@@ -42,6 +42,16 @@ export async function main(args: readonly string[]): Promise<void> {
   } catch (error) {
     process.exitCode = exitCodeOf(error);
   }
+}
+
+/** What commander says of wrong usage, in one line: with its suggestion, or else with where the right usage stands. */
+function complaint(text: string, first: string | undefined): string {
+  const line = text
+    .replace(/^error: /, "")
+    .trim()
+    .replace(/\s*\n\s*/g, " ");
+  const command = commands.some(([name]) => name === first) ? ` ${first}` : "";
+  return `fakeai: ${line}${line.endsWith("?)") ? "" : ` (see fakeai${command} --help)`}\n`;
 }
 
 function exitCodeOf(error: unknown): number {

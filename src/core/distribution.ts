@@ -53,12 +53,13 @@ export function countUnits(name: string, max: number): SpecUnits {
 /** Reads a spec. Throws SpecError with a one-line message. */
 export function parseDistribution(text: string | number, units: SpecUnits): Distribution {
   const spec = String(text).trim();
-  const fail = (why: string): never => {
-    throw new SpecError(`${units.name}: ${why} in "${shorten(spec)}" (for example ${units.example})`);
+  const fail = (why: string, where = ` in "${shorten(spec)}"`): never => {
+    throw new SpecError(`${units.name}: ${why}${where} (for example ${units.example})`);
   };
   const value = (word: string): number => {
     const match = /^(\d+(?:\.\d*)?|\.\d+)([a-z]*)$/.exec(word.trim().toLowerCase());
-    if (!match) return fail(word.trim().startsWith("-") ? "negative value" : `cannot read "${shorten(word.trim())}"`);
+    if (!match && word.trim().startsWith("-")) return fail("negative value");
+    if (!match) return fail(`cannot read "${shorten(word.trim())}"`, word.trim() === spec ? "" : undefined);
     const suffix = match[2]!;
     const scale =
       suffix === "" ? units.plain : Object.hasOwn(units.suffixes, suffix) ? units.suffixes[suffix]! : fail(`unknown unit "${suffix}"`);

@@ -172,6 +172,8 @@ function parseCut(given: Given, name: string): Cut | null {
   const text = String(given).trim();
   const [, what, by] = /^(.+?)(?:,(rst|fin))?$/.exec(text)!;
   const how = by === "fin" ? "fin" : "rst";
+  const [, other] = /,([a-z]+)$/i.exec(what!) ?? [];
+  if (other !== undefined) throw new SpecError(`${name}: "${shorten(other)}" is neither rst nor fin (${example})`);
   const size = /^(\d+)(b|kb|mb|gb)$/i.exec(what!);
   if (size !== null) return { after: { kind: "bytes", bytes: Number(size[1]) * sizes[size[2]!.toLowerCase()]! }, by: how };
   if (what!.endsWith("%")) {
@@ -180,7 +182,8 @@ function parseCut(given: Given, name: string): Cut | null {
     return chance === 0 ? null : { after: { kind: "segment", probability: chance }, by: how };
   }
   if (/^[\d.]+$/.test(what!)) throw new SpecError(`${name}: is "${shorten(what)}" bytes, a time or a share? Give it a unit (${example})`);
-  return { after: { kind: "time", us: parseDistribution(what!, { ...latencyUnits(name), example: "5s or exponential(30s)" }) }, by: how };
+  const units = { ...latencyUnits(name), example: "100kb, 5s, 0.1% or 'exponential(30s),fin'" };
+  return { after: { kind: "time", us: parseDistribution(what!, units) }, by: how };
 }
 
 function shorten(given: Given): string {

@@ -172,9 +172,23 @@ function planOf(options: BenchOptions, observer: Observer): Plan {
     variants.push(variant);
   }
   if (variants.length === 0) throw new UsageError("nothing is left to run: --protocol and --url leave no arm");
+  for (const text of options.requirements) checkMeaning(text, candidates);
   const of = [...new Set(variants.map(({ scenario }) => scenario))].join(", ");
   observer.notice(`about ${describeSeconds(seconds)}: ${of}`);
   return { variants, skipped, seconds };
+}
+
+/** A requirement on a scenario or arm that is not run could only fail, and after minutes. Throws UsageError. */
+function checkMeaning(text: string, variants: readonly Variant[]): void {
+  const required = parseRequirement(text);
+  const meant = variants.filter(({ scenario }) => required.scenario === null || scenario === required.scenario);
+  const names = [...new Set(meant.flatMap(({ arms }) => arms.flatMap(({ id, protocol }) => [protocol, id])))];
+  if (meant.length === 0)
+    throw new UsageError(
+      `--require: "${text}": ${required.scenario} is not run (there are ${[...new Set(variants.map(({ scenario }) => scenario))].join(", ")})`,
+    );
+  if (required.arm !== null && !names.includes(required.arm))
+    throw new UsageError(`--require: "${text}": no arm ${required.arm} is run (there are ${names.join(", ")})`);
 }
 
 function describeSeconds(seconds: number): string {

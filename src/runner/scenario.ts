@@ -273,7 +273,9 @@ export function checkScenario(value: unknown, name: string): ScenarioFile {
   if (!validate(value)) {
     const [error] = validate.errors!;
     const extra = error!.keyword === "additionalProperties" ? ` ("${String(error!.params["additionalProperty"])}")` : "";
-    throw new UsageError(`--scenario: ${name}: ${error!.instancePath || "the file"} ${error!.message ?? "is wrong"}${extra}`);
+    throw new UsageError(
+      `--scenario: ${name}: ${error!.instancePath || "the file"} ${error!.message ?? "is wrong"}${extra} (see scenarios/schema.json)`,
+    );
   }
   const file = value as ScenarioFile;
   const ids = new Set(file.arms.map(({ id }) => id));
