@@ -1,8 +1,10 @@
 /** Readers that stall: nothing grows, nobody else is hurt, and when they read again they get everything. */
 import { once } from "node:events";
-import { connect as connectH2 } from "node:http2";
+import { type ClientHttp2Session, connect as connectH2 } from "node:http2";
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { resetRequests } from "./h2-frames.ts";
 import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
@@ -171,6 +173,58 @@ describe.each(targets.filter(({ engine, protocol }) => engine === "node" && prot
     });
   },
 );
+
+describe.each(targets.filter(({ client }) => client === "h2"))("an answer in one piece that is read slowly, $name", (target) => {
+  test("comes whole, though it takes longer than a stall may", { timeout: 30_000 }, async () => {
+    const running = await start(target, { stallTimeout: 1000, outputTokens: 600_000 });
+    const session = connectH2(running.origin, { rejectUnauthorized: false });
+    session.on("error", () => {});
+    const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions" });
+    stream.on("error", () => {});
+    stream.end(JSON.stringify(chat()));
+    const startedMs = performance.now();
+    let text = "";
+    for await (const chunk of stream) {
+      text += String(chunk);
+      await sleep(60);
+    }
+    expect(performance.now() - startedMs).toBeGreaterThan(1500);
+    expect((JSON.parse(text) as { usage: object }).usage).toMatchObject({ completion_tokens: 600_000 });
+    session.destroy();
+    await running.stop();
+  });
+});
+
+test("a few frames that nobody reads do not hold on to the memory of all frames written meanwhile", { timeout: 30_000 }, async () => {
+  const running = await start(
+    targets.find(({ name }) => name === "h2c")!,
+    { outputTokens: 100_000 },
+  );
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const sessions = [connectH2(running.origin, { settings: { initialWindowSize: 0 } }), connectH2(running.origin)];
+  const open = (session: ClientHttp2Session, count: number, itl: string): void => {
+    session.on("error", () => {});
+    for (let i = 0; i < count; i++) {
+      const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions", "x-fakeai-itl": itl });
+      stream.on("error", () => {}).resume();
+      stream.end(JSON.stringify(chat({ stream: true })));
+    }
+  };
+  open(sessions[0]!, 4, "20");
+  open(sessions[1]!, 100, "5");
+  const written = (): number => running.server.stats().generationTokens;
+  await eventually(() => written() > 2000, "all are under way");
+  collect();
+  const before = process.memoryUsage().arrayBuffers;
+  await eventually(() => written() > 42_000, "10 MB are written", 20_000);
+  collect();
+  // What is held is 4 times 400 frames at most, 0.5 MB.
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(3e6);
+  expect(running.server.stats().running).toBe(104);
+  for (const session of sessions) session.destroy();
+  await running.stop();
+});
 
 test("large answers that nobody reads do not hold up the other streams of their session", async () => {
   const running = await start(

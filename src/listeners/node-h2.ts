@@ -35,7 +35,10 @@ const requestsPerTurn = 64;
 /** A frame up to this size that finds its stream empty is not counted: all streams together stay far below the limit. */
 const uncountedBytes = 4096;
 
-/** Slices of it hold frames until the socket took them. One that a stalled stream holds on to keeps the whole slab. */
+/**
+ * Slices of it hold frames until the socket took them. One that is not taken keeps the whole slab, which nobody counts: a
+ * stream has at most one here, its further ones are memory of their own.
+ */
 let slab = Buffer.allocUnsafeSlow(65_536);
 let slabUsed = 0;
 
@@ -50,6 +53,9 @@ function keep(frame: Uint8Array): Buffer {
   slab.set(frame, slabUsed);
   return slab.subarray(slabUsed, (slabUsed += size));
 }
+
+/** An answer in one piece that is larger is handed over in pieces of this size. */
+const pieceBytes = 262_144;
 
 /** The engine resets a stream whose head is larger than this many times the bound; up to there we can answer 431. */
 const engineHeads = 4;
@@ -66,6 +72,12 @@ function keepLarge(frame: Uint8Array): Buffer {
   }
   largeSlab.set(frame, largeUsed);
   return largeSlab.subarray(largeUsed, (largeUsed += size));
+}
+
+function ownCopy(frame: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(frame.length);
+  copy.set(frame);
+  return copy;
 }
 
 /** Why a stream is cut; shared, because nobody looks at it. */
@@ -101,7 +113,7 @@ class SessionState {
 }
 
 class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
-  /** When the response ended, for a reader that never takes the rest; 0 before. */
+  /** When the response ended, or the reader last took a piece of it, for one that never takes the rest; 0 before. */
   endedUs = 0;
   /** Ends the request with the answer: RFC 9113, 8.1, for a client that would send a refused body for ever. */
   endsRequest = false;
@@ -116,6 +128,8 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
   #drainAttached = false;
   /** Whether it waits because the session as a whole has too much waiting. */
   #held = false;
+  /** Bytes of an answer in one piece that the stream has not been given yet. */
+  #heldBack = 0;
   /** What the session's count holds for this stream. */
   #counted = 0;
   /** Whether the count of all listeners holds this stream. */
@@ -147,7 +161,7 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
   }
 
   get bufferedBytes(): number {
-    return this.#stream.writableLength;
+    return this.#stream.writableLength + this.#heldBack;
   }
 
   endConnection(): void {
@@ -164,7 +178,8 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
     const stream = this.#stream;
     // A reader that keeps up has taken everything before the next frame comes: only then is there something to count.
     const keepsUp = stream.writableLength === 0 && this.#counted === 0 && frame.length <= uncountedBytes;
-    const ok = keepsUp ? stream.write(keep(frame)) : stream.write(keep(frame), this.#onFlushed);
+    const chunk = stream.writableLength === 0 ? keep(frame) : ownCopy(frame);
+    const ok = keepsUp ? stream.write(chunk) : stream.write(chunk, this.#onFlushed);
     if (!ok) this.#awaitDrain();
     return keepsUp ? ok : this.#mayGoOn(ok);
   }
@@ -193,8 +208,25 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
     this.endedUs = monotonicUs();
     if (!open || this.#headOnly) return;
     if (frame === undefined) this.#stream.end();
-    else this.#stream.end(keep(frame));
+    else if (frame.length > pieceBytes) this.#endInPieces(Buffer.from(frame), 0);
+    else this.#stream.end(this.#stream.writableLength === 0 ? keep(frame) : ownCopy(frame));
     if (this.endsRequest) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    this.#count();
+  }
+
+  /** Each piece when the one before it was taken: that is how a slow reader is told from one that has stopped. */
+  #endInPieces(body: Buffer, from: number): void {
+    this.endedUs = monotonicUs();
+    const to = Math.min(body.length, from + pieceBytes);
+    this.#heldBack = body.length - to;
+    const piece = body.subarray(from, to);
+    if (to === body.length) {
+      this.#stream.end(piece);
+    } else {
+      this.#stream.write(piece, (error) => {
+        if (error === null || error === undefined) this.#endInPieces(body, to);
+      });
+    }
     this.#count();
   }
 
@@ -253,7 +285,7 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
   }
 
   #count(): void {
-    const now = this.#stream.destroyed ? 0 : this.#stream.writableLength;
+    const now = this.#stream.destroyed ? 0 : this.bufferedBytes;
     const change = now - this.#counted;
     if (change === 0) return;
     this.#counted = now;
