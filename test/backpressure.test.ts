@@ -1,12 +1,16 @@
 /** Readers that stall: nothing grows, nobody else is hurt, and when they read again they get everything. */
 import { once } from "node:events";
 import { type ClientHttp2Session, connect as connectH2 } from "node:http2";
-import { connect as connectTcp, type Socket } from "node:net";
+import { type AddressInfo, connect as connectTcp, createServer as createTcpServer, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
-import { resetRequests } from "./h2-frames.ts";
+import { resolveConfig } from "../src/config.ts";
+import type { RequestHandler } from "../src/core/seams.ts";
+import { Bounds, newCounts } from "../src/listeners/bounds.ts";
+import { NodeH2Service } from "../src/listeners/node-h2.ts";
+import { requests, resetRequests } from "./h2-frames.ts";
 import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
 
 /** A stalled reader: it holds its connection and does not read until told. */
@@ -300,6 +304,36 @@ describe("a flood of requests on one connection of HTTP/2", () => {
     const answers = await Promise.all(Array.from({ length: 250 }, () => running.ask({ body: chat({ stream: true }) })));
     expect(answers.map(({ body }) => chunksOf(body).length)).toEqual(answers.map(() => 22));
     await running.stop();
+  });
+
+  test("what waits for its turn is counted, and holds up no other connection", async () => {
+    const counts = newCounts();
+    const begun: { readonly path: string; readonly streams: number }[] = [];
+    const handler: RequestHandler = {
+      handle: ({ path }) => void begun.push({ path, streams: counts.streams }),
+      refuse: () => {},
+    };
+    const bounds = new Bounds(resolveConfig({ maxConcurrentStreams: 400 }, { h1: 0, h1s: 0, h2c: 0, h2: 0 }).limits);
+    const service = new NodeH2Service("h2c", handler, bounds, counts, () => {});
+    const server = createTcpServer((socket) => service.accept(socket)).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const flood = connectTcp(port, "127.0.0.1");
+    const other = connectTcp(port, "127.0.0.1");
+    await Promise.all([once(flood, "connect"), once(other, "connect")]);
+    // Both are there to be read in the same turn, the flood first.
+    flood.write(requests("/flood", 300));
+    other.write(requests("/other", 1));
+    await eventually(() => begun.length === 301, "all are begun");
+    const place = begun.findIndex(({ path }) => path === "/other");
+    expect(place).toBeLessThan(200);
+    expect(begun[64]!.streams).toBeGreaterThan(250);
+    expect(counts.streams).toBe(301);
+    flood.destroy();
+    other.destroy();
+    await eventually(() => counts.streams === 0 && counts.sessions === 0, "nothing is left");
+    service.destroy();
+    server.close();
   });
 
   test("what its client has reset before its turn comes is not begun", async () => {

@@ -104,3 +104,11 @@ export function resetRequests(path: string, body: Buffer, count: number): Buffer
   }
   return Buffer.concat([...parts, frame(frameTypes.ping, 0, 0, Buffer.from("all sent"))]);
 }
+
+/** The bytes of so many GETs on a connection of their own. */
+export function requests(path: string, count: number): Buffer {
+  const parts: Buffer[] = [Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(frameTypes.settings, 0, 0, Buffer.alloc(0))];
+  const head = Buffer.concat([field(":method", "GET"), field(":path", path), field(":scheme", "http"), field(":authority", "x")]);
+  for (let id = 1; id < 2 * count; id += 2) parts.push(frame(frameTypes.headers, 4 + endStream, id, head));
+  return Buffer.concat(parts);
+}

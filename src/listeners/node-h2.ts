@@ -15,6 +15,7 @@ import type { ListenerCounts, Protocol, RequestHandler, WireFault } from "../cor
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, type Waiting } from "./bounds.ts";
 import { type BodyOwner, type BodyReader, type BodyReading, NodeRequest, receiveBody } from "./node-request.ts";
 import { BaseSink } from "./sink.ts";
+import { Turns } from "./turns.ts";
 
 /** How often each session is asked for a sign of life, at most; more often under a short stall time-out. */
 const pingIntervalMs = 2000;
@@ -315,10 +316,9 @@ export class NodeH2Service {
   readonly #reading: BodyReading;
   readonly #watchdog: NodeJS.Timeout;
   readonly #resetConnection: (socket: Socket) => void;
-  /** Requests that were begun in this turn, and those that wait for another, from the first that still does. */
+  /** Requests that were begun in this turn, and those that wait for another; `counts.streams` counts both. */
   #begun = 0;
-  #waiting: { readonly stream: ServerHttp2Stream; readonly headers: IncomingHttpHeaders }[] = [];
-  #firstWaiting = 0;
+  readonly #waiting = new Turns<SessionState, { readonly stream: ServerHttp2Stream; readonly headers: IncomingHttpHeaders }>();
   readonly #protocol: Protocol;
   /** What the session that is about to be opened stands on. */
   #accepting: Duplex | null = null;
@@ -407,25 +407,26 @@ export class NodeH2Service {
     if (!state) return;
     this.#countRefused(state, stream.id ?? 0);
     if (this.#begun === 0) setImmediate(() => this.#nextTurn());
-    if (this.#begun++ < requestsPerTurn) this.#receive(stream, headers);
-    else this.#waiting.push({ stream, headers });
+    if (this.#begun++ < requestsPerTurn) {
+      this.#receive(stream, headers);
+    } else {
+      this.#waiting.add(state, { stream, headers });
+      this.#counts.streams++;
+    }
   }
 
   #nextTurn(): void {
-    const waiting = this.#waiting;
     let begun = 0;
-    while (this.#firstWaiting < waiting.length && begun < requestsPerTurn) {
-      const { stream, headers } = waiting[this.#firstWaiting++]!;
-      if (stream.destroyed || stream.closed) continue;
+    while (begun < requestsPerTurn) {
+      const next = this.#waiting.take();
+      if (next === undefined) break;
+      this.#counts.streams--;
+      if (next.stream.destroyed || next.stream.closed) continue;
       begun++;
-      this.#receive(stream, headers);
-    }
-    if (this.#firstWaiting === waiting.length && waiting.length > 0) {
-      this.#waiting = [];
-      this.#firstWaiting = 0;
+      this.#receive(next.stream, next.headers);
     }
     // While some wait, those that come wait behind them.
-    this.#begun = this.#waiting.length > 0 ? requestsPerTurn : begun;
+    this.#begun = this.#waiting.size > 0 ? requestsPerTurn : begun;
     if (this.#begun > 0) setImmediate(() => this.#nextTurn());
   }
 
