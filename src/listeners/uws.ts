@@ -127,6 +127,14 @@ function statusLine(status: number): string {
   return (statusLines[status] ??= `${status} ${STATUS_CODES[status] ?? "Unknown"}`);
 }
 
+/**
+ * The most of a frame that is written at once. Writes in a cork are gathered in 16 kB (`LoopData::CORK_BUFFER_SIZE`); one that
+ * no longer fits flushes what was gathered, and where the socket takes not all of that, it is dropped (`AsyncSocket::uncork`
+ * returns without it): a size line then stands there without its chunk. So all of a cork has to fit, with 2 kB for the head,
+ * the size line and the end.
+ */
+const pieceBytes = 14_336;
+
 /** What the functions below are about to do; module-wide, so that corking needs no closure per write. */
 let corkedSink: UwsSink;
 let corkedResponse: HttpResponse;
@@ -141,6 +149,7 @@ const setCorked = (sink: UwsSink, frame: Uint8Array | undefined, last: boolean):
 const flush = (): void => {
   corkedOk = corkedSink.flush(corkedFrame, corkedLast);
 };
+const nothing = (): void => {};
 const flushFrame = (): void => {
   corkedOk = corkedResponse.write(corkedFrame!);
 };
@@ -202,7 +211,12 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   /** Hot path. Outside a cork each call would be a system call of its own. */
   write(frame: Uint8Array): boolean {
     if (this.closed) return false;
-    if (this.#headSent && !this.#headOnly) {
+    if (frame.length > pieceBytes) {
+      const last = this.#writePieces(frame);
+      const ok = corkedOk;
+      this.#cork(last, false);
+      corkedOk &&= ok;
+    } else if (this.#headSent && !this.#headOnly) {
       corkedResponse = this.#response;
       corkedFrame = frame;
       corkedResponse.cork(flushFrame);
@@ -213,13 +227,30 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
     return corkedOk;
   }
 
-  /** The engine keeps what the socket did not take: at most this frame, as nothing is written before it has drained. */
+  /** Writes a long frame but for its last piece; returns that. */
+  #writePieces(frame: Uint8Array): Uint8Array {
+    let at = 0;
+    let ok = true;
+    for (; at + pieceBytes < frame.length; at += pieceBytes) {
+      this.#cork(frame.subarray(at, at + pieceBytes), false);
+      ok &&= corkedOk;
+    }
+    corkedOk = ok;
+    return frame.subarray(at);
+  }
+
+  /**
+   * The engine keeps what the socket did not take: this frame at most, and the piece before it, whose failure the engine tells
+   * with the next write only. Nothing else is written before it has drained.
+   */
   #wait(bytes: number): void {
     this.#waiting = true;
     this.#listener.bounds.setWaiting(this, bytes, this.#listener.counts);
     if (this.#drainAttached) return;
     this.#drainAttached = true;
     this.#response.onWritable(() => {
+      // With this listener the engine sends what it keeps with the next write only, and that may not be due for long.
+      this.#response.cork(nothing);
       this.#caughtUp();
       this.observer?.onDrain();
       return true;
@@ -272,7 +303,8 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
 
   end(frame?: Uint8Array): void {
     if (this.closed) return;
-    this.#cork(frame, true);
+    const isLong = frame !== undefined && frame.length > pieceBytes && this.head!.streamed;
+    this.#cork(isLong ? this.#writePieces(frame) : frame, true);
     this.#close();
   }
 
