@@ -10,6 +10,7 @@ import { createServer as createTlsServer } from "node:tls";
 import { beforeAll, describe, expect, test } from "vitest";
 import { localhostCertificate } from "../src/certificate.ts";
 import type { BenchResult, ScenarioResult } from "../src/results/types.ts";
+import { describeStream } from "../src/runner/via.ts";
 import { available, build, type Ended, runCli, type RunOptions, serve } from "./process.ts";
 import { eventually } from "./targets.ts";
 
@@ -489,6 +490,31 @@ test("through a gateway: what it adds, whether it streams, whether an abort goes
   expect(scenario!.notes).toContainEqual(expect.stringMatching(/^direct-h1: .*tokens were not coalesced; the stamps came through$/));
   expect(scenario!.notes).toContainEqual(expect.stringMatching(/^via-h1: .*tokens were coalesced; no stamps came through$/));
   expect(scenario!.notes).toContainEqual(expect.stringMatching(/^via-h1: an abort did not reach the server/));
+});
+
+test("stamps without the clock that they are of are told apart", async () => {
+  const events = [0, 1, 2].map((i) => `data: {"choices":[{"delta":{"content":"a"}}],"fakeai":{"due":${i},"sent":${i}}}\n\n`);
+  const head = (hasClock: boolean): Record<string, string> => ({
+    "content-type": "text/event-stream",
+    ...(hasClock ? { "x-fakeai-clock": "monotonic-us; boot=1" } : {}),
+  });
+  const stub = createServer((request, response) => {
+    response.writeHead(200, head(request.url === "/with")).end(events.join(""));
+  });
+  await new Promise<void>((resolve) => stub.listen(0, "127.0.0.1", resolve));
+  const origin = `http://127.0.0.1:${(stub.address() as AddressInfo).port}`;
+  const look = (path: string): Promise<string> =>
+    describeStream(
+      { origin, protocol: "h1", path, method: "POST", headers: {}, tls: { ca: null, insecure: false, cipher: null } },
+      "any",
+    );
+  try {
+    expect(await look("/with")).toMatch(/; the stamps came through$/);
+    expect(await look("/without")).toMatch(/; the stamps came through, the x-fakeai-clock header was dropped$/);
+  } finally {
+    stub.closeAllConnections();
+    stub.close();
+  }
 });
 
 const nginx = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"].find(existsSync);

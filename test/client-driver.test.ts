@@ -11,7 +11,7 @@ import { type ClientRecord, parseRecord, runCommand } from "../src/load/command.
 import { clientImage } from "../src/report/bars.ts";
 import { checkResult } from "../src/results/store.ts";
 import type { ArmResult, BenchResult } from "../src/results/types.ts";
-import { findingsOf, findingsWithoutRecord, mostAtOnce, rampOf } from "../src/runner/client-metrics.ts";
+import { findingsOf, findingsWithoutRecord, mostAtOnce, rampCounts, rampOf } from "../src/runner/client-metrics.ts";
 import { resolveBench } from "../src/runner/options.ts";
 import { type StartedServer, startServer } from "../src/server.ts";
 import type { StreamLogged, StreamRecord } from "../src/stream-log.ts";
@@ -108,6 +108,26 @@ describe("where a client falls behind", () => {
   test("it is not the client that falls behind where the server has before", () => {
     const { record, log } = simulated(100, (us) => (us > 1_000_000 ? 60_000 : 0));
     expect(rampOf(record, log, itlUs)).toMatchObject({ behindAt: null, serverLimitedAt: expect.closeTo(5000, -3) as number });
+  });
+
+  test("streams that the end of a ramp leaves are neither completed nor failed; failures of one reason are counted", () => {
+    const stream = (key: string, tokens: number, error: string | null) => ({ key, startUs: 1, tokens, tokenUs: [], error });
+    const streams = [
+      stream("a", 3, null),
+      stream("b", 2, null),
+      stream("c", 0, null),
+      ...["d", "e", "f"].map((key) => stream(key, 1, "ECONNRESET")),
+      stream("g", 0, "status 503"),
+    ];
+    const log = logged(["a", "b", "d", "e", "f"].map((key) => ({ key, planned: 3 })));
+    expect(rampCounts({ ...run, streams }, log)).toEqual({
+      sent: 7,
+      completed: 1,
+      failed: 4,
+      errors: { ECONNRESET: 3, "status 503": 1 },
+      cut: 2,
+    });
+    expect(rampCounts({ ...run, streams: streams.slice(0, 1) }, log)).toEqual({ sent: 1, completed: 1, failed: 0, errors: {} });
   });
 
   test("one that keeps up has no such rate", () => {

@@ -94,15 +94,16 @@ const defs: Fields = {
     high: quantity(own, "Upper end"),
   }),
   requests: record(
-    "What happened to the requests of a round; sent = completed + failed",
+    "What happened to the requests of a round; sent = completed + failed + cut",
     {
       sent: whole("Requests sent"),
       completed: whole("Requests answered in full"),
       failed: whole("Requests that failed"),
       errors: map('Failures by reason, such as "status 503" or "timeout"', whole("Failures for this reason")),
       faulted: whole("Requests whose answer names a fault on purpose; left out where none does, or a driver cannot tell"),
+      cut: whole("Requests that were under way when a ramp ended, and were left; left out where none was"),
     },
-    ["faulted"],
+    ["faulted", "cut"],
   ),
   round: record("One arm in one round, the unit of every comparison", {
     round: whole("Number of the round; arms are paired by it"),

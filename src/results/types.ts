@@ -111,7 +111,7 @@ export type Metrics = Readonly<Partial<Record<MetricName, MetricSummary | null>>
 
 export type ProtocolName = "h1" | "h1s" | "h2c" | "h2";
 
-/** What happened to the requests of a round. sent = completed + failed. */
+/** What happened to the requests of a round. sent = completed + failed + cut. */
 export interface RequestCounts {
   readonly sent: number;
   readonly completed: number;
@@ -120,6 +120,8 @@ export interface RequestCounts {
   readonly errors: Readonly<Record<string, number>>;
   /** Requests, completed or failed, whose answer names a fault on purpose (`x-fakeai-fault`); left out where none does or a driver cannot tell. */
   readonly faulted?: number;
+  /** Requests that were under way when a ramp ended, and were left; left out where none was. */
+  readonly cut?: number;
 }
 
 /** One arm in one round. The round is the unit of every comparison. */

@@ -223,6 +223,20 @@ export function rampOf(record: ClientRecord, logged: StreamLogged, itlUs: number
   };
 }
 
+/** What became of the streams of a ramp: it ends while most are under way, and those that it leaves have not failed. */
+export function rampCounts(record: ClientRecord, logged: StreamLogged): RequestCounts {
+  const errors: Record<string, number> = {};
+  let [completed, failed, cut] = [0, 0, 0];
+  for (const { seen, logged: stream } of pairStreams(record, logged)) {
+    if (seen.error !== null) {
+      failed++;
+      errors[seen.error] = (errors[seen.error] ?? 0) + 1;
+    } else if (stream !== null && seen.tokens === stream.planned) completed++;
+    else cut++;
+  }
+  return { sent: record.streams.length, completed, failed, errors, ...(cut > 0 && { cut }) };
+}
+
 /** The first window from which on, until the end, the median is above the limit; null for none. */
 function fallsBehindIn(windows: readonly (number[] | undefined)[], limitUs: number): number | null {
   let first: number | null = null;

@@ -7,7 +7,7 @@ import type { ArmDescription, ArmResult, Comparison, MetricName, RoundResult, Sc
 import type { StreamLogged } from "../stream-log.ts";
 import type { RunContext } from "./arms.ts";
 import { armsOf, type ClientArm, type ClientChoice, environmentOf, expectedMs, type Load } from "./client-arms.ts";
-import { type ClientFindings, findingsOf, findingsWithoutRecord, rampOf } from "./client-metrics.ts";
+import { type ClientFindings, findingsOf, findingsWithoutRecord, rampCounts, rampOf } from "./client-metrics.ts";
 import { orderOfRounds } from "./order.ts";
 import { RunError, type ServerChild, startServerChild } from "./target.ts";
 
@@ -116,15 +116,8 @@ class ClientBench {
           if (behindAt !== null || serverLimitedAt !== null) found.add(arm.id);
           const next = behindAt === null ? (serverLimitedAt === null ? top * 2 : top) : behindAt * 1.6;
           tops.set(arm.id, Math.min(highestRate, Math.max(500, next)));
-          const failed = run.record.streams.filter(({ error }) => error !== null);
-          const errors = Object.fromEntries(failed.map(({ error }) => [error!, 1]));
           return {
-            requests: {
-              sent: run.record.streams.length,
-              completed: run.record.streams.length - failed.length,
-              failed: failed.length,
-              errors,
-            },
+            requests: rampCounts(run.record, logged),
             metrics: { keepsUpTokensPerSecond: behindAt === null ? null : summarize([behindAt], "1/s") },
           };
         },

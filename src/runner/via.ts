@@ -135,7 +135,8 @@ async function look(connection: Connection, endpoint: Endpoint, model: string, o
   });
 }
 
-async function describeStream(endpoint: Endpoint, model: string): Promise<string> {
+/** Looks at one streamed answer, for people: reads, events and stamps. Never rejects. */
+export async function describeStream(endpoint: Endpoint, model: string): Promise<string> {
   try {
     const connection = await openConnection({ endpoint, windows: defaultWindows, timeoutMs });
     try {
@@ -144,7 +145,7 @@ async function describeStream(endpoint: Endpoint, model: string): Promise<string
       // The role before the first token and the finish after the last come beside a token by right.
       const coalesced = events - reads > 3;
       const stamps = stamped
-        ? clock === undefined
+        ? clock === null
           ? "the stamps came through, the x-fakeai-clock header was dropped"
           : "the stamps came through"
         : "no stamps came through";
