@@ -13,7 +13,7 @@ import { type ProfileName, type RequestCounter, StridedCounter } from "./api/mod
 import { providerRoutes } from "./api/routes.ts";
 import { type LiveState, operationsRoutes, renderMetrics } from "./api/operations.ts";
 import { type Certificate, localhostCertificate, readCertificate } from "./certificate.ts";
-import { clockIdentity, SystemClock } from "./clock.ts";
+import { clockIdentity, monotonicUs, SystemClock } from "./clock.ts";
 import { freePorts, resolveConfig, type ServerConfig, type ServerOptions, UsageError } from "./config.ts";
 import { BatchEngine } from "./core/batch.ts";
 import { Meter, type MeterSnapshot } from "./core/meter.ts";
@@ -138,7 +138,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   let draining = false;
   const live = (): LiveState => ({
     running: engine?.running ?? pacer.running,
-    engine: engine && { waiting: engine.waiting, cacheUsage: engine.cacheUsage },
+    engine: engine && { waiting: engine.waiting(monotonicUs()), cacheUsage: engine.cacheUsage },
     draining,
     bufferedBytes: bounds.bufferedBytes,
     listeners: listeners.map(({ protocol, engine, counts }) => ({ protocol, engine, counts })),

@@ -128,7 +128,7 @@ describe("steps", () => {
     const rig = new Rig({ maxNumSeqs: 1, stepTimePerSeqUs: 0, prefillTimePerTokenUs: 0 });
     const all = [1, 2, 3].map(() => rig.send([sequence(1, 2)]));
     rig.clock.run(rig.startUs + 1000);
-    expect([rig.engine.running, rig.engine.waiting]).toEqual([1, 2]);
+    expect([rig.engine.running, rig.engine.waiting(rig.clock.us)]).toEqual([1, 2]);
     rig.clock.run();
     expect(all.map(({ due }) => due())).toEqual([
       [10, 20],
@@ -160,6 +160,8 @@ describe("steps", () => {
     const { due } = rig.send([sequence(50, 1)]);
     rig.clock.run();
     expect(due()).toEqual([22]);
+    // Nor is it a wait: of neither kind.
+    expect([rig.meter.queueTime.counts.reduce((sum, count) => sum + count, 0), rig.meter.queueTime.sumUs]).toEqual([1, 0]);
   });
 
   test("who is ready first goes first, however long its prompt was", () => {
@@ -208,11 +210,11 @@ describe("giving up", () => {
     const all = [1, 2, 3].map(() => rig.send([sequence(1, 100)]));
     rig.clock.run(rig.startUs + 1000);
     all[1]!.sink.abort();
-    expect(rig.engine.waiting).toBe(1);
+    expect(rig.engine.waiting(rig.clock.us)).toBe(1);
     all[0]!.sink.abort();
     all[2]!.sink.abort();
     rig.clock.run();
-    expect([rig.engine.running, rig.engine.waiting, rig.engine.nextUs, rig.engine.cacheUsage]).toEqual([0, 0, Infinity, 0]);
+    expect([rig.engine.running, rig.engine.waiting(rig.clock.us), rig.engine.nextUs, rig.engine.cacheUsage]).toEqual([0, 0, Infinity, 0]);
     const late = rig.send([sequence(1, 1)]);
     rig.clock.run();
     expect(late.sink.ended).toBe(true);
@@ -238,15 +240,85 @@ describe("giving up", () => {
 describe("the queue", () => {
   test("has a limit, places in the batch left out", () => {
     const rig = new Rig({ maxNumSeqs: 2, maxQueue: 1 });
-    expect(rig.engine.hasRoom(3)).toBe(true);
-    expect(rig.engine.hasRoom(4)).toBe(false);
+    expect(rig.engine.hasRoom(3, 1, rig.clock.us)).toBe(true);
+    expect(rig.engine.hasRoom(4, 1, rig.clock.us)).toBe(false);
     for (let i = 0; i < 3; i++) rig.send([sequence(1, 5)]);
-    expect(rig.engine.hasRoom(1)).toBe(false);
+    expect(rig.engine.hasRoom(1, 1, rig.clock.us)).toBe(false);
     rig.clock.run(rig.startUs + 1000);
-    expect([rig.engine.running, rig.engine.waiting]).toEqual([2, 1]);
-    expect(rig.engine.hasRoom(1)).toBe(false);
+    expect([rig.engine.running, rig.engine.waiting(rig.clock.us)]).toEqual([2, 1]);
+    expect(rig.engine.hasRoom(1, 1, rig.clock.us)).toBe(false);
     rig.clock.run();
-    expect(rig.engine.hasRoom(3)).toBe(true);
+    expect(rig.engine.hasRoom(3, 1, rig.clock.us)).toBe(true);
+  });
+});
+
+describe("requests that are on their way", () => {
+  const slow = { maxNumSeqs: 1, maxQueue: 1, stepTimePerSeqUs: 0, prefillTimePerTokenUs: 0, requestOverheadUs: 100_000 } as const;
+
+  test("do not wait yet, but a burst of them is no longer than the queue", () => {
+    const rig = new Rig(slow);
+    rig.send([sequence(1, 50)]);
+    rig.send([sequence(1, 50)]);
+    expect([rig.engine.running, rig.engine.waiting(rig.clock.us)]).toEqual([0, 0]);
+    expect(rig.engine.hasRoom(1, 1, rig.clock.us)).toBe(false);
+    rig.clock.run(rig.startUs + 101_000);
+    expect([rig.engine.running, rig.engine.waiting(rig.clock.us)]).toEqual([1, 1]);
+    rig.clock.run();
+    expect(rig.meter.queueTime.sumUs).toBe(500_000);
+  });
+
+  test("take no place from those that come when others have left: no place is idle while requests are refused", () => {
+    const rig = new Rig({ ...slow, maxNumSeqs: 20, maxQueue: 0, requestOverheadUs: 50_000 });
+    // Sequences of 200 ms, one every 10 ms: 20 run, and 5 are on their way.
+    let admitted = 0;
+    let busy = 0;
+    for (let i = 0; i < 300; i++) {
+      if (rig.engine.hasRoom(1, 1, rig.clock.us)) {
+        admitted++;
+        rig.send([sequence(1, 20)]);
+      }
+      rig.clock.run(rig.startUs + (i + 1) * 10_000);
+      if (i >= 100) busy += rig.engine.running;
+    }
+    expect(busy / 200).toBeGreaterThan(19);
+    expect(admitted).toBeGreaterThan(285);
+    rig.clock.run();
+  });
+});
+
+describe("when to come again", () => {
+  test("is when as many have left as are too many, by the tokens that they have to make", () => {
+    const rig = new Rig({ maxNumSeqs: 2, maxQueue: 0, stepTimePerSeqUs: 0, prefillTimePerTokenUs: 0 });
+    rig.send([sequence(1, 20)]);
+    rig.send([sequence(1, 50)]);
+    rig.clock.run(rig.startUs + 45_000);
+    const untilMs = (sequences: number): number => rig.engine.untilRoomUs(sequences, 1, rig.clock.us) / 1000;
+    expect([untilMs(1), untilMs(2)]).toEqual([155, 455]);
+    rig.clock.run(rig.startUs + 199_000);
+    expect(rig.engine.hasRoom(1, 1, rig.clock.us)).toBe(false);
+    rig.clock.run(rig.startUs + 201_000);
+    expect(rig.engine.hasRoom(1, 1, rig.clock.us)).toBe(true);
+    rig.clock.run();
+  });
+
+  test("grows with the steps of a large batch and with prompts that are still to be read", () => {
+    const rig = new Rig({ maxNumSeqs: 2, maxQueue: 0, maxNumBatchedTokens: 100, stepTimePerSeqUs: 1000, prefillTimePerTokenUs: 100 });
+    const first = rig.send([sequence(300, 10)]);
+    rig.send([sequence(1, 100)]);
+    rig.clock.run(rig.startUs + 1000);
+    const saidMs = 1 + rig.engine.untilRoomUs(1, 1, rig.clock.us) / 1000;
+    rig.clock.run();
+    expect(Math.abs(saidMs / first.due().at(-1)! - 1)).toBeLessThan(0.2);
+  });
+
+  test("beyond what is in the batch it is the time of further batches", () => {
+    const rig = new Rig({ maxNumSeqs: 2, maxQueue: 4, stepTimePerSeqUs: 0, prefillTimePerTokenUs: 0 });
+    for (let i = 0; i < 8; i++) rig.send([sequence(1, 10)]);
+    rig.clock.run(rig.startUs + 105_000);
+    // Two have ended, 100 ms after they began; two run since, and of the four that wait all have to go for six to come.
+    expect(rig.engine.untilRoomUs(1, 1, rig.clock.us)).toBe(95_000);
+    expect(rig.engine.untilRoomUs(6, 1, rig.clock.us)).toBe(95_000 + 200_000);
+    rig.clock.run();
   });
 });
 
@@ -360,7 +432,7 @@ describe("memory", () => {
           expect(due()).toHaveLength(tokens);
           expect(due()).toEqual(due().toSorted((a, b) => a - b));
         }
-        expect([rig.engine.running, rig.engine.waiting, rig.engine.cacheUsage, rig.pacer.running]).toEqual([0, 0, 0, 0]);
+        expect([rig.engine.running, rig.engine.waiting(rig.clock.us), rig.engine.cacheUsage, rig.pacer.running]).toEqual([0, 0, 0, 0]);
       }),
       { numRuns: 200 },
     );

@@ -504,10 +504,7 @@ test("stamps without the clock that they are of are told apart", async () => {
   await new Promise<void>((resolve) => stub.listen(0, "127.0.0.1", resolve));
   const origin = `http://127.0.0.1:${(stub.address() as AddressInfo).port}`;
   const look = (path: string): Promise<string> =>
-    describeStream(
-      { origin, protocol: "h1", path, method: "POST", headers: {}, tls: { ca: null, insecure: false, cipher: null } },
-      "any",
-    );
+    describeStream({ origin, protocol: "h1", path, method: "POST", headers: {}, tls: { ca: null, insecure: false, cipher: null } }, "any");
   try {
     expect(await look("/with")).toMatch(/; the stamps came through$/);
     expect(await look("/without")).toMatch(/; the stamps came through, the x-fakeai-clock header was dropped$/);

@@ -347,7 +347,12 @@ export class Model {
       }
     }
     for (const { promptTokens, tokens } of sequences) refuseTooLong(promptTokens + tokens, engine.mostTokens);
-    if (!engine.hasRoom(sequences.length)) throw refuseQueueing(this.settings.queueFullStatus, request.path, engine.expectedWaitUs);
+    const { length } = sequences;
+    const { promptTokens } = sequences[0]!;
+    if (!engine.hasRoom(length, promptTokens, request.receivedUs)) {
+      const waitUs = engine.untilRoomUs(length, promptTokens, request.receivedUs);
+      throw refuseQueueing(this.settings.queueFullStatus, request.path, waitUs);
+    }
     const answer = engine.answer(sequences, request.receivedUs, streamed);
     return { schedule: answer, firstUs: engine.idleFirstTokenUs(sequences[0]!.promptTokens), cache: answer };
   }

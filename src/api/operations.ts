@@ -106,7 +106,7 @@ export function renderMetrics(meter: Meter, model: string, live: LiveState, work
     single("vllm:prefix_cache_hits_total", "counter", "Prompt tokens found in the cache.", meter.prefixCacheHits, named);
     single("vllm:num_preemptions_total", "counter", "Sequences that lost their place for want of memory.", meter.preemptions, named);
     histogram("vllm:iteration_tokens_total", "Tokens in each step, of prompts and decodes.", meter.iterationTokens, named, 1);
-    histogram("vllm:request_queue_time_seconds", "Arrival to the first step of a sequence.", meter.queueTime, named);
+    histogram("vllm:request_queue_time_seconds", "Ready for a step to the first step of a sequence.", meter.queueTime, named);
     histogram("vllm:request_prefill_time_seconds", "First step to first token.", meter.prefillTime, named);
     histogram("vllm:request_decode_time_seconds", "First token to last token.", meter.decodeTime, named);
     histogram("vllm:request_inference_time_seconds", "First step to last token.", meter.inferenceTime, named);

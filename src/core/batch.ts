@@ -70,7 +70,8 @@ class Sequence implements Holding {
   scheduledUs = -1;
   firstTokenUs = 0;
   isDone = false;
-  isWaiting = false;
+  /** Where it waits; null: it does not. */
+  queue: Queue | null = null;
   previous: Sequence | null = null;
   next: Sequence | null = null;
 
@@ -82,7 +83,7 @@ class Sequence implements Holding {
   }
 }
 
-/** What waits, in order. */
+/** Sequences in the order in which they are ready. */
 class Queue {
   length = 0;
   first: Sequence | null = null;
@@ -93,7 +94,7 @@ class Queue {
     let before = this.#last;
     while (before !== null && before.readyUs > sequence.readyUs) before = before.previous;
     const after = before === null ? this.first : before.next;
-    sequence.isWaiting = true;
+    sequence.queue = this;
     sequence.previous = before;
     sequence.next = after;
     if (before === null) this.first = sequence;
@@ -104,7 +105,7 @@ class Queue {
   }
 
   unshift(sequence: Sequence): void {
-    sequence.isWaiting = true;
+    sequence.queue = this;
     sequence.previous = null;
     sequence.next = this.first;
     if (this.first === null) this.#last = sequence;
@@ -114,13 +115,12 @@ class Queue {
   }
 
   remove(sequence: Sequence): void {
-    if (!sequence.isWaiting) return;
     const { previous, next } = sequence;
     if (previous === null) this.first = next;
     else previous.next = next;
     if (next === null) this.#last = previous;
     else next.previous = previous;
-    sequence.isWaiting = false;
+    sequence.queue = null;
     sequence.previous = null;
     sequence.next = null;
     this.length--;
@@ -136,6 +136,8 @@ export class BatchEngine {
   readonly #pool: BlockPool;
   /** Mean of the time that a step takes at least. */
   readonly #typicalStepUs: number;
+  /** Requests that are not ready for a step yet: overhead is no waiting. */
+  readonly #arriving = new Queue();
   readonly #waiting = new Queue();
   /** In the order in which they came in; the last is the first to lose its place. */
   readonly #running: Sequence[] = [];
@@ -160,7 +162,9 @@ export class BatchEngine {
     return this.#running.length;
   }
 
-  get waiting(): number {
+  /** Sequences that are ready for a step and have no place in it. */
+  waiting(nowUs: number): number {
+    this.#welcome(nowUs);
     return this.#waiting.length;
   }
 
@@ -169,10 +173,22 @@ export class BatchEngine {
     return this.#pool.used / this.#pool.capacity;
   }
 
-  /** Whether so many sequences more may wait; places that the next step has free count. */
-  hasRoom(sequences: number): boolean {
+  /**
+   * Whether so many sequences of one prompt may come: places that the next step has free count. For those that are on their
+   * way a place is kept, so that a burst is bounded too; and by the time that these are ready, some of a full batch have left.
+   */
+  hasRoom(sequences: number, promptTokens: number, nowUs: number): boolean {
+    return this.#missing(sequences, promptTokens, nowUs) <= 0;
+  }
+
+  /** How many sequences have to leave before there is room. */
+  #missing(sequences: number, promptTokens: number, nowUs: number): number {
     const { maxQueue, maxNumSeqs } = this.settings;
-    return this.#waiting.length + sequences <= maxQueue + Math.max(0, maxNumSeqs - this.#running.length);
+    this.#welcome(nowUs);
+    const running = this.#running.length;
+    const leaving = this.#serviceUs === 0 ? 0 : Math.floor((running * this.#overheadUs(promptTokens)) / this.#serviceUs);
+    const free = Math.max(0, maxNumSeqs - running);
+    return this.#waiting.length + this.#arriving.length + sequences - maxQueue - free - leaving;
   }
 
   /** Most tokens of a prompt and its answer that the memory can hold. */
@@ -180,9 +196,24 @@ export class BatchEngine {
     return this.settings.kvBlocks * this.settings.blockSize;
   }
 
-  /** How long a sequence waits that comes last now, as far as those before show. */
-  get expectedWaitUs(): number {
-    return Math.max(this.#stepUs(1, 0), (this.#serviceUs * (this.#waiting.length + 1)) / this.settings.maxNumSeqs);
+  /**
+   * When there is room for a request that there is none for now: an estimate, microseconds from now. So many sequences have to
+   * leave as are too many; each of the batch leaves when it has made the tokens that it was asked for, in steps like those of
+   * a batch of as many as there are now. Beyond those in the batch, further ones leave at the pace of a full batch.
+   */
+  untilRoomUs(sequences: number, promptTokens: number, nowUs: number): number {
+    const missing = this.#missing(sequences, promptTokens, nowUs);
+    const { stepTimePerSeqUs, prefillTimePerTokenUs, maxNumSeqs } = this.settings;
+    const running = this.#running.filter(({ isDone }) => !isDone);
+    const stepUs = this.#stepUs(1, 0) + running.length * stepTimePerSeqUs;
+    const underWayUs = this.#stepEndUs === Infinity ? 0 : Math.max(0, this.#stepEndUs - nowUs);
+    const lefts = Float64Array.from(running, ({ ask, generated, known, computed, scheduled }) => {
+      const prefillLeft = Math.max(0, known - computed - scheduled - 1);
+      return underWayUs + (ask.tokens - generated - (scheduled > 0 ? 1 : 0)) * stepUs + prefillLeft * prefillTimePerTokenUs;
+    }).sort();
+    if (missing <= lefts.length) return Math.max(stepUs, lefts[Math.max(0, missing - 1)] ?? 0);
+    const further = Math.ceil((missing - lefts.length) / maxNumSeqs);
+    return Math.max(stepUs, lefts.at(-1) ?? 0) + further * Math.max(stepUs, this.#serviceUs);
   }
 
   /** Time to the first token of a request that meets an idle engine and an empty cache. */
@@ -205,9 +236,17 @@ export class BatchEngine {
 
   enqueue(group: BatchedAnswer, asks: readonly SequenceAsk[], startUs: number): Sequence[] {
     const sequences = asks.map((ask) => new Sequence(group, ask, startUs + this.#overheadUs(ask.promptTokens)));
-    for (const sequence of sequences) this.#waiting.push(sequence);
+    for (const sequence of sequences) this.#arriving.push(sequence);
     this.#settleNext();
     return sequences;
+  }
+
+  /** Those whose overhead is over wait from now on, in the order in which they were ready. */
+  #welcome(nowUs: number): void {
+    for (let first = this.#arriving.first; first !== null && first.readyUs <= nowUs; first = this.#arriving.first) {
+      this.#arriving.remove(first);
+      this.#waiting.push(first);
+    }
   }
 
   /** Gives up what has not ended: a place in the batch is free from the next step on. */
@@ -215,7 +254,7 @@ export class BatchEngine {
     for (const sequence of sequences) {
       if (sequence.isDone) continue;
       sequence.isDone = true;
-      this.#waiting.remove(sequence);
+      sequence.queue?.remove(sequence);
     }
     this.#settleNext();
   }
@@ -240,8 +279,8 @@ export class BatchEngine {
   /** When a step can begin; Infinity: there is nothing to do. */
   #startUs(): number {
     if (this.#running.length > 0) return this.#freeUs;
-    const { first } = this.#waiting;
-    return first === null ? Infinity : Math.max(this.#freeUs, first.readyUs);
+    const readyUs = Math.min(this.#waiting.first?.readyUs ?? Infinity, this.#arriving.first?.readyUs ?? Infinity);
+    return Math.max(this.#freeUs, readyUs);
   }
 
   #settleNext(): void {
@@ -251,6 +290,7 @@ export class BatchEngine {
   /** Hot path: decides who has part in the next step, and how long it takes. */
   #begin(startUs: number): void {
     const { settings } = this;
+    this.#welcome(startUs);
     this.#sweep();
     let budget = settings.maxNumBatchedTokens;
     let decodes = 0;
@@ -388,10 +428,10 @@ export class BatchEngine {
     meter.prefixCacheHits += sequence.computed;
   }
 
-  #countEnded({ group, scheduledUs, firstTokenUs }: Sequence, endUs: number): void {
+  #countEnded({ readyUs, scheduledUs, firstTokenUs }: Sequence, endUs: number): void {
     const meter = this.#meter;
     const serviceUs = endUs - scheduledUs;
-    meter.queueTime.record(scheduledUs - group.startUs);
+    meter.queueTime.record(scheduledUs - readyUs);
     meter.prefillTime.record(firstTokenUs - scheduledUs);
     meter.decodeTime.record(endUs - firstTokenUs);
     meter.inferenceTime.record(serviceUs);
