@@ -48,7 +48,7 @@ function fitted(
 
 /**
  * A service as LLMPerf's leaderboard saw it: quantiles of TTFT, seconds, at 25, 50, 75, 90, 95 and 99%; means of TTFT and of
- * the whole, seconds, and of output tokens.
+ * the whole, seconds, and of output tokens. Its inter-token latency is E2E by tokens, of each request, and not taken.
  */
 function hosted(
   name: string,
@@ -64,8 +64,9 @@ function hosted(
     name,
     of,
     measured:
-      `TTFT by LLMPerf over the internet, ${when}: 150 requests, 5 at once, 550 prompt and 150 output tokens; ` +
-      "ITL is one number, (mean E2E - mean TTFT) / (mean tokens - 1): its spread was not published",
+      `TTFT by LLMPerf over the internet, ${when}: 150 requests, 5 at once, 550 prompt tokens, 150 output tokens asked for; ` +
+      "ITL is one number, (mean E2E - mean TTFT) / (mean tokens - 1): the spread from token to token was not published " +
+      "(the summary's inter-token latencies are one for each request, its TTFT in it)",
     source: `https://github.com/ray-project/llmperf-leaderboard/blob/main/raw_data/summary/${file}`,
     options: { ttft: `percentiles(${points.join(",")})`, itl: ms(((whole - ttft) / (tokens - 1)) * 1e6) },
   };

@@ -62,7 +62,7 @@ describe("what a client and the server have seen becomes metrics", () => {
   });
 
   test("its CPU time is taken in proportion between samples", () => {
-    const samples = [0, 1, 2].map((i) => ({ atUs: 900 + i * 300, cpuUs: i * 600, rssBytes: 1 }));
+    const samples = [0, 1, 2].map((i) => ({ atUs: 900 + i * 300, cpuUs: i * 600 }));
     const { metrics } = findingsWithoutRecord({ samples }, logged([oneStream]));
     expect(metrics.clientCpuUsPerToken?.mean).toBeCloseTo((310 * 2) / 3);
   });

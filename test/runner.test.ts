@@ -3,8 +3,9 @@ import { readFileSync, readdirSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import { Ajv } from "ajv";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { UsageError } from "../src/config.ts";
+import { clockTickUs } from "../src/load/proc.ts";
 import { estimateSeconds } from "../src/runner/adapt.ts";
 import { parseCpuList, usageOf } from "../src/runner/machine.ts";
 import { resolveBench } from "../src/runner/options.ts";
@@ -215,7 +216,22 @@ describe("machine", () => {
     const used = usageOf(process.pid)!.cpuUs - before.cpuUs;
     expect(used / (user + system)).toBeGreaterThan(0.5);
     expect(used / (user + system)).toBeLessThan(2);
-    expect(before.rssBytes).toBeGreaterThan(1e6);
+    expect(before.rssBytes / process.memoryUsage.rss()).toBeGreaterThan(0.5);
+    expect(before.rssBytes / process.memoryUsage.rss()).toBeLessThan(2);
+  });
+
+  test("a system that does not say how long a tick is gets no guess", async () => {
+    vi.resetModules();
+    vi.stubEnv("PATH", "/nowhere");
+    const { clockTickUs } = await import("../src/load/proc.ts");
+    expect(clockTickUs()).toBeNull();
+    vi.unstubAllEnvs();
+    expect(clockTickUs()).toBeNull();
+  });
+
+  test.runIf(process.platform === "linux")("a tick of the clock is some milliseconds", () => {
+    expect(clockTickUs()).toBeGreaterThanOrEqual(100);
+    expect(clockTickUs()).toBeLessThanOrEqual(100_000);
   });
 
   test("a process that is not there has used null", () => {

@@ -7,6 +7,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monotonicUs } from "../clock.ts";
+import { clockTickUs, statOf } from "./proc.ts";
 import { pinned } from "./stream.ts";
 
 /** One stream as the application saw it; microseconds of the monotonic clock. */
@@ -58,15 +59,13 @@ export interface CommandRun {
 
 interface UsageSample {
   readonly atUs: number;
+  /** User and system time, of children that have ended too. */
   readonly cpuUs: number;
-  readonly rssBytes: number;
 }
 
 const sampleEveryMs = 100;
 /** Samples between two looks for new processes of the group, which cost more than all the rest. */
 const lookEvery = 5;
-const clockTickUs = 10_000;
-const pageBytes = 4096;
 
 /** Commands that still run: none outlives this process, nor does what they have started. */
 const running = new Set<ChildProcess>();
@@ -152,17 +151,6 @@ function lastLine(text: string): string {
   return line.slice(0, 200);
 }
 
-/** The fields of proc(5)'s `stat` from the third on, state; null where the process is gone. */
-function statOf(pid: string): readonly string[] | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The name before them, in parentheses, may hold blanks.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  } catch {
-    return null;
-  }
-}
-
 const inGroup = (stat: readonly string[] | null, group: number): stat is readonly string[] => stat !== null && Number(stat[2]) === group;
 
 /** Ids of the processes of a group; none where the system has no /proc. */
@@ -174,18 +162,15 @@ function membersOf(group: number): readonly string[] {
   }
 }
 
-/** What processes of a group use together; null where none is left. */
+/** What processes of a group have used together; null where none is left, or the system does not say. */
 function usageOfAll(pids: readonly string[], group: number): Omit<UsageSample, "atUs"> | null {
-  let cpuUs = 0;
-  let pages = 0;
-  for (const pid of pids) {
-    const stat = statOf(pid);
-    if (!inGroup(stat, group)) continue;
-    // User and system time are fields 14 and 15, those of children that have ended 16 and 17, pages in memory 24.
-    for (const field of [11, 12, 13, 14]) cpuUs += Number(stat[field]) * clockTickUs;
-    pages += Number(stat[21]);
-  }
-  return pages === 0 ? null : { cpuUs, rssBytes: pages * pageBytes };
+  const tickUs = clockTickUs();
+  const stats = pids.map(statOf).filter((stat) => inGroup(stat, group));
+  if (tickUs === null || stats.length === 0) return null;
+  let ticks = 0;
+  // User and system time are fields 14 and 15, those of children that have ended 16 and 17.
+  for (const stat of stats) for (const field of [11, 12, 13, 14]) ticks += Number(stat[field]);
+  return { cpuUs: ticks * tickUs };
 }
 
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus, loadavg, release, totalmem, type as osType } from "node:os";
 import { h2loadVersion } from "../load/h2load.ts";
+import { clockTickUs, rssBytesOf, statOf } from "../load/proc.ts";
 import { gatewayProgram, gateways } from "../network/gateways.ts";
 import type { Environment } from "../results/types.ts";
 
@@ -24,10 +25,10 @@ function readFile(path: string): string | null {
 
 /** Reads /proc; null where the system has none or the process is gone. */
 export function usageOf(pid: number): ProcessUsage | null {
-  const rssPages = readFile(`/proc/${pid}/statm`)?.split(" ")[1];
-  if (rssPages === undefined) return null;
+  const rssBytes = rssBytesOf(pid);
+  if (rssBytes === null) return null;
   const cpuUs = schedulerTimeUs(pid) ?? tickTimeUs(pid);
-  return cpuUs === null ? null : { cpuUs, rssBytes: Number(rssPages) * 4096 };
+  return cpuUs === null ? null : { cpuUs, rssBytes };
 }
 
 /** The scheduler's own count, in nanoseconds, summed over the threads: the ticks of `stat` are 10 ms. */
@@ -45,11 +46,10 @@ function schedulerTimeUs(pid: number): number | null {
 }
 
 function tickTimeUs(pid: number): number | null {
-  const stat = readFile(`/proc/${pid}/stat`);
-  if (stat === null) return null;
-  // The name, in parentheses, may hold blanks; user and system time are fields 14 and 15 of proc(5).
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10_000;
+  const stat = statOf(pid);
+  const tickUs = clockTickUs();
+  // User and system time are fields 14 and 15; `stat` begins with the third.
+  return stat === null || tickUs === null ? null : (Number(stat[11]) + Number(stat[12])) * tickUs;
 }
 
 /** Cores for the two ends; null where they cannot be kept apart. */
