@@ -127,6 +127,18 @@ describe("programs", () => {
     const asks = programs[0]!.text.slice(programs[0]!.text.indexOf("const stream"));
     expect(await runProgram("h2.mjs", `${programs[1]!.text}\n${asks}`)).toMatch(/\w+ \w+/);
   });
+  test("which puts streams on one connection at once", async () => {
+    const asks = `
+      const order = [];
+      const ask = async () => {
+        const stream = await client.chat.completions.create({ model: "any", stream: true, messages: [{ role: "user", content: "Hi" }] });
+        for await (const chunk of stream) if (!order.includes(stream)) order.push(stream);
+        order.push("ended");
+      };
+      await Promise.all(Array.from({ length: 10 }, ask));
+      console.log(order.indexOf("ended"));`;
+    expect(await runProgram("h2-at-once.mjs", `${programs[1]!.text}\n${asks}`)).toBe("10\n");
+  });
   test("the library", async () => {
     const said = /\/\/ (.+)$/m.exec(programs[2]!.text)![1]!;
     const [first, second] = (await runProgram("library.mjs", programs[2]!.text)).split("\n");

@@ -7,6 +7,7 @@
 import http from "node:http";
 import https from "node:https";
 import http2 from "node:http2";
+import { buffer } from "node:stream/consumers";
 
 const model = "fakeai";
 const prompt = "Hello";
@@ -48,13 +49,27 @@ function accept(status, expected = 200) {
   if (status !== expected) throw Object.assign(new Error(`status ${status}`), { code: `status ${status}` });
 }
 
+/**
+ * undici 7 sends one POST after another on a connection of HTTP/2, because it might have to repeat one when the connection
+ * breaks, and likewise bodies that are streams, which all bodies of its `fetch` are. This says that requests may be repeated,
+ * and reads their bodies first. https://github.com/nodejs/undici/issues/5390, https://github.com/nodejs/undici/issues/5494
+ */
+function manyAtOnce(dispatch) {
+  return (options, handler) => {
+    const send = (body) => dispatch({ ...options, body, idempotent: true }, handler);
+    if (typeof options.body?.[Symbol.asyncIterator] !== "function") return send(options.body);
+    void buffer(options.body).then(send);
+    return true;
+  };
+}
+
 /** undici's dispatcher: HTTP/2 by ALPN over TLS, by prior knowledge without. Its defaults else, unless told to multiplex. */
 async function dispatcherOf(protocol, url, isMultiplexed = false) {
   const { Agent, H2CClient } = await import("undici");
-  // By default its H2CClient lets one stream wait for the one before it.
-  if (protocol === "h2c") return new H2CClient(url, { pipelining: 100 });
+  // It has one connection, so by default one stream would wait for the one before it.
+  if (protocol === "h2c") return new H2CClient(url, { pipelining: 100 }).compose(manyAtOnce);
   // By default each stream that has to wait opens a connection of its own.
-  if (isMultiplexed) return new Agent({ allowH2: true, connections: 1, pipelining: 100 });
+  if (isMultiplexed) return new Agent({ allowH2: true, connections: 1, pipelining: 100 }).compose(manyAtOnce);
   return new Agent({ allowH2: protocol === "h2" });
 }
 
@@ -114,7 +129,7 @@ export const adapters = {
 
   undici: { packages: ["undici"], protocols: everyProtocol, connect: (to) => withUndici(to, false) },
 
-  // What it takes for undici to put all streams on one connection. Measured when it is named: undici 7.30 stalls with 100.
+  // All streams on one connection, which undici does not do on its own. Measured when it is named.
   "undici multiplexed": { packages: ["undici"], protocols: ["h2"], isApart: true, connect: (to) => withUndici(to, true) },
 
   // The `fetch` of Node itself has no switch for HTTP/2.
