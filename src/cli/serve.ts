@@ -4,6 +4,7 @@ import type { BatchSettings } from "../core/batch.ts";
 import type { Distribution } from "../core/distribution.ts";
 import { faultKinds } from "../core/fault.ts";
 import { resolveConfig, standardPorts } from "../config.ts";
+import { limitYoungGeneration } from "../heap.ts";
 import { answerParent } from "../parent.ts";
 import { describePresets } from "../presets.ts";
 import { readRecording } from "../recording.ts";
@@ -49,6 +50,7 @@ export function serveCommand(): Command {
       const complain = (line: string): void => {
         if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
       };
+      limitYoungGeneration(config);
       const alone = config.workers === 1 ? await startServer(config) : null;
       const server: Served = alone ?? (await startWorkers(config, complain));
       // Before anything is printed: whoever reads that line may signal at once.

@@ -6,6 +6,7 @@ import { type RequestCounter, StridedCounter } from "../api/model.ts";
 import { monotonicUs } from "../clock.ts";
 import { resolveAgain } from "../config.ts";
 import { LeasingRateLimiter, type RateAnswer, type RateQuestion } from "../core/lease.ts";
+import { limitYoungGeneration } from "../heap.ts";
 import { type StartedServer, startServer } from "../server.ts";
 import { Channel, type Methods } from "./channel.ts";
 import type { Assignment, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
@@ -93,6 +94,7 @@ class RateAsker {
 
 async function start({ options, settled, firstIndex, workers }: Assignment): Promise<Started> {
   const config = resolveAgain(options, settled);
+  limitYoungGeneration(config);
   const asker = new RateAsker();
   const reservation = new Reservation(firstIndex, workers);
   server = await startServer(config, {
