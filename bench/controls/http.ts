@@ -20,4 +20,4 @@ const server = createServer({ noDelay: true }, (request, response) => {
     response.end(options.mode === "unpaced" ? undefined : options.whole);
   });
 });
-server.listen({ host: "127.0.0.1", port: 0, backlog: 4096 }, () => announce((server.address() as AddressInfo).port));
+server.listen({ host: "127.0.0.1", port: options.port, backlog: 4096 }, () => announce((server.address() as AddressInfo).port));

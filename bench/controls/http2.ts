@@ -20,4 +20,4 @@ server.on("stream", (stream) => {
     stream.end(options.whole);
   });
 });
-server.listen({ host: "127.0.0.1", port: 0, backlog: 4096 }, () => announce((server.address() as AddressInfo).port));
+server.listen({ host: "127.0.0.1", port: options.port, backlog: 4096 }, () => announce((server.address() as AddressInfo).port));

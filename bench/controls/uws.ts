@@ -62,7 +62,7 @@ uws
       });
     });
   })
-  .listen("127.0.0.1", 0, (socket) => {
+  .listen("127.0.0.1", options.port, (socket) => {
     if (!socket) throw new Error("cannot listen");
     announce(uws.us_socket_local_port(socket));
   });

@@ -20,6 +20,8 @@ export interface ControlOptions {
   readonly mode: "paced" | "unpaced" | "unary";
   readonly ttftMs: number;
   readonly itlMs: number;
+  /** 0: any. */
+  readonly port: number;
   readonly events: readonly Buffer[];
   /** What unpaced and unary answer. */
   readonly whole: Buffer;
@@ -30,7 +32,13 @@ export interface ControlOptions {
 
 export function controlOptions(): ControlOptions {
   const { values } = parseArgs({
-    options: { mode: { type: "string" }, ttft: { type: "string" }, itl: { type: "string" }, recording: { type: "string" } },
+    options: {
+      mode: { type: "string" },
+      ttft: { type: "string" },
+      itl: { type: "string" },
+      recording: { type: "string" },
+      port: { type: "string" },
+    },
   });
   const mode = values.mode as ControlOptions["mode"];
   const recording = JSON.parse(readFileSync(values.recording!, "utf8")) as Recording;
@@ -40,6 +48,7 @@ export function controlOptions(): ControlOptions {
     mode,
     ttftMs: Number(values.ttft ?? 0),
     itlMs: Number(values.itl ?? 0),
+    port: Number(values.port ?? 0),
     events: recording.events.map((event) => Buffer.from(event, "latin1")),
     whole,
     headers,
@@ -47,11 +56,12 @@ export function controlOptions(): ControlOptions {
   };
 }
 
-/** Says where it listens, as `fakeai serve --json` does. */
+/** Says where it listens, as `fakeai serve --json` does; one of several processes tells the first. */
 export function announce(port: number): void {
   // An orderly exit, so that a control can be profiled with --cpu-prof.
   process.once("SIGTERM", () => process.exit(0));
-  process.stdout.write(`${JSON.stringify({ listening: [{ url: `http://127.0.0.1:${port}` }] })}\n`);
+  if (process.send !== undefined) process.send("listening");
+  else process.stdout.write(`${JSON.stringify({ listening: [{ url: `http://127.0.0.1:${port}` }] })}\n`);
 }
 
 /** One stream: writes an event when it is due, until its client is gone. */

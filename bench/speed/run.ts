@@ -50,6 +50,7 @@ import {
   peerNames,
   peersInstalled,
   startControl,
+  startControls,
   startFakeai,
   startPeer,
   socketsOf,
@@ -281,39 +282,58 @@ async function waitingRow(row: WaitingRow, material: Material): Promise<{ lines:
   };
 }
 
-async function sizeRow(row: SizeRow, material: Material): Promise<{ lines: Line[]; samples: Samples }> {
+/** The raw engine that serves a protocol here. */
+const rawEngine = (wire: PacedRow["wire"]): "uws" | "http2" => (wire === "h1" ? "uws" : "http2");
+
+/** What a raw engine's cost grows by, between the same two cases. */
+function showGrowth(name: string, [from, to]: readonly number[][]): string {
+  const { ratio, low, high, median } = pairedRatio(to!, from!);
+  return `${name}'s growth ${two(ratio)} (${two(low)} to ${two(high)}; median ${two(median)})`;
+}
+
+async function sizeRow(row: SizeRow, material: Material, recording: string): Promise<{ lines: Line[]; samples: Samples }> {
   const samples: Samples = {};
   const costs: number[][] = [[], []];
+  const controls: number[][] = [[], []];
   const loops: number[][] = [[], []];
-  const starters = [0, 1].map((size) => async (): Promise<Subject> => {
-    const itl = String(row.itlMs[size]!);
-    const subject = await startFakeai(row.wire, ["--itl", itl, "--ttft", itl]);
-    return { ...subject, name: String(size) };
+  const control = `raw ${rawEngine(row.wire)}`;
+  const starters = [0, 1].flatMap((size) => {
+    const latency = ["--itl", String(row.itlMs[size]!), "--ttft", String(row.itlMs[size]!)];
+    const named = async (starting: Promise<Subject>): Promise<Subject> => {
+      const subject = await starting;
+      return { ...subject, name: `${subject.name} ${size}` };
+    };
+    return [
+      () => named(startFakeai(row.wire, latency)),
+      () => named(startControl(rawEngine(row.wire), [...latency, "--mode", "paced", "--recording", recording])),
+    ];
   });
   await interleave(starters, async (subject) => {
-    const size = Number(subject.name);
+    const size = Number(subject.name.at(-1));
+    const isControl = subject.name.startsWith("raw");
     const connections = row.connections[size]!;
     const itlMs = row.itlMs[size]!;
     const streamsPerConnection = row.streamsPerConnection[size]!;
     const shape = { wire: row.wire, connections, streamsPerConnection, itlMs };
     const streams = connections * streamsPerConnection;
     const sample = await measurePaced(subject, shape, timingOf(streams, itlMs), material.endlessFile);
-    push(samples, `${streams} streams`, sample);
-    costs[size]!.push(sample.cpuUs / sample.events);
-    if (row.wire === "h1") {
+    push(samples, `${isControl ? `${control}, ` : ""}${streams} streams`, sample);
+    (isControl ? controls : costs)[size]!.push(sample.cpuUs / sample.events);
+    if (row.wire === "h1" && !isControl) {
       const us = await measureLoop(connections, 283, 1.5, (streams * 1000) / itlMs);
       push(samples, `C loop ${streams}`, us);
       loops[size]!.push(us);
     }
   });
   const ratio = pairedRatio(costs[1]!, costs[0]!);
+  const raw = showGrowth(control, controls);
   const growth = row.wire === "h1" ? pairedRatio(loops[1]!, loops[0]!) : null;
   return {
     lines: [
       {
         what: row.what,
         measured: `${two(median(costs[1]!))} us against ${two(median(costs[0]!))} us`,
-        against: growth ? `C loop's growth ${two(growth.ratio)} (${two(growth.low)} to ${two(growth.high)})` : null,
+        against: growth ? `C loop's growth ${two(growth.ratio)} (${two(growth.low)} to ${two(growth.high)}), ${raw}` : raw,
         ratio,
         target: growth ? "no worse than the C loop's growth" : "within 20%",
         met: growth ? ratio.low <= growth.high : atMost(ratio, 1.2),
@@ -323,18 +343,24 @@ async function sizeRow(row: SizeRow, material: Material): Promise<{ lines: Line[
   };
 }
 
-async function workersRow(row: WorkersRow, material: Material): Promise<{ lines: Line[]; samples: Samples }> {
+async function workersRow(row: WorkersRow, material: Material, recording: string): Promise<{ lines: Line[]; samples: Samples }> {
   const { wire, connections, streamsPerConnection, itlMs, target } = row;
   const samples: Samples = {};
   const costs: Record<string, number[]> = {};
+  const control = `raw ${rawEngine(wire)}`;
   const shares: number[] = [];
   const flags = ["--itl", String(itlMs), "--ttft", String(itlMs)];
   const starters = [1, 2].map((count) => async (): Promise<Subject> => {
     const subject = await startFakeai(wire, [...flags, "--workers", String(count)]);
     return { ...subject, name: String(count) };
   });
+  const controlFlags = [...flags, "--mode", "paced", "--recording", recording];
+  starters.push(
+    () => startControl(rawEngine(wire), controlFlags),
+    () => startControls(rawEngine(wire), controlFlags),
+  );
   await interleave(starters, async (subject) => {
-    const workers = workersOf(subject.pid);
+    const workers = subject.name.includes("raw") ? [] : workersOf(subject.pid);
     const idle = workers.map(socketsOf);
     const timing = timingOf(connections * streamsPerConnection, itlMs);
     // Every connection is open in the middle of the window.
@@ -363,7 +389,7 @@ async function workersRow(row: WorkersRow, material: Material): Promise<{ lines:
       {
         what: row.what,
         measured: `${two(median(costs["2"]!))} us; each has ${percent(least)} to ${percent(most)} of the connections`,
-        against: `1 worker ${two(median(costs["1"]!))} us`,
+        against: `1 worker ${two(median(costs["1"]!))} us; ${showGrowth(control, [costs[control]!, costs[`2 ${control}`]!])}`,
         ratio,
         target: `at most ${target}, 40-60% each`,
         met: atMost(ratio, target) && least >= 0.4 && most <= 0.6,
@@ -466,9 +492,9 @@ async function measureRow(row: Row): Promise<{ lines: Line[]; samples: Samples }
     case "waiting":
       return waitingRow(row, material);
     case "size":
-      return sizeRow(row, material);
+      return sizeRow(row, material, recording);
     case "workers":
-      return workersRow(row, material);
+      return workersRow(row, material, recording);
     case "heap":
       return heapRow(row, material);
     case "cold":

@@ -125,6 +125,11 @@ export function startControl(engine: "uws" | "http" | "http2", flags: readonly s
   return start(`raw ${engine}`, [`${cache}${engine}.js`, ...flags], announcedPort);
 }
 
+/** Two processes of a raw engine that share a port. */
+export function startControls(engine: "uws" | "http2", flags: readonly string[]): Promise<Subject> {
+  return start(`2 raw ${engine}`, [`${cache}cluster.js`, engine, ...flags], announcedPort);
+}
+
 export const peerNames = ["aimock", "mock-llm"] as const;
 export type PeerName = (typeof peerNames)[number];
 
