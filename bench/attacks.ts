@@ -4,6 +4,7 @@
  *
  *   npm run bench:attacks                       all, about 20 minutes; writes results/attacks
  *   npm run bench:attacks -- h2c h1-node        rows of files that begin so only; the others stay as they are
+ *   npm run bench:attacks -- h2/rapid_reset     cases of that name in them only; nothing is written
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -124,12 +125,19 @@ const bystanders = await Bystanders.start();
 const attackers = new Attackers();
 mkdirSync(folder, { recursive: true });
 let failed = 0;
-for (const batch of groups.filter((group) => asked.length === 0 || asked.some((word) => slugOf(group).startsWith(word)))) {
+/** The attacks of a batch that were asked for. */
+function wanted(batch: Batch): (attack: string) => boolean {
+  const [slug, words] = [slugOf(batch), asked.map((word) => word.split("/"))];
+  return (attack) =>
+    words.length === 0 || words.some(([start, name]) => slug.startsWith(start!) && (name === undefined || name === attack));
+}
+const single = asked.some((word) => word.includes("/"));
+for (const batch of groups) {
   const { protocol, engine, name, cases } = batch;
   const startedAt = new Date().toISOString();
   const rows: Row[] = [];
   const runs: [string, readonly Case[]][] = cases === uwsDeadlines ? [[name, cases]] : cases.map((each) => [each.attack, [each]]);
-  for (const [attack, own] of runs) {
+  for (const [attack, own] of runs.filter(([each]) => wanted(batch)(each))) {
     const row = await rowOf(batch, attack, own, bystanders, attackers);
     rows.push(row);
     failed += row.failures.length;
@@ -138,14 +146,17 @@ for (const batch of groups.filter((group) => asked.length === 0 || asked.some((w
         `heap x ${row.heapRatio.toFixed(3)}, ${row.attacks} attacks ${row.failures.join("; ")}`,
     );
   }
+  if (single || rows.length === 0) continue;
   const environment = describeEnvironment(false, "fakeai");
   const report: Report = { protocol, engine, name, startedAt, environment, rows };
   writeFileSync(`${folder}${slugOf(batch)}.json`, `${JSON.stringify(report, null, 2)}\n`);
 }
-const reports = readdirSync(folder)
-  .filter((name) => name.endsWith(".json"))
-  .map((name) => JSON.parse(readFileSync(`${folder}${name}`, "utf8")) as Report);
-writeFileSync(`${folder}README.md`, tableOf(reports));
+if (!single) {
+  const reports = readdirSync(folder)
+    .filter((name) => name.endsWith(".json"))
+    .map((name) => JSON.parse(readFileSync(`${folder}${name}`, "utf8")) as Report);
+  writeFileSync(`${folder}README.md`, tableOf(reports));
+}
 attackers.stop();
 bystanders.stop();
 process.exitCode = failed === 0 ? 0 : 1;
