@@ -208,7 +208,10 @@ class FaultyFrames implements FrameSource, Schedule {
     const delay = this.#find("delay");
     if (delay !== null && this.#isReached(delay) && this.#tell(delay)) this.#shiftUs += delay.us;
     const burst = this.#find("burst");
-    if (burst !== null && this.#isReached(burst) && this.#tell(burst)) this.#silentUntilUs = this.#dueUs + burst.us;
+    if (burst !== null && this.#isReached(burst) && this.#tell(burst)) {
+      // From what was sent, however late: a client that waits for the silence must not find it shorter.
+      this.#silentUntilUs = Math.max(this.#dueUs, this.#lastSentUs) + burst.us;
+    }
     this.#plannedDueUs ??= this.#plan.schedule.nextDueUs(this.#planned);
     const dueUs = Math.max(this.#plannedDueUs + this.#shiftUs, this.#silentUntilUs);
     const comments = this.#find("comments");
