@@ -10,7 +10,7 @@ import { resolveConfig } from "../src/config.ts";
 import type { RequestHandler } from "../src/core/seams.ts";
 import { Bounds, newCounts } from "../src/listeners/bounds.ts";
 import { NodeH2Service } from "../src/listeners/node-h2.ts";
-import { requests, resetRequests } from "./h2-frames.ts";
+import { bodyOf, frameTypes, rawRequest, requests, resetRequests } from "./h2-frames.ts";
 import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
 
 /** A stalled reader: it holds its connection and does not read until told. */
@@ -323,6 +323,27 @@ test("one HTTP/2 session cannot make the server hold more than its bound", async
   await running.stop();
 }, 60_000);
 
+test("a paced stream of HTTP/2 that is read slowly comes whole", { timeout: 30_000 }, async () => {
+  const running = await start(
+    targets.find(({ name }) => name === "h2c")!,
+    { stallTimeout: 1000, outputTokens: 1000, itl: 1 },
+  );
+  const startedMs = performance.now();
+  // 40 KB/s: what a stream may have waiting takes longer than a stall may.
+  const frames = await rawRequest({
+    port: Number(new URL(running.origin).port),
+    body: Buffer.from(JSON.stringify(chat({ stream: true }))),
+    takes: { bytes: 4000, everyMs: 100 },
+    timeoutMs: 25_000,
+    until: (all) => all.some(({ type, flags, stream }) => stream === 1 && (type === frameTypes.rstStream || (type === 0 && flags === 1))),
+  });
+  expect(frames.filter(({ type }) => type === frameTypes.rstStream)).toEqual([]);
+  expect(chunksOf(bodyOf(frames))).toHaveLength(1002);
+  expect(performance.now() - startedMs).toBeGreaterThan(3000);
+  expect(running.server.stats()).toMatchObject({ finishedStreams: 1, abortedStreams: 0 });
+  await running.stop();
+});
+
 describe("a flood of requests on one connection of HTTP/2", () => {
   const h2c = targets.find(({ name }) => name === "h2c")!;
 
@@ -366,8 +387,7 @@ describe("a flood of requests on one connection of HTTP/2", () => {
   test("what its client has reset before its turn comes is not begun", async () => {
     const running = await start(h2c);
     const socket = connectTcp(Number(new URL(running.origin).port), "127.0.0.1");
-    // Some reads of the socket, each of them a turn.
-    socket.write(resetRequests("/v1/chat/completions", Buffer.from(JSON.stringify(chat())), 900));
+    socket.write(resetRequests("/v1/chat/completions", Buffer.from(JSON.stringify(chat())), 400));
     let answer = Buffer.alloc(0);
     socket.on("data", (chunk: Buffer) => (answer = Buffer.concat([answer, chunk])));
     await eventually(() => answer.includes("all sent"), "all was read");
@@ -375,6 +395,31 @@ describe("a flood of requests on one connection of HTTP/2", () => {
     expect(running.server.stats().statuses[200] ?? 0).toBeLessThan(300);
     expect(running.server.stats().openStreams).toBe(0);
     socket.destroy();
+    await running.stop();
+  });
+
+  const breaths = [
+    // As many cancelled as may be open, and as many again.
+    { count: 200, floods: 0 },
+    // The engine by itself goes on to 1,000.
+    { count: 700, floods: 1 },
+  ];
+  test.each(breaths)("$count requests and resets in one breath: ends the session $floods times", async ({ count, floods }) => {
+    const running = await start(h2c, { maxConcurrentStreams: 100 });
+    const socket = connectTcp(Number(new URL(running.origin).port), "127.0.0.1");
+    // One read of the server's, whatever else the machine does: with the preface, which it reads by itself, or behind it.
+    const bytes = resetRequests("/", Buffer.alloc(0), count);
+    expect(bytes.length).toBeLessThan(65_536);
+    socket.write(bytes);
+    let answer = Buffer.alloc(0);
+    socket.on("data", (chunk: Buffer) => (answer = Buffer.concat([answer, chunk])));
+    socket.on("error", () => {});
+    const enhanceYourCalm = Buffer.from([0, 0, 0, 11]);
+    await eventually(() => answer.includes(floods === 0 ? "all sent" : enhanceYourCalm), "all was read, or given up");
+    const { body } = await running.ask({ path: "/metrics" });
+    expect(Number(/protocol="h2c",engine="node",bound="flood"} (\d+)/.exec(body)![1])).toBe(floods);
+    socket.destroy();
+    await eventually(() => running.server.stats().openSessions <= 1 && running.server.stats().openStreams === 0, "nothing is left");
     await running.stop();
   });
 });

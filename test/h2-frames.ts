@@ -33,6 +33,8 @@ export interface RawRequest {
   /** Stops when this holds, when the connection ends, or after `timeoutMs`. */
   readonly until: (frames: readonly Frame[]) => boolean;
   readonly timeoutMs?: number;
+  /** Reads so slowly: room for so many bytes more, every so often. Default: no more than the first window. */
+  readonly takes?: { readonly bytes: number; readonly everyMs: number };
 }
 
 /** Sends one POST on stream 1, its body as far as the first windows allow, and returns the frames that came back. */
@@ -43,13 +45,21 @@ export function rawRequest({
   body,
   until,
   timeoutMs = 5000,
+  takes,
 }: RawRequest): Promise<Frame[]> {
   return new Promise((resolve) => {
     const frames: Frame[] = [];
     const socket = connect(port, "127.0.0.1");
     let rest = Buffer.alloc(0);
+    const room = Buffer.alloc(4);
+    room.writeUInt32BE(takes?.bytes ?? 1);
+    const reading = setInterval(() => {
+      if (takes !== undefined && !socket.destroyed)
+        for (const stream of [0, 1]) socket.write(frame(frameTypes.windowUpdate, 0, stream, room));
+    }, takes?.everyMs ?? timeoutMs);
     const done = (): void => {
       clearTimeout(timer);
+      clearInterval(reading);
       socket.destroy();
       resolve(frames);
     };

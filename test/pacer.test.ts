@@ -131,6 +131,24 @@ test("without a minimum between turns, each deadline is kept to the clock's own 
   expect(Math.max(...late)).toBeLessThan(20);
 });
 
+test("a reader that takes a little of what waits within each stall time-out is slow, not stalled", () => {
+  const { clock, pacer, meter } = setUp();
+  const sink = new FakeSink();
+  sink.accepts = () => false;
+  sink.bufferedBytes = 60_000;
+  pacer.send(plan(clock, every(1000, 10)), sink);
+  for (let round = 0; round < 10; round++) {
+    clock.run(clock.us + stallUs * 0.9);
+    sink.bufferedBytes -= 10;
+  }
+  expect(sink.wasReset).toBe(false);
+  expect(meter.stalledStreams).toBe(1);
+  // From the last look that found it smaller.
+  clock.run(clock.us + 2 * stallUs);
+  expect(sink.wasReset).toBe(true);
+  expect(meter).toMatchObject({ stallCutStreams: 1, stalledStreams: 0 });
+});
+
 describe("deadlines", () => {
   test.each([
     ["one token at once", [0]],

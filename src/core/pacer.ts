@@ -50,6 +50,8 @@ class Emission implements SinkObserver, ScheduleObserver {
   blockedUs = 0;
   drainedUs = 0;
   blocked = false;
+  /** What waited for the reader when this was last looked at; what waits now is less if it takes any. */
+  waitingBytes = 0;
   slot = -1;
   previous: Emission | null = null;
   next: Emission | null = null;
@@ -247,7 +249,7 @@ export class Pacer {
         if (!emission) break;
         this.#unlink(emission);
         if (emission.alarmUs > nowUs) this.#link(emission, emission.alarmUs);
-        else if (emission.blocked) this.#cutStalled(emission);
+        else if (emission.blocked) this.#cutIfStalled(emission, nowUs);
         else this.#pumpSafely(emission);
       }
       if (this.#position >= target) break;
@@ -373,13 +375,20 @@ export class Pacer {
     if (emission.sink.closed) return;
     emission.blocked = true;
     emission.blockedUs = nowUs;
+    emission.waitingBytes = emission.sink.bufferedBytes;
     this.#meter.stalledStreams++;
     this.#link(emission, nowUs + this.#stallTimeoutUs);
   }
 
-  #cutStalled(emission: Emission): void {
-    const nowUs = this.#clock.nowUs();
+  /** A reader that takes some of what waits is slow; it has stopped when it took nothing for the whole time-out. */
+  #cutIfStalled(emission: Emission, nowUs: number): void {
     const { sink } = emission;
+    const waitingBytes = sink.bufferedBytes;
+    if (waitingBytes < emission.waitingBytes) {
+      emission.waitingBytes = waitingBytes;
+      this.#link(emission, nowUs + this.#stallTimeoutUs);
+      return;
+    }
     this.#meter.stallCutStreams++;
     this.#countAborted(emission);
     while (emission.dueUs <= nowUs) {

@@ -33,6 +33,14 @@ const sessionBufferedBytes = 8_388_608;
  */
 const requestsPerTurn = 64;
 
+/**
+ * Streams that one session may open in one turn, in times of how many it may have open: until the turn is over no answer
+ * leaves, so that beyond once all were reset. What is left of a read costs nothing when its session is gone.
+ */
+const openedPerTurn = 2;
+/** For clients that may have few open. */
+const leastOpenedPerTurn = 128;
+
 /** A frame up to this size that finds its stream empty is not counted: all streams together stay far below the limit. */
 const uncountedBytes = 4096;
 
@@ -57,6 +65,10 @@ function keep(frame: Uint8Array): Buffer {
 
 /** An answer in one piece that is larger is handed over in pieces of this size. */
 const pieceBytes = 262_144;
+
+/** A reader that let its stream wait this long is slow: what it gets is handed over in pieces, to see that it takes any. */
+const slowUs = 500_000;
+const slowPieceBytes = 4096;
 
 /** The engine resets a stream whose head is larger than this many times the bound; up to there we can answer 431. */
 const engineHeads = 4;
@@ -100,6 +112,9 @@ class SessionState {
   idleSinceUs: number = monotonicUs();
   /** The latest stream that was accepted. */
   lastStream = -1;
+  /** Streams that were opened in the turn of that number. */
+  opened = 0;
+  turn = 0;
   /** Bytes of heads and bodies since the last look. */
   expectedBytes = 0;
   /** What had been read and written at the last look. */
@@ -127,6 +142,9 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
   readonly #headOnly: boolean;
   #headSent = false;
   #drainAttached = false;
+  /** Since when the stream waits for its reader; 0: it does not. */
+  #waitsSinceUs = 0;
+  #isSlow = false;
   /** Whether it waits because the session as a whole has too much waiting. */
   #held = false;
   /** Bytes of an answer in one piece that the stream has not been given yet. */
@@ -177,6 +195,7 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
   write(frame: Uint8Array): boolean {
     if (this.closed || (!this.#headSent && !this.#sendHead(false))) return false;
     const stream = this.#stream;
+    if (this.#isSlow && frame.length > slowPieceBytes) return this.#mayGoOn(this.#writeInPieces(frame));
     // A reader that keeps up has taken everything before the next frame comes: only then is there something to count.
     const keepsUp = stream.writableLength === 0 && this.#counted === 0 && frame.length <= uncountedBytes;
     const chunk = stream.writableLength === 0 ? keep(frame) : ownCopy(frame);
@@ -186,9 +205,21 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
   }
 
   #awaitDrain(): void {
+    if (this.#waitsSinceUs === 0) this.#waitsSinceUs = monotonicUs();
     if (this.#drainAttached) return;
     this.#drainAttached = true;
+    // What waits would else be handed over as one piece, of which nobody sees how much is left.
+    Object.assign(this.#stream, { _writev: null });
     this.#stream.on("drain", () => this.#resume());
+  }
+
+  #writeInPieces(frame: Uint8Array): boolean {
+    let ok = true;
+    for (let from = 0; from < frame.length; from += slowPieceBytes) {
+      ok = this.#stream.write(ownCopy(frame.subarray(from, from + slowPieceBytes)), this.#onFlushed);
+    }
+    if (!ok) this.#awaitDrain();
+    return ok;
   }
 
   /** What a write returns that did not find its stream empty. */
@@ -208,7 +239,8 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
     this.observer = null;
     this.endedUs = monotonicUs();
     if (!open || this.#headOnly) return;
-    if (frame === undefined) this.#stream.end();
+    if (frame !== undefined && this.#isSlow) this.#writeInPieces(frame);
+    if (frame === undefined || this.#isSlow) this.#stream.end();
     else if (frame.length > pieceBytes) this.#endInPieces(Buffer.from(frame), 0);
     else this.#stream.end(this.#stream.writableLength === 0 ? keep(frame) : ownCopy(frame));
     if (this.endsRequest) this.#stream.close(constants.NGHTTP2_NO_ERROR);
@@ -290,6 +322,7 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
     const change = now - this.#counted;
     if (change === 0) return;
     this.#counted = now;
+    if (change < 0 && this.endedUs > 0) this.endedUs = monotonicUs();
     // A stream below node's own mark waits for nobody; counting it over all would cost every token.
     if (now >= this.#stream.writableHighWaterMark || this.#waiting) {
       this.#waiting = now >= this.#stream.writableHighWaterMark;
@@ -301,6 +334,8 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
 
   #resume(): void {
     this.#held = false;
+    if (this.#waitsSinceUs > 0 && monotonicUs() - this.#waitsSinceUs > slowUs) this.#isSlow = true;
+    this.#waitsSinceUs = 0;
     this.observer?.onDrain();
   }
 }
@@ -318,7 +353,12 @@ export class NodeH2Service {
   readonly #resetConnection: (socket: Socket) => void;
   /** Requests that were begun in this turn, and those that wait for another; `counts.streams` counts both. */
   #begun = 0;
-  readonly #waiting = new Turns<SessionState, { readonly stream: ServerHttp2Stream; readonly headers: IncomingHttpHeaders }>();
+  /** Number of this turn, among those that have requests. */
+  #turn = 0;
+  readonly #waiting = new Turns<
+    SessionState,
+    { readonly state: SessionState; readonly stream: ServerHttp2Stream; readonly headers: IncomingHttpHeaders }
+  >();
   readonly #protocol: Protocol;
   /** What the session that is about to be opened stands on. */
   #accepting: Duplex | null = null;
@@ -350,7 +390,6 @@ export class NodeH2Service {
     });
     this.#server.on("session", (session) => this.#open(session));
     this.#server.on("sessionError", () => {});
-    this.#server.on("stream", (stream, headers) => this.#admit(stream, headers));
     this.#watchdog = setInterval(
       () => this.#watch(),
       Math.min(pingIntervalMs, Math.max(100, Math.floor(Math.min(limits.stallTimeoutMs, limits.h2IdleTimeoutMs) / 4))),
@@ -386,9 +425,9 @@ export class NodeH2Service {
     const socket = this.#accepting as Socket;
     // A request that came with the preface is answered while the session is still being opened: too early to end it.
     const state = new SessionState(session, socket, () => setImmediate(() => this.#resetConnection(socket)));
-    states.set(session, state);
     this.#sessions.add(state);
     this.#counts.sessions++;
+    session.on("stream", (stream, headers) => this.#admit(state, stream, headers));
     session.on("error", () => {
       this.#counts.bounds.malformed++;
     });
@@ -400,22 +439,41 @@ export class NodeH2Service {
   }
 
   /** Begins a request in this turn, or in one of the next. */
-  #admit(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+  #admit(state: SessionState, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     // One stream-level protocol error would end the process without this listener.
     stream.on("error", ignore);
-    const state = stream.session && states.get(stream.session as ServerHttp2Session);
-    if (!state) return;
+    if (state.session.destroyed) return;
     this.#countRefused(state, stream.id ?? 0);
+    if (this.#opensTooMany(state)) {
+      this.#endFlood(state);
+      return;
+    }
     if (this.#begun === 0) setImmediate(() => this.#nextTurn());
     if (this.#begun++ < requestsPerTurn) {
-      this.#receive(stream, headers);
-    } else {
-      this.#waiting.add(state, { stream, headers });
+      this.#receive(state, stream, headers);
+    } else if (stream.session !== undefined) {
+      this.#waiting.add(state, { state, stream, headers });
       this.#counts.streams++;
     }
   }
 
+  /** Whether so many streams came in this turn that most were reset as soon as they were open. */
+  #opensTooMany(state: SessionState): boolean {
+    if (state.turn !== this.#turn) {
+      state.turn = this.#turn;
+      state.opened = 0;
+    }
+    return ++state.opened > Math.max(leastOpenedPerTurn, openedPerTurn * this.#limits.maxConcurrentStreams);
+  }
+
+  #endFlood({ session }: SessionState): void {
+    this.#counts.bounds.flood++;
+    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    session.destroy();
+  }
+
   #nextTurn(): void {
+    this.#turn++;
     let begun = 0;
     while (begun < requestsPerTurn) {
       const next = this.#waiting.take();
@@ -423,16 +481,15 @@ export class NodeH2Service {
       this.#counts.streams--;
       if (next.stream.destroyed || next.stream.closed) continue;
       begun++;
-      this.#receive(next.stream, next.headers);
+      this.#receive(next.state, next.stream, next.headers);
     }
     // While some wait, those that come wait behind them.
     this.#begun = this.#waiting.size > 0 ? requestsPerTurn : begun;
     if (this.#begun > 0) setImmediate(() => this.#nextTurn());
   }
 
-  #receive(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-    const state = stream.session && states.get(stream.session as ServerHttp2Session);
-    if (!state) return;
+  #receive(state: SessionState, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    if (stream.session === undefined) return;
     const method = headers[":method"] ?? "GET";
     const request = new NodeRequest(this.#protocol, method, headers[":path"] ?? "/", headers);
     const sink = new NodeH2Sink(state, stream, method === "HEAD", this.#bounds, this.#counts);
@@ -473,9 +530,7 @@ export class NodeH2Service {
         sink.cut();
       }
       if (this.#isFlood(state)) {
-        this.#counts.bounds.flood++;
-        state.session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-        state.session.destroy();
+        this.#endFlood(state);
       } else if (state.sinks.size === 0 && nowUs - state.idleSinceUs > this.#limits.h2IdleTimeoutMs * 1000) {
         this.#counts.bounds["idle-timeout"]++;
         this.#endIdle(state);
@@ -554,5 +609,3 @@ function bytesOfHead(headers: IncomingHttpHeaders): number {
 function isLong(contentLength: string | undefined): boolean {
   return contentLength === undefined || Number(contentLength) > 65_535;
 }
-
-const states = new WeakMap<ServerHttp2Session, SessionState>();

@@ -68,12 +68,8 @@ const malformedH2: readonly Case[] = [
 ];
 
 const floodsH2: readonly Case[] = [
-  engines(
-    "rapid_reset",
-    "GOAWAY INTERNAL_ERROR after 1,000 resets; 64 requests a turn are begun, and none that is reset by then",
-    { goaway: 2 },
-    reaped,
-  ),
+  ours("rapid_reset", "GOAWAY ENHANCE_YOUR_CALM beyond twice --max-concurrent-streams in a turn", { goaway: 11 }, bound("flood")),
+  ours("rapid_reset_on_many_connections", "the same on each", { goaways: ["11"] }, bound("flood")),
   engines("continuation_flood", "GOAWAY INTERNAL_ERROR after 8 frames", { goaway: 2, end: "fin" }, bound("malformed")),
   engines("continuation_race", "nothing; the session is freed", {}, null),
   engines("settings_flood", "closed when 1,000 acknowledgements wait", {}, bound("malformed")),
@@ -289,7 +285,7 @@ export const batches: readonly Batch[] = [
     protocol: "h2",
     engine: "node",
     options: fastTls,
-    cases: [...tlsNode, floodsH2[0]!, malformedH2[2]!, malformedH2[22]!, restH2[4]!],
+    cases: [...tlsNode, floodsH2[0]!, floodsH2[1]!, malformedH2[2]!, malformedH2[22]!, restH2[4]!],
   },
   { name: "requests, readers, connections", protocol: "h1", engine: "node", options: fastNode, cases: nodeH1 },
   { name: "requests, readers, connections", protocol: "h1", engine: "uws", options: fast, cases: uwsH1 },

