@@ -3,18 +3,24 @@
  * what the server counts as sent, and that at most what was due when the server noticed. The distance between the two
  * ends, and the time from abort to noticing, are the price of a client that leaves, per protocol and engine.
  *
- *   npm run bench:disconnect            (all rows)   |   npm run bench:disconnect -- h2   (rows of one protocol)
+ *   npm run bench:disconnect            about two minutes; writes results/disconnect
+ *   npm run bench:disconnect -- h2      rows of one protocol; nothing is written
  */
 import { fork } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { connect } from "node:http2";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { fileURLToPath } from "node:url";
 import { monotonicUs } from "../src/clock.ts";
 import { Pacer } from "../src/core/pacer.ts";
+import { Random, seedOf } from "../src/core/random.ts";
 import { createServer, type Engine, type Protocol } from "../src/index.ts";
+import { describeEnvironment } from "../src/runner/machine.ts";
 
 const clients = 1000;
+/** Each row is measured so often, with a server of its own and other tokens. */
+const rounds = 5;
 const streamsPerConnection = 100;
 const ttftUs = 50_000;
 const itlUs = 20_000;
@@ -66,7 +72,8 @@ async function serve(protocol: Protocol, engine: Engine): Promise<void> {
 }
 
 /** Opens one stream per client and aborts each when its token has come. */
-async function abortAll(protocol: Protocol, origin: string): Promise<Aborted[]> {
+async function abortAll(protocol: Protocol, origin: string, round: number): Promise<Aborted[]> {
+  const random = new Random(seedOf(round), 1);
   const isH2 = protocol === "h2" || protocol === "h2c";
   const body = JSON.stringify({ model: "m", stream: true, messages: [{ role: "user", content: "Hello" }] });
   const headers = (client: number): Record<string, string> => ({ "x-fakeai-output-tokens": String(plannedBase + client) });
@@ -76,7 +83,7 @@ async function abortAll(protocol: Protocol, origin: string): Promise<Aborted[]> 
   const agent = origin.startsWith("https:") ? new HttpsAgent({ rejectUnauthorized: false }) : new HttpAgent();
   const one = (client: number): Promise<Aborted> =>
     new Promise((resolve) => {
-      const at = 1 + Math.floor(Math.random() * lastToken);
+      const at = 1 + Math.floor(random.unit() * lastToken);
       let read = 0;
       const onData = (chunk: Buffer, cut: () => void): void => {
         if (read >= at) return;
@@ -116,39 +123,129 @@ async function abortAll(protocol: Protocol, origin: string): Promise<Aborted[]> 
   return all;
 }
 
-function percentile(values: readonly number[], share: number): number {
-  return values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * share)]!;
+/** Of the clients of one round. */
+interface Quantiles {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
 }
 
-async function measure(protocol: Protocol, engine: Engine): Promise<string> {
+interface Round {
+  readonly aborted: number;
+  /** Clients of which read <= sent <= due did not hold. */
+  readonly broken: number;
+  /** Tokens that the server had sent and the client had not read. */
+  readonly unreadTokens: Quantiles;
+  /** Tokens that were due when the abort was noticed and had not been sent. */
+  readonly unsentTokens: Quantiles;
+  /** From the client's abort to the end of its response at the server. */
+  readonly noticedMs: Quantiles;
+}
+
+interface Row {
+  readonly protocol: Protocol;
+  readonly engine: Engine;
+  readonly rounds: readonly Round[];
+}
+
+function quantilesOf(values: readonly number[]): Quantiles {
+  const ordered = values.toSorted((a, b) => a - b);
+  const at = (share: number): number => ordered[Math.floor((ordered.length - 1) * share)]!;
+  return { p50: at(0.5), p99: at(0.99), max: at(1) };
+}
+
+async function measure(protocol: Protocol, engine: Engine, round: number): Promise<Round> {
   const child = fork(fileURLToPath(import.meta.url), ["--serve", protocol, engine], { execArgv: ["--import", "tsx"] });
   const next = <T>(): Promise<T> => new Promise((resolve) => child.once("message", (message) => resolve(message as T)));
   const origin = await next<string>();
   const report = next<Noticed[]>();
-  const [noticed, aborted] = await Promise.all([report, abortAll(protocol, origin)]);
+  const [noticed, aborted] = await Promise.all([report, abortAll(protocol, origin, round)]);
   child.kill();
   let broken = 0;
   const unread: number[] = [];
+  const unsent: number[] = [];
   const lateMs: number[] = [];
   for (const { client, sent, startUs, noticedUs } of noticed) {
     const { read, abortedUs } = aborted[client]!;
     const due = Math.floor((noticedUs - startUs - ttftUs) / itlUs) + 1;
     if (read > sent || sent > due) broken++;
     unread.push(sent - read);
+    unsent.push(due - sent);
     lateMs.push((noticedUs - abortedUs) / 1000);
   }
-  const cell = (values: readonly number[], share: number, digits: number): string => percentile(values, share).toFixed(digits);
-  return `| ${protocol} ${engine} | ${noticed.length} | ${broken} | ${[0.5, 0.99, 1].map((share) => cell(unread, share, 0)).join(" / ")} | ${[0.5, 0.99, 1].map((share) => cell(lateMs, share, 2)).join(" / ")} |`;
+  const [unreadTokens, unsentTokens, noticedMs] = [unread, unsent, lateMs].map(quantilesOf) as [Quantiles, Quantiles, Quantiles];
+  return { aborted: noticed.length, broken, unreadTokens, unsentTokens, noticedMs };
 }
+
+/** The median of the rounds, and from where to where they went. */
+function cell(values: readonly number[], digits: number): string {
+  const { p50, max } = quantilesOf(values);
+  const [middle, least, most] = [p50, Math.min(...values), max].map((value) => value.toFixed(digits));
+  return least === most ? middle! : `${middle} (${least}-${most})`;
+}
+
+function lineOf({ protocol, engine, rounds: all }: Row): string {
+  const cells = (pick: (round: Round) => Quantiles, digits: number): string =>
+    (["p50", "p99", "max"] as const)
+      .map((name) =>
+        cell(
+          all.map((round) => pick(round)[name]),
+          digits,
+        ),
+      )
+      .join(" / ");
+  const sum = (pick: (round: Round) => number): number => all.reduce((total, round) => total + pick(round), 0);
+  return `| ${[
+    `${protocol} ${engine}`,
+    sum(({ aborted }) => aborted),
+    sum(({ broken }) => broken),
+    cells(({ unreadTokens }) => unreadTokens, 0),
+    cells(({ unsentTokens }) => unsentTokens, 0),
+    cells(({ noticedMs }) => noticedMs, 2),
+  ].join(" | ")} |`;
+}
+
+const heads = ["", "aborted", "broken", "sent - read, tokens", "due - sent, tokens", "abort to noticing, ms"];
+const tableHead = `| ${heads.join(" | ")} |\n|${" --- |".repeat(heads.length)}`;
 
 const [first, ...rest] = process.argv.slice(2);
 if (first === "--serve") {
   await serve(rest[0] as Protocol, rest[1] as Engine);
 } else {
-  console.log(
-    "| protocol | aborted | read <= sent <= due broken | sent - read, p50 / p99 / max tokens | abort to noticing, p50 / p99 / max ms |",
-  );
-  console.log("| --- | --- | --- | --- | --- |");
-  for (const { protocol, engine } of rows) if (first === undefined || first === protocol) console.log(await measure(protocol, engine));
-  process.exit(0);
+  const startedAt = new Date().toISOString();
+  console.log(tableHead);
+  const measured: Row[] = [];
+  for (const { protocol, engine } of rows.filter((row) => first === undefined || first === row.protocol)) {
+    const all: Round[] = [];
+    for (let round = 0; round < rounds; round++) all.push(await measure(protocol, engine, round));
+    measured.push({ protocol, engine, rounds: all });
+    console.log(lineOf(measured.at(-1)!));
+  }
+  const broken = measured.some((row) => row.rounds.some((round) => round.broken > 0 || round.aborted !== clients));
+  if (first === undefined) {
+    const folder = fileURLToPath(new URL("../results/disconnect/", import.meta.url));
+    const environment = describeEnvironment(false, "fakeai");
+    const { cores, cpu, node } = environment;
+    mkdirSync(folder, { recursive: true });
+    const settings = { clients, streamsPerConnection, ttftUs, itlUs, lastToken };
+    writeFileSync(`${folder}result.json`, `${JSON.stringify({ startedAt, environment, settings, rows: measured }, null, 2)}\n`);
+    writeFileSync(
+      `${folder}README.md`,
+      `# Clients that leave
+
+Written by \`npm run bench:disconnect\` (${startedAt.slice(0, 10)}, ${cores} x ${cpu}, Node ${node}), from [result.json](result.json).
+
+In each of ${rounds} rounds, ${clients.toLocaleString("en")} clients begin within a second, and each aborts when it has read a number of tokens drawn from 1 to ${lastToken}
+(TTFT ${ttftUs / 1000} ms, ITL ${itlUs / 1000} ms): over HTTP/1.1 by closing its connection, over HTTP/2, ${streamsPerConnection} streams to a connection, by RST_STREAM.
+Clients and server are processes of one machine, with one clock. A client counts as broken where *tokens it read <= tokens
+the server counts as sent <= tokens due when the server noticed* does not hold. Each figure is p50 / p99 / max over the clients of a
+round: the median of the rounds, and in parentheses where they lay. The time from abort to noticing is that of both event
+loops and the kernel between; while it lasts, the server goes on sending.
+
+${tableHead}
+${measured.map(lineOf).join("\n")}
+`,
+    );
+  }
+  process.exit(broken ? 1 : 0);
 }
