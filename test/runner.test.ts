@@ -10,6 +10,7 @@ import { estimateSeconds } from "../src/runner/adapt.ts";
 import { parseCpuList, usageOf } from "../src/runner/machine.ts";
 import { resolveBench } from "../src/runner/options.ts";
 import { orderOfRounds } from "../src/runner/order.ts";
+import { overridden } from "../src/runner/overrides.ts";
 import { requestsOf, seedOfCall, traceOf } from "../src/runner/requests.ts";
 import { checkScenario, scenarioDirectory, scenarioNamed, shippedScenarios, variantsOf } from "../src/runner/scenario.ts";
 import { Progress } from "../src/cli/progress.ts";
@@ -236,6 +237,58 @@ describe("machine", () => {
 
   test("a process that is not there has used null", () => {
     expect(usageOf(2 ** 22 + 1)).toBeNull();
+  });
+});
+
+describe("flags over what variants and arms differ in", () => {
+  const plan = (name: string, suite: "quick" | "full", input: object): ReturnType<typeof overridden> =>
+    overridden(variantsOf(scenarioNamed(name), suite), resolveBench(input));
+  const names = (name: string, suite: "quick" | "full", input: object): string[] =>
+    plan(name, suite, input).variants.map((variant) => variant.name);
+
+  test("what becomes the same is run once, under a name that says what is run", () => {
+    const { variants, notes } = plan("mux-scale", "quick", { streams: "20" });
+    expect(variants.map(({ name, workload }) => [name, workload.streams])).toEqual([["20 streams", 20]]);
+    expect(variants[0]!.arms.map(({ id }) => id)).toEqual(["h1", "h2c-1", "h2c-4"]);
+    expect(notes).toEqual(['mux-scale: the flags make "1000 streams" the same as "50 streams"; it is run once']);
+    expect(names("mux-scale", "quick", {})).toEqual(["50 streams", "1000 streams"]);
+    expect(names("mux-scale", "quick", { streams: "1" })).toEqual(["1 stream"]);
+    // One stream has five requests each, and so many more are another workload.
+    expect(names("mux-scale", "full", { streams: "20" })).toEqual(["20 streams", "20 streams (as 50 streams)", "20 streams, TLS"]);
+  });
+
+  test.each<[string, object, string[]]>([
+    ["bytes", { outputTokens: "30" }, ["30 tokens", "30 tokens (as 50 tokens)", "30 tokens (as 200 tokens)", "30 tokens (as 1000 tokens)"]],
+    ["stream-cap", { streams: "64" }, ["limit 4, 64 at once", "limit 32, 64 at once", "limit 100, 64 at once"]],
+    ["cold", { rtt: "10" }, ["RTT 10 ms"]],
+    ["open-loop", { rate: "200" }, ["200/s"]],
+    ["calibrate", { itl: "8", streams: "100" }, ["100 streams, ITL 8 ms", "100 streams, ITL 8 ms (as 1000 streams, ITL 20 ms)"]],
+    ["hol-stall", { stall: "3%,40ms" }, ["1% of segments, --stall 3%,40ms"]],
+    ["cancel", { streams: "3" }, ["10% given up", "50% given up", "50% given up, RTT 40 ms"]],
+  ])("%s with %j", (name, input, expected) => {
+    const all = names(name, "full", input);
+    for (const one of expected) expect(all).toContain(one);
+    expect(new Set(all).size).toBe(all.length);
+  });
+
+  test("arms that become the same are one, and where none is left to compare that is said", () => {
+    const [mux] = plan("mux-scale", "quick", { connections: "2" }).variants;
+    expect(mux!.arms.map(({ id, connections }) => [id, connections])).toEqual([
+      ["h1", 2],
+      ["h2c-2", 2],
+    ]);
+    expect(mux!.pairs.map(({ baseline, candidate }) => [baseline, candidate])).toEqual([["h1", "h2c-2"]]);
+    const { pointless } = plan("shard", "full", { connections: "2" });
+    expect([...pointless.values()]).toContain("the flags make h2c-4, h2c-16 the same as another arm, and nothing is left to compare");
+  });
+
+  test("without flags every shipped scenario stays as it is", () => {
+    for (const file of shippedScenarios()) {
+      const variants = variantsOf(file, null);
+      const { variants: kept, notes, pointless } = overridden(variants, resolveBench({}));
+      expect(kept.map(({ name, arms }) => [name, arms])).toEqual(variants.map(({ name, arms }) => [name, arms]));
+      expect([notes, [...pointless]]).toEqual([[], []]);
+    }
   });
 });
 

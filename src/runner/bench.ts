@@ -5,12 +5,13 @@ import { adjustComparisons, judgeClaim } from "../results/compare.ts";
 import { checkRequirements, parseRequirement } from "../results/requirements.ts";
 import type { ArmResult, BenchResult, Calibration, ProtocolName, ScenarioResult } from "../results/types.ts";
 import { calibrate } from "./calibrate.ts";
-import { adapted, estimateSeconds, offeredTokensPerSecond } from "./adapt.ts";
+import { estimateSeconds, offeredTokensPerSecond } from "./adapt.ts";
 import type { External, Observer, RunContext } from "./arms.ts";
 import { runVariant, skippedResult } from "./experiment.ts";
 import { runClients } from "./clients.ts";
 import { choosePinning, describeEnvironment } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
+import { overridden } from "./overrides.ts";
 import { type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./scenario.ts";
 import { basePath, parseUrl, probe, RunError } from "./target.ts";
 import { runVia } from "./via.ts";
@@ -149,7 +150,8 @@ function originOf(url: string): string {
 function planOf(options: BenchOptions, observer: Observer): Plan {
   if (options.via !== null || options.clients !== null) return { variants: [], skipped: [], seconds: 20 };
   const wanted = variantsWanted(options);
-  const candidates = wanted.map((variant) => adapted(variant, options));
+  const { variants: candidates, notes, pointless } = overridden(wanted, options);
+  for (const note of notes) observer.notice(note);
   const variants: Variant[] = [];
   const skipped: ScenarioResult[] = [];
   const asSuite = options.scenarios.length === 0 && options.trace === null;
@@ -158,6 +160,13 @@ function planOf(options: BenchOptions, observer: Observer): Plan {
     if (variant.arms.length === 0) {
       // A file that was asked for by name has to do something.
       if (!asSuite) throw new UsageError(`--protocol: ${variant.scenario} has no arm that speaks ${options.protocols?.join(" or ")}`);
+      continue;
+    }
+    const nothing = pointless.get(variant);
+    if (nothing !== undefined) {
+      if (!asSuite) throw new UsageError(`${variant.scenario}: ${nothing}`);
+      observer.notice(`${variant.scenario}: ${nothing}`);
+      skipped.push(skippedResult(variant, nothing));
       continue;
     }
     const own = estimateSeconds(variant, options.durationS);
