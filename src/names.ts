@@ -123,6 +123,17 @@ function slotOf(name: string, value: unknown, source: number): [string, Slot] {
   return [`${of} ${part}`, { name, value, role, of, source }];
 }
 
+/** A complaint about a flag in the words of who has given it by another tool's name. */
+export function inGivenNames(message: string, sources: readonly Given[]): string {
+  let said = message;
+  for (const { name, of, role } of aliases) {
+    const flag = flagName(of);
+    const source = sources.find((given) => given[name] !== undefined || given[flag] !== undefined);
+    if (role === "same" && source?.[name] !== undefined) said = said.replaceAll(new RegExp(`--${flag}(?![\\w-])`, "g"), `--${name}`);
+  }
+  return said;
+}
+
 /**
  * Settles all names into options: of several sources the first that gives a knob wins. `base` are options already in force,
  * over which the sources win; null asks for the default. Throws UsageError for two names of one knob in one source, and for

@@ -1,5 +1,6 @@
 /** TTFT and ITL of a server as an earlier bench saw them: `--latency-from`. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { type Counted, countedValues } from "./core/empirical.ts";
 import { UsageError } from "./flag-values.ts";
 
@@ -18,13 +19,15 @@ function fail(why: string): never {
 }
 
 /**
- * Reads a `result.json` of `fakeai bench` (with `#scenario/arm` where it holds several), or a CSV with columns ttft_ms and
+ * Reads a `result.json` of `fakeai bench`, or the directory that it is in (with `#scenario/arm` where it holds several), or a CSV with columns ttft_ms and
  * itl_ms, of which a row may leave one empty. Rejects with UsageError.
  */
 export async function readRecording(place: string): Promise<Recording> {
-  const [file, chosen] = splitPlace(place);
+  const [path, chosen] = splitPlace(place);
+  let file = path;
   let text: string;
   try {
+    if (statSync(path).isDirectory()) file = join(path, "result.json");
     text = readFileSync(file, "utf8");
   } catch (error) {
     return fail(`cannot read ${file} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`);

@@ -3,7 +3,7 @@ import { unfitFor } from "./access/faults.ts";
 import { ApiError } from "./api/openai/errors.ts";
 import { flagName, resolveAgain, type ServerConfig, type ServerOptions, settledOf, UsageError } from "./config.ts";
 import type { ProtocolListener } from "./core/seams.ts";
-import { checkedValue, type Given, kindOf, optionsOf, aliases } from "./names.ts";
+import { checkedValue, type Given, inGivenNames, kindOf, optionsOf, aliases } from "./names.ts";
 
 /** A value as JSON shows it, in a form that a change accepts. null: the default, or none. */
 export type KnobValue = string | number | boolean | readonly string[] | null;
@@ -65,24 +65,29 @@ export function changedConfig(
     given[name] = value === null ? null : asKnobError(name, () => checkedValue(`'${name}'`, kind, value));
   }
   const options = asKnobError(null, () => optionsOf([given], config.options));
-  return asKnobError(null, () => {
-    const changed = resolveAgain(options, settledOf(config));
-    const unfit = unfitFor(changed.faults, listeners);
-    if (unfit !== null) throw new UsageError(unfit);
-    return changed;
-  });
+  return asKnobError(
+    null,
+    () => {
+      const changed = resolveAgain(options, settledOf(config));
+      const unfit = unfitFor(changed.faults, listeners);
+      if (unfit !== null) throw new UsageError(unfit);
+      return changed;
+    },
+    given,
+  );
 }
 
 function aliasesOfKnobs(): string[] {
   return aliases.filter(({ of }) => runtimeKnobs.some(({ key }) => key === of)).map(({ name }) => name);
 }
 
-function asKnobError<T>(name: string | null, action: () => T): T {
+function asKnobError<T>(name: string | null, action: () => T, given: Given = {}): T {
   try {
     return action();
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    throw knobError(name ?? /^--([a-z0-9-]+)/.exec(error.message)?.[1] ?? null, error.message.replaceAll("--", ""));
+    const message = inGivenNames(error.message, [given]);
+    throw knobError(name ?? /^--([a-z0-9-]+)/.exec(message)?.[1] ?? null, message.replaceAll("--", ""));
   }
 }
 

@@ -7,7 +7,8 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { localhostCertificate } from "../src/certificate.ts";
 import { freePorts, resolveConfig, serverFlags, type ServerOptions } from "../src/config.ts";
 import { createServer, type FakeAiServer, UsageError } from "../src/index.ts";
-import { aliases, aliasTable, type Given, optionsOf } from "../src/names.ts";
+import { aliases, aliasTable, type Given, inGivenNames, optionsOf } from "../src/names.ts";
+import { changedConfig } from "../src/runtime.ts";
 import { build, root, runCli, serve } from "./process.ts";
 import { chat, chunksOf } from "./targets.ts";
 
@@ -221,6 +222,21 @@ describe("how names settle", () => {
   ])("%s: one line", (_what, given, message) => {
     expect(() => settled(given)).toThrow(UsageError);
     expect(() => settled(given)).toThrow(message);
+  });
+
+  test("a complaint names the flag that was given", async () => {
+    const given = "--max-num-seqs: 0 is x; --kv-cache-size is fine";
+    const said = inGivenNames("--num-gpu-blocks-override: 0 is no number; --num-gpu-blocks-override-x stays", [
+      {},
+      { "kv-cache-size": 0 },
+      { "num-gpu-blocks-override": 5 },
+    ]);
+    expect(said).toBe("--kv-cache-size: 0 is no number; --num-gpu-blocks-override-x stays");
+    expect(inGivenNames(given, [{ "num-gpu-blocks-override": 5 }, { "kv-cache-size": 0 }])).toBe(given);
+    const { code, stderr } = await runCli(["serve", "--engine", "batched", "--kv-cache-size", "0"]).ended;
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/^fakeai: --kv-cache-size: [^\n]*\n$/)]);
+    const config = resolveConfig({}, freePorts);
+    expect(() => changedConfig(config, { "time-to-first-token": "soon" })).toThrow(/^time-to-first-token: /);
   });
 
   test("property: the lognormal of a cv keeps the mean", () => {

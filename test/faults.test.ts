@@ -321,6 +321,15 @@ describe.each(targets)("$name", (target) => {
     else expect(answer.headers).not.toHaveProperty("retry-after");
   });
 
+  test.each([
+    ["rate_limit(retry_after=2)", "Please try again in 2s."],
+    ["rate_limit(retry_after=2,retry_after_ms=1500)", "Please try again in 1.5s."],
+    ["rate_limit(retry_after_ms=250)", "Please try again in 250ms."],
+    ["rate_limit", "Please try again in 120ms."],
+  ])("the text of %s names the wait that its headers name", async (fault, text) => {
+    expect(answerOf(await outcome(ask(fault))).body).toContain(text);
+  });
+
   test("delay holds an error too", async () => {
     const answer = answerOf(await outcome(ask("delay(60ms),server_error")));
     expect(answer.status).toBe(500);

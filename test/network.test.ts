@@ -8,6 +8,7 @@ import { networkFlagName, networkInputOf } from "../src/network/flags.ts";
 import { type Direction, mergeNetworks, type NetworkInput, parseNetwork, roundTripMs } from "../src/network/impairment.ts";
 import { type Bounds, type Ledger, Line, shareBytes } from "../src/network/line.ts";
 import { Link } from "../src/network/link.ts";
+import { Lateness } from "../src/network/lateness.ts";
 import { adapted } from "../src/runner/adapt.ts";
 import { networkArguments } from "../src/runner/network.ts";
 import { type BenchInput, resolveBench } from "../src/runner/options.ts";
@@ -114,6 +115,20 @@ const networks: fc.Arbitrary<NetworkInput> = fc.record(
 );
 const writes = fc.array(fc.record({ afterUs: fc.integer({ min: 0, max: 50_000 }), length: fc.integer({ min: 1, max: 5000 }) }), {
   maxLength: 25,
+});
+
+test("property: of lateness no quantile lies above the maximum, which is exact", () => {
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: 5_000_000 }), { minLength: 1, maxLength: 50 }), (values) => {
+      const lateness = new Lateness();
+      for (const value of values) lateness.record(value);
+      const { p50, p99, max } = lateness.summary()!;
+      expect(max).toBe(Math.max(...values));
+      expect(p50).toBeLessThanOrEqual(p99);
+      expect(p99).toBeLessThanOrEqual(max);
+    }),
+  );
+  expect(new Lateness().summary()).toBeNull();
 });
 
 describe("a line", () => {

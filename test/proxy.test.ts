@@ -321,7 +321,9 @@ describe("fakeai proxy", () => {
     const target = await echoing();
     const { code, stderr } = await runCli(["proxy", "--to", "127.0.0.1:1", "--listen", String(target.port)]).ended;
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^fakeai: listen EADDRINUSE.*\n$/);
+    expect(stderr).toMatch(
+      /^fakeai: listen EADDRINUSE.*\(the port is taken; choose another with --listen <port>, or --listen 0 for a free one\)\n$/,
+    );
     target.close();
   });
 });

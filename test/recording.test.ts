@@ -1,5 +1,5 @@
 /** Latencies as they were recorded: read, imitated, and told from others by a Kolmogorov-Smirnov test. */
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -160,6 +160,15 @@ describe("what cannot be used is said in one line", () => {
     [`${csv}#live/h1`, /"#" chooses an arm of a result\.json, and this is none$/],
   ])("%s", async (place, message) => {
     await expect(readRecording(place)).rejects.toThrow(message);
+  });
+
+  test("a result is found in its directory", async () => {
+    const directory = join(folder, "run");
+    mkdirSync(directory);
+    await expect(readRecording(directory)).rejects.toThrow(/^--latency-from: cannot read .*result\.json \(ENOENT\)$/);
+    writeFileSync(join(directory, "result.json"), JSON.stringify(resultOf(["h1", "h2c"])));
+    const { source } = await readRecording(`${directory}#live/h2c`);
+    expect(source).toBe(`${join(directory, "result.json")}#live/h2c`);
   });
 
   test("an arm can be chosen", async () => {

@@ -27,7 +27,11 @@ export function refusalOf(fault: Fault, name: FaultName, asked: Asked, profile: 
   const provider = providerOf(path);
   const given = (denial: Denial): Denial => ({ ...denial, headers: { ...denial.headers, ...headers } });
   if (name === "rate_limit") {
-    const refusal = { what: "requests", limit: namedLimit, used: namedLimit, requested: 1, waitUs: 60_000_000 / namedLimit } as const;
+    // The text names the wait that the headers name; of two it is the finer.
+    const { retryAfterMs, retryAfterSeconds } = fault;
+    const named = retryAfterMs === null ? retryAfterSeconds && retryAfterSeconds * 1e6 : retryAfterMs * 1000;
+    const waitUs = named ?? 60_000_000 / namedLimit;
+    const refusal = { what: "requests", limit: namedLimit, used: namedLimit, requested: 1, waitUs } as const;
     const { status, json, headers: others } = overLimit(provider, model, refusal);
     const { "retry-after": _seconds, "retry-after-ms": _ms, ...rest } = others;
     return given({ status, json, headers: rest });

@@ -40,7 +40,7 @@ export async function main(args: readonly string[]): Promise<void> {
   try {
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
-    process.exitCode = exitCodeOf(error);
+    process.exitCode = exitCodeOf(error, args[0]);
   }
 }
 
@@ -54,7 +54,7 @@ function complaint(text: string, first: string | undefined): string {
   return `fakeai: ${line}${line.endsWith("?)") ? "" : ` (see fakeai${command} --help)`}\n`;
 }
 
-function exitCodeOf(error: unknown): number {
+function exitCodeOf(error: unknown, command: string | undefined): number {
   // commander has printed its own complaint, or the help or version that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const { code, message } = error as NodeJS.ErrnoException;
@@ -62,12 +62,15 @@ function exitCodeOf(error: unknown): number {
     process.stderr.write(`fakeai: ${message}\n`);
     return 2;
   }
+  const isProxy = command === "proxy";
+  const another = isProxy ? "--listen <port>, or --listen 0" : "--port or --protocol h1:<port>, or :0";
+  const address = isProxy ? "--listen" : "--host";
   const hints: Record<string, string> = {
-    EADDRINUSE: "the port is taken; choose another with --port or --protocol h1:<port>, or :0 for a free one",
+    EADDRINUSE: `the port is taken; choose another with ${another} for a free one`,
     EACCES: "this port needs privileges; choose one above 1023",
-    EADDRNOTAVAIL: "this machine has no such address; check --host",
-    ENOTFOUND: "the address cannot be resolved; check --host",
-    EAI_AGAIN: "the address cannot be resolved now; check --host",
+    EADDRNOTAVAIL: `this machine has no such address; check ${address}`,
+    ENOTFOUND: `the address cannot be resolved; check ${address}`,
+    EAI_AGAIN: `the address cannot be resolved now; check ${address}`,
   };
   const hint = code !== undefined && Object.hasOwn(hints, code) ? ` (${hints[code]})` : "";
   process.stderr.write(`fakeai: ${message}${hint}\n`);

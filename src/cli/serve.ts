@@ -3,14 +3,14 @@ import type { ModelSettings } from "../api/model.ts";
 import type { BatchSettings } from "../core/batch.ts";
 import type { Distribution } from "../core/distribution.ts";
 import { faultKinds } from "../core/fault.ts";
-import { resolveConfig, standardPorts } from "../config.ts";
+import { resolveConfig, type ServerConfig, standardPorts, UsageError } from "../config.ts";
 import { limitYoungGeneration } from "../heap.ts";
 import { answerParent } from "../parent.ts";
 import { describePresets } from "../presets.ts";
-import { readRecording } from "../recording.ts";
+import { readRecording, type Recording } from "../recording.ts";
 import { startServer } from "../server.ts";
 import { type Served, startWorkers } from "../workers/primary.ts";
-import { addFlags, settingsOf } from "./settings.ts";
+import { addFlags, type Settings, settingsOf } from "./settings.ts";
 
 const examples = `
 Examples:
@@ -46,7 +46,8 @@ export function serveCommand(): Command {
         process.stdout.write(describePresets());
         return;
       }
-      const config = resolveConfig(settings.server, standardPorts, latencyFrom === undefined ? null : await readRecording(latencyFrom));
+      const recording = latencyFrom === undefined ? null : await readRecording(latencyFrom);
+      const config = configOf(settings, recording);
       const complain = (line: string): void => {
         if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
       };
@@ -61,6 +62,15 @@ export function serveCommand(): Command {
       answerParent(alone);
       await ended;
     });
+}
+
+function configOf({ server, inGivenNames }: Settings, recording: Recording | null): ServerConfig {
+  try {
+    return resolveConfig(server, standardPorts, recording);
+  } catch (error) {
+    if (error instanceof UsageError) throw new UsageError(inGivenNames(error.message));
+    throw error;
+  }
 }
 
 function describe(server: Served): string {

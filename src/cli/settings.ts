@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parse } from "yaml";
 import { type FlagKind, flagName, type ServerOptions, serverFlags, UsageError } from "../config.ts";
-import { aliases, aliasMeaning, checkedValue, type Given, kindOf, optionsOf } from "../names.ts";
+import { aliases, aliasMeaning, checkedValue, type Given, inGivenNames, kindOf, optionsOf } from "../names.ts";
 
 /** `max-concurrent-streams` to `FAKEAI_MAX_CONCURRENT_STREAMS`. */
 function environmentName(flag: string): string {
@@ -53,6 +53,8 @@ export interface Settings {
   readonly server: ServerOptions;
   readonly json: boolean;
   readonly quiet: boolean;
+  /** A complaint about a flag, by the name under which it was given. */
+  readonly inGivenNames: (message: string) => string;
 }
 
 /** What the command line, the environment and the file gave. Throws UsageError for what cannot be used. */
@@ -74,7 +76,12 @@ export function settingsOf(command: Command): Settings {
   const sources: Given[] = [fromCommand, fromEnvironment, typeof path === "string" ? fileSettings(path) : {}];
   const printing = (name: string): boolean => sources.find((source) => source[name] !== undefined)?.[name] === true;
   const knobs = sources.map((source) => Object.fromEntries(Object.entries(source).filter(([name]) => !isPrinting(name))));
-  return { server: optionsOf(knobs), json: printing("json"), quiet: printing("quiet") };
+  return {
+    server: optionsOf(knobs),
+    json: printing("json"),
+    quiet: printing("quiet"),
+    inGivenNames: (message) => inGivenNames(message, knobs),
+  };
 }
 
 function booleanVariable(variable: string): boolean {

@@ -6,10 +6,10 @@
  * of the client for one round trip (SYN, SYN-ACK), those of the server until the client's ACK would have reached it.
  */
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
-import { build, type Histogram } from "hdr-histogram-js";
 import { seedOf, seedOfRequest } from "../core/random.ts";
 import { Alarms } from "./alarms.ts";
 import type { Impairment } from "./impairment.ts";
+import { Lateness, type LatenessSummary } from "./lateness.ts";
 import { type Bounds, drawTime, type Ends, type Ledger, Line } from "./line.ts";
 import { Link } from "./link.ts";
 import { SleepingClock } from "./sleeping-clock.ts";
@@ -53,7 +53,7 @@ export interface ProxyStats {
   /** The most bytes that were held at once. */
   readonly peakHeldBytes: number;
   /** How much later than planned things left, waits for a reader excluded, microseconds; null before the first. */
-  readonly lateUs: { readonly p50: number; readonly p99: number; readonly max: number } | null;
+  readonly lateUs: LatenessSummary | null;
 }
 
 export interface Proxy {
@@ -70,9 +70,9 @@ class Tally implements Ledger {
   stalls = 0;
   cuts = 0;
   readonly #shared: { heldBytes: number; peakHeldBytes: number };
-  readonly #lateness: Histogram;
+  readonly #lateness: Lateness;
 
-  constructor(shared: { heldBytes: number; peakHeldBytes: number }, lateness: Histogram) {
+  constructor(shared: { heldBytes: number; peakHeldBytes: number }, lateness: Lateness) {
     this.#shared = shared;
     this.#lateness = lateness;
   }
@@ -91,7 +91,7 @@ class Tally implements Ledger {
   }
 
   late(us: number): void {
-    this.#lateness.recordValue(Math.min(maxLateUs, Math.round(us)));
+    this.#lateness.record(us);
   }
 }
 
@@ -99,19 +99,13 @@ class Tally implements Ledger {
 const longestTimerMs = 2_147_483_647;
 /** Between the last bytes and a reset. */
 const resetAfterUs = 2000;
-const maxLateUs = 3_600_000_000;
 
 /** Starts a proxy. Rejects where it cannot listen. */
 export async function startProxy(options: ProxyOptions): Promise<Proxy> {
   const { target, impairment, host = "127.0.0.1", port = 0, bounds = defaultBounds, onUnreachable = () => {} } = options;
   const clock = await SleepingClock.start();
   const alarms = new Alarms(clock);
-  const lateness = build({
-    bitBucketSize: 64,
-    lowestDiscernibleValue: 1,
-    highestTrackableValue: maxLateUs,
-    numberOfSignificantValueDigits: 2,
-  });
+  const lateness = new Lateness();
   const held = { heldBytes: 0, peakHeldBytes: 0 };
   const tallies = { up: new Tally(held, lateness), down: new Tally(held, lateness) };
   const linkOf = (which: "up" | "down"): Link | null => {
@@ -245,10 +239,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
       up: { bytes: tallies.up.bytes, stalls: tallies.up.stalls },
       down: { bytes: tallies.down.bytes, stalls: tallies.down.stalls },
       peakHeldBytes: held.peakHeldBytes,
-      lateUs:
-        lateness.totalCount === 0
-          ? null
-          : { p50: lateness.getValueAtPercentile(50), p99: lateness.getValueAtPercentile(99), max: lateness.maxValue },
+      lateUs: lateness.summary(),
     }),
     close: async () => {
       for (const timer of timers) clearTimeout(timer);
