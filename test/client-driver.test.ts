@@ -309,6 +309,12 @@ describe("fakeai bench --driver client", () => {
       expect(negotiated).toBe(id.endsWith("h2c") ? "h2c" : "http/1.1");
     }
     expect(armNamed(result, "node-http2-h2c").metrics.connectionsOpened?.mean).toBe(1);
+    // One for each stream: the streams that warm up leave none beside them.
+    for (const id of ["undici-h1", "fetch-h1"]) expect(armNamed(result, id).metrics.connectionsOpened?.max).toBe(5);
+    expect(stderr).toMatch(/about \d+ s: undici-h1, /);
+    const estimated = Number(/about (\d+) s: /.exec(stderr)![1]);
+    expect(estimated / result.durationS).toBeGreaterThan(0.25);
+    expect(estimated / result.durationS).toBeLessThan(3);
     const command = armNamed(result, "reader-h1");
     expect(command.rounds.map(({ requests }) => requests.completed)).toEqual([5, 5]);
     expect(command.metrics.serverLateness?.count).toBe(60);

@@ -65,9 +65,12 @@ const all = Array.from({ length: streams }, (_, i) => newStream(`run-${i}`, toke
 let idleRssBytes = null;
 if (env.FAKEAI_WARMUP === "1") {
   // Code gets compiled by a few streams and memory at rest is read; then every connection is opened.
-  for (let turn = 0; turn < 3; turn++)
+  for (let turn = 0; turn < 3; turn++) {
     await Promise.all(Array.from({ length: Math.min(8, streams) }, (_, i) => run(newStream(`code-${turn}-${i}`, warmTokens))));
-  await rest();
+    // An application has the last token before the end of the answer is read: asked at once, a pool would open connections
+    // beside those that are about to be free, and they would count as if the streams needed them.
+    await rest();
+  }
   idleRssBytes = process.memoryUsage.rss();
   await Promise.all(Array.from({ length: streams }, (_, i) => run(newStream(`warm-${i}`, warmTokens))));
   await rest();

@@ -136,7 +136,26 @@ export function environmentOf(server: ServerChild, { name, protocol }: ClientArm
   };
 }
 
-export function expectedMs({ ttft, itl, outputTokens, rampMs, stopMs }: Load): number {
-  const ms = (spec: string): number => (spec.endsWith("us") ? Number.parseFloat(spec) / 1000 : Number.parseFloat(spec)) || 0;
-  return stopMs > 0 ? stopMs : 4 * (rampMs + ms(ttft) + ms(itl) * outputTokens);
+/** How long the streams of a load take as they are planned, milliseconds; of a distribution its first number counts. */
+function plannedMs({ ttft, itl, outputTokens, rampMs }: Load): number {
+  const ms = (spec: string): number => {
+    const [, number, unit] = /([\d.]+)(us|s)?/.exec(spec) ?? [];
+    return Number(number ?? 0) * (unit === "us" ? 0.001 : unit === "s" ? 1000 : 1);
+  };
+  return rampMs + ms(ttft) + ms(itl) * Math.max(0, outputTokens - 1);
+}
+
+/** A run may take so long before it counts as hung. */
+export function expectedMs(load: Load): number {
+  return load.stopMs > 0 ? load.stopMs : 4 * plannedMs(load);
+}
+
+/** Seconds from the start of a client's process to its end: to load a library, to warm up, to rest between, to make the record. */
+const startS = 0.9;
+const warmupS = 1.3;
+
+/** Seconds that one run takes, roughly. `waves`: how often as many streams as are allowed follow one another. */
+export function estimatedSeconds(load: Load, waves = 1): number {
+  const plannedS = (waves * plannedMs(load)) / 1000;
+  return startS + (load.isWarm ? warmupS : 0) + (load.stopMs > 0 ? Math.min(load.stopMs / 1000, plannedS) : plannedS);
 }

@@ -6,7 +6,7 @@ import { summarize } from "../results/recorder.ts";
 import type { ArmDescription, ArmResult, Comparison, MetricName, RoundResult, ScenarioResult, Statistic } from "../results/types.ts";
 import type { StreamLogged } from "../stream-log.ts";
 import type { RunContext } from "./arms.ts";
-import { armsOf, type ClientArm, type ClientChoice, environmentOf, expectedMs, type Load } from "./client-arms.ts";
+import { armsOf, type ClientArm, type ClientChoice, environmentOf, estimatedSeconds, expectedMs, type Load } from "./client-arms.ts";
 import { type ClientFindings, findingsOf, findingsWithoutRecord, rampCounts, rampOf } from "./client-metrics.ts";
 import { orderOfRounds } from "./order.ts";
 import { RunError, type ServerChild, startServerChild } from "./target.ts";
@@ -38,10 +38,9 @@ class ClientBench {
     this.#rounds = context.options.rounds ?? defaultRounds;
   }
 
-  /** 100 paced streams: what a client adds. */
-  async paced(notes: readonly string[]): Promise<ScenarioResult> {
+  #pacedLoad(): Load {
     const { options } = this.#context;
-    const load: Load = {
+    return {
       streams: options.streams ?? 100,
       outputTokens: options.outputTokens ?? 25,
       ttft: options.ttft ?? "100",
@@ -51,6 +50,54 @@ class ClientBench {
       stopMs: 0,
       isWarm: true,
     };
+  }
+
+  /** The load of a ramp that ends at so many tokens per second. */
+  #rampLoad(top: number): Load {
+    const streams = this.#context.options.streams ?? 200;
+    const itlMs = (streams * 1000) / top;
+    return {
+      streams,
+      outputTokens: Math.ceil(rampMs / itlMs) + 1,
+      ttft: "0",
+      itl: `${Math.round(itlMs * 1000)}us`,
+      rampMs,
+      stopMs: rampMs,
+      isWarm: true,
+    };
+  }
+
+  #limitLoad(): Load {
+    const { options } = this.#context;
+    return {
+      streams: options.streams ?? 100,
+      outputTokens: 30,
+      ttft: options.ttft ?? "100",
+      itl: options.itl ?? "20",
+      rampMs: 0,
+      // Who hangs is left then, and is found to.
+      stopMs: 8000,
+      isWarm: false,
+    };
+  }
+
+  /** Seconds that these questions take, roughly. */
+  estimateSeconds(questions: readonly ClientScenario[]): number {
+    const named = this.#arms.filter(({ name }) => name !== null).length;
+    const multiplexed = this.#arms.filter(({ protocol }) => protocol === "h2" || protocol === "h2c").length;
+    const limit = this.#limitLoad();
+    const seconds = {
+      clients: this.#arms.length * this.#rounds * estimatedSeconds(this.#pacedLoad()),
+      "clients-rate": named * (this.#rounds + usualProbes) * estimatedSeconds(this.#rampLoad(10_000)),
+      // Some clients wait for streams to end, some open further connections.
+      "clients-limit": multiplexed * this.#rounds * estimatedSeconds(limit, (1 + Math.ceil(limit.streams / streamLimit)) / 2),
+    };
+    return questions.reduce((sum, question) => sum + seconds[question], 1);
+  }
+
+  /** 100 paced streams: what a client adds. */
+  async paced(notes: readonly string[]): Promise<ScenarioResult> {
+    const load = this.#pacedLoad();
     const server = await this.#start(load, {});
     try {
       const results = await this.#runAll(server, this.#arms, load, (arm, attempt) => {
@@ -82,32 +129,18 @@ class ClientBench {
   /** Ever more streams: the rate of tokens at which a client falls behind. */
   async rate(): Promise<ScenarioResult> {
     const arms = this.#arms.filter(({ name }) => name !== null);
-    const rampMs = 4000;
-    const streams = this.#context.options.streams ?? 200;
-    const loadFor = (top: number): Load => {
-      const itlMs = (streams * 1000) / top;
-      return {
-        streams,
-        outputTokens: Math.ceil(rampMs / itlMs) + 1,
-        ttft: "0",
-        itl: `${Math.round(itlMs * 1000)}us`,
-        rampMs,
-        stopMs: rampMs,
-        isWarm: true,
-      };
-    };
     const tops = new Map<string, number>();
     const found = new Set<string>();
     /** Rates at which it was the server that fell behind. */
     const serverLimits = new Map<string, number>();
     const notes: string[] = [];
-    const shown = loadFor(10_000);
+    const shown = this.#rampLoad(10_000);
     const server = await this.#start(shown, {});
     try {
       const results = await this.#runAll(
         server,
         arms,
-        (arm) => loadFor(tops.get(arm.id) ?? Math.min(highestRate, 3e6 / (this.#cpuPerToken.get(arm.id) ?? 100))),
+        (arm) => this.#rampLoad(tops.get(arm.id) ?? Math.min(highestRate, 3e6 / (this.#cpuPerToken.get(arm.id) ?? 100))),
         (arm, { run, logged }, load) => {
           if (logged === null || run.record === null) return { requests: noRequests, metrics: {} };
           const { behindAt, serverLimitedAt, top } = rampOf(run.record, logged, Number.parseInt(load.itl, 10));
@@ -149,18 +182,8 @@ class ClientBench {
 
   /** More streams than the server allows on a connection: what a client does then. */
   async limit(): Promise<ScenarioResult> {
-    const { options } = this.#context;
     const arms = this.#arms.filter(({ protocol }) => protocol === "h2" || protocol === "h2c");
-    const load: Load = {
-      streams: options.streams ?? 100,
-      outputTokens: 30,
-      ttft: options.ttft ?? "100",
-      itl: options.itl ?? "20",
-      rampMs: 0,
-      // Who hangs is left then, and is found to.
-      stopMs: 8000,
-      isWarm: false,
-    };
+    const load = this.#limitLoad();
     const head = this.#head(
       "clients-limit",
       `${load.streams} streams at once, ${streamLimit} allowed on a connection`,
@@ -335,6 +358,10 @@ const noRequests = { sent: 0, completed: 0, failed: 0, errors: {} };
 const highestRate = 200_000;
 /** Runs at most that look for the range in which a client falls behind. */
 const mostProbes = 4;
+/** Runs that it mostly takes. */
+const usualProbes = 1;
+/** How long streams are added to a ramp. */
+const rampMs = 4000;
 const streamLimit = 32;
 
 /** Why a run's figures may not be used. */
@@ -368,7 +395,8 @@ function pacedNotes(arms: readonly ArmResult[]): string[] {
     const { clientCpuUsPerToken: cpu, tokensPerSecond: rate, connectionsOpened } = metrics;
     const busy = cpu && rate ? (cpu.mean * rate.mean) / 1e6 : 0;
     const notes = busy > 0.6 ? [`${id}: used ${Math.round(busy * 100)}% of its core, so its times hold a backlog`] : [];
-    if (connectionsOpened && connectionsOpened.max > streams) notes.push(`${id}: opened more connections than it has streams`);
+    if (connectionsOpened && connectionsOpened.max > streams)
+      notes.push(`${id}: opened more connections than it has streams, its warm-up included`);
     return notes;
   });
 }
@@ -405,17 +433,11 @@ export async function runClients(context: RunContext, choice: ClientChoice, resu
   const notes: string[] = [];
   const questions = questionsOf(options.scenarios);
   const arms = await armsOf(choice, options.protocols, notes);
-  const rounds = options.rounds ?? defaultRounds;
-  const named = arms.filter(({ name }) => name !== null).length;
-  const seconds = {
-    clients: arms.length * rounds * 5,
-    "clients-rate": named * (rounds + 2) * 7,
-    "clients-limit": arms.length * rounds * 2,
-  };
   for (const note of notes) observer.notice(note);
-  const minutes = Math.ceil(questions.reduce((sum, question) => sum + seconds[question], 0) / 60);
-  observer.notice(`about ${minutes} min: ${arms.map(({ id }) => id).join(", ")}`);
   const bench = new ClientBench(context, arms);
+  const seconds = bench.estimateSeconds(questions);
+  const rough = seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+  observer.notice(`about ${rough}: ${arms.map(({ id }) => id).join(", ")}`);
   for (const question of questions) {
     if (signal.aborted) return;
     if (question === "clients") results.push(await bench.paced(notes));
