@@ -1,5 +1,5 @@
 /** `--driver client`: client libraries and commands against the server's own log. */
-import { mkdtempSync, readFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -354,6 +354,24 @@ describe("fakeai bench --driver client", () => {
     expect(code).toBe(3);
     expect(stderr).toMatch(/command-1-h1, round 1: the command ended by itself with exit code 4: no such thing/);
     expect(stderr).toMatch(/command-2-h1, round 1: the command did not end within \d s and was killed/);
+  });
+
+  test("packages that are not installed are named, with the command that installs them", async () => {
+    const elsewhere = mkdtempSync(join(tmpdir(), "fakeai-bare-"));
+    for (const part of ["dist", "package.json"]) cpSync(join(root, part), join(elsewhere, part), { recursive: true });
+    cpSync(join(root, "scenarios"), join(elsewhere, "scenarios"), { recursive: true, filter: (path) => !path.endsWith("node_modules") });
+    mkdirSync(join(elsewhere, "node_modules"));
+    const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { dependencies: Record<string, string> };
+    for (const name of Object.keys(dependencies)) symlinkSync(join(root, "node_modules", name), join(elsewhere, "node_modules", name));
+    const run = (...args: string[]): ReturnType<typeof runCli>["ended"] =>
+      runCli(["bench", "--driver", "client", ...args], { script: join(elsewhere, "dist", "cli.js"), cwd: elsewhere }).ended;
+    const one = await run("--client", "got");
+    expect([one.code, one.stderr]).toEqual([2, "fakeai: --client: got is not installed: npm install --prefix scenarios/clients\n"]);
+    const all = await run();
+    expect([all.code, all.stderr]).toEqual([
+      2,
+      expect.stringMatching(/^fakeai: --client: .*got, axios.* are not installed: npm install [^\n]+\n$/),
+    ]);
   });
 
   test.each([

@@ -152,7 +152,7 @@ export function expectedMs(load: Load): number {
 
 /** Seconds from the start of a client's process to its end: to load a library, to warm up, to rest between, to make the record. */
 const startS = 0.9;
-const warmupS = 1.3;
+const warmupS = 1.6;
 
 /** Seconds that one run takes, roughly. `waves`: how often as many streams as are allowed follow one another. */
 export function estimatedSeconds(load: Load, waves = 1): number {

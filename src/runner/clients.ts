@@ -359,7 +359,7 @@ const highestRate = 200_000;
 /** Runs at most that look for the range in which a client falls behind. */
 const mostProbes = 4;
 /** Runs that it mostly takes. */
-const usualProbes = 1;
+const usualProbes = 3;
 /** How long streams are added to a ramp. */
 const rampMs = 4000;
 const streamLimit = 32;
