@@ -47,6 +47,8 @@ describe("fakeai proxy-config", () => {
     [["nginx", "--buffering", "maybe"], /^fakeai: --buffering: "maybe" is neither on nor off\n$/],
     [["nginx", "--host", "a;b"], /^fakeai: --host: "a;b" is not an address\n$/],
     [["nginx", "--tls-cert", "x.pem"], /^fakeai: --tls-cert and --tls-key go together\n$/],
+    [["nginx", "--dir", "/nowhere"], /^fakeai: --dir: \/nowhere is not a directory that can be written to\n$/],
+    [["nginx", "--dir", "/dev/null"], /^fakeai: --dir: \/dev\/null is not a directory that can be written to\n$/],
     [["nginx", "--dir", "/tmp/$x"], /^fakeai: --dir, .*\n$/],
     [[], /^fakeai: missing required argument 'proxy' \(see fakeai proxy-config --help\)\n$/],
   ])("%j is wrong usage", async (args, message) => {

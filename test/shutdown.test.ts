@@ -1,12 +1,15 @@
 /** SIGTERM: stop accepting, GOAWAY, let streams finish, exit 0. A second signal ends at once. */
-import { readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { connect as connectH2, type ClientHttp2Session } from "node:http2";
 import { request as httpsRequest } from "node:https";
 import { connect as connectTcp } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { createServer, type Protocol } from "../src/index.ts";
-import { build, serve } from "./process.ts";
+import { build, cliPath, serve } from "./process.ts";
 import { type Answer, chat, chunksOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
 
 beforeAll(build);
@@ -210,5 +213,60 @@ describe.each(cases)("the process, %s on %s", (protocol, engine) => {
     expect(performance.now() - before).toBeLessThan(300);
     expect([code, signal]).toEqual([143, null]);
     await body;
+  });
+});
+
+describe("a server whose parent is gone ends, however that came", () => {
+  const isGone = (pid: number): boolean => {
+    try {
+      return /^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+    } catch {
+      return true;
+    }
+  };
+  /** A parent that prints the id of its server, and waits. */
+  const orphan = async (script: string, args: readonly string[], env: Record<string, string>): Promise<number> => {
+    const parent = spawn(script, args, { env: { PATH: process.env["PATH"]!, ...env }, stdio: ["ignore", "pipe", "inherit"] });
+    const text = await new Promise<string>((resolve) => {
+      let seen = "";
+      parent.stdout.on("data", (chunk: Buffer) => {
+        seen += chunk.toString();
+        if (/pid \d+/.test(seen) && seen.includes("listening")) resolve(seen);
+      });
+    });
+    parent.kill("SIGKILL");
+    return Number(/pid (\d+)/.exec(text)![1]);
+  };
+  const inShell = ["-c", `"${process.execPath}" "${cliPath}" serve --json --port 0 & echo pid $!; wait`];
+  const linux = process.platform === "linux";
+
+  test.runIf(linux)("under npx, which does not pass a signal on", async () => {
+    const pid = await orphan("/bin/sh", inShell, { npm_command: "exec" });
+    await eventually(() => isGone(pid), "the server to end");
+  });
+
+  test.runIf(linux)("a bench with a channel, killed", async () => {
+    const code = `const child = require("node:child_process").fork(${JSON.stringify(cliPath)}, ["serve", "--json", "--port", "0"], { stdio: ["ignore", "inherit", "inherit", "ipc"] }); console.log("pid", child.pid)`;
+    const pid = await orphan(process.execPath, ["-e", code], {});
+    await eventually(() => isGone(pid), "the server to end");
+  });
+
+  test.runIf(linux)("in the background of a script it stays", async () => {
+    const pid = await orphan("/bin/sh", inShell, { npm_command: "run-script" });
+    await sleep(700);
+    expect(isGone(pid)).toBe(false);
+    process.kill(pid, "SIGTERM");
+    await eventually(() => isGone(pid), "the server to end");
+  });
+
+  test.runIf(linux)("a process group that is guarded ends with who guards it", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "fakeai-guard-"));
+    const code = `import { spawn } from "node:child_process";
+      const { guardGroup } = await import(${JSON.stringify(new URL("../dist/load/children.js", import.meta.url).href)});
+      const child = spawn("/bin/sh", ["-c", "sleep 300 & wait"], { detached: true, stdio: "ignore" });
+      guardGroup(child.pid, ${JSON.stringify(directory)});
+      console.log("listening pid", child.pid);`;
+    const pid = await orphan(process.execPath, ["--input-type=module", "-e", code], {});
+    await eventually(() => isGone(pid) && !existsSync(directory), "the group and its directory to be gone");
   });
 });

@@ -1,3 +1,4 @@
+import { accessSync, constants, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 import { Command, Option } from "commander";
@@ -9,9 +10,10 @@ import { parseListen, parseTarget } from "./proxy.ts";
 const examples = `
 Example:
   fakeai serve --ttft 100 --itl 20 &
-  fakeai proxy-config nginx > /tmp/nginx.conf && nginx -c /tmp/nginx.conf
+  fakeai proxy-config nginx > /tmp/nginx.conf
+  nginx -c /tmp/nginx.conf &
   curl -N --http2-prior-knowledge http://127.0.0.1:9080/v1/chat/completions -d "$BODY"
-It needs no root: ports are above 1023, and what it writes goes below --dir. A scenario with "via": "nginx" starts it from
+nginx stays in the foreground until it is ended. It needs no root: ports are above 1023, and what it writes goes below --dir. A scenario with "via": "nginx" starts it from
 the same text.`;
 
 const protocols = ["h1", "h2c", "h2"] as const;
@@ -68,6 +70,7 @@ export function proxyConfigCommand(): Command {
     const directory = resolve(given.dir);
     if (/[\n\r$]/.test(`${directory}${certificate?.certPath ?? ""}${certificate?.keyPath ?? ""}`))
       throw new UsageError("--dir, --tls-cert, --tls-key: a path with $ or a line end cannot be written into a configuration");
+    if (!isWritableDirectory(directory)) throw new UsageError(`--dir: ${directory} is not a directory that can be written to`);
     process.stdout.write(
       gateway.config({
         upstream: parseTarget(given.to),
@@ -81,6 +84,15 @@ export function proxyConfigCommand(): Command {
       }),
     );
   });
+}
+
+function isWritableDirectory(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 function parsePorts(text: string): { h1?: number; h2c?: number; tls?: number } {

@@ -98,7 +98,28 @@ function describeEngine({ stepTime, stepTimePerSeqUs, prefillTimePerTokenUs, max
 /** Ctrl-C under npx comes twice, from the terminal and from npm: what comes within this is the same signal. */
 const repeatMs = 100;
 
-/** Resolves when the server has closed after SIGTERM or SIGINT; a second signal ends the process at once. */
+/** Between two looks at whether npx is still there. */
+const lookEveryMs = 250;
+
+/**
+ * npx passes SIGTERM on to the shell in between, and not to us: where it is what started us, its end is ours. A script of
+ * "npm run" may leave a server in the background on purpose.
+ */
+function onceNpxIsGone(end: () => void): void {
+  if (process.env["npm_command"] !== "exec") return;
+  const parent = process.ppid;
+  const look = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(look);
+    end();
+  }, lookEveryMs);
+  look.unref();
+}
+
+/**
+ * Resolves when the server has closed after SIGTERM or SIGINT, or when a parent that has a channel, or npx, is gone. A second
+ * signal ends the process at once.
+ */
 function untilSignalled(server: Served): Promise<void> {
   return new Promise((resolve) => {
     let signalledMs: number | null = null;
@@ -117,5 +138,10 @@ function untilSignalled(server: Served): Promise<void> {
     };
     process.on("SIGTERM", onSignal);
     process.on("SIGINT", onSignal);
+    const onOrphaned = (): void => {
+      if (signalledMs === null) onSignal("SIGTERM");
+    };
+    process.on("disconnect", onOrphaned);
+    onceNpxIsGone(onOrphaned);
   });
 }

@@ -7,6 +7,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monotonicUs } from "../clock.ts";
+import { guardGroup } from "./children.ts";
 import { clockTickUs, statOf } from "./proc.ts";
 import { pinned } from "./stream.ts";
 
@@ -94,6 +95,7 @@ export async function runCommand({ command, env, timeoutMs, sampled, cpu, signal
     detached: true,
   });
   running.add(child);
+  const release = child.pid === undefined ? () => {} : guardGroup(child.pid, folder);
   let complaint = "";
   child.stderr.on("data", (chunk: Buffer) => {
     complaint = `${complaint}${chunk.toString()}`.slice(-4000);
@@ -137,6 +139,7 @@ export async function runCommand({ command, env, timeoutMs, sampled, cpu, signal
     };
   } finally {
     running.delete(child);
+    release();
     if (sampler !== null) clearInterval(sampler);
     clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);

@@ -5,6 +5,7 @@ import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { localhostCertificate } from "../certificate.ts";
+import { guardGroup } from "../load/children.ts";
 import type { TlsChoice } from "../load/job.ts";
 import { gatewayProgram, gateways } from "../network/gateways.ts";
 import type { ProtocolName } from "../results/types.ts";
@@ -100,6 +101,7 @@ export async function startGateway(needs: GatewayNeeds): Promise<GatewayChild> {
     const [command, all] = cpu === null ? [program, args] : ["taskset", ["-c", String(cpu), program, ...args]];
     const child = spawn(command, all, { stdio: ["ignore", "ignore", "pipe"], detached: true });
     if (child.pid !== undefined) groups.add(child.pid);
+    const release = child.pid === undefined ? () => {} : guardGroup(child.pid, directory);
     const run = watch(child);
     const failure = await ready(Object.values(ports), run);
     if (failure === null) {
@@ -116,11 +118,13 @@ export async function startGateway(needs: GatewayNeeds): Promise<GatewayChild> {
         },
         async close() {
           await end(child, run);
+          release();
           rmSync(directory, { recursive: true, force: true });
         },
       };
     }
     await end(child, run);
+    release();
     // The port may have been taken meanwhile.
     if (attempt === attempts) {
       rmSync(directory, { recursive: true, force: true });
