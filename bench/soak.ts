@@ -36,7 +36,16 @@ const percent = (ratio: number | null): string => (ratio === null ? "" : `${(rat
 const ms = (us: number): string => (us / 1000).toFixed(2);
 const mb = (bytes: number): string => (bytes / 1e6).toFixed(1);
 
-function lineOf({ atS, active, rssBytes, serverCpuShare, clientCpuShare, clientEventLoopDelayP99Us, pacing }: SoakWindow): string {
+function lineOf({
+  atS,
+  active,
+  rssBytes,
+  serverCpuShare,
+  serverWaitShare,
+  clientCpuShare,
+  clientEventLoopDelayP99Us,
+  pacing,
+}: SoakWindow): string {
   const each = (pick: (facts: SoakWindow["pacing"][number]) => string): string => pacing.map(pick).join(" / ");
   return [
     atS.toFixed(0),
@@ -48,6 +57,7 @@ function lineOf({ atS, active, rssBytes, serverCpuShare, clientCpuShare, clientE
     each(({ arrivalP99Us }) => ms(arrivalP99Us)),
     `${mb(rssBytes)} MB`,
     `${Math.round(serverCpuShare * 100)}% / ${Math.round(clientCpuShare * 100)}%`,
+    serverWaitShare === null ? "" : `${(serverWaitShare * 100).toFixed(1)}%`,
     ms(clientEventLoopDelayP99Us),
   ].join(" | ");
 }
@@ -100,17 +110,18 @@ streams, sockets and timers were back to 0; heap after a collection ${mb(heldBef
     .map(([protocol, error]) => `${protocol} ${percent(error)}`)
     .join(", ")}.
 
-Each window: ${protocols}; lateness is the server's (sent minus due, by stamps), arrival is read by the client minus due.
+Each window: ${protocols}; lateness is the server's (sent minus due, by stamps), arrival is read by the client minus due. The server waited for its
+core while its main thread was ready to run and another thread had it: the engine's own collectors and compilers, or another process.
 
-| at, s | streams | mean ITL off by (at most ${percent(mostItlError)}) | lateness p50, ms | p99 | max | arrival p99, ms | server RSS | CPU server / client | client's loop late p99, ms |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| at, s | streams | mean ITL off by (at most ${percent(mostItlError)}) | lateness p50, ms | p99 | max | arrival p99, ms | server RSS | CPU server / client | server waited for its core | client's loop late p99, ms |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ${result.windows.map((window) => `| ${lineOf(window)} |`).join("\n")}
 `;
 }
 
 const startedAt = new Date().toISOString();
 const durationMs = minutes * 60_000;
-console.log("at s | streams | ITL off | late p50 | p99 | max | arrival p99 | RSS | CPU | client late p99");
+console.log("at s | streams | ITL off | late p50 | p99 | max | arrival p99 | RSS | CPU | waited for core | client late p99");
 const result = await soak({
   streams,
   warmupMs: Math.min(60_000, durationMs / 4),

@@ -1,5 +1,6 @@
 /** A soak: a server in a process of its own, the clients in this one, and the accounts of both. */
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { choosePinning, usageOf } from "../../src/runner/machine.ts";
 import type { ServerStats } from "../../src/index.ts";
@@ -31,6 +32,8 @@ export interface SoakWindow {
   readonly active: number;
   readonly rssBytes: number;
   readonly serverCpuShare: number;
+  /** Of the time, what the server's main thread was ready to run and did not have its core: others on it delay its timers. */
+  readonly serverWaitShare: number | null;
   readonly clientCpuShare: number;
   readonly clientEventLoopDelayP99Us: number;
   readonly pacing: readonly WindowFacts[];
@@ -116,6 +119,15 @@ function pin(pid: number, core: number): void {
   spawnSync("taskset", ["-a", "-p", "-c", String(core), String(pid)]);
 }
 
+/** Milliseconds that the main thread of a process has waited for a core; null where the system does not tell. */
+function waitedMs(pid: number): number | null {
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, "latin1").split(" ")[1]) / 1e6;
+  } catch {
+    return null;
+  }
+}
+
 async function watch(
   pid: number,
   clients: Clients,
@@ -128,10 +140,12 @@ async function watch(
   let lastMs = startMs;
   let server = usageOf(pid);
   let client = process.cpuUsage();
+  let waited = waitedMs(pid);
   for (let left = Math.max(1, Math.floor(durationMs / windowMs)); left > 0; left--) {
     await sleep(windowMs - 5);
     const nowMs = performance.now();
     const nowServer = usageOf(pid);
+    const nowWaited = waitedMs(pid);
     const nowClient = process.cpuUsage(client);
     const elapsedUs = (nowMs - lastMs) * 1000;
     onWindow({
@@ -139,6 +153,7 @@ async function watch(
       active: clients.active,
       rssBytes: nowServer?.rssBytes ?? 0,
       serverCpuShare: ((nowServer?.cpuUs ?? 0) - (server?.cpuUs ?? 0)) / elapsedUs,
+      serverWaitShare: waited === null || nowWaited === null ? null : (nowWaited - waited) / (nowMs - lastMs),
       clientCpuShare: (nowClient.user + nowClient.system) / elapsedUs,
       clientEventLoopDelayP99Us: Math.max(0, delay.percentile(99) / 1000 - 5000),
       pacing: clients.takeWindow(),
@@ -146,6 +161,7 @@ async function watch(
     delay.reset();
     lastMs = nowMs;
     server = nowServer;
+    waited = nowWaited;
     client = process.cpuUsage();
   }
   delay.disable();
