@@ -3,6 +3,8 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Endpoint } from "../src/load/job.ts";
+import { H1Connection, type H1Socket } from "../src/load/h1-client.ts";
 import { EventReader, scanEvent, type TokenEvent } from "../src/load/events.ts";
 import { parseH2load, parseH2loadFile, parseH2loadLog, writesJson } from "../src/load/h2load.ts";
 import { HpackDecoder, HpackEncoder } from "../src/load/hpack.ts";
@@ -310,5 +312,69 @@ describe("h2load's output", () => {
     }
     for (const option of ["--log-file", "--tls13-ciphers", "--h1", "--connection-inactivity-timeout", "--connection-window-bits"])
       expect(stdout.toString()).toContain(option);
+  });
+});
+
+describe("chunks of HTTP/1.1", () => {
+  /** A connection with a request under way, and what it reads. */
+  function reading(): { socket: H1Socket; heard: string[]; body: () => Buffer } {
+    const socket: H1Socket = {
+      onBytes: () => {},
+      onEnd: () => {},
+      onClose: () => {},
+      cipher: null,
+      bytesRead: 0,
+      bytesWritten: 0,
+      write: () => {},
+      pause: () => {},
+      resume: () => {},
+      end: () => {},
+      destroy: () => {},
+    };
+    const endpoint: Endpoint = {
+      origin: "http://x",
+      protocol: "h1",
+      path: "/",
+      method: "POST",
+      headers: {},
+      tls: { ca: null, insecure: false, cipher: null },
+    };
+    const heard: string[] = [];
+    const parts: Buffer[] = [];
+    new H1Connection(socket, endpoint, 0, 1).send(
+      { method: "POST", path: "/", body: "" },
+      {
+        onResponse: ({ status }) => heard.push(`status ${status}`),
+        onData: (bytes, start, end) => parts.push(Buffer.from(bytes.subarray(start, end))),
+        onEnd: () => heard.push("end"),
+        onFail: (reason) => heard.push(reason),
+      },
+    );
+    return { socket, heard, body: () => Buffer.concat(parts) };
+  }
+
+  test("however they are cut, by the server and on the way, the same bytes come out", () => {
+    const chunk = fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 300 }), fc.constantFrom("", ";a=b", " ;x"), fc.boolean());
+    fc.assert(
+      fc.property(fc.array(chunk, { maxLength: 20 }), fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 40 }), (chunks, cuts) => {
+        const wire = Buffer.concat([
+          Buffer.from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+          ...chunks.flatMap(([bytes, extension, isUpper]) => {
+            const size = bytes.length.toString(16);
+            return [Buffer.from(`${isUpper ? size.toUpperCase() : size}${extension}\r\n`), bytes, Buffer.from("\r\n")];
+          }),
+          Buffer.from("0\r\n\r\n"),
+        ]);
+        const { socket, heard, body } = reading();
+        let at = 0;
+        for (const cut of [...cuts, wire.length]) {
+          const part = wire.subarray(at, at + cut);
+          socket.onBytes(part, part.length, 0);
+          at += part.length;
+        }
+        expect(heard).toEqual(["status 200", "end"]);
+        expect(body().equals(Buffer.concat(chunks.map(([bytes]) => bytes)))).toBe(true);
+      }),
+    );
   });
 });

@@ -15,6 +15,9 @@ interface Pending {
 
 type State = "head" | "length" | "chunkSize" | "chunkExtension" | "chunkData" | "chunkEnd" | "trailer" | "untilClose";
 
+/** What is used of a socket. */
+export type H1Socket = Omit<ClientSocket, "connected" | "secure">;
+
 export class H1Connection implements Connection {
   negotiated: string | null = null;
   readonly cipher: string | null;
@@ -24,7 +27,7 @@ export class H1Connection implements Connection {
   readonly hasRoom = true;
   open = true;
   onClosed: () => void = () => {};
-  readonly #socket: ClientSocket;
+  readonly #socket: H1Socket;
   readonly #prefix: string;
   readonly #headers: string;
   readonly #endpoint: Endpoint;
@@ -44,7 +47,7 @@ export class H1Connection implements Connection {
   #closing = false;
 
   /** `capacity` above 1: so many requests are sent before the first of them is answered. */
-  constructor(socket: ClientSocket, endpoint: Endpoint, connectUs: number, capacity: number) {
+  constructor(socket: H1Socket, endpoint: Endpoint, connectUs: number, capacity: number) {
     this.#socket = socket;
     this.#endpoint = endpoint;
     this.capacity = capacity;
