@@ -4,13 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { resolveConfig, UsageError } from "../src/config.ts";
 import { monotonicUs } from "../src/clock.ts";
 import { type ClientRecord, parseRecord, runCommand } from "../src/load/command.ts";
 import { clientImage } from "../src/report/bars.ts";
 import { checkResult } from "../src/results/store.ts";
 import type { ArmResult, BenchResult } from "../src/results/types.ts";
+import { environmentOf } from "../src/runner/client-arms.ts";
 import { findingsOf, findingsWithoutRecord, mostAtOnce, rampCounts, rampOf } from "../src/runner/client-metrics.ts";
 import { resolveBench } from "../src/runner/options.ts";
 import { type StartedServer, startServer } from "../src/server.ts";
@@ -169,6 +170,16 @@ describe("records", () => {
 });
 
 describe("commands", () => {
+  test("trust the server by every name that tools have for it, whatever the user's own environment says", () => {
+    vi.stubEnv("CURL_CA_BUNDLE", "/etc/other.pem");
+    const arm = { id: "a", client: "a", protocol: "h2", name: null, command: [] } as const;
+    const load = { streams: 1, outputTokens: 1, ttft: "0", itl: "0", rampMs: 0, stopMs: 0, isWarm: false };
+    const env = environmentOf({ origins: { h2: "https://localhost:1" }, caPath: "/ca.pem" }, arm, load, 1);
+    for (const name of ["FAKEAI_CA", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+      expect(env[name]).toBe("/ca.pem");
+    vi.unstubAllEnvs();
+  });
+
   const job = { env: { PATH: process.env["PATH"]! }, timeoutMs: 20_000, sampled: false, cpu: null, signal: new AbortController().signal };
   const shell = (text: string): readonly string[] => ["/bin/sh", "-c", text];
 

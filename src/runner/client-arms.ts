@@ -111,7 +111,12 @@ export interface Load {
 }
 
 /** What a command is told. Its own environment stays, but for settings of `fakeai serve`. */
-export function environmentOf(server: ServerChild, { name, protocol }: ClientArm, load: Load, seed: number): Record<string, string> {
+export function environmentOf(
+  server: Pick<ServerChild, "origins" | "caPath">,
+  { name, protocol }: ClientArm,
+  load: Load,
+  seed: number,
+): Record<string, string> {
   const origin = server.origins[protocol]!;
   const own = Object.entries(process.env).filter(
     (entry): entry is [string, string] => !entry[0].startsWith("FAKEAI_") && entry[1] !== undefined,
@@ -132,7 +137,16 @@ export function environmentOf(server: ServerChild, { name, protocol }: ClientArm
     OPENAI_API_KEY: "any",
     ANTHROPIC_BASE_URL: origin,
     ANTHROPIC_API_KEY: "any",
-    ...(caPath === null ? {} : { FAKEAI_CA: caPath, NODE_EXTRA_CA_CERTS: caPath, SSL_CERT_FILE: caPath, REQUESTS_CA_BUNDLE: caPath }),
+    ...(caPath === null
+      ? {}
+      : {
+          FAKEAI_CA: caPath,
+          NODE_EXTRA_CA_CERTS: caPath,
+          SSL_CERT_FILE: caPath,
+          REQUESTS_CA_BUNDLE: caPath,
+          // Where the user's own environment names another, curl would take that before SSL_CERT_FILE.
+          CURL_CA_BUNDLE: caPath,
+        }),
   };
 }
 

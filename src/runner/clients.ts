@@ -133,6 +133,8 @@ class ClientBench {
     const found = new Set<string>();
     /** Rates at which it was the server that fell behind. */
     const serverLimits = new Map<string, number>();
+    /** The most that was offered when an arm last kept up with it. */
+    const keptUp = new Map<string, number>();
     const notes: string[] = [];
     const shown = this.#rampLoad(10_000);
     const server = await this.#start(shown, {});
@@ -147,6 +149,7 @@ class ClientBench {
           // The ramp of the next round ends well beyond what this one has found.
           if (serverLimitedAt !== null) serverLimits.set(arm.id, Math.min(serverLimitedAt, serverLimits.get(arm.id) ?? Infinity));
           if (behindAt !== null || serverLimitedAt !== null) found.add(arm.id);
+          else keptUp.set(arm.id, top);
           const next = behindAt === null ? (serverLimitedAt === null ? top * 2 : top) : behindAt * 1.6;
           tops.set(arm.id, Math.min(highestRate, Math.max(500, next)));
           return {
@@ -162,7 +165,7 @@ class ClientBench {
         if (missed === 0) continue;
         const why =
           limit === undefined
-            ? `kept up with all that was offered, at most ${Math.round(tops.get(id) ?? 0)} tokens/s`
+            ? `kept up with all that was offered, at most ${Math.round(keptUp.get(id) ?? 0)} tokens/s`
             : `the server fell behind before it, at ${Math.round(limit)} tokens/s`;
         notes.push(`${id}: in ${missed} of ${rounds.length} rounds ${why}`);
       }

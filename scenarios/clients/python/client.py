@@ -1,6 +1,6 @@
 """Python clients for `fakeai bench --driver client --client-cmd "python3 client.py <name>"`.
 
-    pip install -r requirements.txt
+    pip install -r scenarios/clients/python/requirements.txt
     fakeai bench --driver client --protocol h1s --client-cmd "python3 scenarios/clients/python/client.py openai"
     fakeai bench --driver client --protocol h2 --client-cmd "python3 scenarios/clients/python/client.py openai-http2"
 
