@@ -16,6 +16,8 @@ export interface Subject {
   /** Milliseconds from spawning it to its first line on stdout. */
   readonly readyMs: number;
   stop(): Promise<void>;
+  /** Resolves when its process has ended. */
+  readonly ended: Promise<void>;
 }
 
 const fromBench = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
@@ -78,9 +80,10 @@ async function start(
     env: { ...process.env, ...env },
   });
   const stop = stopper(child);
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   try {
     const line = await firstLine(child);
-    return { name, pid: child.pid!, port: portOf(line), readyMs: performance.now() - startedMs, stop };
+    return { name, pid: child.pid!, port: portOf(line), readyMs: performance.now() - startedMs, stop, ended };
   } catch (error) {
     await stop();
     throw new Error(`${name} did not start: ${(error as Error).message}`, { cause: error });
@@ -114,15 +117,23 @@ const announcedPort = (line: string): number =>
 /** Whose bytes every subject writes: the profile whose events can be 270 bytes long and whose bodies about 300. */
 export const profile = "minimal";
 
-/** `fakeai serve` as users get it, but for the profile. */
-export function startFakeai(wire: Wire, flags: readonly string[]): Promise<Subject> {
+/** `fakeai serve` as users get it, but for the profile; `nodeFlags` are node's own. */
+export function startFakeai(wire: Wire, flags: readonly string[], nodeFlags: readonly string[] = []): Promise<Subject> {
   const many = wire === "h2c" ? ["--max-concurrent-streams", "1000"] : [];
-  return start("fakeai", [cliPath, "serve", "--json", "--profile", profile, "--protocol", `${wire}:0`, ...many, ...flags], announcedPort);
+  return start(
+    "fakeai",
+    [...nodeFlags, cliPath, "serve", "--json", "--profile", profile, "--protocol", `${wire}:0`, ...many, ...flags],
+    announcedPort,
+  );
 }
 
 /** A raw engine. */
-export function startControl(engine: "uws" | "http" | "http2", flags: readonly string[]): Promise<Subject> {
-  return start(`raw ${engine}`, [`${cache}${engine}.js`, ...flags], announcedPort);
+export function startControl(
+  engine: "uws" | "http" | "http2",
+  flags: readonly string[],
+  nodeFlags: readonly string[] = [],
+): Promise<Subject> {
+  return start(`raw ${engine}`, [...nodeFlags, `${cache}${engine}.js`, ...flags], announcedPort);
 }
 
 /** Two processes of a raw engine that share a port. */
@@ -181,10 +192,11 @@ async function startSilent(name: string, args: readonly string[], port: number, 
   const startedMs = performance.now();
   const child = spawn("taskset", ["-c", "0", process.execPath, ...args], { stdio: "ignore", env: { ...process.env, ...env } });
   const stop = stopper(child);
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   for (let tries = 0; ; tries++) {
     try {
       await ask("h1", port, '{"model":"m","messages":[{"role":"user","content":"hi"}]}');
-      return { name, pid: child.pid!, port, readyMs: performance.now() - startedMs, stop };
+      return { name, pid: child.pid!, port, readyMs: performance.now() - startedMs, stop, ended };
     } catch {
       if (tries === 200) {
         await stop();
