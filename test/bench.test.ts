@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createSecureServer } from "node:http2";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import { beforeAll, describe, expect, test } from "vitest";
 import { localhostCertificate } from "../src/certificate.ts";
@@ -434,6 +434,7 @@ test("a trace is replayed request for request", async () => {
   ]);
   expect(stderr).not.toMatch(/invalid/);
   expect(code).toBe(0);
+  expect(result.scenarios.map(({ variant }) => variant)).toEqual([`${basename(path)}, first 15, 10 times as fast`]);
   for (const { rounds, metrics } of result.scenarios[0]!.arms) {
     expect(rounds.map(({ requests }) => requests.completed)).toEqual([15, 15]);
     expect(metrics.ttftFromIntended!.count).toBe(30);

@@ -1,4 +1,5 @@
 /** A whole bench: what is run, in which time, on what; and the result, whatever happens on the way. */
+import { basename } from "node:path";
 import { UsageError } from "../config.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
 import { adjustComparisons, judgeClaim } from "../results/compare.ts";
@@ -207,8 +208,13 @@ function describeSeconds(seconds: number): string {
 function variantsWanted(options: BenchOptions): Variant[] {
   const { trace, scenarios, suite, url } = options;
   if (trace !== null) {
-    return variantsOf(scenarioNamed("trace"), "full").map((variant) => ({
+    // The scenario's variants differ in what of its own trace they replay: of this one there is one replay.
+    const [first] = variantsOf(scenarioNamed("trace"), "full");
+    const pace = trace.speed === 1 ? "" : `, ${trace.speed} times as fast`;
+    const name = `${basename(trace.file)}${trace.limit === null ? "" : `, first ${trace.limit}`}${pace}`;
+    return [first!].map((variant) => ({
       ...variant,
+      name,
       arms: url === null && options.protocols === null ? variant.arms : forEachProtocol(variant, options),
       pairs: url === null && options.protocols === null ? variant.pairs : tracePairs(variant),
       workload: { ...variant.workload, trace: { ...trace, seconds: null } },
