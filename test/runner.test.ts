@@ -253,6 +253,7 @@ describe("flags over what variants and arms differ in", () => {
     expect(notes).toEqual(['mux-scale: the flags make "1000 streams" the same as "50 streams"; it is run once']);
     expect(names("mux-scale", "quick", {})).toEqual(["50 streams", "1000 streams"]);
     expect(names("mux-scale", "quick", { streams: "1" })).toEqual(["1 stream"]);
+    expect(names("mux-scale", "quick", { streams: "20", stall: "1%,40ms" })).toEqual(["20 streams"]);
     // One stream has five requests each, and so many more are another workload.
     expect(names("mux-scale", "full", { streams: "20" })).toEqual(["20 streams", "20 streams (as 50 streams)", "20 streams, TLS"]);
   });

@@ -50,7 +50,8 @@ function nameOf(before: Variant, after: Variant, differ: (of: (workload: Workloa
     } else if (differ(of)) more.push(`${flag} ${value}`);
   }
   const [old, now] = [networkSettings(before.workload.network), networkSettings(after.workload.network)];
-  for (const [flag, value] of now) if (old.get(flag) !== value) more.push(`${flag} ${value}`);
+  for (const [flag, value] of now)
+    if (old.get(flag) !== value && differ(({ network }) => networkSettings(network).get(flag))) more.push(`${flag} ${value}`);
   return [name, ...more].join(", ");
 }
 
