@@ -240,7 +240,8 @@ In each of ${rounds} rounds, ${clients.toLocaleString("en")} clients begin withi
 Clients and server are processes of one machine, with one clock. A client counts as broken where *tokens it read <= tokens
 the server counts as sent <= tokens due when the server noticed* does not hold. Each figure is p50 / p99 / max over the clients of a
 round: the median of the rounds, and in parentheses where they lay. The time from abort to noticing is that of both event
-loops and the kernel between; while it lasts, the server goes on sending.
+loops and the kernel between; while it lasts, the server goes on sending. On h1s each client makes a TLS handshake of its own, all within that second: the clients' process
+is busy then, and leaves with tokens in its sockets that it has not decrypted.
 
 ${tableHead}
 ${measured.map(lineOf).join("\n")}
