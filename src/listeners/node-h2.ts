@@ -465,7 +465,8 @@ export class NodeH2Service {
     if (opened.length === 0) this.#openers.push(state);
     if (opened.push(stream) % resetsCountedEvery !== 0) return false;
     let resets = 0;
-    for (const each of opened) if (each.destroyed) resets++;
+    // Not those that were answered in the same turn.
+    for (const each of opened) if (each.aborted) resets++;
     this.#resets += resets - state.resets;
     state.resets = resets;
     const most = Math.max(leastResetsPerTurn, this.#limits.maxConcurrentStreams);
