@@ -3,11 +3,22 @@
  * notice nothing, nothing is left behind, and the fifth time costs no more than the second.
  */
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { Protocol } from "../src/index.ts";
 import { Attacked } from "./attacks/attacked.ts";
-import { batches, tableRows, uwsDeadlines } from "./attacks/cases.ts";
-import { Attackers, besiege, Bystanders, isH2, missing, mostHeap, mostRss, type Observed, quantile } from "./attacks/harness.ts";
+import { type Batch, batches, tableRows, uwsDeadlines } from "./attacks/cases.ts";
+import {
+  Attackers,
+  besiege,
+  Bystanders,
+  isH2,
+  missing,
+  mostHeap,
+  mostRss,
+  type Observed,
+  quantile,
+  type Siege,
+} from "./attacks/harness.ts";
 import { eventually, targets } from "./targets.ts";
 
 if (missing !== null) console.warn(`the attacks are left out: ${missing}`);
@@ -23,78 +34,110 @@ test("the docs' table has every case", () => {
 });
 
 const uwsRuns = targets.some(({ engine }) => engine === "uws");
-describe.skipIf(missing !== null).each(batches.filter(({ engine }) => engine === "node" || uwsRuns))(
-  "$protocol on $engine, $name",
-  (batch) => {
-    let attacked: Attacked;
-    let bystanders: Bystanders;
-    const attackers = missing === null ? new Attackers() : null;
-    let first: ReadonlyMap<string, Observed> = new Map();
-    beforeAll(async () => {
-      // /health and /metrics are asked for over h1, which stands beside whatever is attacked.
-      const protocol = batch.protocol === "h1" ? "h1" : `h1,${batch.protocol}`;
-      attacked = await Attacked.start({ ...batch.options, protocol });
-      bystanders = await Bystanders.start();
-    });
-    afterAll(async () => {
-      attackers?.stop();
-      bystanders?.stop();
-      await attacked?.stop();
-    });
 
-    test("five times: alive, others unhurt, nothing left, and no dearer than twice", { timeout: 90_000 }, async () => {
-      const { seen, held, rssRatio, heapRatio, unmoved, ...siege } = await besiege(batch, attacked, attackers!, bystanders);
-      first = siege.first;
-      const { healthMs, lateMs, streams, faults } = seen;
-      const at = (share: number): string => quantile(healthMs, share).toFixed(0);
-      console.log(
-        `${batch.protocol} on ${batch.engine}, ${batch.name}: ${batch.cases.length} cases, /health p50 ${at(0.5)} p95 ${at(0.95)} p99 ${at(0.99)} max ${at(1)} ms ` +
-          `of ${healthMs.length}, ${streams} sibling streams, their events late p99 ${quantile(lateMs, 0.99).toFixed(1)} max ${quantile(lateMs, 1).toFixed(1)} ms, ` +
-          `RSS ${Math.round(held.rssBytes / 1e6)} MB x ${rssRatio.toFixed(3)}, heap ${(held.heapBytes / 1e6).toFixed(1)} MB x ${heapRatio.toFixed(3)}`,
-      );
-      expect(attacked.died).toBeNull();
-      expect(faults).toEqual([]);
-      // All cases at once, with the attackers on the same cores: the maximum is held to where each runs alone (bench/attacks.ts).
-      expect(quantile(healthMs, 0.95)).toBeLessThan(250);
-      expect(quantile(lateMs, 0.95)).toBeLessThan(500);
-      expect(rssRatio).toBeLessThanOrEqual(mostRss);
-      expect(heapRatio).toBeLessThanOrEqual(mostHeap);
-      expect(unmoved).toEqual([]);
-    });
+/** A batch against a server of its own. */
+async function siegeOf(batch: Batch): Promise<Siege & { readonly died: string | null }> {
+  // /health and /metrics are asked for over h1, which stands beside whatever is attacked.
+  const protocol = batch.protocol === "h1" ? "h1" : `h1,${batch.protocol}`;
+  const attacked = await Attacked.start({ ...batch.options, protocol });
+  const bystanders = await Bystanders.start();
+  const attackers = new Attackers();
+  try {
+    return { ...(await besiege(batch, attacked, attackers, bystanders)), died: attacked.died };
+  } finally {
+    attackers.stop();
+    bystanders.stop();
+    await attacked.stop();
+  }
+}
 
-    test.each(batch.cases)("$attack: $answer", ({ attack, expect: expected }) => {
-      const patterns = Object.entries(expected).map(([name, value]) => [
-        name,
-        value instanceof RegExp ? expect.stringMatching(value) : value,
-      ]);
-      expect(first.get(attack)).toMatchObject(Object.fromEntries(patterns) as object);
-    });
-  },
-);
-
-describe.skipIf(missing !== null || !uwsRuns)("what uWebSockets.js ends by itself", () => {
-  test("near 11 s, whatever the flags say", { timeout: 40_000 }, async () => {
-    const attacked = await Attacked.start({ protocol: "h1" });
-    const attackers = new Attackers();
-    onTestFinished(async () => {
-      attackers.stop();
-      await attacked.stop();
-    });
+/** What uWebSockets.js ends by itself, and after how many seconds. */
+async function uwsEndings(): Promise<ReadonlyMap<string, number>> {
+  const attacked = await Attacked.start({ protocol: "h1" });
+  const attackers = new Attackers();
+  try {
     const startMs = performance.now();
-    const took: Record<string, number> = {};
+    const took = new Map<string, number>();
     await Promise.all(
       uwsDeadlines.map(async ({ attack, expect: expected }) => {
         const observed = await attackers.run(attack, attacked.urls.h1!, false, 16);
-        took[attack] = (performance.now() - startMs) / 1000;
+        took.set(attack, (performance.now() - startMs) / 1000);
         expect({ attack, ...observed }).toMatchObject({ attack, ...expected });
       }),
     );
-    for (const [attack, seconds] of Object.entries(took)) {
-      if (seconds < 7 || seconds > 15.5) throw new Error(`${attack} took ${seconds} s`);
-    }
     await attacked.settle();
+    return took;
+  } finally {
+    attackers.stop();
+    await attacked.stop();
+  }
+}
+
+/** What was begun before its test. A failure is the test's. */
+const begun = new Map<unknown, Promise<unknown> | undefined>();
+function begin<T>(key: unknown, start: () => Promise<T>): void {
+  const running = start();
+  running.catch(() => {});
+  begun.set(key, running);
+}
+
+/** What was begun, once; after that, as when a test is tried again, what is begun now. */
+function taken<T>(key: unknown, start: () => Promise<T>): Promise<T> {
+  const running = begun.get(key) as Promise<T> | undefined;
+  begun.set(key, undefined);
+  return running ?? start();
+}
+
+const run = batches.filter(({ engine }) => engine === "node" || uwsRuns);
+describe.skipIf(missing !== null).each(run)("$protocol on $engine, $name", (batch) => {
+  let first: ReadonlyMap<string, Observed> = new Map();
+  // Attacks wait most of their time: the next batch begins along with this one.
+  beforeAll(() => {
+    const next = run[run.indexOf(batch) + 1];
+    for (const each of next === undefined ? [batch] : [batch, next]) if (!begun.has(each)) begin(each, () => siegeOf(each));
+    if (uwsRuns && !begun.has(uwsDeadlines)) begin(uwsDeadlines, uwsEndings);
+  });
+
+  test("five times: alive, others unhurt, nothing left, and no dearer than twice", { timeout: 120_000 }, async () => {
+    const { seen, died, longestHealthMs, held, rssRatio, heapRatio, rounds, unmoved, ...siege } = await taken(batch, () => siegeOf(batch));
+    first = siege.first;
+    const { healthMs, lateMs, streams, faults } = seen;
+    const at = (share: number): string => quantile(healthMs, share).toFixed(0);
+    console.log(
+      `${batch.protocol} on ${batch.engine}, ${batch.name}: ${batch.cases.length} cases ${rounds} times, /health p50 ${at(0.5)} p95 ${at(0.95)} p99 ${at(0.99)} max ${at(1)} ms ` +
+        `of ${healthMs.length}, ${streams} sibling streams, their events late p99 ${quantile(lateMs, 0.99).toFixed(1)} max ${quantile(lateMs, 1).toFixed(1)} ms, ` +
+        `RSS ${Math.round(held.rssBytes / 1e6)} MB x ${rssRatio.toFixed(3)}, heap ${(held.heapBytes / 1e6).toFixed(1)} MB x ${heapRatio.toFixed(3)}`,
+    );
+    expect(died).toBeNull();
+    expect(faults).toEqual([]);
+    expect(quantile(healthMs, 0.95)).toBeLessThan(250);
+    // What an attack holds up, it holds up each time; what the machine or another attack does, not each time. Where all cases
+    // run at once, they share one core. Where each runs alone, every /health is held to 250 ms (bench/attacks.ts).
+    expect(Math.min(...longestHealthMs)).toBeLessThan(batch.sequential ? 250 : 500);
+    expect(quantile(lateMs, 0.95)).toBeLessThan(500);
+    expect(rssRatio).toBeLessThanOrEqual(mostRss);
+    expect(heapRatio).toBeLessThanOrEqual(mostHeap);
+    expect(unmoved).toEqual([]);
+  });
+
+  test.each(batch.cases)("$attack: $answer", ({ attack, expect: expected }) => {
+    const patterns = Object.entries(expected).map(([name, value]) => [
+      name,
+      value instanceof RegExp ? expect.stringMatching(value) : value,
+    ]);
+    expect(first.get(attack)).toMatchObject(Object.fromEntries(patterns) as object);
   });
 });
+
+test.skipIf(missing !== null || !uwsRuns)(
+  "what uWebSockets.js ends by itself it ends near 11 s, whatever the flags say",
+  { timeout: 40_000 },
+  async () => {
+    for (const [attack, seconds] of await taken(uwsDeadlines, uwsEndings)) {
+      if (seconds < 7 || seconds > 15.5) throw new Error(`${attack} took ${seconds} s`);
+    }
+  },
+);
 
 const refusals: [Protocol, "node" | "uws", string][] = [
   ["h1", "node", "503"],

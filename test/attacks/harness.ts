@@ -3,6 +3,7 @@ import { type ChildProcess, type ChildProcessByStdio, fork, spawn, spawnSync } f
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Protocol } from "../../src/index.ts";
+import { sleep } from "../targets.ts";
 import type { Attacked } from "./attacked.ts";
 import type { Begin, Seen } from "./bystander.ts";
 import type { Batch, Case } from "./cases.ts";
@@ -94,8 +95,8 @@ export class Bystanders {
     this.#child.send({ healthOrigin: attacked.urls.h1!, origin, isH2: isH2(protocol) } satisfies Begin);
   }
 
-  /** Their connections are closed then. */
-  async end(): Promise<void> {
+  /** Their connections are closed then. The longest /health since `begin`. */
+  async end(): Promise<number> {
     const more = await new Promise<Seen>((resolve) => {
       this.#child.once("message", (message) => resolve(message as Seen));
       this.#child.send("end");
@@ -107,6 +108,7 @@ export class Bystanders {
       lateMs: [...lateMs, ...more.lateMs],
       faults: [...faults, ...more.faults],
     };
+    return Math.max(...more.healthMs);
   }
 
   /** All that was seen since the last time this was asked, in order. */
@@ -129,6 +131,8 @@ export interface Siege {
   /** What the attackers saw the first time. */
   readonly first: ReadonlyMap<string, Observed>;
   readonly seen: Seen;
+  /** The longest /health of each two or three rounds. */
+  readonly longestHealthMs: readonly number[];
   /** After the last attacks, garbage collected. */
   readonly held: Holdings;
   /** What was held after them, to what was held three attacks earlier. */
@@ -142,21 +146,33 @@ export interface Siege {
 /** Bounds of what may be held more after the fifth attack than after the second. */
 export const mostRss = 1.1;
 export const mostHeap = 1.02;
+/** Bystanders alone, before the first attack. */
+const warmUpMs = 1500;
 
 /**
  * Makes each attack twice and three times more, all cases at once or one after the other, beside bystanders, and compares
  * what the process holds after the fifth time with what it held after the second. A leak grows by every round; what an
- * allocator or a compiler takes once does not: where it holds too much more, up to two windows of three rounds tell them
- * apart. Rejects where something of an attack is left.
+ * allocator or a compiler takes once does not: where it holds too much more, further windows of three rounds tell them
+ * apart, `windows` in all. Rejects where something of an attack is left.
  */
 export async function besiege(
-  { protocol, cases, sequential, patience }: Pick<Batch, "protocol" | "cases" | "sequential"> & { readonly patience?: number },
+  {
+    protocol,
+    cases,
+    sequential,
+    patience,
+    windows = 3,
+  }: Pick<Batch, "protocol" | "cases" | "sequential"> & {
+    readonly patience?: number;
+    readonly windows?: number;
+  },
   attacked: Attacked,
   attackers: Attackers,
   bystanders: Bystanders,
 ): Promise<Siege> {
   const origin = attacked.urls[protocol]!;
   const first = new Map<string, Observed>();
+  const longestHealthMs: number[] = [];
   let rounds = 0;
   const run = async ({ attack }: Case): Promise<void> => {
     const observed = await attackers.run(attack, origin, isH2(protocol), patience);
@@ -169,13 +185,19 @@ export async function besiege(
       else await Promise.all(cases.map(run));
     }
     rounds += count;
-    await bystanders.end();
+    longestHealthMs.push(await bystanders.end());
     return attacked.settle();
   };
+  // Until the first requests are served, a server grows by what it compiles; no attack is in that.
+  bystanders.begin(attacked, protocol);
+  await sleep(warmUpMs);
+  await bystanders.end();
+  await attacked.settle();
+  bystanders.take();
   const before = await attacked.metrics();
   let held = await attackTimes(2);
   let [rssRatio, heapRatio] = [Infinity, Infinity];
-  for (let window = 0; window < 3 && (rssRatio > mostRss || heapRatio > mostHeap); window++) {
+  for (let window = 0; window < windows && (rssRatio > mostRss || heapRatio > mostHeap); window++) {
     const more = await attackTimes(3);
     [rssRatio, heapRatio] = [more.rssBytes / held.rssBytes, more.heapBytes / held.heapBytes];
     held = more;
@@ -184,5 +206,14 @@ export async function besiege(
   const least = new Map<string, number>();
   for (const { counter } of cases) if (counter !== null) least.set(counter, (least.get(counter) ?? 0) + 5);
   const unmoved = [...least].filter(([counter, count]) => !((after.get(counter) ?? 0) - (before.get(counter) ?? 0) >= count));
-  return { first, seen: bystanders.take(), held, rssRatio, heapRatio, rounds, unmoved: unmoved.map(([counter]) => counter) };
+  return {
+    first,
+    seen: bystanders.take(),
+    longestHealthMs,
+    held,
+    rssRatio,
+    heapRatio,
+    rounds,
+    unmoved: unmoved.map(([counter]) => counter),
+  };
 }
