@@ -91,7 +91,7 @@ function pageOf(result: SoakResult, failures: readonly string[], startedAt: stri
   const protocols = result.windows[0]?.pacing.map(({ protocol }) => protocol).join(" / ") ?? "";
   return `# Soak
 
-Written by \`npm run bench:soak\` (${startedAt.slice(0, 10)}, ${cores} x ${cpu}, Node ${node}${result.pinned ? ", server and clients on cores of their own" : ""}).
+Written by \`npm run bench:soak\` (${startedAt.slice(0, 10)}, ${cores} x ${cpu}, Node ${node}${result.pinned ? ", the server's main thread on a core of its own, all else on the other" : ""}).
 ${result.options.streams} paced streams at any time, evenly over h1, h1s (uWebSockets.js), h2c and h2 (node:http2), ${(result.options.durationMs / 60_000).toFixed(1)} minutes after
 ${(result.options.warmupMs / 1000).toFixed(0)} s of the same load: 10% aborted at a random token, 5% not read for one to three seconds, 5% with a fault on purpose.
 

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { choosePinning, usageOf } from "../../src/runner/machine.ts";
+import { choosePinning, type Pinning, usageOf } from "../../src/runner/machine.ts";
 import type { ServerStats } from "../../src/index.ts";
 import { Attacked } from "../../test/attacks/attacked.ts";
 import { sleep } from "../../test/targets.ts";
@@ -69,8 +69,7 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
   const attacked = await Attacked.start({ protocol: "h1,h1s,h2c,h2", stamps: true, ttft: ttftMs, itl: itlMs, seed: options.seed });
   const pinning = options.pinned ? choosePinning() : null;
   try {
-    if (pinning !== null) pin(attacked.pid, pinning.server);
-    if (pinning !== null) pin(process.pid, pinning.load);
+    if (pinning !== null) pin(attacked.pid, pinning);
     const warming = new Clients(attacked.urls, attacked.caPath, options);
     await warming.run(options.streams, options.warmupMs);
     const heldBefore = await attacked.settle();
@@ -115,8 +114,13 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
 
 const heldOf = ({ heapBytes, rssBytes }: Held): Held => ({ heapBytes, rssBytes });
 
-function pin(pid: number, core: number): void {
-  spawnSync("taskset", ["-a", "-p", "-c", String(core), String(pid)]);
+/**
+ * The main thread of the server has a core; all else, V8's own threads of the server with it, has the other. A concurrent
+ * collection on the server's core would have tokens wait for 20 ms.
+ */
+function pin(serverPid: number, { server, load }: Pinning): void {
+  for (const pid of [process.pid, serverPid]) spawnSync("taskset", ["-a", "-p", "-c", String(load), String(pid)]);
+  spawnSync("taskset", ["-p", "-c", String(server), String(serverPid)]);
 }
 
 /** Milliseconds that the main thread of a process has waited for a core; null where the system does not tell. */
