@@ -16,18 +16,21 @@ const mostBytes = 16_777_216;
  */
 export function limitYoungGeneration({ endpoints }: Pick<ServerConfig, "endpoints">): void {
   if (!endpoints.some(({ protocol }) => protocol === "h2c" || protocol === "h2")) {
-    stopGrowing();
+    growBy(1);
     return;
   }
+  // V8 also makes it smaller, when little is allocated for a while: then it has to grow again.
+  let mayGrow = true;
   const observer = new PerformanceObserver(() => {
     const young = getHeapSpaceStatistics().find((space) => space.space_name === "new_space");
-    if (young !== undefined && young.space_size < mostBytes) return;
-    observer.disconnect();
-    stopGrowing();
+    const isSmall = young !== undefined && young.space_size < mostBytes;
+    if (isSmall === mayGrow) return;
+    mayGrow = isSmall;
+    growBy(mayGrow ? 2 : 1);
   });
   observer.observe({ entryTypes: ["gc"] });
 }
 
-function stopGrowing(): void {
-  setFlagsFromString("--semi-space-growth-factor=1");
+function growBy(factor: number): void {
+  setFlagsFromString(`--semi-space-growth-factor=${factor}`);
 }

@@ -131,7 +131,8 @@ function statusLine(status: number): string {
  * The most of a frame that is written at once. Writes in a cork are gathered in 16 kB (`LoopData::CORK_BUFFER_SIZE`); one that
  * no longer fits flushes what was gathered, and where the socket takes not all of that, it is dropped (`AsyncSocket::uncork`
  * returns without it): a size line then stands there without its chunk. So all of a cork has to fit, with 2 kB for the head,
- * the size line and the end.
+ * the size line and the end. While the engine calls it has corked by itself, and all pieces go into that cork: what it flushes
+ * then is less than 16 kB on a socket that a client without pipelining has emptied.
  */
 const pieceBytes = 14_336;
 
@@ -212,6 +213,9 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   write(frame: Uint8Array): boolean {
     if (this.closed) return false;
     if (frame.length > pieceBytes) {
+      // No write tells that the last piece was not taken, and without this listener the engine ends the wait for its reader
+      // after 10 s.
+      this.#attachDrain();
       const last = this.#writePieces(frame);
       const ok = corkedOk;
       this.#cork(last, false);
@@ -246,6 +250,10 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   #wait(bytes: number): void {
     this.#waiting = true;
     this.#listener.bounds.setWaiting(this, bytes, this.#listener.counts);
+    this.#attachDrain();
+  }
+
+  #attachDrain(): void {
     if (this.#drainAttached) return;
     this.#drainAttached = true;
     this.#response.onWritable(() => {
