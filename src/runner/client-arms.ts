@@ -164,12 +164,19 @@ export function expectedMs(load: Load): number {
   return load.stopMs > 0 ? load.stopMs : 4 * plannedMs(load);
 }
 
-/** Seconds from the start of a client's process to its end: to load a library, to warm up, to rest between, to make the record. */
-const startS = 0.9;
-const warmupS = 1.6;
+/** Seconds to start a client's process, to load a library, and to make the record. */
+const startS = 0.4;
+/** Seconds that a warm-up rests, and that it takes for each of its tokens: they come at once, and code is not compiled yet. */
+const restS = 0.2;
+const warmTokenS = 0.0003;
+
+/** The warm-up of `run.js`: three times up to 8 streams, then all. */
+function warmupSeconds({ streams, outputTokens }: Load): number {
+  return restS + (3 * Math.min(8, streams) + streams) * Math.min(30, outputTokens) * warmTokenS;
+}
 
 /** Seconds that one run takes, roughly. `waves`: how often as many streams as are allowed follow one another. */
 export function estimatedSeconds(load: Load, waves = 1): number {
   const plannedS = (waves * plannedMs(load)) / 1000;
-  return startS + (load.isWarm ? warmupS : 0) + (load.stopMs > 0 ? Math.min(load.stopMs / 1000, plannedS) : plannedS);
+  return startS + (load.isWarm ? warmupSeconds(load) : 0) + (load.stopMs > 0 ? Math.min(load.stopMs / 1000, plannedS) : plannedS);
 }
