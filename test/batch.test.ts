@@ -284,6 +284,42 @@ describe("requests that are on their way", () => {
     expect(admitted).toBeGreaterThan(285);
     rig.clock.run();
   });
+
+  describe("for much longer than a sequence takes", () => {
+    /** One runs, and others before it have shown that a sequence takes 50 ms; a request is on its way for 5 s. */
+    function rigWithOneRunning(): Rig {
+      const rig = new Rig({ ...slow, maxQueue: 2, requestOverheadUs: 5_000_000 });
+      rig.send([sequence(1, 5)]);
+      rig.clock.run();
+      rig.send([sequence(1, 5)]);
+      rig.clock.run(rig.clock.us + 5_001_000);
+      expect(rig.engine.running).toBe(1);
+      return rig;
+    }
+    const admit = (rig: Rig): boolean => {
+      const has = rig.engine.hasRoom(1, 1, rig.clock.us);
+      if (has) rig.send([sequence(1, 5)]);
+      return has;
+    };
+
+    test("a burst is no longer than the queue and the batch: who is ready at the same time has not left", () => {
+      const rig = rigWithOneRunning();
+      expect(Array.from({ length: 100 }, () => admit(rig)).filter(Boolean)).toHaveLength(3);
+      rig.clock.run();
+    });
+
+    test("as many are on their way as leave meanwhile", () => {
+      const rig = rigWithOneRunning();
+      let admitted = 0;
+      for (let i = 0; i < 300; i++) {
+        if (admit(rig)) admitted++;
+        rig.clock.run(rig.clock.us + 50_000);
+        expect(rig.engine.waiting(rig.clock.us)).toBeLessThanOrEqual(2);
+      }
+      expect(admitted).toBeGreaterThan(285);
+      rig.clock.run();
+    });
+  });
 });
 
 describe("when to come again", () => {

@@ -175,7 +175,7 @@ export class BatchEngine {
 
   /**
    * Whether so many sequences of one prompt may come: places that the next step has free count. For those that are on their
-   * way a place is kept, so that a burst is bounded too; and by the time that these are ready, some of a full batch have left.
+   * way a place is kept, so that a burst is bounded too; and by the time that these are ready, some of those ahead have left.
    */
   hasRoom(sequences: number, promptTokens: number, nowUs: number): boolean {
     return this.#missing(sequences, promptTokens, nowUs) <= 0;
@@ -185,10 +185,34 @@ export class BatchEngine {
   #missing(sequences: number, promptTokens: number, nowUs: number): number {
     const { maxQueue, maxNumSeqs } = this.settings;
     this.#welcome(nowUs);
-    const running = this.#running.length;
-    const leaving = this.#serviceUs === 0 ? 0 : Math.floor((running * this.#overheadUs(promptTokens)) / this.#serviceUs);
-    const free = Math.max(0, maxNumSeqs - running);
-    return this.#waiting.length + this.#arriving.length + sequences - maxQueue - free - leaving;
+    const places = maxNumSeqs + maxQueue - sequences;
+    const present = this.#running.length + this.#waiting.length;
+    const all = present + this.#arriving.length;
+    if (all <= places || this.#serviceUs === 0) return all - places;
+    return Math.round(this.#aheadAt(nowUs, nowUs + this.#overheadUs(promptTokens), present)) - places;
+  }
+
+  /**
+   * How many of those that are here or on their way are here at a later time, as it is expected: those here leave at the pace
+   * of finished sequences, and each that is on its way adds itself when it is ready, for nobody leaves before. Those that are
+   * ready later still are counted whole.
+   */
+  #aheadAt(nowUs: number, atUs: number, present: number): number {
+    const { maxNumSeqs } = this.settings;
+    let here = present;
+    let sinceUs = nowUs;
+    let later = this.#arriving.length;
+    const leaveUntil = (us: number): void => {
+      here = Math.max(0, here - (Math.min(here, maxNumSeqs) * (us - sinceUs)) / this.#serviceUs);
+      sinceUs = us;
+    };
+    for (let next = this.#arriving.first; next !== null && next.readyUs <= atUs; next = next.next) {
+      leaveUntil(next.readyUs);
+      here++;
+      later--;
+    }
+    leaveUntil(atUs);
+    return here + later;
   }
 
   /** Most tokens of a prompt and its answer that the memory can hold. */
