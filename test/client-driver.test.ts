@@ -131,6 +131,20 @@ describe("where a client falls behind", () => {
     expect(rampCounts({ ...run, streams: streams.slice(0, 1) }, log)).toEqual({ sent: 1, completed: 1, failed: 0, errors: {} });
   });
 
+  test.each<[string, Partial<ClientRecord["streams"][number]>, Partial<StreamRecord> | null, "lost" | "cut"]>([
+    ["that has never arrived", {}, null, "lost"],
+    ["that was asked for at the end", { startUs: 3_500_000 }, null, "cut"],
+    ["that was never asked for", { startUs: 0 }, null, "cut"],
+    ["whose last token was sent 1.5 s before the end", {}, { sentUs: Int32Array.of(10, 20, 2_400_000) }, "lost"],
+    ["whose last token was sent 0.5 s before the end", {}, { sentUs: Int32Array.of(10, 20, 3_400_000) }, "cut"],
+    ["that the server has not finished", {}, { sentUs: Int32Array.of(10, 20) }, "cut"],
+  ])("a stream %s", (_, seen, sent, as) => {
+    const streams = [{ key: "a", startUs: 90_000, tokens: 2, tokenUs: [], error: null, ...seen }];
+    const log = logged(sent === null ? [] : [{ key: "a", receivedUs: 100_000, planned: 3, ...sent }]);
+    const expected = as === "cut" ? { failed: 0, errors: {}, cut: 1 } : { failed: 1, errors: { lost: 1 } };
+    expect(rampCounts({ ...run, endedUs: 4_000_000, streams }, log)).toEqual({ sent: 1, completed: 0, ...expected });
+  });
+
   test("one that keeps up has no such rate", () => {
     const { record, log } = simulated(20);
     const { behindAt, top } = rampOf(record, log, itlUs);

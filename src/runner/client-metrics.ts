@@ -223,14 +223,29 @@ export function rampOf(record: ClientRecord, logged: StreamLogged, itlUs: number
   };
 }
 
-/** What became of the streams of a ramp: it ends while most are under way, and those that it leaves have not failed. */
+/** A request or a last token that is on its way for longer when a ramp ends is not late but lost. */
+const lostUs = 1_000_000;
+
+/** Whether a stream that its ramp has not seen the end of could not have ended any more. */
+function isLost({ startUs, tokens }: SeenStream, stream: StreamRecord | null, endedUs: number): boolean {
+  // A client that has fallen behind has not come to ask for the last streams, or has only just.
+  if (stream === null) return startUs > 0 && endedUs - startUs > lostUs;
+  const { receivedUs, planned, sentUs } = stream;
+  return sentUs.length === planned && tokens < planned && endedUs - receivedUs - (sentUs.at(-1) ?? 0) > lostUs;
+}
+
+/**
+ * What became of the streams of a ramp: it ends while most are under way, and those that it leaves have not failed, unless
+ * the server has never seen them, or had sent all of them long before.
+ */
 export function rampCounts(record: ClientRecord, logged: StreamLogged): RequestCounts {
   const errors: Record<string, number> = {};
   let [completed, failed, cut] = [0, 0, 0];
   for (const { seen, logged: stream } of pairStreams(record, logged)) {
-    if (seen.error !== null) {
+    const error = seen.error ?? (isLost(seen, stream, record.endedUs) ? "lost" : null);
+    if (error !== null) {
       failed++;
-      errors[seen.error] = (errors[seen.error] ?? 0) + 1;
+      errors[error] = (errors[error] ?? 0) + 1;
     } else if (stream !== null && seen.tokens === stream.planned) completed++;
     else cut++;
   }
