@@ -3,6 +3,17 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { StartedServer } from "./server.ts";
 import type { StreamLogged } from "./stream-log.ts";
 
+/**
+ * Environment of a server that is to end when the channel to its parent does. Any other parent may let go of the channel and
+ * leave its server running.
+ */
+export const endWithParent = { FAKEAI_END_WITH_PARENT: "1" } as const;
+
+/** Whether the parent has asked for that. */
+export function endsWithParent(): boolean {
+  return process.env["FAKEAI_END_WITH_PARENT"] === endWithParent.FAKEAI_END_WITH_PARENT;
+}
+
 export type Question =
   /** 99th percentile of the event loop's delay since it was last asked, microseconds. */
   | { readonly ask: "delay" }

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { createServer, type Protocol } from "../src/index.ts";
+import { endWithParent } from "../src/parent.ts";
 import { build, cliPath, serve } from "./process.ts";
 import { type Answer, chat, chunksOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
 
@@ -216,7 +217,7 @@ describe.each(cases)("the process, %s on %s", (protocol, engine) => {
   });
 });
 
-describe("a server whose parent is gone ends, however that came", () => {
+describe("a server whose parent is gone", () => {
   const isGone = (pid: number): boolean => {
     try {
       return /^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
@@ -240,19 +241,34 @@ describe("a server whose parent is gone ends, however that came", () => {
   const inShell = ["-c", `"${process.execPath}" "${cliPath}" serve --json --port 0 & echo pid $!; wait`];
   const linux = process.platform === "linux";
 
-  test.runIf(linux)("under npx, which does not pass a signal on", async () => {
-    const pid = await orphan("/bin/sh", inShell, { npm_command: "exec" });
+  // What npm sets of each.
+  const npx = (script: string) => ({ npm_command: "exec", npm_lifecycle_event: "npx", npm_lifecycle_script: script });
+  const npmRun = (script: string) => ({ npm_command: "run-script", npm_lifecycle_event: "start", npm_lifecycle_script: script });
+
+  test.runIf(linux).each(["fakeai", "fakeai-server"])("under npx %s, which does not pass a signal on, it ends", async (script) => {
+    const pid = await orphan("/bin/sh", inShell, npx(script));
     await eventually(() => isGone(pid), "the server to end");
   });
 
-  test.runIf(linux)("a bench with a channel, killed", async () => {
-    const code = `const child = require("node:child_process").fork(${JSON.stringify(cliPath)}, ["serve", "--json", "--port", "0"], { stdio: ["ignore", "inherit", "inherit", "ipc"] }); console.log("pid", child.pid)`;
-    const pid = await orphan(process.execPath, ["-e", code], {});
+  const forked = `const child = require("node:child_process").fork(${JSON.stringify(cliPath)}, ["serve", "--json", "--port", "0"], { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: true }); console.log("pid", child.pid);`;
+
+  const letGo = `${forked} child.disconnect(); child.unref(); setInterval(() => {}, 1000);`;
+
+  test.runIf(linux).each([
+    ["killed", forked],
+    ["gone before the server has started", letGo],
+  ])("that was a bench with a channel, %s, ends", async (_, code) => {
+    const pid = await orphan(process.execPath, ["-e", code], endWithParent);
     await eventually(() => isGone(pid), "the server to end");
   });
 
-  test.runIf(linux)("in the background of a script it stays", async () => {
-    const pid = await orphan("/bin/sh", inShell, { npm_command: "run-script" });
+  test.runIf(linux).each<[string, string, readonly string[], Record<string, string>]>([
+    ["in the background of a script", "/bin/sh", inShell, npmRun("fakeai serve & sleep 1")],
+    ["in the background of another program under npx", "/bin/sh", inShell, npx("playwright")],
+    ["with a channel that its parent has let go of", process.execPath, ["-e", letGo], {}],
+    ["with a channel to a parent that has not asked for its end", process.execPath, ["-e", forked], {}],
+  ])("%s stays", async (_, script, args, env) => {
+    const pid = await orphan(script, args, env);
     await sleep(700);
     expect(isGone(pid)).toBe(false);
     process.kill(pid, "SIGTERM");

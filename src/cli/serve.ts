@@ -5,7 +5,7 @@ import type { Distribution } from "../core/distribution.ts";
 import { faultKinds } from "../core/fault.ts";
 import { resolveConfig, type ServerConfig, standardPorts, UsageError } from "../config.ts";
 import { limitYoungGeneration } from "../heap.ts";
-import { answerParent } from "../parent.ts";
+import { answerParent, endsWithParent } from "../parent.ts";
 import { describePresets } from "../presets.ts";
 import { readRecording, type Recording } from "../recording.ts";
 import { startServer } from "../server.ts";
@@ -101,15 +101,19 @@ const repeatMs = 100;
 /** Between two looks at whether npx is still there. */
 const lookEveryMs = 250;
 
+/** As early as can be: npx may be gone before the server has started. */
+const firstParent = process.ppid;
+
 /**
  * npx passes SIGTERM on to the shell in between, and not to us: where it is what started us, its end is ours. A script of
- * "npm run" may leave a server in the background on purpose.
+ * "npm run" may leave a server in the background on purpose, and so may whatever else npx runs: all below it inherits what
+ * it sets, so the program that it was asked for has to be ours.
  */
 function onceNpxIsGone(end: () => void): void {
-  if (process.env["npm_command"] !== "exec") return;
-  const parent = process.ppid;
+  const { npm_command: command, npm_lifecycle_event: event, npm_lifecycle_script: script = "" } = process.env;
+  if (command !== "exec" || event !== "npx" || !/\bfakeai\b/.test(script)) return;
   const look = setInterval(() => {
-    if (process.ppid === parent) return;
+    if (process.ppid === firstParent) return;
     clearInterval(look);
     end();
   }, lookEveryMs);
@@ -117,8 +121,8 @@ function onceNpxIsGone(end: () => void): void {
 }
 
 /**
- * Resolves when the server has closed after SIGTERM or SIGINT, or when a parent that has a channel, or npx, is gone. A second
- * signal ends the process at once.
+ * Resolves when the server has closed after SIGTERM or SIGINT, or when npx, or a parent that has asked for it, is gone. A
+ * second signal ends the process at once.
  */
 function untilSignalled(server: Served): Promise<void> {
   return new Promise((resolve) => {
@@ -141,7 +145,11 @@ function untilSignalled(server: Served): Promise<void> {
     const onOrphaned = (): void => {
       if (signalledMs === null) onSignal("SIGTERM");
     };
-    process.on("disconnect", onOrphaned);
+    if (endsWithParent()) {
+      process.on("disconnect", onOrphaned);
+      // It was gone before the server had started. A process that never had a channel has no such property.
+      if ("connected" in process && !process.connected) onOrphaned();
+    }
     onceNpxIsGone(onOrphaned);
   });
 }

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { UsageError } from "../config.ts";
 import { boundToUs } from "../load/children.ts";
-import type { Answered, Answers, Asked, Question } from "../parent.ts";
+import { type Answered, type Answers, type Asked, endWithParent, type Question } from "../parent.ts";
 import { openConnection } from "../load/connection.ts";
 import { defaultWindows } from "../load/h2-windows.ts";
 import type { TlsChoice } from "../load/job.ts";
@@ -89,7 +89,8 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
   const [command, args] =
     needs.cpu === null ? [process.execPath, flags] : ["taskset", ["-c", String(needs.cpu), process.execPath, ...flags]];
   // A child must not take the caller's settings of `fakeai serve`; and it gets no SIGINT of its own from the terminal.
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FAKEAI_")));
+  const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FAKEAI_")));
+  const env = { ...own, ...endWithParent };
   const child = boundToUs(
     spawn(command, args, { stdio: ["ignore", "pipe", "pipe", "ipc"], serialization: "advanced", env, detached: true }),
   );
