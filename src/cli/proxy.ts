@@ -4,6 +4,7 @@ import { SpecError } from "../core/distribution.ts";
 import { networkFlagName, networkFlags, networkInputOf } from "../network/flags.ts";
 import { type Impairment, parseNetwork } from "../network/impairment.ts";
 import { type Proxy, type ProxyStats, type ProxyTarget, startProxy } from "../network/proxy.ts";
+import { endsWithParent } from "../parent.ts";
 
 const examples = `
 Examples:
@@ -134,6 +135,6 @@ function untilSignalled(proxy: Proxy): Promise<{ stats: ProxyStats; cpuUs: numbe
     };
     process.on("SIGTERM", onSignal);
     process.on("SIGINT", onSignal);
-    process.on("disconnect", onSignal);
+    if (endsWithParent()) process.on("disconnect", onSignal);
   });
 }

@@ -7,6 +7,7 @@ import { boundToUs } from "../load/children.ts";
 import { networkFlagName } from "../network/flags.ts";
 import { type NetworkInput, parseNetwork } from "../network/impairment.ts";
 import type { ProxyStats } from "../network/proxy.ts";
+import { endWithParent } from "../parent.ts";
 import { RunError } from "./target.ts";
 
 /** Throws UsageError for a network that cannot be. */
@@ -48,7 +49,9 @@ export async function startNetwork(origin: string, network: NetworkInput, seed: 
   const url = new URL(origin);
   const flags = [cliPath, "proxy", "--json", "--listen", "0", "--to", origin, "--seed", String(seed), ...networkArguments(network)];
   // It gets no SIGINT of its own from the terminal.
-  const child = boundToUs(spawn(process.execPath, flags, { stdio: ["ignore", "pipe", "pipe", "ipc"], detached: true }));
+  const child = boundToUs(
+    spawn(process.execPath, flags, { stdio: ["ignore", "pipe", "pipe", "ipc"], detached: true, env: { ...process.env, ...endWithParent } }),
+  );
   let out = "";
   let complaint = "";
   let onLine: () => void = () => {};
