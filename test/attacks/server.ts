@@ -1,10 +1,10 @@
 /** A server under attack, in a process of its own, that tells its parent over IPC what it holds. Not part of the product. */
-import { getHeapSpaceStatistics } from "node:v8";
+import { getHeapCodeStatistics } from "node:v8";
 import { createServer, type ServerOptions, type ServerStats } from "../../src/index.ts";
 
 /** What a process holds, after a garbage collection. */
 export interface Holdings {
-  /** Without machine code, of which V8 makes more for as long as it finds something to optimize: that nobody holds. */
+  /** Without compiled code and what belongs to it: V8 makes more for as long as it finds something to optimize. */
   readonly heapBytes: number;
   readonly rssBytes: number;
   /** Handles that keep the process alive, by kind. */
@@ -23,9 +23,8 @@ process.on("message", (message) => {
   const resources: Record<string, number> = {};
   for (const kind of process.getActiveResourcesInfo()) resources[kind] = (resources[kind] ?? 0) + 1;
   const { heapUsed, rss } = process.memoryUsage();
-  const codeBytes = getHeapSpaceStatistics()
-    .filter(({ space_name }) => space_name.includes("code"))
-    .reduce((sum, { space_used_size }) => sum + space_used_size, 0);
+  const { code_and_metadata_size, bytecode_and_metadata_size } = getHeapCodeStatistics();
+  const codeBytes = code_and_metadata_size + bytecode_and_metadata_size;
   process.send!({ heapBytes: heapUsed - codeBytes, rssBytes: rss, resources, stats: server.stats() } satisfies Holdings);
 });
 process.send!({ urls: server.urls, caPath: server.caPath });
