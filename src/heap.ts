@@ -1,21 +1,21 @@
 /** How large V8's young generation becomes in the programs that serve. */
 import { PerformanceObserver } from "node:perf_hooks";
 import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
-import type { ServerConfig } from "./config.ts";
+import type { Listening } from "./server.ts";
 
-/** Both halves together. What HTTP/2 has under way fits, and it leaves room in a processor's cache. */
+/** Both halves together. What node's engines have under way fits, and it leaves room in a processor's cache. */
 const mostBytes = 16_777_216;
 
 /**
  * Keeps V8's young generation small: left alone it grows to 32 MB, which is as much again as 10,000 waiting streams hold,
  * and all of it passes through the processor's cache. On uWebSockets.js requests leave so little behind that it stays as it
- * is; node's HTTP/2 keeps objects over several turns, which a small one would take for old: there it may grow for a while.
+ * is; node's own engines keep objects over several turns, which a small one would take for old: for them it grows that far.
  *
  * The factor that it grows by is read each time, so this works in a running process, unlike --max-semi-space-size; a V8
  * that reads it otherwise goes on as by default. It concerns the whole process: for our own programs, not for a library.
  */
-export function limitYoungGeneration({ endpoints }: Pick<ServerConfig, "endpoints">): void {
-  if (!endpoints.some(({ protocol }) => protocol === "h2c" || protocol === "h2")) {
+export function limitYoungGeneration(listening: readonly Pick<Listening, "engine">[]): void {
+  if (listening.every(({ engine }) => engine === "uws")) {
     growBy(1);
     return;
   }

@@ -19,8 +19,8 @@ function fail(why: string): never {
 }
 
 /**
- * Reads a `result.json` of `fakeai bench`, or the directory that it is in (with `#scenario/arm` where it holds several), or a CSV with columns ttft_ms and
- * itl_ms, of which a row may leave one empty. Rejects with UsageError.
+ * Reads a `result.json` of `fakeai bench`, or the directory that it is in (with `#scenario/arm` where it holds several), or a
+ * CSV with columns ttft_ms and itl_ms, of which a row may leave one empty. Rejects with UsageError.
  */
 export async function readRecording(place: string): Promise<Recording> {
   const [path, chosen] = splitPlace(place);

@@ -13,8 +13,8 @@ Example:
   fakeai proxy-config nginx > /tmp/nginx.conf
   nginx -c /tmp/nginx.conf &
   curl -N --http2-prior-knowledge http://127.0.0.1:9080/v1/chat/completions -d "$BODY"
-nginx stays in the foreground until it is ended. It needs no root: ports are above 1023, and what it writes goes below --dir. A scenario with "via": "nginx" starts it from
-the same text.`;
+nginx stays in the foreground until it is ended. It needs no root: ports are above 1023, and what it writes goes
+below --dir. A scenario with "via": "nginx" starts it from the same text.`;
 
 const protocols = ["h1", "h2c", "h2"] as const;
 

@@ -51,8 +51,8 @@ export function serveCommand(): Command {
       const complain = (line: string): void => {
         if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
       };
-      limitYoungGeneration(config);
       const alone = config.workers === 1 ? await startServer(config) : null;
+      if (alone !== null) limitYoungGeneration(alone.listening);
       const server: Served = alone ?? (await startWorkers(config, complain));
       // Before anything is printed: whoever reads that line may signal at once.
       const ended = untilSignalled(server);

@@ -209,16 +209,19 @@ function variantsWanted(options: BenchOptions): Variant[] {
   const { trace, scenarios, suite, url } = options;
   if (trace !== null) {
     // The scenario's variants differ in what of its own trace they replay: of this one there is one replay.
-    const [first] = variantsOf(scenarioNamed("trace"), "full");
+    const variant = variantsOf(scenarioNamed("trace"), "full")[0]!;
     const pace = trace.speed === 1 ? "" : `, ${trace.speed} times as fast`;
     const name = `${basename(trace.file)}${trace.limit === null ? "" : `, first ${trace.limit}`}${pace}`;
-    return [first!].map((variant) => ({
-      ...variant,
-      name,
-      arms: url === null && options.protocols === null ? variant.arms : forEachProtocol(variant, options),
-      pairs: url === null && options.protocols === null ? variant.pairs : tracePairs(variant),
-      workload: { ...variant.workload, trace: { ...trace, seconds: null } },
-    }));
+    const isOurs = url === null && options.protocols === null;
+    return [
+      {
+        ...variant,
+        name,
+        arms: isOurs ? variant.arms : forEachProtocol(variant, options),
+        pairs: isOurs ? variant.pairs : tracePairs(variant),
+        workload: { ...variant.workload, trace: { ...trace, seconds: null } },
+      },
+    ];
   }
   const files = scenarios.length > 0 ? scenarios.map(scenarioNamed) : shippedScenarios();
   const variants = files.flatMap((file) => namedVariants(file, scenarios.length > 0 ? null : suite));

@@ -94,7 +94,6 @@ class RateAsker {
 
 async function start({ options, settled, firstIndex, workers }: Assignment): Promise<Started> {
   const config = resolveAgain(options, settled);
-  limitYoungGeneration(config);
   const asker = new RateAsker();
   const reservation = new Reservation(firstIndex, workers);
   server = await startServer(config, {
@@ -108,6 +107,7 @@ async function start({ options, settled, firstIndex, workers }: Assignment): Pro
     metrics: () => primary.call("metrics", null),
     change: (changes) => primary.call("change", changes),
   });
+  limitYoungGeneration(server.listening);
   let noted = "";
   setInterval(() => {
     const snapshot = server!.snapshot();
