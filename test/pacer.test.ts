@@ -237,6 +237,32 @@ describe("deadlines", () => {
   });
 });
 
+test("a clock that sleeps in whole milliseconds: what turns take does not come on top of its sleep", () => {
+  const clock = new FakeClock();
+  clock.wakeAfter = (delayMs) => {
+    clock.wakeUs = clock.us + (delayMs === 0 ? 0 : Math.ceil(delayMs) * 1000 + 60);
+  };
+  const pacer = new Pacer(clock, new Meter(), { stallTimeoutUs: stallUs });
+  // 25 tokens each millisecond take 0.5 ms of it.
+  const streams = Array.from({ length: 1000 }, (_, stream) => {
+    const frames = new LoggedFrames(20);
+    const sink = new FakeSink();
+    sink.accepts = () => {
+      clock.us += 20;
+      return true;
+    };
+    pacer.send(plan(clock, every(40_000, 20, 200_000 + ((stream * 7919) % 40_000)), frames), sink);
+    return frames;
+  });
+  clock.run();
+  const late = streams.flatMap(({ written }) => written.map(({ dueUs, sentUs }) => sentUs - dueUs)).sort((a, b) => a - b);
+  expect(late).toHaveLength(20_000);
+  expect(late[0]).toBeGreaterThanOrEqual(0);
+  expect(late[19_800]).toBeLessThan(2000);
+  // 800 ms of tokens; turns stay at least half a millisecond apart.
+  expect(clock.wakeUps).toBeLessThan(1200);
+});
+
 describe("streams without latency", () => {
   test("frames leave in few writes, and a long stream does not hold up a short one", () => {
     const { clock, pacer } = setUp();

@@ -447,7 +447,11 @@ export class Pacer {
       const position = this.#position + ahead;
       if (this.#sizes[position % slotCount] === 0) continue;
       // Near slots need no closer look, which would touch every stream in them.
-      if (turnUs > 0 && position * slotUs <= nowUs + turnUs) return Math.max(nowUs, this.#turnedUs + turnUs);
+      if (turnUs > 0 && position * slotUs <= nowUs + turnUs) {
+        const nextTurnUs = this.#turnedUs + turnUs;
+        // The clock sleeps for a millisecond or not at all: after a long turn that would come on top of what the turn took.
+        return nextTurnUs - nowUs < turnUs / 2 ? nowUs : nextTurnUs;
+      }
       const endUs = (position + 1) * slotUs;
       let nextUs = endUs;
       for (let emission = this.#heads[position % slotCount]!; emission !== null; emission = emission.next!) {
