@@ -9,7 +9,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { Socket } from "node:net";
-import type { Duplex } from "node:stream";
+import { Duplex } from "node:stream";
 import { monotonicUs } from "../clock.ts";
 import type { ListenerCounts, Protocol, RequestHandler, WireFault } from "../core/seams.ts";
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, type Waiting } from "./bounds.ts";
@@ -96,6 +96,20 @@ function ownCopy(frame: Uint8Array): Buffer {
 
 /** Why a stream is cut; shared, because nobody looks at it. */
 const cutError = new Error("cut");
+
+/** Why a stream that was delivered is destroyed; shared, because nobody looks at it. */
+const deliveredError = new Error("delivered");
+
+/**
+ * `destroy` of a stream. When both sides have closed, node destroys it before it hears that the socket took the last write, and
+ * for each such write makes an ERR_STREAM_DESTROYED with its stack that nobody sees, a sixth of what a short answer costs, unless
+ * there is an error already (`errorBuffer` in lib/internal/streams/writable.js). A stream that has closed sends nothing more, so
+ * the error changes nothing but that an "error" is emitted before "close".
+ */
+function destroyStream(this: ServerHttp2Stream, error?: Error): ServerHttp2Stream {
+  const isDelivered = error === undefined && this.closed && this.rstCode === constants.NGHTTP2_NO_ERROR;
+  return Duplex.prototype.destroy.call(this, isDelivered ? deliveredError : error) as ServerHttp2Stream;
+}
 
 /** What we keep of one session. */
 class SessionState {
@@ -444,6 +458,7 @@ export class NodeH2Service {
   #admit(state: SessionState, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     // One stream-level protocol error would end the process without this listener.
     stream.on("error", ignore);
+    stream.destroy = destroyStream;
     if (state.session.destroyed) return;
     this.#countRefused(state, stream.id ?? 0);
     if (this.#resetsTooMany(state, stream)) {
