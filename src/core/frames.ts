@@ -42,10 +42,86 @@ export function jsonInside(text: string): string {
 /** What OpenAI ends a stream with. */
 export const doneEvent: Uint8Array = encoder.encode("data: [DONE]\n\n");
 
-interface CorpusEvents {
-  readonly bytes: Uint8Array;
+/** The first bytes of an identity, with the id in them; what comes after is the same for all responses of one second. */
+const idBytes = 40;
+const id = new Uint8Array(idBytes);
+const idView = new DataView(id.buffer);
+
+/** The events of the whole corpus, one after the other: a run of its tokens is one copy. */
+class CorpusEvents {
   /** Where the event of each position of the corpus begins, and the end of the last. */
   readonly starts: Uint32Array;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #identityOffset: number;
+  /** What every event holds behind the id. */
+  #behindId: Uint8Array = new Uint8Array(0);
+  /** What the last response had there that had something else. */
+  #otherBehindId: Uint8Array = new Uint8Array(0);
+
+  constructor(events: readonly Uint8Array[], identityOffset: number) {
+    this.starts = new Uint32Array(events.length + 1);
+    for (const [position, { length }] of events.entries()) this.starts[position + 1] = this.starts[position]! + length;
+    this.#bytes = new Uint8Array(this.starts[events.length]!);
+    for (const [position, event] of events.entries()) this.#bytes.set(event, this.starts[position]);
+    this.#view = new DataView(this.#bytes.buffer);
+    this.#identityOffset = identityOffset;
+  }
+
+  /** Hot path. Writes the events from position `first` to before `end`, with an identity, into `into` from `at` on. */
+  copy(first: number, end: number, identity: Uint8Array, into: Uint8Array, at: number): void {
+    const { starts } = this;
+    const from = starts[first]!;
+    const isKnown = this.#holdsBehindId(identity);
+    if (isKnown) this.#writeId(identity, first, end);
+    into.set(this.#bytes.subarray(from, starts[end]), at);
+    if (isKnown) return;
+    const shift = at - from + this.#identityOffset;
+    for (let position = first; position < end; position++) into.set(identity, shift + starts[position]!);
+  }
+
+  /** Hot path. Five numbers cost a tenth of a call that copies bytes. */
+  #writeId(identity: Uint8Array, first: number, end: number): void {
+    const { starts } = this;
+    const view = this.#view;
+    const offset = this.#identityOffset;
+    id.set(identity.subarray(0, idBytes));
+    // ASCII is never the pattern of a NaN, the bits of which need not survive.
+    const a = idView.getFloat64(0);
+    const b = idView.getFloat64(8);
+    const c = idView.getFloat64(16);
+    const d = idView.getFloat64(24);
+    const e = idView.getFloat64(32);
+    for (let position = first; position < end; position++) {
+      const at = starts[position]! + offset;
+      view.setFloat64(at, a);
+      view.setFloat64(at + 8, b);
+      view.setFloat64(at + 16, c);
+      view.setFloat64(at + 24, d);
+      view.setFloat64(at + 32, e);
+    }
+  }
+
+  /** Whether the events hold what an identity has behind its id. They do from the second response on that has the same there. */
+  #holdsBehindId(identity: Uint8Array): boolean {
+    if (isBehindId(this.#behindId, identity)) return true;
+    if (!isBehindId(this.#otherBehindId, identity)) {
+      this.#otherBehindId = identity.slice(idBytes);
+      return false;
+    }
+    this.#behindId = this.#otherBehindId;
+    for (const start of this.starts.subarray(0, -1)) this.#bytes.set(identity, start + this.#identityOffset);
+    return true;
+  }
+}
+
+/** Hot path. Whether an identity has these bytes behind its id. */
+function isBehindId(bytes: Uint8Array, identity: Uint8Array): boolean {
+  const { length } = bytes;
+  if (length === 0 || identity.length - idBytes !== length) return false;
+  // Backwards: the time is at the end.
+  for (let at = length - 1; at >= 0; at--) if (bytes[at] !== identity[idBytes + at]) return false;
+  return true;
 }
 
 /** The events of one vocabulary in one format, each encoded when it is first needed. */
@@ -82,18 +158,11 @@ export class TokenEvents {
     return this.#events[token] ?? this.#encode(token);
   }
 
-  /** The events of the whole corpus, one after the other; with them a run of its tokens is one copy. */
   get corpus(): CorpusEvents {
-    return (this.#corpus ??= this.#encodeCorpus());
-  }
-
-  #encodeCorpus(): CorpusEvents {
-    const events = Array.from(corpusTokens, (token) => this.event(token));
-    const starts = new Uint32Array(events.length + 1);
-    for (const [position, { length }] of events.entries()) starts[position + 1] = starts[position]! + length;
-    const bytes = new Uint8Array(starts[events.length]!);
-    for (const [position, event] of events.entries()) bytes.set(event, starts[position]);
-    return { bytes, starts };
+    return (this.#corpus ??= new CorpusEvents(
+      Array.from(corpusTokens, (token) => this.event(token)),
+      this.identityOffset,
+    ));
   }
 
   #encode(token: number): Uint8Array {
@@ -214,15 +283,13 @@ export class StreamFrames implements FrameSource {
     const identity = this.#identity;
     let plain = isLast ? count - 1 : count;
     if (cursor.takeRun !== undefined && plain > fewestInRun) {
-      const { bytes, starts } = tokens.corpus;
+      const { corpus } = tokens;
       while (plain > 0) {
         const first = cursor.takeRun(plain);
         const after = first + cursor.runLength!;
-        const shift = end - starts[first]!;
-        const length = starts[after]! - starts[first]!;
-        end = reserve(end, length);
-        scratch.set(bytes.subarray(starts[first], starts[after]), end - length);
-        for (let position = first; position < after; position++) scratch.set(identity, shift + starts[position]! + offset);
+        const start = end;
+        end = reserve(start, corpus.starts[after]! - corpus.starts[first]!);
+        corpus.copy(first, after, identity, scratch, start);
         plain -= after - first;
       }
     }

@@ -286,8 +286,7 @@ export class Pacer {
       frame = frames.frame(first, firstDueUs, nowUs);
       isLast = this.#advance(emission, nowUs);
     } else {
-      isLast = this.#moveOn(emission);
-      while (!isLast && emission.dueUs === firstDueUs && emission.index - first < joinedFrames) isLast = this.#moveOn(emission);
+      isLast = this.#moveOverJoined(emission);
       const count = emission.index - first;
       frame = count > 1 ? frames.join!(first, count) : frames.frame(first, firstDueUs, nowUs);
       this.#count(emission, firstDueUs, nowUs);
@@ -350,6 +349,20 @@ export class Pacer {
     }
     emission.tokensSent += tokens;
     meter.generationTokens += tokens;
+  }
+
+  /** Hot path: moves past the frames that leave in one piece; true when there are no more. */
+  #moveOverJoined(emission: Emission): boolean {
+    const first = emission.index;
+    if (emission.schedule.dueTogether === true) {
+      const { length } = emission.frames;
+      emission.index = Math.min(first + joinedFrames, length);
+      return emission.index === length;
+    }
+    const { dueUs } = emission;
+    let isLast = this.#moveOn(emission);
+    while (!isLast && emission.dueUs === dueUs && emission.index - first < joinedFrames) isLast = this.#moveOn(emission);
+    return isLast;
   }
 
   #moveOn(emission: Emission): boolean {

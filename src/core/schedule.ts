@@ -4,6 +4,7 @@ import type { Schedule, ScheduleObserver } from "./seams.ts";
 
 /** First token after `ttft`, each later one a gap of `itl` after the one before: streams that know nothing of each other. */
 class IndependentSchedule implements Schedule {
+  readonly dueTogether: boolean;
   #itl: Distribution;
   /** null: every gap is `#gapUs`. */
   #random: Random | null;
@@ -14,6 +15,7 @@ class IndependentSchedule implements Schedule {
     this.#dueUs = ttftUs;
     this.#itl = itl;
     this.#gapUs = itl.constant ?? 0;
+    this.dueTogether = itl.constant === 0;
     this.#random = random;
   }
 

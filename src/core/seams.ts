@@ -63,6 +63,8 @@ export interface Schedule {
    * its frame was taken; an answer is final once its time has come.
    */
   readonly isLive?: boolean;
+  /** true: every frame after the first is due with the one before it; frames may be passed over without asking. */
+  readonly dueTogether?: boolean;
   /** A live schedule counts from here on, and tells the observer. */
   begin?(observer: ScheduleObserver): void;
   /** Nobody will ask again: the response has ended, or was given up. */
