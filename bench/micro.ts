@@ -19,9 +19,11 @@ const itlMs = 20;
 
 class NullSink implements ResponseSink {
   closed = false;
-  readonly bufferedBytes = 0;
   observer: ResponseSink["observer"] = null;
   bytes = 0;
+  isBeingRead(): boolean {
+    return true;
+  }
   start(): void {}
   write(frame: Uint8Array): boolean {
     this.bytes += frame.length;

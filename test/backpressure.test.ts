@@ -10,7 +10,7 @@ import { resolveConfig } from "../src/config.ts";
 import type { RequestHandler } from "../src/core/seams.ts";
 import { Bounds, newCounts } from "../src/listeners/bounds.ts";
 import { NodeH2Service } from "../src/listeners/node-h2.ts";
-import { bodyOf, frameTypes, rawRequest, requests, resetRequests } from "./h2-frames.ts";
+import { bodyOf, frameTypes, rawRequest, rawStreams, requests, resetRequests } from "./h2-frames.ts";
 import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
 
 /** A stalled reader: it holds its connection and does not read until told. */
@@ -342,6 +342,57 @@ test("a paced stream of HTTP/2 that is read slowly comes whole", { timeout: 30_0
   expect(performance.now() - startedMs).toBeGreaterThan(3000);
   expect(running.server.stats()).toMatchObject({ finishedStreams: 1, abortedStreams: 0 });
   await running.stop();
+});
+
+describe("streams of one session of HTTP/2 that is read slowly", () => {
+  const h2c = targets.find(({ name }) => name === "h2c")!;
+  const streams = Array.from({ length: 24 }, (_, i) => 2 * i + 1);
+
+  // A round of all streams, 16 KB each, takes 0.7 s; each has 64 KB and more to write.
+  test.each([
+    ["streamed", true, 500],
+    ["in one piece", false, 20_000],
+  ])("come whole, though each waits for its turn for longer than a stall may, %s", { timeout: 30_000 }, async (_what, stream, tokens) => {
+    const running = await start(h2c, { stallTimeout: 400, outputTokens: tokens });
+    const client = rawStreams(Number(new URL(running.origin).port), 1_000_000);
+    const startedMs = performance.now();
+    for (const id of streams) client.open(id, chat({ stream }));
+    const reading = setInterval(() => client.give(0, 30_000), 50);
+    await eventually(() => client.ended.size + client.reset.size === streams.length, "all have ended", 25_000);
+    clearInterval(reading);
+    expect([...client.reset]).toEqual([]);
+    expect(performance.now() - startedMs).toBeGreaterThan(2000);
+    expect(Math.min(...client.bytes.values())).toBeGreaterThan(65_536);
+    expect(running.server.stats()).toMatchObject({ finishedStreams: streams.length, abortedStreams: 0 });
+    client.destroy();
+    await running.stop();
+  });
+
+  test.each([
+    ["unpaced ones that wait for the session", "0"],
+    ["paced ones that find it free", "5"],
+  ])("are cut where their own window stays shut, beside %s", { timeout: 30_000 }, async (_what, itl) => {
+    const running = await start(h2c, { stallTimeout: 400, outputTokens: 100_000 });
+    const client = rawStreams(Number(new URL(running.origin).port), 20_000);
+    const [shut, ...others] = [1, 3, 5, 7];
+    client.open(shut!, chat({ stream: true }));
+    for (const id of others) client.open(id, chat({ stream: true }), { "x-fakeai-itl": itl });
+    const reading = setInterval(() => {
+      client.give(0, 30_000);
+      for (const id of others) client.give(id, 10_000);
+    }, 50);
+    const readBytes = (): number => others.reduce((sum, id) => sum + (client.bytes.get(id) ?? 0), 0);
+    await eventually(() => client.reset.size > 0, "the stream is cut", 10_000);
+    expect([...client.reset]).toEqual([shut]);
+    const before = readBytes();
+    await eventually(() => readBytes() > before + 100_000, "the others flow on");
+    expect([...client.reset]).toEqual([shut]);
+    clearInterval(reading);
+    // Nothing is read any more: a stall of all.
+    await eventually(() => running.server.stats().openStreams === 0, "all are cut", 8000);
+    client.destroy();
+    await running.stop();
+  });
 });
 
 describe("a flood of requests on one connection of HTTP/2", () => {

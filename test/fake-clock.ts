@@ -33,7 +33,7 @@ export class FakeClock implements Clock {
 
 export class FakeSink implements ResponseSink {
   closed = false;
-  bufferedBytes = 0;
+  reads = false;
   observer: SinkObserver | null = null;
   writes = 0;
   ended = false;
@@ -42,6 +42,9 @@ export class FakeSink implements ResponseSink {
   accepts: (writes: number) => boolean = () => true;
 
   start(): void {}
+  isBeingRead(): boolean {
+    return this.reads;
+  }
   write(_frame: Uint8Array): boolean {
     return this.accepts(++this.writes);
   }

@@ -122,3 +122,65 @@ export function requests(path: string, count: number): Buffer {
   for (let id = 1; id < 2 * count; id += 2) parts.push(frame(frameTypes.headers, 4 + endStream, id, head));
   return Buffer.concat(parts);
 }
+
+/** A client of many streams on one connection, whose room is given by hand. */
+export interface RawStreams {
+  /** Bytes of DATA so far, by stream. */
+  readonly bytes: ReadonlyMap<number, number>;
+  /** Streams that were reset, and those that came to their end. */
+  readonly reset: ReadonlySet<number>;
+  readonly ended: ReadonlySet<number>;
+  /** Room for so many bytes more on a stream, or with 0 on the connection. */
+  give(stream: number, bytes: number): void;
+  /** Opens a stream with a POST of this body. */
+  open(stream: number, body: object, headers?: Readonly<Record<string, string>>): void;
+  destroy(): void;
+}
+
+/** The connection has the room of its beginning, 65,535 bytes, and each stream `streamWindow`. */
+export function rawStreams(port: number, streamWindow: number): RawStreams {
+  const socket = connect(port, "127.0.0.1");
+  const bytes = new Map<number, number>();
+  const reset = new Set<number>();
+  const ended = new Set<number>();
+  let rest = Buffer.alloc(0);
+  socket.on("error", () => {});
+  socket.on("data", (chunk) => {
+    rest = Buffer.concat([rest, chunk]);
+    while (rest.length >= 9) {
+      const length = rest.readUIntBE(0, 3);
+      if (rest.length < 9 + length) break;
+      const [type, flags, stream] = [rest[3]!, rest[4]!, rest.readUInt32BE(5)];
+      if (type === frameTypes.data) {
+        bytes.set(stream, (bytes.get(stream) ?? 0) + length);
+        if (flags & endStream) ended.add(stream);
+      } else if (type === frameTypes.rstStream) {
+        reset.add(stream);
+      } else if (type === frameTypes.ping && flags === 0) {
+        socket.write(frame(frameTypes.ping, 1, 0, Buffer.from(rest.subarray(9, 9 + length))));
+      }
+      rest = rest.subarray(9 + length);
+    }
+  });
+  const initialWindow = Buffer.alloc(6);
+  initialWindow.writeUInt16BE(4, 0);
+  initialWindow.writeUInt32BE(streamWindow, 2);
+  socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+  socket.write(frame(frameTypes.settings, 0, 0, initialWindow));
+  return {
+    bytes,
+    reset,
+    ended,
+    give(stream, room) {
+      const increment = Buffer.alloc(4);
+      increment.writeUInt32BE(room);
+      if (!socket.destroyed) socket.write(frame(frameTypes.windowUpdate, 0, stream, increment));
+    },
+    open(stream, body, headers = {}) {
+      const fields = { ":method": "POST", ":scheme": "http", ":path": "/v1/chat/completions", ":authority": "localhost", ...headers };
+      socket.write(frame(frameTypes.headers, 4, stream, Buffer.concat(Object.entries(fields).map(([name, value]) => field(name, value)))));
+      socket.write(frame(frameTypes.data, endStream, stream, Buffer.from(JSON.stringify(body))));
+    },
+    destroy: () => socket.destroy(),
+  };
+}

@@ -39,8 +39,8 @@ export class FaultySink implements ResponseSink {
     return this.#sink.closed;
   }
 
-  get bufferedBytes(): number {
-    return this.#sink.bufferedBytes;
+  isBeingRead(): boolean {
+    return this.#sink.isBeingRead();
   }
 
   get observer(): SinkObserver | null {

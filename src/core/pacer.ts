@@ -50,8 +50,6 @@ class Emission implements SinkObserver, ScheduleObserver {
   blockedUs = 0;
   drainedUs = 0;
   blocked = false;
-  /** What waited for the reader when this was last looked at; what waits now is less if it takes any. */
-  waitingBytes = 0;
   slot = -1;
   previous: Emission | null = null;
   next: Emission | null = null;
@@ -388,7 +386,6 @@ export class Pacer {
     if (emission.sink.closed) return;
     emission.blocked = true;
     emission.blockedUs = nowUs;
-    emission.waitingBytes = emission.sink.bufferedBytes;
     this.#meter.stalledStreams++;
     this.#link(emission, nowUs + this.#stallTimeoutUs);
   }
@@ -396,9 +393,7 @@ export class Pacer {
   /** A reader that takes some of what waits is slow; it has stopped when it took nothing for the whole time-out. */
   #cutIfStalled(emission: Emission, nowUs: number): void {
     const { sink } = emission;
-    const waitingBytes = sink.bufferedBytes;
-    if (waitingBytes < emission.waitingBytes) {
-      emission.waitingBytes = waitingBytes;
+    if (sink.isBeingRead()) {
       this.#link(emission, nowUs + this.#stallTimeoutUs);
       return;
     }

@@ -105,8 +105,11 @@ export interface SinkObserver {
 export interface ResponseSink {
   /** true once ended, reset or aborted. */
   readonly closed: boolean;
-  /** Bytes accepted by `write` that the engine has not handed to the socket yet. */
-  readonly bufferedBytes: number;
+  /**
+   * Of a response that waits for its reader: whether that has taken anything since the wait began, or since the last call.
+   * Where responses share a connection in turns, what stands before it on the connection counts too, but only once.
+   */
+  isBeingRead(): boolean;
   observer: SinkObserver | null;
   /** Added to whatever head is settled after this was set; over a header that the head itself has, this one wins. */
   extraHeaders?: Readonly<Record<string, string>> | null;

@@ -57,6 +57,7 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
   /** More is waiting than node likes; true while it is less than we allow. */
   #wait(): boolean {
     const bytes = this.#response.writableLength;
+    this.waitingBytes = bytes;
     this.#waiting = true;
     this.#service.bounds.setWaiting(this, bytes, this.#service.counts);
     if (!this.#drainAttached) {

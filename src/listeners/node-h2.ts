@@ -94,6 +94,25 @@ function ownCopy(frame: Uint8Array): Buffer {
   return copy;
 }
 
+/** What a session sends of a stream before it is the next one's turn: a DATA frame (RFC 9113, section 4.2). */
+const turnBytes = 16_384;
+
+/**
+ * A session of which no more than this is taken is not read: PINGs leave by themselves. What its client sends makes it send
+ * too, PINGs for PINGs, but not so many times as much, TLS included.
+ */
+const leastTakenBytes = 1024;
+const answeredBy = 3;
+
+/** Of a socket's handle: node tells what the kernel has not taken of a write under way nowhere else. */
+interface Handle {
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly writeQueueSize: number;
+  /** What a TLS handle stands on. */
+  readonly _parent?: Handle;
+}
+
 /** Why a stream is cut; shared, because nobody looks at it. */
 const cutError = new Error("cut");
 
@@ -132,14 +151,36 @@ class SessionState {
   resets = 0;
   /** Bytes of heads and bodies since the last look. */
   expectedBytes = 0;
-  /** What had been read and written at the last look. */
+  /** What had been read, written and taken at the last look. */
   bytesRead = 0;
   bytesWritten = 0;
+  takenAtLook = 0;
 
   constructor(session: ServerHttp2Session, socket: Duplex, resetConnection: () => void) {
     this.resetConnection = resetConnection;
     this.session = session;
     this.socket = socket;
+  }
+
+  get #handle(): Handle | null {
+    return (this.socket as Duplex & { readonly _handle?: Handle | null })._handle ?? null;
+  }
+
+  /** Bytes that the kernel has taken so far. */
+  get takenBytes(): number {
+    const handle = this.#handle;
+    const transport = handle?._parent ?? handle;
+    return transport === null ? 0 : transport.bytesWritten - transport.writeQueueSize;
+  }
+
+  /** Bytes that came so far. */
+  get receivedBytes(): number {
+    return this.#handle?.bytesRead ?? 0;
+  }
+
+  /** Whether a stream with something to send sends it: only its own window can keep it from that. */
+  get isClear(): boolean {
+    return this.#handle?.writeQueueSize === 0 && (this.session.state.remoteWindowSize ?? 0) > 0;
   }
 }
 
@@ -160,6 +201,10 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
   /** Since when the stream waits for its reader; 0: it does not. */
   #waitsSinceUs = 0;
   #isSlow = false;
+  /** Bytes that its session had sent and received at the last look, and that it has sent when it has been this stream's turn. */
+  #takenBytes = 0;
+  #receivedBytes = 0;
+  #turnAt = 0;
   /** Whether it waits because the session as a whole has too much waiting. */
   #held = false;
   /** Bytes of an answer in one piece that the stream has not been given yet. */
@@ -196,6 +241,27 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
 
   get bufferedBytes(): number {
     return this.#stream.writableLength + this.#heldBack;
+  }
+
+  override isBeingRead(): boolean {
+    const session = this.#session;
+    const { takenBytes, receivedBytes } = session;
+    const isRead = super.isBeingRead();
+    const isSessionRead = takenBytes - this.#takenBytes > leastTakenBytes + answeredBy * (receivedBytes - this.#receivedBytes);
+    const isInLine = isSessionRead && takenBytes < this.#turnAt && !session.isClear;
+    if (isRead) this.#standInLine();
+    this.#takenBytes = takenBytes;
+    this.#receivedBytes = receivedBytes;
+    return isRead || isInLine;
+  }
+
+  /** The wait for the reader begins: what waits now leaves before, and of streams that get more to write a frame each. */
+  #standInLine(): void {
+    const { takenBytes, receivedBytes, bufferedBytes, sinks } = this.#session;
+    this.waitingBytes = this.bufferedBytes;
+    this.#takenBytes = takenBytes;
+    this.#receivedBytes = receivedBytes;
+    this.#turnAt = takenBytes + bufferedBytes + sinks.size * turnBytes;
   }
 
   endConnection(): void {
@@ -240,11 +306,10 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
   /** What a write returns that did not find its stream empty. */
   #mayGoOn(ok: boolean): boolean {
     this.#count();
-    if (this.#session.bufferedBytes > sessionBufferedBytes) {
-      this.#held = true;
-      return false;
-    }
-    return ok || this.#counted <= this.#bounds.limits.maxStreamBufferedBytes;
+    this.#held = this.#session.bufferedBytes > sessionBufferedBytes;
+    if (!this.#held && (ok || this.#counted <= this.#bounds.limits.maxStreamBufferedBytes)) return true;
+    this.#standInLine();
+    return false;
   }
 
   end(frame?: Uint8Array): void {
@@ -253,6 +318,7 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
     this.closed = true;
     this.observer = null;
     this.endedUs = monotonicUs();
+    this.#turnAt = 0;
     if (!open || this.#headOnly) return;
     if (frame !== undefined && this.#isSlow) this.#writeInPieces(frame);
     if (frame === undefined || this.#isSlow) this.#stream.end();
@@ -260,6 +326,11 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
     else this.#stream.end(this.#stream.writableLength === 0 ? keep(frame) : ownCopy(frame));
     if (this.endsRequest) this.#stream.close(constants.NGHTTP2_NO_ERROR);
     this.#count();
+  }
+
+  /** An answer that has ended waits for its reader from now on, if it did not before. */
+  watch(): void {
+    if (this.#turnAt === 0) this.#standInLine();
   }
 
   /** Each piece when the one before it was taken: that is how a slow reader is told from one that has stopped. */
@@ -337,7 +408,10 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
     const change = now - this.#counted;
     if (change === 0) return;
     this.#counted = now;
-    if (change < 0 && this.endedUs > 0) this.endedUs = monotonicUs();
+    if (change < 0 && this.endedUs > 0) {
+      this.endedUs = monotonicUs();
+      this.#turnAt = 0;
+    }
     // A stream below node's own mark waits for nobody; counting it over all would cost every token.
     if (now >= this.#stream.writableHighWaterMark || this.#waiting) {
       this.#waiting = now >= this.#stream.writableHighWaterMark;
@@ -551,9 +625,12 @@ export class NodeH2Service {
         continue;
       }
       for (const sink of state.sinks) {
-        if (sink.endedUs === 0 || nowUs - sink.endedUs <= limitUs) continue;
-        this.#counts.bounds["never-read"]++;
+        if (sink.endedUs === 0) continue;
+        sink.watch();
+        if (nowUs - sink.endedUs <= limitUs) continue;
         sink.endedUs = nowUs;
+        if (sink.isBeingRead()) continue;
+        this.#counts.bounds["never-read"]++;
         sink.cut();
       }
       if (this.#isFlood(state)) {
@@ -584,8 +661,10 @@ export class NodeH2Service {
     state.bytesRead += read;
     state.bytesWritten += written;
     state.expectedBytes = 0;
-    // Frames that went out since the PING: the peer takes what we send, however slowly.
-    if (written > 0 && state.pingSentUs > 0) state.pingSentUs = monotonicUs();
+    // Bytes that went out since the PING: the peer takes what we send, however slowly.
+    const taken = state.takenBytes;
+    if (taken > state.takenAtLook && state.pingSentUs > 0) state.pingSentUs = monotonicUs();
+    state.takenAtLook = taken;
     return control > controlBytes;
   }
 

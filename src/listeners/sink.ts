@@ -8,10 +8,19 @@ export abstract class BaseSink implements ResponseSink {
   extraHeaders: Readonly<Record<string, string>> | null = null;
   protected head: ResponseHead | null = null;
 
+  /** Bytes accepted by `write` that the engine has not handed to the socket yet, as far as it tells. */
   abstract readonly bufferedBytes: number;
+  /** What waited for the reader when this was last looked at. */
+  protected waitingBytes = 0;
   abstract write(frame: Uint8Array): boolean;
   abstract end(frame?: Uint8Array): void;
   abstract reset(): void;
+
+  isBeingRead(): boolean {
+    const before = this.waitingBytes;
+    this.waitingBytes = this.bufferedBytes;
+    return this.waitingBytes < before;
+  }
 
   start(head: ResponseHead): void {
     this.head = this.extraHeaders === null ? head : { ...head, headers: { ...head.headers, ...this.extraHeaders } };
