@@ -130,10 +130,14 @@ export interface RawStreams {
   /** Streams that were reset, and those that came to their end. */
   readonly reset: ReadonlySet<number>;
   readonly ended: ReadonlySet<number>;
+  /** The error codes of GOAWAY frames. */
+  readonly goaways: readonly number[];
+  readonly closed: boolean;
   /** Room for so many bytes more on a stream, or with 0 on the connection. */
   give(stream: number, bytes: number): void;
   /** Opens a stream with a POST of this body. */
   open(stream: number, body: object, headers?: Readonly<Record<string, string>>): void;
+  cancel(stream: number): void;
   destroy(): void;
 }
 
@@ -143,6 +147,7 @@ export function rawStreams(port: number, streamWindow: number): RawStreams {
   const bytes = new Map<number, number>();
   const reset = new Set<number>();
   const ended = new Set<number>();
+  const goaways: number[] = [];
   let rest = Buffer.alloc(0);
   socket.on("error", () => {});
   socket.on("data", (chunk) => {
@@ -156,6 +161,8 @@ export function rawStreams(port: number, streamWindow: number): RawStreams {
         if (flags & endStream) ended.add(stream);
       } else if (type === frameTypes.rstStream) {
         reset.add(stream);
+      } else if (type === frameTypes.goaway) {
+        goaways.push(rest.readUInt32BE(9 + 4));
       } else if (type === frameTypes.ping && flags === 0) {
         socket.write(frame(frameTypes.ping, 1, 0, Buffer.from(rest.subarray(9, 9 + length))));
       }
@@ -171,6 +178,10 @@ export function rawStreams(port: number, streamWindow: number): RawStreams {
     bytes,
     reset,
     ended,
+    goaways,
+    get closed() {
+      return socket.destroyed;
+    },
     give(stream, room) {
       const increment = Buffer.alloc(4);
       increment.writeUInt32BE(room);
@@ -180,6 +191,9 @@ export function rawStreams(port: number, streamWindow: number): RawStreams {
       const fields = { ":method": "POST", ":scheme": "http", ":path": "/v1/chat/completions", ":authority": "localhost", ...headers };
       socket.write(frame(frameTypes.headers, 4, stream, Buffer.concat(Object.entries(fields).map(([name, value]) => field(name, value)))));
       socket.write(frame(frameTypes.data, endStream, stream, Buffer.from(JSON.stringify(body))));
+    },
+    cancel(stream) {
+      socket.write(frame(frameTypes.rstStream, 0, stream, Buffer.from([0, 0, 0, 8])));
     },
     destroy: () => socket.destroy(),
   };

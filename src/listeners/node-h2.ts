@@ -41,6 +41,8 @@ const leastResetsPerTurn = 128;
 const fewResetsPerTurn = 32;
 /** How often a session's resets are counted, in streams. */
 const resetsCountedEvery = 32;
+/** How often the event loop's own pace is looked at. */
+const beatMs = 250;
 
 /** A frame up to this size that finds its stream empty is not counted: all streams together stay far below the limit. */
 const uncountedBytes = 4096;
@@ -439,6 +441,10 @@ export class NodeH2Service {
   readonly #handler: RequestHandler;
   readonly #reading: BodyReading;
   readonly #watchdog: NodeJS.Timeout;
+  /** When the event loop was last seen to turn, and how much later than it should. */
+  #beatUs = monotonicUs();
+  #pausedUs = 0;
+  readonly #beat: NodeJS.Timeout;
   readonly #resetConnection: (socket: Socket) => void;
   /** Requests that were begun in this turn, and those that wait for another; `counts.streams` counts both. */
   #begun = 0;
@@ -485,6 +491,12 @@ export class NodeH2Service {
       Math.min(pingIntervalMs, Math.max(100, Math.floor(Math.min(limits.stallTimeoutMs, limits.h2IdleTimeoutMs) / 4))),
     );
     this.#watchdog.unref();
+    this.#beat = setInterval(() => {
+      const nowUs = monotonicUs();
+      this.#pausedUs = this.#pauseUs(nowUs);
+      this.#beatUs = nowUs;
+    }, beatMs);
+    this.#beat.unref();
   }
 
   /** Takes over a connected socket. */
@@ -508,6 +520,7 @@ export class NodeH2Service {
   /** Ends what is left. */
   destroy(): void {
     clearInterval(this.#watchdog);
+    clearInterval(this.#beat);
     for (const { session } of this.#sessions) session.destroy();
   }
 
@@ -559,7 +572,14 @@ export class NodeH2Service {
     this.#resets += resets - state.resets;
     state.resets = resets;
     const most = Math.max(leastResetsPerTurn, this.#limits.maxConcurrentStreams);
-    return resets > (this.#resets > 2 * most ? fewResetsPerTurn : most);
+    // After a pause of the process, what clients did all the while is read in one turn.
+    const more = (most * Math.max(this.#pausedUs, this.#pauseUs(monotonicUs()))) / 1e6;
+    return resets > (this.#resets > 2 * (most + more) ? fewResetsPerTurn : most) + more;
+  }
+
+  /** How long the event loop did not turn, beyond what it may. */
+  #pauseUs(nowUs: number): number {
+    return Math.max(0, nowUs - this.#beatUs - 2 * beatMs * 1000);
   }
 
   #endFlood({ session }: SessionState): void {
