@@ -375,7 +375,7 @@ describe("streams of one session of HTTP/2 that is read slowly", () => {
     const running = await start(h2c, { stallTimeout: 400, outputTokens: 100_000 });
     const client = rawStreams(Number(new URL(running.origin).port), 20_000);
     const [shut, ...others] = [1, 3, 5, 7];
-    client.open(shut!, chat({ stream: true }));
+    client.open(shut, chat({ stream: true }));
     for (const id of others) client.open(id, chat({ stream: true }), { "x-fakeai-itl": itl });
     const reading = setInterval(() => {
       client.give(0, 30_000);
