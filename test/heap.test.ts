@@ -24,3 +24,18 @@ test("on uWebSockets.js alone it stays small; for node's engines, HTTP/1.1 too, 
     expect(grownBytes(engines)).toBeLessThan(20_000_000);
   }
 });
+
+test("the main thread collects it alone: each collection is one task", () => {
+  const code = `import { limitYoungGeneration } from ${JSON.stringify(new URL("../src/heap.ts", import.meta.url).href)};
+    import { setFlagsFromString } from "node:v8";
+    limitYoungGeneration([{ engine: "node" }]);
+    setFlagsFromString("--trace-gc");
+    setFlagsFromString("--trace-parallel-scavenge");
+    const kept = [];
+    for (let i = 0; i < 500_000; i++) kept.push({ i });`;
+  const traced = execFileSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", code], { encoding: "utf8" });
+  const collections = traced.match(/: Scavenge /g) ?? [];
+  const tasks = traced.match(/ scavenge\[/g) ?? [];
+  expect(collections.length).toBeGreaterThan(1);
+  expect(tasks).toHaveLength(collections.length);
+});

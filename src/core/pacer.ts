@@ -11,6 +11,8 @@ const narrowSlotUs = 32;
 const slotCount = 4096;
 /** How far ahead a wake-up is looked for; with nothing due until then, the wheel looks again. */
 const lookAheadSlots = 128;
+/** A turn that left less than this of its interval is long. Less is later tokens, more is turns of fewer tokens. */
+const longTurnLeft = 0.7;
 /** Frames that fall due together leave in one write, closed when it holds this many bytes. */
 const batchBytes = 49_152;
 /** Frames due at the same time that are asked for in one piece. */
@@ -457,8 +459,9 @@ export class Pacer {
       // Near slots need no closer look, which would touch every stream in them.
       if (turnUs > 0 && position * slotUs <= nowUs + turnUs) {
         const nextTurnUs = this.#turnedUs + turnUs;
-        // The clock sleeps for a millisecond or not at all: after a long turn that would come on top of what the turn took.
-        return nextTurnUs - nowUs < turnUs / 2 ? nowUs : nextTurnUs;
+        // The clock sleeps for a millisecond or not at all: after a long turn that would come on top of what the turn took, and
+        // of what the engines then send.
+        return nextTurnUs - nowUs < turnUs * longTurnLeft ? nowUs : nextTurnUs;
       }
       const endUs = (position + 1) * slotUs;
       let nextUs = endUs;

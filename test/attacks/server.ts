@@ -1,5 +1,6 @@
 /** A server under attack, in a process of its own, that tells its parent over IPC what it holds. Not part of the product. */
 import { getHeapCodeStatistics } from "node:v8";
+import { limitYoungGeneration } from "../../src/heap.ts";
 import { createServer, type ServerOptions, type ServerStats } from "../../src/index.ts";
 
 /** What a process holds, after a garbage collection. */
@@ -13,6 +14,8 @@ export interface Holdings {
 }
 
 const server = await createServer(JSON.parse(process.env["ATTACKED_OPTIONS"] ?? "{}") as ServerOptions);
+// As `fakeai serve` does.
+limitYoungGeneration(server.listening);
 
 process.on("message", (message) => {
   if (message === "stop") {
