@@ -7,6 +7,7 @@ import type { BatchEngine, SequenceAsk } from "../core/batch.ts";
 import { independentSchedule, unstreamedSchedule } from "../core/schedule.ts";
 import type { EventBuffer } from "../core/script.ts";
 import type { RouteRequest, Schedule } from "../core/seams.ts";
+import { findStop } from "../core/stop.ts";
 import {
   corpusCursor,
   corpusTokens,
@@ -467,14 +468,9 @@ const noCalls: readonly ToolCall[] = [];
 function stopAt(text: Run, stop: readonly string[], finish: Finish, seed: Seed, prefix: Run | null): Choice {
   const whole = { prefix, text, calls: noCalls, finish, stopSequence: null, seed };
   if (stop.length === 0) return whole;
-  const said = text.text();
-  let end = Infinity;
-  let stopSequence: string | null = null;
-  for (const sequence of stop) {
-    const found = said.indexOf(sequence);
-    if (found >= 0 && found < end) [end, stopSequence] = [found, sequence];
-  }
-  if (stopSequence === null) return whole;
+  const found = findStop(text.vocabulary, text.cursor(), text.tokens, stop);
+  if (found === null) return whole;
+  const { at: end, sequence: stopSequence } = found;
   const { texts } = text.vocabulary;
   const cursor = text.cursor();
   const kept: string[] = [];
