@@ -190,6 +190,33 @@ describe.each(targets.filter(({ engine }) => engine === "uws"))("what is due at 
   });
 });
 
+test.each(targets.filter(({ engine }) => engine === "uws"))("what is counted as held is no less than what is, $name", async (target) => {
+  const running = await start(target);
+  const reader = slowH1(running, chat({ stream: true }), "x-fakeai-output-tokens: 400000\r\nx-fakeai-itl: 0.05\r\n");
+  let tokens = -1;
+  await eventually(
+    async () => {
+      const before = running.server.stats().generationTokens;
+      await sleep(100);
+      tokens = running.server.stats().generationTokens;
+      return tokens === before && tokens > 0;
+    },
+    "the reader has stalled",
+    10_000,
+  );
+  const counted = await metric(running, "fakeai_buffered_bytes");
+  // What the kernel has is still delivered, what the engine holds is not.
+  const stopped = running.stop();
+  reader.resume();
+  const got = (await reader.body).split("\n\n");
+  await stopped;
+  const bytes = got.slice(1).reduce((sum, event) => sum + event.length + 2, 0) / (got.length - 1);
+  const held = (tokens - (got.length - 2)) * bytes;
+  expect(held).toBeGreaterThan(1000);
+  expect(counted).toBeGreaterThan(held * 0.95 - 500);
+  expect(counted).toBeLessThan(held + 65_536);
+});
+
 describe.each(targets.filter(({ engine, protocol }) => engine === "node" && protocol !== "h1s"))(
   "an ended response that is never read, $name",
   (target) => {

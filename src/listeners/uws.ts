@@ -187,6 +187,8 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   #headSent = false;
   #drainAttached = false;
   #waiting = false;
+  /** The most that the engine can keep of what was written: a write that it takes tells that nothing is left of those before. */
+  #heldBytes = 0;
   /** What has come of a body in several reads. */
   #parts: Buffer[] | null = null;
   #bodyBytes = 0;
@@ -224,10 +226,12 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
       corkedResponse = this.#response;
       corkedFrame = frame;
       corkedResponse.cork(flushFrame);
+      this.#heldBytes = frame.length + (corkedOk ? 0 : this.#heldBytes);
     } else {
       this.#cork(frame, false);
     }
-    if (!corkedOk) this.#wait(frame.length);
+    if (!corkedOk) this.#wait();
+    else if (this.#waiting) this.#caughtUp();
     return corkedOk;
   }
 
@@ -244,12 +248,12 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   }
 
   /**
-   * The engine keeps what the socket did not take: this frame at most, and the piece before it, whose failure the engine tells
-   * with the next write only. Nothing else is written before it has drained.
+   * The engine keeps what the socket did not take, and tells with the next write only that it could not send the one before.
+   * Nothing else is written before it says that there is room; not how much, so that what is counted stays until a write is taken.
    */
-  #wait(bytes: number): void {
+  #wait(): void {
     this.#waiting = true;
-    this.#listener.bounds.setWaiting(this, bytes, this.#listener.counts);
+    this.#listener.bounds.setWaiting(this, this.#heldBytes, this.#listener.counts);
     this.#attachDrain();
   }
 
@@ -259,7 +263,6 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
     this.#response.onWritable(() => {
       // With this listener the engine sends what it keeps with the next write only, and that may not be due for long.
       this.#response.cork(nothing);
-      this.#caughtUp();
       this.observer?.onDrain();
       return true;
     });
@@ -325,6 +328,7 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   #cork(frame: Uint8Array | undefined, last: boolean): void {
     setCorked(this, frame, last);
     this.#response.cork(flush);
+    this.#heldBytes = (frame?.length ?? 0) + (corkedOk ? 0 : this.#heldBytes);
   }
 
   /** Runs corked. */
