@@ -265,6 +265,21 @@ test("a clock that sleeps in whole milliseconds: what turns take does not come o
   expect(clock.wakeUps).toBeLessThan(1200);
 });
 
+test("streams that arrive between turns do not bring the next turn nearer than its interval", () => {
+  const { clock, pacer } = setUp();
+  for (let stream = 0; stream < 200; stream++) {
+    pacer.send(plan(clock, every(40_000, 40, 20_000 + stream * 100), new LoggedFrames(40)), new FakeSink());
+  }
+  const startUs = clock.us;
+  const before = clock.wakeUps;
+  // Each has a token due sooner than the clock was asked for.
+  for (let arrival = 1; arrival <= 1000; arrival++) {
+    clock.run(startUs + arrival * 400);
+    pacer.send(plan(clock, every(500, 2, 0), new LoggedFrames(2)), new FakeSink());
+  }
+  expect((clock.wakeUps - before) / 400).toBeLessThan(1.1);
+});
+
 describe("streams without latency", () => {
   test("frames leave in few writes, and a long stream does not hold up a short one", () => {
     const { clock, pacer } = setUp();

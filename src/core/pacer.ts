@@ -11,8 +11,8 @@ const narrowSlotUs = 32;
 const slotCount = 4096;
 /** How far ahead a wake-up is looked for; with nothing due until then, the wheel looks again. */
 const lookAheadSlots = 128;
-/** A turn that left less than this of its interval is long. Less is later tokens, more is turns of fewer tokens. */
-const longTurnLeft = 0.7;
+/** A turn that takes more than this of its interval is long. More is later tokens, less is turns of fewer tokens. */
+const longTurn = 0.3;
 /** Frames that fall due together leave in one write, closed when it holds this many bytes. */
 const batchBytes = 49_152;
 /** Frames due at the same time that are asked for in one piece. */
@@ -85,8 +85,8 @@ export interface PacerOptions {
   /** Told of a fault in a plan, after its stream has been cut. By default nobody is. */
   readonly onFault?: (error: unknown) => void;
   /**
-   * Turns begin at least this far apart, so that tokens of one connection that fall due together share a system call.
-   * 0 keeps each deadline as exactly as the clock can. Default: a millisecond.
+   * Turns begin at least this far apart, so that tokens of one connection that fall due together share a system call; only after
+   * a turn that took long the next may follow at once. 0 keeps each deadline as exactly as the clock can. Default: a millisecond.
    */
   readonly turnUs?: number;
   /** What schedules follow from that are not known ahead. */
@@ -109,8 +109,8 @@ export class Pacer {
   /** Absolute number (time / width of a slot) of the last slot that was looked at. */
   #position: number;
   #inTurn = false;
-  /** When the last turn began. */
-  #turnedUs = 0;
+  /** Before this no turn begins. */
+  #nextTurnUs = 0;
   /** Whether something was put off to the very next turn. */
   #again = false;
   /** When the clock will wake us; Infinity while it will not. */
@@ -236,7 +236,6 @@ export class Pacer {
     this.#again = false;
     this.#inTurn = true;
     const nowUs = this.#clock.nowUs();
-    this.#turnedUs = nowUs;
     if (this.#beat !== null && this.#beat.nextUs <= nowUs) this.#beat.beat(nowUs);
     const target = Math.floor(nowUs / this.#slotUs);
     // After a pause longer than the wheel, one round sees every slot.
@@ -256,6 +255,9 @@ export class Pacer {
       this.#position++;
     }
     this.#inTurn = false;
+    // The clock sleeps for a millisecond or not at all: after a long turn that would come on top of what the turn took, and of
+    // what the engines then send.
+    this.#nextTurnUs = this.#clock.nowUs() - nowUs > this.#turnUs * longTurn ? 0 : nowUs + this.#turnUs;
     this.#arm();
   }
 
@@ -444,7 +446,7 @@ export class Pacer {
     if (this.running === 0 && beatUs === Infinity) return;
     const nowUs = this.#clock.nowUs();
     const alarmUs = this.#again ? nowUs : this.#nextAlarmUs(nowUs);
-    const wakeUs = beatUs < alarmUs ? Math.max(beatUs, this.#turnedUs + this.#turnUs) : alarmUs;
+    const wakeUs = beatUs < alarmUs ? Math.max(beatUs, this.#nextTurnUs) : alarmUs;
     this.#wakeUs = wakeUs;
     this.#clock.wakeAfter(Math.max(0, (wakeUs - nowUs) / 1000));
   }
@@ -457,12 +459,7 @@ export class Pacer {
       const position = this.#position + ahead;
       if (this.#sizes[position % slotCount] === 0) continue;
       // Near slots need no closer look, which would touch every stream in them.
-      if (turnUs > 0 && position * slotUs <= nowUs + turnUs) {
-        const nextTurnUs = this.#turnedUs + turnUs;
-        // The clock sleeps for a millisecond or not at all: after a long turn that would come on top of what the turn took, and
-        // of what the engines then send.
-        return nextTurnUs - nowUs < turnUs * longTurnLeft ? nowUs : nextTurnUs;
-      }
+      if (turnUs > 0 && position * slotUs <= nowUs + turnUs) return Math.max(nowUs, this.#nextTurnUs);
       const endUs = (position + 1) * slotUs;
       let nextUs = endUs;
       for (let emission = this.#heads[position % slotCount]!; emission !== null; emission = emission.next!) {
