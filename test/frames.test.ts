@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { identityBytes, type ShapeOptions, StreamShape } from "../src/api/openai/formats.ts";
 import { wires } from "../src/api/openai/wire.ts";
 import { StreamFrames, UnaryFrame } from "../src/core/frames.ts";
@@ -266,6 +266,21 @@ test("frames of the corpus asked for together are the frames asked for one by on
     ),
     { numRuns: 200 },
   );
+});
+
+test("responses of two seconds side by side do not rewrite the whole corpus in turns", () => {
+  const shape = shapeOf(corpusVocabulary);
+  const sets = vi.spyOn(Uint8Array.prototype, "set");
+  try {
+    for (let response = 0; response < 200; response++) {
+      const identity = identityBytes("chat", "x".repeat(idLength), 1_700_000_000 + (response % 2));
+      new StreamFrames(shape.tokens, corpusCursor(seedOf(response)), 1000, identity, null, []).join(0, 100);
+    }
+    // At most one for each event, and a few for each run of text.
+    expect(sets.mock.calls.length).toBeLessThan(200 * 150);
+  } finally {
+    sets.mockRestore();
+  }
 });
 
 test("stamped frames cannot be asked for together", () => {
