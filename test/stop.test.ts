@@ -1,6 +1,6 @@
 /** Where stop sequences cut a text. */
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { findStop } from "../src/core/stop.ts";
 
 /** A cursor over all tokens in order that counts what is asked of it. */
@@ -19,7 +19,7 @@ test("as a search in the whole text finds it", () => {
   fc.assert(
     fc.property(
       fc.array(token, { maxLength: 30 }),
-      fc.integer({ min: 0, max: 9000 }),
+      fc.oneof(fc.nat(50), fc.integer({ min: 16_350, max: 16_400 })),
       fc.array(sequence, { minLength: 1, maxLength: 4 }),
       (tail, before, sequences) => {
         // A beginning without any of them, so that they stand at and around the ends of what is looked at together.
@@ -40,4 +40,13 @@ test("one that comes early costs no more than it takes to find it", () => {
   const cursor = counted();
   expect(findStop({ texts }, cursor, texts.length, ["stop"])).toEqual({ at: 15, sequence: "stop" });
   expect(cursor.asked).toBeLessThan(10_000);
+});
+
+test("long sequences are not looked for again and again", () => {
+  const texts = Array.from({ length: 200_000 }, () => "token");
+  const searched = vi.spyOn(String.prototype, "indexOf");
+  expect(findStop({ texts }, counted(), texts.length, ["z".repeat(300_000), "stop"])).toBeNull();
+  const length = searched.mock.contexts.reduce<number>((sum, window) => sum + String(window).length, 0);
+  searched.mockRestore();
+  expect(length).toBeLessThan(2 * 2 * 1_000_000 + 1_000_000);
 });

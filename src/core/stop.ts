@@ -1,8 +1,8 @@
 /** Where a text is cut by stop sequences. */
 import type { TokenCursor, Vocabulary } from "./text.ts";
 
-/** Tokens that are looked at together. */
-const windowTokens = 4096;
+/** UTF-16 units that are looked at together, at least. */
+const windowLength = 16_384;
 
 /** The first of the sequences in a text. */
 export interface Stop {
@@ -17,11 +17,13 @@ export interface Stop {
  */
 export function findStop({ texts }: Vocabulary, cursor: TokenCursor, tokens: number, sequences: readonly string[]): Stop | null {
   const longest = Math.max(...sequences.map(({ length }) => length));
+  // What is looked at twice is shorter than a sequence: with as much that is new, all of it takes twice the time at most.
+  const pieceLength = Math.max(windowLength, longest);
   let window = "";
   let windowAt = 0;
   for (let seen = 0; seen < tokens;) {
     let piece = "";
-    for (const end = Math.min(tokens, seen + windowTokens); seen < end; seen++) piece += texts[cursor.next()]!;
+    for (; seen < tokens && piece.length < pieceLength; seen++) piece += texts[cursor.next()]!;
     window += piece;
     // Up to here every sequence that begins can be seen whole.
     const sure = seen === tokens ? window.length : window.length - longest;
