@@ -395,6 +395,37 @@ describe("streams of one session of HTTP/2 that is read slowly", () => {
     await running.stop();
   });
 
+  test("come whole while their client uploads as well", { timeout: 30_000 }, async () => {
+    const running = await start(h2c, { stallTimeout: 400, outputTokens: 500 });
+    const client = rawStreams(Number(new URL(running.origin).port), 1_000_000);
+    for (const id of streams) client.open(id, chat({ stream: true }));
+    const upload = chat({ messages: [{ role: "user", content: "x".repeat(14_000) }] });
+    let uploads = 0;
+    const reading = setInterval(() => {
+      client.give(0, 30_000);
+      if (uploads < 40) client.open(1001 + 2 * uploads++, upload, { "x-fakeai-output-tokens": "1" });
+    }, 50);
+    await eventually(() => client.ended.size + client.reset.size === streams.length + 40, "all have ended", 25_000);
+    clearInterval(reading);
+    expect([...client.reset]).toEqual([]);
+    client.destroy();
+    await running.stop();
+  });
+
+  test("are cut where what is read of their session is a drip", { timeout: 30_000 }, async () => {
+    const running = await start(h2c, { stallTimeout: 400, outputTokens: 500 });
+    const client = rawStreams(Number(new URL(running.origin).port), 1_000_000);
+    for (const id of streams) client.open(id, chat({ stream: true }));
+    // 8 KB/s of over 3 MB.
+    const reading = setInterval(() => client.give(0, 400), 50);
+    await eventually(() => running.server.stats().openStreams === streams.length, "all are open");
+    await eventually(() => running.server.stats().openStreams === 0, "all are cut", 10_000);
+    clearInterval(reading);
+    expect(running.server.stats()).toMatchObject({ finishedStreams: 0, abortedStreams: streams.length });
+    client.destroy();
+    await running.stop();
+  });
+
   test.each([
     ["unpaced ones that wait for the session", "0"],
     ["paced ones that find it free", "5"],

@@ -100,11 +100,13 @@ function ownCopy(frame: Uint8Array): Buffer {
 const turnBytes = 16_384;
 
 /**
- * A session of which no more than this is taken is not read: PINGs leave by themselves. What its client sends makes it send
- * too, PINGs for PINGs, but not so many times as much, TLS included.
+ * A session of which no more than this is taken in a time-out is not read: PINGs leave by themselves. What its client sends makes
+ * it send too, PINGs for PINGs; beside bodies, whatever comes is taken to have brought three times as much.
  */
 const leastTakenBytes = 1024;
 const answeredBy = 3;
+/** Nor is one of which less is taken than this part of what stands before a stream: in so many time-outs it has its turn. */
+const leastTakenShare = 1 / 64;
 
 /** Of a socket's handle: node tells what the kernel has not taken of a write under way nowhere else. */
 interface Handle {
@@ -151,8 +153,10 @@ class SessionState {
   /** Streams that were opened in this turn, and how many of them had been reset when it was last looked. */
   readonly opened: ServerHttp2Stream[] = [];
   resets = 0;
-  /** Bytes of heads and bodies since the last look. */
-  expectedBytes = 0;
+  /** Bytes of heads and of bodies so far, and of both at the last look. */
+  headBytes = 0;
+  bodyBytes = 0;
+  expectedAtLook = 0;
   /** What had been read, written and taken at the last look. */
   bytesRead = 0;
   bytesWritten = 0;
@@ -175,9 +179,9 @@ class SessionState {
     return transport === null ? 0 : transport.bytesWritten - transport.writeQueueSize;
   }
 
-  /** Bytes that came so far. */
+  /** Bytes that came so far, but for bodies. */
   get receivedBytes(): number {
-    return this.#handle?.bytesRead ?? 0;
+    return (this.#handle?.bytesRead ?? 0) - this.bodyBytes;
   }
 
   /** Whether a stream with something to send sends it: only its own window can keep it from that. */
@@ -203,10 +207,11 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
   /** Since when the stream waits for its reader; 0: it does not. */
   #waitsSinceUs = 0;
   #isSlow = false;
-  /** Bytes that its session had sent and received at the last look, and that it has sent when it has been this stream's turn. */
+  /** Bytes that its session had sent and received at the last look; that it has sent when it has been this stream's turn. */
   #takenBytes = 0;
   #receivedBytes = 0;
   #turnAt = 0;
+  #leastTakenBytes = 0;
   /** Whether it waits because the session as a whole has too much waiting. */
   #held = false;
   /** Bytes of an answer in one piece that the stream has not been given yet. */
@@ -249,7 +254,7 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
     const session = this.#session;
     const { takenBytes, receivedBytes } = session;
     const isRead = super.isBeingRead();
-    const isSessionRead = takenBytes - this.#takenBytes > leastTakenBytes + answeredBy * (receivedBytes - this.#receivedBytes);
+    const isSessionRead = takenBytes - this.#takenBytes > this.#leastTakenBytes + answeredBy * (receivedBytes - this.#receivedBytes);
     const isInLine = isSessionRead && takenBytes < this.#turnAt && !session.isClear;
     if (isRead) this.#standInLine();
     this.#takenBytes = takenBytes;
@@ -263,7 +268,9 @@ class NodeH2Sink extends BaseSink implements Waiting, BodyOwner {
     this.waitingBytes = this.bufferedBytes;
     this.#takenBytes = takenBytes;
     this.#receivedBytes = receivedBytes;
-    this.#turnAt = takenBytes + bufferedBytes + sinks.size * turnBytes;
+    const before = bufferedBytes + sinks.size * turnBytes;
+    this.#turnAt = takenBytes + before;
+    this.#leastTakenBytes = Math.max(leastTakenBytes, before * leastTakenShare);
   }
 
   endConnection(): void {
@@ -493,7 +500,8 @@ export class NodeH2Service {
     this.#watchdog.unref();
     this.#beat = setInterval(() => {
       const nowUs = monotonicUs();
-      this.#pausedUs = this.#pauseUs(nowUs);
+      // What came meanwhile may take longer to read than one beat.
+      this.#pausedUs = Math.max(this.#pauseUs(nowUs), this.#pausedUs / 2);
       this.#beatUs = nowUs;
     }, beatMs);
     this.#beat.unref();
@@ -615,7 +623,7 @@ export class NodeH2Service {
     const request = new NodeRequest(this.#protocol, method, headers[":path"] ?? "/", headers);
     const sink = new NodeH2Sink(state, stream, method === "HEAD", this.#bounds, this.#counts);
     const headBytes = bytesOfHead(headers);
-    state.expectedBytes += headBytes;
+    state.headBytes += headBytes;
     if (headBytes > this.#limits.maxHeadBytes) {
       refuse("head-too-large", request, sink, this.#handler, this.#counts);
       stopReading(stream);
@@ -677,10 +685,11 @@ export class NodeH2Service {
     if (!socket) return false;
     const read = socket.bytesRead - state.bytesRead;
     const written = socket.bytesWritten - state.bytesWritten;
-    const control = read - written - state.expectedBytes;
+    const expected = state.headBytes + state.bodyBytes;
+    const control = read - written - (expected - state.expectedAtLook);
     state.bytesRead += read;
     state.bytesWritten += written;
-    state.expectedBytes = 0;
+    state.expectedAtLook = expected;
     // Bytes that went out since the PING: the peer takes what we send, however slowly.
     const taken = state.takenBytes;
     if (taken > state.takenAtLook && state.pingSentUs > 0) state.pingSentUs = monotonicUs();

@@ -58,7 +58,7 @@ export interface BodyOwner extends ResponseSink {
 
 /** Counts what was read, where somebody keeps an eye on it. */
 export interface Progress {
-  expectedBytes: number;
+  bodyBytes: number;
 }
 
 /** A body on its way. */
@@ -150,7 +150,7 @@ export function receiveBody(
   const reader = new BodyReader(reading, request, owner);
   reading.deadlines.add(reader);
   body.on("data", (chunk: Buffer) => {
-    if (progress !== null) progress.expectedBytes += chunk.length;
+    if (progress !== null) progress.bodyBytes += chunk.length;
     reader.add(chunk);
   });
   body.on("end", () => reader.end());

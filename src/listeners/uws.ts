@@ -263,9 +263,17 @@ class UwsSink extends BaseSink implements Waiting, AwaitedBody {
     this.#response.onWritable(() => {
       // With this listener the engine sends what it keeps with the next write only, and that may not be due for long.
       this.#response.cork(nothing);
+      if (this.#waiting) this.#waitAgain();
       this.observer?.onDrain();
       return true;
     });
+  }
+
+  /** Its reader has just read: others have waited longer. */
+  #waitAgain(): void {
+    const { bounds, counts } = this.#listener;
+    bounds.setWaiting(this, 0, counts);
+    bounds.setWaiting(this, this.#heldBytes, counts);
   }
 
   #caughtUp(): void {
