@@ -23,6 +23,7 @@ import {
   measureLoop,
   measurePaced,
   measureWhole,
+  type PacedSample,
   recordMaterial,
   recordPaced,
   type Timing,
@@ -89,6 +90,8 @@ async function interleave(
         for (const starter of starters) running.push(await starter());
       }
       for (const subject of round % 2 === 0 ? running : running.toReversed()) {
+        // What another still has to do after its load would be done beside this one, on the same core and cache.
+        for (const other of running) process.kill(other.pid, other === subject ? "SIGCONT" : "SIGSTOP");
         await measure(subject, round);
         // What the clients left behind is cleared away before somebody else is measured.
         await new Promise((resolve) => setTimeout(resolve, 150));
@@ -123,8 +126,14 @@ async function pacedRow(row: PacedRow, material: Material, recording: string): P
       () => startControl(row.control, ["--mode", "paced", "--itl", String(itlMs), "--ttft", String(itlMs), "--recording", recording]),
     ],
     async (subject, round) => {
-      if (round % 5 === 0) await checkPaced(subject, wire, material);
-      const sample = await measurePaced(subject, row, timingOf(connections * streamsPerConnection, itlMs), material.endlessFile);
+      const measured = (): Promise<PacedSample> =>
+        measurePaced(subject, row, timingOf(connections * streamsPerConnection, itlMs), material.endlessFile);
+      if (round % 5 === 0) {
+        await checkPaced(subject, wire, material);
+        // Not counted: code is compiled in it.
+        await measured();
+      }
+      const sample = await measured();
       push(samples, subject.name, sample);
       cost(subject.name, sample.cpuUs / sample.events);
       if (row.loopTarget === null || subject.name !== "fakeai") return;
@@ -147,6 +156,19 @@ async function pacedRow(row: PacedRow, material: Material, recording: string): P
   return { lines: [line(control, row.controlTarget), ...(row.loopTarget === null ? [] : [line("C loop", row.loopTarget)])], samples };
 }
 
+/** How long a server is loaded before it is measured: V8 compiles for some seconds, in which an answer can take thrice its CPU time. */
+const warmUpMs = 4000;
+
+/** Returns the answers per second of a server that has warmed up, by loads of a second. */
+async function warmUp(load: (requests: number) => Promise<WholeSample>, fewest: number): Promise<number> {
+  const startMs = performance.now();
+  let requestsPerSecond = 0;
+  do {
+    requestsPerSecond = (await load(Math.max(fewest, Math.round(requestsPerSecond)))).requestsPerSecond;
+  } while (performance.now() - startMs < warmUpMs);
+  return requestsPerSecond;
+}
+
 async function wholeRow(row: WholeRow, material: Material): Promise<{ lines: Line[]; samples: Samples }> {
   const { mode, wire, connections, streamsPerConnection } = row;
   const samples: Samples = {};
@@ -167,10 +189,7 @@ async function wholeRow(row: WholeRow, material: Material): Promise<{ lines: Lin
         measureWhole(subject, subjectWire, connections, subjectWire === "h1" ? 1 : streamsPerConnection, requests, bodyFile);
       if (round % 5 === 0) {
         await check(subject, subjectWire, material);
-        // The pilot warms up and tells how many requests take about a second and a half.
-        await load(connections * 10);
-        const pilot = await load(connections * 30);
-        sizes.set(subject.name, Math.max(connections * 10, Math.round(pilot.requestsPerSecond * 1.5)));
+        sizes.set(subject.name, Math.round((await warmUp(load, connections * 10)) * 1.5));
       }
       push(samples, subject.name, await load(sizes.get(subject.name)!));
     },
