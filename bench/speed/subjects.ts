@@ -102,7 +102,21 @@ function firstLine(child: ChildProcess): Promise<string> {
   });
 }
 
+/** Servers that run. One that is stopped by SIGSTOP would not end with us by itself, not even by Ctrl-C. */
+const children = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+});
+for (const [signal, status] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const) {
+  process.once(signal, () => process.exit(status));
+}
+
 function stopper(child: ChildProcess): () => Promise<void> {
+  children.add(child);
+  child.once("exit", () => children.delete(child));
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   return async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
