@@ -10,7 +10,7 @@ import { resolveConfig } from "../src/config.ts";
 import type { RequestHandler } from "../src/core/seams.ts";
 import { Bounds, newCounts } from "../src/listeners/bounds.ts";
 import { NodeH2Service } from "../src/listeners/node-h2.ts";
-import { bodyOf, frameTypes, rawRequest, rawStreams, requests, resetRequests } from "./h2-frames.ts";
+import { bodyOf, frameTypes, rawRequest, type RawStreams, rawStreams, requests, resetRequests } from "./h2-frames.ts";
 import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "./targets.ts";
 
 /** A stalled reader: it holds its connection and does not read until told. */
@@ -375,15 +375,21 @@ describe("streams of one session of HTTP/2 that is read slowly", () => {
   const h2c = targets.find(({ name }) => name === "h2c")!;
   const streams = Array.from({ length: 24 }, (_, i) => 2 * i + 1);
 
+  /** A server with all of them open, of so many tokens each, and their client. */
+  async function opened(stream: boolean, tokens: number): Promise<{ running: Started; client: RawStreams }> {
+    const running = await start(h2c, { stallTimeout: 400, outputTokens: tokens });
+    const client = rawStreams(Number(new URL(running.origin).port), 1_000_000);
+    for (const id of streams) client.open(id, chat({ stream }));
+    return { running, client };
+  }
+
   // A round of all streams, 16 KB each, takes 0.7 s; each has 64 KB and more to write.
   test.each([
     ["streamed", true, 500],
     ["in one piece", false, 20_000],
   ])("come whole, though each waits for its turn for longer than a stall may, %s", { timeout: 30_000 }, async (_what, stream, tokens) => {
-    const running = await start(h2c, { stallTimeout: 400, outputTokens: tokens });
-    const client = rawStreams(Number(new URL(running.origin).port), 1_000_000);
     const startedMs = performance.now();
-    for (const id of streams) client.open(id, chat({ stream }));
+    const { running, client } = await opened(stream, tokens);
     const reading = setInterval(() => client.give(0, 30_000), 50);
     await eventually(() => client.ended.size + client.reset.size === streams.length, "all have ended", 25_000);
     clearInterval(reading);
@@ -396,9 +402,7 @@ describe("streams of one session of HTTP/2 that is read slowly", () => {
   });
 
   test("come whole while their client uploads as well", { timeout: 30_000 }, async () => {
-    const running = await start(h2c, { stallTimeout: 400, outputTokens: 500 });
-    const client = rawStreams(Number(new URL(running.origin).port), 1_000_000);
-    for (const id of streams) client.open(id, chat({ stream: true }));
+    const { running, client } = await opened(true, 500);
     const upload = chat({ messages: [{ role: "user", content: "x".repeat(14_000) }] });
     let uploads = 0;
     const reading = setInterval(() => {
@@ -413,9 +417,7 @@ describe("streams of one session of HTTP/2 that is read slowly", () => {
   });
 
   test("are cut where what is read of their session is a drip", { timeout: 30_000 }, async () => {
-    const running = await start(h2c, { stallTimeout: 400, outputTokens: 500 });
-    const client = rawStreams(Number(new URL(running.origin).port), 1_000_000);
-    for (const id of streams) client.open(id, chat({ stream: true }));
+    const { running, client } = await opened(true, 500);
     // 8 KB/s of over 3 MB.
     const reading = setInterval(() => client.give(0, 400), 50);
     await eventually(() => running.server.stats().openStreams === streams.length, "all are open");
