@@ -8,10 +8,10 @@
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { describeEnvironment } from "../src/runner/machine.ts";
-import { Attacked } from "../test/attacks/attacked.ts";
-import { type Batch, batches, type Case, uwsDeadlines } from "../test/attacks/cases.ts";
-import { Attackers, besiege, Bystanders, missing, mostHeap, mostRss, quantile } from "../test/attacks/harness.ts";
+import { describeEnvironment } from "../src/runner/processes/machine.ts";
+import { Attacked } from "../test/listeners/attacks/attacked.ts";
+import { type Batch, batches, type Case, uwsDeadlines } from "../test/listeners/attacks/cases.ts";
+import { Attackers, besiege, Bystanders, missing, mostHeap, mostRss, quantile } from "../test/listeners/attacks/harness.ts";
 
 const folder = fileURLToPath(new URL("../results/attacks/", import.meta.url));
 /** What /health may take during an attack, and how late an event of a sibling stream may be sent. */

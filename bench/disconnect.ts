@@ -12,11 +12,11 @@ import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { connect } from "node:http2";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { fileURLToPath } from "node:url";
-import { monotonicUs } from "../src/clock.ts";
-import { Pacer } from "../src/core/pacer.ts";
-import { Random, seedOf } from "../src/core/random.ts";
+import { monotonicUs } from "../src/base/clock.ts";
+import { Pacer } from "../src/core/pacing/pacer.ts";
+import { Random, seedOf } from "../src/core/random/random.ts";
 import { createServer, type Engine, type Protocol } from "../src/index.ts";
-import { describeEnvironment } from "../src/runner/machine.ts";
+import { describeEnvironment } from "../src/runner/processes/machine.ts";
 
 const clients = 1000;
 /** Each row is measured so often, with a server of its own and other tokens. */

@@ -11,8 +11,8 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { clockIdentity } from "../src/clock.ts";
-import { driverNamed } from "../src/load/drivers.ts";
+import { clockIdentity } from "../src/base/clock.ts";
+import { driverNamed } from "../src/load/drivers/drivers.ts";
 import type { LoadReport } from "../src/load/job.ts";
 
 const itlMs = 20;

@@ -6,10 +6,10 @@
  */
 import { PerformanceObserver } from "node:perf_hooks";
 import { Generator } from "../src/api/openai/generate.ts";
-import { monotonicUs } from "../src/clock.ts";
-import { resolveConfig, freePorts } from "../src/config.ts";
-import { Meter } from "../src/core/meter.ts";
-import { Pacer } from "../src/core/pacer.ts";
+import { monotonicUs } from "../src/base/clock.ts";
+import { resolveConfig, freePorts } from "../src/settings/server.ts";
+import { Meter } from "../src/core/pacing/meter.ts";
+import { Pacer } from "../src/core/pacing/pacer.ts";
 import type { Clock, ResponseSink, RouteRequest } from "../src/core/seams.ts";
 
 const rounds = 9;

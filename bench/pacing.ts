@@ -11,7 +11,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { Agent, request as httpRequest } from "node:http";
 import { connect, type ClientHttp2Session } from "node:http2";
 import { fileURLToPath } from "node:url";
-import { monotonicUs } from "../src/clock.ts";
+import { monotonicUs } from "../src/base/clock.ts";
 
 const ttftMs = 100;
 const itlMs = 20;

@@ -9,7 +9,7 @@ import { writeFileSync } from "node:fs";
 import { Generator } from "../src/api/openai/generate.ts";
 import { planMessage } from "../src/api/anthropic/messages.ts";
 import { planResponse } from "../src/api/openai/responses.ts";
-import { freePorts, resolveConfig } from "../src/config.ts";
+import { freePorts, resolveConfig } from "../src/settings/server.ts";
 import type { ResponsePlan, RouteRequest } from "../src/core/seams.ts";
 
 const rounds = 11;

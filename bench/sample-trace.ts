@@ -6,7 +6,7 @@
  * No real traffic is in it: arrivals are a Poisson process whose rate swings between 10 and 30 requests/s in ten seconds,
  * prompts are lognormal with a median of 400 tokens, answers with a median of 60, both drawn from one seed.
  */
-import { purpose, Random, seedOf } from "../src/core/random.ts";
+import { purpose, Random, seedOf } from "../src/core/random/random.ts";
 
 const seconds = 30;
 const random = new Random(seedOf(20_260_101), purpose.length);

@@ -13,10 +13,10 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { clockIdentity } from "../src/clock.ts";
-import { driverNamed } from "../src/load/drivers.ts";
+import { clockIdentity } from "../src/base/clock.ts";
+import { driverNamed } from "../src/load/drivers/drivers.ts";
 import type { LoadReport, RequestDetail } from "../src/load/job.ts";
-import { ksDistance, ksP } from "../test/kolmogorov.ts";
+import { ksDistance, ksP } from "../test/support/kolmogorov.ts";
 
 const tokens = 100;
 /** About 1,000 tokens, at four characters each. */

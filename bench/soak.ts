@@ -9,7 +9,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { describeEnvironment } from "../src/runner/machine.ts";
+import { describeEnvironment } from "../src/runner/processes/machine.ts";
 import { soak, type SoakResult, type SoakWindow } from "./soak/run.ts";
 
 /** Bounds of what a soak may show. */

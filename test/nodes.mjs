@@ -29,7 +29,7 @@ for (const { major, engine, notes } of versions) {
     }
   }
   const report = `node_modules/.cache/test-results-node${major}.json`;
-  const suite = ["node_modules/vitest/vitest.mjs", "run", "test/surface.test.ts"];
+  const suite = ["node_modules/vitest/vitest.mjs", "run", "test/listeners/surface.test.ts"];
   const { status } = spawnSync(node, suite, { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, TEST_RESULTS: report } });
   const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(report, "utf8"));
   const started = startUp(node);

@@ -1,13 +1,13 @@
 /** The clients of a soak: as many streams as asked for at any time, on every protocol, each with a plan of its own. */
 import { readFileSync } from "node:fs";
-import { openConnection } from "../../src/load/connection.ts";
+import { openConnection } from "../../src/load/client/open.ts";
 import { EventReader } from "../../src/load/events.ts";
-import { defaultWindows } from "../../src/load/h2-windows.ts";
+import { defaultWindows } from "../../src/wire/h2/windows.ts";
 import type { Endpoint } from "../../src/load/job.ts";
-import { ConnectError, type Connection, type FailureReason } from "../../src/load/wire.ts";
+import { ConnectError, type Connection, type FailureReason } from "../../src/load/client/connection.ts";
 import { Recorder } from "../../src/results/recorder.ts";
 import type { ProtocolName } from "../../src/results/types.ts";
-import { sleep } from "../../test/targets.ts";
+import { sleep } from "../../test/support/targets.ts";
 import { itlMs, type Kind, type Outcome, type Plan, type PlanOptions, planOf } from "./plan.ts";
 
 const path = "/v1/chat/completions";

@@ -1,5 +1,5 @@
 /** What each stream of a soak is to do, drawn by a seed, and what has to come of it. */
-import { Random, seedOf, seedOfRequest } from "../../src/core/random.ts";
+import { Random, seedOf, seedOfRequest } from "../../src/core/random/random.ts";
 import type { ProtocolName } from "../../src/results/types.ts";
 
 /** Server's ITL; streams are paced by it. */

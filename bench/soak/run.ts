@@ -2,10 +2,10 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { choosePinning, type Pinning, usageOf } from "../../src/runner/machine.ts";
+import { choosePinning, type Pinning, usageOf } from "../../src/runner/processes/machine.ts";
 import type { ServerStats } from "../../src/index.ts";
-import { Attacked } from "../../test/attacks/attacked.ts";
-import { sleep } from "../../test/targets.ts";
+import { Attacked } from "../../test/listeners/attacks/attacked.ts";
+import { sleep } from "../../test/support/targets.ts";
 import { Clients, type Tally, type WindowFacts } from "./driver.ts";
 import { itlMs, ttftMs } from "./plan.ts";
 

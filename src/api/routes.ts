@@ -1,12 +1,12 @@
 /** The endpoints of the providers: OpenAI's, Anthropic's messages, and vLLM's tokenizer. */
-import type { Meter } from "../core/meter.ts";
+import type { Meter } from "../core/pacing/meter.ts";
 import type { ResponsePlan, ResponseSink, Route } from "../core/seams.ts";
 import { countTokens, planMessage } from "./anthropic/messages.ts";
-import { sendJson } from "./answer.ts";
-import type { ModelSettings } from "./model.ts";
+import { sendJson } from "./shared/answer.ts";
+import type { ModelSettings } from "./shared/model.ts";
 import { planEmbeddings } from "./openai/embeddings.ts";
 import type { Generator } from "./openai/generate.ts";
-import { requestId } from "./openai/heads.ts";
+import { requestId } from "./shared/heads.ts";
 import { modelNotFound } from "./openai/request.ts";
 import { planResponse } from "./openai/responses.ts";
 import { tokenize } from "./openai/tokenize.ts";

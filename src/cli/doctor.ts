@@ -1,9 +1,9 @@
 import { cpus, totalmem } from "node:os";
 import { Command } from "commander";
 import { gateways } from "../network/gateways.ts";
-import { choosePinning, ownVersion, toolVersions } from "../runner/machine.ts";
-import { shippedScenarios } from "../runner/scenario.ts";
-import { startServerChild } from "../runner/target.ts";
+import { choosePinning, ownVersion, toolVersions } from "../runner/processes/machine.ts";
+import { shippedScenarios } from "../runner/plan/scenario.ts";
+import { startServerChild } from "../runner/processes/target.ts";
 
 const howToGet: Readonly<Record<string, string>> = {
   h2load: "Debian, Ubuntu: apt-get install nghttp2-client   macOS: brew install nghttp2   Fedora: dnf install nghttp2",

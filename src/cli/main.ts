@@ -1,7 +1,7 @@
 /** The table of commands, and what their errors become: one line, an exit code. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Help } from "commander";
-import { UsageError } from "../config.ts";
+import { UsageError } from "../base/usage-error.ts";
 
 /** Each command's module is loaded when it is asked for: a server starts without the libraries of a bench. */
 const commands: readonly (readonly [name: string, load: () => Promise<Command>])[] = [

@@ -2,8 +2,8 @@ import { accessSync, constants, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 import { Command, Option } from "commander";
-import { localhostCertificate, readCertificate } from "../certificate.ts";
-import { UsageError } from "../config.ts";
+import { localhostCertificate, readCertificate } from "../base/certificate.ts";
+import { UsageError } from "../base/usage-error.ts";
 import { gateways } from "../network/gateways.ts";
 import { parseListen, parseTarget } from "./proxy.ts";
 

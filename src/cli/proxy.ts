@@ -1,10 +1,10 @@
 import { Command, Option } from "commander";
-import { UsageError } from "../config.ts";
-import { SpecError } from "../core/distribution.ts";
+import { UsageError } from "../base/usage-error.ts";
+import { SpecError } from "../core/random/distribution.ts";
 import { networkFlagName, networkFlags, networkInputOf } from "../network/flags.ts";
 import { type Impairment, parseNetwork } from "../network/impairment.ts";
 import { type Proxy, type ProxyStats, type ProxyTarget, startProxy } from "../network/proxy.ts";
-import { endsWithParent } from "../parent.ts";
+import { endsWithParent } from "../base/parent-channel.ts";
 
 const examples = `
 Examples:

@@ -2,7 +2,7 @@
 import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Command } from "commander";
-import { UsageError } from "../config.ts";
+import { UsageError } from "../base/usage-error.ts";
 import { renderHtml } from "../report/html.ts";
 import { imagesOf } from "../report/images.ts";
 import { renderTable } from "../report/table.ts";

@@ -1,15 +1,17 @@
 import { Command } from "commander";
-import type { ModelSettings } from "../api/model.ts";
-import type { BatchSettings } from "../core/batch.ts";
-import type { Distribution } from "../core/distribution.ts";
-import { faultKinds } from "../core/fault.ts";
-import { resolveConfig, type ServerConfig, standardPorts, UsageError } from "../config.ts";
-import { limitYoungGeneration } from "../heap.ts";
-import { answerParent, endsWithParent } from "../parent.ts";
-import { describePresets } from "../presets.ts";
-import { readRecording, type Recording } from "../recording.ts";
-import { startServer } from "../server.ts";
-import { type Served, startWorkers } from "../workers/primary.ts";
+import type { ModelSettings } from "../api/shared/model.ts";
+import type { BatchSettings } from "../core/pacing/scheduler.ts";
+import type { Distribution } from "../core/random/distribution.ts";
+import { faultKinds } from "../core/faults/fault.ts";
+import { UsageError } from "../base/usage-error.ts";
+import { resolveConfig, type ServerConfig, standardPorts } from "../settings/server.ts";
+import { limitYoungGeneration } from "../server/heap.ts";
+import { endsWithParent } from "../base/parent-channel.ts";
+import { answerParent } from "../server/parent.ts";
+import { describePresets } from "../settings/presets.ts";
+import { readRecording, type Recording } from "../settings/recording.ts";
+import { startServer } from "../server/server.ts";
+import { type Served, startWorkers } from "../server/workers/primary.ts";
 import { addFlags, type Settings, settingsOf } from "./settings.ts";
 
 const examples = `

@@ -2,8 +2,9 @@
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parse } from "yaml";
-import { type FlagKind, flagName, type ServerOptions, serverFlags, UsageError } from "../config.ts";
-import { aliases, aliasMeaning, checkedValue, type Given, inGivenNames, kindOf, optionsOf } from "../names.ts";
+import { UsageError } from "../base/usage-error.ts";
+import { type FlagKind, flagName, type ServerOptions, serverFlags } from "../settings/server.ts";
+import { aliases, aliasMeaning, checkedValue, type Given, inGivenNames, kindOf, optionsOf } from "../settings/aliases.ts";
 
 /** `max-concurrent-streams` to `FAKEAI_MAX_CONCURRENT_STREAMS`. */
 function environmentName(flag: string): string {

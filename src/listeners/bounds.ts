@@ -1,6 +1,6 @@
 /** The bounds of all listeners of a server: how much any client may have, hold and delay, and what is done beyond. */
 import type { ListenerCounts, Protocol, Refusal, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
-import { exceedsJsonDepth } from "../core/json-depth.ts";
+import { exceedsJsonDepth } from "../core/schema/json-depth.ts";
 
 /** What a listener needs beside its port. Sizes in bytes, times in milliseconds. */
 export interface ListenerLimits {

@@ -1,8 +1,8 @@
 /** One request as it is seen: when it left, when each token came, how it ended. */
 import { EventReader, scanEvent, type TokenEvent } from "./events.ts";
 import type { PlannedRequest } from "./job.ts";
-import { monotonicUs } from "../clock.ts";
-import type { Exchange, FailureReason, ResponseHead } from "./wire.ts";
+import { monotonicUs } from "../base/clock.ts";
+import type { Exchange, FailureReason, ResponseHead } from "./client/connection.ts";
 
 /** Numbers kept of each content event: microseconds after the start. */
 const stride = 4;

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BackgroundLoad, LoadJob, PlannedRequest } from "./job.ts";
 import type { ConnectionPool } from "./pool.ts";
-import type { Connection, FailureReason } from "./wire.ts";
+import type { Connection, FailureReason } from "./client/connection.ts";
 
 /** How long after the last stream was sent the measured part begins: by then a server's buffers have filled. */
 const settleMs = 150;

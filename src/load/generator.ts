@@ -1,13 +1,13 @@
 /** Runs a job in this process: sends each request when it is due, watches each answer, and sums up. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { monotonicUs } from "../clock.ts";
+import { monotonicUs } from "../base/clock.ts";
 import { Answer, type AnswerContext } from "./answer.ts";
 import { BackgroundStreams } from "./background.ts";
-import { defaultWindows } from "./h2-windows.ts";
+import { defaultWindows } from "../wire/h2/windows.ts";
 import type { LoadJob, LoadReport, PlannedRequest } from "./job.ts";
 import { combined, ConnectionPool } from "./pool.ts";
 import { type RunFacts, sumUp } from "./report.ts";
-import type { Connection } from "./wire.ts";
+import type { Connection } from "./client/connection.ts";
 
 export interface GenerateOptions {
   readonly signal: AbortSignal;

@@ -1,5 +1,5 @@
 /** What a loader process is told to do, and what it answers. Plain JSON: it crosses a process border. */
-import type { ReceiveWindows } from "./h2-windows.ts";
+import type { ReceiveWindows } from "../wire/h2/windows.ts";
 import type { Metrics, ProtocolName, RequestCounts } from "../results/types.ts";
 
 /** How TLS is spoken; pinned so that arms differ in nothing but the protocol. */

@@ -26,7 +26,7 @@ let go: () => void = () => {};
 async function run(driver: "stream" | "autocannon", job: LoadJob): Promise<void> {
   abort = new AbortController();
   try {
-    const run = driver === "stream" ? generate : (await import("./autocannon.ts")).generateWithAutocannon;
+    const run = driver === "stream" ? generate : (await import("./drivers/autocannon.ts")).generateWithAutocannon;
     const report = await run(job, {
       signal: abort.signal,
       onPhase(phase) {

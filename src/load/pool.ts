@@ -1,9 +1,9 @@
 /** The connections of a run: which request may go where, and when. */
 import { setMaxListeners } from "node:events";
-import { openConnection } from "./connection.ts";
-import type { ReceiveWindows } from "./h2-windows.ts";
+import { openConnection } from "./client/open.ts";
+import type { ReceiveWindows } from "../wire/h2/windows.ts";
 import type { Endpoint } from "./job.ts";
-import { ConnectError, type Connection, type FailureReason, type Http2Limits, type WireBytes } from "./wire.ts";
+import { ConnectError, type Connection, type FailureReason, type Http2Limits, type WireBytes } from "./client/connection.ts";
 
 /** Connections are opened this many at a time: more would measure how they queue. */
 const openedAtOnce = 8;

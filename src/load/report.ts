@@ -4,7 +4,7 @@ import type { DistributionMetric, MetricName, Metrics, MetricSummary } from "../
 import type { Answer } from "./answer.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
 import { cpuShareLimit } from "./limits.ts";
-import type { FailureReason, Http2Limits, WireBytes } from "./wire.ts";
+import type { FailureReason, Http2Limits, WireBytes } from "./client/connection.ts";
 
 export interface RunFacts {
   readonly answers: readonly Answer[];

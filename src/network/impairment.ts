@@ -1,5 +1,5 @@
 /** What a network does to a connection, and the texts that say so on the command line and in scenario files. */
-import { type Distribution, latencyUnits, parseDistribution, SpecError } from "../core/distribution.ts";
+import { type Distribution, latencyUnits, parseDistribution, SpecError } from "../core/random/distribution.ts";
 
 /** Bytes of one segment: what Ethernet's 1500 leave a TCP connection, and a little less. */
 export const segmentBytes = 1400;

@@ -3,8 +3,8 @@
  * neither sockets nor timers. What happens to a byte depends on the seed and its place in the stream alone (with "packet"
  * and jitter also on where reads begin), so equal streams under equal seeds fare equally.
  */
-import type { Distribution } from "../core/distribution.ts";
-import { Random, type Seed, seedOfRequest } from "../core/random.ts";
+import type { Distribution } from "../core/random/distribution.ts";
+import { Random, type Seed, seedOfRequest } from "../core/random/random.ts";
 import type { Alarms, Sleeper } from "./alarms.ts";
 import { type Direction, segmentBytes } from "./impairment.ts";
 import type { Link, Sender } from "./link.ts";

@@ -6,7 +6,7 @@
  * of the client for one round trip (SYN, SYN-ACK), those of the server until the client's ACK would have reached it.
  */
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
-import { seedOf, seedOfRequest } from "../core/random.ts";
+import { seedOf, seedOfRequest } from "../core/random/random.ts";
 import { Alarms } from "./alarms.ts";
 import type { Impairment } from "./impairment.ts";
 import { Lateness, type LatenessSummary } from "./lateness.ts";

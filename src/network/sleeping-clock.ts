@@ -1,6 +1,6 @@
 /** A clock that wakes within about a fifth of a millisecond and burns no core for it. */
 import { Worker } from "node:worker_threads";
-import { monotonicUs } from "../clock.ts";
+import { monotonicUs } from "../base/clock.ts";
 import type { Clock } from "../core/seams.ts";
 
 /**

@@ -1,16 +1,16 @@
 /** The arms of an experiment: their servers, their connections, their jobs. */
-import { clockIdentity } from "../clock.ts";
-import { driverNamed } from "../load/drivers.ts";
+import { clockIdentity } from "../base/clock.ts";
+import { driverNamed } from "../load/drivers/drivers.ts";
 import type { DriverName, LoadDriver, LoadJob, RequestDetail, TlsChoice } from "../load/job.ts";
 import { mergeNetworks, parseNetwork, roundTripMs } from "../network/impairment.ts";
 import type { ArmDescription, Calibration, ProtocolName } from "../results/types.ts";
-import { type GatewayChild, startGateway } from "./gateway.ts";
-import { ownVersion, type Pinning } from "./machine.ts";
-import { type NetworkChild, type NetworkStats, startNetwork } from "./network.ts";
-import type { BenchOptions } from "./options.ts";
-import { backgroundOf, requestsOf, warmupOf, type Wording } from "./requests.ts";
-import type { ArmSpec, Variant, Workload } from "./scenario.ts";
-import { RunError, startServerChild, type Target } from "./target.ts";
+import { type GatewayChild, startGateway } from "./processes/gateway.ts";
+import { ownVersion, type Pinning } from "./processes/machine.ts";
+import { type NetworkChild, type NetworkStats, startNetwork } from "./processes/network.ts";
+import type { BenchOptions } from "./plan/options.ts";
+import { backgroundOf, requestsOf, warmupOf, type Wording } from "./plan/requests.ts";
+import type { ArmSpec, Variant, Workload } from "./plan/scenario.ts";
+import { RunError, startServerChild, type Target } from "./processes/target.ts";
 
 /** Whoever watches a bench. */
 export interface Observer {

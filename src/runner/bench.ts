@@ -1,20 +1,20 @@
 /** A whole bench: what is run, in which time, on what; and the result, whatever happens on the way. */
 import { basename } from "node:path";
-import { UsageError } from "../config.ts";
+import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
 import { adjustComparisons, judgeClaim } from "../results/compare.ts";
 import { checkRequirements, parseRequirement } from "../results/requirements.ts";
 import type { ArmResult, BenchResult, Calibration, ProtocolName, ScenarioResult } from "../results/types.ts";
-import { calibrate } from "./calibrate.ts";
-import { estimateSeconds, offeredTokensPerSecond } from "./adapt.ts";
+import { calibrate } from "./plan/calibrate.ts";
+import { estimateSeconds, offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { External, Observer, RunContext } from "./arms.ts";
 import { runVariant, skippedResult } from "./experiment.ts";
-import { runClients } from "./clients.ts";
-import { choosePinning, describeEnvironment } from "./machine.ts";
-import type { BenchOptions } from "./options.ts";
-import { overridden } from "./overrides.ts";
-import { type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./scenario.ts";
-import { basePath, parseUrl, probe, RunError } from "./target.ts";
+import { runClients } from "./clients/clients.ts";
+import { choosePinning, describeEnvironment } from "./processes/machine.ts";
+import type { BenchOptions } from "./plan/options.ts";
+import { overridden } from "./plan/overrides.ts";
+import { type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./plan/scenario.ts";
+import { basePath, parseUrl, probe, RunError } from "./processes/target.ts";
 import { runVia } from "./via.ts";
 
 /** Seconds that the quick suite may take. */

@@ -2,13 +2,13 @@
 import type { LoadReport } from "../load/job.ts";
 import { compareArms, judgeClaim, notCompared, smallestEffectOf, summarizeArm } from "../results/compare.ts";
 import type { ArmResult, ClaimResult, Comparison, MetricName, RoundResult, ScenarioResult } from "../results/types.ts";
-import { withoutH2load } from "./adapt.ts";
+import { withoutH2load } from "./plan/adapt.ts";
 import { type Closable, jobOf, type LiveArm, prepareArms, type RunContext } from "./arms.ts";
-import { describeVia } from "./gateway.ts";
+import { describeVia } from "./processes/gateway.ts";
 import { faultsOf, joined, measure, type Measured } from "./measure.ts";
-import type { BenchOptions } from "./options.ts";
-import { orderOfRounds } from "./order.ts";
-import type { ArmSpec, MetricRef, PairSpec, Variant, Workload } from "./scenario.ts";
+import type { BenchOptions } from "./plan/options.ts";
+import { orderOfRounds } from "./plan/order.ts";
+import type { ArmSpec, MetricRef, PairSpec, Variant, Workload } from "./plan/scenario.ts";
 
 /** A variant that cannot be run, with why. */
 export function skippedResult(variant: Variant, reason: string): ScenarioResult {

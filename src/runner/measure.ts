@@ -2,11 +2,11 @@
 import type { LoadJob, LoadReport } from "../load/job.ts";
 import { mergeSummaries, summarize } from "../results/recorder.ts";
 import type { MetricName, Metrics, MetricSummary, ProtocolName, RoundResult, Unit } from "../results/types.ts";
-import { offeredTokensPerSecond } from "./adapt.ts";
+import { offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { LiveArm, RunContext } from "./arms.ts";
-import type { ProcessUsage } from "./machine.ts";
-import type { Workload } from "./scenario.ts";
-import { RunError } from "./target.ts";
+import type { ProcessUsage } from "./processes/machine.ts";
+import type { Workload } from "./plan/scenario.ts";
+import { RunError } from "./processes/target.ts";
 
 /** One run as it was measured, with what the server used meanwhile. */
 export interface Measured {

@@ -1,13 +1,13 @@
 /** A gateway between client and server: what it adds, whether it streams, and whether an abort goes through it. */
-import { openConnection } from "../load/connection.ts";
-import { defaultWindows } from "../load/h2-windows.ts";
+import { openConnection } from "../load/client/open.ts";
+import { defaultWindows } from "../wire/h2/windows.ts";
 import type { Endpoint } from "../load/job.ts";
-import type { Connection } from "../load/wire.ts";
+import type { Connection } from "../load/client/connection.ts";
 import type { ProtocolName, ScenarioResult } from "../results/types.ts";
-import { adapted } from "./adapt.ts";
+import { adapted } from "./plan/adapt.ts";
 import type { External, RunContext } from "./arms.ts";
 import { runVariant } from "./experiment.ts";
-import { type ArmSpec, defaultWorkload, type MetricRef, type PairSpec, type Variant } from "./scenario.ts";
+import { type ArmSpec, defaultWorkload, type MetricRef, type PairSpec, type Variant } from "./plan/scenario.ts";
 
 const tokens = 30;
 const ttftMs = 100;

@@ -1,12 +1,12 @@
 /** POST /v1/messages: a message in one piece, or as events with a ping (docs.anthropic.com/en/docs/build-with-claude/streaming). */
-import { UnaryFrame } from "../../core/frames.ts";
-import { AwaitedFrames, type KeepAlive } from "../../core/keep-alive.ts";
-import { frameSchedule } from "../../core/schedule.ts";
-import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/script.ts";
+import { UnaryFrame } from "../../core/frames/frames.ts";
+import { AwaitedFrames, type KeepAlive } from "../../core/pacing/keep-alive.ts";
+import { frameSchedule } from "../../core/pacing/schedule.ts";
+import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/frames/script.ts";
 import type { FrameSource, ResponseHead, ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import { type Answer, type Choice, type Model, type ModelSettings, randomLetters, type Run, type ToolCall } from "../model.ts";
-import { ApiError } from "../openai/errors.ts";
-import { requestId } from "../openai/heads.ts";
+import { type Answer, type Choice, type Model, type ModelSettings, randomLetters, type Run, type ToolCall } from "../shared/model.ts";
+import { ApiError } from "../errors/api-error.ts";
+import { requestId } from "../shared/heads.ts";
 import { countInputTokens, readMessage } from "./request.ts";
 
 const encoder = new TextEncoder();

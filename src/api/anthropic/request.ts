@@ -1,8 +1,8 @@
 /** Reading a request to Anthropic's /v1/messages: every complaint is worded as theirs (docs.anthropic.com/en/api/messages). */
-import { type Ask, type CallPlan, maxOutputTokens, type ModelSettings, type Tool } from "../model.ts";
-import { isObject, type JsonObject, parseBody, textOfContent, textsOfContent } from "../openai/body.ts";
-import { ApiError } from "../openai/errors.ts";
-import { tokensOfTexts } from "../openai/prompt.ts";
+import { type Ask, type CallPlan, maxOutputTokens, type ModelSettings, type Tool } from "../shared/model.ts";
+import { isObject, type JsonObject, parseBody, textOfContent, textsOfContent } from "../shared/body.ts";
+import { ApiError } from "../errors/api-error.ts";
+import { tokensOfTexts } from "../shared/prompt.ts";
 
 const bad = (message: string): ApiError => new ApiError(400, message);
 

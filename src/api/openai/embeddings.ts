@@ -1,13 +1,13 @@
 /** POST /v1/embeddings: unit vectors that follow from model and text alone. */
-import { UnaryFrame } from "../../core/frames.ts";
-import { purpose, Random, type Seed } from "../../core/random.ts";
+import { UnaryFrame } from "../../core/frames/frames.ts";
+import { purpose, Random, type Seed } from "../../core/random/random.ts";
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import type { Model, ModelSettings } from "../model.ts";
-import type { PromptAsk } from "../prefix.ts";
-import { invalidType, type JsonObject, optionalInteger, parseBody } from "./body.ts";
-import { ApiError } from "./errors.ts";
-import { successHead } from "./heads.ts";
-import { checkInputFits, tokensOfPrompt } from "./prompt.ts";
+import type { Model, ModelSettings } from "../shared/model.ts";
+import type { PromptAsk } from "../shared/prefix.ts";
+import { invalidType, type JsonObject, optionalInteger, parseBody } from "../shared/body.ts";
+import { ApiError } from "../errors/api-error.ts";
+import { successHead } from "../shared/heads.ts";
+import { checkInputFits, tokensOfPrompt } from "../shared/prompt.ts";
 import { checkModel } from "./request.ts";
 
 const mostInputs = 2048;

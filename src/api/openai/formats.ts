@@ -1,8 +1,8 @@
 /** The chunks of chat completions and legacy completions: the short cut for plain text, and scripts for all the rest. */
-import { encodeEvent, type EventFormat, TokenEvents, doneEvent } from "../../core/frames.ts";
-import { EscapedTokens, type EventBuffer, type Part, type Script, type TokenRun } from "../../core/script.ts";
-import type { Vocabulary } from "../../core/text.ts";
-import type { Answer, Choice, Finish, Run } from "../model.ts";
+import { encodeEvent, type EventFormat, TokenEvents, doneEvent } from "../../core/frames/frames.ts";
+import { EscapedTokens, type EventBuffer, type Part, type Script, type TokenRun } from "../../core/frames/script.ts";
+import type { Vocabulary } from "../../core/text/text.ts";
+import type { Answer, Choice, Finish, Run } from "../shared/model.ts";
 import type { LogprobsWriter } from "./logprobs.ts";
 import { type Kind, logprobsSlot, obfuscationBytes, obfuscationMember, textSlot, type Usage, type Wire } from "./wire.ts";
 

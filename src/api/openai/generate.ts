@@ -1,16 +1,16 @@
 /** From a chat completion or legacy completion to its plan. */
-import { StreamFrames, UnaryFrame } from "../../core/frames.ts";
-import { AwaitedFrames } from "../../core/keep-alive.ts";
-import { frameSchedule } from "../../core/schedule.ts";
-import { type Script, ScriptFrames } from "../../core/script.ts";
+import { StreamFrames, UnaryFrame } from "../../core/frames/frames.ts";
+import { AwaitedFrames } from "../../core/pacing/keep-alive.ts";
+import { frameSchedule } from "../../core/pacing/schedule.ts";
+import { type Script, ScriptFrames } from "../../core/frames/script.ts";
 import type { FrameSource, ResponsePlan, RouteRequest, Schedule } from "../../core/seams.ts";
-import { corpusVocabulary, type Vocabulary } from "../../core/text.ts";
-import { type Answer, Model, type ModelSettings, type RequestCounter } from "../model.ts";
-import { parseBody } from "./body.ts";
-import { ApiError } from "./errors.ts";
+import { corpusVocabulary, type Vocabulary } from "../../core/text/text.ts";
+import { type Answer, Model, type ModelSettings, type RequestCounter } from "../shared/model.ts";
+import { parseBody } from "../shared/body.ts";
+import { ApiError } from "../errors/api-error.ts";
 import { BodyTemplates, completionBody, usageOf } from "./bodies.ts";
 import { completionScript, identityBytes, type ShapeOptions, StreamShape } from "./formats.ts";
-import { successHead } from "./heads.ts";
+import { successHead } from "../shared/heads.ts";
 import { LogprobsWriter } from "./logprobs.ts";
 import { type CompletionOptions, readCompletion } from "./request.ts";
 import { type Kind, type Wire, wires } from "./wire.ts";

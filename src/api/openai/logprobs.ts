@@ -1,8 +1,8 @@
 /** Made-up log probabilities: plausible, never above 0, the chosen token the likeliest. */
-import { purpose, Random, type Seed } from "../../core/random.ts";
-import type { TokenRun } from "../../core/script.ts";
-import { corpusVocabulary } from "../../core/text.ts";
-import type { Choice } from "../model.ts";
+import { purpose, Random, type Seed } from "../../core/random/random.ts";
+import type { TokenRun } from "../../core/frames/script.ts";
+import { corpusVocabulary } from "../../core/text/text.ts";
+import type { Choice } from "../shared/model.ts";
 import type { Kind } from "./wire.ts";
 
 const encoder = new TextEncoder();

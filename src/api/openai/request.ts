@@ -1,6 +1,6 @@
 /** Reading a chat completion or a legacy completion: from its body to what the model is asked for. */
-import { type Ask, maxOutputTokens, type ModelSettings, Run } from "../model.ts";
-import { corpusVocabulary } from "../../core/text.ts";
+import { type Ask, maxOutputTokens, type ModelSettings, Run } from "../shared/model.ts";
+import { corpusVocabulary } from "../../core/text/text.ts";
 import {
   invalidType,
   isObject,
@@ -10,10 +10,19 @@ import {
   optionalNumber,
   requiredString,
   textOfContent,
-} from "./body.ts";
-import type { PromptAsk } from "../prefix.ts";
-import { ApiError } from "./errors.ts";
-import { countMessages, outputLimit, partsOfTurns, type Prompt, readPrompts, tokensOfPrompt, tokenTextsOf, turnsOf } from "./prompt.ts";
+} from "../shared/body.ts";
+import type { PromptAsk } from "../shared/prefix.ts";
+import { ApiError } from "../errors/api-error.ts";
+import {
+  countMessages,
+  outputLimit,
+  partsOfTurns,
+  type Prompt,
+  readPrompts,
+  tokensOfPrompt,
+  tokenTextsOf,
+  turnsOf,
+} from "../shared/prompt.ts";
 import { readCalls, readFormat, readStop, reasoningTokensOf } from "./tools.ts";
 import type { Kind } from "./wire.ts";
 

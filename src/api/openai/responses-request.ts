@@ -1,5 +1,5 @@
 /** Reading a request to /v1/responses. */
-import { type Ask, maxOutputTokens, type ModelSettings } from "../model.ts";
+import { type Ask, maxOutputTokens, type ModelSettings } from "../shared/model.ts";
 import {
   invalidType,
   isObject,
@@ -10,9 +10,9 @@ import {
   optionalNumber,
   textOfContent,
   textsOfContent,
-} from "./body.ts";
-import { ApiError } from "./errors.ts";
-import { countTurns, outputLimit, partsOfTurns, tokensOfTexts, type Turn } from "./prompt.ts";
+} from "../shared/body.ts";
+import { ApiError } from "../errors/api-error.ts";
+import { countTurns, outputLimit, partsOfTurns, tokensOfTexts, type Turn } from "../shared/prompt.ts";
 import { checkModel, readSeed } from "./request.ts";
 import { readCalls, readFormat, reasoningTokensOf } from "./tools.ts";
 

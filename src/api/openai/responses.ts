@@ -1,13 +1,13 @@
 /** POST /v1/responses: the response object and the events of its stream (captures of 2026-02, openai-openapi 2026-08). */
-import { UnaryFrame } from "../../core/frames.ts";
-import { frameSchedule } from "../../core/schedule.ts";
-import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/script.ts";
+import { UnaryFrame } from "../../core/frames/frames.ts";
+import { frameSchedule } from "../../core/pacing/schedule.ts";
+import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/frames/script.ts";
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import { type Answer, type Choice, type Model, randomHex, randomLetters, type Run, type ToolCall } from "../model.ts";
+import { type Answer, type Choice, type Model, randomHex, randomLetters, type Run, type ToolCall } from "../shared/model.ts";
 import { printJson } from "./bodies.ts";
-import { parseBody } from "./body.ts";
-import { ApiError } from "./errors.ts";
-import { successHead } from "./heads.ts";
+import { parseBody } from "../shared/body.ts";
+import { ApiError } from "../errors/api-error.ts";
+import { successHead } from "../shared/heads.ts";
 import { LogprobsWriter } from "./logprobs.ts";
 import { readResponse, type ResponseOptions } from "./responses-request.ts";
 import { obfuscationBytes, wires } from "./wire.ts";

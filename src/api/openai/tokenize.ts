@@ -1,7 +1,7 @@
 /** POST /tokenize, as vLLM has it: a real encoding's tokens with --tokenizer, else estimated pieces with made-up ids. */
-import type { ModelSettings } from "../model.ts";
-import { checkMessages, type JsonObject, optionalBoolean, parseBody, requiredString } from "./body.ts";
-import { type Tokenizer, tokenTextsOf, type Turn, turnsOf } from "./prompt.ts";
+import type { ModelSettings } from "../shared/model.ts";
+import { checkMessages, type JsonObject, optionalBoolean, parseBody, requiredString } from "../shared/body.ts";
+import { type Tokenizer, tokenTextsOf, type Turn, turnsOf } from "../shared/prompt.ts";
 
 const vocabularySize = 199_998;
 /** What a model without `--max-model-len` says of itself. */

@@ -1,7 +1,7 @@
 /** Tools, tool choices and response formats of a request, in the forms of chat completions and of Responses. */
-import type { Ask, CallPlan, Tool } from "../model.ts";
-import { invalidType, isObject, type JsonObject, missing, optionalBoolean } from "./body.ts";
-import { ApiError } from "./errors.ts";
+import type { Ask, CallPlan, Tool } from "../shared/model.ts";
+import { invalidType, isObject, type JsonObject, missing, optionalBoolean } from "../shared/body.ts";
+import { ApiError } from "../errors/api-error.ts";
 
 /** Where a surface puts a tool's name and schema. */
 export type ToolForm = "chat" | "responses";

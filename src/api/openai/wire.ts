@@ -4,8 +4,8 @@
  * the order of their fields, without those that were never set. openrouter: captures of 2026-05. minimal: no more than
  * OpenAI's types and the common clients demand.
  */
-import type { Random } from "../../core/random.ts";
-import { type ProfileName, randomHex, randomLetters } from "../model.ts";
+import type { Random } from "../../core/random/random.ts";
+import { type ProfileName, randomHex, randomLetters } from "../shared/model.ts";
 
 export type Kind = "chat" | "text";
 

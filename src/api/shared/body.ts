@@ -1,0 +1,190 @@
+/** Reading a request body: every complaint names the parameter, in OpenAI's words. */
+import { ApiError } from "../errors/api-error.ts";
+
+/** A JSON object from outside. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+const decoder = new TextDecoder();
+
+/** The body that was looked at last and not parsed since. */
+let peeked: { readonly bytes: Uint8Array; readonly value: JsonObject } | null = null;
+
+/** What a body says, for whoever must know before its route does; null where it is no JSON object. Not parsed twice. */
+export function peekBody(bytes: Uint8Array): JsonObject | null {
+  if (peeked?.bytes === bytes) return peeked.value;
+  try {
+    const value = parseBody(bytes);
+    peeked = { bytes, value };
+    return value;
+  } catch {
+    return null;
+  }
+}
+
+/** Parses a body that must be a JSON object. */
+export function parseBody(bytes: Uint8Array): JsonObject {
+  if (peeked !== null) {
+    const { bytes: known, value } = peeked;
+    peeked = null;
+    if (known === bytes) return value;
+  }
+  let value: unknown;
+  try {
+    // Buffer's decoder is faster for a short text, but keeps a byte order mark.
+    value = JSON.parse(bytes[0] === 0xef ? decoder.decode(bytes) : Buffer.prototype.utf8Slice.call(bytes, 0, bytes.length));
+  } catch {
+    throw new ApiError(
+      400,
+      "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library correctly. The request body must be a JSON object.)",
+    );
+  }
+  if (!isObject(value)) throw invalidType("body", "an object", value);
+  return value;
+}
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function nameOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  if (typeof value === "number") return Number.isInteger(value) ? "an integer" : "a decimal";
+  return { string: "a string", boolean: "a boolean", object: "an object" }[typeof value as "string" | "boolean" | "object"];
+}
+
+export function invalidType(param: string, expected: string, value: unknown): ApiError {
+  return new ApiError(400, `Invalid type for '${param}': expected ${expected}, but got ${nameOf(value)} instead.`, param, "invalid_type");
+}
+
+export function missing(param: string): ApiError {
+  return new ApiError(400, `Missing required parameter: '${param}'.`, param, "missing_required_parameter");
+}
+
+/** Absent and null are undefined, as OpenAI's optional parameters are nullable. */
+export function optionalInteger(body: JsonObject, param: string, min: number, max: number): number | undefined {
+  const value = body[param];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== "number" || !Number.isInteger(value)) throw invalidType(param, "an integer", value);
+  if (value < min) {
+    throw new ApiError(
+      400,
+      `Invalid '${param}': integer below minimum value. Expected a value >= ${min}, but got ${value} instead.`,
+      param,
+      "integer_below_min_value",
+    );
+  }
+  if (value > max) {
+    throw new ApiError(
+      400,
+      `Invalid '${param}': integer above maximum value. Expected a value <= ${max}, but got ${value} instead.`,
+      param,
+      "integer_above_max_value",
+    );
+  }
+  return value;
+}
+
+export function optionalNumber(body: JsonObject, param: string, min: number, max: number): number | undefined {
+  const value = body[param];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== "number") throw invalidType(param, "a decimal", value);
+  if (value < min || value > max) {
+    const [side, relation, limit] = value < min ? ["below minimum", ">=", min] : ["above maximum", "<=", max];
+    const code = value < min ? "decimal_below_min_value" : "decimal_above_max_value";
+    throw new ApiError(
+      400,
+      `Invalid '${param}': decimal ${side} value. Expected a value ${relation} ${limit}, but got ${value} instead.`,
+      param,
+      code,
+    );
+  }
+  return value;
+}
+
+export function optionalBoolean(body: JsonObject, param: string): boolean | undefined {
+  const value = body[param];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== "boolean") throw invalidType(param, "a boolean", value);
+  return value;
+}
+
+export function requiredString(body: JsonObject, param: string): string {
+  const value = body[param];
+  if (value === undefined) throw missing(param);
+  if (typeof value !== "string") throw invalidType(param, "a string", value);
+  return value;
+}
+
+const roles = new Set(["developer", "system", "user", "assistant", "tool", "function"]);
+
+/** Checks `messages` and returns how many characters of text they hold. */
+export function checkMessages(body: JsonObject): number {
+  const { messages } = body;
+  if (messages === undefined) throw missing("messages");
+  if (!Array.isArray(messages)) throw invalidType("messages", "an array of objects", messages);
+  if (messages.length === 0) {
+    throw new ApiError(
+      400,
+      "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+      "messages",
+      "empty_array",
+    );
+  }
+  let bytes = 0;
+  for (let i = 0; i < messages.length; i++) {
+    const message: unknown = messages[i];
+    const at = `messages[${i}]`;
+    if (!isObject(message)) throw invalidType(at, "an object", message);
+    if (message["role"] === undefined) throw missing(`${at}.role`);
+    if (typeof message["role"] !== "string" || !roles.has(message["role"])) {
+      throw new ApiError(
+        400,
+        `Invalid value: ${quote(message["role"])}. Supported values are: ${[...roles].map((role) => `'${role}'`).join(", ")}.`,
+        `${at}.role`,
+        "invalid_value",
+      );
+    }
+    bytes += checkContent(message["content"], `${at}.content`, message["role"]);
+  }
+  return bytes;
+}
+
+function checkContent(content: unknown, param: string, role: string): number {
+  if (typeof content === "string") return content.length;
+  // An assistant's message may hold tool calls instead of text.
+  if (content === null || content === undefined) {
+    if (role === "assistant" || role === "function") return 0;
+    if (content === undefined) throw missing(param);
+    throw invalidType(param, "one of a string or array of objects", content);
+  }
+  if (!Array.isArray(content)) throw invalidType(param, "one of a string or array of objects", content);
+  let bytes = 0;
+  for (let i = 0; i < content.length; i++) {
+    const part: unknown = content[i];
+    if (!isObject(part)) throw invalidType(`${param}[${i}]`, "an object", part);
+    if (typeof part["text"] === "string") bytes += part["text"].length;
+  }
+  return bytes;
+}
+
+/** The texts of a message's content: its own, or those of its text parts. */
+export function textsOfContent(content: unknown): readonly string[] {
+  if (typeof content === "string") return [content];
+  if (!Array.isArray(content)) return [];
+  return content.flatMap((part: unknown) => (isObject(part) && typeof part["text"] === "string" ? [part["text"]] : []));
+}
+
+/** The text of a message's content, its text parts joined. */
+export function textOfContent(content: unknown): string {
+  return textsOfContent(content).join("");
+}
+
+/** An estimate: English text in OpenAI's encodings has about four characters a token. */
+export function tokensOfCharacters(characters: number): number {
+  return Math.max(1, Math.ceil(characters / 4));
+}
+
+function quote(value: unknown): string {
+  return typeof value === "string" ? `'${value.slice(0, 64)}'` : nameOf(value);
+}

@@ -1,0 +1,75 @@
+/** Response headers as each provider sends them; those that an edge in front of it adds are left out. */
+import { formatDuration } from "../../core/limits/rate-limit.ts";
+import type { ResponseHead } from "../../core/seams.ts";
+import type { ProfileName } from "./model.ts";
+
+/** What OpenAI says of limits where nobody set any: those of a large account, hardly touched. */
+const requestLimit = 30_000;
+const tokenLimit = 150_000_000;
+const requestLimitText = String(requestLimit);
+const tokenLimitText = String(tokenLimit);
+const requestsLeftText = String(requestLimit - 1);
+const requestsResetText = formatDuration(Math.round(60_000 / requestLimit) * 1000);
+
+export interface HeadOptions {
+  readonly profile: ProfileName;
+  readonly streamed: boolean;
+  /** Prompt tokens of the request, or 0. */
+  readonly tokens: number;
+  /** Milliseconds until the first byte, as planned. */
+  readonly processingMs: number;
+  /** Names the clock of the stamps; null: no stamps. */
+  readonly clock: string | null;
+}
+
+/** Heads that say nothing of their request, made once: engines know them again. */
+const sharedHeads = new Map<string, ResponseHead>();
+
+/** The head of a good answer. */
+export function successHead(options: HeadOptions): ResponseHead {
+  const { profile, streamed, clock } = options;
+  if (profile === "openai" || clock !== null) return makeHead(options);
+  const key = streamed ? profile : `${profile} body`;
+  let head = sharedHeads.get(key);
+  if (head === undefined) sharedHeads.set(key, (head = makeHead(options)));
+  return head;
+}
+
+function makeHead({ profile, streamed, tokens, processingMs, clock }: HeadOptions): ResponseHead {
+  const headers: Record<string, string> = { "content-type": streamed ? streamTypes[profile] : "application/json" };
+  if (profile === "openai") {
+    headers["access-control-expose-headers"] = "X-Request-ID";
+    headers["openai-organization"] = "fakeai";
+    headers["openai-processing-ms"] = String(Math.max(1, Math.round(processingMs)));
+    headers["openai-version"] = "2020-10-01";
+    headers["x-ratelimit-limit-requests"] = requestLimitText;
+    headers["x-ratelimit-limit-tokens"] = tokenLimitText;
+    headers["x-ratelimit-remaining-requests"] = requestsLeftText;
+    headers["x-ratelimit-remaining-tokens"] = String(Math.max(0, tokenLimit - tokens));
+    headers["x-ratelimit-reset-requests"] = requestsResetText;
+    headers["x-ratelimit-reset-tokens"] = formatDuration(Math.round((60_000 * tokens) / tokenLimit) * 1000);
+    headers["x-request-id"] = requestId();
+  }
+  if (profile === "openrouter" && streamed) headers["cache-control"] = "no-cache";
+  if (clock !== null) headers["x-fakeai-clock"] = clock;
+  return { status: 200, headers, streamed };
+}
+
+const streamTypes: Record<ProfileName, string> = {
+  openai: "text/event-stream; charset=utf-8",
+  vllm: "text/event-stream; charset=utf-8",
+  openrouter: "text/event-stream",
+  minimal: "text/event-stream",
+};
+
+const hexBytes: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+/** 96 random bits of this process, before 32 that differ between its requests. */
+const requestIdStart = `req_${Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => hexBytes[byte]!).join("")}`;
+let requestIds = 0;
+
+/** The value of x-request-id. */
+export function requestId(): string {
+  // An odd factor permutes the 32-bit numbers: no two requests share one, and neighbours do not look alike.
+  const n = Math.imul(++requestIds, 0x9e3779b1);
+  return requestIdStart + hexBytes[n >>> 24]! + hexBytes[(n >>> 16) & 255]! + hexBytes[(n >>> 8) & 255]! + hexBytes[n & 255]!;
+}

@@ -1,0 +1,510 @@
+/** The fake model: from what a request asks for to what is said, how long it is, and when each token is due. */
+import { countUnits, type Distribution, latencyUnits } from "../../core/random/distribution.ts";
+import { jsonInside } from "../../core/frames/frames.ts";
+import { schemaInstance, SchemaError } from "../../core/schema/instance.ts";
+import { purpose, Random, type Seed, seedOf, seedOfRequest } from "../../core/random/random.ts";
+import type { BatchEngine, SequenceAsk } from "../../core/pacing/scheduler.ts";
+import { independentSchedule, unstreamedSchedule } from "../../core/pacing/schedule.ts";
+import type { EventBuffer } from "../../core/frames/script.ts";
+import type { RouteRequest, Schedule } from "../../core/seams.ts";
+import { findStop } from "../../core/text/stop.ts";
+import {
+  corpusCursor,
+  corpusTokens,
+  corpusVocabulary,
+  sequentialCursor,
+  splitJsonTokens,
+  splitTokens,
+  type TokenCursor,
+  type Vocabulary,
+} from "../../core/text/text.ts";
+import { refuseQueueing, refuseTooLong } from "../errors/overload.ts";
+import { ApiError } from "../errors/api-error.ts";
+import type { Tokenizer } from "./prompt.ts";
+import { booleanHeader, givenText, headerError, integerHeader, overriding } from "./overrides.ts";
+import { blockChain, type PromptAsk } from "./prefix.ts";
+
+/** The most tokens one answer may have. */
+export const maxOutputTokens = 1_048_576;
+/** The most tokens one event may hold. */
+export const maxTokensPerChunk = 1024;
+
+export type ProfileName = "openai" | "vllm" | "openrouter" | "minimal";
+
+/** The knobs of the model, in force for every request that does not override them. */
+export interface ModelSettings {
+  /** Microseconds. */
+  readonly ttft: Distribution;
+  /** Microseconds. */
+  readonly itl: Distribution;
+  readonly outputTokens: Distribution;
+  readonly seed: number;
+  /** Names served; null serves every name. */
+  readonly models: readonly string[] | null;
+  readonly stamps: boolean;
+  /** What every answer says; null: what the mode says. */
+  readonly text: string | null;
+  /** "random": made-up text. "echo": the prompt. */
+  readonly mode: "random" | "echo";
+  /** Whose bytes OpenAI's endpoints send. */
+  readonly profile: ProfileName;
+  /** Tokens in one event of a stream. */
+  readonly tokensPerChunk: number;
+  /** Tokens of prompt and answer together; null: no limit. */
+  readonly maxModelLen: number | null;
+  /** Counts prompt tokens exactly; absent: they are estimated. */
+  readonly tokenizer?: Tokenizer;
+  /** Decides when tokens are there; absent: streams know nothing of each other. */
+  readonly engine?: BatchEngine;
+  /** The status of what finds the engine's queue full. */
+  readonly queueFullStatus: 429 | 503;
+}
+
+/** Numbers requests from 0: it outlives a model whose settings were changed. */
+export interface RequestCounter {
+  next(): number;
+}
+
+/** Counts `first`, `first + stride`, ...: workers that share a port take turns. */
+export class StridedCounter implements RequestCounter {
+  #next: number;
+  readonly #stride: number;
+
+  constructor(first: number = 0, stride: number = 1) {
+    this.#next = first;
+    this.#stride = stride;
+  }
+
+  next(): number {
+    const index = this.#next;
+    this.#next += this.#stride;
+    return index;
+  }
+}
+
+/** A function that the answer may call. */
+export interface Tool {
+  readonly name: string;
+  /** JSON schema of the arguments; undefined: no arguments. */
+  readonly parameters: unknown;
+  /** Where the request holds the schema, for complaints. */
+  readonly param: string;
+}
+
+/** Calls that the answer makes. */
+export interface CallPlan {
+  readonly tools: readonly Tool[];
+  /** Why it calls: it may, it must, or it must call the one that was named. */
+  readonly choice: "auto" | "required" | "named";
+  readonly parallel: boolean;
+}
+
+/** What a request asks for, whatever surface it came to. */
+export interface Ask {
+  readonly model: string;
+  readonly promptTokens: number;
+  /** The prompt of a choice. */
+  readonly promptOf: (choice: number) => PromptAsk;
+  /** What the mode "echo" says in a choice. */
+  readonly promptText: (choice: number) => string;
+  /** What a choice repeats before its text; absent: nothing. */
+  readonly prefixOf?: ((choice: number, seed: Seed) => Run) | undefined;
+  readonly stream: boolean;
+  readonly choices: number;
+  /** Most output tokens, those of reasoning included; Infinity where none is set. */
+  readonly limit: number;
+  readonly minTokens: number;
+  readonly ignoreEos: boolean;
+  readonly stop: readonly string[];
+  readonly seed: number | undefined;
+  readonly reasoningTokens: number;
+  readonly calls: CallPlan | null;
+  /** The answer is JSON of this schema. */
+  readonly json: { readonly schema: unknown; readonly param: string } | null;
+}
+
+/** The tokens of the corpus, one after the other, as insides of JSON strings, and where each begins. */
+let escapedCorpus: { readonly bytes: Uint8Array; readonly starts: Uint32Array } | null = null;
+
+function escapeCorpus(): { readonly bytes: Uint8Array; readonly starts: Uint32Array } {
+  const escaped = Array.from(corpusTokens, (token) => Buffer.from(jsonInside(corpusVocabulary.texts[token]!)));
+  const starts = new Uint32Array(escaped.length + 1);
+  for (const [position, { length }] of escaped.entries()) starts[position + 1] = starts[position]! + length;
+  return { bytes: new Uint8Array(Buffer.concat(escaped)), starts };
+}
+
+/** Tokens one after the other, from a text that was given or from the corpus. */
+export class Run {
+  readonly vocabulary: Vocabulary;
+  readonly tokens: number;
+  readonly #seed: Seed | null;
+
+  /** With a seed the corpus's text that it decides; without one the vocabulary from its first token on. */
+  constructor(vocabulary: Vocabulary, tokens: number, seed: Seed | null) {
+    this.vocabulary = vocabulary;
+    this.tokens = tokens;
+    this.#seed = seed;
+  }
+
+  static of(text: string): Run {
+    return Run.ofTokens(splitTokens(text));
+  }
+
+  static ofJson(value: unknown): Run {
+    return Run.ofTokens(splitJsonTokens(JSON.stringify(value)));
+  }
+
+  static ofTokens(texts: readonly string[]): Run {
+    return new Run({ texts }, texts.length, null);
+  }
+
+  cursor(): TokenCursor {
+    return this.#seed === null ? sequentialCursor(this.vocabulary) : corpusCursor(this.#seed);
+  }
+
+  cutTo(tokens: number): Run {
+    return new Run(this.vocabulary, tokens, this.#seed);
+  }
+
+  /** The text of each token. */
+  tokenTexts(): string[] {
+    const cursor = this.cursor();
+    return Array.from({ length: this.tokens }, () => this.vocabulary.texts[cursor.next()]!);
+  }
+
+  /** Hot path. Writes the text as the inside of a JSON string. */
+  writeJson(out: EventBuffer): void {
+    const cursor = this.cursor();
+    if (this.vocabulary !== corpusVocabulary || cursor.takeRun === undefined) {
+      out.text(jsonInside(this.text()));
+      return;
+    }
+    const { bytes, starts } = (escapedCorpus ??= escapeCorpus());
+    for (let left = this.tokens; left > 0; left -= cursor.runLength!) {
+      const first = cursor.takeRun(left);
+      out.slice(bytes, starts[first]!, starts[first + cursor.runLength!]!);
+    }
+  }
+
+  text(): string {
+    const { texts } = this.vocabulary;
+    const cursor = this.cursor();
+    let text = "";
+    for (let token = 0; token < this.tokens; token++) text += texts[cursor.next()]!;
+    return text;
+  }
+}
+
+const noRun = new Run(corpusVocabulary, 0, null);
+
+export interface ToolCall {
+  readonly name: string;
+  readonly arguments: Run;
+}
+
+export type Finish = "stop" | "length" | "tool_calls";
+
+export interface Choice {
+  /** Comes before the text, with its first token, and is no output. */
+  readonly prefix: Run | null;
+  /** null where there are calls instead. */
+  readonly text: Run | null;
+  readonly calls: readonly ToolCall[];
+  readonly finish: Finish;
+  /** The stop sequence that ended the text. */
+  readonly stopSequence: string | null;
+  readonly seed: Seed;
+}
+
+/** Everything that is settled about an answer, whatever it looks like on the wire. */
+export interface Answer {
+  readonly ask: Ask;
+  /** Comes before each choice. */
+  readonly reasoning: Run;
+  readonly choices: readonly Choice[];
+  /** Of all choices, reasoning included. */
+  readonly outputTokens: number;
+  readonly reasoningTokens: number;
+  readonly seed: Seed;
+  /** Decides ids. */
+  readonly identity: Random;
+  /** Seconds since 1970. */
+  readonly created: number;
+  readonly stamped: boolean;
+  readonly tokensPerChunk: number;
+  /** When each token of the longest choice is due, hidden ones included; in one piece: when all of them are there. */
+  readonly schedule: Schedule;
+  /** Microseconds until the first token, as planned; with an engine: of a request that waits for nobody. */
+  readonly firstUs: number;
+  /** Prompt tokens that need not be read again; with an engine known when the first token is. */
+  readonly cache: { readonly cachedTokens: number };
+}
+
+const noCache = { cachedTokens: 0 };
+const never: Schedule = { nextDueUs: () => 0 };
+
+export class Model {
+  readonly settings: ModelSettings;
+  readonly #nowSeconds: () => number;
+  readonly #seed: Seed;
+  /** The vocabulary of the text that every answer says; null where there is none. */
+  readonly fixedText: Vocabulary | null;
+  /** Makes ids unique over processes. */
+  readonly #nonce: Seed;
+  readonly #counter: RequestCounter;
+
+  /** `nowSeconds` is the wall clock, for `created`. */
+  constructor(settings: ModelSettings, nowSeconds: () => number, counter: RequestCounter = new StridedCounter()) {
+    this.settings = settings;
+    this.#counter = counter;
+    this.#nowSeconds = nowSeconds;
+    this.#seed = seedOf(settings.seed);
+    this.fixedText = settings.text === null ? null : { texts: splitTokens(settings.text) };
+    const words = crypto.getRandomValues(new Uint32Array(2));
+    this.#nonce = { high: words[0]!, low: words[1]! };
+  }
+
+  /** Settles the answer. Throws ApiError for headers and schemas that cannot be followed. */
+  answer(request: RouteRequest, ask: Ask): Answer {
+    const index = this.#counter.next();
+    const explicitSeed = integerHeader(request, "x-fakeai-seed") ?? ask.seed;
+    const seed = explicitSeed === undefined ? seedOfRequest(this.#seed, index) : seedOf(explicitSeed);
+    const identity = new Random(explicitSeed === undefined ? this.#uniqueSeed(index) : seed, purpose.identity);
+    // The time of a seed lies between November 2023 and June 2025.
+    const created = explicitSeed === undefined ? this.#nowSeconds() : 1_700_000_000 + identity.below(50_000_000);
+
+    const headerText = givenText(request);
+    const lengths = overriding(request, "x-fakeai-output-tokens", (name) => countUnits(name, maxOutputTokens));
+    const reasoning =
+      ask.reasoningTokens === 0
+        ? noRun
+        : new Run(corpusVocabulary, Math.min(ask.reasoningTokens, ask.limit), seedOfRequest(seed, 1_000_000));
+    const choices: Choice[] = [];
+    let outputTokens = 0;
+    let longest = 0;
+    for (let i = 0; i < ask.choices; i++) {
+      const choice = this.#choice(ask, i, i === 0 ? seed : seedOfRequest(seed, i), reasoning.tokens, headerText, lengths);
+      const tokens = reasoning.tokens + tokensOf(choice);
+      outputTokens += tokens;
+      longest = Math.max(longest, tokens);
+      choices.push(choice);
+      if (outputTokens > maxOutputTokens && ask.choices > 1) {
+        throw new ApiError(400, `Invalid 'n': the choices hold more than ${maxOutputTokens} tokens together.`, "n", "invalid_value");
+      }
+    }
+    const timing = this.#timing(request, ask, choices, reasoning.tokens, longest, seed);
+    return {
+      ask,
+      reasoning,
+      choices,
+      outputTokens,
+      reasoningTokens: reasoning.tokens * choices.length,
+      seed,
+      identity,
+      created,
+      stamped: booleanHeader(request, "x-fakeai-stamps") ?? this.settings.stamps,
+      tokensPerChunk: this.#tokensPerChunk(request),
+      ...timing,
+    };
+  }
+
+  #timing(
+    request: RouteRequest,
+    ask: Ask,
+    choices: readonly Choice[],
+    reasoningTokens: number,
+    longest: number,
+    seed: Seed,
+  ): Pick<Answer, "schedule" | "firstUs" | "cache"> {
+    const { engine } = this.settings;
+    if (engine !== undefined) {
+      const sequences = choices.map((choice, index) =>
+        this.#sequence(engine, ask.promptOf(index), Math.max(1, reasoningTokens + tokensOf(choice))),
+      );
+      return this.#batched(engine, request, sequences, ask.stream);
+    }
+    const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;
+    const itl = overriding(request, "x-fakeai-itl", latencyUnits) ?? this.settings.itl;
+    const schedule = ask.stream ? independentSchedule(seed, ttft, itl) : unstreamedSchedule(seed, ttft, itl, longest);
+    return { schedule, firstUs: schedule.nextDueUs(0), cache: noCache };
+  }
+
+  #sequence(engine: BatchEngine, prompt: PromptAsk, tokens: number): SequenceAsk {
+    const { blockSize, prefixCaching } = engine.settings;
+    const chain = prefixCaching ? blockChain(prompt, blockSize, this.settings.tokenizer) : [];
+    return { promptTokens: prompt.tokens, chain, tokens, prompt: prompt.index };
+  }
+
+  /** What cannot be taken is refused here, before anything is sent. */
+  #batched(
+    engine: BatchEngine,
+    request: RouteRequest,
+    sequences: readonly SequenceAsk[],
+    streamed: boolean,
+  ): Pick<Answer, "schedule" | "firstUs" | "cache"> {
+    for (const name of ["x-fakeai-ttft", "x-fakeai-itl"]) {
+      if (request.header(name) !== undefined) {
+        throw headerError(name, `${name}: with the batched engine latencies follow from the batch; this header has no meaning`);
+      }
+    }
+    for (const { promptTokens, tokens } of sequences) refuseTooLong(promptTokens + tokens, engine.mostTokens);
+    const { length } = sequences;
+    const { promptTokens } = sequences[0]!;
+    if (!engine.hasRoom(length, promptTokens, request.receivedUs)) {
+      const waitUs = engine.untilRoomUs(length, promptTokens, request.receivedUs);
+      throw refuseQueueing(this.settings.queueFullStatus, request.path, waitUs);
+    }
+    const answer = engine.answer(sequences, request.receivedUs, streamed);
+    return { schedule: answer, firstUs: engine.idleFirstTokenUs(sequences[0]!.promptTokens), cache: answer };
+  }
+
+  /** For requests that have no tokens to answer: when the answer is due, and whether it is stamped. */
+  latency(
+    request: RouteRequest,
+    prompts: readonly PromptAsk[],
+  ): { readonly schedule: Schedule; readonly firstUs: number; readonly stamped: boolean } {
+    const stamped = booleanHeader(request, "x-fakeai-stamps") ?? this.settings.stamps;
+    const { engine } = this.settings;
+    if (engine !== undefined) {
+      const sequences = prompts.map((prompt) => this.#sequence(engine, prompt, 1));
+      return { ...this.#batched(engine, request, sequences, false), stamped };
+    }
+    const seed = seedOfRequest(this.#seed, this.#counter.next());
+    const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;
+    const schedule = ttft.constant === 0 ? never : unstreamedSchedule(seed, ttft, this.settings.itl, 1);
+    return { schedule, firstUs: schedule.nextDueUs(0), stamped };
+  }
+
+  #uniqueSeed(index: number): Seed {
+    const { high, low } = this.#nonce;
+    return { high: (high ^ Math.floor(index / 0x1_0000_0000)) >>> 0, low: (low + index) >>> 0 };
+  }
+
+  #tokensPerChunk(request: RouteRequest): number {
+    const name = "x-fakeai-tokens-per-chunk";
+    const count = integerHeader(request, name);
+    if (count === undefined) return this.settings.tokensPerChunk;
+    if (count < 1 || count > maxTokensPerChunk) throw headerError(name, `${name}: expected a whole number from 1 to ${maxTokensPerChunk}`);
+    return count;
+  }
+
+  #choice(ask: Ask, index: number, seed: Seed, before: number, headerText: string | null, lengths: Distribution | undefined): Choice {
+    const left = ask.limit - before;
+    const cutShort = before > 0 && left === 0;
+    if (ask.calls !== null && !cutShort && (headerText === null || ask.calls.choice !== "auto")) return makeCalls(ask.calls, seed, left);
+    const given = this.#given(ask, index, seed, headerText);
+    const { tokens, finish } = cutShort
+      ? { tokens: 0, finish: "length" as const }
+      : this.#length(ask, seed, before, given?.tokens ?? null, lengths);
+    const text = given === null ? new Run(corpusVocabulary, tokens, seed) : given.cutTo(tokens);
+    return stopAt(text, ask.stop, finish, seed, ask.prefixOf?.(index, seed) ?? null);
+  }
+
+  /** The text that the answer is not free to choose. */
+  #given(ask: Ask, index: number, seed: Seed, headerText: string | null): Run | null {
+    if (headerText !== null) return Run.of(headerText);
+    if (ask.json !== null) return Run.ofJson(instanceOf(ask.json.schema, ask.json.param, seed));
+    if (this.settings.mode === "echo") return Run.of(ask.promptText(index));
+    return this.fixedText === null ? null : new Run(this.fixedText, this.fixedText.texts.length, null);
+  }
+
+  /** How many tokens the text has and what ends it. A given text has its own length, unless the request asks for another. */
+  #length(
+    ask: Ask,
+    seed: Seed,
+    before: number,
+    given: number | null,
+    asked: Distribution | undefined,
+  ): { tokens: number; finish: "stop" | "length" } {
+    const left = ask.limit - before;
+    if (ask.json !== null && given !== null) return given > left ? { tokens: left, finish: "length" } : { tokens: given, finish: "stop" };
+    const lengths = asked ?? this.settings.outputTokens;
+    const natural =
+      given !== null && asked === undefined ? given : Math.round(lengths.constant ?? lengths.sample(new Random(seed, purpose.length)));
+    // An empty text has no token to repeat.
+    if (given === 0) return { tokens: 0, finish: "stop" };
+    // Without an end-of-sequence token a model goes on to the limit.
+    if (ask.ignoreEos && ask.limit !== Infinity) return { tokens: left, finish: "length" };
+    const wanted = Math.max(natural, ask.minTokens - before);
+    return wanted > left ? { tokens: left, finish: "length" } : { tokens: wanted, finish: "stop" };
+  }
+}
+
+function tokensOf({ text, calls }: Choice): number {
+  const said = text?.tokens ?? 0;
+  return calls.length === 0 ? said : calls.reduce((sum, call) => sum + call.arguments.tokens, said);
+}
+
+function instanceOf(schema: unknown, param: string, seed: Seed): unknown {
+  try {
+    return schemaInstance(schema, new Random(seed, purpose.schema));
+  } catch (error) {
+    if (error instanceof SchemaError) throw new ApiError(400, `Invalid schema for '${param}': ${error.message}.`, param, "invalid_schema");
+    throw error;
+  }
+}
+
+/** One call, or with parallel calls now and then two; the arguments are cut where the limit is. */
+function makeCalls({ tools, choice, parallel }: CallPlan, seed: Seed, limit: number): Choice {
+  const random = new Random(seed, purpose.tools);
+  const count = parallel && choice !== "named" && random.below(4) === 0 ? 2 : 1;
+  const calls: ToolCall[] = [];
+  let left = limit;
+  for (let i = 0; i < count && left > 0; i++) {
+    const { name, parameters, param } = tools[random.below(tools.length)]!;
+    const given = parameters === undefined || parameters === null ? { type: "object", properties: {} } : parameters;
+    const full = Run.ofJson(instanceOf(given, param, seedOfRequest(seed, i)));
+    calls.push({ name, arguments: full.cutTo(Math.min(left, full.tokens)) });
+    left -= full.tokens;
+  }
+  // A tool that was named ends with "stop", as in OpenAI's documentation of tool_choice.
+  const whole = choice === "named" ? "stop" : "tool_calls";
+  return { prefix: null, text: null, calls, finish: left < 0 ? "length" : whole, stopSequence: null, seed };
+}
+
+const noCalls: readonly ToolCall[] = [];
+
+/** Cuts the text before the first of the stop sequences. */
+function stopAt(text: Run, stop: readonly string[], finish: Finish, seed: Seed, prefix: Run | null): Choice {
+  const whole = { prefix, text, calls: noCalls, finish, stopSequence: null, seed };
+  if (stop.length === 0) return whole;
+  const found = findStop(text.vocabulary, text.cursor(), text.tokens, stop);
+  if (found === null) return whole;
+  const { at: end, sequence: stopSequence } = found;
+  const { texts } = text.vocabulary;
+  const cursor = text.cursor();
+  const kept: string[] = [];
+  for (let length = 0; length < end;) {
+    const token = texts[cursor.next()]!;
+    kept.push(token.slice(0, end - length));
+    length += token.length;
+  }
+  return { ...whole, text: new Run({ texts: kept }, kept.length, null), finish: "stop", stopSequence };
+}
+
+const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+const alphabetCodes: Uint8Array = Uint8Array.from(alphabet, (letter) => letter.charCodeAt(0));
+/** Where letters are put together: bytes cost a third of what joining strings does. */
+const letters = Buffer.allocUnsafeSlow(128) as Buffer & { latin1Slice(start: number, end: number): string };
+
+/** Up to 128 letters and digits. */
+export function randomLetters(random: Random, length: number): string {
+  for (let at = 0; at < length; at += 5) {
+    // Five characters of 62 fit into 32 bits.
+    let word = random.word();
+    for (let i = at; i < at + 5; i++) {
+      const rest = Math.floor(word / 62);
+      letters[i] = alphabetCodes[word - rest * 62]!;
+      word = rest;
+    }
+  }
+  return letters.latin1Slice(0, length);
+}
+
+/** Lower-case hexadecimal digits. */
+export function randomHex(random: Random, length: number): string {
+  let id = "";
+  while (id.length < length) id += random.word().toString(16).padStart(8, "0");
+  return id.slice(0, length);
+}

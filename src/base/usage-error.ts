@@ -1,0 +1,2 @@
+/** Something the user gave cannot be used; the message is one line, with a hint. */
+export class UsageError extends Error {}

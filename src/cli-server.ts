@@ -1,5 +1,0 @@
-#!/usr/bin/env node
-/** `fakeai-server` is `fakeai serve`. */
-import { main } from "./cli/main.ts";
-
-await main(["serve", ...process.argv.slice(2)]);

@@ -1,0 +1,472 @@
+/**
+ * One timer wheel for every stream. Deadlines are absolute (start + ttft + sum of gaps), so lateness never adds up:
+ * a token that leaves late does not move the ones after it.
+ */
+import type { Meter } from "./meter.ts";
+import type { Beat, Clock, FrameSource, ResponsePlan, ResponseSink, Schedule, ScheduleObserver, SinkObserver } from "../seams.ts";
+
+/** Width of a slot: a turn looks at every stream of the slots that it passes, due or not. */
+const wideSlotUs = 512;
+const narrowSlotUs = 32;
+const slotCount = 4096;
+/** How far ahead a wake-up is looked for; with nothing due until then, the wheel looks again. */
+const lookAheadSlots = 128;
+/** A turn that takes more than this of its interval is long. More is later tokens, less is turns of fewer tokens. */
+const longTurn = 0.3;
+/** Frames that fall due together leave in one write, closed when it holds this many bytes. */
+const batchBytes = 49_152;
+/** Frames due at the same time that are asked for in one piece. */
+const joinedFrames = 128;
+/** Where frames that fall due together are gathered; shared, because sinks do not keep what they are given. */
+let batch = new Uint8Array(65_536);
+
+/** Hot path: adds a frame to the batch; returns the bytes gathered. */
+function gather(frame: Uint8Array, filled: number): number {
+  const end = filled + frame.length;
+  if (end > batch.length) {
+    const larger = new Uint8Array(end * 2);
+    larger.set(batch.subarray(0, filled));
+    batch = larger;
+  }
+  batch.set(frame, filled);
+  return end;
+}
+
+/** A response under way: its place in the wheel and in its plan. */
+class Emission implements SinkObserver, ScheduleObserver {
+  readonly pacer: Pacer;
+  readonly plan: ResponsePlan;
+  readonly frames: FrameSource;
+  readonly schedule: Schedule;
+  readonly sink: ResponseSink;
+  /** The next frame to write, and when it is due; Infinity: its schedule does not know yet. */
+  index = 0;
+  dueUs: number;
+  /** When the wheel looks at it: `dueUs`, or while blocked the deadline of the stall. */
+  alarmUs = 0;
+  firstSentUs = 0;
+  lastSentUs = 0;
+  /** Output tokens handed to the sink. */
+  tokensSent = 0;
+  /** Frames due between these two waited for the reader, not for us. */
+  blockedUs = 0;
+  drainedUs = 0;
+  blocked = false;
+  slot = -1;
+  previous: Emission | null = null;
+  next: Emission | null = null;
+
+  constructor(pacer: Pacer, plan: ResponsePlan, sink: ResponseSink) {
+    this.pacer = pacer;
+    this.plan = plan;
+    this.frames = plan.frames;
+    this.schedule = plan.schedule;
+    this.sink = sink;
+    plan.schedule.begin?.(this);
+    this.dueUs = plan.startUs + plan.schedule.nextDueUs(0);
+  }
+
+  onDrain(): void {
+    this.pacer.resume(this);
+  }
+
+  onAbort(): void {
+    this.pacer.abort(this);
+  }
+
+  onDue(): void {
+    this.pacer.wake(this);
+  }
+}
+
+export interface PacerOptions {
+  /** A stream whose reader takes nothing for this long is cut. */
+  readonly stallTimeoutUs: number;
+  /** Told of a fault in a plan, after its stream has been cut. By default nobody is. */
+  readonly onFault?: (error: unknown) => void;
+  /**
+   * Turns begin at least this far apart, so that tokens of one connection that fall due together share a system call; only after
+   * a turn that took long the next may follow at once. 0 keeps each deadline as exactly as the clock can. Default: a millisecond.
+   */
+  readonly turnUs?: number;
+  /** What schedules follow from that are not known ahead. */
+  readonly beat?: Beat | null;
+}
+
+export class Pacer {
+  /** Responses under way. */
+  running = 0;
+  #clock: Clock;
+  #meter: Meter;
+  #stallTimeoutUs: number;
+  #onFault: (error: unknown) => void;
+  #turnUs: number;
+  #beat: Beat | null;
+  #slotUs: number;
+  #heads: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
+  #tails: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
+  #sizes = new Uint32Array(slotCount);
+  /** Absolute number (time / width of a slot) of the last slot that was looked at. */
+  #position: number;
+  #inTurn = false;
+  /** Before this no turn begins. */
+  #nextTurnUs = 0;
+  /** Whether something was put off to the very next turn. */
+  #again = false;
+  /** When the clock will wake us; Infinity while it will not. */
+  #wakeUs = Infinity;
+
+  constructor(clock: Clock, meter: Meter, options: PacerOptions) {
+    this.#clock = clock;
+    this.#meter = meter;
+    this.#stallTimeoutUs = options.stallTimeoutUs;
+    this.#onFault = options.onFault ?? (() => {});
+    this.#turnUs = options.turnUs ?? 1000;
+    this.#beat = options.beat ?? null;
+    // Turns that come as often as tokens must not look at all of half a millisecond's streams each time.
+    this.#slotUs = this.#turnUs < wideSlotUs ? narrowSlotUs : wideSlotUs;
+    this.#position = Math.floor(clock.nowUs() / this.#slotUs);
+    clock.onWake = () => this.#turn();
+  }
+
+  /**
+   * Writes the plan's frames to the sink, each when it is due. The sink's observer is taken over. Throws what the plan's
+   * first frame throws, with nothing written; a later fault of a plan cuts its own stream only.
+   */
+  send(plan: ResponsePlan, sink: ResponseSink): void {
+    if (sink.closed) return;
+    if (plan.frames.length === 1 && !plan.head.streamed && plan.schedule.begin === undefined) {
+      const nowUs = this.#clock.nowUs();
+      const dueUs = plan.startUs + plan.schedule.nextDueUs(0);
+      if (dueUs <= nowUs) {
+        this.#sendWhole(plan, sink, dueUs, nowUs);
+        return;
+      }
+    }
+    // While nothing ran, nobody moved the wheel on.
+    if (this.running === 0) this.#position = Math.floor(this.#clock.nowUs() / this.#slotUs);
+    const emission = new Emission(this, plan, sink);
+    sink.observer = emission;
+    sink.start(plan.head);
+    this.running++;
+    this.#meter.countStatus(plan.head.status);
+    this.#meter.promptTokens += plan.promptTokens;
+    try {
+      this.#pump(emission);
+    } catch (error) {
+      if (sink.observer === emission) this.#remove(emission);
+      throw error;
+    }
+    this.#armForBeat();
+  }
+
+  /** The schedule of a response has news: it may be due now, or at another time than it said. */
+  wake(emission: Emission): void {
+    // A reader that does not keep up finds what fell due meanwhile when it does.
+    if (emission.blocked || emission.sink.closed) return;
+    this.#unlink(emission);
+    this.#ask(emission);
+    this.#pumpSafely(emission);
+  }
+
+  #ask(emission: Emission): void {
+    emission.dueUs = emission.plan.startUs + emission.schedule.nextDueUs(emission.index);
+  }
+
+  #armForBeat(): void {
+    if (this.#beat !== null && !this.#inTurn && this.#beat.nextUs < this.#wakeUs) this.#arm();
+  }
+
+  /** Hot path: an answer in one piece that is due at once has no place in the wheel. */
+  #sendWhole(plan: ResponsePlan, sink: ResponseSink, dueUs: number, nowUs: number): void {
+    const meter = this.#meter;
+    const { frames, startUs } = plan;
+    sink.start(plan.head);
+    const frame = frames.frame(0, dueUs, nowUs);
+    const { tokens } = frames;
+    meter.countStatus(plan.head.status);
+    meter.promptTokens += plan.promptTokens;
+    meter.pacingError.record(nowUs - dueUs);
+    if (tokens > 0) meter.ttft.record(nowUs - startUs);
+    meter.generationTokens += tokens;
+    sink.end(frame);
+    meter.finished[plan.finishReason]++;
+    meter.e2e.record(nowUs - startUs);
+  }
+
+  /** The sink's reader keeps up again: what fell due meanwhile leaves at once. */
+  resume(emission: Emission): void {
+    if (!emission.blocked) return;
+    this.#unlink(emission);
+    emission.blocked = false;
+    this.#meter.stalledStreams--;
+    emission.drainedUs = this.#clock.nowUs();
+    if (emission.schedule.isLive === true) this.#ask(emission);
+    this.#pumpSafely(emission);
+  }
+
+  /** The sink's client is gone. */
+  abort(emission: Emission): void {
+    this.#countAborted(emission);
+    this.#remove(emission);
+  }
+
+  #countAborted(emission: Emission): void {
+    const { plan } = emission;
+    this.#meter.abortedStreams++;
+    this.#meter.abortedTokensPlanned += plan.outputTokens;
+    this.#meter.abortedTokensSent += emission.tokensSent;
+  }
+
+  #remove(emission: Emission, isGivenUp = true): void {
+    this.#unlink(emission);
+    if (emission.blocked) this.#meter.stalledStreams--;
+    emission.blocked = false;
+    emission.sink.observer = null;
+    this.running--;
+    if (emission.schedule.end !== undefined) {
+      emission.schedule.end(isGivenUp);
+      this.#armForBeat();
+    }
+  }
+
+  /** Hot path: looks at every slot up to now and writes what is due. */
+  #turn(): void {
+    this.#wakeUs = Infinity;
+    this.#again = false;
+    this.#inTurn = true;
+    const nowUs = this.#clock.nowUs();
+    if (this.#beat !== null && this.#beat.nextUs <= nowUs) this.#beat.beat(nowUs);
+    const target = Math.floor(nowUs / this.#slotUs);
+    // After a pause longer than the wheel, one round sees every slot.
+    this.#position = Math.max(this.#position, target - slotCount + 1);
+    for (;;) {
+      const slot = this.#position % slotCount;
+      // What is put into this slot during the loop (streams whose next token is due in it) waits for the next turn.
+      for (let left = this.#sizes[slot]!; left > 0; left--) {
+        const emission = this.#heads[slot];
+        if (!emission) break;
+        this.#unlink(emission);
+        if (emission.alarmUs > nowUs) this.#link(emission, emission.alarmUs);
+        else if (emission.blocked) this.#cutIfStalled(emission, nowUs);
+        else this.#pumpSafely(emission);
+      }
+      if (this.#position >= target) break;
+      this.#position++;
+    }
+    this.#inTurn = false;
+    // The clock sleeps for a millisecond or not at all: after a long turn that would come on top of what the turn took, and of
+    // what the engines then send.
+    this.#nextTurnUs = this.#clock.nowUs() - nowUs > this.#turnUs * longTurn ? 0 : nowUs + this.#turnUs;
+    this.#arm();
+  }
+
+  /** Hot path: a plan at fault takes down its own stream, not the turn that it shares with every other. */
+  #pumpSafely(emission: Emission): void {
+    try {
+      this.#pump(emission);
+    } catch (error) {
+      if (emission.sink.observer === emission) this.abort(emission);
+      emission.sink.reset();
+      this.#onFault(error);
+    }
+  }
+
+  /** Hot path: writes all that is due of one response, in one write, and links it to its next deadline. */
+  #pump(emission: Emission): void {
+    const { frames, sink } = emission;
+    const nowUs = this.#clock.nowUs();
+    if (emission.dueUs > nowUs) {
+      this.#link(emission, emission.dueUs);
+      return;
+    }
+    const first = emission.index;
+    const firstDueUs = emission.dueUs;
+    let frame: Uint8Array;
+    let isLast: boolean;
+    if (frames.joins !== true) {
+      frame = frames.frame(first, firstDueUs, nowUs);
+      isLast = this.#advance(emission, nowUs);
+    } else {
+      isLast = this.#moveOverJoined(emission);
+      const count = emission.index - first;
+      frame = count > 1 ? frames.join!(first, count) : frames.frame(first, firstDueUs, nowUs);
+      this.#count(emission, firstDueUs, nowUs);
+      if (count > 1) this.#countJoined(emission, firstDueUs, nowUs, count - 1);
+    }
+    // Joined frames are a batch by themselves: what else is due has the next turn.
+    if (!isLast && emission.dueUs <= nowUs && emission.index - first === 1) {
+      let filled = gather(frame, 0);
+      while (!isLast && emission.dueUs <= nowUs && filled < batchBytes) {
+        filled = gather(frames.frame(emission.index, emission.dueUs, nowUs), filled);
+        isLast = this.#advance(emission, nowUs);
+      }
+      frame = batch.subarray(0, filled);
+    }
+    if (isLast) {
+      this.#finish(emission, frame);
+    } else if (!sink.write(frame)) {
+      this.#block(emission, nowUs);
+    } else if (emission.dueUs > nowUs) {
+      this.#link(emission, emission.dueUs);
+    } else {
+      // Streams without latency share the event loop: one batch each per turn.
+      this.#again = true;
+      this.#link(emission, nowUs);
+    }
+  }
+
+  /** Hot path: counts the frame just taken and moves to the next; true when there is none. */
+  #advance(emission: Emission, sentUs: number): boolean {
+    this.#count(emission, emission.dueUs, sentUs);
+    return this.#moveOn(emission);
+  }
+
+  /** Hot path: counts one frame. */
+  #count(emission: Emission, dueUs: number, sentUs: number): void {
+    const meter = this.#meter;
+    const { plan } = emission;
+    meter.pacingError.record(sentUs - dueUs);
+    const { tokens } = emission.frames;
+    if (emission.tokensSent > 0) {
+      meter.itl.record(sentUs - emission.lastSentUs);
+      if (dueUs <= emission.drainedUs && dueUs > emission.blockedUs) meter.heldTokens++;
+    } else if (tokens > 0) {
+      emission.firstSentUs = sentUs;
+      meter.ttft.record(sentUs - plan.startUs);
+    }
+    emission.tokensSent += tokens;
+    meter.generationTokens += tokens;
+    emission.lastSentUs = sentUs;
+  }
+
+  /** Hot path: counts so many frames after the one that `#count` counted, due and sent as it was. */
+  #countJoined(emission: Emission, dueUs: number, sentUs: number, frames: number): void {
+    const meter = this.#meter;
+    const tokens = frames * emission.frames.tokens;
+    meter.pacingError.record(sentUs - dueUs, frames);
+    if (tokens > 0) {
+      meter.itl.record(0, frames);
+      if (dueUs <= emission.drainedUs && dueUs > emission.blockedUs) meter.heldTokens += tokens;
+    }
+    emission.tokensSent += tokens;
+    meter.generationTokens += tokens;
+  }
+
+  /** Hot path: moves past the frames that leave in one piece; true when there are no more. */
+  #moveOverJoined(emission: Emission): boolean {
+    const first = emission.index;
+    if (emission.schedule.dueTogether === true) {
+      const { length } = emission.frames;
+      emission.index = Math.min(first + joinedFrames, length);
+      return emission.index === length;
+    }
+    const { dueUs } = emission;
+    let isLast = this.#moveOn(emission);
+    while (!isLast && emission.dueUs === dueUs && emission.index - first < joinedFrames) isLast = this.#moveOn(emission);
+    return isLast;
+  }
+
+  #moveOn(emission: Emission): boolean {
+    if (++emission.index === emission.frames.length) return true;
+    emission.dueUs = emission.plan.startUs + emission.schedule.nextDueUs(emission.index);
+    return false;
+  }
+
+  #finish(emission: Emission, frame: Uint8Array): void {
+    const { plan, sink } = emission;
+    const meter = this.#meter;
+    this.#remove(emission, false);
+    sink.end(frame);
+    meter.finished[plan.finishReason]++;
+    meter.e2e.record(emission.lastSentUs - plan.startUs);
+    if (plan.head.streamed && plan.outputTokens > 1) {
+      meter.tpot.record((emission.lastSentUs - emission.firstSentUs) / (plan.outputTokens - 1));
+    }
+  }
+
+  #block(emission: Emission, nowUs: number): void {
+    // A write can end the sink (its client is gone): then there is nobody to wait for.
+    if (emission.sink.closed) return;
+    emission.blocked = true;
+    emission.blockedUs = nowUs;
+    this.#meter.stalledStreams++;
+    this.#link(emission, nowUs + this.#stallTimeoutUs);
+  }
+
+  /** A reader that takes some of what waits is slow; it has stopped when it took nothing for the whole time-out. */
+  #cutIfStalled(emission: Emission, nowUs: number): void {
+    const { sink } = emission;
+    if (sink.isBeingRead()) {
+      this.#link(emission, nowUs + this.#stallTimeoutUs);
+      return;
+    }
+    this.#meter.stallCutStreams++;
+    this.#countAborted(emission);
+    while (emission.dueUs <= nowUs) {
+      if (emission.dueUs > emission.blockedUs) this.#meter.heldTokens++;
+      if (this.#moveOn(emission)) break;
+    }
+    this.#remove(emission);
+    sink.reset();
+  }
+
+  /** Hot path: puts an emission where the wheel will look at `alarmUs`, or a round later for far deadlines. */
+  #link(emission: Emission, alarmUs: number): void {
+    if (emission.sink.closed || alarmUs === Infinity) return;
+    emission.alarmUs = alarmUs;
+    const slot = Math.max(this.#position, Math.floor(alarmUs / this.#slotUs)) % slotCount;
+    const tail = this.#tails[slot]!;
+    emission.slot = slot;
+    emission.previous = tail;
+    emission.next = null;
+    if (tail === null) this.#heads[slot] = emission;
+    else tail.next = emission;
+    this.#tails[slot] = emission;
+    this.#sizes[slot]!++;
+    if (!this.#inTurn && alarmUs < this.#wakeUs) this.#arm();
+  }
+
+  #unlink(emission: Emission): void {
+    const { slot, previous, next } = emission;
+    if (slot < 0) return;
+    if (previous === null) this.#heads[slot] = next;
+    else previous.next = next;
+    if (next === null) this.#tails[slot] = previous;
+    else next.previous = previous;
+    this.#sizes[slot]!--;
+    emission.slot = -1;
+    emission.previous = null;
+    emission.next = null;
+  }
+
+  /** Asks the clock for the next wake-up, if anything waits. */
+  #arm(): void {
+    const beatUs = this.#beat === null ? Infinity : this.#beat.nextUs;
+    if (this.running === 0 && beatUs === Infinity) return;
+    const nowUs = this.#clock.nowUs();
+    const alarmUs = this.#again ? nowUs : this.#nextAlarmUs(nowUs);
+    const wakeUs = beatUs < alarmUs ? Math.max(beatUs, this.#nextTurnUs) : alarmUs;
+    this.#wakeUs = wakeUs;
+    this.#clock.wakeAfter(Math.max(0, (wakeUs - nowUs) / 1000));
+  }
+
+  /** The next alarm, or the end of the look-ahead where there is none before; no nearer than the next turn may begin. */
+  #nextAlarmUs(nowUs: number): number {
+    const turnUs = this.#turnUs;
+    const slotUs = this.#slotUs;
+    for (let ahead = 0; ahead < lookAheadSlots; ahead++) {
+      const position = this.#position + ahead;
+      if (this.#sizes[position % slotCount] === 0) continue;
+      // Near slots need no closer look, which would touch every stream in them.
+      if (turnUs > 0 && position * slotUs <= nowUs + turnUs) return Math.max(nowUs, this.#nextTurnUs);
+      const endUs = (position + 1) * slotUs;
+      let nextUs = endUs;
+      for (let emission = this.#heads[position % slotCount]!; emission !== null; emission = emission.next!) {
+        if (emission.alarmUs < nextUs) nextUs = emission.alarmUs;
+      }
+      if (nextUs < endUs) return nextUs;
+    }
+    return (this.#position + lookAheadSlots) * slotUs;
+  }
+}

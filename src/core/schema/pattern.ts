@@ -1,0 +1,173 @@
+/** Texts that a regular expression matches as a whole: literals, classes, groups, alternatives and quantifiers. */
+import type { Random } from "../random/random.ts";
+
+/** Repetitions of an open quantifier beyond its least. */
+const mostExtra = 4;
+const longest = 4096;
+/** Pieces read, repetitions counted, before a pattern is given up. */
+const mostPieces = 20_000;
+
+/** One text, or null where the pattern uses something else (look-around, back references, \b, \p{...}) or is malformed. */
+export function patternInstance(pattern: string, random: Random): string | null {
+  const reader = new Reader(pattern, random);
+  const text = reader.alternatives(true, 0);
+  return reader.failed || !reader.atEnd || text.length > longest ? null : text;
+}
+
+const digits = "0123456789";
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const classes: Record<string, string> = { d: digits, w: `${letters}${digits}_`, s: " ", D: letters, W: "-", S: letters };
+const controls: Record<string, string> = { n: "\n", r: "\r", t: "\t", f: "\f", v: "\v", 0: "\0" };
+const printable = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i));
+
+/** Reads and makes in one pass; a repeated piece is read again for each repetition, so that each may differ. */
+class Reader {
+  failed = false;
+  readonly #pattern: string;
+  readonly #random: Random;
+  #at = 0;
+  #pieces = 0;
+
+  constructor(pattern: string, random: Random) {
+    this.#pattern = pattern;
+    this.#random = random;
+  }
+
+  get atEnd(): boolean {
+    return this.#at >= this.#pattern.length;
+  }
+
+  /** Reads up to a closing bracket. All alternatives are read, one is kept. */
+  alternatives(outermost: boolean, depth: number): string {
+    if (depth > 20) this.failed = true;
+    const texts = [this.#sequence(outermost, depth)];
+    while (!this.failed && this.#pattern[this.#at] === "|") {
+      this.#at++;
+      texts.push(this.#sequence(outermost, depth));
+    }
+    return texts[this.#random.below(texts.length)]!;
+  }
+
+  #sequence(outermost: boolean, depth: number): string {
+    let text = "";
+    while (!this.failed && !this.atEnd && this.#pattern[this.#at] !== "|" && this.#pattern[this.#at] !== ")") {
+      if (text.length > longest) this.failed = true;
+      const start = this.#at;
+      const one = this.#piece(outermost, depth);
+      const [least, most] = this.#quantifier();
+      const end = this.#at;
+      const wanted = least + this.#random.below(Math.min(most - least, mostExtra) + 1);
+      if (wanted * Math.max(1, one.length) > longest) this.failed = true;
+      if (wanted > 0) text += one;
+      for (let i = 1; i < wanted && !this.failed; i++) {
+        this.#at = start;
+        text += this.#piece(outermost, depth);
+      }
+      this.#at = end;
+    }
+    return text;
+  }
+
+  #piece(outermost: boolean, depth: number): string {
+    if (++this.#pieces > mostPieces) this.failed = true;
+    const character = this.#pattern[this.#at++]!;
+    switch (character) {
+      case "^":
+        // Anchors are met where they stand at the ends of the whole.
+        if (!outermost || this.#at > 1) this.failed = true;
+        return "";
+      case "$":
+        if (!outermost || !this.atEnd) this.failed = true;
+        return "";
+      case ".":
+        return this.#oneOf(letters);
+      case "(":
+        return this.#group(depth);
+      case "[":
+        return this.#oneOf(this.#class());
+      case "\\":
+        return this.#oneOf(this.#escape());
+      case "*":
+      case "+":
+      case "?":
+      case "{":
+        this.failed = true;
+        return "";
+      default:
+        return character;
+    }
+  }
+
+  #group(depth: number): string {
+    if (this.failed) return "";
+    if (this.#pattern[this.#at] === "?") {
+      const opening = /^\?(?::|<[A-Za-z_]\w*>)/.exec(this.#pattern.slice(this.#at, this.#at + 64));
+      if (!opening) {
+        this.failed = true;
+        return "";
+      }
+      this.#at += opening[0].length;
+    }
+    const text = this.alternatives(false, depth + 1);
+    if (this.#pattern[this.#at++] !== ")") this.failed = true;
+    return text;
+  }
+
+  #escape(): string {
+    const character = this.#pattern[this.#at++] ?? "";
+    if (Object.hasOwn(classes, character)) return classes[character]!;
+    if (Object.hasOwn(controls, character)) return controls[character]!;
+    const code = /^(?:x([\da-fA-F]{2})|u([\da-fA-F]{4}))/.exec(this.#pattern.slice(this.#at - 1, this.#at + 4));
+    if (code) {
+      this.#at += code[0].length - 1;
+      return String.fromCharCode(Number.parseInt(code[1] ?? code[2]!, 16));
+    }
+    // Any other letter or digit means something that is not supported.
+    if (/[A-Za-z0-9]|^$/.test(character)) this.failed = true;
+    return character;
+  }
+
+  #class(): string {
+    const negated = this.#pattern[this.#at] === "^";
+    if (negated) this.#at++;
+    let members = "";
+    while (!this.failed && this.#pattern[this.#at] !== "]") {
+      if (this.atEnd) {
+        this.failed = true;
+        return "";
+      }
+      const from = this.#member();
+      if (this.#pattern[this.#at] === "-" && this.#pattern[this.#at + 1] !== "]" && from.length === 1) {
+        this.#at++;
+        const to = this.#member();
+        for (let code = from.charCodeAt(0); code <= to.charCodeAt(0) && members.length < 256; code++) members += String.fromCharCode(code);
+      } else {
+        members += from;
+      }
+    }
+    this.#at++;
+    const set = negated ? printable.filter((character) => !members.includes(character)).join("") : members;
+    if (set === "") this.failed = true;
+    return set;
+  }
+
+  #member(): string {
+    const character = this.#pattern[this.#at++] ?? "";
+    return character === "\\" ? this.#escape() : character;
+  }
+
+  #oneOf(members: string): string {
+    return members === "" ? "" : members[this.#random.below(members.length)]!;
+  }
+
+  #quantifier(): [number, number] {
+    const found = /^(?:([*+?])|\{(\d{1,4})(?:(,)(\d{1,4})?)?\})\??/.exec(this.#pattern.slice(this.#at, this.#at + 13));
+    if (!found) return [1, 1];
+    this.#at += found[0].length;
+    if (found[1] !== undefined) return { "*": [0, Infinity], "+": [1, Infinity], "?": [0, 1] }[found[1]] as [number, number];
+    const least = Number(found[2]);
+    const most = found[3] === undefined ? least : found[4] === undefined ? Infinity : Number(found[4]);
+    if (most < least) this.failed = true;
+    return [least, Math.max(least, most)];
+  }
+}

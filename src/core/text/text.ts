@@ -1,0 +1,91 @@
+import { corpus } from "./corpus.ts";
+import { purpose, Random, type Seed } from "../random/random.ts";
+
+/** A fixed list of token texts. Frames are encoded once per vocabulary. */
+export interface Vocabulary {
+  readonly texts: readonly string[];
+}
+
+/** Walks over a vocabulary, token by token. Hot path. */
+export interface TokenCursor {
+  next(): number;
+  /**
+   * Over the corpus only: takes up to `most` tokens that stand there one after the other, returns where they begin and
+   * leaves their number in `runLength`.
+   */
+  takeRun?(most: number): number;
+  readonly runLength?: number;
+}
+
+/** The distinct tokens of the corpus. */
+export const corpusVocabulary: Vocabulary = { texts: [...new Set(corpus)] };
+
+/** The token at each position of the corpus. */
+export const corpusTokens: Uint16Array = (() => {
+  const ids = new Map(corpusVocabulary.texts.map((text, id) => [text, id]));
+  return Uint16Array.from(corpus, (text) => ids.get(text)!);
+})();
+
+/** Where each paragraph of the corpus begins, and its end. */
+const paragraphs: Uint16Array = Uint16Array.from([0, ...corpus.flatMap((text, index) => (text.endsWith("\n\n") ? [index + 1] : []))]);
+
+/** Paragraphs of the corpus in an order that the seed decides, without end. */
+class CorpusCursor implements TokenCursor {
+  #random: Random;
+  #position = 0;
+  #end = 0;
+  runLength = 0;
+
+  constructor(seed: Seed) {
+    this.#random = new Random(seed, purpose.text);
+  }
+
+  next(): number {
+    if (this.#position === this.#end) this.#turn();
+    return corpusTokens[this.#position++]!;
+  }
+
+  takeRun(most: number): number {
+    if (this.#position === this.#end) this.#turn();
+    const first = this.#position;
+    this.runLength = Math.min(most, this.#end - first);
+    this.#position += this.runLength;
+    return first;
+  }
+
+  #turn(): void {
+    const paragraph = this.#random.below(paragraphs.length - 1);
+    this.#position = paragraphs[paragraph]!;
+    this.#end = paragraphs[paragraph + 1]!;
+  }
+}
+
+/** The text that a seed decides. */
+export function corpusCursor(seed: Seed): TokenCursor {
+  return new CorpusCursor(seed);
+}
+
+/** Each token of a vocabulary once, in order: for a text that was given. Past its end it begins again. */
+export function sequentialCursor(vocabulary: Vocabulary): TokenCursor {
+  let position = 0;
+  return {
+    next() {
+      if (position === vocabulary.texts.length) position = 0;
+      return position++;
+    },
+  };
+}
+
+/**
+ * Cuts a text into pieces like a model's tokens: a word with the space before it, up to three digits, punctuation,
+ * white space; long words in parts. Their concatenation is the text, and no piece ends inside a surrogate pair, so no
+ * frame holds half a character. Lone surrogates stay pieces of their own.
+ */
+export function splitTokens(text: string): string[] {
+  return text.match(/[^\S\r\n]?\p{L}[\p{L}\p{M}'’]{0,9}\p{M}*|\p{N}{1,3}\p{M}*|\s+(?=\s\S)|\s+|[^\s\p{L}\p{N}]\p{M}*|[\s\S]/gu) ?? [];
+}
+
+/** Cuts JSON text: runs of punctuation such as `{"` and `":"` are one token each, as in OpenAI's encodings. */
+export function splitJsonTokens(json: string): string[] {
+  return (json.match(/["{}[\],:]{1,4}|[^"{}[\],:]+/g) ?? []).flatMap((piece) => (/^["{}[\],:]/.test(piece) ? [piece] : splitTokens(piece)));
+}

@@ -1,0 +1,253 @@
+/** HTTP/1.1 on node:http. It listens by itself (h1, h1s), or is handed connections by the ALPN listener. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import type { ListenerCounts, Protocol, Refusal, RequestHandler, WireFault } from "../../core/seams.ts";
+import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, sweepMs, type Waiting } from "../bounds.ts";
+import { type BodyOwner, type BodyReading, NodeRequest, receiveBody } from "./request.ts";
+import { RawAnswerSink } from "./raw-answer.ts";
+import { BaseSink, lingerMs } from "../sink.ts";
+
+class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
+  readonly carrier = "node-h1";
+  readonly #response: ServerResponse;
+  readonly #service: NodeH1Service;
+  #headSent = false;
+  #drainAttached = false;
+  #waiting = false;
+  /** Closes the connection with the answer: what follows on it cannot be trusted to be a request. */
+  lastOnConnection = false;
+  /** The client still writes: closing at once would reset the connection, the answer with it. */
+  lingers = false;
+
+  constructor(service: NodeH1Service, response: ServerResponse) {
+    super();
+    this.#service = service;
+    this.#response = response;
+    service.counts.streams++;
+    response.on("error", () => {});
+    response.on("close", () => {
+      service.counts.streams--;
+      this.#caughtUp();
+      this.aborted();
+    });
+  }
+
+  get bufferedBytes(): number {
+    return this.#response.writableLength;
+  }
+
+  endConnection(): void {
+    this.lastOnConnection = true;
+    this.lingers = true;
+  }
+
+  abandonBody(): void {
+    this.#response.req.destroy();
+  }
+
+  write(frame: Uint8Array): boolean {
+    if (this.closed) return false;
+    this.#sendHead();
+    // node keeps the chunk until the socket took it; the frame is only ours during this call.
+    const ok = this.#response.write(Buffer.from(frame));
+    return ok || this.#wait();
+  }
+
+  /** More is waiting than node likes; true while it is less than we allow. */
+  #wait(): boolean {
+    const bytes = this.#response.writableLength;
+    this.waitingBytes = bytes;
+    this.#waiting = true;
+    this.#service.bounds.setWaiting(this, bytes, this.#service.counts);
+    if (!this.#drainAttached) {
+      this.#drainAttached = true;
+      this.#response.on("drain", () => {
+        this.#caughtUp();
+        this.observer?.onDrain();
+      });
+    }
+    return bytes <= this.#service.limits.maxStreamBufferedBytes;
+  }
+
+  #caughtUp(): void {
+    if (!this.#waiting) return;
+    this.#waiting = false;
+    this.#service.bounds.setWaiting(this, 0, this.#service.counts);
+  }
+
+  shed(): void {
+    this.aborted();
+    this.closed = true;
+    this.#response.destroy();
+  }
+
+  end(frame?: Uint8Array): void {
+    if (this.closed) return;
+    if (!this.head!.streamed)
+      this.#response.setHeader("content-length", Math.max(0, (frame?.length ?? 0) + (this.head!.contentLengthBy ?? 0)));
+    this.#sendHead();
+    this.closed = true;
+    this.observer = null;
+    const { socket } = this.#response;
+    if (this.lingers && frame !== undefined) {
+      // Whole by its length.
+      this.#response.write(Buffer.from(frame));
+      setTimeout(() => this.#response.end(), lingerMs);
+    } else if (frame === undefined) this.#response.end();
+    else this.#response.end(Buffer.from(frame));
+    // A reader that never takes the rest is cut; node itself sets the socket's time-out anew after each response.
+    if (socket && socket.writableLength > 0) {
+      this.#waiting = true;
+      this.#service.bounds.setWaiting(this, socket.writableLength, this.#service.counts);
+      socket.setTimeout(this.#service.limits.stallTimeoutMs);
+    }
+  }
+
+  reset(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.observer = null;
+    this.#response.destroy();
+  }
+
+  inject(fault: WireFault): void {
+    if (this.closed || fault.kind !== "reset") return;
+    this.closed = true;
+    this.observer = null;
+    if (this.#response.socket !== null) this.#service.resetConnection(this.#response.socket);
+  }
+
+  #sendHead(): void {
+    if (this.#headSent) return;
+    this.#headSent = true;
+    if (this.#service.closing || this.lastOnConnection) this.#response.setHeader("connection", "close");
+    this.#response.writeHead(this.head!.status, this.head!.headers);
+  }
+
+  /** Whether part of a response is on its way on this connection: nothing else may be written there. */
+  isUnderWayOn(socket: Duplex): boolean {
+    return this.#headSent && this.#response.socket === socket;
+  }
+}
+
+/** Serves HTTP/1.1 on connections that somebody else accepted. */
+export class NodeH1Service {
+  readonly limits: ListenerLimits;
+  readonly bounds: Bounds;
+  readonly counts: ListenerCounts;
+  /** Ends a connection by TCP RST. */
+  readonly resetConnection: (socket: Socket) => void;
+  closing = false;
+  readonly #server: Server;
+  readonly #handler: RequestHandler;
+  readonly #reading: BodyReading;
+  readonly #sinks = new Set<NodeH1Sink>();
+
+  /** `counts.streams` is kept by this service. */
+  constructor(
+    protocol: Protocol,
+    handler: RequestHandler,
+    bounds: Bounds,
+    counts: ListenerCounts,
+    resetConnection: (socket: Socket) => void,
+  ) {
+    this.resetConnection = resetConnection;
+    const { limits } = bounds;
+    this.limits = limits;
+    this.bounds = bounds;
+    this.counts = counts;
+    this.#handler = handler;
+    this.#reading = { limits, counts, handler, deadlines: new BodyDeadlines(limits.bodyTimeoutMs) };
+    this.#server = createServer(
+      {
+        keepAliveTimeout: limits.h1IdleTimeoutMs,
+        headersTimeout: limits.headTimeoutMs,
+        // The body has its own deadline, because this one cannot be answered with an error of ours.
+        requestTimeout: 0,
+        connectionsCheckingInterval: sweepMs(limits.headTimeoutMs),
+        maxHeaderSize: limits.maxHeadBytes,
+        // Refused by us instead, with an error of ours.
+        requireHostHeader: false,
+        noDelay: true,
+      },
+      (message, response) => this.#receive(protocol, message, response),
+    );
+    this.#server.on("clientError", (error: NodeJS.ErrnoException, socket) => this.#giveUp(error, socket));
+    this.#server.on("timeout", (socket) => {
+      counts.bounds[socket.writableLength > 0 ? "never-read" : "idle-timeout"]++;
+      socket.destroy();
+    });
+    // Without a listener node closes without an answer.
+    this.#server.on("connect", (_message, socket: Duplex) => this.#answer("malformed", socket));
+    // node starts the checks behind headersTimeout when a server listens; this one never does.
+    this.#server.emit("listening");
+  }
+
+  /** Takes over a connected socket. */
+  accept(socket: Duplex): void {
+    this.#server.emit("connection", socket);
+  }
+
+  /** Ends idle connections at once, others with their response. */
+  close(): void {
+    this.closing = true;
+    this.#reading.deadlines.close();
+    this.#server.close();
+    this.#server.closeIdleConnections();
+  }
+
+  /** Answers without the engine and closes. */
+  #answer(reason: Refusal, socket: Duplex): void {
+    refuse(reason, null, new RawAnswerSink(socket), this.#handler, this.counts);
+  }
+
+  /** node's parser gave up. */
+  #giveUp({ code }: NodeJS.ErrnoException, socket: Duplex): void {
+    const reasons: Record<string, Refusal> = {
+      HPE_HEADER_OVERFLOW: "head-too-large",
+      HPE_CHUNK_EXTENSIONS_OVERFLOW: "body-too-large",
+      ERR_HTTP_REQUEST_TIMEOUT: "head-timeout",
+      HPE_UNEXPECTED_CONTENT_LENGTH: "ambiguous",
+      HPE_INVALID_TRANSFER_ENCODING: "ambiguous",
+    };
+    const underWay = [...this.#sinks].some((sink) => sink.isUnderWayOn(socket));
+    // A peer that has closed or was cut gets no answer, and its error is not the protocol's.
+    const gone = code === "ECONNRESET" || code === "EPIPE" || !socket.writable;
+    const reason = reasons[code ?? ""] ?? "malformed";
+    if (gone) socket.destroy();
+    else if (underWay) {
+      this.counts.bounds[reason]++;
+      socket.destroy();
+    } else this.#answer(reason, socket);
+  }
+
+  #receive(protocol: Protocol, message: IncomingMessage, response: ServerResponse): void {
+    const request = new NodeRequest(protocol, message.method!, message.url!, message.headers);
+    message.on("error", () => {});
+    const sink = new NodeH1Sink(this, response);
+    this.#sinks.add(sink);
+    response.on("close", () => this.#sinks.delete(sink));
+    const refusal = refusalOf(message);
+    if (refusal !== null) {
+      sink.lastOnConnection = true;
+      message.resume();
+      refuse(refusal, request, sink, this.#handler, this.counts);
+      return;
+    }
+    const reader = receiveBody(message, this.#reading, request, sink);
+    message.on("close", () => reader.close());
+  }
+}
+
+/** What node's parser lets through and we do not: it keeps the first of several Host lines, and any Transfer-Encoding. */
+function refusalOf({ rawHeaders, headers, httpVersion }: IncomingMessage): Refusal | null {
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!;
+    if (name.length === 4 && name.toLowerCase() === "host") hosts++;
+  }
+  const encoding = headers["transfer-encoding"];
+  if (hosts > 1 || (encoding !== undefined && encoding.toLowerCase() !== "chunked")) return "ambiguous";
+  return hosts === 0 && httpVersion === "1.1" ? "malformed" : null;
+}

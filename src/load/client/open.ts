@@ -1,0 +1,47 @@
+/** Opens client connections, whichever protocol. */
+import { monotonicUs } from "../../base/clock.ts";
+import { H1Connection } from "./h1.ts";
+import { H2Connection } from "./h2.ts";
+import type { ReceiveWindows } from "../../wire/h2/windows.ts";
+import type { Endpoint } from "../job.ts";
+import type { Connection } from "./connection.ts";
+import { ClientSocket } from "./socket.ts";
+
+export interface OpenOptions {
+  readonly endpoint: Endpoint;
+  readonly windows: ReceiveWindows;
+  readonly timeoutMs: number;
+  /** HTTP/1.1: requests that are sent before the first is answered; default 1. */
+  readonly pipelining?: number;
+  /** HTTP/2: streams are opened before the peer's SETTINGS have come; default false. */
+  readonly early?: boolean;
+  /** Ends the attempt. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Opens a connection and waits until it is usable: on HTTP/2, until the server's SETTINGS unless `early`. Rejects with
+ * ConnectError.
+ */
+export async function openConnection(options: OpenOptions): Promise<Connection> {
+  const { endpoint, windows, timeoutMs, pipelining = 1, early = false, signal } = options;
+  const startUs = monotonicUs();
+  const url = new URL(endpoint.origin);
+  const encrypted = url.protocol === "https:";
+  const isH2 = endpoint.protocol === "h2" || endpoint.protocol === "h2c";
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const socket = new ClientSocket(host, Number(url.port || (encrypted ? 443 : 80)), encrypted);
+  const onAbort = (): void => socket.destroy();
+  signal?.addEventListener("abort", onAbort);
+  try {
+    await socket.connected(timeoutMs);
+    if (encrypted) await socket.secure(host, endpoint, isH2 ? "h2" : "http/1.1", timeoutMs);
+    if (!isH2) return new H1Connection(socket, endpoint, monotonicUs() - startUs, pipelining);
+    return await H2Connection.over(socket, endpoint, { windows, early }, startUs, timeoutMs);
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,132 @@
+/** A client's socket: TCP, TLS with one cipher suite, and proof of what was negotiated. */
+import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import { monotonicUs } from "../../base/clock.ts";
+import type { Endpoint } from "../job.ts";
+import { ConnectError, type FailureReason } from "./connection.ts";
+
+/** What all cleartext sockets are read into: consumers take what they need during the call, nothing is allocated. */
+const readBuffer = Buffer.allocUnsafeSlow(262_144);
+
+/** A connected socket, TLS or not, with one reader. */
+export class ClientSocket {
+  /** Hot path. */
+  onBytes: (bytes: Buffer, length: number, readUs: number) => void = () => {};
+  onEnd: (readUs: number) => void = () => {};
+  /** `reset`: by an RST rather than a FIN. Called once. */
+  onClose: (reset: boolean) => void = () => {};
+  cipher: string | null = null;
+  /** The TCP socket counts the bytes; under TLS the other one knows the plain ones only. */
+  readonly #raw: Socket;
+  #socket: Socket;
+  #error: NodeJS.ErrnoException | null = null;
+
+  constructor(host: string, port: number, encrypted: boolean) {
+    const onread = {
+      buffer: readBuffer,
+      callback: (length: number, bytes: Uint8Array): boolean => {
+        this.onBytes(bytes as Buffer, length, monotonicUs());
+        return true;
+      },
+    };
+    this.#raw = connectTcp({ host, port, noDelay: true, ...(encrypted ? {} : { onread }) });
+    this.#socket = this.#raw;
+    this.#raw.on("error", (error) => {
+      this.#error ??= error;
+    });
+    this.#watch();
+  }
+
+  get bytesRead(): number {
+    return this.#raw.bytesRead;
+  }
+
+  get bytesWritten(): number {
+    return this.#raw.bytesWritten;
+  }
+
+  /** Resolves when TCP stands. Rejects with ConnectError. */
+  connected(timeoutMs: number): Promise<void> {
+    return this.#ready("connect", timeoutMs);
+  }
+
+  /**
+   * Speaks TLS from now on. Sessions are never resumed: each connection pays for a full handshake, on every protocol
+   * alike. Rejects with ConnectError.
+   */
+  async secure(host: string, { tls }: Endpoint, protocol: string, timeoutMs: number): Promise<void> {
+    const socket: TLSSocket = connectTls({
+      socket: this.#raw,
+      host,
+      ...(/^[\d.]+$|:/.test(host) ? {} : { servername: host }),
+      ALPNProtocols: [protocol],
+      ...(tls.ca === null ? {} : { ca: tls.ca }),
+      rejectUnauthorized: !tls.insecure,
+      ...(tls.cipher === null ? {} : { minVersion: "TLSv1.3", maxVersion: "TLSv1.3", ciphers: tls.cipher }),
+    });
+    this.#raw.removeAllListeners("close");
+    this.#socket = socket;
+    socket.on("error", (error) => {
+      this.#error ??= error;
+    });
+    this.#watch();
+    await this.#ready("secureConnect", timeoutMs);
+    socket.on("data", (bytes: Buffer) => this.onBytes(bytes, bytes.length, monotonicUs()));
+    this.cipher = `${socket.getProtocol() ?? "TLS"} ${socket.getCipher().standardName}`;
+    // An HTTP/1.1 server need not answer ALPN at all; an HTTP/2 one must (RFC 9113, section 3.2).
+    const answered = socket.alpnProtocol || "http/1.1";
+    if (answered !== protocol) throw new ConnectError(`${protocol} was asked for, the server chose ${answered}`, "wrong protocol", true);
+  }
+
+  write(bytes: string | Buffer): void {
+    this.#socket.write(bytes);
+  }
+
+  /** Nothing is read until `resume`: what comes stays with the system, and then with the sender. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+    this.#raw.destroy();
+  }
+
+  #watch(): void {
+    this.#socket.on("end", () => this.onEnd(monotonicUs()));
+    this.#socket.on("close", () => this.onClose(this.#error?.code === "ECONNRESET" || this.#error?.code === "EPIPE"));
+  }
+
+  #ready(event: "connect" | "secureConnect", timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: ConnectError): void => {
+        clearTimeout(timer);
+        this.destroy();
+        reject(error);
+      };
+      const timer = setTimeout(() => fail(new ConnectError(`no connection within ${timeoutMs} ms`, "connection timeout")), timeoutMs);
+      this.onClose = () => fail(connectErrorOf(this.#error));
+      this.#socket.once(event, () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+}
+
+function connectErrorOf(error: NodeJS.ErrnoException | null): ConnectError {
+  const { code = "", message = "the server closed the connection" } = error ?? {};
+  // An alert 120 answers an ALPN offer that the server has no use for (RFC 7301, section 3.2).
+  if (code === "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL")
+    return new ConnectError("the server does not offer the protocol by ALPN", "wrong protocol", true);
+  const reasons: Readonly<Record<string, FailureReason>> = { ECONNREFUSED: "connection refused", ETIMEDOUT: "connection timeout" };
+  return new ConnectError(message, reasons[code] ?? "connection failed", false, { cause: error });
+}

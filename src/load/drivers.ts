@@ -1,8 +1,0 @@
-import { H2loadDriver } from "./h2load.ts";
-import type { DriverName, LoadDriver } from "./job.ts";
-import { LoaderDriver } from "./stream.ts";
-
-/** A driver by its name. It starts nothing before its first run, and `close` ends what it has started. */
-export function driverNamed(name: DriverName): LoadDriver {
-  return name === "h2load" ? new H2loadDriver() : new LoaderDriver(name);
-}

@@ -1,0 +1,115 @@
+/** Drivers whose load comes from a loader process, kept between runs: our own generator, and autocannon. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { boundToUs } from "../../base/children.ts";
+import type { LoadDriver, LoadJob, LoadReport, RunOptions } from "../job.ts";
+import { autocannonSupports, jobFault } from "../limits.ts";
+import type { FromLoader, ToLoader } from "../loader.ts";
+
+/** The loader's file; where this module runs from source, the built one. */
+function loaderPath(): string {
+  const beside = fileURLToPath(new URL("../loader.js", import.meta.url));
+  if (existsSync(beside)) return beside;
+  const built = fileURLToPath(new URL("../../../dist/load/loader.js", import.meta.url));
+  if (!existsSync(built)) throw new Error("the loader is not built: npm run build");
+  return built;
+}
+
+/** A loader that was told to stop has reported by then, or never will. */
+const abortGraceMs = 1000;
+
+let taskset: boolean | null = null;
+/** Whether processes can be bound to a core here. */
+function hasTaskset(): boolean {
+  return (taskset ??= spawnSync("taskset", ["--version"]).status === 0);
+}
+
+/** Puts a command on a core, where the system can. */
+export function pinned(command: readonly string[], cpu: number | null): readonly string[] {
+  return cpu !== null && hasTaskset() ? ["taskset", "-c", String(cpu), ...command] : command;
+}
+
+export class LoaderDriver implements LoadDriver {
+  readonly name: "stream" | "autocannon";
+  #child: ChildProcess | null = null;
+  #cpu: number | null = null;
+  #running = false;
+
+  constructor(name: "stream" | "autocannon") {
+    this.name = name;
+  }
+
+  supports(job: LoadJob): true | string {
+    return this.name === "autocannon" ? autocannonSupports(job) : (jobFault(job) ?? true);
+  }
+
+  async run(job: LoadJob, { signal, cpu, onPhase, onProgress }: RunOptions): Promise<LoadReport> {
+    const fault = this.supports(job);
+    if (fault !== true) throw new Error(fault);
+    if (this.#running) throw new Error("a driver runs one job at a time");
+    this.#running = true;
+    const child = this.#childOn(cpu);
+    const tell = (message: ToLoader): void => {
+      child.send(message);
+    };
+    let giveUp: NodeJS.Timeout | undefined;
+    const onAbort = (): void => {
+      tell({ kind: "abort" });
+      giveUp = setTimeout(() => child.kill("SIGKILL"), abortGraceMs);
+    };
+    try {
+      return await new Promise<LoadReport>((resolve, reject) => {
+        const settle = (action: () => void): void => {
+          clearTimeout(giveUp);
+          child.off("message", onMessage);
+          child.off("exit", onExit);
+          signal.removeEventListener("abort", onAbort);
+          action();
+        };
+        const onMessage = (message: FromLoader): void => {
+          if (message.kind === "phase") {
+            onPhase(message.phase);
+            tell({ kind: "go" });
+          } else if (message.kind === "progress") onProgress(message.done);
+          else if (message.kind === "report") settle(() => resolve(message.report));
+          else settle(() => reject(new Error(`the loader failed: ${message.message}`)));
+        };
+        const onExit = (code: number | null, exitSignal: string | null): void => {
+          this.#child = null;
+          settle(() => reject(new Error(`the loader process ended (${exitSignal ?? `exit code ${code}`})`)));
+        };
+        child.on("message", onMessage);
+        child.on("exit", onExit);
+        signal.addEventListener("abort", onAbort);
+        tell({ kind: "job", driver: this.name, job });
+        if (signal.aborted) onAbort();
+      });
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  async close(): Promise<void> {
+    const child = this.#child;
+    this.#child = null;
+    if (child === null || child.exitCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGKILL");
+    await ended;
+  }
+
+  #childOn(cpu: number | null): ChildProcess {
+    if (this.#child !== null && this.#child.connected && this.#cpu === cpu) return this.#child;
+    this.#child?.kill("SIGKILL");
+    const command = pinned([process.execPath, "--max-semi-space-size=64", loaderPath()], cpu);
+    const child = boundToUs(
+      spawn(command[0]!, command.slice(1), { stdio: ["ignore", "ignore", "inherit", "ipc"], serialization: "advanced" }),
+    );
+    // Idle between runs, it must not keep its parent alive; a run does, by its own means.
+    child.on("error", () => {});
+    this.#child = child;
+    this.#cpu = cpu;
+    return child;
+  }
+}

@@ -1,0 +1,122 @@
+/** From a variant and the options to what is run, and how long that takes. */
+import { UsageError } from "../../base/usage-error.ts";
+import { h2loadVersion } from "../../load/drivers/h2load.ts";
+import { mergeNetworks, parseNetwork, roundTripMs } from "../../network/impairment.ts";
+import type { BenchOptions } from "./options.ts";
+import { traceOf, warmupTokensOf } from "./requests.ts";
+import type { ArmSpec, Variant, Workload } from "./scenario.ts";
+
+/** The variant as the options change it. */
+export function adapted(variant: Variant, options: BenchOptions): Variant {
+  const { workload } = variant;
+  const streams = options.streams ?? workload.streams;
+  const rate = options.rate ?? workload.rate;
+  const scaled =
+    options.streams === null ? workload.requests : Math.max(streams, Math.round((workload.requests / workload.streams) * streams));
+  const requests = options.requests ?? (options.durationS !== null && rate !== null ? Math.ceil(rate * options.durationS) : scaled);
+  const wordable = workload.method === "POST" && workload.page === null;
+  const bodyStreams = options.body === null ? workload.stream : (JSON.parse(options.body) as { stream?: unknown }).stream === true;
+  return {
+    ...variant,
+    rounds: options.rounds ?? variant.rounds,
+    arms: variant.arms
+      .filter(({ protocol }) => options.protocols === null || options.protocols.includes(protocol))
+      // Engines are compared beside protocols: with one protocol there is nothing to compare.
+      .filter(({ role }) => role === "protocol" || (options.protocols?.length !== 1 && options.url === null))
+      .map((arm) => ({ ...arm, driver: options.driver ?? arm.driver, connections: options.connections ?? arm.connections })),
+    workload: {
+      ...workload,
+      path: wordable ? (options.endpoint ?? workload.path) : workload.path,
+      stream: wordable ? bodyStreams : workload.stream,
+      ttft: options.ttft ?? workload.ttft,
+      itl: options.itl ?? workload.itl,
+      inputTokens: options.inputTokens ?? workload.inputTokens,
+      outputTokens: options.outputTokens ?? workload.outputTokens,
+      mode: options.rate === null ? workload.mode : "open",
+      rate,
+      rateOfCapacity: options.rate === null ? workload.rateOfCapacity : null,
+      streams,
+      requests,
+      warmup: options.warmup ?? workload.warmup,
+      network: mergeNetworks(workload.network, options.network),
+    },
+  };
+}
+
+/** Milliseconds of a latency, where it is a plain number; a guess where it is a distribution. */
+function roughMs(spec: number | string): number {
+  if (typeof spec === "number") return spec;
+  const number = /^([\d.]+)(ms|us|s)?/.exec(spec);
+  const inside = /([\d.]+)/.exec(spec);
+  const value = Number((number ?? inside)?.[1] ?? 100);
+  return number?.[2] === "us" ? value / 1000 : number?.[2] === "s" ? value * 1000 : value;
+}
+
+/** Tokens per second that a workload offers; null where it has no pace. */
+export function offeredTokensPerSecond({ stream, itl, streams, mode, trace }: Workload): number | null {
+  const gapMs = roughMs(itl);
+  return stream && gapMs > 0 && mode === "closed" && trace === null ? (streams * 1000) / gapMs : null;
+}
+
+/** Requests per second that a run without pace is guessed to make, for the estimate only. */
+const guessedRateOf = ({ stream }: Workload): number => (stream ? 10_000 : 20_000);
+
+/** Requests that an arm can really have under way. */
+function lanesOf({ streams, server }: Workload, { protocol, connections, reuse, atStreamLimit }: ArmSpec): number {
+  const isH2 = protocol === "h2" || protocol === "h2c";
+  if (connections === "streams" || reuse === "new") return streams;
+  if (!isH2) return Math.min(streams, connections);
+  return atStreamLimit === undefined ? streams : Math.min(streams, connections * (server?.maxConcurrentStreams ?? streams));
+}
+
+/** Seconds that one run of one arm takes, roughly. */
+function secondsPerRun(workload: Workload, arm: ArmSpec, durationS: number | null): number {
+  const { stream, streams, rampMs, requests, warmup, mode, rate, repeat, page, trace } = workload;
+  const guessedRate = guessedRateOf(workload);
+  const answerOf = (tokens: number): number => (roughMs(workload.ttft) + roughMs(workload.itl) * (stream ? tokens - 1 : tokens)) / 1000;
+  const answerS = answerOf(workload.outputTokens);
+  const impairment = parseNetwork(workload.network, (key) => key);
+  const roundTripsS = impairment === null ? 0 : (roundTripMs(impairment) * 3) / 1000;
+  const startS = 0.05 + streams * 0.0003 + rampMs / 1000;
+  if (trace !== null) return (traceOf(trace).at(-1)?.atMs ?? 0) / 1000 + answerS + startS;
+  if (page !== null) return repeat * (0.06 + answerS + roundTripsS);
+  const warmupS = Math.ceil(warmup / streams) * answerOf(warmupTokensOf(workload)) + warmup / guessedRate;
+  if (durationS !== null) return durationS + warmupS + startS;
+  const closedS = Math.ceil(requests / lanesOf(workload, arm)) * answerS + requests / guessedRate;
+  // What an open loop without a rate takes is known once the capacity is.
+  const openS = rate === null ? 2 : requests / rate + answerS;
+  return repeat * ((mode === "open" ? openS : closedS) + roundTripsS + startS) + warmupS;
+}
+
+/** Seconds that a variant takes, roughly: every arm in every round, and a warm-up of each. */
+export function estimateSeconds(variant: Variant, durationS: number | null): number {
+  const seconds = variant.arms.reduce((sum, arm) => sum + secondsPerRun(variant.workload, arm, durationS), 0);
+  return 0.5 + (variant.rounds + 0.7) * seconds;
+}
+
+/** Requests per second, and of a round, where h2load is missing: far below what our own generator can make. */
+const fallbackRate = 2000;
+
+/**
+ * The variant where h2load is missing: on stream. At full load our own generator, written in JavaScript like the server,
+ * would be what is measured; so the requests leave at a fixed rate, at which the server's CPU time can still be compared.
+ */
+export function withoutH2load(variant: Variant, { driver, url }: BenchOptions, notes: string[]): Variant {
+  if (!variant.arms.some((arm) => arm.driver === "h2load") || h2loadVersion() !== null) return variant;
+  if (driver === "h2load") throw new UsageError("--driver h2load: h2load is not installed; `fakeai doctor` says how to get it");
+  const arms = variant.arms.filter((arm) => arm.driver !== "autocannon").map((arm) => ({ ...arm, driver: "stream" as const }));
+  const { workload } = variant;
+  const saturates = workload.mode === "closed" && url === null;
+  notes.push(
+    `h2load is not installed (fakeai doctor): on stream${saturates ? ` at ${fallbackRate} requests/s, for the CPU time per request only` : ""}`,
+  );
+  if (!saturates) return { ...variant, arms };
+  const open = {
+    mode: "open",
+    rate: fallbackRate,
+    arrivals: "constant",
+    requests: fallbackRate,
+    warmup: Math.min(500, workload.warmup),
+  } as const;
+  return { ...variant, arms, workload: { ...workload, ...open } };
+}

@@ -1,0 +1,169 @@
+/** From a workload to the requests of a round: the same bytes and the same seeds in every arm. */
+import { existsSync, readFileSync } from "node:fs";
+import { UsageError } from "../../base/usage-error.ts";
+import { constantArrivalsUs, poissonArrivalsUs } from "../../load/arrivals.ts";
+import type { BackgroundLoad, PlannedRequest } from "../../load/job.ts";
+import { readTrace, type TraceRequest } from "../../load/trace.ts";
+import { scenarioDirectory, type Workload } from "./scenario.ts";
+
+/** How requests are worded for this server. */
+export interface Wording {
+  readonly model: string;
+  /** Whether the server is ours: it takes vLLM's `ignore_eos`, so that lengths are exact. Others may refuse what they do not know. */
+  readonly own: boolean;
+  /** Sent as every body in place of ours. */
+  readonly body: string | null;
+  /** Every request carries the seed of its round: for a driver that sends one body only. */
+  readonly oneBody: boolean;
+}
+
+/** Seeds of one run lie apart from those of the next: a million for each run, a hundred thousand for each round. */
+export function seedOfCall(runSeed: number, round: number, index: number): number {
+  return runSeed * 1_000_000_000 + round * 1_000_000 + index;
+}
+
+const filler = "load ";
+
+/** A prompt worth `tokens` tokens, at four characters a token. */
+function promptOf(tokens: number): string {
+  const length = tokens * 4;
+  return filler.repeat(Math.ceil(length / filler.length)).slice(0, length);
+}
+
+function bodyOf(
+  path: string,
+  stream: boolean,
+  inputTokens: number,
+  outputTokens: number,
+  seed: number,
+  { model, own }: Wording,
+  includeUsage = false,
+): string {
+  const prompt = promptOf(inputTokens);
+  const said = path.endsWith("/chat/completions") ? { messages: [{ role: "user", content: prompt }] } : { prompt };
+  return JSON.stringify({
+    model,
+    ...(stream ? { stream } : {}),
+    ...(includeUsage ? { stream_options: { include_usage: true } } : {}),
+    max_tokens: outputTokens,
+    ...(own ? { ignore_eos: true } : {}),
+    seed,
+    ...said,
+  });
+}
+
+/** The requests of round `round`; round -1 is the warm-up. `rate` is in requests per second. */
+export function requestsOf(workload: Workload, wording: Wording, seed: number, round: number, rate: number | null): PlannedRequest[] {
+  if (workload.page !== null) return pageRequests(workload, wording, seed, round);
+  if (workload.trace !== null) return traceRequests(workload, wording, seed, round);
+  const count = workload.requests;
+  const arrivals =
+    workload.mode === "closed" || rate === null
+      ? null
+      : workload.arrivals === "constant"
+        ? constantArrivalsUs(rate, count)
+        : poissonArrivalsUs(rate, count, seedOfCall(seed, round + 1, 0) % 2_147_483_647);
+  return Array.from({ length: count }, (_, index) => ({
+    ...plain(workload, wording, seed, round, index),
+    ...(arrivals === null ? {} : { atUs: arrivals[index]! }),
+    ...(isAborted(workload, index) ? { abortAfter: workload.abort!.afterTokens } : {}),
+  }));
+}
+
+/** Whether a request is one of those that are given up: they are spread evenly, and the same in every arm. */
+function isAborted({ abort }: Workload, index: number): boolean {
+  return abort !== null && Math.floor((index + 1) * abort.share) > Math.floor(index * abort.share);
+}
+
+/** The streams that run beside the measured ones; `headers` are the arm's for them. */
+export function backgroundOf(
+  { background, path, inputTokens }: Workload,
+  headers: Readonly<Record<string, string>> | undefined,
+  wording: Wording,
+  seed: number,
+): BackgroundLoad | null {
+  if (background === null) return null;
+  const { streams, outputTokens, itl, unreadMs } = background;
+  const requests = Array.from({ length: streams }, (_, index): PlannedRequest => ({
+    body: bodyOf(path, true, inputTokens, outputTokens, seedOfCall(seed, 0, 800_000 + index), wording),
+    tokens: null,
+    headers: { "x-fakeai-ttft": "0", "x-fakeai-itl": String(itl), ...headers },
+  }));
+  return unreadMs === undefined ? { requests } : { requests, unreadMs: unreadMs === "never" ? Infinity : unreadMs };
+}
+
+/** Most tokens of an answer that warms a connection up, streamed or not: more would only take time. */
+const warmupTokens = 4;
+const wholeWarmupTokens = 1000;
+
+/** Tokens of an answer that warms a connection up. */
+export function warmupTokensOf({ stream, outputTokens }: Workload): number {
+  return Math.min(outputTokens, stream ? warmupTokens : wholeWarmupTokens);
+}
+
+/** What warms the connections up before a round. */
+export function warmupOf(given: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
+  const workload = { ...given, outputTokens: warmupTokensOf(given) };
+  return Array.from({ length: workload.warmup }, (_, index) => plain(workload, wording, seed, round, 900_000 + index));
+}
+
+function plain(workload: Workload, wording: Wording, seed: number, round: number, index: number): PlannedRequest {
+  const { method, path, stream, inputTokens, outputTokens, includeUsage } = workload;
+  if (method === "GET") return { body: "", tokens: null };
+  if (wording.body !== null) return { body: wording.body, tokens: null };
+  const callSeed = seedOfCall(seed, round + 1, wording.oneBody ? 0 : index);
+  return {
+    body: bodyOf(path, stream, inputTokens, outputTokens, callSeed, wording, includeUsage),
+    tokens: wording.own ? outputTokens : null,
+  };
+}
+
+function pageRequests({ page, inputTokens }: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
+  let index = 0;
+  return page!.flatMap(({ count, method, path, outputTokens = 16 }) =>
+    Array.from({ length: count }, (): PlannedRequest => {
+      const body = method === "GET" ? "" : bodyOf(path, false, inputTokens, outputTokens, seedOfCall(seed, round + 1, index++), wording);
+      return { method, path, body, tokens: method === "GET" || !wording.own ? null : outputTokens };
+    }),
+  );
+}
+
+/** The requests of a trace that a workload replays, `atMs` from 0 and already at the workload's speed. Throws UsageError. */
+export function traceOf(trace: NonNullable<Workload["trace"]>): TraceRequest[] {
+  const shipped = `${scenarioDirectory}traces/${trace.file}`;
+  const path = !trace.file.includes("/") && existsSync(shipped) ? shipped : trace.file;
+  let rows: readonly TraceRequest[];
+  try {
+    rows = readTrace(path);
+  } catch (error) {
+    throw new UsageError(`--trace: ${(error as Error).message}`);
+  }
+  const origin = rows[0]?.atMs ?? 0;
+  const slice = rows.filter(({ atMs }) => trace.seconds === null || atMs - origin < trace.seconds * 1000).slice(0, trace.limit ?? Infinity);
+  if (slice.length === 0) throw new UsageError(`--trace: ${trace.file} holds no request`);
+  return slice.map((row) => ({ ...row, atMs: (row.atMs - origin) / trace.speed }));
+}
+
+function traceRequests(workload: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
+  return traceOf(workload.trace!).map(({ atMs, inputTokens, outputTokens }, index) => {
+    const tokens = Math.max(1, outputTokens);
+    const body = bodyOf(workload.path, workload.stream, Math.max(1, inputTokens), tokens, seedOfCall(seed, round + 1, index), wording);
+    return { body: wording.body ?? body, tokens: wording.own && wording.body === null ? tokens : null, atUs: Math.round(atMs * 1000) };
+  });
+}
+
+/** Reads the body of `--body`. Throws UsageError. */
+export function readBody(path: string): string {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new UsageError(`--body: cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`);
+  }
+  try {
+    JSON.parse(text);
+  } catch {
+    throw new UsageError(`--body: ${path} is not JSON`);
+  }
+  return text.trim();
+}

@@ -1,0 +1,273 @@
+/** What is loaded: our own server as a child, or any other by its address. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { UsageError } from "../../base/usage-error.ts";
+import { boundToUs } from "../../base/children.ts";
+import { type Answered, type Answers, type Asked, endWithParent, type Question } from "../../base/parent-channel.ts";
+import { openConnection } from "../../load/client/open.ts";
+import { defaultWindows } from "../../wire/h2/windows.ts";
+import type { TlsChoice } from "../../load/job.ts";
+import type { ProtocolName } from "../../results/types.ts";
+import { type ProcessUsage, usageOf } from "./machine.ts";
+
+/** The one TLS suite of every arm (TLS 1.3, RFC 8446): both engines and both protocols have it. */
+export const pinnedCipher = "TLS_AES_128_GCM_SHA256";
+
+/** Something could not be measured at all; the message says why in one line. */
+export class RunError extends Error {}
+
+export interface Target {
+  /** Origins by protocol, for what the server speaks. */
+  readonly origins: Readonly<Partial<Record<ProtocolName, string>>>;
+  readonly tls: TlsChoice;
+  /** What the server has used; null where it cannot be known. */
+  usage(): ProcessUsage | null;
+  /** 99th percentile of the server's event-loop delay since it was last asked, microseconds; null where it cannot be known. */
+  eventLoopDelayP99Us(): Promise<number | null>;
+  /** Why it no longer runs; null while it does. */
+  readonly died: string | null;
+  close(): Promise<void>;
+}
+
+/** What a server child is started with. */
+export interface ServerNeeds {
+  readonly protocols: readonly ProtocolName[];
+  readonly engine: "node" | "uws";
+  readonly ttft: number | string;
+  readonly itl: number | string;
+  readonly outputTokens: number;
+  /** Flags of a batched engine; with them ttft and itl are not told. */
+  readonly batching?: Readonly<Record<string, string | number>>;
+  /** HTTP/2 streams that one connection may have. */
+  readonly maxConcurrentStreams: number;
+  readonly seed: number;
+  readonly cpu: number | null;
+  /** Whether answers carry stamps; by default they do. */
+  readonly stamps?: boolean;
+}
+
+/** A server of ours, with a line to it. */
+export interface ServerChild extends Target {
+  /** PEM file of what its clients must trust; null where it speaks no TLS. */
+  readonly caPath: string | null;
+  /** Asks the process. Null where it does not answer. */
+  ask<Name extends Question["ask"]>(question: Extract<Question, { ask: Name }>): Promise<Answers[Name] | null>;
+}
+
+/** The built command line: the server is a process like the user's own. */
+const cliPath = fileURLToPath(
+  import.meta.url.endsWith(".ts") ? new URL("../../../dist/cli.js", import.meta.url) : new URL("../../cli.js", import.meta.url),
+);
+
+const startTimeoutMs = 15_000;
+
+function latencyFlags({ ttft, itl, batching }: ServerNeeds): string[] {
+  if (batching === undefined) return ["--ttft", String(ttft), "--itl", String(itl)];
+  return ["--engine", "batched", ...Object.entries(batching).flatMap(([flag, value]) => [`--${flag}`, String(value)])];
+}
+
+/** Starts `fakeai serve` and waits until it listens. Throws RunError. */
+export async function startServerChild(needs: ServerNeeds): Promise<ServerChild> {
+  const flags = [
+    cliPath,
+    "serve",
+    "--json",
+    ...(needs.stamps === false ? [] : ["--stamps"]),
+    "--protocol",
+    needs.protocols.map((protocol) => `${protocol}:0`).join(","),
+    "--h1-engine",
+    needs.engine,
+    ...latencyFlags(needs),
+    "--output-tokens",
+    String(needs.outputTokens),
+    "--seed",
+    String(needs.seed),
+    "--max-concurrent-streams",
+    String(needs.maxConcurrentStreams),
+  ];
+  const [command, args] =
+    needs.cpu === null ? [process.execPath, flags] : ["taskset", ["-c", String(needs.cpu), process.execPath, ...flags]];
+  // A child must not take the caller's settings of `fakeai serve`; and it gets no SIGINT of its own from the terminal.
+  const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FAKEAI_")));
+  const env = { ...own, ...endWithParent };
+  const child = boundToUs(
+    spawn(command, args, { stdio: ["ignore", "pipe", "pipe", "ipc"], serialization: "advanced", env, detached: true }),
+  );
+  let complaint = "";
+  let died: string | null = null;
+  child.stderr!.on("data", (chunk: Buffer) => {
+    complaint = `${complaint}${chunk.toString()}`.slice(-2000);
+  });
+  const ended = new Promise<void>((resolve) => {
+    const onEnd = (why: string): void => {
+      died ??= why;
+      resolve();
+    };
+    child.on("error", (error) => onEnd(error.message));
+    child.on("exit", (code, signal) => onEnd(`the server ended (${signal ?? `exit ${code}`})`));
+  });
+  const line = await firstLine(child, ended);
+  if (line === null) {
+    child.kill("SIGKILL");
+    throw new RunError(`the server did not start: ${complaint.trim().split("\n")[0] || died || "no answer"}`);
+  }
+  const { listening, caPath } = JSON.parse(line) as { listening: { protocol: ProtocolName; url: string }[]; caPath: string | null };
+  return {
+    origins: Object.fromEntries(listening.map(({ protocol, url }) => [protocol, url])),
+    tls: { ca: caPath === null ? null : readFileSync(caPath, "utf8"), insecure: false, cipher: pinnedCipher },
+    usage: () => (child.pid === undefined ? null : usageOf(child.pid)),
+    eventLoopDelayP99Us: () => ask(child, { ask: "delay" }),
+    ask: (question) => ask(child, question),
+    caPath,
+    get died() {
+      return died;
+    },
+    async close() {
+      child.kill("SIGTERM");
+      const hard = setTimeout(() => child.kill("SIGKILL"), 1000);
+      await ended;
+      clearTimeout(hard);
+    },
+  };
+}
+
+/** An answer that takes longer than this comes from a server that has other troubles. */
+const answerTimeoutMs = 5000;
+let questions = 0;
+
+function ask<Name extends Question["ask"]>(child: ChildProcess, question: Extract<Question, { ask: Name }>): Promise<Answers[Name] | null> {
+  if (!child.connected) return Promise.resolve(null);
+  return new Promise((resolve) => {
+    const settle = (value: Answers[Name] | null): void => {
+      clearTimeout(timer);
+      child.off("message", onMessage);
+      resolve(value);
+    };
+    const number = ++questions;
+    const onMessage = (message: unknown): void => {
+      const answered = message as Answered;
+      if (answered.number === number) settle(answered.answer as Answers[Name] | null);
+    };
+    const timer = setTimeout(() => settle(null), answerTimeoutMs);
+    child.on("message", onMessage);
+    child.send({ number, question } satisfies Asked, (error) => {
+      if (error !== null) settle(null);
+    });
+  });
+}
+
+function firstLine(child: ChildProcess, ended: Promise<void>): Promise<string | null> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(null), startTimeoutMs);
+    const settle = (line: string | null): void => {
+      clearTimeout(timer);
+      resolve(line);
+    };
+    let text = "";
+    child.stdout!.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+      if (text.includes("\n")) settle(text.split("\n")[0]!);
+    });
+    void ended.then(() => settle(null));
+  });
+}
+
+/** A server that is not ours. */
+export interface ExternalServer {
+  readonly url: string;
+  readonly caFile: string | null;
+  readonly insecure: boolean;
+  /** Sent with every request. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface ProbeResult {
+  readonly protocol: ProtocolName;
+  /** null: spoken. */
+  readonly refused: string | null;
+}
+
+const probeTimeoutMs = 5000;
+
+/** Finds out which protocols a server speaks. */
+export async function probe(server: ExternalServer): Promise<{ target: Target; results: readonly ProbeResult[] }> {
+  const url = parseUrl(server.url);
+  const tls: TlsChoice = { ca: readCa(server.caFile), insecure: server.insecure, cipher: null };
+  const candidates: readonly ProtocolName[] = url.protocol === "https:" ? ["h1s", "h2"] : ["h1", "h2c"];
+  const results: ProbeResult[] = [];
+  for (const protocol of candidates) results.push({ protocol, refused: await probeOne(url, protocol, tls, server.headers) });
+  const spoken = results.filter(({ refused }) => refused === null);
+  return {
+    results,
+    target: {
+      origins: Object.fromEntries(spoken.map(({ protocol }) => [protocol, url.origin])),
+      tls,
+      usage: () => null,
+      eventLoopDelayP99Us: () => Promise.resolve(null),
+      died: null,
+      close: () => Promise.resolve(),
+    },
+  };
+}
+
+/** Checks the address of `--url` or `--via`. Throws UsageError. */
+export function parseUrl(text: string, flag: "--url" | "--via" = "--url"): URL {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw new UsageError(`${flag}: "${text}" is not an address (for example http://127.0.0.1:8000)`);
+  }
+  if (url.protocol !== "http:" && url.protocol !== "https:") throw new UsageError(`${flag}: ${url.protocol} is neither http: nor https:`);
+  if (url.username !== "" || url.password !== "")
+    throw new UsageError(`${flag}: put credentials into --api-key or --header, not into the address`);
+  return url;
+}
+
+function readCa(path: string | null): string | null {
+  if (path === null) return null;
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new UsageError(`--cacert: cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`);
+  }
+}
+
+/** Asks for the list of models: any well-formed answer proves the protocol. */
+async function probeOne(
+  url: URL,
+  protocol: ProtocolName,
+  tls: TlsChoice,
+  headers: Readonly<Record<string, string>>,
+): Promise<string | null> {
+  const path = `${basePath(url)}/v1/models`;
+  const endpoint = { origin: url.origin, protocol, path, method: "GET" as const, headers, tls };
+  try {
+    const connection = await openConnection({ endpoint, windows: defaultWindows, timeoutMs: probeTimeoutMs });
+    try {
+      return await new Promise<string | null>((resolve) => {
+        const timer = setTimeout(() => resolve(`no answer within ${probeTimeoutMs / 1000} s`), probeTimeoutMs);
+        const settle = (result: string | null): void => {
+          clearTimeout(timer);
+          resolve(result);
+        };
+        connection.send(
+          { method: "GET", path, body: "" },
+          { onResponse: () => settle(null), onData: () => {}, onEnd: () => settle(null), onFail: (reason) => settle(reason) },
+        );
+      });
+    } finally {
+      connection.close();
+    }
+  } catch (error) {
+    const { message, cause } = error as Error;
+    const { code } = (cause ?? {}) as NodeJS.ErrnoException;
+    return `${message}${code !== undefined && /CERT|VERIFY/.test(code) ? " (trust it with --cacert <file>, or --insecure)" : ""}`;
+  }
+}
+
+/** The path of an address without a last "/v1", which clients' base URLs carry and endpoints repeat. */
+export function basePath(url: URL): string {
+  return url.pathname.replace(/\/+$/, "").replace(/\/v1$/, "");
+}

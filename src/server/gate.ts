@@ -1,0 +1,113 @@
+/** Who gets in: keys and rate limits, asked before any route. */
+import { sendJson } from "../api/shared/answer.ts";
+import { type Denial, missingKey, overLimit, type Provider, providerOf, rateHeaders, wrongKey } from "../api/errors/denials.ts";
+import { peekBody } from "../api/shared/body.ts";
+import type { Meter } from "../core/pacing/meter.ts";
+import type { RateDecision, RateLimiter, RateState } from "../core/limits/rate-limit.ts";
+import type { ResponseSink, RouteRequest } from "../core/seams.ts";
+import { type KeyRing, nameOfKey } from "../base/keys.ts";
+
+/** Open to everybody: what load balancers and scrapers ask. The admin's routes check their own token. */
+const openPaths = new Set(["/health", "/health/ready", "/metrics", "/admin/config"]);
+
+export function isOpenPath(path: string): boolean {
+  return openPaths.has(path);
+}
+
+export interface GateOptions {
+  /** null: any key or none is welcome. */
+  readonly keys: KeyRing | null;
+  readonly limiter: RateLimiter;
+  readonly meter: Meter;
+}
+
+export class Gate {
+  readonly #options: GateOptions;
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+  }
+
+  /** true: go on. false: the request has had its answer. A promise: another process is asked; `body` is not used after the call. */
+  admit(request: RouteRequest, body: Uint8Array, sink: ResponseSink): boolean | Promise<boolean> {
+    const { keys, limiter, meter } = this.#options;
+    const { requests, tokens } = limiter.limits;
+    const unlimited = requests === null && tokens === null;
+    if ((keys === null && unlimited) || openPaths.has(request.path)) return true;
+    const provider = providerOf(request.path);
+    const deny = ({ status, json, headers }: Denial): false => {
+      sendJson(sink, meter, status, json, headers);
+      return false;
+    };
+
+    const key = keyOf(request, provider);
+    let client = key === null ? "anonymous" : "";
+    if (keys !== null) {
+      if (key === null) return deny(missingKey(provider));
+      const index = keys.find(key);
+      if (index < 0) return deny(wrongKey(provider, key));
+      client = `key ${index}`;
+    }
+    if (unlimited) return true;
+    if (key !== null && client === "") client = nameOfKey(key);
+    const show = (state: RateState): void => {
+      sink.extraHeaders = rateHeaders(provider, state, Date.now());
+    };
+    if (request.method !== "POST") {
+      return orLater(limiter.look(client), (state) => {
+        show(state);
+        return true;
+      });
+    }
+    const decision = limiter.take(client, tokens === null ? 0 : tokensAsked(body));
+    const model = decision instanceof Promise || decision.refusal !== null ? modelOf(body) : "";
+    return orLater(decision, ({ state, refusal }: RateDecision) => {
+      show(state);
+      return refusal === null || deny(overLimit(provider, model, refusal));
+    });
+  }
+}
+
+/** At once where the value is there. */
+function orLater<T, R>(value: T | Promise<T>, use: (value: T) => R): R | Promise<R> {
+  return value instanceof Promise ? value.then(use) : use(value);
+}
+
+const outputLimits = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
+
+/**
+ * What a request counts against the tokens per minute before it is answered: the larger of the output tokens it allows
+ * and its own length at four characters a token, as OpenAI's guide to rate limits says.
+ */
+function tokensAsked(body: Uint8Array): number {
+  const parsed = peekBody(body);
+  const asked = parsed === null ? [] : outputLimits.map((param) => parsed[param]).filter((value) => isCount(value));
+  return Math.max(1, Math.ceil(body.length / 4), ...asked);
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0;
+}
+
+function modelOf(body: Uint8Array): string {
+  const model = peekBody(body)?.["model"];
+  return typeof model === "string" ? model.slice(0, 256) : "";
+}
+
+/**
+ * The key that a request shows, in `authorization` (Bearer, or Basic as its password) or `x-api-key`; null: none. Where both
+ * are there, the provider's own counts.
+ */
+export function keyOf(request: RouteRequest, provider: Provider): string | null {
+  const direct = request.header("x-api-key")?.trim() || null;
+  const authorized = keyOfAuthorization(request.header("authorization")?.trim() ?? "");
+  return provider === "anthropic" ? (direct ?? authorized) : (authorized ?? direct);
+}
+
+function keyOfAuthorization(value: string): string | null {
+  const match = /^(bearer|basic)\s+(\S.*)$/i.exec(value);
+  if (!match) return null;
+  if (match[1]!.toLowerCase() === "bearer") return match[2]!;
+  const [, ...password] = Buffer.from(match[2]!, "base64").toString("utf8").split(":");
+  return password.join(":") || null;
+}

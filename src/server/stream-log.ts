@@ -1,0 +1,118 @@
+/**
+ * What a server did for each streamed answer, token by token: kept on demand, for a bench whose client cannot see stamps.
+ * Nothing is put on the wire, so a client reads what it would read of any server.
+ */
+import { channel } from "node:diagnostics_channel";
+import type { StreamLogged, StreamRecord } from "../base/parent-channel.ts";
+import type { FrameSource, RequestHandler, ResponsePlan, ResponseSink, RouteRequest } from "../core/seams.ts";
+
+/** The request header (OpenAI's own, for support cases) by which an answer is found again. */
+const keyHeader = "x-client-request-id";
+const longestKey = 64;
+
+class LoggedFrames implements FrameSource {
+  tokens = 0;
+  readonly #frames: FrameSource;
+  readonly #receivedUs: number;
+  #dueUs: Int32Array;
+  #sentUs: Int32Array;
+  #count = 0;
+
+  constructor({ frames, startUs, outputTokens }: ResponsePlan) {
+    this.#frames = frames;
+    this.#receivedUs = startUs;
+    this.#dueUs = new Int32Array(outputTokens);
+    this.#sentUs = new Int32Array(outputTokens);
+  }
+
+  get length(): number {
+    return this.#frames.length;
+  }
+
+  /** Hot path. */
+  frame(index: number, dueUs: number, sentUs: number): Uint8Array {
+    const bytes = this.#frames.frame(index, dueUs, sentUs);
+    this.tokens = this.#frames.tokens;
+    // A frame holds one token or more; there are never more frames with tokens than tokens.
+    if (this.tokens > 0) {
+      this.#dueUs[this.#count] = dueUs - this.#receivedUs;
+      this.#sentUs[this.#count++] = sentUs - this.#receivedUs;
+    }
+    return bytes;
+  }
+
+  get times(): Pick<StreamRecord, "dueUs" | "sentUs"> {
+    return { dueUs: this.#dueUs.slice(0, this.#count), sentUs: this.#sentUs.slice(0, this.#count) };
+  }
+}
+
+interface Entry {
+  readonly key: string | null;
+  readonly spoken: StreamRecord["spoken"];
+  readonly plan: ResponsePlan;
+  readonly frames: LoggedFrames;
+}
+
+/** Whoever sends plans, as far as a log needs to know. */
+interface Sender {
+  send(plan: ResponsePlan, sink: ResponseSink): void;
+}
+
+const accepted = channel("net.server.socket");
+
+/** Stands between the routes and the pacer. Costs a call per token while it records, and one per answer while it does not. */
+export class StreamLog implements Sender {
+  readonly #sender: Sender;
+  readonly #countsConnections: () => boolean;
+  #entries: Entry[] | null = null;
+  #connections = 0;
+  readonly #requests = new WeakMap<ResponseSink, RouteRequest>();
+  readonly #onAccept = (): void => {
+    this.#connections++;
+  };
+
+  /** `countsConnections`: whether every listener stands on node's own sockets. */
+  constructor(sender: Sender, countsConnections: () => boolean) {
+    this.#sender = sender;
+    this.#countsConnections = countsConnections;
+  }
+
+  /** Begins anew: what was recorded before is forgotten. */
+  begin(): void {
+    if (this.#entries === null) accepted.subscribe(this.#onAccept);
+    this.#entries = [];
+    this.#connections = 0;
+  }
+
+  /** What was seen since `begin`; answers under way are in it as far as they have come. Null where nothing was begun. */
+  read(): StreamLogged | null {
+    if (this.#entries === null) return null;
+    const streams = this.#entries.map(({ key, spoken, plan, frames }): StreamRecord => {
+      return { key, spoken, receivedUs: plan.startUs, planned: plan.outputTokens, ...frames.times };
+    });
+    return { streams, connectionsAccepted: this.#countsConnections() ? this.#connections : null };
+  }
+
+  /** A handler that remembers which request a sink answers. */
+  watch(handler: RequestHandler): RequestHandler {
+    return {
+      ...handler,
+      handle: (request, body, sink) => {
+        if (this.#entries !== null) this.#requests.set(sink, request);
+        handler.handle(request, body, sink);
+      },
+    };
+  }
+
+  send(plan: ResponsePlan, sink: ResponseSink): void {
+    const request = this.#entries === null ? undefined : this.#requests.get(sink);
+    if (this.#entries === null || request === undefined || !plan.head.streamed || plan.head.status !== 200) {
+      this.#sender.send(plan, sink);
+      return;
+    }
+    const frames = new LoggedFrames(plan);
+    const key = request.header(keyHeader)?.slice(0, longestKey) ?? null;
+    this.#entries.push({ key, spoken: sink.carrier === "node-h2" ? "h2" : "http/1.1", plan, frames });
+    this.#sender.send({ ...plan, frames }, sink);
+  }
+}

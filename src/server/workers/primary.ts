@@ -1,0 +1,260 @@
+/**
+ * Several processes that share the ports. The primary serves nothing: it finds the ports, starts the workers and starts
+ * again one that ended by itself, and keeps what they have in common: metrics, rate limits and changed knobs.
+ */
+import cluster, { type Worker } from "node:cluster";
+import { createServer, type AddressInfo, type Server } from "node:net";
+import { dirname, extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ApiError } from "../../api/errors/api-error.ts";
+import { monotonicUs } from "../../base/clock.ts";
+import { type Endpoint, type ServerConfig, settledOf } from "../../settings/server.ts";
+import { answerRates } from "../../core/limits/lease.ts";
+import { LocalRateLimiter } from "../../core/limits/rate-limit.ts";
+import { changedConfig } from "../knobs.ts";
+import { type FakeAiServer, findCertificate, type Listening } from "../server.ts";
+import { Channel, GoneError, type Methods } from "./channel.ts";
+import type { Changes, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
+import { mergedMetrics, Tally } from "./tally.ts";
+
+/** A worker that is stuck is not waited for: a scrape shows what it noted last, a change fails. */
+const snapshotTimeoutMs = 1000;
+const changeTimeoutMs = 10_000;
+/** What a drained worker may take beyond the grace, before it is killed. */
+const closeMarginMs = 2000;
+/** Waits before a worker is started again: none after a life of more than this, else it doubles from the first to the last. */
+const soundLifeMs = 5000;
+const restartDelaysMs = [0, 200, 400, 800, 1600, 3200];
+
+/** What `fakeai serve` needs to know of whatever serves. */
+export type Served = Pick<FakeAiServer, "listening" | "caPath" | "config" | "notices" | "close">;
+
+/** One of the places 0 to n - 1: a worker, and after its death the next. */
+interface Seat {
+  readonly index: number;
+  worker: Worker | null;
+  channel: Channel<WorkerMethods> | null;
+  readonly tally: Tally;
+  /** The first request number that no worker of this seat has used. */
+  nextIndex: number;
+  startedMs: number;
+  /** Short lives in a row. */
+  shortLives: number;
+}
+
+/**
+ * Starts `config.workers` processes. Rejects as startServer does, with nothing left running. `onDeath` is told, in one line,
+ * of each worker that ended by itself.
+ */
+export async function startWorkers(initial: ServerConfig, onDeath: (line: string) => void): Promise<Served> {
+  const certificate = await findCertificate(initial);
+  const endpoints = await findPorts(initial.host, initial.endpoints);
+  const primary = new Primary({ ...initial, endpoints }, onDeath);
+  const { listening, notices } = await primary.start();
+  return {
+    listening,
+    notices,
+    caPath: certificate?.selfSigned ? certificate.certPath : null,
+    get config() {
+      return primary.config;
+    },
+    close: (graceMs) => primary.close(graceMs ?? primary.config.graceMs),
+  };
+}
+
+/** Binds every port as nobody else can, which also fixes those that are 0, and lets go of them for the workers. */
+async function findPorts(host: string, endpoints: readonly Endpoint[]): Promise<Endpoint[]> {
+  const probes: Server[] = [];
+  try {
+    for (const { port } of endpoints) probes.push(await probe(host, port));
+    return endpoints.map((endpoint, index) => ({ ...endpoint, port: (probes[index]!.address() as AddressInfo).port }));
+  } finally {
+    await Promise.all(probes.map((server) => new Promise((resolve) => server.close(resolve))));
+  }
+}
+
+function probe(host: string, port: number): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => socket.destroy());
+    server.once("error", reject);
+    server.listen({ host, port, exclusive: true }, () => resolve(server));
+  });
+}
+
+/** Resolves with what ended a worker, when all that it sent is heard too: its last messages may come after its end. */
+function endOf(worker: Worker): Promise<string> {
+  return new Promise((resolve) => {
+    let how = "";
+    const over = (): void => {
+      if (how !== "" && !worker.isConnected()) resolve(how);
+    };
+    worker.on("exit", (code, signal) => {
+      how = signal || `exit ${code}`;
+      over();
+    });
+    worker.on("disconnect", over);
+  });
+}
+
+class Primary {
+  config: ServerConfig;
+  readonly #limiter: LocalRateLimiter;
+  readonly #seats: readonly Seat[];
+  readonly #onDeath: (line: string) => void;
+  #listening: readonly Listening[] = [];
+  #restarts = 0;
+  #ready = false;
+  #closing: Promise<void> | null = null;
+
+  constructor(config: ServerConfig, onDeath: (line: string) => void) {
+    this.config = config;
+    this.#onDeath = onDeath;
+    this.#limiter = new LocalRateLimiter(config.rateLimits, monotonicUs);
+    this.#seats = Array.from({ length: config.workers }, (_, index) => ({
+      index,
+      worker: null,
+      channel: null,
+      tally: new Tally(),
+      nextIndex: index,
+      startedMs: 0,
+      shortLives: 0,
+    }));
+  }
+
+  async start(): Promise<Started> {
+    const self = fileURLToPath(import.meta.url);
+    cluster.schedulingPolicy = cluster.SCHED_RR;
+    cluster.setupPrimary({ exec: join(dirname(self), `worker${extname(self)}`), args: [] });
+    // Whatever ends this process ends its workers, those that hang too.
+    process.on("exit", () => this.#killAll());
+    try {
+      const [first] = await Promise.all(this.#seats.map((seat) => this.#fork(seat)));
+      this.#ready = true;
+      this.#listening = first!.listening;
+      return first!;
+    } catch (error) {
+      this.#killAll();
+      throw error;
+    }
+  }
+
+  close(graceMs: number): Promise<void> {
+    return (this.#closing ??= this.#close(graceMs));
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    const workers = this.#seats.flatMap(({ worker }) => (worker === null || worker.isDead() ? [] : worker));
+    const ended = Promise.all(workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve))));
+    for (const { channel, worker } of this.#seats) {
+      if (channel !== null) channel.tell("close", graceMs);
+      // It serves nobody yet.
+      else worker?.process.kill("SIGKILL");
+    }
+    const timer = setTimeout(() => this.#killAll(), graceMs + closeMarginMs);
+    await ended;
+    clearTimeout(timer);
+  }
+
+  #killAll(): void {
+    for (const { worker } of this.#seats) worker?.process.kill("SIGKILL");
+  }
+
+  /** Starts a worker in a seat; resolves when it listens. Rejects when it cannot, or ends before. */
+  async #fork(seat: Seat): Promise<Started> {
+    const worker = cluster.fork();
+    const { index } = seat;
+    // What is sent to a worker that does not listen yet is lost.
+    let greeted = (): void => {};
+    const hello = new Promise<void>((resolve) => {
+      greeted = resolve;
+    });
+    const mine: Methods<PrimaryMethods> = {
+      hello: () => greeted(),
+      metrics: () => this.#metrics(),
+      change: (changes) => this.#change(changes),
+      takeRates: (questions) => questions.map((question) => answerRates(this.#limiter, question)),
+      reserve: (index) => {
+        seat.nextIndex = index;
+      },
+      note: (snapshot) => {
+        seat.tally.latest = snapshot;
+      },
+    };
+    const channel = new Channel<WorkerMethods>(worker, mine);
+    seat.worker = worker;
+    seat.startedMs = performance.now();
+    worker.on("error", () => {});
+    const dead = endOf(worker);
+    void dead.then((how) => this.#bury(seat, channel, how));
+    await Promise.race([hello, dead]);
+    const { options, workers } = this.config;
+    try {
+      if (worker.isConnected()) seat.channel = channel;
+      return await channel.call("start", { options, settled: settledOf(this.config), firstIndex: seat.nextIndex, workers });
+    } catch (error) {
+      throw error instanceof GoneError ? new Error(`worker ${index} ended while it started`) : error;
+    }
+  }
+
+  /** A worker is dead: keeps what it counted, and starts the next unless all is to end. */
+  #bury(seat: Seat, channel: Channel<WorkerMethods>, how: string): void {
+    channel.close();
+    const { worker } = seat;
+    seat.tally.bury();
+    seat.worker = null;
+    seat.channel = null;
+    if (this.#closing !== null || !this.#ready) return;
+    this.#restarts++;
+    seat.shortLives = performance.now() - seat.startedMs > soundLifeMs ? 0 : seat.shortLives + 1;
+    const delayMs = restartDelaysMs[Math.min(seat.shortLives, restartDelaysMs.length - 1)]!;
+    this.#onDeath(`worker ${seat.index} (process ${worker!.process.pid}) ended by ${how}; starting it again`);
+    setTimeout(() => {
+      if (this.#closing === null) this.#restart(seat);
+    }, delayMs);
+  }
+
+  #restart(seat: Seat): void {
+    this.#fork(seat).catch((error: Error) => {
+      if (this.#closing !== null) return;
+      this.#onDeath(`worker ${seat.index} cannot start: ${error.message}`);
+      seat.worker?.process.kill("SIGKILL");
+    });
+  }
+
+  async #change(changes: Changes): Promise<void> {
+    this.config = changedConfig(this.config, changes, this.#listening);
+    this.#limiter.setLimits(this.config.rateLimits);
+    await Promise.all(
+      this.#seats.map(async ({ channel, index }) => {
+        try {
+          await channel?.call("change", changes, changeTimeoutMs);
+        } catch (error) {
+          // A worker that starts from now on has the new knobs anyway.
+          if (error instanceof GoneError) return;
+          throw new ApiError(503, `Worker ${index} has not changed: ${(error as Error).message}`, null, "worker_not_changed");
+        }
+      }),
+    );
+  }
+
+  async #metrics(): Promise<string> {
+    await Promise.all(
+      this.#seats.map(async (seat) => {
+        const { channel } = seat;
+        try {
+          const snapshot = await channel?.call("snapshot", null, snapshotTimeoutMs);
+          if (snapshot !== undefined && seat.channel === channel) seat.tally.latest = snapshot;
+        } catch {
+          // It is dying, stuck or not there yet: what it noted last counts.
+        }
+      }),
+    );
+    return mergedMetrics({
+      tallies: this.#seats.map(({ tally }) => tally),
+      listening: this.#listening,
+      model: this.config.model.models?.[0] ?? "fakeai",
+      draining: this.#closing !== null,
+      restarts: this.#restarts,
+    });
+  }
+}

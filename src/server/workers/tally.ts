@@ -1,0 +1,114 @@
+/** What several processes have counted, dead ones included, as one exposition. */
+import { renderMetrics, type WorkerState } from "../../api/operations/operations.ts";
+import { Meter } from "../../core/pacing/meter.ts";
+import type { Bound, ListenerCounts } from "../../core/seams.ts";
+import { newCounts } from "../../listeners/bounds.ts";
+import type { Listening, ServerSnapshot } from "../server.ts";
+
+/** The counts of a listener that only grow. */
+type Totals = Pick<ListenerCounts, "sessionsReaped" | "bounds">;
+
+function addBounds(to: ListenerCounts["bounds"], more: ListenerCounts["bounds"]): void {
+  for (const bound of Object.keys(to) as Bound[]) to[bound] += more[bound];
+}
+
+/** What a worker and those that had its place before it have counted. */
+export class Tally {
+  /** The present worker's. */
+  latest: ServerSnapshot | null = null;
+  readonly #past: Meter = new Meter();
+  #pastCpuSeconds = 0;
+  /** What only grows of the dead ones' listeners, by protocol. */
+  readonly #pastListeners = new Map<string, Totals>();
+
+  /** The present worker is dead: what it counted is kept, what it was doing is not. */
+  bury(): void {
+    const { latest } = this;
+    if (latest === null) return;
+    this.latest = null;
+    this.#past.add(latest.meter);
+    this.#past.stalledStreams = 0;
+    this.#pastCpuSeconds += latest.live.process.cpuSeconds;
+    for (const { protocol, counts } of latest.live.listeners) {
+      const past = this.past(protocol);
+      past.sessionsReaped += counts.sessionsReaped;
+      addBounds(past.bounds, counts.bounds);
+      this.#pastListeners.set(protocol, past);
+    }
+  }
+
+  /** What the listeners of dead workers had counted. */
+  past(protocol: string): Totals {
+    return this.#pastListeners.get(protocol) ?? { sessionsReaped: 0, bounds: newCounts().bounds };
+  }
+
+  get meter(): Meter {
+    const meter = new Meter();
+    meter.add(this.#past.snapshot());
+    if (this.latest !== null) meter.add(this.latest.meter);
+    return meter;
+  }
+
+  get cpuSeconds(): number {
+    return this.#pastCpuSeconds + (this.latest?.live.process.cpuSeconds ?? 0);
+  }
+}
+
+export interface MergeOptions {
+  readonly tallies: readonly Tally[];
+  readonly listening: readonly Listening[];
+  readonly model: string;
+  readonly draining: boolean;
+  readonly restarts: number;
+}
+
+/** The exposition text over all workers and this process. */
+export function mergedMetrics({ tallies, listening, model, draining, restarts }: MergeOptions): string {
+  const meter = new Meter();
+  const workers: WorkerState[] = [];
+  const { user, system } = process.cpuUsage();
+  let cpuSeconds = (user + system) / 1e6;
+  let rssBytes = process.memoryUsage.rss();
+  let running = 0;
+  const engines = tallies.flatMap(({ latest }) => latest?.live.engine ?? []);
+  // Each worker has an engine of its own: their queues add up, their memories are equal.
+  const engine =
+    engines.length === 0
+      ? null
+      : {
+          waiting: engines.reduce((sum, { waiting }) => sum + waiting, 0),
+          cacheUsage: engines.reduce((sum, { cacheUsage }) => sum + cacheUsage, 0) / engines.length,
+        };
+  for (const tally of tallies) {
+    const own = tally.meter;
+    meter.add(own.snapshot());
+    cpuSeconds += tally.cpuSeconds;
+    rssBytes += tally.latest?.live.process.rssBytes ?? 0;
+    running += tally.latest?.live.running ?? 0;
+    workers.push({
+      openConnections: (tally.latest?.live.listeners ?? []).reduce((sum, { counts }) => sum + counts.connections, 0),
+      responses: [...own.statuses.values()].reduce((sum, count) => sum + count, 0),
+    });
+  }
+  const listeners = listening.map(({ protocol, engine }) => {
+    const { bounds } = newCounts();
+    const present = tallies.flatMap(({ latest }) => latest?.live.listeners ?? []).filter((listener) => listener.protocol === protocol);
+    for (const { counts } of present) addBounds(bounds, counts.bounds);
+    for (const tally of tallies) addBounds(bounds, tally.past(protocol).bounds);
+    const sum = (pick: (counts: Readonly<ListenerCounts>) => number): number =>
+      present.reduce((total, { counts }) => total + pick(counts), 0);
+    const counts = {
+      connections: sum((counts) => counts.connections),
+      sessions: sum((counts) => counts.sessions),
+      streams: sum((counts) => counts.streams),
+      sessionsReaped:
+        sum((counts) => counts.sessionsReaped) + tallies.reduce((total, tally) => total + tally.past(protocol).sessionsReaped, 0),
+      bounds,
+    };
+    return { protocol, engine, counts };
+  });
+  const startSeconds = Math.round(performance.timeOrigin) / 1000;
+  const bufferedBytes = tallies.reduce((sum, { latest }) => sum + (latest?.live.bufferedBytes ?? 0), 0);
+  const live = { running, engine, draining, bufferedBytes, listeners, process: { cpuSeconds, rssBytes, startSeconds } };
+  return renderMetrics(meter, model, live, { workers, restarts });
+}

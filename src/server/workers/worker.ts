@@ -1,0 +1,121 @@
+/**
+ * The program of a worker: serves what the primary says, and asks the primary for what all workers have in common.
+ * It ends when the primary says so, or is gone.
+ */
+import { type RequestCounter, StridedCounter } from "../../api/shared/model.ts";
+import { monotonicUs } from "../../base/clock.ts";
+import { resolveAgain } from "../../settings/server.ts";
+import { LeasingRateLimiter, type RateAnswer, type RateQuestion } from "../../core/limits/lease.ts";
+import { limitYoungGeneration } from "../heap.ts";
+import { type StartedServer, startServer } from "../server.ts";
+import { Channel, type Methods } from "./channel.ts";
+import type { Assignment, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
+
+/** How often the primary hears what was counted. */
+const noteIntervalMs = 250;
+/** Requests whose numbers are reserved at a time. */
+const reservedRequests = 1024;
+
+let server: StartedServer | null = null;
+let starting: Promise<Started> | null = null;
+
+const mine: Methods<WorkerMethods> = {
+  start: (assignment) => (starting ??= start(assignment)),
+  snapshot: () => server!.snapshot(),
+  change: async (changes) => {
+    // A change may come while the server starts.
+    await starting;
+    server!.changeKnobs(changes);
+  },
+  close: async (graceMs) => {
+    await starting?.catch(() => {});
+    await server?.close(graceMs);
+    process.exit(0);
+  },
+};
+const primary = new Channel<PrimaryMethods>(process, mine);
+
+primary.tell("hello", null);
+
+// The primary decides: a terminal and a service manager signal every process of a group.
+process.on("SIGTERM", () => {});
+process.on("SIGINT", () => {});
+// node ends a worker whose primary is gone by process.exit(), and uWebSockets.js aborts an exit while it listens.
+process.on("exit", () => void server?.close(0));
+
+/** Makes counts whose numbers are reserved ahead, so that a successor uses none of them again. */
+class Reservation {
+  readonly #first: number;
+  readonly #stride: number;
+  #reserved: number;
+
+  constructor(first: number, stride: number) {
+    this.#first = first;
+    this.#stride = stride;
+    this.#reserved = first;
+  }
+
+  newCounter(): RequestCounter {
+    const counter = new StridedCounter(this.#first, this.#stride);
+    return {
+      next: () => {
+        const index = counter.next();
+        if (index >= this.#reserved) primary.tell("reserve", (this.#reserved += this.#stride * reservedRequests));
+        return index;
+      },
+    };
+  }
+}
+
+/** Asks the primary in one message for all requests of one turn of the event loop. */
+class RateAsker {
+  #questions: RateQuestion[] = [];
+  #answered: { resolve: (answer: RateAnswer) => void; reject: (error: Error) => void }[] = [];
+
+  ask(question: RateQuestion): Promise<RateAnswer> {
+    return new Promise((resolve, reject) => {
+      if (this.#questions.length === 0) setImmediate(() => this.#flush());
+      this.#questions.push(question);
+      this.#answered.push({ resolve, reject });
+    });
+  }
+
+  #flush(): void {
+    const answered = this.#answered;
+    const call = primary.call("takeRates", this.#questions);
+    this.#questions = [];
+    this.#answered = [];
+    call.then(
+      (answers) => answered.forEach(({ resolve }, index) => resolve(answers[index]!)),
+      (error: Error) => answered.forEach(({ reject }) => reject(error)),
+    );
+  }
+}
+
+async function start({ options, settled, firstIndex, workers }: Assignment): Promise<Started> {
+  const config = resolveAgain(options, settled);
+  const asker = new RateAsker();
+  const reservation = new Reservation(firstIndex, workers);
+  server = await startServer(config, {
+    newCounter: () => reservation.newCounter(),
+    limiter: new LeasingRateLimiter({
+      limits: config.rateLimits,
+      processes: workers,
+      nowUs: monotonicUs,
+      ask: (question) => asker.ask(question),
+    }),
+    metrics: () => primary.call("metrics", null),
+    change: (changes) => primary.call("change", changes),
+  });
+  limitYoungGeneration(server.listening);
+  let noted = "";
+  setInterval(() => {
+    const snapshot = server!.snapshot();
+    const { meter, live } = snapshot;
+    const news = JSON.stringify([meter, live.running, live.engine, live.listeners]);
+    if (news === noted) return;
+    noted = news;
+    primary.tell("note", snapshot);
+  }, noteIntervalMs).unref();
+  return { listening: server.listening, notices: server.notices };
+}

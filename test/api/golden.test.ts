@@ -1,0 +1,104 @@
+/**
+ * Every byte of each profile, as files. `UPDATE_GOLDEN=1 npx vitest run test/golden.test.ts` writes them anew; what then
+ * differs is a change of the wire, to be read like code.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { failureOf } from "../../src/api/errors/failures.ts";
+import { ApiError } from "../../src/api/errors/api-error.ts";
+import { bodyOf, type Endpoint, provider } from "../support/provider.ts";
+
+const folder = new URL("../golden/", import.meta.url);
+const messages = [{ role: "user", content: "Answer as JSON" }];
+const parameters = {
+  type: "object",
+  properties: { city: { type: "string" }, days: { type: "integer", minimum: 1, maximum: 9 } },
+  required: ["city", "days"],
+  additionalProperties: false,
+};
+const chatTools = [{ type: "function", function: { name: "get_weather", parameters } }];
+const usage = { stream: true, stream_options: { include_usage: true } };
+
+const everyProfile: [string, Endpoint, object][] = [
+  ["chat-stream", "/v1/chat/completions", { messages, ...usage }],
+  ["chat-stream-length", "/v1/chat/completions", { messages, stream: true, max_tokens: 2 }],
+  ["chat-stream-tools", "/v1/chat/completions", { messages, stream: true, tools: chatTools }],
+  ["chat-stream-reasoning", "/v1/chat/completions", { messages, ...usage, reasoning_effort: "low", max_tokens: 66 }],
+  ["chat", "/v1/chat/completions", { messages }],
+  ["chat-tools", "/v1/chat/completions", { messages, tools: chatTools }],
+  ["completion-stream", "/v1/completions", { prompt: "Once", ...usage }],
+  ["completion", "/v1/completions", { prompt: "Once" }],
+];
+const openaiOnly: [string, Endpoint, object][] = [
+  ["responses-stream", "/v1/responses", { input: "Hi", stream: true }],
+  [
+    "responses-stream-tools",
+    "/v1/responses",
+    {
+      input: "Hi",
+      stream: true,
+      reasoning: { effort: "low" },
+      tools: [{ type: "function", name: "get_weather", parameters, strict: true }],
+    },
+  ],
+  ["responses", "/v1/responses", { input: "Hi" }],
+  ["embeddings", "/v1/embeddings", { input: ["a", "b"], dimensions: 4 }],
+  ["embeddings-base64", "/v1/embeddings", { input: "a", dimensions: 4, encoding_format: "base64" }],
+  ["messages-stream", "/v1/messages", { messages, max_tokens: 100, stream: true }],
+  [
+    "messages-stream-tools",
+    "/v1/messages",
+    {
+      messages,
+      max_tokens: 2000,
+      stream: true,
+      thinking: { type: "enabled", budget_tokens: 1024 },
+      tools: [{ name: "get_weather", input_schema: parameters }],
+    },
+  ],
+  ["messages", "/v1/messages", { messages, max_tokens: 2, stop_sequences: ["never"] }],
+];
+const profiles = ["openai", "vllm", "openrouter", "minimal"] as const;
+const cases = profiles.flatMap((profile) =>
+  everyProfile.concat(profile === "openai" ? openaiOnly : []).map(([name, path, body]) => ({ profile, name, path, body })),
+);
+
+/** What the file holds, after writing it where that is asked for. */
+function golden(name: string, bytes: string): string {
+  const file = new URL(`${name}.http`, folder);
+  if (process.env["UPDATE_GOLDEN"] === "1") writeFileSync(file, bytes);
+  return readFileSync(file, "utf8");
+}
+
+const headOf = (status: number, headers: Readonly<Record<string, string>>): string =>
+  [
+    String(status),
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value.replace(/^req_[0-9a-f]{32}$/, "req_*")}`),
+    "",
+    "",
+  ].join("\n");
+
+test.each(cases)("$profile $name", ({ profile, name, path, body }) => {
+  const plan = provider({ profile, outputTokens: 4, ttft: 20, itl: 5 }).plan(
+    path,
+    { model: "gpt-4o-mini", ...body },
+    { "x-fakeai-seed": "8" },
+  );
+  const bytes = headOf(plan.head.status, plan.head.headers) + bodyOf(plan);
+  expect(bytes).toBe(golden(`${profile}-${name}`, bytes));
+});
+
+test.each([...profiles, "anthropic"] as const)("%s errors", (profile) => {
+  const path = profile === "anthropic" ? "/v1/messages" : "/v1/chat/completions";
+  const errors = [
+    new ApiError(404, "The model `x` does not exist or you do not have access to it.", "model", "model_not_found"),
+    new ApiError(400, "Missing required parameter: 'messages'.", "messages", "missing_required_parameter"),
+    new ApiError(500, "The server had an error while processing your request.", null, "internal_error"),
+  ];
+  const parts = errors.map((error) => {
+    const { json, headers } = failureOf(error, path, profile === "anthropic" ? "openai" : profile);
+    return `${headOf(error.status, headers)}${json.replace(/req_[0-9a-f]{32}/, "req_*")}\n`;
+  });
+  const bytes = parts.join("\n");
+  expect(bytes).toBe(golden(`${profile}-errors`, bytes));
+});

@@ -1,0 +1,515 @@
+/** The wheel on a fake clock: no socket, no real time. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { Meter } from "../../src/core/pacing/meter.ts";
+import { Pacer } from "../../src/core/pacing/pacer.ts";
+import type { Clock, FrameSource, ResponsePlan, ResponseSink, SinkObserver } from "../../src/core/seams.ts";
+
+/** A clock that a test moves. Its timer wakes late by what `lateMs` says, as real timers do. */
+class FakeClock implements Clock {
+  us = 5_000_000;
+  onWake: () => void = () => {};
+  wakeUs = Infinity;
+  wakeUps = 0;
+  lateUs: () => number;
+  /** What each reading of the clock costs: writes are not free. */
+  readonly costUs: number;
+
+  constructor(lateUs: () => number = () => 0, costUs = 0) {
+    this.lateUs = lateUs;
+    this.costUs = costUs;
+  }
+
+  nowUs = (): number => (this.us += this.costUs);
+
+  wakeAfter(delayMs: number): void {
+    this.wakeUs = this.us + delayMs * 1000 + this.lateUs();
+  }
+
+  /** Runs wake-ups until nothing is asked for, or until `untilUs`. */
+  run(untilUs = Infinity): void {
+    while (this.wakeUs <= untilUs && this.wakeUs !== Infinity) {
+      this.us = Math.max(this.us, this.wakeUs);
+      this.wakeUs = Infinity;
+      this.wakeUps++;
+      if (this.wakeUps > 2_000_000) throw new Error("the pacer never rests");
+      this.onWake();
+    }
+    if (untilUs !== Infinity) this.us = Math.max(this.us, untilUs);
+  }
+}
+
+interface Written {
+  readonly index: number;
+  readonly dueUs: number;
+  readonly sentUs: number;
+}
+
+/** Frames of 8 bytes that remember when they were asked for. */
+class LoggedFrames implements FrameSource {
+  readonly length: number;
+  readonly tokens = 1;
+  readonly written: Written[] = [];
+  readonly #frame: Uint8Array;
+
+  constructor(length: number, bytes = 8) {
+    this.length = length;
+    this.#frame = new Uint8Array(bytes);
+  }
+
+  frame(index: number, dueUs: number, sentUs: number): Uint8Array {
+    this.written.push({ index, dueUs, sentUs });
+    return this.#frame;
+  }
+}
+
+class FakeSink implements ResponseSink {
+  closed = false;
+  reads = false;
+  observer: SinkObserver | null = null;
+  bytes = 0;
+  writes = 0;
+  ended = false;
+  wasReset = false;
+  /** Answers to write(), asked with the number of writes so far. */
+  accepts: (writes: number) => boolean = () => true;
+
+  start(): void {}
+  isBeingRead(): boolean {
+    return this.reads;
+  }
+  write(frame: Uint8Array): boolean {
+    this.bytes += frame.length;
+    return this.accepts(++this.writes);
+  }
+  end(frame?: Uint8Array): void {
+    this.bytes += frame?.length ?? 0;
+    this.ended = true;
+    this.closed = true;
+  }
+  reset(): void {
+    this.wasReset = true;
+    this.closed = true;
+  }
+  abort(): void {
+    this.closed = true;
+    this.observer?.onAbort();
+  }
+}
+
+const stallUs = 8_000_000;
+
+function setUp(clock = new FakeClock()): { clock: FakeClock; meter: Meter; pacer: Pacer } {
+  const meter = new Meter();
+  return { clock, meter, pacer: new Pacer(clock, meter, { stallTimeoutUs: stallUs }) };
+}
+
+/** A plan whose frames are due at `dueUs` after now. */
+function plan(clock: FakeClock, dueUs: readonly number[], frames: FrameSource = new LoggedFrames(dueUs.length)): ResponsePlan {
+  return {
+    head: { status: 200, headers: {}, streamed: true },
+    frames,
+    schedule: { nextDueUs: (index) => dueUs[index]! },
+    startUs: clock.us,
+    outputTokens: dueUs.length,
+    promptTokens: 1,
+    finishReason: "stop",
+  };
+}
+
+const every = (gapUs: number, count: number, firstUs = gapUs): number[] => Array.from({ length: count }, (_, i) => firstUs + i * gapUs);
+
+test("without a minimum between turns, each deadline is kept to the clock's own fineness", () => {
+  const clock = new FakeClock();
+  const pacer = new Pacer(clock, new Meter(), { stallTimeoutUs: stallUs, turnUs: 0 });
+  const streams = [0, 130, 131, 700, 1400].map((phaseUs) => {
+    const frames = new LoggedFrames(50);
+    pacer.send(plan(clock, every(1033, 50, 100_000 + phaseUs), frames), new FakeSink());
+    return frames;
+  });
+  clock.run();
+  const late = streams.flatMap(({ written }) => written.map(({ dueUs, sentUs }) => sentUs - dueUs));
+  expect(late).toHaveLength(250);
+  expect(Math.min(...late)).toBeGreaterThanOrEqual(0);
+  expect(Math.max(...late)).toBeLessThan(20);
+});
+
+test("a reader that takes a little of what waits within each stall time-out is slow, not stalled", () => {
+  const { clock, pacer, meter } = setUp();
+  const sink = new FakeSink();
+  sink.accepts = () => false;
+  sink.reads = true;
+  pacer.send(plan(clock, every(1000, 10)), sink);
+  for (let round = 0; round < 10; round++) {
+    clock.run(clock.us + stallUs * 0.9);
+  }
+  expect(sink.wasReset).toBe(false);
+  expect(meter.stalledStreams).toBe(1);
+  sink.reads = false;
+  clock.run(clock.us + 2 * stallUs);
+  expect(sink.wasReset).toBe(true);
+  expect(meter).toMatchObject({ stallCutStreams: 1, stalledStreams: 0 });
+});
+
+describe("deadlines", () => {
+  test.each([
+    ["one token at once", [0]],
+    ["one token in half a millisecond", [500]],
+    ["TTFT 100 ms, ITL 20 ms", every(20_000, 60, 100_000)],
+    ["gaps far below the timer's millisecond", every(137, 200)],
+    ["a first token beyond the wheel's round of two seconds", [5_000_000, 5_000_001, 65_000_000]],
+    ["all at the same moment", [7000, 7000, 7000, 7000]],
+  ])("%s: in order, never early, at most a timer's tick late", (_what, dueUs) => {
+    const { clock, pacer } = setUp();
+    const frames = new LoggedFrames(dueUs.length);
+    const sink = new FakeSink();
+    const startUs = clock.us;
+    pacer.send(plan(clock, dueUs, frames), sink);
+    clock.run();
+    expect(frames.written.map(({ index }) => index)).toEqual(dueUs.map((_, index) => index));
+    frames.written.forEach(({ dueUs: due, sentUs }, index) => {
+      expect(due).toBe(startUs + dueUs[index]!);
+      expect(sentUs).toBeGreaterThanOrEqual(due);
+      expect(sentUs - due).toBeLessThanOrEqual(1000);
+    });
+    expect(sink.ended).toBe(true);
+    expect(pacer.running).toBe(0);
+  });
+
+  test("lateness never adds up: 10,000 tokens with a timer that is always 0.9 ms late", () => {
+    const { clock, pacer } = setUp(new FakeClock(() => 900));
+    const frames = new LoggedFrames(10_000);
+    pacer.send(plan(clock, every(20_000, 10_000), frames), new FakeSink());
+    clock.run();
+    const late = frames.written.map(({ dueUs, sentUs }) => sentUs - dueUs);
+    expect(Math.max(...late)).toBeLessThanOrEqual(1900);
+    expect(late.at(-1)).toBeLessThanOrEqual(late[0]! + 1000);
+    const meanGap = (frames.written.at(-1)!.sentUs - frames.written[0]!.sentUs) / 9999;
+    expect(Math.abs(meanGap - 20_000)).toBeLessThan(0.2);
+  });
+
+  test("one late wake-up does not move the tokens after it", () => {
+    let stalls = 1;
+    const { clock, pacer } = setUp(new FakeClock(() => (stalls-- === 1 ? 35_000 : 0)));
+    const frames = new LoggedFrames(10);
+    const sink = new FakeSink();
+    pacer.send(plan(clock, every(10_000, 10), frames), sink);
+    clock.run();
+    const late = frames.written.map(({ dueUs, sentUs }) => sentUs - dueUs);
+    expect(late.slice(0, 4)).toEqual([35_000, 25_000, 15_000, 5000]);
+    expect(Math.max(...late.slice(4))).toBeLessThanOrEqual(1000);
+    expect(sink.writes).toBe(6); // What fell due together left in one write.
+  });
+
+  test("a pause longer than the wheel's round loses nothing", () => {
+    const { clock, pacer } = setUp();
+    const logs = Array.from({ length: 50 }, (_, i) => {
+      const frames = new LoggedFrames(20);
+      pacer.send(plan(clock, every(50_000, 20, 1000 + i * 777), frames), new FakeSink());
+      return frames;
+    });
+    clock.us += 10_000_000;
+    clock.run();
+    for (const { written } of logs) expect(written).toHaveLength(20);
+    expect(pacer.running).toBe(0);
+  });
+
+  test("5,000 streams together", () => {
+    const { clock, pacer, meter } = setUp();
+    const logs = Array.from({ length: 5000 }, (_, i) => {
+      const frames = new LoggedFrames(10);
+      pacer.send(plan(clock, every(20_000, 10, 100_000 + i * 13), frames), new FakeSink());
+      return frames;
+    });
+    expect(pacer.running).toBe(5000);
+    clock.run();
+    for (const { written } of logs) for (const { dueUs, sentUs } of written) expect(sentUs - dueUs).toBeLessThanOrEqual(1000);
+    expect(meter.generationTokens).toBe(50_000);
+    expect(meter.finished.stop).toBe(5000);
+    expect(meter.pacingError.counts.reduce((sum, count) => sum + count, 0)).toBe(50_000);
+  });
+
+  test("nothing wakes the clock when nothing runs, and few wake-ups bridge a long wait", () => {
+    const { clock, pacer } = setUp();
+    expect(clock.wakeUs).toBe(Infinity);
+    pacer.send(plan(clock, [3_000_000]), new FakeSink());
+    clock.run();
+    expect(clock.wakeUps).toBeLessThan(60);
+    expect(clock.wakeUs).toBe(Infinity);
+  });
+});
+
+test("a clock that sleeps in whole milliseconds: what turns take does not come on top of its sleep", () => {
+  const clock = new FakeClock();
+  clock.wakeAfter = (delayMs) => {
+    clock.wakeUs = clock.us + (delayMs === 0 ? 0 : Math.ceil(delayMs) * 1000 + 60);
+  };
+  const pacer = new Pacer(clock, new Meter(), { stallTimeoutUs: stallUs });
+  // 25 tokens each millisecond take half of it.
+  const streams = Array.from({ length: 1000 }, (_, stream) => {
+    const frames = new LoggedFrames(20);
+    const sink = new FakeSink();
+    sink.accepts = () => {
+      clock.us += 20;
+      return true;
+    };
+    pacer.send(plan(clock, every(40_000, 20, 200_000 + ((stream * 7919) % 40_000)), frames), sink);
+    return frames;
+  });
+  clock.run();
+  const late = streams.flatMap(({ written }) => written.map(({ dueUs, sentUs }) => sentUs - dueUs)).sort((a, b) => a - b);
+  expect(late).toHaveLength(20_000);
+  expect(late[0]).toBeGreaterThanOrEqual(0);
+  expect(late[19_800]).toBeLessThan(1900);
+  // 800 ms of tokens: turns stay worth their while.
+  expect(clock.wakeUps).toBeLessThan(1200);
+});
+
+test("streams that arrive between turns do not bring the next turn nearer than its interval", () => {
+  const { clock, pacer } = setUp();
+  for (let stream = 0; stream < 200; stream++) {
+    pacer.send(plan(clock, every(40_000, 40, 20_000 + stream * 100), new LoggedFrames(40)), new FakeSink());
+  }
+  const startUs = clock.us;
+  const before = clock.wakeUps;
+  // Each has a token due sooner than the clock was asked for.
+  for (let arrival = 1; arrival <= 1000; arrival++) {
+    clock.run(startUs + arrival * 400);
+    pacer.send(plan(clock, every(500, 2, 0), new LoggedFrames(2)), new FakeSink());
+  }
+  expect((clock.wakeUps - before) / 400).toBeLessThan(1.1);
+});
+
+describe("streams without latency", () => {
+  test("frames leave in few writes, and a long stream does not hold up a short one", () => {
+    const { clock, pacer } = setUp();
+    const long = new FakeSink();
+    pacer.send(plan(clock, every(0, 20_000, 0), new LoggedFrames(20_000, 300)), long);
+    const short = new FakeSink();
+    const frames = new LoggedFrames(3);
+    pacer.send(plan(clock, [1000, 2000, 3000], frames), short);
+    const writesAtFirst = long.writes;
+    clock.lateUs = () => 300;
+    clock.run();
+    expect(writesAtFirst).toBe(1);
+    expect(long.ended && short.ended).toBe(true);
+    expect(long.bytes).toBe(20_000 * 300);
+    expect(long.writes).toBeLessThan(130);
+    for (const { dueUs, sentUs } of frames.written) expect(sentUs - dueUs).toBeLessThanOrEqual(1500);
+  });
+
+  test("a frame larger than a batch goes out whole", () => {
+    const { clock, pacer } = setUp();
+    const sink = new FakeSink();
+    pacer.send(plan(clock, [0, 0, 0], new LoggedFrames(3, 200_000)), sink);
+    clock.run();
+    expect(sink.bytes).toBe(600_000);
+    expect(sink.ended).toBe(true);
+  });
+});
+
+describe("readers", () => {
+  test("a stalled reader is not written to; what fell due leaves at once on drain, with true stamps", () => {
+    const { clock, pacer, meter } = setUp();
+    const sink = new FakeSink();
+    sink.accepts = (writes) => writes !== 3;
+    const frames = new LoggedFrames(50);
+    const startUs = clock.us;
+    pacer.send(plan(clock, every(10_000, 50), frames), sink);
+    clock.run(startUs + 205_000);
+    expect(frames.written).toHaveLength(3);
+    expect(meter.stalledStreams).toBe(1);
+    sink.observer!.onDrain();
+    expect(frames.written).toHaveLength(20);
+    expect(sink.writes).toBe(4);
+    for (const { sentUs } of frames.written.slice(3)) expect(sentUs).toBe(startUs + 205_000);
+    expect(frames.written[19]!.dueUs).toBe(startUs + 200_000);
+    expect(meter.heldTokens).toBe(17);
+    expect(meter.stalledStreams).toBe(0);
+    clock.run();
+    expect(frames.written).toHaveLength(50);
+    expect(sink.ended).toBe(true);
+    expect(frames.written.slice(20).every(({ dueUs, sentUs }) => sentUs - dueUs <= 1000)).toBe(true);
+  });
+
+  test("a reader that never comes back is cut at the stall time-out, and counted", () => {
+    const { clock, pacer, meter } = setUp();
+    const sink = new FakeSink();
+    sink.accepts = (writes) => writes !== 2;
+    const startUs = clock.us;
+    pacer.send(plan(clock, every(100_000, 1000)), sink);
+    clock.run(startUs + 200_000 + stallUs - 2000);
+    expect(sink.wasReset).toBe(false);
+    clock.run();
+    expect(sink.wasReset).toBe(true);
+    expect(clock.us - startUs).toBeLessThanOrEqual(200_000 + stallUs + 2000);
+    expect(meter).toMatchObject({
+      stallCutStreams: 1,
+      stalledStreams: 0,
+      abortedStreams: 1,
+      abortedTokensSent: 2,
+      abortedTokensPlanned: 1000,
+    });
+    expect(meter.heldTokens).toBe(80);
+    expect(pacer.running).toBe(0);
+  });
+
+  test("a second drain and a drain after the end do nothing", () => {
+    const { clock, pacer } = setUp();
+    const sink = new FakeSink();
+    const frames = new LoggedFrames(3);
+    pacer.send(plan(clock, every(1000, 3), frames), sink);
+    const { observer } = sink;
+    observer!.onDrain();
+    clock.run();
+    observer!.onDrain();
+    expect(frames.written).toHaveLength(3);
+  });
+
+  test("an abort ends the stream and is counted; its neighbours in the wheel stay", () => {
+    const { clock, pacer, meter } = setUp();
+    const sinks = Array.from({ length: 9 }, () => new FakeSink());
+    for (const sink of sinks) pacer.send(plan(clock, every(10_000, 10)), sink);
+    clock.run(clock.us + 35_000);
+    for (const index of [0, 4, 8]) sinks[index]!.abort();
+    clock.run();
+    expect(sinks.map(({ ended }) => ended)).toEqual([false, true, true, true, false, true, true, true, false]);
+    expect(meter).toMatchObject({ abortedStreams: 3, abortedTokensSent: 9, abortedTokensPlanned: 30 });
+    expect(pacer.running).toBe(0);
+  });
+
+  test("a write that makes other streams abort, in the middle of a turn", () => {
+    const { clock, pacer } = setUp();
+    const sinks = Array.from({ length: 10 }, () => new FakeSink());
+    sinks[2]!.accepts = (writes) => {
+      if (writes === 2) for (const index of [0, 3, 4, 9]) sinks[index]!.abort();
+      return true;
+    };
+    for (const sink of sinks) pacer.send(plan(clock, every(10_000, 5)), sink);
+    clock.run();
+    expect(sinks.map(({ ended }) => ended)).toEqual([false, true, true, false, false, true, true, true, true, false]);
+    expect(pacer.running).toBe(0);
+  });
+
+  test("a sink that closes during its own write", () => {
+    const { clock, pacer, meter } = setUp();
+    const sink = new FakeSink();
+    sink.accepts = () => {
+      sink.abort();
+      return false;
+    };
+    pacer.send(plan(clock, every(1000, 5)), sink);
+    clock.run();
+    expect(pacer.running).toBe(0);
+    expect(meter.stalledStreams).toBe(0);
+    expect(meter.abortedStreams).toBe(1);
+  });
+
+  test("a sink that is closed beforehand gets nothing", () => {
+    const { clock, pacer } = setUp();
+    const sink = new FakeSink();
+    sink.closed = true;
+    pacer.send(plan(clock, [0]), sink);
+    expect(pacer.running).toBe(0);
+  });
+});
+
+test("a plan at fault cuts its own stream and nobody else's", () => {
+  const clock = new FakeClock();
+  const faults: unknown[] = [];
+  const meter = new Meter();
+  const pacer = new Pacer(clock, meter, { stallTimeoutUs: stallUs, onFault: (error) => faults.push(error) });
+  const [faulty, good] = [new FakeSink(), new FakeSink()];
+  const fault = new Error("a fault of ours");
+  const frames: FrameSource = {
+    length: 5,
+    tokens: 1,
+    frame: (index) => {
+      if (index === 2) throw fault;
+      return new Uint8Array(8);
+    },
+  };
+  const due = [1000, 2000, 3000, 4000, 5000];
+  pacer.send(plan(clock, due, frames), faulty);
+  pacer.send(plan(clock, due), good);
+  clock.run();
+  expect(faults).toEqual([fault]);
+  expect([faulty.wasReset, faulty.writes, good.ended, good.bytes]).toEqual([true, 2, true, 40]);
+  expect([pacer.running, meter.abortedStreams, meter.abortedTokensSent, meter.finished.stop]).toEqual([0, 1, 2, 1]);
+
+  // At once due, the fault is the caller's, who can still answer with an error.
+  const early = new FakeSink();
+  const never = {
+    length: 1,
+    tokens: 1,
+    frame: (): Uint8Array => {
+      throw fault;
+    },
+  };
+  expect(() => pacer.send(plan(clock, [0], never), early)).toThrow(fault);
+  expect([pacer.running, early.closed]).toEqual([0, false]);
+});
+
+test("whatever the schedules, timers, stalls and aborts: each frame once, in order, never early, and the counts add up", () => {
+  const stream = fc.record({
+    gapsUs: fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 3000 }), fc.integer({ min: 0, max: 3_000_000 })), {
+      minLength: 1,
+      maxLength: 30,
+    }),
+    startAfterUs: fc.integer({ min: 0, max: 50_000 }),
+    refusesAt: fc.option(fc.integer({ min: 1, max: 20 }), { nil: null }),
+    drainsAfterUs: fc.integer({ min: 0, max: 500_000 }),
+    abortsAt: fc.option(fc.integer({ min: 0, max: 3_000_000 }), { nil: null }),
+  });
+  fc.assert(
+    fc.property(
+      fc.array(stream, { minLength: 1, maxLength: 12 }),
+      fc.array(fc.integer({ min: 0, max: 20_000 }), { minLength: 1, maxLength: 20 }),
+      (streams, lateness) => {
+        let wake = 0;
+        const { clock, pacer, meter } = setUp(new FakeClock(() => lateness[wake++ % lateness.length]!, 1));
+        const startUs = clock.us;
+        const actions: { atUs: number; run: () => void }[] = [];
+        const cases = streams.map(({ gapsUs, startAfterUs, refusesAt, drainsAfterUs, abortsAt }) => {
+          let total = 0;
+          const dueUs = gapsUs.map((gap) => (total += gap));
+          const frames = new LoggedFrames(dueUs.length);
+          const sink = new FakeSink();
+          sink.accepts = (writes) => {
+            if (writes !== refusesAt) return true;
+            actions.push({ atUs: clock.us + drainsAfterUs, run: () => sink.observer?.onDrain() });
+            return false;
+          };
+          actions.push({ atUs: startUs + startAfterUs, run: () => pacer.send(plan(clock, dueUs, frames), sink) });
+          if (abortsAt !== null) actions.push({ atUs: startUs + startAfterUs + abortsAt, run: () => !sink.closed && sink.abort() });
+          return { frames, sink, dueUs };
+        });
+        while (actions.length > 0) {
+          actions.sort((a, b) => a.atUs - b.atUs);
+          const next = actions.shift()!;
+          clock.run(next.atUs);
+          next.run();
+        }
+        clock.run();
+        let written = 0;
+        for (const { frames, sink, dueUs } of cases) {
+          expect(frames.written.map(({ index }) => index)).toEqual(frames.written.map((_, index) => index));
+          for (const { dueUs: due, sentUs } of frames.written) expect(sentUs).toBeGreaterThanOrEqual(due);
+          if (sink.ended) expect(frames.written).toHaveLength(dueUs.length);
+          expect(sink.closed).toBe(true);
+          expect(sink.bytes).toBe(frames.written.length * 8);
+          written += frames.written.length;
+        }
+        const ended = cases.filter(({ sink }) => sink.ended).length;
+        expect(meter.finished.stop).toBe(ended);
+        expect(meter.abortedStreams).toBe(cases.length - ended);
+        expect(meter.generationTokens).toBe(written);
+        expect(meter.pacingError.counts.reduce((sum, count) => sum + count, 0)).toBe(written);
+        expect(meter.stalledStreams).toBe(0);
+        expect(pacer.running).toBe(0);
+        expect(clock.wakeUs).toBe(Infinity);
+      },
+    ),
+    { numRuns: 300 },
+  );
+});

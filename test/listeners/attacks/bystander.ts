@@ -1,0 +1,116 @@
+/**
+ * Bystanders in a process of their own, so that what they see is the server's doing and not that of whoever attacks. From
+ * "begin" to "end" they ask for /health all the time, and read paced streams, on connections of their own. Not part of the
+ * product.
+ */
+import { Agent as HttpAgent, request as httpRequest } from "node:http";
+import { connect } from "node:http2";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { chat, chunksOf, sleep } from "../../support/targets.ts";
+
+/** What bystanders are told: where to ask for /health, and where for streams. */
+export interface Begin {
+  readonly healthOrigin: string;
+  readonly origin: string;
+  readonly isH2: boolean;
+}
+
+/** What they saw. */
+export interface Seen {
+  /** How long each /health took. */
+  readonly healthMs: readonly number[];
+  readonly streams: number;
+  /** How late the server sent each event of those streams, by its stamps. */
+  readonly lateMs: readonly number[];
+  /** What was wrong with a stream, or with /health. */
+  readonly faults: readonly string[];
+}
+
+const tokens = 40;
+const headers = { "x-fakeai-itl": "5", "x-fakeai-output-tokens": String(tokens), "x-fakeai-stamps": "1" };
+
+/** One request over HTTP/1.1, and its whole body. */
+function ask(url: string, agent: HttpAgent, body?: object, more: Readonly<Record<string, string>> = {}): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = url.startsWith("https:") ? httpsRequest : httpRequest;
+    request(url, { agent, method: body ? "POST" : "GET", headers: more, rejectUnauthorized: false }, (response) => {
+      let text = "";
+      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+      response.on("end", () => resolve(text));
+      response.on("error", reject);
+    })
+      .on("error", reject)
+      .end(body && JSON.stringify(body));
+  });
+}
+
+/** Streams on one HTTP/2 connection. */
+function h2Client(origin: string): { stream(): Promise<string>; close(): void } {
+  const session = connect(origin, { rejectUnauthorized: false });
+  session.on("error", () => {});
+  return {
+    stream: () =>
+      new Promise((resolve) => {
+        const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions", ...headers });
+        let text = "";
+        stream.on("data", (chunk: Buffer) => (text += chunk.toString()));
+        stream.on("error", (error) => resolve(`${error.message} after ${text.slice(-100)}`));
+        stream.on("close", () => resolve(text));
+        stream.end(JSON.stringify(chat({ stream: true })));
+      }),
+    close: () => session.destroy(),
+  };
+}
+
+function begin({ healthOrigin, origin, isH2 }: Begin): { end(): Promise<Seen> } {
+  const state = { going: true };
+  const healthMs: number[] = [];
+  const lateMs: number[] = [];
+  const faults: string[] = [];
+  let streams = 0;
+  const agent = new HttpAgent({ keepAlive: true });
+  const streamAgent = origin.startsWith("https:") ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+  const h2 = isH2 ? h2Client(origin) : null;
+  const probe = async (): Promise<void> => {
+    while (state.going) {
+      const startMs = performance.now();
+      await ask(`${healthOrigin}/health`, agent).catch((error: Error) => faults.push(`/health: ${error.message}`));
+      healthMs.push(performance.now() - startMs);
+      await sleep(20);
+    }
+  };
+  const stream = async (): Promise<void> => {
+    while (state.going) {
+      const answer = h2
+        ? await h2.stream()
+        : await ask(`${origin}/v1/chat/completions`, streamAgent, chat({ stream: true }), headers).catch((error: Error) => error.message);
+      streams++;
+      try {
+        const chunks = chunksOf(answer);
+        if (chunks.length !== tokens + 2) faults.push(`a stream of ${chunks.length} chunks`);
+        for (const { fakeai } of chunks) lateMs.push((fakeai!.sent - fakeai!.due) / 1000);
+      } catch (error) {
+        faults.push((error as Error).message);
+      }
+    }
+  };
+  const all = [probe(), stream(), stream(), stream()];
+  return {
+    async end() {
+      state.going = false;
+      await Promise.all(all);
+      agent.destroy();
+      streamAgent.destroy();
+      h2?.close();
+      return { healthMs, streams, lateMs, faults };
+    },
+  };
+}
+
+let going: ReturnType<typeof begin> | null = null;
+process.on("message", (message: Begin | "end") => {
+  if (message === "end") void going?.end().then((seen) => process.send!(seen));
+  else going = begin(message);
+});
+process.on("disconnect", () => process.exit(0));
+process.send!("ready");

@@ -1,0 +1,380 @@
+/** Reading bytes: event streams in any cut, header compression, and what h2load prints. */
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Endpoint } from "../../src/load/job.ts";
+import { H1Connection, type H1Socket } from "../../src/load/client/h1.ts";
+import { EventReader, scanEvent, type TokenEvent } from "../../src/load/events.ts";
+import { parseH2load, parseH2loadFile, parseH2loadLog, writesJson } from "../../src/load/drivers/h2load.ts";
+import { HpackDecoder, HpackEncoder } from "../../src/wire/h2/hpack.ts";
+
+const scan = (json: string): TokenEvent => {
+  const event = { content: true, finished: true, failed: true, tokens: 0, dueUs: 0, sentUs: 0 };
+  const bytes = Buffer.from(json);
+  scanEvent(bytes, 0, bytes.length, event);
+  return event;
+};
+
+/** Events of a text that is pushed in pieces ending at `cuts`. */
+function read(bytes: Buffer, cuts: readonly number[]): TokenEvent[] {
+  const events: TokenEvent[] = [];
+  const reader = new EventReader((event) => events.push({ ...event }));
+  let from = 0;
+  for (const to of [...cuts, bytes.length]) {
+    // As from a socket: at an offset of a larger buffer that is used again.
+    const buffer = Buffer.concat([Buffer.from("data: {}\n"), bytes.subarray(from, to), Buffer.from("\n\ndata: [DONE]\n\n")]);
+    reader.push(buffer, 9, 9 + to - from);
+    buffer.fill(0);
+    from = to;
+  }
+  return events;
+}
+
+describe("a token event", () => {
+  const nothing = { content: false, finished: false, failed: false, tokens: -1, dueUs: -1, sentUs: -1 };
+
+  test.each<[string, string, Partial<TokenEvent>]>([
+    ["role chunk", '{"choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}', {}],
+    ["token", '{"choices":[{"delta":{"content":" the"},"finish_reason":null}],"usage":null}', { content: true }],
+    [
+      "spaces as Python writes them",
+      '{"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]}',
+      { content: true, finished: true },
+    ],
+    ["escaped quotes in the text", '{"choices":[{"delta":{"content":"\\",\\"finish_reason\\":\\"stop\\""}}]}', { content: true }],
+    [
+      "a backslash before the closing quote",
+      '{"choices":[{"delta":{"content":"\\\\"},"finish_reason":"stop"}]}',
+      { content: true, finished: true },
+    ],
+    ["a key's name as text", '{"choices":[{"delta":{"content":""}}],"a":"content","b":["content","x"]}', {}],
+    ["reasoning", '{"choices":[{"delta":{"reasoning_content":"Hm"}}]}', { content: true }],
+    ["legacy completion", '{"choices":[{"text":"A","index":0,"logprobs":null,"finish_reason":null}]}', { content: true }],
+    ["logprobs are no content", '{"choices":[{"delta":{"content":""},"logprobs":{"content":[{"token":"A"}]}}]}', {}],
+    ["usage", '{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":128,"total_tokens":137}}', { tokens: 128 }],
+    ["done", "[DONE]", { finished: true }],
+    ["error", '{"error":{"message":"overloaded","code":null}}', { failed: true }],
+    ["error inside a text", '{"choices":[{"delta":{"content":"{\\"error\\":{}}"}}],"error":null}', { content: true }],
+    [
+      "stamps",
+      '{"choices":[{"delta":{"content":"x"}}],"fakeai":{"due":       803131269,"sent":       803133226}}',
+      { content: true, dueUs: 803_131_269, sentUs: 803_133_226 },
+    ],
+    ["due elsewhere", '{"due":5,"sent":6,"choices":[]}', {}],
+    ["responses delta", '{"type":"response.output_text.delta","sequence_number":4,"delta":"Hi","logprobs":[]}', { content: true }],
+    ["responses done repeats the text", '{"type":"response.output_text.done","text":"Hi there"}', {}],
+    [
+      "responses completed",
+      '{"type":"response.completed","response":{"output":[{"content":[{"text":"Hi"}]}],"usage":{"input_tokens":4,"output_tokens":7}}}',
+      { finished: true, tokens: 7 },
+    ],
+    ["responses failed", '{"type":"response.failed","response":{}}', { failed: true }],
+    ["anthropic delta", '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}', { content: true }],
+    [
+      "anthropic end",
+      '{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":3}}',
+      { finished: true, tokens: 3 },
+    ],
+    [
+      "unstreamed",
+      '{"choices":[{"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"completion_tokens":2}}',
+      { content: true, finished: true, tokens: 2 },
+    ],
+    ["broken JSON", '{"choices":[{"delta":{"conte', {}],
+    ["nothing", "", {}],
+  ])("%s", (_, json, expected) => {
+    expect(scan(json)).toEqual({ ...nothing, ...expected });
+  });
+
+  test("says what JSON.parse says, whatever the text", () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: "binary" }),
+        fc.boolean(),
+        fc.option(fc.nat(), { nil: null }),
+        fc.option(fc.record({ due: fc.nat(9e15), sent: fc.nat(9e15) }), { nil: undefined }),
+        fc.integer({ min: 0, max: 2 }),
+        (content, finished, usage, fakeai, indent) => {
+          const chunk = {
+            id: content,
+            choices: [{ delta: { content }, logprobs: null, finish_reason: finished ? "stop" : null }],
+            usage: usage === null ? null : { completion_tokens: usage },
+            fakeai,
+          };
+          expect(scan(JSON.stringify(chunk, null, indent))).toEqual({
+            content: content !== "",
+            finished,
+            failed: false,
+            tokens: usage ?? -1,
+            dueUs: fakeai?.due ?? -1,
+            sentUs: fakeai?.sent ?? -1,
+          });
+        },
+      ),
+    );
+  });
+});
+
+describe("an event stream", () => {
+  const token = fc.record({ content: fc.string(), due: fc.nat(), sent: fc.nat() });
+  const separator = fc.constantFrom("\n", "\r\n");
+  const between = fc.constantFrom("", ": ping\n\n", ":\n", "event: message\n", "id: 7\nretry: 100\n", "\n\n");
+
+  test("gives the same events for every cut of its bytes", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(token, separator, between, fc.constantFrom("data: ", "data:"), fc.boolean()), { minLength: 1, maxLength: 12 }),
+        fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 30 }),
+        (events, cuts) => {
+          const text = `${events
+            .map(([{ content, due, sent }, lineEnd, filler, field, split]) => {
+              const json = JSON.stringify({ choices: [{ delta: { content } }], fakeai: { due, sent } });
+              // An event of two lines is one event, joined by a line feed.
+              const data = split ? json.replace(',"fakeai"', `,${lineEnd}${field}"fakeai"`) : json;
+              return `${filler}${field}${data}${lineEnd}${lineEnd}`;
+            })
+            .join("")}data: [DONE]\n\n`;
+          const bytes = Buffer.from(text);
+          const at = cuts.map((share) => Math.floor(share * bytes.length)).sort((a, b) => a - b);
+          const expected = events.map(([{ content, due, sent }]) => ({
+            content: content !== "",
+            finished: false,
+            failed: false,
+            tokens: -1,
+            dueUs: due,
+            sentUs: sent,
+          }));
+          const got = read(bytes, at);
+          expect(got.slice(0, -1)).toEqual(expected);
+          expect(got.at(-1)!.finished).toBe(true);
+        },
+      ),
+    );
+  });
+
+  test("byte by byte", () => {
+    const bytes = Buffer.from('data: {"choices":[{"delta":{"content":"é"}}]}\r\n\r\n: ping\n\ndata: [DONE]\n\n');
+    const events = read(
+      bytes,
+      Array.from({ length: bytes.length }, (_, i) => i),
+    );
+    expect(events.map(({ content, finished }) => [content, finished])).toEqual([
+      [true, false],
+      [false, true],
+    ]);
+  });
+
+  test("an event without its blank line is not told", () => {
+    expect(read(Buffer.from("data: [DONE]\n"), [])).toEqual([]);
+  });
+});
+
+describe("header compression", () => {
+  const decode = (decoder: HpackDecoder, bytes: Uint8Array): [string, string][] => {
+    const headers: [string, string][] = [];
+    decoder.decode(bytes, 0, bytes.length, (name, value) => headers.push([name, value]));
+    return headers;
+  };
+
+  test("reads the examples of RFC 7541, appendix C.6: Huffman and eviction", () => {
+    const decoder = new HpackDecoder();
+    // The examples' table has 256 bytes.
+    const blocks = [
+      "3fe101488264025885aec3771a4b6196d07abe941054d444a8200595040b8166e082a62d1bff6e919d29ad171863c78f0b97c8e9ae82ae43d3",
+      "4883640effc1c0bf",
+      "88c16196d07abe941054d444a8200595040b8166e084a62d1bffc05a839bd9ab77ad94e7821dd7f2e6c7b335dfdfcd5b3960d5af27087f3672c1ab270fb5291f9587316065c003ed4ee5b1063d5007",
+    ];
+    const headers = blocks.map((hex) => decode(decoder, Buffer.from(hex, "hex")));
+    expect(headers[0]).toEqual([
+      [":status", "302"],
+      ["cache-control", "private"],
+      ["date", "Mon, 21 Oct 2013 20:13:21 GMT"],
+      ["location", "https://www.example.com"],
+    ]);
+    expect(headers[1]![0]).toEqual([":status", "307"]);
+    expect(headers[2]!.slice(0, 2)).toEqual([
+      [":status", "200"],
+      ["cache-control", "private"],
+    ]);
+    expect(headers[2]!.at(-1)).toEqual(["set-cookie", "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1"]);
+  });
+
+  test("what is encoded decodes to the same, request after request", () => {
+    const name = fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/);
+    const value = fc.string({ unit: fc.integer({ min: 32, max: 255 }).map((code) => String.fromCharCode(code)), maxLength: 200 });
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(name, value), { maxLength: 30 }),
+        fc.array(
+          fc.tuple(fc.constantFrom("GET", "POST"), value, fc.option(fc.nat(), { nil: null }), fc.option(fc.nat(5000), { nil: null })),
+          { minLength: 1, maxLength: 6 },
+        ),
+        (base, requests) => {
+          const encoder = new HpackEncoder(base);
+          const decoder = new HpackDecoder();
+          for (const [method, path, length, tableSize] of requests) {
+            if (tableSize !== null) encoder.limitTable(tableSize);
+            expect(decode(decoder, encoder.encode(method, path, length))).toEqual([
+              [":method", method],
+              [":path", path],
+              ...base,
+              ...(length === null ? [] : [["content-length", String(length)]]),
+            ]);
+          }
+        },
+      ),
+    );
+  });
+
+  test("the second request costs a byte for each header that is the same", () => {
+    const encoder = new HpackEncoder([
+      [":scheme", "https"],
+      [":authority", "api.example.com"],
+      ["authorization", `Bearer ${"k".repeat(40)}`],
+      ["x-trace", "v".repeat(2000)],
+    ]);
+    const first = encoder.encode("POST", "/v1/chat/completions", 100).length;
+    expect(first).toBeGreaterThan(500);
+    expect(encoder.encode("POST", "/v1/chat/completions", 100).length).toBeLessThan(30);
+  });
+
+  test("nonsense is refused, not believed", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
+        try {
+          decode(new HpackDecoder(), bytes);
+        } catch (error) {
+          expect((error as Error).constructor.name).toBe("HpackError");
+        }
+      }),
+    );
+  });
+});
+
+describe("h2load's output", () => {
+  const fixture = (name: string): string => readFileSync(new URL(`../fixtures/h2load-${name}.txt`, import.meta.url), "utf8");
+
+  test("1.52", () => {
+    expect(parseH2load(fixture("1.52-h2"))).toEqual({
+      negotiated: "h2",
+      cipher: "TLSv1.3 TLS_AES_128_GCM_SHA256",
+      requests: { total: 20, started: 20, done: 20, succeeded: 20, failed: 0, errored: 0, timeout: 0 },
+      bytes: { total: 12_710, headers: 833, data: 11_469 },
+      connectUs: null,
+    });
+  });
+
+  test("1.70: the same lines, and the file that it writes", () => {
+    const printed = fixture("1.70-h2c");
+    const output = parseH2load(printed);
+    expect(output.negotiated).toBe("h2c");
+    expect(output.bytes.data).toBe(56_116_060);
+    // As write_result in nghttp2's src/h2load.cc has it: seconds, samples in ascending order.
+    const file = readFileSync(new URL("../fixtures/h2load-1.70.json", import.meta.url), "utf8");
+    expect(parseH2loadFile(file, printed)).toEqual({ ...output, connectUs: [78, 97] });
+  });
+
+  test("a file of another format is refused", () => {
+    expect(() => parseH2loadFile('{"version":"v2"}', "")).toThrow('version "v2", not "v1"');
+    expect(() => parseH2loadFile("", "")).toThrow("JSON");
+  });
+
+  test("which versions write it", () => {
+    expect(["1.52.0", "1.68.1", "1.69.0", "1.70.0-DEV", "2.0.0"].map(writesJson)).toEqual([false, false, true, true, true]);
+  });
+
+  test("failures, which end with exit code 0 as well", () => {
+    expect(parseH2load(fixture("1.52-refused")).requests).toMatchObject({ total: 20, started: 0, failed: 20, errored: 20 });
+    expect(parseH2load(fixture("1.52-refused")).negotiated).toBeNull();
+    expect(parseH2load(fixture("1.52-404"))).toMatchObject({ requests: { succeeded: 0, failed: 20 } });
+    // The protocol is named though not a single answer came in it.
+    expect(parseH2load(fixture("1.52-wrong-protocol"))).toMatchObject({ negotiated: "h2c", requests: { done: 0 } });
+  });
+
+  test("an output that was cut off is refused", () => {
+    expect(() => parseH2load("starting benchmark...\n")).toThrow(/printed no result/);
+  });
+
+  test("the log: tabs, and -1 for a failed stream", () => {
+    expect(parseH2loadLog("1795565795076567\t200\t6728\n1795565795083356\t-1\t783\n")).toEqual([
+      { startUs: 1_795_565_795_076_567, status: 200, durationUs: 6728 },
+      { startUs: 1_795_565_795_083_356, status: -1, durationUs: 783 },
+    ]);
+  });
+
+  test("the options that are used exist in the h2load that is installed", () => {
+    const { status, stdout } = spawnSync("h2load", ["--help"]);
+    if (status !== 0) {
+      if (process.env["CI"] === "true") throw new Error("h2load is not installed");
+      console.warn("h2load is not installed: nothing was checked");
+      return;
+    }
+    for (const option of ["--log-file", "--tls13-ciphers", "--h1", "--connection-inactivity-timeout", "--connection-window-bits"])
+      expect(stdout.toString()).toContain(option);
+  });
+});
+
+describe("chunks of HTTP/1.1", () => {
+  /** A connection with a request under way, and what it reads. */
+  function reading(): { socket: H1Socket; heard: string[]; body: () => Buffer } {
+    const socket: H1Socket = {
+      onBytes: () => {},
+      onEnd: () => {},
+      onClose: () => {},
+      cipher: null,
+      bytesRead: 0,
+      bytesWritten: 0,
+      write: () => {},
+      pause: () => {},
+      resume: () => {},
+      end: () => {},
+      destroy: () => {},
+    };
+    const endpoint: Endpoint = {
+      origin: "http://x",
+      protocol: "h1",
+      path: "/",
+      method: "POST",
+      headers: {},
+      tls: { ca: null, insecure: false, cipher: null },
+    };
+    const heard: string[] = [];
+    const parts: Buffer[] = [];
+    new H1Connection(socket, endpoint, 0, 1).send(
+      { method: "POST", path: "/", body: "" },
+      {
+        onResponse: ({ status }) => heard.push(`status ${status}`),
+        onData: (bytes, start, end) => parts.push(Buffer.from(bytes.subarray(start, end))),
+        onEnd: () => heard.push("end"),
+        onFail: (reason) => heard.push(reason),
+      },
+    );
+    return { socket, heard, body: () => Buffer.concat(parts) };
+  }
+
+  test("however they are cut, by the server and on the way, the same bytes come out", () => {
+    const chunk = fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 300 }), fc.constantFrom("", ";a=b", " ;x"), fc.boolean());
+    fc.assert(
+      fc.property(fc.array(chunk, { maxLength: 20 }), fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 40 }), (chunks, cuts) => {
+        const wire = Buffer.concat([
+          Buffer.from("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+          ...chunks.flatMap(([bytes, extension, isUpper]) => {
+            const size = bytes.length.toString(16);
+            return [Buffer.from(`${isUpper ? size.toUpperCase() : size}${extension}\r\n`), bytes, Buffer.from("\r\n")];
+          }),
+          Buffer.from("0\r\n\r\n"),
+        ]);
+        const { socket, heard, body } = reading();
+        let at = 0;
+        for (const cut of [...cuts, wire.length]) {
+          const part = wire.subarray(at, at + cut);
+          socket.onBytes(part, part.length, 0);
+          at += part.length;
+        }
+        expect(heard).toEqual(["status 200", "end"]);
+        expect(body().equals(Buffer.concat(chunks.map(([bytes]) => bytes)))).toBe(true);
+      }),
+    );
+  });
+});

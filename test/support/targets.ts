@@ -1,0 +1,212 @@
+/** The seven ways to the same routes, and one request function for all of them. */
+import { readFileSync } from "node:fs";
+import { Agent as HttpAgent, type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from "node:http";
+import { connect, type OutgoingHttpHeaders } from "node:http2";
+import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import type { Readable } from "node:stream";
+import { createServer, type Engine, type FakeAiServer, type Protocol, type ServerOptions } from "../../src/index.ts";
+import { loadUws } from "../../src/listeners/uws/listener.ts";
+
+export interface Target {
+  readonly name: string;
+  readonly protocol: Protocol;
+  readonly engine: Engine;
+  /** What the client speaks. */
+  readonly client: "http/1.1" | "h2";
+}
+
+const allTargets: Target[] = [
+  { name: "h1 on uws", protocol: "h1", engine: "uws", client: "http/1.1" },
+  { name: "h1 on node", protocol: "h1", engine: "node", client: "http/1.1" },
+  { name: "h1s on uws", protocol: "h1s", engine: "uws", client: "http/1.1" },
+  { name: "h1s on node", protocol: "h1s", engine: "node", client: "http/1.1" },
+  { name: "h2c", protocol: "h2c", engine: "node", client: "h2" },
+  { name: "h2", protocol: "h2", engine: "node", client: "h2" },
+  { name: "http/1.1 on the h2 port", protocol: "h2", engine: "node", client: "http/1.1" },
+];
+
+const uwsRuns = (await loadUws()) !== null;
+if (!uwsRuns) console.warn(`uWebSockets.js has no binary for Node ${process.versions.node}: its targets are left out`);
+
+/** The targets that this Node can start. */
+export const targets: readonly Target[] = allTargets.filter(({ engine }) => engine === "node" || uwsRuns);
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+  readonly httpVersion: string;
+  /** Each read of the body and when it came, milliseconds of performance.now(). */
+  readonly reads: readonly { readonly text: string; readonly atMs: number }[];
+  readonly startedMs: number;
+}
+
+export interface Ask {
+  readonly method?: string;
+  readonly path?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** An object is sent as JSON. */
+  readonly body?: string | Buffer | object;
+  /** Sends the body without announcing its length. */
+  readonly chunked?: boolean;
+}
+
+/** A started target. Requests of one target share a connection. */
+export interface Started {
+  readonly target: Target;
+  readonly server: FakeAiServer;
+  readonly origin: string;
+  ask(ask: Ask): Promise<Answer>;
+  /** Closes the client's connections and the server. */
+  stop(): Promise<void>;
+}
+
+export async function start(target: Target, options: ServerOptions = {}): Promise<Started> {
+  const server = await createServer({
+    protocol: target.protocol,
+    ...(target.client === "h2" ? {} : { h1Engine: target.engine }),
+    ...options,
+  });
+  const origin = server.urls[target.protocol]!;
+  const client = target.client === "h2" ? http2Client(server, origin) : http1Client(server, origin);
+  return {
+    target,
+    server,
+    origin,
+    ask: (ask) => client.ask(ask),
+    async stop() {
+      client.close();
+      await server.close(0);
+    },
+  };
+}
+
+interface Client {
+  ask(ask: Ask): Promise<Answer>;
+  close(): void;
+}
+
+const caOf = (server: FakeAiServer): { ca?: string } => (server.caPath === null ? {} : { ca: readFileSync(server.caPath, "utf8") });
+
+function bytesOf(body: Ask["body"]): Buffer | null {
+  if (body === undefined) return null;
+  if (Buffer.isBuffer(body)) return body;
+  return Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
+}
+
+function collect(
+  readable: Readable,
+  startedMs: number,
+  done: (read: Pick<Answer, "body" | "reads" | "startedMs">) => void,
+  fail: (error: Error) => void,
+): void {
+  const reads: { text: string; atMs: number }[] = [];
+  const parts: Buffer[] = [];
+  readable.on("data", (chunk: Buffer) => {
+    parts.push(chunk);
+    reads.push({ text: chunk.toString(), atMs: performance.now() });
+  });
+  readable.on("end", () => done({ body: Buffer.concat(parts).toString(), reads, startedMs }));
+  readable.on("error", fail);
+}
+
+function http1Client(server: FakeAiServer, origin: string): Client {
+  const secure = origin.startsWith("https:");
+  const agent = secure ? new HttpsAgent({ keepAlive: true, ...caOf(server) }) : new HttpAgent({ keepAlive: true });
+  return {
+    ask: ({ method, path = "/v1/chat/completions", headers = {}, body, chunked }) =>
+      new Promise((resolve, reject) => {
+        const bytes = bytesOf(body);
+        const startedMs = performance.now();
+        const length = bytes === null || chunked ? {} : { "content-length": bytes.length };
+        const options = { method: method ?? (bytes === null ? "GET" : "POST"), agent, headers: { ...length, ...headers } };
+        const onResponse = (response: IncomingMessage): void =>
+          collect(
+            response,
+            startedMs,
+            (read) => resolve({ ...read, status: response.statusCode!, headers: response.headers, httpVersion: response.httpVersion }),
+            reject,
+          );
+        const request = secure
+          ? httpsRequest(`${origin}${path}`, options, onResponse)
+          : httpRequest(`${origin}${path}`, options, onResponse);
+        request.on("error", reject);
+        if (bytes !== null && chunked) request.write(bytes.subarray(0, 1));
+        request.end(bytes === null ? undefined : chunked ? bytes.subarray(1) : bytes);
+      }),
+    close: () => agent.destroy(),
+  };
+}
+
+function http2Client(server: FakeAiServer, origin: string): Client {
+  const session = connect(origin, caOf(server));
+  session.on("error", () => {});
+  return {
+    ask: ({ method, path = "/v1/chat/completions", headers = {}, body, chunked }) =>
+      new Promise((resolve, reject) => {
+        const bytes = bytesOf(body);
+        const startedMs = performance.now();
+        const length = bytes === null || chunked ? {} : { "content-length": bytes.length };
+        const stream = session.request(
+          { ":method": method ?? (bytes === null ? "GET" : "POST"), ":path": path, ...length, ...headers } satisfies OutgoingHttpHeaders,
+          { endStream: bytes === null },
+        );
+        stream.on("error", reject);
+        // node's client reports no error where its connection ends before any answer.
+        stream.on("close", () => reject(Object.assign(new Error("closed without an answer"), { code: "CLOSED" })));
+        stream.on("response", (responseHeaders) => {
+          const { ":status": status, ...rest } = responseHeaders;
+          collect(stream, startedMs, (read) => resolve({ ...read, status: status!, headers: rest, httpVersion: "2.0" }), reject);
+        });
+        if (bytes !== null) stream.end(bytes);
+      }),
+    close: () => session.destroy(),
+  };
+}
+
+/** A streamed chunk, as far as the tests look at it. */
+export interface Chunk {
+  readonly id: string;
+  readonly object: string;
+  readonly created: number;
+  readonly model: string;
+  readonly choices: readonly {
+    readonly index: number;
+    readonly delta?: { role?: string; content?: string };
+    readonly text?: string;
+    readonly finish_reason: string | null;
+  }[];
+  readonly usage?: { prompt_tokens: number; completion_tokens: number; total_tokens: number } | null;
+  readonly fakeai?: { due: number; sent: number };
+}
+
+/** The data of each event. */
+export function eventsOf(body: string): string[] {
+  return body
+    .split("\n\n")
+    .filter((event) => event !== "")
+    .map((event) => event.replace(/^data: /, ""));
+}
+
+/** The chunks of a chat stream; throws when it does not end with [DONE]. */
+export function chunksOf(body: string): Chunk[] {
+  const events = eventsOf(body);
+  if (events.at(-1) !== "[DONE]") throw new Error(`the stream does not end with [DONE]: ${body.slice(-200)}`);
+  return events.slice(0, -1).map((event) => JSON.parse(event) as Chunk);
+}
+
+export const textOf = (chunks: readonly Chunk[]): string =>
+  chunks.map(({ choices }) => choices[0]?.delta?.content ?? choices[0]?.text ?? "").join("");
+
+export const chat = (more: object = {}): object => ({ model: "gpt-4o", messages: [{ role: "user", content: "Hello there" }], ...more });
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Waits until the condition holds; throws after `timeoutMs`. */
+export async function eventually(condition: () => boolean | Promise<boolean>, what: string, timeoutMs = 5000): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await sleep(5);
+  }
+}
