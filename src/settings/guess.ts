@@ -1,0 +1,83 @@
+/** What a word with a typo was meant to be. It imports nothing, so that every command can use it. */
+
+/** What protocols are called elsewhere, in lower case without marks: "HTTP/1.1" is http11. */
+const protocolWords: Readonly<Record<string, readonly string[]>> = {
+  http: ["h1"],
+  http1: ["h1"],
+  http10: ["h1"],
+  http11: ["h1"],
+  h11: ["h1"],
+  plain: ["h1"],
+  https: ["h1s", "h2"],
+  tls: ["h1s", "h2"],
+  ssl: ["h1s", "h2"],
+  https1: ["h1s"],
+  https11: ["h1s"],
+  h1tls: ["h1s"],
+  h1c: ["h1"],
+  http2: ["h2", "h2c"],
+  http20: ["h2", "h2c"],
+  https2: ["h2"],
+  h2s: ["h2"],
+  h2tls: ["h2"],
+  http2c: ["h2c"],
+  h2cleartext: ["h2c"],
+  h2priorknowledge: ["h2c"],
+  http2priorknowledge: ["h2c"],
+  grpc: ["h2c", "h2"],
+};
+
+/** The names that `word` may stand for, at most three, best first. Protocols are known by their other names too. */
+export function guesses<Name extends string>(word: string, names: readonly Name[]): readonly Name[] {
+  const asked = bare(word);
+  if (asked === "") return [];
+  const called = Object.hasOwn(protocolWords, asked) ? protocolWords[asked]! : [];
+  const known = called.flatMap((protocol) => names.filter((name) => name === protocol));
+  if (known.length > 0) return known;
+  const exact = names.filter((name) => bare(name) === asked);
+  if (exact.length > 0) return exact;
+  const begun = asked.length < 3 ? [] : names.filter((name) => bare(name).startsWith(asked));
+  if (begun.length > 0 && begun.length <= 3) return begun;
+  const near = names
+    .map((name): [Name, number] => [name, distance(asked, bare(name))])
+    .filter(([name, edits]) => edits <= Math.floor(Math.max(asked.length, bare(name).length) / 3))
+    .sort(([, a], [, b]) => a - b);
+  return near
+    .filter(([, edits]) => edits === near[0]![1])
+    .map(([name]) => name)
+    .slice(0, 3);
+}
+
+/** ": did you mean h2 or h2c?", to end a message with, or "" where no name is near. */
+export function didYouMean(word: string, names: readonly string[]): string {
+  const found = guesses(word, names);
+  if (found.length === 0) return "";
+  const last = found.at(-1)!;
+  return `: did you mean ${found.length === 1 ? last : `${found.slice(0, -1).join(", ")} or ${last}`}?`;
+}
+
+function bare(word: string): string {
+  return word
+    .slice(0, 60)
+    .toLowerCase()
+    .replace(/[^a-z0-9]/g, "");
+}
+
+/** Edits from one word to another: letters put in, left out, changed, or two neighbours swapped (Damerau and Levenshtein). */
+function distance(from: string, to: string): number {
+  let before: number[] = [];
+  let last = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= from.length; row++) {
+    const next = [row];
+    for (let column = 1; column <= to.length; column++) {
+      const same = from[row - 1] === to[column - 1];
+      let edits = Math.min(last[column]! + 1, next[column - 1]! + 1, last[column - 1]! + (same ? 0 : 1));
+      const swapped = row > 1 && column > 1 && from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1];
+      if (swapped) edits = Math.min(edits, before[column - 2]! + 1);
+      next.push(edits);
+    }
+    before = last;
+    last = next;
+  }
+  return last[to.length]!;
+}

@@ -1,0 +1,43 @@
+/** What a word with a typo was meant to be. */
+import { expect, test } from "vitest";
+import { didYouMean, guesses } from "../../src/settings/guess.ts";
+
+const protocols = ["h1", "h1s", "h2c", "h2"];
+
+test.each([
+  ["http2", ["h2", "h2c"]],
+  ["HTTP/2", ["h2", "h2c"]],
+  ["http/2.0", ["h2", "h2c"]],
+  ["http1.1", ["h1"]],
+  ["http/1.1", ["h1"]],
+  ["HTTP/1", ["h1"]],
+  ["http", ["h1"]],
+  ["https", ["h1s", "h2"]],
+  ["tls", ["h1s", "h2"]],
+  ["H2", ["h2"]],
+  ["h2-c", ["h2c"]],
+  ["h2s", ["h2"]],
+  ["h2-prior-knowledge", ["h2c"]],
+  ["websocket", []],
+  ["", []],
+])("protocol %s", (word, found) => expect(guesses(word, protocols)).toEqual(found));
+
+test.each([
+  ["vlm", ["vllm"]],
+  ["vLLM", ["vllm"]],
+  ["open-ai", ["openai"]],
+  ["opnerouter", ["openrouter"]],
+  ["min", ["minimal"]],
+  ["banana", []],
+  ["constructor", []],
+])("profile %s", (word, found) => expect(guesses(word, ["openai", "vllm", "openrouter", "minimal"])).toEqual(found));
+
+test("a protocol's other name is no guess among other words", () => {
+  expect(guesses("http2", ["uws", "node"])).toEqual([]);
+});
+
+test("as a message ends", () => {
+  expect(didYouMean("http2", protocols)).toBe(": did you mean h2 or h2c?");
+  expect(didYouMean("ecco", ["random", "echo"])).toBe(": did you mean echo?");
+  expect(didYouMean("nothing", protocols)).toBe("");
+});
