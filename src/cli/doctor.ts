@@ -1,5 +1,4 @@
 import { cpus, totalmem } from "node:os";
-import { Command } from "commander";
 import { gateways } from "../network/gateways.ts";
 import { choosePinning, ownVersion, toolVersions } from "../runner/processes/machine.ts";
 import { shippedScenarios } from "../runner/plan/scenario.ts";
@@ -13,10 +12,9 @@ const howToGet: Readonly<Record<string, string>> = {
   curl: "only for trying things out",
 };
 
-export function doctorCommand(): Command {
-  return new Command("doctor").description("what is installed, which scenarios that enables, and how to get the rest").action(async () => {
-    process.stdout.write(await diagnose());
-  });
+/** `fakeai doctor`. */
+export async function doctor(): Promise<void> {
+  process.stdout.write(await diagnose());
 }
 
 async function diagnose(): Promise<string> {

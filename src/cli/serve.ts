@@ -1,8 +1,6 @@
-import { Command } from "commander";
 import type { ModelSettings } from "../api/shared/model.ts";
 import type { BatchSettings } from "../core/pacing/scheduler.ts";
 import type { Distribution } from "../core/random/distribution.ts";
-import { faultKinds } from "../core/faults/fault.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { resolveConfig, type ServerConfig, standardPorts } from "../settings/server.ts";
 import { limitYoungGeneration } from "../server/heap.ts";
@@ -12,61 +10,35 @@ import { describePresets } from "../settings/presets.ts";
 import { readRecording, type Recording } from "../settings/recording.ts";
 import { startServer } from "../server/server.ts";
 import { type Served, startWorkers } from "../server/workers/primary.ts";
-import { addFlags, type Settings, settingsOf } from "./settings.ts";
+import type { Line } from "./command.ts";
+import { type ServeSettings, serveSettings } from "./sources.ts";
 
-const examples = `
-Examples:
-  fakeai serve --ttft 100 --itl 20
-  fakeai serve --protocol h1,h2c,h2 --ttft 'lognormal(200,0.5)' --itl 20:10
-  fakeai serve --config fakeai.yaml
-Every flag can also be an environment variable (FAKEAI_TTFT=100, FAKEAI_TOKENS_PER_CHUNK=4) or a key of the
-configuration file (ttft: 100, tokens-per-chunk: 4).
-The command line wins over the environment, the environment over the file.`;
-
-/** `burst(after=,silence=)`, and what it does. */
-const faultHelp = (): string => {
-  const rows = Object.entries(faultKinds).map(([name, { options, bare, help }]): [string, string] => [
-    `${name}${options.length === 0 ? "" : `(${options.map((option) => (option === bare ? `<${option}>` : `${option}=`)).join(",")})`}`,
-    help,
-  ]);
-  const width = Math.max(...rows.map(([form]) => form.length));
-  return `
-Faults on purpose (--fault, or per request the header x-fakeai-fault; several with commas between):
-${rows.map(([form, help]) => `  ${form.padEnd(width)}  ${help}`).join("\n")}
-  Each takes @rate (@10%), key=<api key> and protocol=h1|h2c. "after" counts tokens (default 0); times are 200ms or 2s.`;
-};
-
-export function serveCommand(): Command {
-  const command = new Command("serve").description("start the fake model server");
-  addFlags(command);
-  return command
-    .addHelpText("after", () => faultHelp() + examples)
-    .action(async () => {
-      const settings = settingsOf(command);
-      const { preset, latencyFrom } = settings.server;
-      if (preset === "list") {
-        process.stdout.write(describePresets());
-        return;
-      }
-      const recording = latencyFrom === undefined ? null : await readRecording(latencyFrom);
-      const config = configOf(settings, recording);
-      const complain = (line: string): void => {
-        if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
-      };
-      const alone = config.workers === 1 ? await startServer(config) : null;
-      if (alone !== null) limitYoungGeneration(alone.listening);
-      const server: Served = alone ?? (await startWorkers(config, complain));
-      // Before anything is printed: whoever reads that line may signal at once.
-      const ended = untilSignalled(server);
-      const { listening, caPath } = server;
-      if (settings.json) process.stdout.write(`${JSON.stringify({ listening, caPath, workers: config.workers })}\n`);
-      else if (!settings.quiet) process.stdout.write(describe(server));
-      answerParent(alone);
-      await ended;
-    });
+/** `fakeai serve`: runs until a signal ends it. */
+export async function serve({ given }: Line): Promise<void> {
+  const settings = await serveSettings(given);
+  const { preset, latencyFrom } = settings.server;
+  if (preset === "list") {
+    process.stdout.write(describePresets());
+    return;
+  }
+  const recording = latencyFrom === undefined ? null : await readRecording(latencyFrom);
+  const config = configOf(settings, recording);
+  const complain = (line: string): void => {
+    if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
+  };
+  const alone = config.workers === 1 ? await startServer(config) : null;
+  if (alone !== null) limitYoungGeneration(alone.listening);
+  const server: Served = alone ?? (await startWorkers(config, complain));
+  // Before anything is printed: its reader may send a signal at once.
+  const ended = untilSignalled(server);
+  const { listening, caPath } = server;
+  if (settings.json) process.stdout.write(`${JSON.stringify({ listening, caPath, workers: config.workers })}\n`);
+  else if (!settings.quiet) process.stdout.write(describe(server));
+  answerParent(alone);
+  await ended;
 }
 
-function configOf({ server, inGivenNames }: Settings, recording: Recording | null): ServerConfig {
+function configOf({ server, inGivenNames }: ServeSettings, recording: Recording | null): ServerConfig {
   try {
     return resolveConfig(server, standardPorts, recording);
   } catch (error) {

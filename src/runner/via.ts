@@ -4,6 +4,7 @@ import { defaultWindows } from "../wire/h2/windows.ts";
 import type { Endpoint } from "../load/job.ts";
 import type { Connection } from "../load/client/connection.ts";
 import type { ProtocolName, ScenarioResult } from "../results/types.ts";
+import { defaultRounds } from "../settings/bench.ts";
 import { adapted } from "./plan/adapt.ts";
 import type { External, RunContext } from "./arms.ts";
 import { runVariant } from "./experiment.ts";
@@ -72,7 +73,7 @@ function viaVariant(server: External, gateway: External): Variant {
     arms: [...direct, ...via],
     pairs,
     claims: [],
-    rounds: 5,
+    rounds: defaultRounds,
   };
 }
 

@@ -40,7 +40,7 @@ export function guesses<Name extends string>(word: string, names: readonly Name[
   if (begun.length > 0 && begun.length <= 3) return begun;
   const near = names
     .map((name): [Name, number] => [name, distance(asked, bare(name))])
-    .filter(([name, edits]) => edits <= Math.floor(Math.max(asked.length, bare(name).length) / 3))
+    .filter(([name, edits]) => edits <= mostEdits(Math.max(asked.length, bare(name).length)))
     .sort(([, a], [, b]) => a - b);
   return near
     .filter(([, edits]) => edits === near[0]![1])
@@ -54,6 +54,11 @@ export function didYouMean(word: string, names: readonly string[]): string {
   if (found.length === 0) return "";
   const last = found.at(-1)!;
   return `: did you mean ${found.length === 1 ? last : `${found.slice(0, -1).join(", ")} or ${last}`}?`;
+}
+
+/** A third of the letters may be wrong; of four, two, so that a swap beside another typo is still known. */
+function mostEdits(length: number): number {
+  return length < 4 ? Math.floor(length / 3) : Math.ceil(length / 3);
 }
 
 function bare(word: string): string {

@@ -37,7 +37,7 @@ describe("what is planted is found", () => {
     ["results/types.ts", "../load/job.ts", "load/job.ts"],
     ["wire/h2/hpack.ts", "../../load/job.ts", "load/job.ts"],
     ["runner/bench.ts", "../server/server.ts", "server/server.ts"],
-    ["network/proxy.ts", "commander", "commander"],
+    ["network/proxy.ts", "yaml", "yaml"],
     ["base/host.ts", "../index.ts", "index.ts"],
     ["report/html.ts", "../../test/support/process.ts", "../test/support/process.ts"],
   ])("%s -> %s", (file, specifier, target) => {

@@ -22,19 +22,19 @@ export const rooms: Readonly<Record<string, Room>> = {
   listeners: { rooms: ["core", "base", "wire"], packages: [node, "uWebSockets.js"] },
   network: { rooms: ["core", "base"], packages: [node, "hdr-histogram-js"] },
   load: { rooms: ["base", "wire", "results"], packages: [node, "autocannon"] },
-  settings: { rooms: ["core", "api", "base", "listeners", "results"], packages: ["node:fs", "node:os", "node:path"] },
+  settings: { rooms: ["core", "api", "base", "listeners", "network", "results"], packages: ["node:fs", "node:os", "node:path"] },
   server: { rooms: ["settings", "api", "listeners", "core", "base"], packages: [node, "gpt-tokenizer"] },
   runner: { rooms: ["load", "results", "network", "settings", "wire", "core", "base"], packages: [node, "ajv"] },
   cli: {
     rooms: ["settings", "server", "runner", "load", "network", "results", "report", "api", "core", "base"],
-    packages: [node, "commander", "yaml"],
+    packages: [node, "yaml"],
   },
 };
 
 /** The files that stand in `src` itself, with the rooms that each may import. */
 export const doors: Readonly<Record<string, Room>> = {
   "index.ts": { rooms: ["server", "settings", "core", "base"], packages: [] },
-  "cli.ts": { rooms: ["cli"], packages: [] },
+  "cli.ts": { rooms: ["cli"], packages: ["node:fs"] },
 };
 
 /** A file's text by its path from `src`, with slashes: "core/seams.ts". */

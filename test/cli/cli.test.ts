@@ -73,7 +73,7 @@ describe("start", () => {
   });
 
   test("fakeai-server is fakeai serve", async () => {
-    const running = runCli(["--json", "--port", "0"], { script: cliPath.replace("cli.js", "cli-server.js") });
+    const running = runCli(["--json", "--port", "0"], { script: cliPath.replace("cli.js", "cli/fakeai-server.js") });
     const { listening } = JSON.parse(await running.firstLine) as { listening: { url: string }[] };
     expect((await fetch(`${listening[0]!.url}/health`)).status).toBe(200);
     running.child.kill("SIGINT");
@@ -124,7 +124,7 @@ describe("where a knob comes from", () => {
   });
 
   test("every flag is in the help, and how its variable is called", async () => {
-    const { stdout, code } = await runCli(["serve", "--help"]).ended;
+    const { stdout, code } = await runCli(["serve", "--help-all"]).ended;
     expect(code).toBe(0);
     for (const { key } of serverFlags) {
       const flag = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
@@ -145,10 +145,10 @@ describe("wrong usage is one line and exit 2", () => {
     ["an unknown profile", ["serve", "--profile", "azure"], /--profile: "azure" is not one of openai, vllm, openrouter, minimal/],
     ["an unknown mode", ["serve", "--mode", "parrot"], /--mode: "parrot" is not one of random, echo/],
     ["no tokens in an event", ["serve", "--tokens-per-chunk", "0"], /--tokens-per-chunk: 0 is not a whole number from 1 to 1024/],
-    ["an unknown command", ["sevre"], /^fakeai: unknown command 'sevre' \(Did you mean serve\?\)\n$/],
-    ["an unknown command like no other", ["x"], /^fakeai: unknown command 'x' \(see fakeai --help\)\n$/],
-    ["an unknown flag", ["serve", "--tftf", "5"], /^fakeai: unknown option '--tftf' \(Did you mean --ttft\?\)\n$/],
-    ["a flag without its value", ["serve", "--ttft"], /^fakeai: option '--ttft <spec>' argument missing \(see fakeai serve --help\)\n$/],
+    ["an unknown command", ["sevre"], /^fakeai: unknown command sevre: did you mean serve\?\n$/],
+    ["an unknown command like no other", ["x"], /^fakeai: unknown command x \(see fakeai --help\)\n$/],
+    ["an unknown flag", ["serve", "--tftf", "5"], /^fakeai: unknown option --tftf: did you mean --ttft\?\n$/],
+    ["a flag without its value", ["serve", "--ttft"], /^fakeai: --ttft <spec> needs a value \(see fakeai serve --help\)\n$/],
     ["an unknown protocol", ["serve", "--protocol", "h3"], /"h3" is not one of h1, h1s, h2c, h2/],
     ["a protocol twice", ["serve", "--protocol", "h1,h1:0"], /named twice/],
     ["a port out of range", ["serve", "--protocol", "h1:70000"], /65535/],

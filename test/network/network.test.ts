@@ -4,14 +4,15 @@ import { describe, expect, test } from "vitest";
 import { seedOf } from "../../src/core/random/random.ts";
 import type { Clock } from "../../src/core/seams.ts";
 import { Alarms, type Sleeper } from "../../src/network/alarms.ts";
-import { networkFlagName, networkInputOf } from "../../src/network/flags.ts";
+import { networkFlagName, networkInputOf } from "../../src/settings/network.ts";
 import { type Direction, mergeNetworks, type NetworkInput, parseNetwork, roundTripMs } from "../../src/network/impairment.ts";
 import { type Bounds, type Ledger, Line, shareBytes } from "../../src/network/line.ts";
 import { Link } from "../../src/network/link.ts";
 import { Lateness } from "../../src/network/lateness.ts";
 import { adapted } from "../../src/runner/plan/adapt.ts";
 import { networkArguments } from "../../src/runner/processes/network.ts";
-import { type BenchInput, resolveBench } from "../../src/runner/plan/options.ts";
+import { resolveBench } from "../../src/runner/plan/options.ts";
+import type { BenchInput } from "../../src/settings/bench.ts";
 import { checkScenario, variantsOf } from "../../src/runner/plan/scenario.ts";
 
 /** Time moves when it is told to; wake-ups come exactly when they were asked for. */
@@ -445,7 +446,7 @@ describe("in scenarios and on the command line of a bench", () => {
     const [one, two] = variantsOf(checkScenario(file({ rttMs: 40, network: { stall: "1%,40ms" } }), "x.json"), null);
     expect(one!.workload.network).toEqual({ rtt: 40, stall: "1%,40ms" });
     expect(two!.workload.network).toEqual({ rtt: 40, stall: "none", up: { latency: 1 } });
-    const options = resolveBench({ rtt: "10", bandwidthUp: "1mbit" } as BenchInput);
+    const options = resolveBench({ rtt: "10", bandwidthUp: "1mbit" });
     expect(adapted(two!, options).workload.network).toEqual({ rtt: "10", stall: "none", up: { latency: 1, bandwidth: "1mbit" } });
     expect(resolveBench({ delay: "40" }).network).toEqual({ rtt: "40" });
   });

@@ -276,7 +276,7 @@ describe("on the command line", () => {
   });
 
   test("the help and the README name every alias", async () => {
-    const help = (await runCli(["serve", "--help"]).ended).stdout;
+    const help = (await runCli(["serve", "--help-all"]).ended).stdout;
     expect(help).toContain("Names that other tools use:");
     for (const { name, from } of aliases) {
       expect(help).toContain(`--${name} <`);

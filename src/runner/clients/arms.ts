@@ -5,6 +5,7 @@ import { UsageError } from "../../base/usage-error.ts";
 import type { ProtocolName } from "../../results/types.ts";
 import { packageVersion } from "../processes/machine.ts";
 import { scenarioDirectory } from "../plan/scenario.ts";
+import { didYouMean } from "../../settings/guess.ts";
 import type { ServerChild } from "../processes/target.ts";
 
 /** Who is to be measured: libraries by name, and commands. */
@@ -55,7 +56,7 @@ export async function armsOf(
   const missing = new Set<string>();
   for (const name of wanted) {
     const adapter = Object.hasOwn(adapters, name) ? adapters[name]! : null;
-    if (adapter === null) throw new UsageError(`--client: "${name}" is not one of all, ${known.join(", ")}`);
+    if (adapter === null) throw new UsageError(`--client: "${name}" is not one of all, ${known.join(", ")}${didYouMean(name, known)}`);
     const versions = adapter.packages.map((one) => [one, packageVersion(one, directory)] as const);
     for (const [one, version] of versions) if (version === null) missing.add(one);
     const own = versions[0];

@@ -9,6 +9,8 @@ import type { RunContext } from "../arms.ts";
 import { armsOf, type ClientArm, type ClientChoice, environmentOf, estimatedSeconds, expectedMs, type Load } from "./arms.ts";
 import { type ClientFindings, findingsOf, findingsWithoutRecord, rampCounts, rampOf } from "./metrics.ts";
 import { orderOfRounds } from "../plan/order.ts";
+import { defaultRounds } from "../../settings/bench.ts";
+import { didYouMean } from "../../settings/guess.ts";
 import { RunError, type ServerChild, startServerChild } from "../processes/target.ts";
 
 /** The three questions, as scenarios. */
@@ -355,7 +357,6 @@ const comparedIn: readonly { readonly metric: MetricName; readonly statistic: St
   { metric: "ttftAdded", statistic: "p50", described: true },
 ];
 
-const defaultRounds = 5;
 const noRequests = { sent: 0, completed: 0, failed: 0, errors: {} };
 /** Tokens per second that no ramp goes beyond: the server, on one core, falls behind before. */
 const highestRate = 200_000;
@@ -425,7 +426,9 @@ function questionsOf(scenarios: readonly string[]): readonly ClientScenario[] {
   return scenarios.map((name) => {
     const found = clientScenarios.find((known) => known === name);
     if (found === undefined)
-      throw new UsageError(`--scenario: with --driver client, "${name}" is not one of ${clientScenarios.join(", ")}`);
+      throw new UsageError(
+        `--scenario: with --driver client, "${name}" is not one of ${clientScenarios.join(", ")}${didYouMean(name, clientScenarios)}`,
+      );
     return found;
   });
 }

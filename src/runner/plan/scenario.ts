@@ -9,6 +9,8 @@ import type { DriverName } from "../../load/job.ts";
 import { mergeNetworks, type NetworkInput } from "../../network/impairment.ts";
 import type { Claim, MetricName, ProtocolName, Statistic } from "../../results/types.ts";
 import type { ViaSpec } from "../processes/gateway.ts";
+import { defaultRounds, type SuiteName } from "../../settings/bench.ts";
+import { didYouMean } from "../../settings/guess.ts";
 import { checkNetwork } from "../processes/network.ts";
 
 /** One call of a page: `count` of them go out at once with all others. */
@@ -148,8 +150,6 @@ export interface Variant {
   readonly rounds: number;
 }
 
-export type SuiteName = "quick" | "full";
-
 /** Defaults are in `armOf`; a proxy's name is that proxy as it is by default. */
 type ArmFile = Pick<ArmSpec, "id" | "protocol" | "connections"> &
   Partial<Omit<ArmSpec, "place" | "via">> & { readonly via?: string | ViaSpec };
@@ -248,7 +248,9 @@ export function scenarioNamed(nameOrPath: string): ScenarioFile {
   if (/^[a-z0-9-]+$/.test(nameOrPath) && nameOrPath !== "schema" && existsSync(shipped)) return readScenario(shipped);
   if (existsSync(nameOrPath)) return readScenario(nameOrPath);
   const known = shippedScenarios().map(({ id }) => id);
-  throw new UsageError(`--scenario: "${nameOrPath}" is neither a scenario (${known.join(", ")}) nor a file`);
+  throw new UsageError(
+    `--scenario: "${nameOrPath}" is neither a scenario (${known.join(", ")}) nor a file${didYouMean(nameOrPath, known)}`,
+  );
 }
 
 let validate: ReturnType<Ajv["compile"]> | null = null;
@@ -336,7 +338,7 @@ export function variantsOf(file: ScenarioFile, suite: SuiteName | null): Variant
             candidate,
             ...metricRef(metric),
           })),
-        rounds: variant.rounds ?? file.rounds ?? 5,
+        rounds: variant.rounds ?? file.rounds ?? defaultRounds,
       };
     });
 }

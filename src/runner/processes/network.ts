@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { UsageError } from "../../base/usage-error.ts";
 import { SpecError } from "../../core/random/distribution.ts";
 import { boundToUs } from "../../base/children.ts";
-import { networkFlagName } from "../../network/flags.ts";
+import { networkFlagName } from "../../settings/network.ts";
 import { type NetworkInput, parseNetwork } from "../../network/impairment.ts";
 import type { ProxyStats } from "../../network/proxy.ts";
 import { endWithParent } from "../../base/parent-channel.ts";

@@ -1,0 +1,213 @@
+/** The table of commands: what each one takes, what its help says, and the module that runs it. */
+import { UsageError } from "../base/usage-error.ts";
+import { didYouMean } from "../settings/guess.ts";
+import type { Command, Section } from "./command.ts";
+import { commandWords } from "./words.ts";
+
+const result = "result.json, or its directory";
+
+const startAndStop: Command["exitCodes"] = [
+  ["0", "ended by SIGINT or SIGTERM"],
+  ["1", "could not start"],
+  ["2", "wrong usage"],
+];
+
+const doneOrNot: Command["exitCodes"] = [
+  ["0", "done"],
+  ["1", "could not be done"],
+  ["2", "wrong usage"],
+];
+
+const networkValues: Section = {
+  heading: "A network's values",
+  rows: [
+    ["jitter", "a number is uniform from 0 to it; a read never overtakes another"],
+    ["bandwidth", "connections take turns; mbit is 10^6 bits, MB 10^6 bytes; /connection is for each"],
+    ["stall", "share, time: a segment is 1400 bytes of a connection; 1%/packet,40ms counts what was read at once"],
+    ["cut", "after so many bytes, after a time, or with a share of segments; 5s,fin closes, 5s or 5s,rst resets"],
+  ],
+};
+
+export const commands: readonly Command[] = [
+  {
+    name: "serve",
+    summary: "start the fake model server",
+    takes: [],
+    flags: async () => (await import("./sources.ts")).serveFlags,
+    examples: [
+      ["fakeai serve --ttft 100 --itl 20"],
+      ["fakeai serve --protocol h1,h2c,h2 --ttft 'lognormal(200,0.5)' --itl 20:10"],
+      ["fakeai serve --config fakeai.yaml"],
+    ],
+    more: async () => [
+      (await import("./fault-help.ts")).faultSection(),
+      {
+        heading: "Environment and file",
+        text:
+          "Every flag can also be an environment variable (FAKEAI_TTFT=100, FAKEAI_TOKENS_PER_CHUNK=4) or a key of the\n" +
+          "configuration file (ttft: 100, tokens-per-chunk: 4).\n" +
+          "The command line wins over the environment, the environment over the file.",
+      },
+    ],
+    exitCodes: startAndStop,
+    action: async () => (await import("./serve.ts")).serve,
+  },
+  {
+    name: "bench",
+    summary: "compare protocols, and say how sure that is",
+    takes: [],
+    flags: async () => (await import("../settings/bench.ts")).benchFlags,
+    examples: [
+      ["fakeai bench", "the quick suite, under two minutes"],
+      ["fakeai bench --scenario mux-scale --streams 200", "one scenario, changed"],
+      ["fakeai bench --url https://api.example.com/v1 --model m --scenario stream"],
+    ],
+    more: async () => [
+      {
+        heading: "More examples",
+        rows: [
+          ["fakeai bench --protocol h2", "one protocol: figures with intervals, no comparison"],
+          ["fakeai bench --trace AzureLLMInferenceTrace_conv.csv --speed 10", "recorded traffic"],
+          ["fakeai bench --driver client --client openai --client undici", "client libraries"],
+          ['fakeai bench --driver client --client-cmd "python3 my_client.py"', "a client of your own"],
+          ["fakeai bench --require 'stream/h2c/ttft.p99<150ms' --baseline results/main", "in CI"],
+        ],
+      },
+      {
+        heading: "Environment",
+        rows: [
+          ["OPENAI_API_KEY", "what --api-key is when it is not given"],
+          ["NO_COLOR", "no colors in the table"],
+        ],
+      },
+      networkValues,
+    ],
+    exitCodes: [
+      ["0", "good; refuted claims too"],
+      ["1", "a requirement is not met, or something is worse than --baseline"],
+      ["2", "wrong usage"],
+      [
+        "3",
+        "a run is invalid: failed or lost requests, another protocol than asked for, what a driver would measure wrongly " +
+          "such as pipelining, a generator at its limit",
+      ],
+      ["130, 143, 129", "interrupted by SIGINT, SIGTERM or SIGHUP: what was measured is written and marked incomplete"],
+    ],
+    action: async () => (await import("./bench.ts")).bench,
+  },
+  {
+    name: "compare",
+    summary: "compare two results; exit code 1 where B is slower",
+    takes: [
+      { name: "A", help: result },
+      { name: "B", help: "the same, later or changed" },
+    ],
+    flags: async () => (await import("../settings/results.ts")).compareFlags,
+    examples: [
+      ["fakeai compare before after"],
+      ["fakeai compare before after --all", "every metric"],
+      ["fakeai compare before after --json", "for programs"],
+    ],
+    exitCodes: [
+      ["0", "nothing is slower"],
+      ["1", "B is slower than A in some metric"],
+      ["2", "wrong usage, or no result to read"],
+    ],
+    action: async () => (await import("./compare.ts")).compare,
+  },
+  {
+    name: "merge",
+    summary: "make one result of several machines or rounds",
+    takes: [
+      { name: "A", help: result },
+      { name: "B", help: "another; more may follow", isRepeatable: true },
+    ],
+    flags: async () => (await import("../settings/results.ts")).mergeFlags,
+    examples: [
+      ["fakeai merge run-1 run-2"],
+      ["fakeai merge machine-a machine-b machine-c --out results/all"],
+      ["fakeai merge run-1 run-2 --json > merged.json"],
+    ],
+    exitCodes: doneOrNot,
+    action: async () => (await import("./merge.ts")).merge,
+  },
+  {
+    name: "report",
+    summary: "show a result as a table, and write its page",
+    takes: [{ name: "R", help: result }],
+    flags: async () => (await import("../settings/results.ts")).reportFlags,
+    examples: [
+      ["fakeai report results/main"],
+      ["fakeai report results/main --svg images"],
+      ["fakeai report results/main --vllm stream/h2c > vllm.json"],
+    ],
+    exitCodes: doneOrNot,
+    action: async () => (await import("./report.ts")).report,
+  },
+  {
+    name: "proxy",
+    summary: "put a network between clients and a server",
+    takes: [],
+    flags: async () => (await import("../settings/proxy.ts")).proxyFlags,
+    examples: [
+      ["fakeai proxy --listen 9000 --to 127.0.0.1:8000 --rtt 40 --jitter 2"],
+      ["fakeai proxy --to https://api.example.com --bandwidth 10mbit --stall 1%,40ms"],
+      ["fakeai proxy --to 127.0.0.1:8080 --cut-down 'exponential(30s),fin' --seed 7"],
+    ],
+    more: async () => [
+      {
+        heading: "What it does",
+        text:
+          "Every protocol on TCP passes unread: h1, h1s, h2c and h2 alike. Two delays add up. The TCP handshake of a client is " +
+          "with the proxy and takes no time; in its place the client's first bytes wait for one round trip. A stall is what a " +
+          "lost segment looks like from above TCP: everything behind it on its connection waits too. No congestion window is " +
+          "modelled. Equal seeds and byte streams meet equal impairments, connection by connection in the order in which they " +
+          "are accepted. A signal ends it, with what it did on stdout.",
+      },
+      networkValues,
+    ],
+    exitCodes: startAndStop,
+    action: async () => (await import("./proxy.ts")).proxy,
+  },
+  {
+    name: "proxy-config",
+    summary: "configure a gateway from HTTP/2 to HTTP/1.1",
+    takes: [{ name: "proxy", help: "a gateway that fakeai knows, such as nginx" }],
+    flags: async () => (await import("../settings/proxy.ts")).proxyConfigFlags,
+    examples: [
+      ["fakeai proxy-config nginx > /tmp/nginx.conf && nginx -c /tmp/nginx.conf"],
+      ["fakeai proxy-config nginx --to 127.0.0.1:9000 --listen h2c:9080"],
+      ["fakeai proxy-config nginx --buffering on --upstream-http 1.0", "nginx's own defaults"],
+    ],
+    more: async () => [
+      {
+        heading: "What to do with it",
+        text:
+          "nginx stays in the foreground until it is ended. It needs no root: ports are above 1023, and what it writes goes " +
+          'below --dir. A scenario with "via": "nginx" starts it from the same text.\n' +
+          'curl -N --http2-prior-knowledge http://127.0.0.1:9080/v1/chat/completions -d "$BODY" asks through it.',
+      },
+    ],
+    exitCodes: doneOrNot,
+    action: async () => (await import("./proxy-config.ts")).proxyConfig,
+  },
+  {
+    name: "doctor",
+    summary: "show what is installed, and what that enables",
+    takes: [],
+    flags: async () => [],
+    examples: [["fakeai doctor"]],
+    exitCodes: doneOrNot,
+    action: async () => (await import("./doctor.ts")).doctor,
+  },
+];
+
+/** Throws UsageError where there is none of that name. */
+export function commandNamed(name: string): Command {
+  const found = commands.find((command) => command.name === name);
+  if (found !== undefined) return found;
+  const what = name.startsWith("-") ? "option" : "command";
+  const names = commands.map((command) => command.name);
+  const meant = Object.hasOwn(commandWords, name) ? `: did you mean ${commandWords[name]}?` : didYouMean(name, names);
+  throw new UsageError(`unknown ${what} ${name.slice(0, 60)}${meant === "" ? " (see fakeai --help)" : meant}`);
+}

@@ -1,0 +1,392 @@
+/** The flags of `fakeai bench`. What they rule out in each other is in runner/plan/options.ts. */
+import { UsageError } from "../base/usage-error.ts";
+import { parseRequirement } from "../results/requirements.ts";
+import type { ProtocolName } from "../results/types.ts";
+import { type NetworkKey, networkFlags } from "./network.ts";
+import { type FlagTable, latency, one, positive, several, text, whole } from "./parse.ts";
+
+const suiteNames = ["quick", "full"] as const;
+export type SuiteName = (typeof suiteNames)[number];
+
+/** What sends the load; `client` measures client libraries in place of scenarios. */
+const driverNames = ["stream", "autocannon", "h2load", "client"] as const;
+
+const protocolNames: readonly ProtocolName[] = ["h1", "h1s", "h2c", "h2"];
+
+/** Rounds of a scenario that says no other number. */
+export const defaultRounds = 5;
+
+/** Seconds without a byte after which a request has failed: from our own server, and from one at `--url`. */
+export const defaultTimeoutS = { own: 10, url: 30 } as const;
+
+/** Paths that `--endpoint` has short names for. */
+const endpoints: Readonly<Record<string, string>> = { chat: "/v1/chat/completions", completions: "/v1/completions" };
+
+/** What the flags say, each by itself. null: not given, and the scenario decides. */
+export interface BenchSettings extends Readonly<Record<NetworkKey, string | null>> {
+  readonly suite: SuiteName;
+  /** Names of shipped scenarios, or paths of files. */
+  readonly scenario: readonly string[];
+  readonly protocol: readonly ProtocolName[] | null;
+  /** Path of a CSV or JSONL file. */
+  readonly trace: string | null;
+  /** Times as fast. */
+  readonly speed: number;
+  /** Requests of the trace. */
+  readonly limit: number | null;
+  readonly list: boolean;
+  readonly url: string | null;
+  readonly via: string | null;
+  readonly model: string;
+  /** A path: "/v1/chat/completions". */
+  readonly endpoint: string | null;
+  readonly apiKey: string | null;
+  /** "name: value". */
+  readonly header: readonly string[];
+  /** Path of a PEM file. */
+  readonly cacert: string | null;
+  readonly insecure: boolean;
+  readonly streams: number | null;
+  readonly connections: number | null;
+  readonly requests: number | null;
+  /** Seconds. */
+  readonly duration: number | null;
+  /** Requests per second. */
+  readonly rate: number | null;
+  readonly rounds: number | null;
+  readonly warmup: number | null;
+  /** Seconds. */
+  readonly timeout: number | null;
+  readonly seed: number;
+  readonly driver: (typeof driverNames)[number] | null;
+  readonly client: readonly string[];
+  readonly clientCmd: readonly string[];
+  readonly inputTokens: number | null;
+  readonly outputTokens: number | null;
+  /** Path of a JSON file. */
+  readonly body: string | null;
+  /** Milliseconds, or a spec such as "lognormal(200,0.5)". */
+  readonly ttft: string | null;
+  readonly itl: string | null;
+  readonly delay: string | null;
+  /** Path of a folder. */
+  readonly out: string | null;
+  readonly json: boolean;
+  readonly details: boolean;
+  /** Path of a result. */
+  readonly baseline: string | null;
+  readonly require: readonly string[];
+}
+
+const measured = "What to measure";
+const server = "Another server";
+const load = "Load, in place of the scenario's";
+const clients = "Client libraries";
+const answers = "Requests and answers, in place of the scenario's";
+const result = "Result";
+
+function requirement(given: string): string {
+  try {
+    parseRequirement(given);
+  } catch (error) {
+    throw new UsageError(`--require: ${(error as Error).message}`);
+  }
+  return given;
+}
+
+function endpoint(given: string): string {
+  const path = Object.hasOwn(endpoints, given) ? endpoints[given]! : given;
+  if (!/^\/[\x21-\x7e]*$/.test(path))
+    throw new UsageError(`--endpoint: "${given.slice(0, 60)}" is neither chat, completions nor a path that begins with /`);
+  return path;
+}
+
+/**
+ * As given: texts, lists of texts, or true; undefined where a flag was not given. A bench that is run by a program is told in
+ * the same texts as one on a command line.
+ */
+export type BenchInput = {
+  readonly [Key in keyof BenchSettings]?: boolean extends BenchSettings[Key]
+    ? true
+    : null extends BenchSettings[Key]
+      ? string
+      : BenchSettings[Key] extends readonly unknown[]
+        ? readonly string[]
+        : string;
+};
+
+/** In the order of the help. */
+export const benchFlags: FlagTable<BenchSettings> = [
+  {
+    key: "suite",
+    kind: "text",
+    takes: "name",
+    default: "quick",
+    parse: one(suiteNames),
+    help: "quick or full",
+    group: measured,
+    common: true,
+  },
+  {
+    key: "scenario",
+    kind: "list",
+    takes: "name|file",
+    parse: text,
+    help: "in place of a suite, repeatable",
+    group: measured,
+    common: true,
+  },
+  {
+    key: "protocol",
+    kind: "text",
+    takes: "list",
+    parse: several(protocolNames),
+    help: "only these of h1,h1s,h2c,h2",
+    group: measured,
+    common: true,
+  },
+  {
+    key: "trace",
+    kind: "text",
+    takes: "file",
+    parse: text,
+    help: "replay an Azure LLM CSV or a Mooncake JSONL, open loop, on each protocol",
+    group: measured,
+  },
+  {
+    key: "speed",
+    kind: "number",
+    takes: "x",
+    default: 1,
+    parse: positive(100_000, "x"),
+    help: "replay this many times as fast",
+    group: measured,
+  },
+  {
+    key: "limit",
+    kind: "integer",
+    takes: "n",
+    otherwise: "all",
+    parse: whole(1, 100_000_000),
+    help: "replay the first n requests",
+    group: measured,
+  },
+  { key: "list", kind: "boolean", help: "list the scenarios and end", group: measured, common: true },
+
+  {
+    key: "url",
+    kind: "text",
+    takes: "address",
+    parse: text,
+    help: "an OpenAI-compatible server; https: is h1s and h2, http: h1 and h2c",
+    group: server,
+    common: true,
+  },
+  {
+    key: "via",
+    kind: "text",
+    takes: "address",
+    parse: text,
+    help: "the same calls direct (--url) and through this gateway",
+    group: server,
+  },
+  { key: "model", kind: "text", takes: "name", default: "fakeai", parse: text, help: "model to ask for", group: server, common: true },
+  {
+    key: "apiKey",
+    kind: "text",
+    takes: "key",
+    environment: "OPENAI_API_KEY",
+    parse: text,
+    help: "sent to --url as a bearer token, never written",
+    group: server,
+    common: true,
+  },
+  {
+    key: "endpoint",
+    kind: "text",
+    takes: "path",
+    parse: endpoint,
+    help: "chat, completions, or a path",
+    group: server,
+  },
+  { key: "header", kind: "list", takes: "line", parse: text, help: 'a header of each request, repeatable: "name: value"', group: server },
+  { key: "cacert", kind: "text", takes: "file", parse: text, help: "PEM file of what to trust, with --url", group: server },
+  { key: "insecure", kind: "boolean", help: "trust any certificate, with --url", group: server },
+
+  {
+    key: "streams",
+    kind: "integer",
+    takes: "n",
+    parse: whole(1, 100_000),
+    help: "requests in flight at once",
+    group: load,
+    common: true,
+  },
+  {
+    key: "requests",
+    kind: "integer",
+    takes: "n",
+    parse: whole(1, 10_000_000),
+    help: "requests of a round",
+    group: load,
+    common: true,
+  },
+  {
+    key: "duration",
+    kind: "number",
+    takes: "s",
+    parse: positive(86_400, "s"),
+    help: "length of a round, in place of --requests",
+    group: load,
+  },
+  {
+    key: "rate",
+    kind: "number",
+    takes: "n",
+    parse: positive(1_000_000),
+    help: "open loop: requests per second, Poisson",
+    group: load,
+    common: true,
+  },
+  {
+    key: "rounds",
+    kind: "integer",
+    takes: "n",
+    otherwise: `mostly ${defaultRounds}`,
+    parse: whole(1, 1000),
+    help: "rounds; intervals need two",
+    group: load,
+    common: true,
+  },
+  {
+    key: "connections",
+    kind: "integer",
+    takes: "n",
+    parse: whole(1, 100_000),
+    help: "connections of every arm",
+    group: load,
+  },
+  {
+    key: "warmup",
+    kind: "integer",
+    takes: "n",
+    parse: whole(0, 1_000_000),
+    help: "requests before each round that are thrown away",
+    group: load,
+  },
+  {
+    key: "timeout",
+    kind: "number",
+    takes: "s",
+    otherwise: `${defaultTimeoutS.own}, with --url ${defaultTimeoutS.url}`,
+    parse: positive(3600, "s"),
+    help: "a request without a byte for this long has failed",
+    group: load,
+  },
+  {
+    key: "seed",
+    kind: "integer",
+    takes: "n",
+    default: 1,
+    parse: whole(0, 1_000_000),
+    help: "decides prompts, answers, arrivals and the order of arms",
+    group: load,
+  },
+  {
+    key: "driver",
+    kind: "text",
+    takes: "name",
+    parse: one(driverNames),
+    help: "stream, h2load or autocannon; client: measure client libraries",
+    group: load,
+  },
+
+  {
+    key: "outputTokens",
+    kind: "integer",
+    takes: "n",
+    parse: whole(1, 1_000_000),
+    help: "tokens of an answer",
+    group: answers,
+    common: true,
+  },
+  {
+    key: "inputTokens",
+    kind: "integer",
+    takes: "n",
+    parse: whole(1, 1_000_000),
+    help: "tokens of a prompt, at four characters each",
+    group: answers,
+  },
+  {
+    key: "ttft",
+    kind: "text",
+    takes: "spec",
+    parse: latency,
+    help: "time to first token of our server",
+    group: answers,
+    common: true,
+  },
+  {
+    key: "itl",
+    kind: "text",
+    takes: "spec",
+    parse: latency,
+    help: "inter-token latency of our server",
+    group: answers,
+    common: true,
+  },
+  { key: "body", kind: "text", takes: "file", parse: text, help: "JSON file sent as every request", group: answers },
+
+  {
+    key: "client",
+    kind: "list",
+    takes: "name",
+    otherwise: "all",
+    parse: text,
+    help: "with --driver client, repeatable: openai, undici, ... or all",
+    group: clients,
+  },
+  {
+    key: "clientCmd",
+    kind: "list",
+    takes: "command",
+    parse: text,
+    help: "with --driver client, repeatable: any command that opens streams",
+    group: clients,
+  },
+
+  ...networkFlags.map((row) => ({ ...row, parse: text, common: row.key === "rtt" || row.key === "stall" })),
+  { key: "delay", kind: "text", takes: "ms", parse: text, help: "the same as --rtt", group: networkFlags[0]!.group },
+
+  {
+    key: "out",
+    kind: "text",
+    takes: "dir",
+    otherwise: "results/runs/<time>-<suite>",
+    parse: text,
+    help: "where results go",
+    group: result,
+    common: true,
+  },
+  { key: "json", kind: "boolean", help: "the result as JSON on stdout", group: result, common: true },
+  { key: "details", kind: "boolean", help: "every request with its token times, in requests.jsonl", group: result },
+  {
+    key: "baseline",
+    kind: "text",
+    takes: "file",
+    parse: text,
+    help: "an earlier result.json to compare with",
+    group: result,
+    common: true,
+  },
+  {
+    key: "require",
+    kind: "list",
+    takes: "text",
+    parse: requirement,
+    help: 'repeatable: fail unless "stream/h2c/ttft.p99<150ms"',
+    group: result,
+    common: true,
+  },
+];

@@ -1,0 +1,66 @@
+/** The flags of the commands on results that are there: compare, merge and report. */
+import { type FlagTable, text } from "./parse.ts";
+
+export interface CompareSettings {
+  readonly json: boolean;
+  readonly all: boolean;
+}
+
+const group = "Output";
+
+export const compareFlags: FlagTable<CompareSettings> = [
+  { key: "json", kind: "boolean", help: "the comparison as JSON", group, common: true },
+  { key: "all", kind: "boolean", help: "equivalent and inconclusive metrics too", group, common: true },
+];
+
+export interface MergeSettings {
+  /** Path of a folder. */
+  readonly out: string;
+  readonly json: boolean;
+}
+
+export const mergeFlags: FlagTable<MergeSettings> = [
+  {
+    key: "out",
+    kind: "text",
+    takes: "dir",
+    default: "results/runs/merged",
+    parse: text,
+    help: "where the merged result goes",
+    group,
+    common: true,
+  },
+  { key: "json", kind: "boolean", help: "the result as JSON on stdout", group, common: true },
+];
+
+export interface ReportSettings {
+  /** Path of a file. */
+  readonly out: string | null;
+  /** Path of a folder. */
+  readonly svg: string | null;
+  /** "scenario/arm" or "scenario/variant/arm". */
+  readonly vllm: string | null;
+}
+
+export const reportFlags: FlagTable<ReportSettings> = [
+  {
+    key: "out",
+    kind: "text",
+    takes: "file",
+    otherwise: "beside the result",
+    parse: text,
+    help: "where the page goes",
+    group,
+    common: true,
+  },
+  { key: "svg", kind: "text", takes: "dir", parse: text, help: "its charts as images too, for pages without scripts", group, common: true },
+  {
+    key: "vllm",
+    kind: "text",
+    takes: "scenario/arm",
+    parse: text,
+    help: "instead print one arm as vLLM's benchmark JSON",
+    group,
+    common: true,
+  },
+];
