@@ -13,7 +13,7 @@ export interface StreamRecord {
   readonly receivedUs: number;
   /** Output tokens planned. */
   readonly planned: number;
-  /** For each token handed to the engine: when it was due, and when it was handed over. */
+  /** For each token handed to the transport: when it was due, and when it was handed over. */
   readonly dueUs: Int32Array;
   readonly sentUs: Int32Array;
 }

@@ -48,8 +48,8 @@ function configOf({ server, inGivenNames }: ServeSettings, recording: Recording 
 }
 
 function describe(server: Served): string {
-  const { model, engine, workers } = server.config;
-  const kept = `${engine === null ? describeLatency(model) : describeEngine(engine)}, ${model.outputTokens.spec} tokens`;
+  const { model, scheduler, workers } = server.config;
+  const kept = `${scheduler === null ? describeLatency(model) : describeBatching(scheduler)}, ${model.outputTokens.spec} tokens`;
   const lines = server.listening.map(({ protocol, engine, url }) => `${protocol.padEnd(4)} ${url}  ${engine}  ${kept}`);
   if (workers > 1) lines.push(`${workers} workers share the ${server.listening.length === 1 ? "port" : "ports"}`);
   lines.push(...server.notices.map((notice) => `note ${notice}`));
@@ -63,7 +63,7 @@ function describeLatency({ ttft, itl }: ModelSettings): string {
   return `TTFT ${milliseconds(ttft)}, ITL ${milliseconds(itl)}${unpaced ? " (set them with --ttft and --itl)" : ""}`;
 }
 
-function describeEngine({ stepTime, stepTimePerSeqUs, prefillTimePerTokenUs, maxNumSeqs, maxNumBatchedTokens }: BatchSettings): string {
+function describeBatching({ stepTime, stepTimePerSeqUs, prefillTimePerTokenUs, maxNumSeqs, maxNumBatchedTokens }: BatchSettings): string {
   const base = stepTime.constant === null ? stepTime.spec : `${stepTime.constant / 1000} ms`;
   const step = `step ${base} + ${stepTimePerSeqUs / 1000} ms a sequence + ${prefillTimePerTokenUs / 1000} ms a prompt token`;
   return `batched: ${step}, up to ${maxNumSeqs} sequences and ${maxNumBatchedTokens} tokens`;

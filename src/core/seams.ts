@@ -71,11 +71,12 @@ export interface Schedule {
   end?(isGivenUp: boolean): void;
 }
 
-/** Goes on by itself, on the pacer's wheel. */
-export interface Beat {
+/** Makes the times of live schedules. It owns no timer: the pacer's wheel calls it. */
+export interface Scheduler {
   /** Absolute microseconds at which it wants to be called; Infinity: not at all. May change whenever a schedule begins or ends. */
   readonly nextUs: number;
-  beat(nowUs: number): void;
+  /** Does everything that is due by then. */
+  runUntil(nowUs: number): void;
 }
 
 /** Everything that is settled about a response before its first byte. */

@@ -16,7 +16,7 @@ import { type Certificate, localhostCertificate, readCertificate } from "../base
 import { clockIdentity, monotonicUs, SystemClock } from "../base/clock.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { freePorts, resolveConfig, type ServerConfig, type ServerOptions } from "../settings/server.ts";
-import { BatchEngine } from "../core/pacing/scheduler.ts";
+import { BatchScheduler } from "../core/pacing/scheduler.ts";
 import { Meter, type MeterSnapshot } from "../core/pacing/meter.ts";
 import { Pacer } from "../core/pacing/pacer.ts";
 import { seedOf } from "../core/random/random.ts";
@@ -114,9 +114,9 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   const certificate = await findCertificate(config);
   const clock = new SystemClock(config.timer);
   const meter = new Meter();
-  const engine = config.engine && new BatchEngine(config.engine, seedOf(config.model.seed), meter);
+  const scheduler = config.scheduler && new BatchScheduler(config.scheduler, seedOf(config.model.seed), meter);
   const pacer = new Pacer(clock, meter, {
-    beat: engine,
+    scheduler,
     stallTimeoutUs: config.limits.stallTimeoutMs * 1000,
     onFault: reportFault,
     ...(config.timer === "precise" ? { turnUs: 0 } : {}),
@@ -138,8 +138,8 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   const bounds = new Bounds(config.limits);
   let draining = false;
   const live = (): LiveState => ({
-    running: engine?.running ?? pacer.running,
-    engine: engine && { waiting: engine.waiting(monotonicUs()), cacheUsage: engine.cacheUsage },
+    running: scheduler?.running ?? pacer.running,
+    scheduler: scheduler && { waiting: scheduler.waiting(monotonicUs()), cacheUsage: scheduler.cacheUsage },
     draining,
     bufferedBytes: bounds.bufferedBytes,
     listeners: listeners.map(({ protocol, engine, counts }) => ({ protocol, engine, counts })),
@@ -152,7 +152,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   };
   /** The routes of a configuration. A response that one of them planned goes on as planned when it is replaced. */
   const routesOf = ({ model }: ServerConfig): RouteTable => {
-    const settings = { ...model, ...tokenizer, ...(engine !== null && { engine }) };
+    const settings = { ...model, ...tokenizer, ...(scheduler !== null && { scheduler }) };
     const name = model.models?.[0] ?? "fakeai";
     const metrics = (): string | Promise<string> => (siblings === null ? renderMetrics(meter, name, live()) : siblings.metrics());
     const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
@@ -364,7 +364,7 @@ function createHandler(
     sink: ResponseSink,
     then: (body: Uint8Array) => void,
   ): void => {
-    // The engine takes its bytes back when the call that brought them returns.
+    // The listener takes its bytes back when the call that brought them returns.
     const kept = new Uint8Array(body);
     void admission.then(
       (admitted) => guarded(request, sink, () => admitted && then(kept)),

@@ -22,6 +22,7 @@ export interface Alias {
 
 /** Every alias. The help, the README's table and the configuration file follow from this. */
 export const aliases: readonly Alias[] = [
+  { name: "engine", of: "scheduler", role: "same", takes: "name", from: "fakeai 0.1" },
   { name: "time-to-first-token", of: "ttft", role: "same", takes: "spec", from: "llm-d-inference-sim" },
   { name: "ttft-ms", of: "ttft", role: "same", takes: "ms", from: "guidellm, llm-katan" },
   { name: "time-to-first-token-std-dev", of: "ttft", role: "std", takes: "ms", from: "llm-d-inference-sim" },

@@ -1,5 +1,5 @@
 /** Published operating points. Every number has a source; what was measured, and what follows from it, is said with it. */
-import type { EngineOptions } from "./scheduler.ts";
+import type { SchedulerOptions } from "./scheduler.ts";
 import { UsageError } from "../base/usage-error.ts";
 
 export interface Preset {
@@ -9,8 +9,8 @@ export interface Preset {
   /** What was measured, by whom, and how the numbers here follow from it. */
   readonly measured: string;
   readonly source: string;
-  /** Distributions of independent streams, or a batched engine. */
-  readonly options: EngineOptions & { readonly ttft?: string; readonly itl?: string };
+  /** Distributions of independent streams, or a batched scheduler. */
+  readonly options: SchedulerOptions & { readonly ttft?: string; readonly itl?: string };
 }
 
 const blis = "https://github.com/inference-sim/inference-sim/blob/1a6eb353412e981dba604fccd5096da4e8aee6da/defaults.yaml";
@@ -35,7 +35,7 @@ function fitted(
     measured: blisMeasured,
     source: blis,
     options: {
-      engine: "batched",
+      scheduler: "batched",
       requestOverhead: ms(alpha[0]),
       requestOverheadPerToken: ms(alpha[1]),
       stepTime: ms(beta[0] + alpha[2]),

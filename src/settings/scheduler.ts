@@ -1,12 +1,16 @@
-/** The knobs of the batched engine: vLLM's names where vLLM has one. */
+/** The knobs of the batched scheduler: vLLM's names where vLLM has one. */
 import { type BatchSettings, leastStepUs } from "../core/pacing/scheduler.ts";
 import { latencyUnits } from "../core/random/distribution.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { distribution, type FlagSpec, integer, oneOf } from "./values.ts";
 
-export interface EngineOptions {
-  /** "independent": streams know nothing of each other; "batched": they share the steps of a continuous-batching engine. */
-  readonly engine?: "independent" | "batched";
+export type SchedulerName = "independent" | "batched";
+
+export interface SchedulerOptions {
+  /** "independent": streams know nothing of each other; "batched": they share the steps of a continuous-batching scheduler. */
+  readonly scheduler?: SchedulerName;
+  /** @deprecated Another name of `scheduler`, from when it was called so. */
+  readonly engine?: SchedulerName;
   /** Sequences in one step. */
   readonly maxNumSeqs?: number;
   /** Tokens in one step, of prompts and of decodes. */
@@ -33,12 +37,12 @@ export interface EngineOptions {
   readonly disablePrefixCaching?: boolean;
 }
 
-export const engineFlags: readonly FlagSpec<keyof EngineOptions>[] = [
+export const schedulerFlags: readonly FlagSpec<Exclude<keyof SchedulerOptions, "engine">>[] = [
   {
-    key: "engine",
+    key: "scheduler",
     kind: "text",
     takes: "name",
-    help: "independent: each stream keeps its own TTFT and ITL; batched: they share the steps of a batching engine (default independent)",
+    help: "independent: each stream keeps its own TTFT and ITL; batched: they share the steps of a batching scheduler (default independent)",
   },
   { key: "maxNumSeqs", kind: "integer", takes: "n", help: "batched: sequences in one step (default 256)" },
   { key: "maxNumBatchedTokens", kind: "integer", takes: "n", help: "batched: tokens in one step, prompts and decodes (default 2048)" },
@@ -47,14 +51,14 @@ export const engineFlags: readonly FlagSpec<keyof EngineOptions>[] = [
   { key: "stepTime", kind: "text", takes: "spec", help: "batched: what a step takes at least (default 10)" },
   { key: "stepTimePerSeq", kind: "text", takes: "ms", help: "batched: more for each sequence that decodes (default 0.05)" },
   { key: "prefillTimePerToken", kind: "text", takes: "ms", help: "batched: more for each prompt token not in the cache (default 0.05)" },
-  { key: "requestOverhead", kind: "text", takes: "ms", help: "batched: from arrival to the queue, of no engine's time (default 0)" },
+  { key: "requestOverhead", kind: "text", takes: "ms", help: "batched: from arrival to the queue, in which steps go on (default 0)" },
   { key: "requestOverheadPerToken", kind: "text", takes: "ms", help: "batched: more of that for each prompt token (default 0)" },
   { key: "blockSize", kind: "integer", takes: "n", help: "batched: tokens in a block of the KV cache (default 16)" },
   { key: "numGpuBlocksOverride", kind: "integer", takes: "n", help: "batched: blocks of the KV cache (default 16384)" },
   { key: "disablePrefixCaching", kind: "boolean", help: "batched: read prompts that begin alike anew each time" },
 ];
 
-const flagNames: Record<Exclude<keyof EngineOptions, "engine">, string> = {
+const flagNames: Record<Exclude<keyof SchedulerOptions, "scheduler" | "engine">, string> = {
   maxNumSeqs: "--max-num-seqs",
   maxNumBatchedTokens: "--max-num-batched-tokens",
   maxQueue: "--max-queue",
@@ -69,18 +73,32 @@ const flagNames: Record<Exclude<keyof EngineOptions, "engine">, string> = {
   disablePrefixCaching: "--disable-prefix-caching",
 };
 
-/** The engine that the options ask for; null: streams are independent. Throws UsageError. */
-export function resolveEngine(options: EngineOptions & { readonly ttft?: unknown; readonly itl?: unknown }): BatchSettings | null {
-  const engine = oneOf("--engine", options.engine ?? "independent", ["independent", "batched"]);
-  if (engine === "independent") {
+const schedulerNames: readonly SchedulerName[] = ["independent", "batched"];
+
+/** The options with `engine` under its name `scheduler`. Throws UsageError where they contradict each other. */
+export function withSchedulerName<Options extends SchedulerOptions>(given: Options): Omit<Options, "engine"> {
+  const { engine, ...options } = given;
+  if (engine === undefined) return options;
+  if (options.scheduler !== undefined && options.scheduler !== engine)
+    throw new UsageError("--engine and --scheduler are two names of one option: give --scheduler");
+  return { ...options, scheduler: oneOf("--engine", engine, schedulerNames) };
+}
+
+/** The scheduler that the options ask for; null: streams are independent. Throws UsageError. */
+export function resolveScheduler(options: SchedulerOptions & { readonly ttft?: unknown; readonly itl?: unknown }): BatchSettings | null {
+  const scheduler = oneOf("--scheduler", options.scheduler ?? "independent", schedulerNames);
+  if (scheduler === "independent") {
     for (const [key, name] of Object.entries(flagNames)) {
-      if (options[key as keyof EngineOptions] !== undefined) throw new UsageError(`${name} is a knob of --engine batched: give that too`);
+      if (options[key as keyof SchedulerOptions] !== undefined)
+        throw new UsageError(`${name} is a knob of --scheduler batched: give that too`);
     }
     return null;
   }
   for (const key of ["ttft", "itl"] as const) {
     if (options[key] === undefined) continue;
-    throw new UsageError(`--${key}: with --engine batched latencies follow from the batch; set --step-time and --prefill-time-per-token`);
+    throw new UsageError(
+      `--${key}: with --scheduler batched latencies follow from the batch; set --step-time and --prefill-time-per-token`,
+    );
   }
   const most = 1_000_000_000;
   const maxNumSeqs = integer("--max-num-seqs", options.maxNumSeqs ?? 256, 1, 1_000_000);
@@ -108,7 +126,7 @@ export function resolveEngine(options: EngineOptions & { readonly ttft?: unknown
 }
 
 /** The status of what finds the queue full: 429, which clients of OpenAI know to mean "later"; with the profile vllm 503. */
-export function queueFullStatus({ queueFull }: EngineOptions, profile: string): 429 | 503 {
+export function queueFullStatus({ queueFull }: SchedulerOptions, profile: string): 429 | 503 {
   if (queueFull === undefined) return profile === "vllm" ? 503 : 429;
   if (queueFull !== 429 && queueFull !== 503) throw new UsageError(`--queue-full: ${String(queueFull)} is neither 429 nor 503`);
   return queueFull;

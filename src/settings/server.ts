@@ -11,7 +11,7 @@ import { type Fault, parseFaults } from "../core/faults/fault.ts";
 import { maxRateLimit, noRateLimits, type RateLimits } from "../core/limits/rate-limit.ts";
 import type { Engine, Protocol } from "../core/seams.ts";
 import { maxOutputTokens, maxTokensPerChunk, type ModelSettings, type ProfileName } from "../api/shared/model.ts";
-import { type EngineOptions, engineFlags, queueFullStatus, resolveEngine } from "./scheduler.ts";
+import { type SchedulerOptions, schedulerFlags, queueFullStatus, resolveScheduler, withSchedulerName } from "./scheduler.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { distribution, type FlagSpec, integer, oneOf, readText } from "./values.ts";
 import type { ListenerLimits } from "../listeners/bounds.ts";
@@ -21,7 +21,7 @@ import type { Recording } from "./recording.ts";
 export type { FlagKind } from "./values.ts";
 
 /** Every flag of `fakeai serve`, typed. A spec is a number of milliseconds (tokens) or a text such as "lognormal(20,0.5)". */
-export interface ServerOptions extends EngineOptions {
+export interface ServerOptions extends SchedulerOptions {
   /** Any of h1, h1s, h2c, h2, each with an optional port: "h1:8000,h2:8443" or ["h1", "h2c:0"]. */
   readonly protocol?: string | readonly string[];
   /** Adds h2 to the protocols. */
@@ -39,7 +39,7 @@ export interface ServerOptions extends EngineOptions {
   readonly ttft?: string | number;
   /** Inter-token latency, milliseconds or a spec. */
   readonly itl?: string | number;
-  /** A published operating point: its TTFT and ITL, or its batched engine. Other options win over it. */
+  /** A published operating point: its TTFT and ITL, or its batched scheduler. Other options win over it. */
   readonly preset?: string;
   /** Path of a result.json of `fakeai bench`, or of a CSV with columns ttft_ms and itl_ms, whose latencies are drawn. */
   readonly latencyFrom?: string;
@@ -106,7 +106,7 @@ export interface ServerOptions extends EngineOptions {
 export type Encoding = "o200k_base" | "cl100k_base";
 
 /** The flags in the order of the help. The environment and the configuration file take the same names. */
-export const serverFlags: readonly FlagSpec<keyof ServerOptions>[] = [
+export const serverFlags: readonly FlagSpec<Exclude<keyof ServerOptions, "engine">>[] = [
   { key: "protocol", kind: "text", takes: "list", help: "any of h1,h1s,h2c,h2, each with an optional port: h1:8000,h2:8443 (default h1)" },
   { key: "http2", kind: "boolean", help: "adds h2 (HTTP/2 over TLS, and HTTP/1.1 for clients without it)" },
   { key: "port", kind: "integer", takes: "port", help: "port of h1 (default 8000); 0 picks a free one" },
@@ -123,7 +123,7 @@ export const serverFlags: readonly FlagSpec<keyof ServerOptions>[] = [
     takes: "file",
     help: "TTFT and ITL as a bench saw them: a result.json, or a CSV with ttft_ms and itl_ms",
   },
-  ...engineFlags,
+  ...schedulerFlags,
   { key: "outputTokens", kind: "text", takes: "spec", help: "tokens of an answer (default 128): a number or a distribution" },
   { key: "textFile", kind: "text", takes: "file", help: "the text that every answer says" },
   { key: "mode", kind: "text", takes: "mode", help: "random: made-up text; echo: the prompt (default random)" },
@@ -204,7 +204,7 @@ export interface ServerConfig {
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly model: ModelSettings;
   /** null: streams are independent. */
-  readonly engine: BatchSettings | null;
+  readonly scheduler: BatchSettings | null;
   /** What latencies are drawn from where no other is asked for; null: nothing. */
   readonly recording: Recording | null;
   readonly timer: TimerMode;
@@ -237,7 +237,7 @@ export function resolveConfig(
   ports: Readonly<Record<Protocol, number>>,
   recording: Recording | null = null,
 ): ServerConfig {
-  const options = withPreset(given, recording !== null || given.latencyFrom !== undefined);
+  const options = withPreset(withSchedulerName(given), recording !== null || given.latencyFrom !== undefined);
   if ((options.tlsCert === undefined) !== (options.tlsKey === undefined)) {
     throw new UsageError("--tls-cert and --tls-key go together: give both or neither");
   }
@@ -271,7 +271,7 @@ export function resolveConfig(
       queueFullStatus: queueFullStatus(options, options.profile ?? "openai"),
       maxModelLen: options.maxModelLen === undefined ? null : integer("--max-model-len", options.maxModelLen, 1, 1_000_000_000),
     },
-    engine: resolveEngine(options),
+    scheduler: resolveScheduler(options),
     recording,
     timer,
     graceMs: integer("--grace", options.grace ?? 10_000, 0, 3_600_000),
@@ -282,7 +282,7 @@ export function resolveConfig(
     faults: faultsOf([options.fault ?? []].flat()),
     admin: adminOf(options, host),
     workers: parseWorkers(options.workers ?? 1),
-    options: given,
+    options: withSchedulerName(given),
     notOnUws: [
       ...(options.headTimeout === undefined ? [] : ["--head-timeout"]),
       ...(options.idleTimeout === undefined ? [] : ["--idle-timeout"]),
@@ -300,14 +300,14 @@ function latency(key: "ttft" | "itl", options: ServerOptions, recording: Recordi
 
 /** What a preset says, where nothing else was given. */
 function withPreset(given: ServerOptions, hasRecording: boolean): ServerOptions {
-  if (hasRecording && given.engine === "batched")
-    throw new UsageError("--latency-from: with --engine batched latencies follow from the batch");
+  if (hasRecording && given.scheduler === "batched")
+    throw new UsageError("--latency-from: with --scheduler batched latencies follow from the batch");
   if (given.preset === undefined) return given;
   if (hasRecording) throw new UsageError("--preset and --latency-from both say how fast: give one of them");
   const { name, options } = presetNamed(given.preset);
-  const engine = options.ttft === undefined ? "batched" : "independent";
-  if (given.engine !== undefined && given.engine !== engine) {
-    throw new UsageError(`--preset ${name} is of --engine ${engine}, not ${given.engine}`);
+  const scheduler = options.ttft === undefined ? "batched" : "independent";
+  if (given.scheduler !== undefined && given.scheduler !== scheduler) {
+    throw new UsageError(`--preset ${name} is of --scheduler ${scheduler}, not ${given.scheduler}`);
   }
   const asked = Object.entries(given).filter(([, value]) => value !== undefined);
   return { ...options, ...Object.fromEntries(asked) };

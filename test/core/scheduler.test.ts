@@ -1,7 +1,7 @@
-/** The batched engine on a fake clock: no socket, no real time. */
+/** The batched scheduler on a fake clock: no socket, no real time. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type BatchedAnswer, BatchEngine, type BatchSettings, type SequenceAsk } from "../../src/core/pacing/scheduler.ts";
+import { type BatchedAnswer, BatchScheduler, type BatchSettings, type SequenceAsk } from "../../src/core/pacing/scheduler.ts";
 import { BlockPool } from "../../src/core/pacing/blocks.ts";
 import { latencyUnits, parseDistribution } from "../../src/core/random/distribution.ts";
 import { Meter } from "../../src/core/pacing/meter.ts";
@@ -56,15 +56,15 @@ class LoggedFrames implements FrameSource {
 class Rig {
   readonly clock: FakeClock;
   readonly meter = new Meter();
-  readonly engine: BatchEngine;
+  readonly scheduler: BatchScheduler;
   readonly pacer: Pacer;
   readonly startUs: number;
 
   constructor(more: Partial<BatchSettings> = {}, clock = new FakeClock()) {
     this.clock = clock;
     this.startUs = clock.us;
-    this.engine = new BatchEngine({ ...settings, ...more }, seedOf(1), this.meter);
-    this.pacer = new Pacer(this.clock, this.meter, { stallTimeoutUs: 8_000_000, turnUs: 0, beat: this.engine });
+    this.scheduler = new BatchScheduler({ ...settings, ...more }, seedOf(1), this.meter);
+    this.pacer = new Pacer(this.clock, this.meter, { stallTimeoutUs: 8_000_000, turnUs: 0, scheduler: this.scheduler });
   }
 
   send(
@@ -72,7 +72,7 @@ class Rig {
     streamed = true,
     sink = new FakeSink(),
   ): { sink: FakeSink; due: () => number[]; answer: BatchedAnswer } {
-    const answer = this.engine.answer(sequences, this.clock.us, streamed);
+    const answer = this.scheduler.answer(sequences, this.clock.us, streamed);
     const frames = new LoggedFrames(streamed ? Math.max(...sequences.map(({ tokens }) => tokens)) : 1);
     const plan: ResponsePlan = {
       head: { status: 200, headers: {}, streamed },
@@ -96,9 +96,9 @@ describe("steps", () => {
     // 10 ms + 50 tokens of 0.1 ms; then 10 ms + 1 ms for the one that decodes.
     expect(due()).toEqual([15, 26, 37, 48]);
     expect(sink.ended).toBe(true);
-    expect(rig.engine.running).toBe(0);
-    expect(rig.engine.cacheUsage).toBe(0);
-    expect(rig.engine.nextUs).toBe(Infinity);
+    expect(rig.scheduler.running).toBe(0);
+    expect(rig.scheduler.cacheUsage).toBe(0);
+    expect(rig.scheduler.nextUs).toBe(Infinity);
     expect(rig.meter.queueTime.sumUs).toBe(0);
     expect(rig.meter.prefillTime.sumUs).toBe(15_000);
     expect(rig.meter.decodeTime.sumUs).toBe(33_000);
@@ -128,7 +128,7 @@ describe("steps", () => {
     const rig = new Rig({ maxNumSeqs: 1, stepTimePerSeqUs: 0, prefillTimePerTokenUs: 0 });
     const all = [1, 2, 3].map(() => rig.send([sequence(1, 2)]));
     rig.clock.run(rig.startUs + 1000);
-    expect([rig.engine.running, rig.engine.waiting(rig.clock.us)]).toEqual([1, 2]);
+    expect([rig.scheduler.running, rig.scheduler.waiting(rig.clock.us)]).toEqual([1, 2]);
     rig.clock.run();
     expect(all.map(({ due }) => due())).toEqual([
       [10, 20],
@@ -155,7 +155,7 @@ describe("steps", () => {
     expect(due()).toEqual([48]);
   });
 
-  test("time before the queue takes none of the engine's", () => {
+  test("time before the queue takes none of the scheduler's", () => {
     const rig = new Rig({ requestOverheadUs: 7000 });
     const { due } = rig.send([sequence(50, 1)]);
     rig.clock.run();
@@ -202,19 +202,24 @@ describe("giving up", () => {
     expect(first.due()).toEqual([10, 20]);
     expect(second.due()).toEqual([40]);
     expect(rig.meter.abortedStreams).toBe(1);
-    expect(rig.engine.cacheUsage).toBe(0);
+    expect(rig.scheduler.cacheUsage).toBe(0);
   });
 
-  test("what waits and is aborted is forgotten at once; an engine of the given up comes to rest", () => {
+  test("what waits and is aborted is forgotten at once; a scheduler of the given up comes to rest", () => {
     const rig = new Rig({ maxNumSeqs: 1 });
     const all = [1, 2, 3].map(() => rig.send([sequence(1, 100)]));
     rig.clock.run(rig.startUs + 1000);
     all[1]!.sink.abort();
-    expect(rig.engine.waiting(rig.clock.us)).toBe(1);
+    expect(rig.scheduler.waiting(rig.clock.us)).toBe(1);
     all[0]!.sink.abort();
     all[2]!.sink.abort();
     rig.clock.run();
-    expect([rig.engine.running, rig.engine.waiting(rig.clock.us), rig.engine.nextUs, rig.engine.cacheUsage]).toEqual([0, 0, Infinity, 0]);
+    expect([rig.scheduler.running, rig.scheduler.waiting(rig.clock.us), rig.scheduler.nextUs, rig.scheduler.cacheUsage]).toEqual([
+      0,
+      0,
+      Infinity,
+      0,
+    ]);
     const late = rig.send([sequence(1, 1)]);
     rig.clock.run();
     expect(late.sink.ended).toBe(true);
@@ -240,15 +245,15 @@ describe("giving up", () => {
 describe("the queue", () => {
   test("has a limit, places in the batch left out", () => {
     const rig = new Rig({ maxNumSeqs: 2, maxQueue: 1 });
-    expect(rig.engine.hasRoom(3, 1, rig.clock.us)).toBe(true);
-    expect(rig.engine.hasRoom(4, 1, rig.clock.us)).toBe(false);
+    expect(rig.scheduler.hasRoom(3, 1, rig.clock.us)).toBe(true);
+    expect(rig.scheduler.hasRoom(4, 1, rig.clock.us)).toBe(false);
     for (let i = 0; i < 3; i++) rig.send([sequence(1, 5)]);
-    expect(rig.engine.hasRoom(1, 1, rig.clock.us)).toBe(false);
+    expect(rig.scheduler.hasRoom(1, 1, rig.clock.us)).toBe(false);
     rig.clock.run(rig.startUs + 1000);
-    expect([rig.engine.running, rig.engine.waiting(rig.clock.us)]).toEqual([2, 1]);
-    expect(rig.engine.hasRoom(1, 1, rig.clock.us)).toBe(false);
+    expect([rig.scheduler.running, rig.scheduler.waiting(rig.clock.us)]).toEqual([2, 1]);
+    expect(rig.scheduler.hasRoom(1, 1, rig.clock.us)).toBe(false);
     rig.clock.run();
-    expect(rig.engine.hasRoom(3, 1, rig.clock.us)).toBe(true);
+    expect(rig.scheduler.hasRoom(3, 1, rig.clock.us)).toBe(true);
   });
 });
 
@@ -259,10 +264,10 @@ describe("requests that are on their way", () => {
     const rig = new Rig(slow);
     rig.send([sequence(1, 50)]);
     rig.send([sequence(1, 50)]);
-    expect([rig.engine.running, rig.engine.waiting(rig.clock.us)]).toEqual([0, 0]);
-    expect(rig.engine.hasRoom(1, 1, rig.clock.us)).toBe(false);
+    expect([rig.scheduler.running, rig.scheduler.waiting(rig.clock.us)]).toEqual([0, 0]);
+    expect(rig.scheduler.hasRoom(1, 1, rig.clock.us)).toBe(false);
     rig.clock.run(rig.startUs + 101_000);
-    expect([rig.engine.running, rig.engine.waiting(rig.clock.us)]).toEqual([1, 1]);
+    expect([rig.scheduler.running, rig.scheduler.waiting(rig.clock.us)]).toEqual([1, 1]);
     rig.clock.run();
     expect(rig.meter.queueTime.sumUs).toBe(500_000);
   });
@@ -273,12 +278,12 @@ describe("requests that are on their way", () => {
     let admitted = 0;
     let busy = 0;
     for (let i = 0; i < 300; i++) {
-      if (rig.engine.hasRoom(1, 1, rig.clock.us)) {
+      if (rig.scheduler.hasRoom(1, 1, rig.clock.us)) {
         admitted++;
         rig.send([sequence(1, 20)]);
       }
       rig.clock.run(rig.startUs + (i + 1) * 10_000);
-      if (i >= 100) busy += rig.engine.running;
+      if (i >= 100) busy += rig.scheduler.running;
     }
     expect(busy / 200).toBeGreaterThan(19);
     expect(admitted).toBeGreaterThan(285);
@@ -293,11 +298,11 @@ describe("requests that are on their way", () => {
       rig.clock.run();
       rig.send([sequence(1, 5)]);
       rig.clock.run(rig.clock.us + 5_001_000);
-      expect(rig.engine.running).toBe(1);
+      expect(rig.scheduler.running).toBe(1);
       return rig;
     }
     const admit = (rig: Rig): boolean => {
-      const has = rig.engine.hasRoom(1, 1, rig.clock.us);
+      const has = rig.scheduler.hasRoom(1, 1, rig.clock.us);
       if (has) rig.send([sequence(1, 5)]);
       return has;
     };
@@ -314,7 +319,7 @@ describe("requests that are on their way", () => {
       for (let i = 0; i < 300; i++) {
         if (admit(rig)) admitted++;
         rig.clock.run(rig.clock.us + 50_000);
-        expect(rig.engine.waiting(rig.clock.us)).toBeLessThanOrEqual(2);
+        expect(rig.scheduler.waiting(rig.clock.us)).toBeLessThanOrEqual(2);
       }
       expect(admitted).toBeGreaterThan(285);
       rig.clock.run();
@@ -328,12 +333,12 @@ describe("when to come again", () => {
     rig.send([sequence(1, 20)]);
     rig.send([sequence(1, 50)]);
     rig.clock.run(rig.startUs + 45_000);
-    const untilMs = (sequences: number): number => rig.engine.untilRoomUs(sequences, 1, rig.clock.us) / 1000;
+    const untilMs = (sequences: number): number => rig.scheduler.untilRoomUs(sequences, 1, rig.clock.us) / 1000;
     expect([untilMs(1), untilMs(2)]).toEqual([155, 455]);
     rig.clock.run(rig.startUs + 199_000);
-    expect(rig.engine.hasRoom(1, 1, rig.clock.us)).toBe(false);
+    expect(rig.scheduler.hasRoom(1, 1, rig.clock.us)).toBe(false);
     rig.clock.run(rig.startUs + 201_000);
-    expect(rig.engine.hasRoom(1, 1, rig.clock.us)).toBe(true);
+    expect(rig.scheduler.hasRoom(1, 1, rig.clock.us)).toBe(true);
     rig.clock.run();
   });
 
@@ -342,7 +347,7 @@ describe("when to come again", () => {
     const first = rig.send([sequence(300, 10)]);
     rig.send([sequence(1, 100)]);
     rig.clock.run(rig.startUs + 1000);
-    const saidMs = 1 + rig.engine.untilRoomUs(1, 1, rig.clock.us) / 1000;
+    const saidMs = 1 + rig.scheduler.untilRoomUs(1, 1, rig.clock.us) / 1000;
     rig.clock.run();
     expect(Math.abs(saidMs / first.due().at(-1)! - 1)).toBeLessThan(0.2);
   });
@@ -352,8 +357,8 @@ describe("when to come again", () => {
     for (let i = 0; i < 8; i++) rig.send([sequence(1, 10)]);
     rig.clock.run(rig.startUs + 105_000);
     // Two have ended, 100 ms after they began; two run since, and of the four that wait all have to go for six to come.
-    expect(rig.engine.untilRoomUs(1, 1, rig.clock.us)).toBe(95_000);
-    expect(rig.engine.untilRoomUs(6, 1, rig.clock.us)).toBe(95_000 + 200_000);
+    expect(rig.scheduler.untilRoomUs(1, 1, rig.clock.us)).toBe(95_000);
+    expect(rig.scheduler.untilRoomUs(6, 1, rig.clock.us)).toBe(95_000 + 200_000);
     rig.clock.run();
   });
 });
@@ -432,7 +437,7 @@ describe("memory", () => {
     expect(first.due()).toEqual(Array.from({ length: 40 }, (_, i) => 10 * (i + 1)));
     expect(second.due()).toHaveLength(20);
     expect(second.due()[19]).toBeGreaterThan(400);
-    expect(rig.engine.cacheUsage).toBe(0);
+    expect(rig.scheduler.cacheUsage).toBe(0);
   });
 
   test("property: whatever comes and goes, every token is made, memory is never exceeded and all of it comes back", () => {
@@ -458,8 +463,8 @@ describe("memory", () => {
           }));
           const { sink, due } = rig.send(asks, streamed);
           rig.clock.run(rig.clock.us + gapUs);
-          expect(rig.engine.cacheUsage).toBeLessThanOrEqual(1);
-          expect(rig.engine.running).toBeLessThanOrEqual(3);
+          expect(rig.scheduler.cacheUsage).toBeLessThanOrEqual(1);
+          expect(rig.scheduler.running).toBeLessThanOrEqual(3);
           if (aborted && !sink.ended) sink.abort();
           else kept.push({ due, tokens: streamed ? tokens : 1 });
         }
@@ -468,7 +473,9 @@ describe("memory", () => {
           expect(due()).toHaveLength(tokens);
           expect(due()).toEqual(due().toSorted((a, b) => a - b));
         }
-        expect([rig.engine.running, rig.engine.waiting(rig.clock.us), rig.engine.cacheUsage, rig.pacer.running]).toEqual([0, 0, 0, 0]);
+        expect([rig.scheduler.running, rig.scheduler.waiting(rig.clock.us), rig.scheduler.cacheUsage, rig.pacer.running]).toEqual([
+          0, 0, 0, 0,
+        ]);
       }),
       { numRuns: 200 },
     );

@@ -1,9 +1,9 @@
 /**
- * The batched engine against queueing theory, in simulated time: with prompts that cost nothing and steps of one length, a
+ * The batched scheduler against queueing theory, in simulated time: with prompts that cost nothing and steps of one length, a
  * place in the batch is a server of a queue, and a sequence of k tokens a customer that is served for k steps.
  */
 import { describe, expect, test } from "vitest";
-import { BatchEngine, type BatchSettings } from "../../src/core/pacing/scheduler.ts";
+import { BatchScheduler, type BatchSettings } from "../../src/core/pacing/scheduler.ts";
 import { latencyUnits, parseDistribution } from "../../src/core/random/distribution.ts";
 import { Meter } from "../../src/core/pacing/meter.ts";
 import { Random, seedOf } from "../../src/core/random/random.ts";
@@ -30,7 +30,7 @@ const settings: BatchSettings = {
  */
 function waits(places: number, gapUs: number, tokens: (random: Random) => number, batches: number, size: number, seed: number): number[] {
   const meter = new Meter();
-  const engine = new BatchEngine({ ...settings, maxNumSeqs: places }, seedOf(seed), meter);
+  const scheduler = new BatchScheduler({ ...settings, maxNumSeqs: places }, seedOf(seed), meter);
   const random = new Random(seedOf(seed), 77);
   const means: number[] = [];
   const observer = { onDue: (): void => {} };
@@ -41,9 +41,9 @@ function waits(places: number, gapUs: number, tokens: (random: Random) => number
     let count = 0;
     for (let i = 0; i < size; i++) {
       arrivalUs -= gapUs * Math.log(random.unit());
-      while (engine.nextUs <= arrivalUs) engine.beat(engine.nextUs);
+      while (scheduler.nextUs <= arrivalUs) scheduler.runUntil(scheduler.nextUs);
       const ask = { promptTokens: 1, chain: [], tokens: tokens(random), prompt: 0 };
-      engine.answer([ask], arrivalUs, false).begin(observer);
+      scheduler.answer([ask], arrivalUs, false).begin(observer);
       count++;
     }
     if (batch > 0) means.push((meter.queueTime.sumUs - before) / count);
@@ -81,7 +81,7 @@ const waitMG1 = (gapUs: number, meanUs: number, squareUs: number): number => squ
 
 /**
  * Service begins at the next step: who comes while a step is under way waits for its end, half a step on average, beyond
- * what the queue makes it wait. Who meets an idle engine does not.
+ * what the queue makes it wait. Who meets an idle scheduler does not.
  */
 const alignUs = (busy: number): number => (busy * stepUs) / 2;
 
@@ -104,7 +104,7 @@ function busyMMc(servers: number, load: number): number {
 const mostWidth = 0.08;
 
 /**
- * Theory's value as a share of the half interval that lies around the mean, -1 to 1 within. The engine, its clock and its seed
+ * Theory's value as a share of the half interval that lies around the mean, -1 to 1 within. The scheduler, its clock and its seed
  * are simulated: what holds once holds always. Of other seeds one in twenty may lie outside.
  */
 function placeOf(means: readonly number[], theoryUs: number): number {
@@ -158,7 +158,7 @@ function closedLoop(
   seconds: number,
   sloMs: { readonly ttft: number; readonly tpot: number },
 ): { throughput: number; goodput: number; ttftMs: number } {
-  const engine = new BatchEngine(
+  const scheduler = new BatchScheduler(
     {
       ...settings,
       maxNumSeqs: 64,
@@ -177,7 +177,7 @@ function closedLoop(
   const endUs = seconds * 1e6;
   let nowUs = 0;
   const ask = (startUs: number): void => {
-    const answer = engine.answer([{ promptTokens: 300, chain: [], tokens, prompt: 0 }], startUs, true);
+    const answer = scheduler.answer([{ promptTokens: 300, chain: [], tokens, prompt: 0 }], startUs, true);
     let first = -1;
     let asked = 0;
     const onDue = (): void => {
@@ -199,8 +199,8 @@ function closedLoop(
   };
   for (let client = 0; client < clients; client++) ask(client * 100);
   while (nowUs < endUs) {
-    nowUs = Math.max(nowUs, engine.nextUs);
-    engine.beat(nowUs);
+    nowUs = Math.max(nowUs, scheduler.nextUs);
+    scheduler.runUntil(nowUs);
   }
   const measured = 0.75 * seconds;
   return { throughput: finished / measured, goodput: good / measured, ttftMs: ttftSum / finished / 1000 };

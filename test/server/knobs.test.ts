@@ -211,14 +211,14 @@ async function grows(server: Serving, name: string, characters: number, more: ob
   return { by: (await sampleOf(server, name)) - before, promptTokens: usage.prompt_tokens };
 }
 
-/** What a request that meets an idle engine takes beside its steps, and the tokens of its prompt. */
+/** What a request that meets an idle scheduler takes beside its steps, and the tokens of its prompt. */
 async function overheadSeconds(server: Serving, characters: number): Promise<{ by: number; promptTokens: number }> {
   const before = await sampleOf(server, "vllm:request_inference_time_seconds_sum");
   const { by, promptTokens } = await grows(server, "vllm:time_to_first_token_seconds_sum", characters, { max_tokens: 1 });
   return { by: by - (await sampleOf(server, "vllm:request_inference_time_seconds_sum")) + before, promptTokens };
 }
 
-/** Milliseconds between two tokens of a stream that has the engine for itself, to a hundredth: stamps are whole microseconds. */
+/** Milliseconds between two tokens of a stream that has the scheduler for itself, to a hundredth: stamps are whole microseconds. */
 async function stepMs(server: Serving): Promise<number> {
   const tokens = await stamped(server, {});
   return Math.round((tokens.at(-1)!.fakeai!.due - tokens[0]!.fakeai!.due) / (tokens.length - 1) / 10) / 100;
@@ -518,11 +518,11 @@ const groups: readonly Group[] = [
     ],
   },
   {
-    name: "an engine or none",
+    name: "a scheduler or none",
     fixed: { port: "0" },
     rows: [
       {
-        key: "engine",
+        key: "scheduler",
         values: ["batched", "independent", "batched"],
         seen: async (server) => (await (await fetch(`${origin(server)}/metrics`)).text()).includes("vllm:kv_cache_usage_perc"),
         expected: [true, false, true],
@@ -554,8 +554,8 @@ const groups: readonly Group[] = [
     ],
   },
   {
-    name: "the batched engine",
-    fixed: { port: "0", engine: "batched" },
+    name: "the batched scheduler",
+    fixed: { port: "0", scheduler: "batched" },
     rows: [
       {
         key: "stepTime",
@@ -640,7 +640,7 @@ const groups: readonly Group[] = [
   },
   {
     name: "the cache of prefixes",
-    fixed: { port: "0", engine: "batched" },
+    fixed: { port: "0", scheduler: "batched" },
     rows: [
       {
         key: "disablePrefixCaching",

@@ -1,4 +1,4 @@
-/** The batched engine behind real sockets: every protocol, every endpoint, its refusals and its metrics. */
+/** The batched scheduler behind real sockets: every protocol, every endpoint, its refusals and its metrics. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createServer, type ServerOptions } from "../../src/index.ts";
 import { startServerChild } from "../../src/runner/processes/target.ts";
@@ -6,7 +6,7 @@ import { build } from "../support/process.ts";
 import { chat, eventsOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
 
 const batched: ServerOptions = {
-  engine: "batched",
+  scheduler: "batched",
   stepTime: 5,
   stepTimePerSeq: 0,
   prefillTimePerToken: 0.1,
@@ -230,7 +230,7 @@ describe("on one server", () => {
     const { body } = await started.ask({ body: chat({ stream: true }), headers });
     expect(dueOf(body)).toHaveLength(4);
     expect(body).not.toContain("[DONE]");
-    await eventually(async () => (await metric(started, "vllm:num_requests_running")) === 0, "the engine to rest");
+    await eventually(async () => (await metric(started, "vllm:num_requests_running")) === 0, "the scheduler to rest");
     await shut();
   });
 
@@ -244,7 +244,7 @@ describe("on one server", () => {
   });
 });
 
-test("a scenario can have a server with this engine", async () => {
+test("a scenario can have a server with this scheduler", async () => {
   build();
   const server = await startServerChild({
     protocols: ["h1"],
@@ -263,13 +263,13 @@ test("a scenario can have a server with this engine", async () => {
 });
 
 test.each([
-  [{ engine: "fast" as never }, /--engine: "fast" is not one of independent, batched/],
-  [{ maxNumSeqs: 4 }, /--max-num-seqs is a knob of --engine batched/],
-  [{ engine: "batched", ttft: 5 }, /--ttft: with --engine batched/],
-  [{ engine: "batched", stepTime: 0 }, /--step-time: a step takes at least 10us/],
-  [{ engine: "batched", stepTimePerSeq: "1:10" }, /--step-time-per-seq: "1:10" is not a single time/],
-  [{ engine: "batched", maxNumBatchedTokens: 10 }, /--max-num-batched-tokens: 10 is less than --max-num-seqs 256/],
-  [{ engine: "batched", queueFull: 500 as never }, /--queue-full: 500 is neither 429 nor 503/],
+  [{ scheduler: "fast" as never }, /--scheduler: "fast" is not one of independent, batched/],
+  [{ maxNumSeqs: 4 }, /--max-num-seqs is a knob of --scheduler batched/],
+  [{ scheduler: "batched", ttft: 5 }, /--ttft: with --scheduler batched/],
+  [{ scheduler: "batched", stepTime: 0 }, /--step-time: a step takes at least 10us/],
+  [{ scheduler: "batched", stepTimePerSeq: "1:10" }, /--step-time-per-seq: "1:10" is not a single time/],
+  [{ scheduler: "batched", maxNumBatchedTokens: 10 }, /--max-num-batched-tokens: 10 is less than --max-num-seqs 256/],
+  [{ scheduler: "batched", queueFull: 500 as never }, /--queue-full: 500 is neither 429 nor 503/],
 ] as [ServerOptions, RegExp][])("%j is refused", async (options, message) => {
   await expect(createServer(options)).rejects.toThrow(message);
 });

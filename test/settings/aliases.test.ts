@@ -76,6 +76,7 @@ async function expectGaps(given: Given, deviates: boolean): Promise<void> {
 
 /** What a client meets with each alias. */
 const proofs: Readonly<Record<string, () => Promise<void>>> = {
+  engine: () => expectSlowFirst({ engine: "batched", "step-time": "150ms" }),
   "time-to-first-token": () => expectSlowFirst({ "time-to-first-token": "150ms" }),
   "ttft-ms": () => expectSlowFirst({ "ttft-ms": 150 }),
   "time-to-first-token-std-dev": () => expectSpreadFirst({ "time-to-first-token": "150ms", "time-to-first-token-std-dev": "40ms" }),
@@ -123,13 +124,13 @@ const proofs: Readonly<Record<string, () => Promise<void>>> = {
       expect([(await post(url, limited)).status, (await post(url, limited)).status]).toEqual([200, 429]);
     }),
   "max-waiting-queue-length": () =>
-    withAliases({ engine: "batched", "max-num-seqs": 2, "max-waiting-queue-length": 3 }, async (url) => {
+    withAliases({ scheduler: "batched", "max-num-seqs": 2, "max-waiting-queue-length": 3 }, async (url) => {
       const asked = (n: number): Promise<Response> => post(url, chat({ n, max_tokens: 1 }));
       expect([(await asked(5)).status, (await asked(6)).status]).toEqual([200, 429]);
     }),
-  "prefill-overhead": () => expectSlowFirst({ engine: "batched", "prefill-overhead": "150ms", "step-time": "10us" }),
+  "prefill-overhead": () => expectSlowFirst({ scheduler: "batched", "prefill-overhead": "150ms", "step-time": "10us" }),
   "kv-cache-size": () =>
-    withAliases({ engine: "batched", "kv-cache-size": 10 }, async (url) => {
+    withAliases({ scheduler: "batched", "kv-cache-size": 10 }, async (url) => {
       expect(await (await post(url, chat({ max_tokens: 500, ignore_eos: true }))).text()).toContain("holds 160 tokens");
     }),
   "failure-injection-rate": async () => {
@@ -169,7 +170,7 @@ async function expectCertificate(): Promise<void> {
 describe("each alias acts", () => {
   test("every one has its proof", () => {
     expect(Object.keys(proofs).sort()).toEqual(aliases.map(({ name }) => name).sort());
-    const flags = new Set(serverFlags.map(({ key }) => key));
+    const flags = new Set<string>(serverFlags.map(({ key }) => key));
     for (const { of } of aliases) expect(flags.has(of)).toBe(true);
   });
 
@@ -255,6 +256,22 @@ test("failures change while the server runs, each part by itself", () => {
   expect(optionsOf([{ "failure-injection-rate": "7.5" }], base)).toEqual({ fault: ["hang@1%", "one_of(rate_limit)@7.5%"] });
   expect(optionsOf([{ "failure-types": ["server_error"] }], base)).toEqual({ fault: ["hang@1%", "one_of(server_error)@5%"] });
   expect(optionsOf([{ "failure-injection-rate": 0 }], base)).toEqual({ fault: ["hang@1%"] });
+});
+
+test("engine, the former name of scheduler, is taken everywhere, and complaints speak of it", async () => {
+  expect(optionsOf([{ engine: "batched" }])).toEqual({ scheduler: "batched" });
+  const config = resolveConfig({ engine: "batched" }, freePorts);
+  expect(config.scheduler).not.toBeNull();
+  expect(config.options).toEqual({ scheduler: "batched" });
+  expect(resolveConfig({ engine: "independent", scheduler: "independent" }, freePorts).scheduler).toBeNull();
+  await using server = await createServer({ engine: "batched", maxNumSeqs: 3 });
+  expect(server.config.scheduler).toMatchObject({ maxNumSeqs: 3 });
+  expect(() => resolveConfig({ engine: "batched", scheduler: "independent" }, freePorts)).toThrow(
+    /^--engine and --scheduler are two names/,
+  );
+  expect(() => resolveConfig({ engine: "fast" as never }, freePorts)).toThrow(/^--engine: "fast" is not one of independent, batched/);
+  const { code, stderr } = await runCli(["serve", "--engine", "fast"]).ended;
+  expect([code, stderr]).toEqual([2, expect.stringMatching(/^fakeai: --engine: "fast" is not one of independent, batched[^\n]*\n$/)]);
 });
 
 describe("on the command line", () => {

@@ -176,13 +176,13 @@ describe("what cannot be used is said in one line", () => {
   });
 
   test("one answer to how fast", async () => {
-    await expect(createServer({ latencyFrom: csv, engine: "batched" })).rejects.toThrow(/^--latency-from: with --engine batched/);
+    await expect(createServer({ latencyFrom: csv, scheduler: "batched" })).rejects.toThrow(/^--latency-from: with --scheduler batched/);
     await expect(createServer({ latencyFrom: csv, preset: "groq-llama-2-70b" })).rejects.toThrow(/^--preset and --latency-from both/);
     await expect(createServer({ preset: "nope" })).rejects.toThrow(/^--preset: "nope" is not one of llama-3\.1-8b-h100, .* \(or list\)$/);
-    await expect(createServer({ preset: "groq-llama-2-70b", engine: "batched" })).rejects.toThrow(
-      /is of --engine independent, not batched$/,
+    await expect(createServer({ preset: "groq-llama-2-70b", scheduler: "batched" })).rejects.toThrow(
+      /is of --scheduler independent, not batched$/,
     );
-    await expect(createServer({ preset: "llama-3.1-8b-h100", ttft: 5 })).rejects.toThrow(/^--ttft: with --engine batched/);
+    await expect(createServer({ preset: "llama-3.1-8b-h100", ttft: 5 })).rejects.toThrow(/^--ttft: with --scheduler batched/);
   });
 });
 
@@ -205,21 +205,21 @@ describe("presets", () => {
       expect(measured.length).toBeGreaterThan(60);
       expect(of).not.toBe("");
       const config = resolveConfig({ preset: name }, freePorts);
-      if (config.engine === null) {
+      if (config.scheduler === null) {
         expect(config.model.ttft.constant).toBeNull();
         expect(config.model.itl.constant).toBeGreaterThan(1000);
-      } else expect(config.engine.stepTime.constant).toBeGreaterThan(1000);
+      } else expect(config.scheduler.stepTime.constant).toBeGreaterThan(1000);
     },
   );
 
   test("one token alone takes what the fit says", () => {
-    const { engine } = resolveConfig({ preset: "llama-3.1-8b-h100" }, freePorts);
-    expect(engine!.stepTime.constant! + engine!.stepTimePerSeqUs).toBeCloseTo(5752.705 + 5.999 + 3357.44, 2);
-    expect(engine!.kvBlocks).toBe(29_205);
+    const { scheduler } = resolveConfig({ preset: "llama-3.1-8b-h100" }, freePorts);
+    expect(scheduler!.stepTime.constant! + scheduler!.stepTimePerSeqUs).toBeCloseTo(5752.705 + 5.999 + 3357.44, 2);
+    expect(scheduler!.kvBlocks).toBe(29_205);
   });
 
   test("other flags win over a preset", () => {
-    expect(resolveConfig({ preset: "llama-3.1-8b-h100", maxNumSeqs: 8, stepTime: 3 }, freePorts).engine).toMatchObject({
+    expect(resolveConfig({ preset: "llama-3.1-8b-h100", maxNumSeqs: 8, stepTime: 3 }, freePorts).scheduler).toMatchObject({
       maxNumSeqs: 8,
       stepTime: { constant: 3000 },
     });

@@ -7,7 +7,7 @@ import { sendError, sendJson, sendText } from "../shared/answer.ts";
 export interface LiveState {
   readonly running: number;
   /** null: streams are independent. */
-  readonly engine: { readonly waiting: number; readonly cacheUsage: number } | null;
+  readonly scheduler: { readonly waiting: number; readonly cacheUsage: number } | null;
   readonly draining: boolean;
   readonly bufferedBytes: number;
   readonly listeners: readonly { readonly protocol: Protocol; readonly engine: string; readonly counts: Readonly<ListenerCounts> }[];
@@ -91,17 +91,17 @@ export function renderMetrics(meter: Meter, model: string, live: LiveState, work
 
   const named = { model_name: model };
   single("vllm:num_requests_running", "gauge", "Responses under way.", live.running, named);
-  const { engine } = live;
+  const { scheduler } = live;
   single(
     "vllm:num_requests_waiting",
     "gauge",
     "Requests waiting for a place; independent streams never wait.",
-    engine?.waiting ?? 0,
+    scheduler?.waiting ?? 0,
     named,
   );
-  if (engine !== null) {
-    single("vllm:kv_cache_usage_perc", "gauge", "Share of the KV cache in use, 1 is all of it.", engine.cacheUsage, named);
-    single("vllm:gpu_cache_usage_perc", "gauge", "The same, by its name before vLLM 0.10.", engine.cacheUsage, named);
+  if (scheduler !== null) {
+    single("vllm:kv_cache_usage_perc", "gauge", "Share of the KV cache in use, 1 is all of it.", scheduler.cacheUsage, named);
+    single("vllm:gpu_cache_usage_perc", "gauge", "The same, by its name before vLLM 0.10.", scheduler.cacheUsage, named);
     single("vllm:prefix_cache_queries_total", "counter", "Prompt tokens looked up in the cache.", meter.prefixCacheQueries, named);
     single("vllm:prefix_cache_hits_total", "counter", "Prompt tokens found in the cache.", meter.prefixCacheHits, named);
     single("vllm:num_preemptions_total", "counter", "Sequences that lost their place for want of memory.", meter.preemptions, named);
@@ -112,16 +112,16 @@ export function renderMetrics(meter: Meter, model: string, live: LiveState, work
     histogram("vllm:request_inference_time_seconds", "First step to last token.", meter.inferenceTime, named);
   }
   single("vllm:prompt_tokens_total", "counter", "Prompt tokens received.", meter.promptTokens, named);
-  single("vllm:generation_tokens_total", "counter", "Tokens handed to the engine.", meter.generationTokens, named);
+  single("vllm:generation_tokens_total", "counter", "Tokens handed to the transport.", meter.generationTokens, named);
   family("vllm:request_success_total", "counter", "Responses finished.");
   sample("vllm:request_success_total", { ...named, finished_reason: "stop" }, meter.finished.stop);
   sample("vllm:request_success_total", { ...named, finished_reason: "length" }, meter.finished.length);
   sample("vllm:request_success_total", { ...named, finished_reason: "abort" }, meter.abortedStreams);
-  histogram("vllm:time_to_first_token_seconds", "Arrival of the request to the first frame handed to the engine.", meter.ttft, named);
-  histogram("vllm:inter_token_latency_seconds", "Gap between two tokens handed to the engine.", meter.itl, named);
+  histogram("vllm:time_to_first_token_seconds", "Arrival of the request to the first frame handed to the transport.", meter.ttft, named);
+  histogram("vllm:inter_token_latency_seconds", "Gap between two tokens handed to the transport.", meter.itl, named);
   histogram("vllm:request_time_per_output_token_seconds", "Mean gap between the tokens of a response.", meter.tpot, named);
-  histogram("vllm:e2e_request_latency_seconds", "Arrival of the request to its last frame handed to the engine.", meter.e2e, named);
-  histogram("fakeai_pacing_error_seconds", "Handed to the engine minus due, of every frame.", meter.pacingError, {});
+  histogram("vllm:e2e_request_latency_seconds", "Arrival of the request to its last frame handed to the transport.", meter.e2e, named);
+  histogram("fakeai_pacing_error_seconds", "Handed to the transport minus due, of every frame.", meter.pacingError, {});
   single("fakeai_aborted_streams_total", "counter", "Responses whose client went away or was cut before the end.", meter.abortedStreams);
   single("fakeai_aborted_tokens_sent_total", "counter", "Tokens sent on aborted responses.", meter.abortedTokensSent);
   single("fakeai_aborted_tokens_planned_total", "counter", "Tokens planned for aborted responses.", meter.abortedTokensPlanned);

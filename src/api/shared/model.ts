@@ -3,7 +3,7 @@ import { countUnits, type Distribution, latencyUnits } from "../../core/random/d
 import { jsonInside } from "../../core/frames/frames.ts";
 import { schemaInstance, SchemaError } from "../../core/schema/instance.ts";
 import { purpose, Random, type Seed, seedOf, seedOfRequest } from "../../core/random/random.ts";
-import type { BatchEngine, SequenceAsk } from "../../core/pacing/scheduler.ts";
+import type { BatchScheduler, SequenceAsk } from "../../core/pacing/scheduler.ts";
 import { independentSchedule, unstreamedSchedule } from "../../core/pacing/schedule.ts";
 import type { EventBuffer } from "../../core/frames/script.ts";
 import type { RouteRequest, Schedule } from "../../core/seams.ts";
@@ -55,8 +55,8 @@ export interface ModelSettings {
   /** Counts prompt tokens exactly; absent: they are estimated. */
   readonly tokenizer?: Tokenizer;
   /** Decides when tokens are there; absent: streams know nothing of each other. */
-  readonly engine?: BatchEngine;
-  /** The status of what finds the engine's queue full. */
+  readonly scheduler?: BatchScheduler;
+  /** The status of what finds the scheduler's queue full. */
   readonly queueFullStatus: 429 | 503;
 }
 
@@ -234,9 +234,9 @@ export interface Answer {
   readonly tokensPerChunk: number;
   /** When each token of the longest choice is due, hidden ones included; in one piece: when all of them are there. */
   readonly schedule: Schedule;
-  /** Microseconds until the first token, as planned; with an engine: of a request that waits for nobody. */
+  /** Microseconds until the first token, as planned; with a scheduler: of a request that finds it idle. */
   readonly firstUs: number;
-  /** Prompt tokens that need not be read again; with an engine known when the first token is. */
+  /** Prompt tokens that need not be read again; with a scheduler known when the first token is. */
   readonly cache: { readonly cachedTokens: number };
 }
 
@@ -316,12 +316,12 @@ export class Model {
     longest: number,
     seed: Seed,
   ): Pick<Answer, "schedule" | "firstUs" | "cache"> {
-    const { engine } = this.settings;
-    if (engine !== undefined) {
+    const { scheduler } = this.settings;
+    if (scheduler !== undefined) {
       const sequences = choices.map((choice, index) =>
-        this.#sequence(engine, ask.promptOf(index), Math.max(1, reasoningTokens + tokensOf(choice))),
+        this.#sequence(scheduler, ask.promptOf(index), Math.max(1, reasoningTokens + tokensOf(choice))),
       );
-      return this.#batched(engine, request, sequences, ask.stream);
+      return this.#batched(scheduler, request, sequences, ask.stream);
     }
     const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;
     const itl = overriding(request, "x-fakeai-itl", latencyUnits) ?? this.settings.itl;
@@ -329,33 +329,33 @@ export class Model {
     return { schedule, firstUs: schedule.nextDueUs(0), cache: noCache };
   }
 
-  #sequence(engine: BatchEngine, prompt: PromptAsk, tokens: number): SequenceAsk {
-    const { blockSize, prefixCaching } = engine.settings;
+  #sequence(scheduler: BatchScheduler, prompt: PromptAsk, tokens: number): SequenceAsk {
+    const { blockSize, prefixCaching } = scheduler.settings;
     const chain = prefixCaching ? blockChain(prompt, blockSize, this.settings.tokenizer) : [];
     return { promptTokens: prompt.tokens, chain, tokens, prompt: prompt.index };
   }
 
   /** What cannot be taken is refused here, before anything is sent. */
   #batched(
-    engine: BatchEngine,
+    scheduler: BatchScheduler,
     request: RouteRequest,
     sequences: readonly SequenceAsk[],
     streamed: boolean,
   ): Pick<Answer, "schedule" | "firstUs" | "cache"> {
     for (const name of ["x-fakeai-ttft", "x-fakeai-itl"]) {
       if (request.header(name) !== undefined) {
-        throw headerError(name, `${name}: with the batched engine latencies follow from the batch; this header has no meaning`);
+        throw headerError(name, `${name}: with the batched scheduler latencies follow from the batch; this header has no meaning`);
       }
     }
-    for (const { promptTokens, tokens } of sequences) refuseTooLong(promptTokens + tokens, engine.mostTokens);
+    for (const { promptTokens, tokens } of sequences) refuseTooLong(promptTokens + tokens, scheduler.mostTokens);
     const { length } = sequences;
     const { promptTokens } = sequences[0]!;
-    if (!engine.hasRoom(length, promptTokens, request.receivedUs)) {
-      const waitUs = engine.untilRoomUs(length, promptTokens, request.receivedUs);
+    if (!scheduler.hasRoom(length, promptTokens, request.receivedUs)) {
+      const waitUs = scheduler.untilRoomUs(length, promptTokens, request.receivedUs);
       throw refuseQueueing(this.settings.queueFullStatus, request.path, waitUs);
     }
-    const answer = engine.answer(sequences, request.receivedUs, streamed);
-    return { schedule: answer, firstUs: engine.idleFirstTokenUs(sequences[0]!.promptTokens), cache: answer };
+    const answer = scheduler.answer(sequences, request.receivedUs, streamed);
+    return { schedule: answer, firstUs: scheduler.idleFirstTokenUs(sequences[0]!.promptTokens), cache: answer };
   }
 
   /** For requests that have no tokens to answer: when the answer is due, and whether it is stamped. */
@@ -364,10 +364,10 @@ export class Model {
     prompts: readonly PromptAsk[],
   ): { readonly schedule: Schedule; readonly firstUs: number; readonly stamped: boolean } {
     const stamped = booleanHeader(request, "x-fakeai-stamps") ?? this.settings.stamps;
-    const { engine } = this.settings;
-    if (engine !== undefined) {
-      const sequences = prompts.map((prompt) => this.#sequence(engine, prompt, 1));
-      return { ...this.#batched(engine, request, sequences, false), stamped };
+    const { scheduler } = this.settings;
+    if (scheduler !== undefined) {
+      const sequences = prompts.map((prompt) => this.#sequence(scheduler, prompt, 1));
+      return { ...this.#batched(scheduler, request, sequences, false), stamped };
     }
     const seed = seedOfRequest(this.#seed, this.#counter.next());
     const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;

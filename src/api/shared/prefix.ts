@@ -1,4 +1,4 @@
-/** What a prompt begins with, as a batched engine's prefix cache sees it. */
+/** What a prompt begins with, as a batched scheduler's prefix cache sees it. */
 import { ChainHasher } from "../../core/pacing/blocks.ts";
 import type { Tokenizer } from "./prompt.ts";
 

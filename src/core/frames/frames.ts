@@ -24,7 +24,7 @@ export interface EventFormat {
   readonly identityLength: number;
   /** JSON after the identity, up to what differs between events. */
   readonly shared: string;
-  /** Whether each event carries the time it was due and the time it was handed to the engine. */
+  /** Whether each event carries the time it was due and the time it was handed to the transport. */
   readonly stamped: boolean;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The memory of a batched engine, counted in blocks of tokens as vLLM's KV cache is (vllm/v1/core/kv_cache_manager.py): blocks
+ * The memory of a batched scheduler, counted in blocks of tokens as vLLM's KV cache is (vllm/v1/core/kv_cache_manager.py): blocks
  * that hold a full piece of a prompt are found again by the hash of everything up to their end, stay when nobody uses
  * them any more, and are taken away, least recently used first, when others need the room.
  */

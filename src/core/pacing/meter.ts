@@ -48,7 +48,7 @@ export class Meter {
     seconds([0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80]),
   );
   readonly e2e: Histogram = new Histogram(seconds(requestEdges));
-  /** Of a batched engine, for each sequence that ended: arrival to its first step, that to the first token, that to the last. */
+  /** Of a batched scheduler, for each sequence that ended: arrival to its first step, that to the first token, that to the last. */
   readonly queueTime: Histogram = new Histogram(seconds(requestEdges));
   readonly prefillTime: Histogram = new Histogram(seconds(requestEdges));
   readonly decodeTime: Histogram = new Histogram(seconds(requestEdges));
@@ -61,7 +61,7 @@ export class Meter {
   prefixCacheHits = 0;
   /** How often a sequence lost its place for want of memory. */
   preemptions = 0;
-  /** Handed to the engine minus due, of every frame. */
+  /** Handed to the transport minus due, of every frame. */
   readonly pacingError: Histogram = new Histogram(
     seconds([0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5]),
   );

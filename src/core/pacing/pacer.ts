@@ -3,7 +3,7 @@
  * a token that leaves late does not move the ones after it.
  */
 import type { Meter } from "./meter.ts";
-import type { Beat, Clock, FrameSource, ResponsePlan, ResponseSink, Schedule, ScheduleObserver, SinkObserver } from "../seams.ts";
+import type { Clock, FrameSource, ResponsePlan, ResponseSink, Schedule, ScheduleObserver, Scheduler, SinkObserver } from "../seams.ts";
 
 /** Width of a slot: a turn looks at every stream of the slots that it passes, due or not. */
 const wideSlotUs = 512;
@@ -89,8 +89,8 @@ export interface PacerOptions {
    * a turn that took long the next may follow at once. 0 keeps each deadline as exactly as the clock can. Default: a millisecond.
    */
   readonly turnUs?: number;
-  /** What schedules follow from that are not known ahead. */
-  readonly beat?: Beat | null;
+  /** Makes the times of schedules that are not known ahead. */
+  readonly scheduler?: Scheduler | null;
 }
 
 export class Pacer {
@@ -101,7 +101,7 @@ export class Pacer {
   #stallTimeoutUs: number;
   #onFault: (error: unknown) => void;
   #turnUs: number;
-  #beat: Beat | null;
+  #scheduler: Scheduler | null;
   #slotUs: number;
   #heads: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
   #tails: (Emission | null)[] = Array.from({ length: slotCount }, () => null);
@@ -122,7 +122,7 @@ export class Pacer {
     this.#stallTimeoutUs = options.stallTimeoutUs;
     this.#onFault = options.onFault ?? (() => {});
     this.#turnUs = options.turnUs ?? 1000;
-    this.#beat = options.beat ?? null;
+    this.#scheduler = options.scheduler ?? null;
     // Turns that come as often as tokens must not look at all of half a millisecond's streams each time.
     this.#slotUs = this.#turnUs < wideSlotUs ? narrowSlotUs : wideSlotUs;
     this.#position = Math.floor(clock.nowUs() / this.#slotUs);
@@ -157,7 +157,7 @@ export class Pacer {
       if (sink.observer === emission) this.#remove(emission);
       throw error;
     }
-    this.#armForBeat();
+    this.#armForScheduler();
   }
 
   /** The schedule of a response has news: it may be due now, or at another time than it said. */
@@ -173,8 +173,8 @@ export class Pacer {
     emission.dueUs = emission.plan.startUs + emission.schedule.nextDueUs(emission.index);
   }
 
-  #armForBeat(): void {
-    if (this.#beat !== null && !this.#inTurn && this.#beat.nextUs < this.#wakeUs) this.#arm();
+  #armForScheduler(): void {
+    if (this.#scheduler !== null && !this.#inTurn && this.#scheduler.nextUs < this.#wakeUs) this.#arm();
   }
 
   /** Hot path: an answer in one piece that is due at once has no place in the wheel. */
@@ -226,7 +226,7 @@ export class Pacer {
     this.running--;
     if (emission.schedule.end !== undefined) {
       emission.schedule.end(isGivenUp);
-      this.#armForBeat();
+      this.#armForScheduler();
     }
   }
 
@@ -236,7 +236,7 @@ export class Pacer {
     this.#again = false;
     this.#inTurn = true;
     const nowUs = this.#clock.nowUs();
-    if (this.#beat !== null && this.#beat.nextUs <= nowUs) this.#beat.beat(nowUs);
+    if (this.#scheduler !== null && this.#scheduler.nextUs <= nowUs) this.#scheduler.runUntil(nowUs);
     const target = Math.floor(nowUs / this.#slotUs);
     // After a pause longer than the wheel, one round sees every slot.
     this.#position = Math.max(this.#position, target - slotCount + 1);
@@ -442,11 +442,11 @@ export class Pacer {
 
   /** Asks the clock for the next wake-up, if anything waits. */
   #arm(): void {
-    const beatUs = this.#beat === null ? Infinity : this.#beat.nextUs;
-    if (this.running === 0 && beatUs === Infinity) return;
+    const schedulerUs = this.#scheduler === null ? Infinity : this.#scheduler.nextUs;
+    if (this.running === 0 && schedulerUs === Infinity) return;
     const nowUs = this.#clock.nowUs();
     const alarmUs = this.#again ? nowUs : this.#nextAlarmUs(nowUs);
-    const wakeUs = beatUs < alarmUs ? Math.max(beatUs, this.#nextTurnUs) : alarmUs;
+    const wakeUs = schedulerUs < alarmUs ? Math.max(schedulerUs, this.#nextTurnUs) : alarmUs;
     this.#wakeUs = wakeUs;
     this.#clock.wakeAfter(Math.max(0, (wakeUs - nowUs) / 1000));
   }

@@ -1,10 +1,10 @@
 /**
- * A continuous-batching engine, as vLLM's scheduler works (vllm/v1/core/sched/scheduler.py): in each step every running
+ * Continuous batching, as vLLM's scheduler does it (vllm/v1/core/sched/scheduler.py): in each step every running
  * sequence decodes one token, prompts are read in chunks with what is left of the step's token budget, and what waits joins
  * in order of arrival when there is a place and memory. All sequences of a step get their token at its end.
  *
- * Steps stand on absolute times: a step begins where the one before was planned to end, however late anybody looks. The
- * engine owns no timer; whoever drives it calls `beat` when `nextUs` has come.
+ * Steps stand on absolute times: a step begins where the one before was planned to end, however late the call comes. The
+ * scheduler owns no timer; its driver calls `runUntil` when `nextUs` has come.
  */
 import { BlockPool, type Holding } from "./blocks.ts";
 import type { Distribution } from "../random/distribution.ts";
@@ -20,7 +20,7 @@ export interface BatchSettings {
   readonly maxNumBatchedTokens: number;
   /** Sequences that may wait. */
   readonly maxQueue: number;
-  /** From a request's arrival until it may be part of a step; takes no time of the engine. */
+  /** From a request's arrival until it may be part of a step; steps of others go on meanwhile. */
   readonly requestOverheadUs: number;
   /** More of that for each token of its prompt. */
   readonly requestOverheadPerTokenUs: number;
@@ -36,7 +36,7 @@ export interface BatchSettings {
   readonly prefixCaching: boolean;
 }
 
-/** One choice of an answer, as the engine sees it. */
+/** One choice of an answer, as the scheduler sees it. */
 export interface SequenceAsk {
   readonly promptTokens: number;
   /** Hashes of the prompt's full blocks, each over all up to its end. */
@@ -48,8 +48,8 @@ export interface SequenceAsk {
 }
 
 /** Beginnings and ends of steps that are caught up with in one go; then the event loop has a turn. */
-const stepsPerBeat = 512;
-/** No step takes less: an engine that takes no time would never let go of the event loop. */
+const stepsPerRun = 512;
+/** No step takes less: steps that take no time would never let go of the event loop. */
 export const leastStepUs = 10;
 
 class Sequence implements Holding {
@@ -59,7 +59,7 @@ class Sequence implements Holding {
   readonly readyUs: number;
   blocks = 0;
   readonly shared: number[] = [];
-  /** Tokens of prompt and answer that are there, and how many of them have been through the engine. */
+  /** Tokens of prompt and answer that are there, and how many of them have been through the model. */
   known: number;
   computed = 0;
   generated = 0;
@@ -127,7 +127,7 @@ class Queue {
   }
 }
 
-export class BatchEngine {
+export class BatchScheduler {
   readonly settings: BatchSettings;
   /** When it wants to be called next; Infinity: nothing to do. */
   nextUs: number = Infinity;
@@ -240,7 +240,7 @@ export class BatchEngine {
     return Math.max(stepUs, lefts.at(-1) ?? 0) + further * Math.max(stepUs, this.#serviceUs);
   }
 
-  /** Time to the first token of a request that meets an idle engine and an empty cache. */
+  /** Time to the first token of a request that meets an idle scheduler and an empty cache. */
   idleFirstTokenUs(promptTokens: number): number {
     return this.#overheadUs(promptTokens) + this.#stepUs(Math.ceil(promptTokens / this.settings.maxNumBatchedTokens), promptTokens);
   }
@@ -284,8 +284,8 @@ export class BatchEngine {
   }
 
   /** Does what is due by now: ends steps and begins others, then tells those that have news. */
-  beat(nowUs: number): void {
-    for (let steps = 0; steps < stepsPerBeat; steps++) {
+  runUntil(nowUs: number): void {
+    for (let steps = 0; steps < stepsPerRun; steps++) {
       if (this.#stepEndUs === Infinity) {
         const startUs = this.#startUs();
         if (startUs > nowUs) break;
@@ -364,7 +364,7 @@ export class BatchEngine {
     this.#stepEndUs = startUs + Math.max(leastStepUs, stepUs);
   }
 
-  /** Hot path: every sequence that had part gets its token, if all before it has been through the engine. */
+  /** Hot path: every sequence that had part gets its token, if all before it has been through the model. */
   #end(): void {
     const endUs = this.#stepEndUs;
     this.#stepEndUs = Infinity;
@@ -414,7 +414,7 @@ export class BatchEngine {
   #admit(sequence: Sequence, budget: number): number {
     const { blockSize, prefixCaching } = this.settings;
     const { chain } = sequence.ask;
-    // The last token has to go through the engine in any case: the next one follows from it.
+    // The last token has to go through the model in any case: the next one follows from it.
     const hits = prefixCaching ? this.#pool.match(chain, Math.floor((sequence.known - 1) / blockSize)) : 0;
     const found = hits * blockSize;
     const tokens = Math.min(sequence.known - found, budget);
@@ -470,14 +470,14 @@ function meanOf(distribution: Distribution, random: Random): number {
   return sum / samples;
 }
 
-/** When the tokens of an answer are there: known as far as the engine has come. */
+/** When the tokens of an answer are there: known as far as the scheduler has come. */
 export class BatchedAnswer implements Schedule {
   readonly isLive = true;
   readonly startUs: number;
   /** Tokens of its prompts that were found in the cache, as far as they have been looked up. */
   cachedTokens = 0;
   hasNews = false;
-  readonly #engine: BatchEngine;
+  readonly #scheduler: BatchScheduler;
   readonly #asks: readonly SequenceAsk[];
   readonly #streamed: boolean;
   #sequences: Sequence[] = [];
@@ -493,8 +493,8 @@ export class BatchedAnswer implements Schedule {
   /** Prompts whose hits were counted. */
   #countedPrompts: Set<number> | null = null;
 
-  constructor(engine: BatchEngine, asks: readonly SequenceAsk[], startUs: number, streamed: boolean) {
-    this.#engine = engine;
+  constructor(scheduler: BatchScheduler, asks: readonly SequenceAsk[], startUs: number, streamed: boolean) {
+    this.#scheduler = scheduler;
     this.#asks = asks;
     this.#open = asks.length;
     this.#streamed = streamed;
@@ -503,13 +503,13 @@ export class BatchedAnswer implements Schedule {
 
   begin(observer: ScheduleObserver): void {
     this.#observer = observer;
-    this.#sequences = this.#engine.enqueue(this, this.#asks, this.startUs);
+    this.#sequences = this.#scheduler.enqueue(this, this.#asks, this.startUs);
   }
 
   end(isGivenUp: boolean): void {
     this.#observer = null;
     // A last event goes out with the first of its tokens: the others are still to be made.
-    if (isGivenUp && this.#open > 0) this.#engine.abandon(this.#sequences);
+    if (isGivenUp && this.#open > 0) this.#scheduler.abandon(this.#sequences);
   }
 
   /** In one piece there is one index, due when all tokens are there. */

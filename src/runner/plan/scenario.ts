@@ -26,7 +26,7 @@ export interface PageCall {
 export interface ServerSettings {
   /** Streams on one HTTP/2 connection; by default as many as the workload has. */
   readonly maxConcurrentStreams?: number;
-  /** Flags of its batched engine, by their names; the workload's ttft and itl are then rough guesses for the bench alone. */
+  /** Flags of its batched scheduler, by their names; the workload's ttft and itl are then rough guesses for the bench alone. */
   readonly batching?: Readonly<Record<string, string | number>>;
 }
 

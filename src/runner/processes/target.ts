@@ -37,7 +37,7 @@ export interface ServerNeeds {
   readonly ttft: number | string;
   readonly itl: number | string;
   readonly outputTokens: number;
-  /** Flags of a batched engine; with them ttft and itl are not told. */
+  /** Flags of a batched scheduler; with them ttft and itl are not told. */
   readonly batching?: Readonly<Record<string, string | number>>;
   /** HTTP/2 streams that one connection may have. */
   readonly maxConcurrentStreams: number;
@@ -64,7 +64,7 @@ const startTimeoutMs = 15_000;
 
 function latencyFlags({ ttft, itl, batching }: ServerNeeds): string[] {
   if (batching === undefined) return ["--ttft", String(ttft), "--itl", String(itl)];
-  return ["--engine", "batched", ...Object.entries(batching).flatMap(([flag, value]) => [`--${flag}`, String(value)])];
+  return ["--scheduler", "batched", ...Object.entries(batching).flatMap(([flag, value]) => [`--${flag}`, String(value)])];
 }
 
 /** Starts `fakeai serve` and waits until it listens. Throws RunError. */

@@ -70,14 +70,14 @@ export function mergedMetrics({ tallies, listening, model, draining, restarts }:
   let cpuSeconds = (user + system) / 1e6;
   let rssBytes = process.memoryUsage.rss();
   let running = 0;
-  const engines = tallies.flatMap(({ latest }) => latest?.live.engine ?? []);
-  // Each worker has an engine of its own: their queues add up, their memories are equal.
-  const engine =
-    engines.length === 0
+  const schedulers = tallies.flatMap(({ latest }) => latest?.live.scheduler ?? []);
+  // Each worker has a scheduler of its own: their queues add up, their memories are equal.
+  const scheduler =
+    schedulers.length === 0
       ? null
       : {
-          waiting: engines.reduce((sum, { waiting }) => sum + waiting, 0),
-          cacheUsage: engines.reduce((sum, { cacheUsage }) => sum + cacheUsage, 0) / engines.length,
+          waiting: schedulers.reduce((sum, { waiting }) => sum + waiting, 0),
+          cacheUsage: schedulers.reduce((sum, { cacheUsage }) => sum + cacheUsage, 0) / schedulers.length,
         };
   for (const tally of tallies) {
     const own = tally.meter;
@@ -109,6 +109,6 @@ export function mergedMetrics({ tallies, listening, model, draining, restarts }:
   });
   const startSeconds = Math.round(performance.timeOrigin) / 1000;
   const bufferedBytes = tallies.reduce((sum, { latest }) => sum + (latest?.live.bufferedBytes ?? 0), 0);
-  const live = { running, engine, draining, bufferedBytes, listeners, process: { cpuSeconds, rssBytes, startSeconds } };
+  const live = { running, scheduler, draining, bufferedBytes, listeners, process: { cpuSeconds, rssBytes, startSeconds } };
   return renderMetrics(meter, model, live, { workers, restarts });
 }

@@ -112,7 +112,7 @@ async function start({ options, settled, firstIndex, workers }: Assignment): Pro
   setInterval(() => {
     const snapshot = server!.snapshot();
     const { meter, live } = snapshot;
-    const news = JSON.stringify([meter, live.running, live.engine, live.listeners]);
+    const news = JSON.stringify([meter, live.running, live.scheduler, live.listeners]);
     if (news === noted) return;
     noted = news;
     primary.tell("note", snapshot);
