@@ -1,10 +1,11 @@
 /** Where the settings of a server come from: the command line wins over the environment, which wins over the file. */
 import { readFileSync } from "node:fs";
 import { UsageError } from "../base/usage-error.ts";
-import { aliases, aliasMeaning, checkedValue, type Given, inGivenNames, kindOf, optionsOf } from "../settings/aliases.ts";
+import { aliases, aliasMeaning, checkedValue, type Given, guessAtName, inGivenNames, kindOf, optionsOf } from "../settings/aliases.ts";
 import { environmentName, type Flag, flagForm, type FlagKind, flagName, keyName } from "../settings/flags.ts";
 import type { GivenFlag, GivenFlags } from "../settings/parse.ts";
-import { type ServerOptions, serverFlags } from "../settings/server.ts";
+import type { ServerOptions } from "../settings/options.ts";
+import { serverFlags } from "../settings/server.ts";
 
 const printing = "Output";
 
@@ -25,7 +26,7 @@ const configFlag: Flag<"config"> = {
 
 /** Every flag of `fakeai serve`: the server's, those of the command, and the names that other tools use. */
 export const serveFlags: readonly Flag[] = [
-  ...serverFlags.map((row): Flag => ({ group: "Server", ...row })),
+  ...serverFlags,
   ...printingFlags,
   configFlag,
   ...aliases.map((alias): Flag => ({
@@ -107,7 +108,12 @@ async function fileSettings(path: string): Promise<Given> {
       const kind: FlagKind | undefined = isPrinting(name) ? "boolean" : kindOf(name);
       if (kind === undefined) {
         const keys = [...serverFlags, ...printingFlags].map(({ key }) => flagName(key));
-        throw new UsageError(`${path}: unknown key "${name}"; keys are the flags' names: ${keys.join(", ")}`);
+        throw new UsageError(
+          `${path}: unknown key "${name}"; keys are the flags' names: ${keys.join(", ")}${guessAtName(
+            name,
+            printingFlags.map(({ key }) => key),
+          )}`,
+        );
       }
       return [name, checkedValue(`${path}: "${name}"`, kind, value)];
     }),

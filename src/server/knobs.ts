@@ -2,48 +2,21 @@
 import { unfitFor } from "./fault-injector.ts";
 import { ApiError } from "../api/errors/api-error.ts";
 import { UsageError } from "../base/usage-error.ts";
-import { flagName, resolveAgain, type ServerConfig, type ServerOptions, settledOf } from "../settings/server.ts";
+import { flagName } from "../settings/flags.ts";
+import type { ServerKey } from "../settings/options.ts";
+import { type KnobValue, resolveAgain, type ServerConfig, serverFlags, settledOf } from "../settings/server.ts";
+import { didYouMean } from "../settings/guess.ts";
 import type { ProtocolListener } from "../core/seams.ts";
 import { checkedValue, type Given, inGivenNames, kindOf, optionsOf, aliases } from "../settings/aliases.ts";
 
-/** A value as JSON shows it, in a form that a change accepts. null: the default, or none. */
-export type KnobValue = string | number | boolean | readonly string[] | null;
-
-interface Knob {
-  readonly key: keyof ServerOptions;
-  /** What is in force. */
-  readonly show: (config: ServerConfig) => KnobValue;
-}
-
-/**
- * Every knob that may change at run time. A new one is a line here. `textFile` is not among them: whoever may change knobs
- * would be able to read any file. What listeners are started with (ports, certificates, stream and body limits) stays.
- */
-export const runtimeKnobs: readonly Knob[] = [
-  // What was recorded is no spec that a change could give.
-  { key: "ttft", show: ({ model, options, recording }) => (recording !== null && options.ttft === undefined ? null : model.ttft.spec) },
-  { key: "itl", show: ({ model, options, recording }) => (recording !== null && options.itl === undefined ? null : model.itl.spec) },
-  { key: "outputTokens", show: ({ model }) => model.outputTokens.spec },
-  { key: "seed", show: ({ model }) => model.seed },
-  { key: "model", show: ({ model }) => model.models },
-  { key: "stamps", show: ({ model }) => model.stamps },
-  { key: "mode", show: ({ model }) => model.mode },
-  { key: "profile", show: ({ model }) => model.profile },
-  { key: "tokensPerChunk", show: ({ model }) => model.tokensPerChunk },
-  { key: "maxModelLen", show: ({ model }) => model.maxModelLen },
-  {
-    key: "rateLimit",
-    show: ({ rateLimits: { requests, tokens } }) =>
-      [requests === null ? [] : `rpm=${requests}`, tokens === null ? [] : `tpm=${tokens}`].flat().join(",") || null,
-  },
-  // A key is shown as its digest, which a change accepts as well.
-  { key: "fault", show: ({ faults }) => (faults.length === 0 ? null : faults.map(({ spec }) => spec)) },
-  { key: "grace", show: ({ graceMs }) => graceMs },
-];
+/** The flags that may change: those that /admin/config shows. What listeners are started with (ports, certificates, limits) stays. */
+export const runtimeKnobs: readonly { readonly key: ServerKey; readonly live: (config: ServerConfig) => KnobValue }[] = serverFlags.flatMap(
+  ({ key, live }) => (live === undefined ? [] : [{ key, live }]),
+);
 
 /** The knobs in force, by their flags' names. */
 export function showKnobs(config: ServerConfig): Record<string, KnobValue> {
-  return Object.fromEntries(runtimeKnobs.map(({ key, show }) => [flagName(key), show(config)]));
+  return Object.fromEntries(runtimeKnobs.map(({ key, live }) => [flagName(key), live(config)]));
 }
 
 /**
@@ -61,7 +34,8 @@ export function changedConfig(
     const kind = kindOf(name);
     if (!names.has(name) || kind === undefined) {
       const why = kind === undefined ? "is not a knob" : "cannot change while the server runs";
-      throw knobError(name, `'${name.slice(0, 60)}' ${why}; these can: ${[...names].join(", ")}`);
+      const guess = kind === undefined ? didYouMean(name, [...names]) : "";
+      throw knobError(name, `'${name.slice(0, 60)}' ${why}; these can: ${[...names].join(", ")}${guess}`);
     }
     given[name] = value === null ? null : asKnobError(name, () => checkedValue(`'${name}'`, kind, value));
   }

@@ -15,7 +15,8 @@ import { type LiveState, operationsRoutes, renderMetrics } from "../api/operatio
 import { type Certificate, localhostCertificate, readCertificate } from "../base/certificate.ts";
 import { clockIdentity, monotonicUs, SystemClock } from "../base/clock.ts";
 import { UsageError } from "../base/usage-error.ts";
-import { freePorts, resolveConfig, type ServerConfig, type ServerOptions } from "../settings/server.ts";
+import type { ServerOptions } from "../settings/options.ts";
+import { freePorts, resolveConfig, type ServerConfig } from "../settings/server.ts";
 import { BatchScheduler } from "../core/pacing/scheduler.ts";
 import { Meter, type MeterSnapshot } from "../core/pacing/meter.ts";
 import { Pacer } from "../core/pacing/pacer.ts";

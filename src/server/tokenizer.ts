@@ -1,7 +1,7 @@
 /** Exact token counts, from a package that is loaded only when asked for: it takes 70 MB of memory. */
 import type { Tokenizer } from "../api/shared/prompt.ts";
 import { UsageError } from "../base/usage-error.ts";
-import type { Encoding } from "../settings/server.ts";
+import type { Encoding } from "../settings/options.ts";
 
 const encodings = {
   o200k_base: async () => [await import("gpt-tokenizer/encoding/o200k_base"), await import("gpt-tokenizer/bpeRanks/o200k_base")] as const,

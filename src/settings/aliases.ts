@@ -1,6 +1,9 @@
 /** The names a knob goes by: its flag, and what users of other tools call it. */
 import { UsageError } from "../base/usage-error.ts";
-import { type FlagKind, flagName, type ServerOptions, serverFlags } from "./server.ts";
+import { type FlagKind, flagName } from "./flags.ts";
+import { didYouMean } from "./guess.ts";
+import type { ServerKey, ServerOptions } from "./options.ts";
+import { serverFlags } from "./server.ts";
 import { countUnits, latencyUnits, parseDistribution, SpecError } from "../core/random/distribution.ts";
 import { failureTypes } from "../core/faults/fault.ts";
 
@@ -13,14 +16,14 @@ type Role = "same" | "std" | "cv" | "rpm" | "tpm" | "rate" | "types";
 
 export interface Alias {
   readonly name: string;
-  readonly of: keyof ServerOptions;
+  readonly of: ServerKey;
   readonly role: Role;
   readonly takes: string;
   /** The tools that call it so. */
   readonly from: string;
 }
 
-/** Every alias. The help, the README's table and the configuration file follow from this. */
+/** Every alias. The help, the table in the docs and the configuration file follow from this. */
 export const aliases: readonly Alias[] = [
   { name: "engine", of: "scheduler", role: "same", takes: "name", from: "fakeai 0.1" },
   { name: "time-to-first-token", of: "ttft", role: "same", takes: "spec", from: "llm-d-inference-sim" },
@@ -66,7 +69,7 @@ export function aliasMeaning({ of, role }: Alias): string {
   }
 }
 
-/** The aliases as the README's table. */
+/** The aliases as a Markdown table: name, what it means, the tools that call it so. */
 export function aliasTable(): string {
   const rows = aliases.map(
     (alias) => `| \`--${alias.name}\` | ${aliasMeaning(alias).replace(/--\S+?(?=,| |$)/g, "`$&`")} | ${alias.from} |`,
@@ -83,6 +86,11 @@ const kinds: ReadonlyMap<string, FlagKind> = new Map([
   ]),
 ]);
 
+/** Names that are like this one, to end a complaint about it with, or "". `others` are taken beside the flags and aliases. */
+export function guessAtName(name: string, others: readonly string[] = []): string {
+  return didYouMean(name, [...kinds.keys(), ...others]);
+}
+
 export function kindOf(name: string): FlagKind | undefined {
   return kinds.get(name);
 }
@@ -93,11 +101,18 @@ export function checkedValue(where: string, kind: FlagKind, value: unknown): unk
   const fits = {
     boolean: typeof value === "boolean",
     integer: typeof value === "number" && Number.isInteger(value),
+    number: typeof value === "number" && Number.isFinite(value),
     text: isScalar,
     list: isScalar || (Array.isArray(value) && value.every((item) => typeof item === "string")),
   }[kind];
   if (!fits) {
-    const wanted = { boolean: "true or false", integer: "a whole number", text: "a text or number", list: "a text or a list of texts" };
+    const wanted = {
+      boolean: "true or false",
+      integer: "a whole number",
+      number: "a number",
+      text: "a text or number",
+      list: "a text or a list of texts",
+    };
     throw new UsageError(`${where} must be ${wanted[kind]}`);
   }
   return kind === "text" || (kind === "list" && isScalar) ? String(value) : value;
@@ -111,13 +126,13 @@ interface Slot {
   readonly name: string;
   readonly value: unknown;
   readonly role: Role;
-  readonly of: string;
+  readonly of: ServerKey;
   /** Number of the source. */
   readonly source: number;
 }
 
 function slotOf(name: string, value: unknown, source: number): [string, Slot] {
-  const { of, role }: { of: string; role: Role } = aliases.find((alias) => alias.name === name) ?? {
+  const { of, role }: Pick<Alias, "of" | "role"> = aliases.find((alias) => alias.name === name) ?? {
     of: serverFlags.find(({ key }) => flagName(key) === name)!.key,
     role: "same",
   };
@@ -195,7 +210,8 @@ function withFailures({ role, name, value }: Slot, given: ServerOptions["fault"]
     types = [value as string | readonly string[]].flat().flatMap((words) => words.split(/[\s,]+/).filter((word) => word !== ""));
     const unknown = types.find((type) => !failureTypes.some((known) => known === type));
     if (unknown !== undefined || types.length === 0) {
-      throw new UsageError(`--${name}: "${(unknown ?? "").slice(0, 60)}" is none of ${failureTypes.join(", ")}`);
+      const guess = didYouMean(unknown ?? "", failureTypes);
+      throw new UsageError(`--${name}: "${(unknown ?? "").slice(0, 60)}" is none of ${failureTypes.join(", ")}${guess}`);
     }
     if (!rated && present === undefined) throw new UsageError(`--${name} does nothing without --failure-injection-rate`);
   }
@@ -226,8 +242,7 @@ function spread({ of, role, name, value }: Slot, given: unknown): string | null 
   if (size === null) throw new UsageError(`--${name}: "${shown}" is not a single number`);
   if (role === "cv" && size > 10) throw new UsageError(`--${name}: "${shown}" is not a number from 0 to 10`);
   if (size === 0) return null;
-  // 128 is the default of outputTokens; a latency of 0 has no spread.
-  const mean = constantOf(given ?? (isLatency ? 0 : 128), flag);
+  const mean = constantOf(given ?? serverFlags.find(({ key }) => key === of)!.default, flag);
   if (mean === null || (mean === 0 && isLatency)) {
     throw new UsageError(`--${name} needs a plain ${flag} above 0 to spread around${mean === null ? ", not a distribution" : ""}`);
   }

@@ -1,6 +1,6 @@
 /**
- * A flag of any command as one row of a table, and what follows from rows alone: names, help, tables of the docs. It imports
- * nothing, so that a help screen loads no server.
+ * A flag of any command as one row of a table, and what follows from rows alone: names, help, tables of the docs. The rows of
+ * `fakeai serve` are in server.ts. This file imports nothing, so that a help screen loads no server.
  */
 
 /** What a flag takes. A `list` may be given several times. */
@@ -47,16 +47,10 @@ export function flagForm({ key, takes }: Pick<Flag, "key" | "takes">): string {
   return `--${flagName(key)}${takes === undefined ? "" : ` <${takes}>`}`;
 }
 
-/** What holds when the flag is not given, to read; null: nothing that needs a word. */
-export function shownDefault({ default: value, otherwise }: Pick<Flag, "default" | "otherwise">): string | null {
-  if (otherwise !== undefined) return otherwise;
-  return value === undefined || value === false ? null : String(value);
-}
-
 /** The help with the default: "time that responses get to finish (default 10000)". */
-export function flagHelp(flag: Pick<Flag, "help" | "default" | "otherwise">): string {
-  const shown = shownDefault(flag);
-  return shown === null ? flag.help : `${flag.help} (default ${shown})`;
+export function flagHelp({ help, default: value, otherwise }: Pick<Flag, "help" | "default" | "otherwise">): string {
+  if (otherwise !== undefined) return `${help} (default: ${otherwise})`;
+  return value === undefined || value === false ? help : `${help} (default ${value})`;
 }
 
 /** The groups of a table with their flags, both in the order of the table. */

@@ -1,5 +1,7 @@
 /** Published operating points. Every number has a source; what was measured, and what follows from it, is said with it. */
-import type { SchedulerOptions } from "./scheduler.ts";
+import { flagName } from "./flags.ts";
+import { didYouMean } from "./guess.ts";
+import type { SchedulerOptions } from "./options.ts";
 import { UsageError } from "../base/usage-error.ts";
 
 export interface Preset {
@@ -124,16 +126,15 @@ export const presets: readonly Preset[] = [
 export function presetNamed(name: string): Preset {
   const found = presets.find((preset) => preset.name === name);
   if (found !== undefined) return found;
-  throw new UsageError(`--preset: "${name.slice(0, 60)}" is not one of ${presets.map((preset) => preset.name).join(", ")} (or list)`);
+  const names = presets.map((preset) => preset.name);
+  throw new UsageError(`--preset: "${name.slice(0, 60)}" is not one of ${names.join(", ")} (or list)${didYouMean(name, names)}`);
 }
 
 /** All of them, for people to read. */
 export function describePresets(): string {
   return presets
     .map(({ name, of, measured, source, options }) => {
-      const knobs = Object.entries(options).map(
-        ([key, value]) => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} ${value}`,
-      );
+      const knobs = Object.entries(options).map(([key, value]) => `--${flagName(key)} ${value}`);
       return `${name}\n  ${of}\n  ${knobs.join(" ")}\n  measured: ${measured}\n  source: ${source}\n`;
     })
     .join("\n");

@@ -1,193 +1,27 @@
-/** Every knob of the server: its flag, its meaning, its default, and the way from what was given to what is in force. */
-import { statSync } from "node:fs";
-import { availableParallelism } from "node:os";
+/** Every flag of the server in one table, and the way from what was given to what is in force. */
 import { isLoopback } from "../base/host.ts";
 import type { TimerMode } from "../base/clock.ts";
-import { nameOfKey } from "../base/keys.ts";
-import type { BatchSettings } from "../core/pacing/scheduler.ts";
-import { countUnits, type Distribution, latencyUnits, SpecError } from "../core/random/distribution.ts";
+import { type BatchSettings, leastStepUs } from "../core/pacing/scheduler.ts";
+import { countUnits, type Distribution } from "../core/random/distribution.ts";
 import { empirical } from "../core/random/empirical.ts";
-import { type Fault, parseFaults } from "../core/faults/fault.ts";
-import { maxRateLimit, noRateLimits, type RateLimits } from "../core/limits/rate-limit.ts";
+import type { Fault } from "../core/faults/fault.ts";
+import { noRateLimits, type RateLimits } from "../core/limits/rate-limit.ts";
 import type { Engine, Protocol } from "../core/seams.ts";
-import { maxOutputTokens, maxTokensPerChunk, type ModelSettings, type ProfileName } from "../api/shared/model.ts";
-import { type SchedulerOptions, schedulerFlags, queueFullStatus, resolveScheduler, withSchedulerName } from "./scheduler.ts";
+import { maxOutputTokens, maxTokensPerChunk, type ModelSettings } from "../api/shared/model.ts";
 import { UsageError } from "../base/usage-error.ts";
-import { distribution, type FlagSpec, integer, oneOf, readText } from "./values.ts";
 import type { ListenerLimits } from "../listeners/bounds.ts";
+import { type Flag, flagName } from "./flags.ts";
+import type { Encoding, SchedulerName, ServerKey, ServerOptions } from "./options.ts";
 import { presetNamed } from "./presets.ts";
 import type { Recording } from "./recording.ts";
+import * as values from "./values.ts";
 
-export type { FlagKind } from "./values.ts";
+/** A value as JSON shows it, in a form that a change accepts. null: the default, or none. */
+export type KnobValue = string | number | boolean | readonly string[] | null;
 
-/** Every flag of `fakeai serve`, typed. A spec is a number of milliseconds (tokens) or a text such as "lognormal(20,0.5)". */
-export interface ServerOptions extends SchedulerOptions {
-  /** Any of h1, h1s, h2c, h2, each with an optional port: "h1:8000,h2:8443" or ["h1", "h2c:0"]. */
-  readonly protocol?: string | readonly string[];
-  /** Adds h2 to the protocols. */
-  readonly http2?: boolean;
-  /** Port of h1; 0 picks a free one. */
-  readonly port?: number;
-  readonly host?: string;
-  /** Forces the engine of h1 and h1s. */
-  readonly h1Engine?: Engine;
-  /** Path of a PEM certificate; with tlsKey. */
-  readonly tlsCert?: string;
-  /** Path of a PEM private key. */
-  readonly tlsKey?: string;
-  /** Time to first token, milliseconds or a spec. */
-  readonly ttft?: string | number;
-  /** Inter-token latency, milliseconds or a spec. */
-  readonly itl?: string | number;
-  /** A published operating point: its TTFT and ITL, or its batched scheduler. Other options win over it. */
-  readonly preset?: string;
-  /** Path of a result.json of `fakeai bench`, or of a CSV with columns ttft_ms and itl_ms, whose latencies are drawn. */
-  readonly latencyFrom?: string;
-  /** Tokens of an answer: a number or a spec. */
-  readonly outputTokens?: string | number;
-  /** Path of a file whose text every answer says. */
-  readonly textFile?: string;
-  /** "random": made-up text; "echo": the prompt. */
-  readonly mode?: "random" | "echo";
-  /** Whose wire format OpenAI's endpoints have. */
-  readonly profile?: ProfileName;
-  /** Tokens in one event of a stream. */
-  readonly tokensPerChunk?: number;
-  readonly seed?: number;
-  /** Names served; by default all. */
-  readonly model?: string | readonly string[];
-  /** HTTP/2 streams per connection. */
-  readonly maxConcurrentStreams?: number;
-  /** Adds to each event when it was due and when it was sent. */
-  readonly stamps?: boolean;
-  /** How deadlines are kept: by timers (about a millisecond), or by a core that spins while streams run (microseconds). */
-  readonly timer?: TimerMode;
-  /** Milliseconds that responses get to finish when the server closes. */
-  readonly grace?: number;
-  /** Milliseconds after which a response is cut whose reader takes nothing. */
-  readonly stallTimeout?: number;
-  /** The largest request body, bytes or "10mb". */
-  readonly maxBody?: string | number;
-  /** Prompt and answer together, tokens; what asks for more is refused. */
-  readonly maxModelLen?: number;
-  /** Counts prompt tokens exactly in this encoding; needs the package gpt-tokenizer. */
-  readonly tokenizer?: Encoding;
-  /** Keys that are let in, or paths of files with one key per line. By default any key or none is welcome. */
-  readonly apiKey?: string | readonly string[];
-  /** Per key and minute: "rpm=60,tpm=10000" or one of them. */
-  readonly rateLimit?: string;
-  /** Faults on purpose: "rate_limit@10%", "reset(after=3)"; see core/fault.ts. */
-  readonly fault?: string | readonly string[];
-  /** Opens /admin/config. */
-  readonly admin?: boolean;
-  /** The Bearer token of /admin/config; needed where the host is not loopback. */
-  readonly adminToken?: string;
-  /** Processes that share the ports, a number or "auto". Of `fakeai serve` only: createServer starts one. */
-  readonly workers?: string | number;
-  /** Open connections, all protocols together. */
-  readonly maxConnections?: number;
-  /** Names and values of a request's head, bytes or "16kb". */
-  readonly maxHead?: string | number;
-  /** Arrays and objects within each other in a request's JSON. */
-  readonly maxJsonDepth?: number;
-  /** What one streamed response may have waiting before it waits for its reader, bytes or "64kb". */
-  readonly maxStreamBuffer?: string | number;
-  /** What all responses may have waiting; beyond, the readers that have stalled longest are cut. */
-  readonly maxBuffer?: string | number;
-  /** Milliseconds a request's head may take, from the connection or the request before it. Not with uWebSockets.js. */
-  readonly headTimeout?: number;
-  /** Milliseconds a request's body may take after its head. */
-  readonly bodyTimeout?: number;
-  /** Milliseconds after which a connection without a request is closed. Not with uWebSockets.js. */
-  readonly idleTimeout?: number;
-}
-
-/** Encodings that `tokenizer` can count in. */
-export type Encoding = "o200k_base" | "cl100k_base";
-
-/** The flags in the order of the help. The environment and the configuration file take the same names. */
-export const serverFlags: readonly FlagSpec<Exclude<keyof ServerOptions, "engine">>[] = [
-  { key: "protocol", kind: "text", takes: "list", help: "any of h1,h1s,h2c,h2, each with an optional port: h1:8000,h2:8443 (default h1)" },
-  { key: "http2", kind: "boolean", help: "adds h2 (HTTP/2 over TLS, and HTTP/1.1 for clients without it)" },
-  { key: "port", kind: "integer", takes: "port", help: "port of h1 (default 8000); 0 picks a free one" },
-  { key: "host", kind: "text", takes: "address", help: "address to listen on (default 127.0.0.1)" },
-  { key: "h1Engine", kind: "text", takes: "engine", help: "engine of h1 and h1s: uws or node (default uws where it runs)" },
-  { key: "tlsCert", kind: "text", takes: "file", help: "PEM certificate (default: a self-signed one for localhost)" },
-  { key: "tlsKey", kind: "text", takes: "file", help: "PEM private key of the certificate" },
-  { key: "ttft", kind: "text", takes: "spec", help: "time to first token (default 0): 20, 20ms, 500us, 20:10, lognormal(20,0.5), ..." },
-  { key: "itl", kind: "text", takes: "spec", help: "inter-token latency (default 0), in the same forms" },
-  { key: "preset", kind: "text", takes: "name", help: "a published operating point; list: shows them, with what was measured and where" },
-  {
-    key: "latencyFrom",
-    kind: "text",
-    takes: "file",
-    help: "TTFT and ITL as a bench saw them: a result.json, or a CSV with ttft_ms and itl_ms",
-  },
-  ...schedulerFlags,
-  { key: "outputTokens", kind: "text", takes: "spec", help: "tokens of an answer (default 128): a number or a distribution" },
-  { key: "textFile", kind: "text", takes: "file", help: "the text that every answer says" },
-  { key: "mode", kind: "text", takes: "mode", help: "random: made-up text; echo: the prompt (default random)" },
-  { key: "profile", kind: "text", takes: "name", help: "whose bytes to send: openai, vllm, openrouter or minimal (default openai)" },
-  { key: "tokensPerChunk", kind: "integer", takes: "n", help: "tokens in one event of a stream (default 1)" },
-  { key: "seed", kind: "integer", takes: "n", help: "decides texts, lengths and latencies (default 1)" },
-  { key: "model", kind: "list", takes: "name", help: "a model to serve, repeatable (default: every name is accepted)" },
-  { key: "maxConcurrentStreams", kind: "integer", takes: "n", help: "HTTP/2 streams per connection (default 256)" },
-  { key: "stamps", kind: "boolean", help: "adds to each event when it was due and when it was sent" },
-  {
-    key: "timer",
-    kind: "text",
-    takes: "mode",
-    help: "standard keeps deadlines to a millisecond; precise owns a core while streams run, for microseconds",
-  },
-  { key: "grace", kind: "integer", takes: "ms", help: "time that responses get to finish on SIGTERM (default 10000)" },
-  { key: "stallTimeout", kind: "integer", takes: "ms", help: "a response whose reader takes nothing for this long is cut (default 8000)" },
-  { key: "maxBody", kind: "text", takes: "bytes", help: "largest request body (default 10mb)" },
-  { key: "maxModelLen", kind: "integer", takes: "n", help: "tokens of prompt and answer together; more is refused (default: no limit)" },
-  {
-    key: "tokenizer",
-    kind: "text",
-    takes: "encoding",
-    help: "counts prompt tokens exactly: o200k_base or cl100k_base, with gpt-tokenizer installed (default: four characters a token)",
-  },
-  {
-    key: "apiKey",
-    kind: "list",
-    takes: "key|file",
-    help: "a key to let in, repeatable, or a file with one key per line (default: any key or none)",
-  },
-  { key: "rateLimit", kind: "text", takes: "limits", help: "per key and minute: rpm=60,tpm=10000 or one of them (default: none)" },
-  {
-    key: "fault",
-    kind: "list",
-    takes: "spec",
-    help: "a fault on purpose, repeatable: rate_limit@10%, status(503), hang(after=5), reset(after=3), ... (list below)",
-  },
-  { key: "admin", kind: "boolean", help: "opens GET and POST /admin/config: read and change knobs while running" },
-  { key: "adminToken", kind: "text", takes: "token", help: "Bearer token of /admin/config, needed beyond loopback" },
-  { key: "workers", kind: "text", takes: "n", help: "processes that share the ports (default 1); auto: one per processor" },
-  { key: "maxConnections", kind: "integer", takes: "n", help: "open connections, all protocols together (default 50000)" },
-  { key: "maxHead", kind: "text", takes: "bytes", help: "largest head of a request (default 16kb)" },
-  { key: "maxJsonDepth", kind: "integer", takes: "n", help: "arrays and objects within each other in a body (default 128)" },
-  {
-    key: "maxStreamBuffer",
-    kind: "text",
-    takes: "bytes",
-    help: "a stream with more than this waiting waits for its reader (default 64kb)",
-  },
-  { key: "maxBuffer", kind: "text", takes: "bytes", help: "waiting in all; beyond, the longest stalled are cut (default 256mb)" },
-  { key: "headTimeout", kind: "integer", takes: "ms", help: "time for a request's head (default 10000); not with uws, which takes 11 s" },
-  { key: "bodyTimeout", kind: "integer", takes: "ms", help: "time for a request's body after its head (default 10000)" },
-  {
-    key: "idleTimeout",
-    kind: "integer",
-    takes: "ms",
-    help: "a connection without a request is closed (default 10000, HTTP/2 60000); not with uws, which takes 11 s",
-  },
-];
-
-/** `maxConcurrentStreams` to `max-concurrent-streams`. */
-export function flagName(key: string): string {
-  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+export interface ServerFlag extends Flag<ServerKey> {
+  /** What /admin/config shows of it. Only flags with this change while the server runs. */
+  readonly live?: (config: ServerConfig) => KnobValue;
 }
 
 /** One listener to start. */
@@ -203,7 +37,7 @@ export interface ServerConfig {
   readonly h1Engine: Engine | null;
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly model: ModelSettings;
-  /** null: streams are independent. */
+  /** Of continuous batching; null: streams are independent. */
   readonly scheduler: BatchSettings | null;
   /** What latencies are drawn from where no other is asked for; null: nothing. */
   readonly recording: Recording | null;
@@ -225,77 +59,551 @@ export interface ServerConfig {
   readonly options: ServerOptions;
 }
 
-export const protocols: readonly Protocol[] = ["h1", "h1s", "h2c", "h2"];
-
 /** The ports of `fakeai serve`; a library takes free ones. */
 export const standardPorts: Readonly<Record<Protocol, number>> = { h1: 8000, h1s: 8001, h2c: 8080, h2: 8443 };
 export const freePorts: Readonly<Record<Protocol, number>> = { h1: 0, h1s: 0, h2c: 0, h2: 0 };
 
-/** Settles every knob. `recording` is what `latencyFrom` names, see `readRecording`. Throws UsageError. */
+/** The time-out of an idle connection where none is given, milliseconds. */
+const idleTimeoutMs = { h1: 10_000, h2: 60_000 };
+
+/** The status that a full queue is answered with where none is given: 429, which clients of OpenAI know to mean "later". */
+const queueFullStatus = { vllm: 503, others: 429 } as const;
+
+const schedulers: readonly SchedulerName[] = ["independent", "batched"];
+const milliseconds: values.Parse<number, number> = values.integer(100, 3_600_000);
+
+const listening = "Listening";
+const timing = "Timing";
+const batching = "Continuous batching (--scheduler batched)";
+const answers = "Answers";
+const access = "Access and faults";
+const limits = "Limits";
+
+type Row<Value> = Omit<ServerFlag, "key"> & {
+  readonly default?: Value;
+  /** What the value means. `name` begins the message of a UsageError. */
+  readonly parse: values.Parse<Value, unknown>;
+};
+
+/**
+ * One row for each option, in the order of the help. The environment, the configuration file, the aliases, /admin/config and
+ * the tables in the docs follow from it.
+ */
+const table = {
+  protocol: {
+    kind: "text",
+    takes: "list",
+    default: "h1",
+    help: "any of h1,h1s,h2c,h2, each with an optional port: h1:8000,h2:8443",
+    group: listening,
+    common: true,
+    parse: values.listens,
+  },
+  http2: {
+    kind: "boolean",
+    default: false,
+    help: "adds h2 (HTTP/2 over TLS, and HTTP/1.1 for clients without it)",
+    group: listening,
+    parse: values.boolean,
+  },
+  port: {
+    kind: "integer",
+    takes: "port",
+    otherwise: String(standardPorts.h1),
+    help: "port of h1; 0 picks a free one",
+    group: listening,
+    common: true,
+    parse: values.integer(0, 65_535),
+  },
+  host: {
+    kind: "text",
+    takes: "address",
+    default: "127.0.0.1",
+    help: "address to listen on",
+    group: listening,
+    common: true,
+    parse: values.text,
+  },
+  h1Engine: {
+    kind: "text",
+    takes: "engine",
+    otherwise: "uws where it runs",
+    help: "engine of h1 and h1s: uws or node",
+    group: listening,
+    parse: values.oneOf<Engine>(["uws", "node"]),
+  },
+  tlsCert: {
+    kind: "text",
+    takes: "file",
+    otherwise: "a self-signed one for localhost",
+    help: "PEM certificate",
+    group: listening,
+    common: true,
+    parse: values.text,
+  },
+  tlsKey: { kind: "text", takes: "file", help: "PEM private key of the certificate", group: listening, common: true, parse: values.text },
+  workers: {
+    kind: "text",
+    takes: "n",
+    default: 1,
+    help: "processes that share the ports; auto: one per processor",
+    group: listening,
+    common: true,
+    parse: values.workers,
+  },
+  ttft: {
+    kind: "text",
+    takes: "spec",
+    default: 0,
+    help: "time to first token: 20, 20ms, 500us, 20:10, lognormal(20,0.5), ...",
+    group: timing,
+    common: true,
+    parse: values.latency,
+    // A recording is no spec that a change could give.
+    live: ({ model, options, recording }) => (recording !== null && options.ttft === undefined ? null : model.ttft.spec),
+  },
+  itl: {
+    kind: "text",
+    takes: "spec",
+    default: 0,
+    help: "inter-token latency, in the same forms",
+    group: timing,
+    common: true,
+    parse: values.latency,
+    live: ({ model, options, recording }) => (recording !== null && options.itl === undefined ? null : model.itl.spec),
+  },
+  preset: {
+    kind: "text",
+    takes: "name",
+    help: "a published operating point; list: shows them, with what was measured and where",
+    group: timing,
+    common: true,
+    parse: values.text,
+  },
+  latencyFrom: {
+    kind: "text",
+    takes: "file",
+    help: "TTFT and ITL as a bench saw them: a result.json, or a CSV with ttft_ms and itl_ms",
+    group: timing,
+    parse: values.text,
+  },
+  scheduler: {
+    kind: "text",
+    takes: "name",
+    default: "independent",
+    help: "independent: each stream keeps its own TTFT and ITL; batched: they share the steps of a batching scheduler",
+    group: timing,
+    common: true,
+    parse: values.oneOf(schedulers),
+  },
+  stamps: {
+    kind: "boolean",
+    default: false,
+    help: "adds to each event when it was due and when it was sent",
+    group: timing,
+    parse: values.boolean,
+    live: ({ model }) => model.stamps,
+  },
+  timer: {
+    kind: "text",
+    takes: "mode",
+    default: "standard",
+    help: "standard keeps deadlines to a millisecond; precise owns a core while streams run, for microseconds",
+    group: timing,
+    parse: values.oneOf<TimerMode>(["standard", "precise"]),
+  },
+  maxNumSeqs: {
+    kind: "integer",
+    takes: "n",
+    default: 256,
+    help: "sequences in one step",
+    group: batching,
+    parse: values.integer(1, 1_000_000),
+  },
+  maxNumBatchedTokens: {
+    kind: "integer",
+    takes: "n",
+    default: 2048,
+    help: "tokens in one step, prompts and decodes",
+    group: batching,
+    parse: values.integer(1, 1_000_000_000),
+  },
+  maxQueue: {
+    kind: "integer",
+    takes: "n",
+    default: 1000,
+    help: "sequences that may wait; others are refused",
+    group: batching,
+    parse: values.integer(0, 1_000_000),
+  },
+  queueFull: {
+    kind: "integer",
+    takes: "status",
+    otherwise: `${queueFullStatus.others}, profile vllm ${queueFullStatus.vllm}`,
+    help: "429 or 503 for a request that finds the queue full",
+    group: batching,
+    parse: values.oneOf([429, 503]),
+  },
+  stepTime: { kind: "text", takes: "spec", default: 10, help: "what a step takes at least", group: batching, parse: stepTime },
+  stepTimePerSeq: {
+    kind: "text",
+    takes: "ms",
+    default: 0.05,
+    help: "more for each sequence that decodes",
+    group: batching,
+    parse: values.timeUs,
+  },
+  prefillTimePerToken: {
+    kind: "text",
+    takes: "ms",
+    default: 0.05,
+    help: "more for each prompt token not in the cache",
+    group: batching,
+    parse: values.timeUs,
+  },
+  requestOverhead: {
+    kind: "text",
+    takes: "ms",
+    default: 0,
+    help: "from arrival to the queue; steps go on meanwhile",
+    group: batching,
+    parse: values.timeUs,
+  },
+  requestOverheadPerToken: {
+    kind: "text",
+    takes: "ms",
+    default: 0,
+    help: "more of that for each prompt token",
+    group: batching,
+    parse: values.timeUs,
+  },
+  blockSize: {
+    kind: "integer",
+    takes: "n",
+    default: 16,
+    help: "tokens in a block of the KV cache",
+    group: batching,
+    parse: values.integer(1, 65_536),
+  },
+  numGpuBlocksOverride: {
+    kind: "integer",
+    takes: "n",
+    default: 16_384,
+    help: "blocks of the KV cache",
+    group: batching,
+    parse: values.integer(1, 10_000_000),
+  },
+  disablePrefixCaching: {
+    kind: "boolean",
+    default: false,
+    help: "read prompts that begin alike anew each time",
+    group: batching,
+    parse: values.boolean,
+  },
+  outputTokens: {
+    kind: "text",
+    takes: "spec",
+    default: 128,
+    help: "tokens of an answer: a number or a distribution",
+    group: answers,
+    common: true,
+    parse: (value, name) => values.distribution(value, countUnits(name, maxOutputTokens)),
+    live: ({ model }) => model.outputTokens.spec,
+  },
+  // No change while the server runs: a client of /admin/config could read any file.
+  textFile: { kind: "text", takes: "file", help: "the text that every answer says", group: answers, parse: values.readText },
+  mode: {
+    kind: "text",
+    takes: "mode",
+    default: "random",
+    help: "random: made-up text; echo: the prompt",
+    group: answers,
+    common: true,
+    parse: values.oneOf(["random", "echo"]),
+    live: ({ model }) => model.mode,
+  },
+  profile: {
+    kind: "text",
+    takes: "name",
+    default: "openai",
+    help: "whose bytes to send: openai, vllm, openrouter or minimal",
+    group: answers,
+    common: true,
+    parse: values.oneOf(["openai", "vllm", "openrouter", "minimal"]),
+    live: ({ model }) => model.profile,
+  },
+  tokensPerChunk: {
+    kind: "integer",
+    takes: "n",
+    default: 1,
+    help: "tokens in one event of a stream",
+    group: answers,
+    parse: values.integer(1, maxTokensPerChunk),
+    live: ({ model }) => model.tokensPerChunk,
+  },
+  seed: {
+    kind: "integer",
+    takes: "n",
+    default: 1,
+    help: "decides texts, lengths and latencies",
+    group: answers,
+    common: true,
+    parse: values.integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+    live: ({ model }) => model.seed,
+  },
+  model: {
+    kind: "list",
+    takes: "name",
+    otherwise: "every name is accepted",
+    help: "a model to serve, repeatable",
+    group: answers,
+    common: true,
+    parse: values.modelNames,
+    live: ({ model }) => model.models,
+  },
+  maxModelLen: {
+    kind: "integer",
+    takes: "n",
+    otherwise: "no limit",
+    help: "tokens of prompt and answer together; more is refused",
+    group: answers,
+    parse: values.integer(1, 1_000_000_000),
+    live: ({ model }) => model.maxModelLen,
+  },
+  tokenizer: {
+    kind: "text",
+    takes: "encoding",
+    otherwise: "four characters a token",
+    help: "counts prompt tokens exactly: o200k_base or cl100k_base, with gpt-tokenizer installed",
+    group: answers,
+    parse: values.oneOf<Encoding>(["o200k_base", "cl100k_base"]),
+  },
+  apiKey: {
+    kind: "list",
+    takes: "key|file",
+    otherwise: "any key or none",
+    help: "a key to let in, repeatable, or a file with one key per line",
+    group: access,
+    common: true,
+    parse: values.keys,
+  },
+  rateLimit: {
+    kind: "text",
+    takes: "limits",
+    otherwise: "none",
+    help: "per key and minute: rpm=60,tpm=10000 or one of them",
+    group: access,
+    common: true,
+    parse: values.rateLimits,
+    live: ({ rateLimits: { requests, tokens } }) =>
+      [requests === null ? [] : `rpm=${requests}`, tokens === null ? [] : `tpm=${tokens}`].flat().join(",") || null,
+  },
+  fault: {
+    kind: "list",
+    takes: "spec",
+    help: "a fault on purpose, repeatable: rate_limit@10%, status(503), hang(after=5), reset(after=3), ...",
+    group: access,
+    common: true,
+    parse: values.faults,
+    // A key is shown as its digest, which a change accepts as well.
+    live: ({ faults }) => (faults.length === 0 ? null : faults.map(({ spec }) => spec)),
+  },
+  admin: {
+    kind: "boolean",
+    default: false,
+    help: "opens GET and POST /admin/config: read and change knobs while running",
+    group: access,
+    parse: values.boolean,
+  },
+  adminToken: {
+    kind: "text",
+    takes: "token",
+    help: "Bearer token of /admin/config, needed beyond loopback",
+    group: access,
+    parse: values.token,
+  },
+  maxConnections: {
+    kind: "integer",
+    takes: "n",
+    default: 50_000,
+    help: "open connections, all protocols together",
+    group: limits,
+    parse: values.integer(1, 10_000_000),
+  },
+  maxConcurrentStreams: {
+    kind: "integer",
+    takes: "n",
+    default: 256,
+    help: "HTTP/2 streams per connection",
+    group: limits,
+    parse: values.integer(1, 1_000_000),
+  },
+  maxHead: {
+    kind: "text",
+    takes: "bytes",
+    default: "16kb",
+    help: "largest head of a request",
+    group: limits,
+    parse: values.bytes(1024, 1_048_576),
+  },
+  maxBody: { kind: "text", takes: "bytes", default: "10mb", help: "largest request body", group: limits, parse: values.bytes() },
+  maxJsonDepth: {
+    kind: "integer",
+    takes: "n",
+    default: 128,
+    help: "arrays and objects within each other in a body",
+    group: limits,
+    parse: values.integer(8, 2000),
+  },
+  maxStreamBuffer: {
+    kind: "text",
+    takes: "bytes",
+    default: "64kb",
+    help: "a stream with more than this waiting waits for its reader",
+    group: limits,
+    parse: values.bytes(16_384),
+  },
+  maxBuffer: {
+    kind: "text",
+    takes: "bytes",
+    default: "256mb",
+    help: "waiting in all; beyond, the longest stalled are cut",
+    group: limits,
+    parse: values.bytes(65_536),
+  },
+  headTimeout: {
+    kind: "integer",
+    takes: "ms",
+    default: 10_000,
+    help: "time for a request's head; not with uws, which takes 11 s",
+    group: limits,
+    parse: milliseconds,
+  },
+  bodyTimeout: {
+    kind: "integer",
+    takes: "ms",
+    default: 10_000,
+    help: "time for a request's body after its head",
+    group: limits,
+    parse: milliseconds,
+  },
+  idleTimeout: {
+    kind: "integer",
+    takes: "ms",
+    otherwise: `${idleTimeoutMs.h1}, HTTP/2 ${idleTimeoutMs.h2}`,
+    help: "a connection without a request is closed; not with uws, which takes 11 s",
+    group: limits,
+    parse: milliseconds,
+  },
+  stallTimeout: {
+    kind: "integer",
+    takes: "ms",
+    default: 8000,
+    help: "a response whose reader takes nothing for this long is cut",
+    group: limits,
+    parse: milliseconds,
+  },
+  grace: {
+    kind: "integer",
+    takes: "ms",
+    default: 10_000,
+    help: "time that responses get to finish on SIGTERM",
+    group: limits,
+    parse: values.integer(0, 3_600_000),
+    live: ({ graceMs }) => graceMs,
+  },
+} as const satisfies { readonly [Key in ServerKey]: Row<NonNullable<ServerOptions[Key]>> };
+
+/** The flags in the order of the help. The environment and the configuration file take the same names. */
+export const serverFlags: readonly ServerFlag[] = Object.entries(table).map(([key, row]) => Object.assign({ key: key as ServerKey }, row));
+
+/** The value of each option: what its row makes of it, or of its default; null where neither is there. */
+type Values = {
+  readonly [Key in ServerKey]:
+    | ReturnType<(typeof table)[Key]["parse"]>
+    | ((typeof table)[Key] extends { readonly default: unknown } ? never : null);
+};
+
+function valuesOf(options: ServerOptions): Values {
+  const rows: Readonly<Record<string, { readonly default?: unknown; readonly parse: values.Parse<never, unknown> }>> = table;
+  const entries = Object.entries(rows).map(([key, { default: standard, parse }]) => {
+    const value = options[key as ServerKey] ?? standard;
+    // Each row reads the values of its own option, which the walk over all of them cannot say in types.
+    return [key, value === undefined ? null : parse(value as never, `--${flagName(key)}`)];
+  });
+  return Object.fromEntries(entries) as Values;
+}
+
+/** Settles every option. `recording` is what `latencyFrom` names, see `readRecording`. Throws UsageError. */
 export function resolveConfig(
   given: ServerOptions,
   ports: Readonly<Record<Protocol, number>>,
   recording: Recording | null = null,
 ): ServerConfig {
-  const options = withPreset(withSchedulerName(given), recording !== null || given.latencyFrom !== undefined);
-  if ((options.tlsCert === undefined) !== (options.tlsKey === undefined)) {
+  const named = withSchedulerName(given);
+  const options = withPreset(named, recording !== null || given.latencyFrom !== undefined);
+  const settled = valuesOf(options);
+  if ((settled.tlsCert === null) !== (settled.tlsKey === null)) {
     throw new UsageError("--tls-cert and --tls-key go together: give both or neither");
   }
-  const models = options.model === undefined ? null : [options.model].flat();
-  if (models?.some((model) => model === "" || model.length > 256)) throw new UsageError("--model: a name has 1 to 256 characters");
-  const { h1Engine, timer = "standard" } = options;
-  if (timer !== "standard" && timer !== "precise") throw new UsageError(`--timer: "${String(timer)}" is neither standard nor precise`);
-  if (h1Engine !== undefined && h1Engine !== "uws" && h1Engine !== "node") {
-    throw new UsageError(`--h1-engine: "${String(h1Engine)}" is neither uws nor node`);
-  }
-  const { tokenizer, host = "127.0.0.1" } = options;
-  if (tokenizer !== undefined && tokenizer !== "o200k_base" && tokenizer !== "cl100k_base") {
-    throw new UsageError(`--tokenizer: "${String(tokenizer)}" is neither o200k_base nor cl100k_base`);
-  }
+  const recorded = (key: "ttft" | "itl"): Distribution =>
+    recording === null || options[key] !== undefined ? settled[key] : empirical(`as recorded in ${recording.source}`, recording[key]);
   return {
-    endpoints: parseEndpoints(options, ports),
-    host,
-    h1Engine: h1Engine ?? null,
-    tls: options.tlsCert === undefined ? null : { cert: options.tlsCert, key: options.tlsKey! },
+    endpoints: endpointsOf(settled, ports),
+    host: settled.host,
+    h1Engine: settled.h1Engine,
+    tls: settled.tlsCert === null ? null : { cert: settled.tlsCert, key: settled.tlsKey! },
     model: {
-      ttft: latency("ttft", options, recording),
-      itl: latency("itl", options, recording),
-      outputTokens: distribution(options.outputTokens ?? 128, countUnits("--output-tokens", maxOutputTokens)),
-      seed: integer("--seed", options.seed ?? 1, -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
-      models,
-      stamps: options.stamps ?? false,
-      mode: oneOf("--mode", options.mode ?? "random", ["random", "echo"]),
-      profile: oneOf("--profile", options.profile ?? "openai", ["openai", "vllm", "openrouter", "minimal"]),
-      tokensPerChunk: integer("--tokens-per-chunk", options.tokensPerChunk ?? 1, 1, maxTokensPerChunk),
-      text: options.textFile === undefined ? null : readText("--text-file", options.textFile),
-      queueFullStatus: queueFullStatus(options, options.profile ?? "openai"),
-      maxModelLen: options.maxModelLen === undefined ? null : integer("--max-model-len", options.maxModelLen, 1, 1_000_000_000),
+      ttft: recorded("ttft"),
+      itl: recorded("itl"),
+      outputTokens: settled.outputTokens,
+      seed: settled.seed,
+      models: settled.model,
+      stamps: settled.stamps,
+      mode: settled.mode,
+      profile: settled.profile,
+      tokensPerChunk: settled.tokensPerChunk,
+      text: settled.textFile,
+      queueFullStatus: settled.queueFull ?? (settled.profile === "vllm" ? queueFullStatus.vllm : queueFullStatus.others),
+      maxModelLen: settled.maxModelLen,
     },
-    scheduler: resolveScheduler(options),
+    scheduler: schedulerOf(options, settled),
     recording,
-    timer,
-    graceMs: integer("--grace", options.grace ?? 10_000, 0, 3_600_000),
-    limits: limitsOf(options),
-    tokenizer: tokenizer ?? null,
-    apiKeys: options.apiKey === undefined ? null : [options.apiKey].flat().flatMap(readKeys),
-    rateLimits: options.rateLimit === undefined ? noRateLimits : parseRateLimits(options.rateLimit),
-    faults: faultsOf([options.fault ?? []].flat()),
-    admin: adminOf(options, host),
-    workers: parseWorkers(options.workers ?? 1),
-    options: withSchedulerName(given),
-    notOnUws: [
-      ...(options.headTimeout === undefined ? [] : ["--head-timeout"]),
-      ...(options.idleTimeout === undefined ? [] : ["--idle-timeout"]),
-      ...((options.stallTimeout ?? 0) > uwsMaxTimeoutMs ? [`--stall-timeout beyond ${uwsMaxTimeoutMs}`] : []),
-      ...((options.bodyTimeout ?? 0) > uwsMaxTimeoutMs ? [`--body-timeout beyond ${uwsMaxTimeoutMs}`] : []),
-    ],
+    timer: settled.timer,
+    graceMs: settled.grace,
+    limits: limitsOf(settled),
+    tokenizer: settled.tokenizer,
+    apiKeys: settled.apiKey,
+    rateLimits: settled.rateLimit ?? noRateLimits,
+    faults: settled.fault ?? [],
+    admin: adminOf(settled),
+    workers: settled.workers,
+    options: named,
+    notOnUws: notOnUws(options),
   };
 }
 
-function latency(key: "ttft" | "itl", options: ServerOptions, recording: Recording | null): Distribution {
-  const asked = options[key];
-  if (asked === undefined && recording !== null) return empirical(`as recorded in ${recording.source}`, recording[key]);
-  return distribution(asked ?? 0, latencyUnits(`--${key}`));
+/** What follows from files and ports: settled once, when the first process starts. */
+export type Settled = Pick<ServerConfig, "endpoints" | "apiKeys" | "recording"> & { readonly text: string | null };
+
+export function settledOf({ endpoints, apiKeys, recording, model: { text } }: ServerConfig): Settled {
+  return { endpoints, apiKeys, recording, text };
+}
+
+/** Settles every option but those of `settled`: a file that has changed since the start is no change that was asked for. */
+export function resolveAgain(options: ServerOptions, { endpoints, apiKeys, recording, text }: Settled): ServerConfig {
+  const { textFile: _text, apiKey: _keys, latencyFrom: _recording, ...others } = options;
+  const resolved = resolveConfig(others, freePorts, recording);
+  return { ...resolved, endpoints, apiKeys, model: { ...resolved.model, text }, options };
+}
+
+/** The options with `engine` under its name `scheduler`. */
+function withSchedulerName({ engine, ...options }: ServerOptions): ServerOptions {
+  if (engine === undefined) return options;
+  const scheduler = values.oneOf(schedulers)(engine, "--engine");
+  if (options.scheduler !== undefined && options.scheduler !== scheduler)
+    throw new UsageError("--engine and --scheduler are two names of one option: give --scheduler");
+  return { ...options, scheduler };
 }
 
 /** What a preset says, where nothing else was given. */
@@ -313,144 +621,95 @@ function withPreset(given: ServerOptions, hasRecording: boolean): ServerOptions 
   return { ...options, ...Object.fromEntries(asked) };
 }
 
-/** uWebSockets.js closes a connection without progress by itself near 11 s: a longer time cannot be kept. */
-const uwsMaxTimeoutMs = 10_000;
-
-function limitsOf(options: ServerOptions): ListenerLimits {
-  const timeout = (name: string, value: number, min = 100): number => integer(name, value, min, 3_600_000);
-  return {
-    maxConnections: integer("--max-connections", options.maxConnections ?? 50_000, 1, 10_000_000),
-    maxConcurrentStreams: integer("--max-concurrent-streams", options.maxConcurrentStreams ?? 256, 1, 1_000_000),
-    maxHeadBytes: parseBytes("--max-head", options.maxHead ?? "16kb", 1024, 1_048_576),
-    maxBodyBytes: parseBytes("--max-body", options.maxBody ?? "10mb"),
-    maxJsonDepth: integer("--max-json-depth", options.maxJsonDepth ?? 128, 8, 2000),
-    maxStreamBufferedBytes: parseBytes("--max-stream-buffer", options.maxStreamBuffer ?? "64kb", 16_384),
-    maxBufferedBytes: parseBytes("--max-buffer", options.maxBuffer ?? "256mb", 65_536),
-    headTimeoutMs: timeout("--head-timeout", options.headTimeout ?? 10_000),
-    bodyTimeoutMs: timeout("--body-timeout", options.bodyTimeout ?? 10_000),
-    stallTimeoutMs: timeout("--stall-timeout", options.stallTimeout ?? 8000),
-    h1IdleTimeoutMs: timeout("--idle-timeout", options.idleTimeout ?? 10_000),
-    h2IdleTimeoutMs: timeout("--idle-timeout", options.idleTimeout ?? 60_000),
-  };
-}
-
-/** What follows from files and ports: settled once, when the first process starts. */
-export type Settled = Pick<ServerConfig, "endpoints" | "apiKeys" | "recording"> & { readonly text: string | null };
-
-export function settledOf({ endpoints, apiKeys, recording, model: { text } }: ServerConfig): Settled {
-  return { endpoints, apiKeys, recording, text };
-}
-
-/** Settles every knob but those of `settled`: files are not read anew, since what they say now is no change anybody asked for. */
-export function resolveAgain(options: ServerOptions, { endpoints, apiKeys, recording, text }: Settled): ServerConfig {
-  const { textFile: _text, apiKey: _keys, latencyFrom: _recording, ...others } = options;
-  const resolved = resolveConfig(others, freePorts, recording);
-  return { ...resolved, endpoints, apiKeys, model: { ...resolved.model, text }, options };
-}
-
-function parseWorkers(value: string | number): number {
-  const text = String(value).trim();
-  if (text === "auto") return availableParallelism();
-  if (!/^\d+$/.test(text)) throw new UsageError(`--workers: "${text.slice(0, 60)}" is neither a whole number nor auto`);
-  return integer("--workers", Number(text), 1, 256);
-}
-
-/** A key, or the keys of a file. No message shows a key. */
-function readKeys(given: string): string[] {
-  const word = given.trim();
-  if (word === "") throw new UsageError("--api-key: an empty key lets nobody in; leave the flag out to let everybody in");
-  if (!isFile(word)) {
-    if (/^(\.{0,2}|~)\//.test(word)) throw new UsageError("--api-key: what looks like a path is no file that can be read");
-    if (!/^[\x21-\x7e]+$/.test(word))
-      throw new UsageError("--api-key: a key holds visible ASCII characters only, or a header cannot carry it");
-    return [word];
-  }
-  const keys = readText("--api-key", word)
-    .split(/\r?\n/)
-    .map((line) => line.trim())
-    .filter((line) => line !== "" && !line.startsWith("#"));
-  if (keys.length === 0) throw new UsageError(`--api-key: ${word} holds no key; write one per line`);
-  if (!keys.every((key) => /^[\x21-\x7e]+$/.test(key))) throw new UsageError(`--api-key: ${word} holds a key that no header can carry`);
-  return keys;
-}
-
-function isFile(path: string): boolean {
-  try {
-    return statSync(path).isFile();
-  } catch {
-    // Nothing of that name, or, as with a long key, no name a file could have.
-    return false;
-  }
-}
-
-/** The command line takes lists apart at commas, those inside of parentheses too: together they read as one text. */
-function faultsOf(specs: readonly string[]): readonly Fault[] {
-  try {
-    return parseFaults(specs.join(","), "--fault", nameOfKey);
-  } catch (error) {
-    if (error instanceof SpecError) throw new UsageError(error.message);
-    throw error;
-  }
-}
-
-function parseRateLimits(text: string): RateLimits {
-  const limits: { rpm?: number; tpm?: number } = {};
-  for (const word of text.split(",")) {
-    const match = /^\s*(rpm|tpm)\s*=\s*(\d+)\s*$/i.exec(word);
-    if (!match) throw new UsageError(`--rate-limit: cannot read "${word.slice(0, 60)}" (for example rpm=60,tpm=10000)`);
-    const name = match[1]!.toLowerCase() as "rpm" | "tpm";
-    if (limits[name] !== undefined) throw new UsageError(`--rate-limit: ${name} is given twice`);
-    limits[name] = integer("--rate-limit", Number(match[2]), 1, maxRateLimit);
-  }
-  return { requests: limits.rpm ?? null, tokens: limits.tpm ?? null };
-}
-
-function adminOf({ admin, adminToken }: ServerOptions, host: string): ServerConfig["admin"] {
-  if (adminToken !== undefined && !/^[\x21-\x7e]+$/.test(adminToken)) {
-    throw new UsageError("--admin-token: a token holds visible ASCII characters only, or a header cannot carry it");
-  }
-  if (!admin) {
-    if (adminToken !== undefined) throw new UsageError("--admin-token does nothing without --admin");
-    return null;
-  }
-  if (adminToken === undefined && !isLoopback(host)) {
-    throw new UsageError(`--admin on ${host} would let anybody reconfigure this server: give --admin-token, or listen on 127.0.0.1`);
-  }
-  return { token: adminToken ?? null };
-}
-
-function parseEndpoints(options: ServerOptions, ports: Readonly<Record<Protocol, number>>): Endpoint[] {
-  const words = [options.protocol ?? "h1"].flat().flatMap((part) => part.split(","));
-  const endpoints: Endpoint[] = [];
-  const add = (protocol: Protocol, port: number): void => {
-    if (endpoints.some((endpoint) => endpoint.protocol === protocol)) throw new UsageError(`--protocol: ${protocol} is named twice`);
-    endpoints.push({ protocol, port });
-  };
-  for (const word of words.map((part) => part.trim())) {
-    const [name, portText, ...rest] = word.split(":");
-    const protocol = protocols.find((known) => known === name);
-    if (!protocol || rest.length > 0)
-      throw new UsageError(`--protocol: "${word}" is not one of ${protocols.join(", ")}, with a port if you like (h1:8000)`);
-    if (portText !== undefined && !/^\d{1,5}$/.test(portText))
-      throw new UsageError(`--protocol: "${portText}" is not a port from 0 to 65535`);
-    const named = portText === undefined ? undefined : integer("--protocol", Number(portText), 0, 65_535);
-    const ownPort = protocol === "h1" && options.port !== undefined ? integer("--port", options.port, 0, 65_535) : undefined;
-    if (named !== undefined && ownPort !== undefined && named !== ownPort)
+function endpointsOf({ protocol, http2, port }: Values, ports: Readonly<Record<Protocol, number>>): Endpoint[] {
+  const endpoints = protocol.map((listen): Endpoint => {
+    const own = listen.protocol === "h1" ? port : null;
+    if (listen.port !== null && own !== null && listen.port !== own)
       throw new UsageError("--port and --protocol h1:<port> name two ports for h1");
-    add(protocol, named ?? ownPort ?? ports[protocol]);
-  }
-  if (options.http2 && !endpoints.some((endpoint) => endpoint.protocol === "h2")) add("h2", ports.h2);
-  if (options.port !== undefined && !endpoints.some((endpoint) => endpoint.protocol === "h1")) {
+    return { protocol: listen.protocol, port: listen.port ?? own ?? ports[listen.protocol] };
+  });
+  const has = (name: Protocol): boolean => endpoints.some((endpoint) => endpoint.protocol === name);
+  if (http2 && !has("h2")) endpoints.push({ protocol: "h2", port: ports.h2 });
+  if (port !== null && !has("h1"))
     throw new UsageError("--port is the port of h1, which --protocol leaves out: write the port there (h2:8443)");
-  }
-  const fixed = endpoints.map((endpoint) => endpoint.port).filter((port) => port !== 0);
+  const fixed = endpoints.map((endpoint) => endpoint.port).filter((number) => number !== 0);
   if (new Set(fixed).size < fixed.length) throw new UsageError("--protocol: two protocols share a port; each needs its own");
   return endpoints;
 }
 
-function parseBytes(name: string, value: string | number, min = 1, max = 1_073_741_824): number {
-  const match = /^(\d+(?:\.\d+)?)\s*(kb|mb|gb|b)?$/i.exec(String(value).trim());
-  if (!match) throw new UsageError(`${name}: "${String(value)}" is not a size (for example 10mb)`);
-  const unit = { b: 1, kb: 1024, mb: 1_048_576, gb: 1_073_741_824 }[(match[2] ?? "b").toLowerCase()]!;
-  return integer(name, Math.round(Number(match[1]) * unit), min, max);
+function stepTime(spec: string | number, name: string): Distribution {
+  const found = values.latency(spec, name);
+  if (found.constant !== null && found.constant < leastStepUs) throw new UsageError(`${name}: a step takes at least ${leastStepUs}us`);
+  return found;
+}
+
+/** What continuous batching needs; null: streams are independent. */
+function schedulerOf(options: ServerOptions, settled: Values): BatchSettings | null {
+  if (settled.scheduler === "independent") {
+    const idle = serverFlags.find(({ key, group }) => group === batching && options[key] !== undefined);
+    if (idle !== undefined) throw new UsageError(`--${flagName(idle.key)} is a knob of --scheduler batched: give that too`);
+    return null;
+  }
+  const latency = (["ttft", "itl"] as const).find((key) => options[key] !== undefined);
+  if (latency !== undefined) {
+    const why = "with --scheduler batched latencies follow from the batch; set --step-time and --prefill-time-per-token";
+    throw new UsageError(`--${latency}: ${why}`);
+  }
+  const { maxNumSeqs, maxNumBatchedTokens } = settled;
+  if (maxNumBatchedTokens < maxNumSeqs) {
+    throw new UsageError(`--max-num-batched-tokens: ${maxNumBatchedTokens} is less than --max-num-seqs ${maxNumSeqs}, one token of each`);
+  }
+  return {
+    maxNumSeqs,
+    maxNumBatchedTokens,
+    maxQueue: settled.maxQueue,
+    requestOverheadUs: settled.requestOverhead,
+    requestOverheadPerTokenUs: settled.requestOverheadPerToken,
+    stepTime: settled.stepTime,
+    stepTimePerSeqUs: settled.stepTimePerSeq,
+    prefillTimePerTokenUs: settled.prefillTimePerToken,
+    blockSize: settled.blockSize,
+    kvBlocks: settled.numGpuBlocksOverride,
+    prefixCaching: !settled.disablePrefixCaching,
+  };
+}
+
+function limitsOf(settled: Values): ListenerLimits {
+  return {
+    maxConnections: settled.maxConnections,
+    maxConcurrentStreams: settled.maxConcurrentStreams,
+    maxHeadBytes: settled.maxHead,
+    maxBodyBytes: settled.maxBody,
+    maxJsonDepth: settled.maxJsonDepth,
+    maxStreamBufferedBytes: settled.maxStreamBuffer,
+    maxBufferedBytes: settled.maxBuffer,
+    headTimeoutMs: settled.headTimeout,
+    bodyTimeoutMs: settled.bodyTimeout,
+    stallTimeoutMs: settled.stallTimeout,
+    h1IdleTimeoutMs: settled.idleTimeout ?? idleTimeoutMs.h1,
+    h2IdleTimeoutMs: settled.idleTimeout ?? idleTimeoutMs.h2,
+  };
+}
+
+/** uWebSockets.js closes a connection without progress by itself near 11 s: a longer time cannot be kept. */
+const uwsMaxTimeoutMs = 10_000;
+
+function notOnUws({ headTimeout, idleTimeout, stallTimeout, bodyTimeout }: ServerOptions): string[] {
+  return [
+    ...(headTimeout === undefined ? [] : ["--head-timeout"]),
+    ...(idleTimeout === undefined ? [] : ["--idle-timeout"]),
+    ...((stallTimeout ?? 0) > uwsMaxTimeoutMs ? [`--stall-timeout beyond ${uwsMaxTimeoutMs}`] : []),
+    ...((bodyTimeout ?? 0) > uwsMaxTimeoutMs ? [`--body-timeout beyond ${uwsMaxTimeoutMs}`] : []),
+  ];
+}
+
+function adminOf({ admin, adminToken, host }: Values): ServerConfig["admin"] {
+  if (!admin) {
+    if (adminToken !== null) throw new UsageError("--admin-token does nothing without --admin");
+    return null;
+  }
+  if (adminToken === null && !isLoopback(host)) {
+    throw new UsageError(`--admin on ${host} would let anybody reconfigure this server: give --admin-token, or listen on 127.0.0.1`);
+  }
+  return { token: adminToken };
 }

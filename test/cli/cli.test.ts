@@ -143,7 +143,7 @@ describe("where a knob comes from", () => {
 describe("wrong usage is one line and exit 2", () => {
   test.each<[string, string[], RegExp]>([
     ["an unknown profile", ["serve", "--profile", "azure"], /--profile: "azure" is not one of openai, vllm, openrouter, minimal/],
-    ["an unknown mode", ["serve", "--mode", "parrot"], /--mode: "parrot" is not one of random, echo/],
+    ["an unknown mode", ["serve", "--mode", "parrot"], /--mode: "parrot" is neither random nor echo/],
     ["no tokens in an event", ["serve", "--tokens-per-chunk", "0"], /--tokens-per-chunk: 0 is not a whole number from 1 to 1024/],
     ["an unknown command", ["sevre"], /^fakeai: unknown command sevre: did you mean serve\?\n$/],
     ["an unknown command like no other", ["x"], /^fakeai: unknown command x \(see fakeai --help\)\n$/],

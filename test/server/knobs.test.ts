@@ -13,7 +13,9 @@ import { countTokens as countCl100k } from "gpt-tokenizer/encoding/cl100k_base";
 import { countTokens as countO200k } from "gpt-tokenizer/encoding/o200k_base";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { localhostCertificate } from "../../src/base/certificate.ts";
-import { flagName, type ServerOptions, serverFlags } from "../../src/settings/server.ts";
+import { environmentName, flagName } from "../../src/settings/flags.ts";
+import type { ServerKey } from "../../src/settings/options.ts";
+import { serverFlags } from "../../src/settings/server.ts";
 import { loadUws } from "../../src/listeners/uws/listener.ts";
 import { createServer } from "../../src/index.ts";
 import { build, type Serving, serve } from "../support/process.ts";
@@ -35,7 +37,7 @@ type Source = (typeof sources)[number];
 type Value = string | number | boolean | readonly string[];
 
 interface Row {
-  readonly key: keyof ServerOptions;
+  readonly key: ServerKey;
   /** One for the file, one for the environment, one for the command line; each is told from the others by `seen`. */
   readonly values: readonly [Value, Value, Value];
   /** What a client sees of the knob. */
@@ -666,7 +668,7 @@ function start({ name, fixed, rows }: Group, source: Source): Promise<Serving> {
   }
   const env: Record<string, string> = {};
   for (const { key, values } of rows) {
-    if (last >= 1) env[`FAKEAI_${flagName(key).toUpperCase().replaceAll("-", "_")}`] = textOf(values[1]);
+    if (last >= 1) env[environmentName(flagName(key))] = textOf(values[1]);
     if (last >= 2) args.push(values[2] === true ? `--${flagName(key)}` : `--${flagName(key)}=${textOf(values[2])}`);
   }
   return serve(args, { env });
@@ -690,7 +692,7 @@ describe.each(groups)("given in the file, up to the environment, and up to the c
 });
 
 /** Knobs whose effect needs a test of its own, and where that is. */
-const elsewhere: readonly (keyof ServerOptions)[] = [
+const elsewhere: readonly ServerKey[] = [
   "fault", // faults.test.ts
   "workers", // workers.test.ts
   "timer", // clock.test.ts

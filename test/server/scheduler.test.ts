@@ -263,7 +263,7 @@ test("a scenario can have a server with this scheduler", async () => {
 });
 
 test.each([
-  [{ scheduler: "fast" as never }, /--scheduler: "fast" is not one of independent, batched/],
+  [{ scheduler: "fast" as never }, /--scheduler: "fast" is neither independent nor batched/],
   [{ maxNumSeqs: 4 }, /--max-num-seqs is a knob of --scheduler batched/],
   [{ scheduler: "batched", ttft: 5 }, /--ttft: with --scheduler batched/],
   [{ scheduler: "batched", stepTime: 0 }, /--step-time: a step takes at least 10us/],

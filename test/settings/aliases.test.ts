@@ -5,7 +5,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { localhostCertificate } from "../../src/base/certificate.ts";
-import { freePorts, resolveConfig, serverFlags, type ServerOptions } from "../../src/settings/server.ts";
+import type { ServerOptions } from "../../src/settings/options.ts";
+import { freePorts, resolveConfig, serverFlags } from "../../src/settings/server.ts";
 import { createServer, type FakeAiServer, UsageError } from "../../src/index.ts";
 import { aliases, aliasTable, type Given, inGivenNames, optionsOf } from "../../src/settings/aliases.ts";
 import { changedConfig } from "../../src/server/knobs.ts";
@@ -269,9 +270,9 @@ test("engine, the former name of scheduler, is taken everywhere, and complaints 
   expect(() => resolveConfig({ engine: "batched", scheduler: "independent" }, freePorts)).toThrow(
     /^--engine and --scheduler are two names/,
   );
-  expect(() => resolveConfig({ engine: "fast" as never }, freePorts)).toThrow(/^--engine: "fast" is not one of independent, batched/);
+  expect(() => resolveConfig({ engine: "fast" as never }, freePorts)).toThrow(/^--engine: "fast" is neither independent nor batched/);
   const { code, stderr } = await runCli(["serve", "--engine", "fast"]).ended;
-  expect([code, stderr]).toEqual([2, expect.stringMatching(/^fakeai: --engine: "fast" is not one of independent, batched[^\n]*\n$/)]);
+  expect([code, stderr]).toEqual([2, expect.stringMatching(/^fakeai: --engine: "fast" is neither independent nor batched[^\n]*\n$/)]);
 });
 
 describe("on the command line", () => {

@@ -15,7 +15,7 @@ test("names go both ways", () => {
 });
 
 test("the help ends in the default", () => {
-  expect(rows.map(flagHelp)).toEqual(["largest head (default 16kb)", "a key to let in (default any key or none)", "adds times"]);
+  expect(rows.map(flagHelp)).toEqual(["largest head (default 16kb)", "a key to let in (default: any key or none)", "adds times"]);
 });
 
 test("groups keep the order of the table", () => {

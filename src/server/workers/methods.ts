@@ -1,5 +1,6 @@
 /** What the primary and its workers ask of each other. */
-import type { ServerOptions, Settled } from "../../settings/server.ts";
+import type { ServerOptions } from "../../settings/options.ts";
+import type { Settled } from "../../settings/server.ts";
 import type { RateAnswer, RateQuestion } from "../../core/limits/lease.ts";
 import type { Listening, ServerSnapshot } from "../server.ts";
 

@@ -1,0 +1,128 @@
+/** What a server can be told, typed for users of the library. The flags' table in server.ts has a row for each. */
+import type { TimerMode } from "../base/clock.ts";
+import type { Engine } from "../core/seams.ts";
+import type { ProfileName } from "../api/shared/model.ts";
+
+/** Encodings that `tokenizer` can count in. */
+export type Encoding = "o200k_base" | "cl100k_base";
+
+export type SchedulerName = "independent" | "batched";
+
+/** Every flag of `fakeai serve`, typed. A spec is a number of milliseconds (tokens) or a text such as "lognormal(20,0.5)". */
+export interface ServerOptions extends SchedulerOptions {
+  /** Any of h1, h1s, h2c, h2, each with an optional port: "h1:8000,h2:8443" or ["h1", "h2c:0"]. */
+  readonly protocol?: string | readonly string[];
+  /** Adds h2 to the protocols. */
+  readonly http2?: boolean;
+  /** Port of h1; 0 picks a free one. */
+  readonly port?: number;
+  /** Address to listen on. */
+  readonly host?: string;
+  /** Forces the engine of h1 and h1s. */
+  readonly h1Engine?: Engine;
+  /** Path of a PEM certificate; with tlsKey. */
+  readonly tlsCert?: string;
+  /** Path of a PEM private key. */
+  readonly tlsKey?: string;
+  /** Processes that share the ports, a number or "auto". Of `fakeai serve` only: createServer starts one. */
+  readonly workers?: string | number;
+  /** Time to first token, milliseconds or a spec. */
+  readonly ttft?: string | number;
+  /** Inter-token latency, milliseconds or a spec. */
+  readonly itl?: string | number;
+  /** A published operating point: its TTFT and ITL, or its batched scheduler. Other options win over it. */
+  readonly preset?: string;
+  /** Path of a result.json of `fakeai bench`, or of a CSV with columns ttft_ms and itl_ms, whose latencies are drawn. */
+  readonly latencyFrom?: string;
+  /** Adds to each event when it was due and when it was sent. */
+  readonly stamps?: boolean;
+  /** How deadlines are kept: by timers (about a millisecond), or by a core that spins while streams run (microseconds). */
+  readonly timer?: TimerMode;
+  /** Tokens of an answer: a number or a spec. */
+  readonly outputTokens?: string | number;
+  /** Path of a file whose text every answer says. */
+  readonly textFile?: string;
+  /** "random": made-up text; "echo": the prompt. */
+  readonly mode?: "random" | "echo";
+  /** Whose wire format OpenAI's endpoints have. */
+  readonly profile?: ProfileName;
+  /** Tokens in one event of a stream. */
+  readonly tokensPerChunk?: number;
+  /** Decides texts, lengths and latencies. */
+  readonly seed?: number;
+  /** Names served; by default all. */
+  readonly model?: string | readonly string[];
+  /** Prompt and answer together, tokens; a request for more is refused. */
+  readonly maxModelLen?: number;
+  /** Counts prompt tokens exactly in this encoding; needs the package gpt-tokenizer. */
+  readonly tokenizer?: Encoding;
+  /** Keys that are let in, or paths of files with one key per line. By default any key or none is welcome. */
+  readonly apiKey?: string | readonly string[];
+  /** Per key and minute: "rpm=60,tpm=10000" or one of them. */
+  readonly rateLimit?: string;
+  /** Faults on purpose: "rate_limit@10%", "reset(after=3)"; see core/faults/fault.ts. */
+  readonly fault?: string | readonly string[];
+  /** Opens /admin/config. */
+  readonly admin?: boolean;
+  /** The Bearer token of /admin/config; needed where the host is not loopback. */
+  readonly adminToken?: string;
+  /** Open connections, all protocols together. */
+  readonly maxConnections?: number;
+  /** HTTP/2 streams per connection. */
+  readonly maxConcurrentStreams?: number;
+  /** Names and values of a request's head, bytes or "16kb". */
+  readonly maxHead?: string | number;
+  /** The largest request body, bytes or "10mb". */
+  readonly maxBody?: string | number;
+  /** Arrays and objects within each other in a request's JSON. */
+  readonly maxJsonDepth?: number;
+  /** What one streamed response may have waiting before it waits for its reader, bytes or "64kb". */
+  readonly maxStreamBuffer?: string | number;
+  /** What all responses may have waiting; beyond, the readers that have stalled longest are cut. */
+  readonly maxBuffer?: string | number;
+  /** Milliseconds a request's head may take, from the connection or the request before it. Not with uWebSockets.js. */
+  readonly headTimeout?: number;
+  /** Milliseconds a request's body may take after its head. */
+  readonly bodyTimeout?: number;
+  /** Milliseconds after which a connection without a request is closed. Not with uWebSockets.js. */
+  readonly idleTimeout?: number;
+  /** Milliseconds after which a response is cut whose reader takes nothing. */
+  readonly stallTimeout?: number;
+  /** Milliseconds that responses get to finish when the server closes. */
+  readonly grace?: number;
+}
+
+/** When tokens are there: the scheduler, and the knobs of the batched one, by vLLM's names where vLLM has one. */
+export interface SchedulerOptions {
+  /** "independent": streams know nothing of each other; "batched": they share the steps of a continuous-batching scheduler. */
+  readonly scheduler?: SchedulerName;
+  /** @deprecated Another name of `scheduler`, for programs that use it. */
+  readonly engine?: SchedulerName;
+  /** Sequences in one step. */
+  readonly maxNumSeqs?: number;
+  /** Tokens in one step, of prompts and of decodes. */
+  readonly maxNumBatchedTokens?: number;
+  /** Sequences that may wait; those that come when so many wait are refused. */
+  readonly maxQueue?: number;
+  /** Status of a request that finds the queue full. */
+  readonly queueFull?: 429 | 503;
+  /** What a step takes at least, milliseconds or a spec. */
+  readonly stepTime?: string | number;
+  /** More for each sequence that decodes, milliseconds. */
+  readonly stepTimePerSeq?: string | number;
+  /** More for each token of a prompt that is not in the cache, milliseconds. */
+  readonly prefillTimePerToken?: string | number;
+  /** From a request's arrival until it joins the queue, milliseconds. */
+  readonly requestOverhead?: string | number;
+  /** More of that for each token of the prompt, milliseconds. */
+  readonly requestOverheadPerToken?: string | number;
+  /** Tokens in a block of the KV cache. */
+  readonly blockSize?: number;
+  /** Blocks of the KV cache. */
+  readonly numGpuBlocksOverride?: number;
+  /** Prompts that begin alike are read anew each time. */
+  readonly disablePrefixCaching?: boolean;
+}
+
+/** An option that has a flag: all but the other name of one. */
+export type ServerKey = Exclude<keyof ServerOptions, "engine">;
