@@ -1,5 +1,5 @@
 /**
- * The batched engine with real sockets, and what `--latency-from` makes of it.
+ * The batched scheduler with real sockets, and what `--latency-from` makes of it.
  *
  *   npm run bench:saturation            (both)   |   npm run bench:saturation -- imitation
  *
@@ -84,10 +84,10 @@ const ms = (us: number): string => (us / 1000).toFixed(1);
 
 const table: Record<string, Record<string, string>> = {};
 const recorded = { ttft: [] as number[], itl: [] as number[] };
-const engine = await startServer(["--preset", "llama-3.1-8b-h100", "--max-num-seqs", "32"]);
+const server = await startServer(["--preset", "llama-3.1-8b-h100", "--max-num-seqs", "32"]);
 try {
   for (const streams of process.argv[2] === "imitation" ? [] : clients) {
-    const { requests, durationUs, details, metrics, invalid } = await measure(engine.url, streams, Math.max(8, streams * 3));
+    const { requests, durationUs, details, metrics, invalid } = await measure(server.url, streams, Math.max(8, streams * 3));
     const good = details.filter((detail) => {
       const { tokenUs, startUs, error } = detail;
       const tpot = (tokenUs.at(-1)! - tokenUs[0]!) / (tokenUs.length - 1);
@@ -104,13 +104,13 @@ try {
     };
     console.error(`${streams} clients: ${JSON.stringify(table[`${streams} clients`])}`);
   }
-  const { details } = await measure(engine.url, 16, 320, true);
+  const { details } = await measure(server.url, 16, 320, true);
   for (const detail of details) {
     recorded.ttft.push(ttftOf(detail));
     recorded.itl.push(...gapsOf(detail));
   }
 } finally {
-  engine.child.kill("SIGTERM");
+  server.child.kill("SIGTERM");
 }
 console.table(table);
 

@@ -7,7 +7,7 @@
  * The window opens WARM_MS after the last stream had its first event (with `wait`: after the last request was sent, for
  * streams that wait for their first token). CPU time of the processes PID (all threads) is read at both ends of the window.
  * Events are counted by the empty line that ends each. Where an event carries "due" and "sent" (microseconds of
- * CLOCK_MONOTONIC), lateness is kept in buckets of 1 us: handed to the engine minus due, and arrived minus due.
+ * CLOCK_MONOTONIC), lateness is kept in buckets of 1 us: handed to the transport minus due, and arrived minus due.
  * Prints one line of JSON.
  */
 #define _GNU_SOURCE

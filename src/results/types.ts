@@ -27,9 +27,9 @@ export type DistributionMetric =
   | "scheduleDelay"
   /** Time to a usable connection: TCP, TLS and, on HTTP/2, the peer's SETTINGS. */
   | "connect"
-  /** Per token, from stamps: handed to the engine minus due. */
+  /** Per token, from stamps: handed to the transport minus due. */
   | "serverLateness"
-  /** Per token, from stamps: handed to the engine to the client's read callback; an upper bound, the engine's queue included. */
+  /** Per token, from stamps: handed to the transport to the client's read callback; an upper bound, the transport's queue included. */
   | "transport"
   /** Per token: read callback to the application having the token. */
   | "client"
@@ -37,10 +37,10 @@ export type DistributionMetric =
   | "plannedTtft"
   /**
    * Per request, from the server's log: TTFT as the application sees it, without the server's part (request arrived to first
-   * token handed to the engine).
+   * token handed to the transport).
    */
   | "ttftAdded"
-  /** Per token, from the server's log: handed to the engine to the application having the token: `transport` and `client`. */
+  /** Per token, from the server's log: handed to the transport to the application having the token: `transport` and `client`. */
   | "tokenAdded";
 
 /** One value per round. */

@@ -28,7 +28,7 @@ function armNamed(result: BenchResult, scenario: string, id: string): ArmResult 
 
 describe("the schema", () => {
   it("is the one published (vitest run -u writes it anew)", async () => {
-    await expect(`${JSON.stringify(resultSchema, null, 2)}\n`).toMatchFileSnapshot("../results/schema.json");
+    await expect(`${JSON.stringify(resultSchema, null, 2)}\n`).toMatchFileSnapshot("../../results/schema.json");
   });
 
   it("knows every field of a result, and describes each, with a unit for every number", () => {

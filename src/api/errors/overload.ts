@@ -1,4 +1,4 @@
-/** Refusals of an engine that cannot take a request: in ApiError's terms, which become the provider's words. */
+/** Refusals of a scheduler that cannot take a request: in ApiError's terms, which become the provider's words. */
 import { providerOf } from "./denials.ts";
 import { ApiError } from "./api-error.ts";
 
@@ -14,7 +14,7 @@ export function refuseQueueing(configured: 429 | 503, path: string, waitUs: numb
   return new ApiError(status, message, null, status === 429 ? "rate_limit_exceeded" : "server_overloaded", headers);
 }
 
-/** Prompt and answer do not fit into the engine's memory, and never will. */
+/** Prompt and answer do not fit into the KV cache, and never will. */
 export function refuseTooLong(tokens: number, mostTokens: number): void {
   if (tokens <= mostTokens) return;
   const message = `This model's KV cache holds ${mostTokens} tokens. However, you requested ${tokens} tokens. Please reduce the length of the prompt or completion.`;
