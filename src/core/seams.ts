@@ -150,7 +150,8 @@ export interface Route {
   readonly method: "GET" | "POST";
   /** Exact path, or one ending in "/" + "*" that takes any rest. */
   readonly path: string;
-  handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void;
+  /** May throw; a promise may reject. The error is then the answer. */
+  handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void | Promise<void>;
 }
 
 /** Why a listener refuses a request by itself, with an answer. */

@@ -1,10 +1,11 @@
 /** Which requests get a fault, and what becomes of them. */
 import { sendJson } from "../api/shared/answer.ts";
-import { type Provider, providerOf } from "../api/errors/denials.ts";
-import { errorEvent, refusalOf } from "../api/errors/faults.ts";
-import type { ProfileName, RequestCounter } from "../api/shared/model.ts";
-import { peekBody } from "../api/shared/body.ts";
+import { errorEvent } from "../api/errors/answers.ts";
 import { ApiError } from "../api/errors/api-error.ts";
+import { faultAnswer } from "../api/errors/faults.ts";
+import { peekBody } from "../api/shared/body.ts";
+import type { ProfileName, RequestCounter } from "../api/shared/model.ts";
+import { type Provider, providerOf } from "../api/shared/provider.ts";
 import { SpecError } from "../core/random/distribution.ts";
 import { cannot, carrierOf, choose, type Fault, hits, parseFaults } from "../core/faults/fault.ts";
 import { FaultySink, faultyPlan } from "../core/faults/faulty.ts";
@@ -80,9 +81,10 @@ export class FaultInjector {
       this.#pacer.send(plan, sink);
       return;
     }
+    const asker = { path, profile: this.#settings().profile };
     const teller = {
       made: ({ name }: Fault): void => this.#meter.countFault(name),
-      errorEvent: (last: Uint8Array): string => errorEvent(path, last),
+      errorEvent: (last: Uint8Array): string => errorEvent(asker, last),
     };
     this.#pacer.send(faultyPlan(plan, sink, teller), sink);
   }
@@ -147,10 +149,11 @@ export class FaultInjector {
     const model = peekBody(body)?.["model"];
     const asked = {
       path: request.path,
+      profile,
       model: typeof model === "string" ? model.slice(0, 256) : "",
       key: keyOf(request, providerOf(request.path)),
     };
-    const { status, json, headers } = refusalOf(fault, name, asked, profile);
+    const { status, json, headers } = faultAnswer(fault, name, asked);
     const delay = met.find(({ fault }) => fault.name === "delay")?.fault;
     const names = delay === undefined ? name : `delay, ${name}`;
     const answer = (): void => sendJson(sink, this.#meter, status, json, { ...headers, [header]: names });

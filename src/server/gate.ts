@@ -1,7 +1,11 @@
 /** Who gets in: keys and rate limits, asked before any route. */
 import { sendJson } from "../api/shared/answer.ts";
-import { type Denial, missingKey, overLimit, type Provider, providerOf, rateHeaders, wrongKey } from "../api/errors/denials.ts";
+import { errorAnswer } from "../api/errors/answers.ts";
+import type { Problem } from "../api/errors/api-error.ts";
 import { peekBody } from "../api/shared/body.ts";
+import { rateHeaders } from "../api/shared/heads.ts";
+import type { ProfileName } from "../api/shared/model.ts";
+import { dialectOf, type Provider, providerOf } from "../api/shared/provider.ts";
 import type { Meter } from "../core/pacing/meter.ts";
 import type { RateDecision, RateLimiter, RateState } from "../core/limits/rate-limit.ts";
 import type { ResponseSink, RouteRequest } from "../core/seams.ts";
@@ -19,6 +23,8 @@ export interface GateOptions {
   readonly keys: KeyRing | null;
   readonly limiter: RateLimiter;
   readonly meter: Meter;
+  /** Read for each request: it can change. */
+  readonly profile: () => ProfileName;
 }
 
 export class Gate {
@@ -30,12 +36,13 @@ export class Gate {
 
   /** true: go on. false: the request has had its answer. A promise: another process is asked; `body` is not used after the call. */
   admit(request: RouteRequest, body: Uint8Array, sink: ResponseSink): boolean | Promise<boolean> {
-    const { keys, limiter, meter } = this.#options;
+    const { keys, limiter, meter, profile } = this.#options;
     const { requests, tokens } = limiter.limits;
     const unlimited = requests === null && tokens === null;
     if ((keys === null && unlimited) || openPaths.has(request.path)) return true;
     const provider = providerOf(request.path);
-    const deny = ({ status, json, headers }: Denial): false => {
+    const deny = (problem: Problem): false => {
+      const { status, json, headers } = errorAnswer(problem, { path: request.path, profile: profile() });
       sendJson(sink, meter, status, json, headers);
       return false;
     };
@@ -43,15 +50,15 @@ export class Gate {
     const key = keyOf(request, provider);
     let client = key === null ? "anonymous" : "";
     if (keys !== null) {
-      if (key === null) return deny(missingKey(provider));
+      if (key === null) return deny({ kind: "missing-key" });
       const index = keys.find(key);
-      if (index < 0) return deny(wrongKey(provider, key));
+      if (index < 0) return deny({ kind: "wrong-key", key });
       client = `key ${index}`;
     }
     if (unlimited) return true;
     if (key !== null && client === "") client = nameOfKey(key);
     const show = (state: RateState): void => {
-      sink.extraHeaders = rateHeaders(provider, state, Date.now());
+      sink.extraHeaders = rateHeaders(dialectOf(request.path, profile()), state, Date.now());
     };
     if (request.method !== "POST") {
       return orLater(limiter.look(client), (state) => {
@@ -63,7 +70,7 @@ export class Gate {
     const model = decision instanceof Promise || decision.refusal !== null ? modelOf(body) : "";
     return orLater(decision, ({ state, refusal }: RateDecision) => {
       show(state);
-      return refusal === null || deny(overLimit(provider, model, refusal));
+      return refusal === null || deny({ kind: "over-limit", model, refusal });
     });
   }
 }

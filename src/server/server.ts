@@ -4,14 +4,15 @@ import { adminCheck } from "./admin-check.ts";
 import { FaultInjector, unfitFor } from "./fault-injector.ts";
 import { Gate } from "./gate.ts";
 import { KeyRing } from "../base/keys.ts";
-import { adminRoutes } from "../api/operations/admin.ts";
-import { ApiError } from "../api/errors/api-error.ts";
+import { adminConfigRoutes } from "../api/operations/admin-config.ts";
+import { healthRoutes } from "../api/operations/health.ts";
+import { errorAnswer } from "../api/errors/answers.ts";
+import { ApiError, type Problem } from "../api/errors/api-error.ts";
 import { Generator } from "../api/openai/generate.ts";
 import { sendJson } from "../api/shared/answer.ts";
-import { failureOf } from "../api/errors/failures.ts";
 import { type ProfileName, type RequestCounter, StridedCounter } from "../api/shared/model.ts";
 import { providerRoutes } from "../api/routes.ts";
-import { type LiveState, operationsRoutes, renderMetrics } from "../api/operations/operations.ts";
+import { type LiveState, metricsRoute, renderMetrics } from "../api/operations/metrics.ts";
 import { type Certificate, localhostCertificate, readCertificate } from "../base/certificate.ts";
 import { clockIdentity, monotonicUs, SystemClock } from "../base/clock.ts";
 import { UsageError } from "../base/usage-error.ts";
@@ -27,7 +28,6 @@ import { NodeListener } from "../listeners/node/listener.ts";
 import { Bounds } from "../listeners/bounds.ts";
 import { loadUws, UwsListener, uwsMaxHeadBytes } from "../listeners/uws/listener.ts";
 import { readRecording } from "../settings/recording.ts";
-import { refusalError } from "../api/errors/refusals.ts";
 import { changedConfig, showKnobs } from "./knobs.ts";
 import { StreamLog } from "./stream-log.ts";
 import { loadTokenizer } from "./tokenizer.ts";
@@ -124,7 +124,8 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   });
   if (config.timer === "precise") notices.push(...crowdedCores());
   const limiter = siblings?.limiter ?? new LocalRateLimiter(config.rateLimits, () => clock.nowUs());
-  const gate = new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter });
+  const profile = (): ProfileName => config.model.profile;
+  const gate = new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter, profile });
   const tokenizer = config.tokenizer === null ? {} : { tokenizer: await loadTokenizer(config.tokenizer) };
   const newCounter = (): RequestCounter => siblings?.newCounter() ?? new StridedCounter();
   const counter = newCounter();
@@ -159,8 +160,9 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
     const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
     return new RouteTable([
       ...providerRoutes(generator, settings, injector, meter),
-      ...operationsRoutes(meter, live, metrics),
-      ...(administration === null ? [] : adminRoutes(administration, meter)),
+      ...healthRoutes(meter, () => draining),
+      metricsRoute(meter, metrics),
+      ...(administration === null ? [] : adminConfigRoutes(administration, meter)),
     ]);
   };
   let routes = routesOf(config);
@@ -172,13 +174,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
     routes = changedRoutes;
     limiter.setLimits(changed.rateLimits);
   };
-  const handler = createHandler(
-    () => routes,
-    gate,
-    injector,
-    meter,
-    () => config.model.profile,
-  );
+  const handler = createHandler(() => routes, gate, injector, meter, profile);
   const shared = siblings !== null;
   await addListeners(config, bounds, certificate, streamLog.watch(handler), listeners, notices, shared);
   const listening: Listening[] = [];
@@ -324,31 +320,23 @@ function createHandler(
     const faulty = injector.meet(request, body, sink);
     if (faulty === null) return;
     const candidates = routes().find(request.path);
-    if (candidates.length === 0)
-      throw new ApiError(404, `Invalid URL (${request.method} ${request.path.slice(0, 256)})`, null, "unknown_url");
-    const method = request.method === "HEAD" ? "GET" : request.method;
-    const route = candidates.find((candidate) => candidate.method === method);
+    const { method, path } = request;
+    if (candidates.length === 0) throw new ApiError({ kind: "unknown-url", method, path });
+    const route = candidates.find((candidate) => candidate.method === (method === "HEAD" ? "GET" : method));
     if (!route) {
-      const allowed = candidates.map((candidate) => (candidate.method === "GET" ? "GET, HEAD" : candidate.method)).join(", ");
-      throw new ApiError(
-        405,
-        `Not allowed to ${request.method} on ${request.path.slice(0, 256)} (HINT: Perhaps you meant to use a different HTTP method?)`,
-        null,
-        "method_not_allowed",
-        { allow: allowed },
-      );
+      const allow = candidates.map((candidate) => (candidate.method === "GET" ? "GET, HEAD" : candidate.method)).join(", ");
+      throw new ApiError({ kind: "method-not-allowed", method, path, allow });
     }
-    route.handle(request, body, faulty);
+    route.handle(request, body, faulty)?.catch((error: unknown) => fail(request, faulty, error));
   };
-  /** Answers with what an ApiError says, or, for what nobody foresaw, with a 500. */
+  const answer = (request: RouteRequest | null, sink: ResponseSink, problem: Problem): void => {
+    const { status, json, headers } = errorAnswer(problem, { path: request?.path ?? "", profile: profile() });
+    sendJson(sink, meter, status, json, headers);
+  };
+  /** Answers an ApiError with its problem; any other error is a fault of the server. */
   const fail = (request: RouteRequest | null, sink: ResponseSink, error: unknown): void => {
     if (!(error instanceof ApiError)) reportFault(error);
-    const answer =
-      error instanceof ApiError
-        ? error
-        : new ApiError(500, "The server had an error while processing your request.", null, "internal_error");
-    const { json, headers } = failureOf(answer, request?.path ?? "", profile());
-    sendJson(sink, meter, answer.status, json, headers);
+    answer(request, sink, error instanceof ApiError ? error.problem : { kind: "internal" });
   };
   const guarded = (request: RouteRequest | null, sink: ResponseSink, action: () => void): void => {
     try {
@@ -381,9 +369,7 @@ function createHandler(
     });
   /** A connection or head that was refused before there was a request has shown no key. */
   const refused = (reason: Refusal, request: RouteRequest | null, sink: ResponseSink): void => {
-    const refuse = (): never => {
-      throw refusalError(reason);
-    };
+    const refuse = (): void => answer(request, sink, { kind: "refused", reason });
     if (request === null) guarded(request, sink, refuse);
     else admitted(request, noBody, sink, refuse);
   };

@@ -150,7 +150,7 @@ describe("tools", () => {
     ["far too many logprobs", { logprobs: true, top_logprobs: 20, max_tokens: 1_000_000, ignore_eos: true }, "logprobs"],
     ["an unknown effort", { reasoning_effort: "huge" }, "reasoning_effort"],
   ])("%s is refused", (_what, body, param) => {
-    expect(() => whole(body)).toThrow(expect.objectContaining({ status: 400, param }) as Error);
+    expect(() => whole(body)).toThrow(expect.objectContaining({ problem: expect.objectContaining({ status: 400, param }) }) as Error);
   });
 });
 
@@ -323,7 +323,7 @@ describe("embeddings", () => {
     [{ input: Array.from({ length: 2048 }, () => "x"), dimensions: 4096 }, "input"],
     [{ input: "x", encoding_format: "hex" }, "encoding_format"],
   ])("%j is refused", (body, param) => {
-    expect(() => vectors(body)).toThrow(expect.objectContaining({ status: 400, param }) as Error);
+    expect(() => vectors(body)).toThrow(expect.objectContaining({ problem: expect.objectContaining({ status: 400, param }) }) as Error);
   });
 });
 

@@ -1,14 +1,8 @@
-/**
- * Every byte of each profile, as files. `UPDATE_GOLDEN=1 npx vitest run test/golden.test.ts` writes them anew; what then
- * differs is a change of the wire, to be read like code.
- */
-import { readFileSync, writeFileSync } from "node:fs";
+/** Every byte of each profile's answers, as files; errors.test.ts has its errors. */
 import { expect, test } from "vitest";
-import { failureOf } from "../../src/api/errors/failures.ts";
-import { ApiError } from "../../src/api/errors/api-error.ts";
+import { golden } from "../support/golden.ts";
 import { bodyOf, type Endpoint, provider } from "../support/provider.ts";
 
-const folder = new URL("../golden/", import.meta.url);
 const messages = [{ role: "user", content: "Answer as JSON" }];
 const parameters = {
   type: "object",
@@ -63,13 +57,6 @@ const cases = profiles.flatMap((profile) =>
   everyProfile.concat(profile === "openai" ? openaiOnly : []).map(([name, path, body]) => ({ profile, name, path, body })),
 );
 
-/** What the file holds, after writing it where that is asked for. */
-function golden(name: string, bytes: string): string {
-  const file = new URL(`${name}.http`, folder);
-  if (process.env["UPDATE_GOLDEN"] === "1") writeFileSync(file, bytes);
-  return readFileSync(file, "utf8");
-}
-
 const headOf = (status: number, headers: Readonly<Record<string, string>>): string =>
   [
     String(status),
@@ -86,19 +73,4 @@ test.each(cases)("$profile $name", ({ profile, name, path, body }) => {
   );
   const bytes = headOf(plan.head.status, plan.head.headers) + bodyOf(plan);
   expect(bytes).toBe(golden(`${profile}-${name}`, bytes));
-});
-
-test.each([...profiles, "anthropic"] as const)("%s errors", (profile) => {
-  const path = profile === "anthropic" ? "/v1/messages" : "/v1/chat/completions";
-  const errors = [
-    new ApiError(404, "The model `x` does not exist or you do not have access to it.", "model", "model_not_found"),
-    new ApiError(400, "Missing required parameter: 'messages'.", "messages", "missing_required_parameter"),
-    new ApiError(500, "The server had an error while processing your request.", null, "internal_error"),
-  ];
-  const parts = errors.map((error) => {
-    const { json, headers } = failureOf(error, path, profile === "anthropic" ? "openai" : profile);
-    return `${headOf(error.status, headers)}${json.replace(/req_[0-9a-f]{32}/, "req_*")}\n`;
-  });
-  const bytes = parts.join("\n");
-  expect(bytes).toBe(golden(`${profile}-errors`, bytes));
 });

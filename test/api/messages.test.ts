@@ -25,7 +25,9 @@ test.each<[string, object, string]>([
   ],
   ["a temperature out of range", { ...good, temperature: 1.5 }, "temperature: range: 0..1"],
 ])("%s", (_what, body, message) => {
-  expect(() => provider().plan(path, body)).toThrow(expect.objectContaining({ status: 400, message }) as Error);
+  expect(() => provider().plan(path, body)).toThrow(
+    expect.objectContaining({ message, problem: expect.objectContaining({ status: 400 }) }) as Error,
+  );
 });
 
 test("a stop sequence is named", () => {

@@ -204,7 +204,7 @@ describe("legacy completions", () => {
     ["too much to repeat", { prompt: "x".repeat(100_000), n: 100, echo: true }, "echo"],
     ["too many logprobs to repeat", { prompt: "x".repeat(100_000), logprobs: 20, echo: true }, "echo"],
   ])("%s is refused", (_what, body, param) => {
-    expect(() => whole(body)).toThrow(expect.objectContaining({ status: 400, param }) as Error);
+    expect(() => whole(body)).toThrow(expect.objectContaining({ problem: expect.objectContaining({ status: 400, param }) }) as Error);
   });
 });
 

@@ -8,7 +8,7 @@ import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { KeyRing } from "../../src/base/keys.ts";
 import { keyOf } from "../../src/server/gate.ts";
-import { maskKey } from "../../src/api/errors/denials.ts";
+import { maskKey } from "../../src/api/errors/answers.ts";
 import type { RouteRequest } from "../../src/core/seams.ts";
 import { createServer } from "../../src/index.ts";
 import { build, runCli } from "../support/process.ts";

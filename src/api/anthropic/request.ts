@@ -155,7 +155,7 @@ function readModel(body: JsonObject, models: readonly string[] | null): string {
   const model = required(body, "model");
   if (!isText(model)) throw bad("model: Input should be a valid string");
   if (model === "" || model.length > 256) throw bad("model: String should have 1 to 256 characters");
-  if (models !== null && !models.includes(model)) throw new ApiError(404, `model: ${model}`);
+  if (models !== null && !models.includes(model)) throw new ApiError({ kind: "model-not-found", model });
   return model;
 }
 

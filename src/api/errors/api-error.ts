@@ -1,29 +1,56 @@
-/** Errors as OpenAI answers them: `{"error":{message,type,param,code}}` (platform.openai.com/docs/guides/error-codes). */
+/** What can go wrong, as facts alone. `answers.ts` knows the words of each server for it. */
+import type { RateRefusal } from "../../core/limits/rate-limit.ts";
+import type { Refusal } from "../../core/seams.ts";
 
-/** Thrown by a route to answer with the provider's error JSON. */
-export class ApiError extends Error {
+/** What is wrong with a request, in a route's own words: every server's body carries them. */
+export interface BadRequest {
+  readonly kind: "request";
   readonly status: number;
+  readonly message: string;
+  /** The parameter or header at fault. */
   readonly param: string | null;
+  /** OpenAI's name of the error. */
   readonly code: string | null;
   readonly headers: Readonly<Record<string, string>>;
+}
 
+/** Why a request gets an error instead of its answer. */
+export type Problem =
+  | BadRequest
+  | { readonly kind: "missing-key" }
+  | { readonly kind: "wrong-key"; readonly key: string }
+  /** `model` is what the request names, "" where that is unknown. */
+  | { readonly kind: "over-limit"; readonly model: string; readonly refusal: RateRefusal }
+  | { readonly kind: "unknown-url"; readonly method: string; readonly path: string }
+  /** `allow`: the value of the Allow header. */
+  | { readonly kind: "method-not-allowed"; readonly method: string; readonly path: string; readonly allow: string }
+  | { readonly kind: "model-not-found"; readonly model: string }
+  /** A prompt beyond the context. Both are numbers of tokens. */
+  | { readonly kind: "prompt-too-long"; readonly tokens: number; readonly limit: number }
+  /** The batched scheduler takes no more requests. `waitUs`: microseconds after which a place may be free. */
+  | { readonly kind: "queue-full"; readonly status: 429 | 503; readonly waitUs: number }
+  /** A listener refuses the request by itself. */
+  | { readonly kind: "refused"; readonly reason: Refusal }
+  /** A fault of the server's own. */
+  | { readonly kind: "internal" }
+  /** A status that a fault on purpose names. */
+  | { readonly kind: "status"; readonly status: number };
+
+/** Thrown by a route to answer with the error JSON of the server that is imitated. */
+export class ApiError extends Error {
+  readonly problem: Problem;
+
+  constructor(problem: Problem);
+  constructor(status: number, message: string, param?: string | null, code?: string | null, headers?: Readonly<Record<string, string>>);
   constructor(
-    status: number,
-    message: string,
+    what: Problem | number,
+    message = "",
     param: string | null = null,
     code: string | null = null,
     headers: Readonly<Record<string, string>> = {},
   ) {
-    super(message);
-    this.status = status;
-    this.param = param;
-    this.code = code;
-    this.headers = headers;
-  }
-
-  /** The body of the answer. */
-  toJson(): string {
-    const type = this.status >= 500 ? "server_error" : "invalid_request_error";
-    return JSON.stringify({ error: { message: this.message, type, param: this.param, code: this.code } });
+    const problem: Problem = typeof what === "number" ? { kind: "request", status: what, message, param, code, headers } : what;
+    super(problem.kind === "request" ? problem.message : problem.kind);
+    this.problem = problem;
   }
 }

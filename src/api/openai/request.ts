@@ -49,12 +49,7 @@ export function checkModel(body: JsonObject, models: readonly string[] | null): 
 }
 
 export function modelNotFound(model: string): ApiError {
-  return new ApiError(
-    404,
-    `The model \`${model.slice(0, 256)}\` does not exist or you do not have access to it.`,
-    "model",
-    "model_not_found",
-  );
+  return new ApiError({ kind: "model-not-found", model: model.slice(0, 256) });
 }
 
 /** Sampling parameters change nothing here, but a client that gets them wrong learns it here too. */

@@ -1,6 +1,6 @@
+/** Answers that are there at once. */
 import type { Meter } from "../../core/pacing/meter.ts";
 import type { ResponseSink } from "../../core/seams.ts";
-import { ApiError } from "../errors/api-error.ts";
 
 const encoder = new TextEncoder();
 
@@ -22,11 +22,4 @@ export function sendText(
 /** `json` is JSON text. */
 export function sendJson(sink: ResponseSink, meter: Meter, status: number, json: string, headers?: Readonly<Record<string, string>>): void {
   sendText(sink, meter, status, "application/json", json, headers);
-}
-
-/** Answers with what an ApiError says, or, for what nobody foresaw, with a 500. */
-export function sendError(sink: ResponseSink, meter: Meter, error: unknown): void {
-  const answer =
-    error instanceof ApiError ? error : new ApiError(500, "The server had an error while processing your request.", null, "internal_error");
-  sendJson(sink, meter, answer.status, answer.toJson(), answer.headers);
 }

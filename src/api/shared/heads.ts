@@ -1,7 +1,8 @@
 /** Response headers as each provider sends them; those that an edge in front of it adds are left out. */
-import { formatDuration } from "../../core/limits/rate-limit.ts";
+import { type Allowance, formatDuration, type RateState } from "../../core/limits/rate-limit.ts";
 import type { ResponseHead } from "../../core/seams.ts";
 import type { ProfileName } from "./model.ts";
+import type { Dialect } from "./provider.ts";
 
 /** What OpenAI says of limits where nobody set any: those of a large account, hardly touched. */
 const requestLimit = 30_000;
@@ -72,4 +73,31 @@ export function requestId(): string {
   // An odd factor permutes the 32-bit numbers: no two requests share one, and neighbours do not look alike.
   const n = Math.imul(++requestIds, 0x9e3779b1);
   return requestIdStart + hexBytes[n >>> 24]! + hexBytes[(n >>> 16) & 255]! + hexBytes[(n >>> 8) & 255]! + hexBytes[n & 255]!;
+}
+
+/**
+ * The headers of every response that show what is left of a limit (platform.openai.com/docs/guides/rate-limits,
+ * docs.claude.com/en/api/rate-limits). vLLM has no limits, and OpenRouter tells of them in the body of a 429 alone.
+ * `nowMs` is the wall clock, for Anthropic's points in time.
+ */
+export function rateHeaders(dialect: Dialect, state: RateState, nowMs: number): Record<string, string> {
+  const headers: Record<string, string> = {};
+  if (dialect === "vllm" || dialect === "openrouter") return headers;
+  const add = (what: "requests" | "tokens", allowance: Allowance | null): void => {
+    if (allowance === null) return;
+    const { limit, remaining, resetUs } = allowance;
+    if (dialect === "anthropic") {
+      const stem = `anthropic-ratelimit-${what}`;
+      headers[`${stem}-limit`] = String(limit);
+      headers[`${stem}-remaining`] = String(remaining);
+      headers[`${stem}-reset`] = new Date(Math.ceil((nowMs + resetUs / 1000) / 1000) * 1000).toISOString().replace(".000Z", "Z");
+    } else {
+      headers[`x-ratelimit-limit-${what}`] = String(limit);
+      headers[`x-ratelimit-remaining-${what}`] = String(remaining);
+      headers[`x-ratelimit-reset-${what}`] = formatDuration(resetUs);
+    }
+  };
+  add("requests", state.requests);
+  add("tokens", state.tokens);
+  return headers;
 }

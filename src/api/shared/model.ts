@@ -18,7 +18,6 @@ import {
   type TokenCursor,
   type Vocabulary,
 } from "../../core/text/text.ts";
-import { refuseQueueing, refuseTooLong } from "../errors/overload.ts";
 import { ApiError } from "../errors/api-error.ts";
 import type { Tokenizer } from "./prompt.ts";
 import { booleanHeader, givenText, headerError, integerHeader, overriding } from "./overrides.ts";
@@ -347,12 +346,12 @@ export class Model {
         throw headerError(name, `${name}: with the batched scheduler latencies follow from the batch; this header has no meaning`);
       }
     }
-    for (const { promptTokens, tokens } of sequences) refuseTooLong(promptTokens + tokens, scheduler.mostTokens);
+    for (const { promptTokens, tokens } of sequences) checkFits(promptTokens + tokens, scheduler.mostTokens);
     const { length } = sequences;
     const { promptTokens } = sequences[0]!;
     if (!scheduler.hasRoom(length, promptTokens, request.receivedUs)) {
       const waitUs = scheduler.untilRoomUs(length, promptTokens, request.receivedUs);
-      throw refuseQueueing(this.settings.queueFullStatus, request.path, waitUs);
+      throw new ApiError({ kind: "queue-full", status: this.settings.queueFullStatus, waitUs });
     }
     const answer = scheduler.answer(sequences, request.receivedUs, streamed);
     return { schedule: answer, firstUs: scheduler.idleFirstTokenUs(sequences[0]!.promptTokens), cache: answer };
@@ -428,6 +427,13 @@ export class Model {
     const wanted = Math.max(natural, ask.minTokens - before);
     return wanted > left ? { tokens: left, finish: "length" } : { tokens: wanted, finish: "stop" };
   }
+}
+
+/** Throws ApiError where prompt and answer together do not fit into the KV cache, and never will. */
+function checkFits(tokens: number, mostTokens: number): void {
+  if (tokens <= mostTokens) return;
+  const message = `This model's KV cache holds ${mostTokens} tokens. However, you requested ${tokens} tokens. Please reduce the length of the prompt or completion.`;
+  throw new ApiError(400, message, null, "context_length_exceeded");
 }
 
 function tokensOf({ text, calls }: Choice): number {

@@ -1,5 +1,5 @@
 /** Calls between the primary and a worker, over the channel that node opens between a process and its child. */
-import { ApiError } from "../../api/errors/api-error.ts";
+import { ApiError, type Problem } from "../../api/errors/api-error.ts";
 import { UsageError } from "../../base/usage-error.ts";
 
 /** What both a worker (seen by the primary) and `process` (in the worker) offer. */
@@ -17,8 +17,9 @@ export type Methods<M> = {
 interface SentError {
   readonly type: "usage" | "api" | "other";
   readonly message: string;
-  readonly status?: number;
-  readonly param?: string | null;
+  /** Of an ApiError. */
+  readonly problem?: Problem;
+  /** Of any other error, as node gives them. */
   readonly code?: string | null;
 }
 
@@ -118,12 +119,12 @@ type ResultOf<F> = F extends (argument: never) => infer R ? R : never;
 function sent(error: Error): SentError {
   const { message } = error;
   if (error instanceof UsageError) return { type: "usage", message };
-  if (error instanceof ApiError) return { type: "api", message, status: error.status, param: error.param, code: error.code };
+  if (error instanceof ApiError) return { type: "api", message, problem: error.problem };
   return { type: "other", message, code: (error as NodeJS.ErrnoException).code ?? null };
 }
 
-function received({ type, message, status, param, code }: SentError): Error {
+function received({ type, message, problem, code }: SentError): Error {
   if (type === "usage") return new UsageError(message);
-  if (type === "api") return new ApiError(status!, message, param, code);
+  if (type === "api") return new ApiError(problem!);
   return Object.assign(new Error(message), code === null ? {} : { code });
 }

@@ -1,5 +1,5 @@
 /** What several processes have counted, dead ones included, as one exposition. */
-import { renderMetrics, type WorkerState } from "../../api/operations/operations.ts";
+import { renderMetrics, type WorkerState } from "../../api/operations/metrics.ts";
 import { Meter } from "../../core/pacing/meter.ts";
 import type { Bound, ListenerCounts } from "../../core/seams.ts";
 import { newCounts } from "../../listeners/bounds.ts";

@@ -1,7 +1,7 @@
 /** `GET` and `POST /admin/config`: what is in force, and changing it. */
 import type { Meter } from "../../core/pacing/meter.ts";
 import type { ResponseSink, Route, RouteRequest } from "../../core/seams.ts";
-import { sendError, sendJson } from "../shared/answer.ts";
+import { sendJson } from "../shared/answer.ts";
 import { type JsonObject, parseBody } from "../shared/body.ts";
 
 export interface Administration {
@@ -9,11 +9,11 @@ export interface Administration {
   check(request: RouteRequest): void;
   /** The knobs in force. */
   show(): object;
-  /** All of it or nothing. Throws ApiError. A promise: other processes change too, and it resolves when all have. */
+  /** Changes all of the knobs or none. Throws ApiError. A promise resolves when the other processes have changed too. */
   change(changes: JsonObject): void | Promise<void>;
 }
 
-export function adminRoutes(administration: Administration, meter: Meter): Route[] {
+export function adminConfigRoutes(administration: Administration, meter: Meter): Route[] {
   const path = "/admin/config";
   const answer = (sink: ResponseSink): void =>
     sendJson(sink, meter, 200, JSON.stringify(administration.show()), { "cache-control": "no-store" });
@@ -32,12 +32,7 @@ export function adminRoutes(administration: Administration, meter: Meter): Route
       handle: (request, body, sink) => {
         administration.check(request);
         const changed = administration.change(parseBody(body));
-        if (changed === undefined) answer(sink);
-        else
-          changed.then(
-            () => answer(sink),
-            (error: unknown) => sendError(sink, meter, error),
-          );
+        return changed === undefined ? answer(sink) : changed.then(() => answer(sink));
       },
     },
   ];
