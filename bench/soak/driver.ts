@@ -2,8 +2,7 @@
 import { readFileSync } from "node:fs";
 import { openConnection } from "../../src/load/client/open.ts";
 import { EventReader } from "../../src/load/events.ts";
-import { defaultWindows } from "../../src/wire/h2/windows.ts";
-import type { Endpoint } from "../../src/load/job.ts";
+import { defaultWindows, type Endpoint } from "../../src/load/job.ts";
 import { ConnectError, type Connection, type FailureReason } from "../../src/load/client/connection.ts";
 import { Recorder } from "../../src/results/recorder.ts";
 import type { ProtocolName } from "../../src/results/types.ts";

@@ -1,5 +1,5 @@
 /** What a loader process is told to do, and what it answers. Plain JSON: it crosses a process border. */
-import type { ReceiveWindows } from "../wire/h2/windows.ts";
+import { defaultWindow, type ReceiveWindows } from "../wire/h2/windows.ts";
 import type { Metrics, ProtocolName, RequestCounts } from "../results/types.ts";
 
 /** How TLS is spoken; pinned so that arms differ in nothing but the protocol. */
@@ -50,6 +50,13 @@ export interface BackgroundLoad {
 }
 
 /**
+ * Receive windows of a client that asks for nothing else, bytes: the protocol's own for a stream, and for a connection
+ * httpcore's, and with it those of the OpenAI SDK for Python. With the protocol's 65,535 a connection of some hundred token
+ * streams stops for its window, which then is what is measured.
+ */
+export const defaultWindows: ReceiveWindows = { streamBytes: defaultWindow, connectionBytes: 16_777_216 };
+
+/**
  * A load: what every driver is given. TLS sessions are never resumed: on every protocol each connection costs a full
  * handshake.
  */
@@ -69,11 +76,7 @@ export interface LoadJob {
    * Default 0: all at once.
    */
   readonly rampUs?: number;
-  /**
-   * HTTP/2 receive windows in bytes; null and the default: 65,535 for a stream, the protocol's own, and 16,777,216 for a
-   * connection, httpcore's (and with it the OpenAI SDK's for Python). With the protocol's 65,535 a connection of some
-   * hundred token streams stops for its window, which then is what is measured.
-   */
+  /** HTTP/2 receive windows; null and the default: `defaultWindows`. */
   readonly windows?: ReceiveWindows | null;
   /** HTTP/1.1: requests on a connection before the first is answered; default 1. */
   readonly pipelining?: number;

@@ -1,6 +1,5 @@
 /** A gateway between client and server: what it adds, whether it streams, and whether an abort goes through it. */
 import { openConnection } from "../load/client/open.ts";
-import { defaultWindows } from "../wire/h2/windows.ts";
 import type { Endpoint } from "../load/job.ts";
 import type { Connection } from "../load/client/connection.ts";
 import type { ProtocolName, ScenarioResult } from "../results/types.ts";
@@ -139,7 +138,7 @@ async function look(connection: Connection, endpoint: Endpoint, model: string, o
 /** Looks at one streamed answer, for people: reads, events and stamps. Never rejects. */
 export async function describeStream(endpoint: Endpoint, model: string): Promise<string> {
   try {
-    const connection = await openConnection({ endpoint, windows: defaultWindows, timeoutMs });
+    const connection = await openConnection({ endpoint, timeoutMs });
     try {
       const { reads, events, stamped, clock, failed } = await look(connection, endpoint, model, tokens, Infinity);
       if (failed !== null) return `the stream could not be looked at: ${failed}`;
@@ -164,7 +163,7 @@ async function describeAbort(endpoint: Endpoint, server: External, model: string
   const before = await abortedStreams(server);
   if (before === null) return "whether an abort reaches the server cannot be seen (it has no /metrics of a kind we know)";
   try {
-    const connection = await openConnection({ endpoint, windows: defaultWindows, timeoutMs });
+    const connection = await openConnection({ endpoint, timeoutMs });
     const { failed } = await look(connection, endpoint, model, 500, 3);
     if (failed !== null) return `the abort could not be tried: ${failed}`;
     try {
@@ -190,7 +189,6 @@ async function abortedStreams({ target, base }: External): Promise<number | null
   try {
     const connection = await openConnection({
       endpoint: { origin, protocol, path, method: "GET", headers: {}, tls: target.tls },
-      windows: defaultWindows,
       timeoutMs,
     });
     try {

@@ -15,7 +15,7 @@ const node = "node:*";
 export const rooms: Readonly<Record<string, Room>> = {
   core: { rooms: [], packages: [] },
   base: { rooms: ["core"], packages: [node, "selfsigned"] },
-  wire: { rooms: ["base"], packages: [] },
+  wire: { rooms: [], packages: [] },
   results: { rooms: [], packages: ["node:fs/promises", "node:path", "ajv/dist/2020.js", "hdr-histogram-js"] },
   report: { rooms: ["results"], packages: ["node:fs", "node:module", "uplot"] },
   api: { rooms: ["core", "base"], packages: [] },

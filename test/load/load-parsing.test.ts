@@ -1,4 +1,4 @@
-/** Reading bytes: event streams in any cut, header compression, and what h2load prints. */
+/** Reading bytes: token events, chunks in any cut, and what h2load prints. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
@@ -7,7 +7,6 @@ import type { Endpoint } from "../../src/load/job.ts";
 import { H1Connection, type H1Socket } from "../../src/load/client/h1.ts";
 import { EventReader, scanEvent, type TokenEvent } from "../../src/load/events.ts";
 import { parseH2load, parseH2loadFile, parseH2loadLog, writesJson } from "../../src/load/drivers/h2load.ts";
-import { HpackDecoder, HpackEncoder } from "../../src/wire/h2/hpack.ts";
 
 const scan = (json: string): TokenEvent => {
   const event = { content: true, finished: true, failed: true, tokens: 0, dueUs: 0, sentUs: 0 };
@@ -167,88 +166,6 @@ describe("an event stream", () => {
 
   test("an event without its blank line is not told", () => {
     expect(read(Buffer.from("data: [DONE]\n"), [])).toEqual([]);
-  });
-});
-
-describe("header compression", () => {
-  const decode = (decoder: HpackDecoder, bytes: Uint8Array): [string, string][] => {
-    const headers: [string, string][] = [];
-    decoder.decode(bytes, 0, bytes.length, (name, value) => headers.push([name, value]));
-    return headers;
-  };
-
-  test("reads the examples of RFC 7541, appendix C.6: Huffman and eviction", () => {
-    const decoder = new HpackDecoder();
-    // The examples' table has 256 bytes.
-    const blocks = [
-      "3fe101488264025885aec3771a4b6196d07abe941054d444a8200595040b8166e082a62d1bff6e919d29ad171863c78f0b97c8e9ae82ae43d3",
-      "4883640effc1c0bf",
-      "88c16196d07abe941054d444a8200595040b8166e084a62d1bffc05a839bd9ab77ad94e7821dd7f2e6c7b335dfdfcd5b3960d5af27087f3672c1ab270fb5291f9587316065c003ed4ee5b1063d5007",
-    ];
-    const headers = blocks.map((hex) => decode(decoder, Buffer.from(hex, "hex")));
-    expect(headers[0]).toEqual([
-      [":status", "302"],
-      ["cache-control", "private"],
-      ["date", "Mon, 21 Oct 2013 20:13:21 GMT"],
-      ["location", "https://www.example.com"],
-    ]);
-    expect(headers[1]![0]).toEqual([":status", "307"]);
-    expect(headers[2]!.slice(0, 2)).toEqual([
-      [":status", "200"],
-      ["cache-control", "private"],
-    ]);
-    expect(headers[2]!.at(-1)).toEqual(["set-cookie", "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1"]);
-  });
-
-  test("what is encoded decodes to the same, request after request", () => {
-    const name = fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/);
-    const value = fc.string({ unit: fc.integer({ min: 32, max: 255 }).map((code) => String.fromCharCode(code)), maxLength: 200 });
-    fc.assert(
-      fc.property(
-        fc.array(fc.tuple(name, value), { maxLength: 30 }),
-        fc.array(
-          fc.tuple(fc.constantFrom("GET", "POST"), value, fc.option(fc.nat(), { nil: null }), fc.option(fc.nat(5000), { nil: null })),
-          { minLength: 1, maxLength: 6 },
-        ),
-        (base, requests) => {
-          const encoder = new HpackEncoder(base);
-          const decoder = new HpackDecoder();
-          for (const [method, path, length, tableSize] of requests) {
-            if (tableSize !== null) encoder.limitTable(tableSize);
-            expect(decode(decoder, encoder.encode(method, path, length))).toEqual([
-              [":method", method],
-              [":path", path],
-              ...base,
-              ...(length === null ? [] : [["content-length", String(length)]]),
-            ]);
-          }
-        },
-      ),
-    );
-  });
-
-  test("the second request costs a byte for each header that is the same", () => {
-    const encoder = new HpackEncoder([
-      [":scheme", "https"],
-      [":authority", "api.example.com"],
-      ["authorization", `Bearer ${"k".repeat(40)}`],
-      ["x-trace", "v".repeat(2000)],
-    ]);
-    const first = encoder.encode("POST", "/v1/chat/completions", 100).length;
-    expect(first).toBeGreaterThan(500);
-    expect(encoder.encode("POST", "/v1/chat/completions", 100).length).toBeLessThan(30);
-  });
-
-  test("nonsense is refused, not believed", () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
-        try {
-          decode(new HpackDecoder(), bytes);
-        } catch (error) {
-          expect((error as Error).constructor.name).toBe("HpackError");
-        }
-      }),
-    );
   });
 });
 

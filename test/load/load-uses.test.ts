@@ -5,7 +5,6 @@ import { clockIdentity } from "../../src/base/clock.ts";
 import { createServer, type FakeAiServer, type Protocol } from "../../src/index.ts";
 import { openConnection } from "../../src/load/client/open.ts";
 import { driverNamed } from "../../src/load/drivers/drivers.ts";
-import { defaultWindows, ReceiveCredit, StreamCredit } from "../../src/wire/h2/windows.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/load/job.ts";
 import { jobFault } from "../../src/load/limits.ts";
 import type { Connection, FailureReason } from "../../src/load/client/connection.ts";
@@ -133,7 +132,6 @@ describe("pipelining", () => {
     const origin = `http://127.0.0.1:${(tcp.address() as AddressInfo).port}`;
     const connection = await openConnection({
       endpoint: { ...jobFor("h1", { requests: [one] }).endpoint, origin },
-      windows: defaultWindows,
       timeoutMs: 1000,
       pipelining: 3,
     });
@@ -250,33 +248,6 @@ describe("bytes by what they are for", () => {
       // 24 bytes of preface and nothing else.
       expect(mean("otherFrameBytesPerToken")! * tokens!).toBeCloseTo(24, 6);
     }
-  });
-});
-
-describe("a receiver's credit", () => {
-  const windows = { streamBytes: 1000, connectionBytes: 65_535 };
-
-  test("is renewed when half of a window is used, and once only", () => {
-    const credit = new ReceiveCredit(windows);
-    const stream = new StreamCredit();
-    credit.received(500, stream);
-    expect(credit.forStream(stream)).toBe(0);
-    credit.received(1, stream);
-    expect([credit.forStream(stream), credit.forStream(stream)]).toEqual([501, 0]);
-    credit.received(40_000, undefined);
-    expect([credit.forConnection(), credit.forConnection()]).toEqual([40_501, 0]);
-  });
-
-  test.each(["arrival", "read"] as const)("of an unread stream, the connection's by %s", (connectionCredit) => {
-    const credit = new ReceiveCredit({ ...windows, connectionCredit });
-    const stream = new StreamCredit();
-    stream.isRead = false;
-    credit.received(65_000, stream);
-    expect(credit.forStream(stream)).toBe(0);
-    expect(credit.forConnection()).toBe(connectionCredit === "read" ? 0 : 65_000);
-    credit.release(stream);
-    expect(credit.forStream(stream)).toBe(65_000);
-    expect(credit.forConnection()).toBe(connectionCredit === "read" ? 65_000 : 0);
   });
 });
 

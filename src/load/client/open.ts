@@ -3,13 +3,14 @@ import { monotonicUs } from "../../base/clock.ts";
 import { H1Connection } from "./h1.ts";
 import { H2Connection } from "./h2.ts";
 import type { ReceiveWindows } from "../../wire/h2/windows.ts";
-import type { Endpoint } from "../job.ts";
+import { defaultWindows, type Endpoint } from "../job.ts";
 import type { Connection } from "./connection.ts";
 import { ClientSocket } from "./socket.ts";
 
 export interface OpenOptions {
   readonly endpoint: Endpoint;
-  readonly windows: ReceiveWindows;
+  /** HTTP/2; default `defaultWindows`. */
+  readonly windows?: ReceiveWindows;
   readonly timeoutMs: number;
   /** HTTP/1.1: requests that are sent before the first is answered; default 1. */
   readonly pipelining?: number;
@@ -24,7 +25,7 @@ export interface OpenOptions {
  * ConnectError.
  */
 export async function openConnection(options: OpenOptions): Promise<Connection> {
-  const { endpoint, windows, timeoutMs, pipelining = 1, early = false, signal } = options;
+  const { endpoint, windows = defaultWindows, timeoutMs, pipelining = 1, early = false, signal } = options;
   const startUs = monotonicUs();
   const url = new URL(endpoint.origin);
   const encrypted = url.protocol === "https:";

@@ -6,7 +6,6 @@ import { UsageError } from "../../base/usage-error.ts";
 import { boundToUs } from "../../base/children.ts";
 import { type Answered, type Answers, type Asked, endWithParent, type Question } from "../../base/parent-channel.ts";
 import { openConnection } from "../../load/client/open.ts";
-import { defaultWindows } from "../../wire/h2/windows.ts";
 import type { TlsChoice } from "../../load/job.ts";
 import type { ProtocolName } from "../../results/types.ts";
 import { type ProcessUsage, usageOf } from "./machine.ts";
@@ -244,7 +243,7 @@ async function probeOne(
   const path = `${basePath(url)}/v1/models`;
   const endpoint = { origin: url.origin, protocol, path, method: "GET" as const, headers, tls };
   try {
-    const connection = await openConnection({ endpoint, windows: defaultWindows, timeoutMs: probeTimeoutMs });
+    const connection = await openConnection({ endpoint, timeoutMs: probeTimeoutMs });
     try {
       return await new Promise<string | null>((resolve) => {
         const timer = setTimeout(() => resolve(`no answer within ${probeTimeoutMs / 1000} s`), probeTimeoutMs);

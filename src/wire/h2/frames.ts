@@ -1,8 +1,9 @@
-/** HTTP/2 frames (RFC 9113, section 4 and 6): their layout, and how many bytes of each type went over a connection. */
+/** HTTP/2 frames (RFC 9113, sections 4 and 6): their numbers and layout, and which of them both ends must refuse. */
 
 export const frame = {
   data: 0,
   headers: 1,
+  priority: 2,
   reset: 3,
   settings: 4,
   push: 5,
@@ -12,21 +13,73 @@ export const frame = {
   continuation: 9,
 } as const;
 export const flag = { endStream: 1, ack: 1, endHeaders: 4, padded: 8, priority: 32 } as const;
-export const setting = { tableSize: 1, enablePush: 2, maxStreams: 3, initialWindow: 4, maxFrame: 5 } as const;
-export const errorCode = { refusedStream: 7, cancel: 8 } as const;
+/** Section 7. `none` also stands for "no error" where a function returns a code. */
+export const errorCode = {
+  none: 0,
+  protocol: 1,
+  internal: 2,
+  flowControl: 3,
+  settingsTimeout: 4,
+  streamClosed: 5,
+  frameSize: 6,
+  refusedStream: 7,
+  cancel: 8,
+  compression: 9,
+  connect: 10,
+  enhanceYourCalm: 11,
+  inadequateSecurity: 12,
+  http11Required: 13,
+} as const;
 
-/** What a client begins with (section 3.4). */
+/** The 24 bytes a client begins with (section 3.4). */
 export const preface: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 export const frameHeaderBytes = 9;
+/** SETTINGS_MAX_FRAME_SIZE until the receiver announces another (section 6.5.2). */
+export const defaultMaxFrameBytes = 16_384;
 
-/** The nine bytes before a payload of `length` bytes. */
-export function frameHeader(length: number, type: number, flags: number, id: number): Buffer {
-  const bytes = Buffer.allocUnsafe(frameHeaderBytes);
-  bytes.writeUIntBE(length, 0, 3);
-  bytes[3] = type;
-  bytes[4] = flags;
-  bytes.writeUInt32BE(id, 5);
-  return bytes;
+/** Hot path. Puts the nine bytes before a payload of `length` bytes at `at`. Returns where the payload begins. */
+export function putFrameHeader(into: Buffer, at: number, length: number, type: number, flags: number, id: number): number {
+  into[at] = length >>> 16;
+  into[at + 1] = length >>> 8;
+  into[at + 2] = length;
+  into[at + 3] = type;
+  into[at + 4] = flags;
+  into.writeUInt32BE(id, at + 5);
+  return at + frameHeaderBytes;
+}
+
+/**
+ * Hot path. The connection error that a frame's header alone shows, or `errorCode.none`: its length against our
+ * SETTINGS_MAX_FRAME_SIZE and the lengths of section 6, and whether its type belongs to a stream. A PRIORITY of a wrong
+ * length breaks its stream only (section 6.3) and is not told here.
+ */
+export function frameFault(type: number, flags: number, id: number, length: number, maxFrameBytes: number): number {
+  if (length > maxFrameBytes) return errorCode.frameSize;
+  switch (type) {
+    case frame.data:
+    case frame.headers:
+    case frame.priority:
+    case frame.push:
+    case frame.continuation:
+      return id === 0 ? errorCode.protocol : errorCode.none;
+    case frame.reset:
+      if (id === 0) return errorCode.protocol;
+      return length === 4 ? errorCode.none : errorCode.frameSize;
+    case frame.settings:
+      if (id !== 0) return errorCode.protocol;
+      return (flags & flag.ack ? length : length % 6) === 0 ? errorCode.none : errorCode.frameSize;
+    case frame.ping:
+      if (id !== 0) return errorCode.protocol;
+      return length === 8 ? errorCode.none : errorCode.frameSize;
+    case frame.goaway:
+      if (id !== 0) return errorCode.protocol;
+      return length >= 8 ? errorCode.none : errorCode.frameSize;
+    case frame.windowUpdate:
+      return length === 4 ? errorCode.none : errorCode.frameSize;
+    default:
+      // Unknown types are ignored, on any stream (section 5.5).
+      return errorCode.none;
+  }
 }
 
 /** All types above CONTINUATION are counted as one. */
@@ -44,7 +97,7 @@ export class FrameBytes {
     this.#frames[place]!++;
   }
 
-  /** Bytes of a type's payloads; padding is a part of them. */
+  /** Bytes of a type's payloads, padding included. */
   payload(type: number): number {
     return this.#payload[type]!;
   }
