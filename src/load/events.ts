@@ -1,11 +1,11 @@
 /**
- * Reading token events as bytes. An event's JSON is walked once, string by string, and only the few members that matter
- * to a measurement are looked at; nothing is decoded, nothing is allocated while events come whole.
+ * What token events say, read as bytes. An event's JSON is walked once, string by string, and only the few members that
+ * matter to a measurement are looked at; nothing is decoded, nothing is allocated while events come whole.
  *
  * Understood: OpenAI's chat and completion chunks and their unstreamed forms, the Responses API's events, Anthropic's
- * messages, and fakeai's stamps. Event streams as in WHATWG HTML, section 9.2.5 (LF and CRLF, comments, several `data`
- * lines, no space after the colon), except that a lone CR ends no line.
+ * messages, and fakeai's stamps.
  */
+import { EventStreamReader } from "../wire/sse.ts";
 
 /** What an event, or an unstreamed answer, says. */
 export interface TokenEvent {
@@ -195,91 +195,21 @@ function responseTypeAt(bytes: Uint8Array, at: number, end: number, event: Token
   return type.startsWith("response.") ? (responseTypes[type] ?? "other") : null;
 }
 
-/** Takes the bytes of one event stream as they come and tells of each event. */
+/** Takes the bytes of one event stream as they come and tells what each event says. */
 export class EventReader {
   readonly #event: TokenEvent = { content: false, finished: false, failed: false, tokens: -1, dueUs: -1, sentUs: -1 };
-  readonly #onEvent: (event: TokenEvent) => void;
-  /** The unfinished line. */
-  #line: Buffer = empty;
-  #lineLength = 0;
-  /** `data` lines of the unfinished event, joined by LF; null before the first. */
-  #data: Buffer | null = null;
-  #dataLength = 0;
+  readonly #stream: EventStreamReader;
 
   /** The event is the same object each time: valid during the call. */
   constructor(onEvent: (event: TokenEvent) => void) {
-    this.#onEvent = onEvent;
+    this.#stream = new EventStreamReader((bytes, start, end) => {
+      scanEvent(bytes, start, end, this.#event);
+      onEvent(this.#event);
+    });
   }
 
   /** Hot path. */
   push(bytes: Buffer, start: number, end: number): void {
-    let at = start;
-    while (at < end) {
-      let lineEnd = bytes.indexOf(LF, at);
-      if (lineEnd < 0 || lineEnd >= end) {
-        this.#line = append(this.#line, this.#lineLength, bytes, at, end);
-        this.#lineLength += end - at;
-        return;
-      }
-      // A whole event of one line, nothing before it: read where it lies.
-      if (this.#lineLength === 0 && this.#data === null && lineEnd + 1 < end && bytes[lineEnd + 1] === LF && isData(bytes, at, lineEnd)) {
-        scanEvent(bytes, at + 5, lineEnd, this.#event);
-        this.#onEvent(this.#event);
-        at = lineEnd + 2;
-        continue;
-      }
-      if (this.#lineLength > 0) {
-        this.#line = append(this.#line, this.#lineLength, bytes, at, lineEnd);
-        const length = this.#lineLength + lineEnd - at;
-        this.#lineLength = 0;
-        this.#takeLine(this.#line, 0, length);
-      } else {
-        this.#takeLine(bytes, at, lineEnd);
-      }
-      at = lineEnd + 1;
-    }
+    this.#stream.push(bytes, start, end);
   }
-
-  #takeLine(bytes: Buffer, start: number, lineEnd: number): void {
-    const end = lineEnd > start && bytes[lineEnd - 1] === CR ? lineEnd - 1 : lineEnd;
-    if (end === start) {
-      if (this.#data === null) return;
-      const data = this.#data;
-      this.#data = null;
-      scanEvent(data, 0, this.#dataLength, this.#event);
-      this.#onEvent(this.#event);
-      return;
-    }
-    if (!isData(bytes, start, end)) return;
-    if (this.#data === null) {
-      this.#data = Buffer.allocUnsafe(end - start);
-      this.#dataLength = 0;
-    } else {
-      this.#data = append(this.#data, this.#dataLength++, lineFeed, 0, 1);
-    }
-    this.#data = append(this.#data, this.#dataLength, bytes, start + 5, end);
-    this.#dataLength += end - start - 5;
-  }
-}
-
-const empty = Buffer.alloc(0);
-const lineFeed = Buffer.from("\n");
-
-/** Hot path. "data:". */
-function isData(bytes: Uint8Array, at: number, end: number): boolean {
-  return (
-    end - at >= 5 && bytes[at] === 100 && bytes[at + 1] === 97 && bytes[at + 2] === 116 && bytes[at + 3] === 97 && bytes[at + 4] === colon
-  );
-}
-
-/** Puts bytes after the first `length` of `into`, which is replaced by a larger one where it is too small. */
-function append(into: Buffer, length: number, bytes: Buffer, start: number, end: number): Buffer {
-  const needed = length + end - start;
-  let target = into;
-  if (needed > into.length) {
-    target = Buffer.allocUnsafe(Math.max(512, needed * 2));
-    into.copy(target, 0, 0, length);
-  }
-  bytes.copy(target, length, start, end);
-  return target;
 }

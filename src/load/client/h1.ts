@@ -1,10 +1,9 @@
 /** HTTP/1.1 (RFC 9112), one request at a time unless told to pipeline: as little as a measuring client needs. */
+import { ChunkedReader } from "../../wire/chunked.ts";
 import type { Endpoint } from "../job.ts";
 import type { Connection, Exchange, FailureReason, OutgoingRequest, WireBytes } from "./connection.ts";
 import type { ClientSocket } from "./socket.ts";
 
-const CR = 13;
-const LF = 10;
 const maxHeadBytes = 65_536;
 
 /** A request whose answer is still to come. */
@@ -13,7 +12,8 @@ interface Pending {
   readonly withoutBody: boolean;
 }
 
-type State = "head" | "length" | "chunkSize" | "chunkExtension" | "chunkData" | "chunkEnd" | "trailer" | "untilClose";
+/** What is read next: a head, or a body by how its end shows (RFC 9112, section 6.3). */
+type State = "head" | "length" | "chunked" | "untilClose";
 
 /** What is used of a socket. */
 export type H1Socket = Omit<ClientSocket, "connected" | "secure">;
@@ -39,11 +39,13 @@ export class H1Connection implements Connection {
   #sentBytes = 0;
   #state: State = "head";
   #head = "";
+  /** Bytes of a body of known length that are still to come. */
   #left = 0;
-  #sizeDigits = 0;
+  readonly #chunks = new ChunkedReader((bytes, start, end) => this.#onBody(bytes, start, end));
+  /** When the bytes that are being read came. */
+  #readUs = 0;
   #keepAlive = true;
   #withoutBody = false;
-  #lineLength = 0;
   #closing = false;
 
   /** `capacity` above 1: so many requests are sent before the first of them is answered. */
@@ -140,73 +142,38 @@ export class H1Connection implements Connection {
   /** Hot path. */
   #read(bytes: Buffer, length: number, readUs: number): void {
     let at = 0;
+    this.#readUs = readUs;
     this.#received.all += length;
     while (at < length) {
       switch (this.#state) {
         case "head":
           at = this.#readHead(bytes, at, length, readUs);
           break;
-        case "chunkSize": {
-          const byte = bytes[at++]!;
-          if (byte === LF) {
-            if (this.#sizeDigits === 0) return this.#broken("malformed response");
-            this.#state = this.#left === 0 ? "trailer" : "chunkData";
-            this.#lineLength = 0;
-          } else if (byte === 59 || byte === 32 || byte === 9) {
-            this.#state = "chunkExtension";
-          } else if (byte !== CR) {
-            const digit = hexDigit(byte);
-            if (digit < 0 || ++this.#sizeDigits > 12) return this.#broken("malformed response");
-            this.#left = this.#left * 16 + digit;
-          }
+        case "chunked":
+          at = this.#chunks.read(bytes, at, length);
+          if (this.#chunks.isMalformed) return this.#broken("malformed response");
+          if (this.#chunks.isDone) this.#finish(readUs);
           break;
-        }
-        case "chunkExtension":
-          if (bytes[at] === LF) this.#state = "chunkSize";
-          else at++;
-          break;
-        case "length":
-        case "chunkData": {
+        case "length": {
           const end = Math.min(length, at + this.#left);
           this.#left -= end - at;
-          this.#received.body += end - at;
-          this.#exchange?.onData(bytes, at, end, readUs);
+          this.#onBody(bytes, at, end);
           at = end;
-          if (this.#left > 0) break;
-          if (this.#state === "length") this.#finish(readUs);
-          else this.#state = "chunkEnd";
-          break;
-        }
-        case "chunkEnd": {
-          const byte = bytes[at++];
-          if (byte === LF) this.#startChunk();
-          else if (byte !== CR) return this.#broken("malformed response");
-          break;
-        }
-        case "trailer": {
-          const byte = bytes[at++]!;
-          if (byte !== LF) {
-            if (byte !== CR) this.#lineLength++;
-          } else if (this.#lineLength === 0) {
-            this.#finish(readUs);
-          } else {
-            this.#lineLength = 0;
-          }
+          if (this.#left === 0) this.#finish(readUs);
           break;
         }
         case "untilClose":
-          this.#received.body += length - at;
-          this.#exchange?.onData(bytes, at, length, readUs);
+          this.#onBody(bytes, at, length);
           at = length;
           break;
       }
     }
   }
 
-  #startChunk(): void {
-    this.#state = "chunkSize";
-    this.#left = 0;
-    this.#sizeDigits = 0;
+  /** Hot path. */
+  #onBody(bytes: Buffer, start: number, end: number): void {
+    this.#received.body += end - start;
+    this.#exchange?.onData(bytes, start, end, this.#readUs);
   }
 
   #readHead(bytes: Buffer, at: number, length: number, readUs: number): number {
@@ -247,7 +214,8 @@ export class H1Connection implements Connection {
     const contentLength = headers.get("content-length");
     const empty = this.#withoutBody || status === 204 || status === 304;
     if (!empty && /\bchunked\b/i.test(headers.get("transfer-encoding") ?? "")) {
-      this.#startChunk();
+      this.#state = "chunked";
+      this.#chunks.reset();
     } else if (!empty && contentLength === undefined) {
       this.#state = "untilClose";
       this.#keepAlive = false;
@@ -302,10 +270,4 @@ function headerLines(headers: Readonly<Record<string, string>>): string {
   return Object.entries(headers)
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join("");
-}
-
-function hexDigit(byte: number): number {
-  if (byte >= 48 && byte <= 57) return byte - 48;
-  const lower = byte | 32;
-  return lower >= 97 && lower <= 102 ? lower - 87 : -1;
 }
