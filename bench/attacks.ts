@@ -1,16 +1,13 @@
 /**
  * Every attack of test/attacks by itself, five times, against a server of its own: what the test asserts of all cases at once
  * is asserted here of each, with the maximum of /health in place of a percentile.
- *
- *   npm run bench:attacks                       all, about 20 minutes; writes results/attacks
- *   npm run bench:attacks -- h2c h1-node        rows of files that begin so only; the others stay as they are
- *   npm run bench:attacks -- h2/rapid_reset     cases of that name in them only; nothing is written
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describeEnvironment } from "../src/runner/processes/machine.ts";
 import { Attacked } from "../test/listeners/attacks/attacked.ts";
 import { type Batch, batches, type Case, uwsDeadlines } from "../test/listeners/attacks/cases.ts";
+import { table, writtenBy } from "./support/page.ts";
 import { Attackers, besiege, Bystanders, missing, mostHeap, mostRss, quantile } from "../test/listeners/attacks/harness.ts";
 
 const folder = fileURLToPath(new URL("../results/attacks/", import.meta.url));
@@ -81,22 +78,21 @@ function tableOf(reports: readonly Report[]): string {
   const rows = reports.flatMap((report) => report.rows.map((row) => ({ ...row, on: `${report.protocol} ${report.engine}` })));
   const bad = rows.filter(({ failures }) => failures.length > 0);
   const worst = (pick: (row: Row) => number): string => Math.max(...rows.map(pick)).toFixed(3);
-  const lines = rows.map(({ attack, on, attacks, health, siblings, rssBytes, rssRatio, heapRatio, failures }) =>
-    [
-      attack.replaceAll("_", " "),
-      on,
-      attacks,
-      `${health.p50Ms.toFixed(1)} / ${health.p99Ms.toFixed(1)} / ${health.maxMs.toFixed(1)}`,
-      `${siblings.streams}, ${siblings.lateP99Ms.toFixed(1)} / ${siblings.lateMaxMs.toFixed(1)}`,
-      `${Math.round(rssBytes / 1e6)} MB x ${rssRatio.toFixed(3)}`,
-      heapRatio.toFixed(3),
-      failures.length === 0 ? "held" : `**${failures.join("; ")}**`,
-    ].join(" | "),
-  );
-  const { cpu, cores, node } = reports[0]!.environment;
+  const cells = rows.map(({ attack, on, attacks, health, siblings, rssBytes, rssRatio, heapRatio, failures }) => [
+    attack.replaceAll("_", " "),
+    on,
+    attacks,
+    `${health.p50Ms.toFixed(1)} / ${health.p99Ms.toFixed(1)} / ${health.maxMs.toFixed(1)}`,
+    `${siblings.streams}, ${siblings.lateP99Ms.toFixed(1)} / ${siblings.lateMaxMs.toFixed(1)}`,
+    `${Math.round(rssBytes / 1e6)} MB x ${rssRatio.toFixed(3)}`,
+    heapRatio.toFixed(3),
+    failures.length === 0 ? "held" : `**${failures.join("; ")}**`,
+  ]);
+  const { startedAt, environment } = reports[0]!;
+  const header = ["case", "on", "attacks", "/health p50 / p99 / max, ms", "sibling streams, events late p99 / max, ms", "RSS", "heap", ""];
   return `# Attacks, one by one
 
-Written by \`npm run bench:attacks\` (${reports[0]!.startedAt.slice(0, 10)}, ${cores} x ${cpu}, Node ${node}). Each case of
+${writtenBy("attacks", startedAt, environment)}). Each case of
 [the listeners' table](../../src/listeners/README.md#cases) by itself, five times, against a server of its own. A process of its
 own asks for /health on another connection every 20 ms and reads three paced streams at a time of the attacked port. A row holds
 when the process lives, /health takes less than ${mostHealthMs} ms each time, each sibling stream comes whole and no event of it is sent that late, sessions, streams, sockets and
@@ -105,9 +101,7 @@ second (in a row of eight attacks, after the eighth and the fifth), and the case
 
 ${rows.length - bad.length} of ${rows.length} rows hold. The longest /health of all took ${Math.max(...rows.map(({ health }) => health.maxMs)).toFixed(1)} ms; the largest RSS ratio is ${worst(({ rssRatio }) => rssRatio)}, the largest heap ratio ${worst(({ heapRatio }) => heapRatio)}.
 
-| case | on | attacks | /health p50 / p99 / max, ms | sibling streams, events late p99 / max, ms | RSS | heap | |
-| --- | --- | --- | --- | --- | --- | --- | --- |
-${lines.map((line) => `| ${line} |`).join("\n")}
+${table(header, cells)}
 `;
 }
 

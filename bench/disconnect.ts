@@ -2,9 +2,6 @@
  * Disconnect truth: 1,000 clients abort at random tokens. For every one of them, what the client had read must be at most
  * what the server counts as sent, and that at most what was due when the server noticed. The distance between the two
  * ends, and the time from abort to noticing, are the price of a client that leaves, per protocol and engine.
- *
- *   npm run bench:disconnect            about two minutes; writes results/disconnect
- *   npm run bench:disconnect -- h2      rows of one protocol; nothing is written
  */
 import { fork } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -17,6 +14,8 @@ import { Pacer } from "../src/core/pacing/pacer.ts";
 import { Random, seedOf } from "../src/core/random/random.ts";
 import { createServer, type Engine, type Protocol } from "../src/index.ts";
 import { describeEnvironment } from "../src/runner/processes/machine.ts";
+import { table, writtenBy } from "./support/page.ts";
+import { ascending, quantile } from "./support/statistics.ts";
 
 const clients = 1000;
 /** Each row is measured so often, with a server of its own and other tokens. */
@@ -149,9 +148,8 @@ interface Row {
 }
 
 function quantilesOf(values: readonly number[]): Quantiles {
-  const ordered = values.toSorted((a, b) => a - b);
-  const at = (share: number): number => ordered[Math.floor((ordered.length - 1) * share)]!;
-  return { p50: at(0.5), p99: at(0.99), max: at(1) };
+  const sorted = ascending(values);
+  return { p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99), max: quantile(sorted, 1) };
 }
 
 async function measure(protocol: Protocol, engine: Engine, round: number): Promise<Round> {
@@ -184,7 +182,7 @@ function cell(values: readonly number[], digits: number): string {
   return least === most ? middle! : `${middle} (${least}-${most})`;
 }
 
-function lineOf({ protocol, engine, rounds: all }: Row): string {
+function cellsOf({ protocol, engine, rounds: all }: Row): (string | number)[] {
   const cells = (pick: (round: Round) => Quantiles, digits: number): string =>
     (["p50", "p99", "max"] as const)
       .map((name) =>
@@ -195,37 +193,35 @@ function lineOf({ protocol, engine, rounds: all }: Row): string {
       )
       .join(" / ");
   const sum = (pick: (round: Round) => number): number => all.reduce((total, round) => total + pick(round), 0);
-  return `| ${[
+  return [
     `${protocol} ${engine}`,
     sum(({ aborted }) => aborted),
     sum(({ broken }) => broken),
     cells(({ unreadTokens }) => unreadTokens, 0),
     cells(({ unsentTokens }) => unsentTokens, 0),
     cells(({ noticedMs }) => noticedMs, 2),
-  ].join(" | ")} |`;
+  ];
 }
 
-const heads = ["", "aborted", "broken", "sent - read, tokens", "due - sent, tokens", "abort to noticing, ms"];
-const tableHead = `| ${heads.join(" | ")} |\n|${" --- |".repeat(heads.length)}`;
+const header = ["", "aborted", "broken", "sent - read, tokens", "due - sent, tokens", "abort to noticing, ms"];
 
 const [first, ...rest] = process.argv.slice(2);
 if (first === "--serve") {
   await serve(rest[0] as Protocol, rest[1] as Engine);
 } else {
   const startedAt = new Date().toISOString();
-  console.log(tableHead);
+  console.log(header.join(" | "));
   const measured: Row[] = [];
   for (const { protocol, engine } of rows.filter((row) => first === undefined || first === row.protocol)) {
     const all: Round[] = [];
     for (let round = 0; round < rounds; round++) all.push(await measure(protocol, engine, round));
     measured.push({ protocol, engine, rounds: all });
-    console.log(lineOf(measured.at(-1)!));
+    console.log(cellsOf(measured.at(-1)!).join(" | "));
   }
   const broken = measured.some((row) => row.rounds.some((round) => round.broken > 0 || round.aborted !== clients));
   if (first === undefined) {
     const folder = fileURLToPath(new URL("../results/disconnect/", import.meta.url));
     const environment = describeEnvironment(false, "fakeai");
-    const { cores, cpu, node } = environment;
     mkdirSync(folder, { recursive: true });
     const settings = { clients, streamsPerConnection, ttftUs, itlUs, lastToken };
     writeFileSync(`${folder}result.json`, `${JSON.stringify({ startedAt, environment, settings, rows: measured }, null, 2)}\n`);
@@ -233,7 +229,7 @@ if (first === "--serve") {
       `${folder}README.md`,
       `# Clients that leave
 
-Written by \`npm run bench:disconnect\` (${startedAt.slice(0, 10)}, ${cores} x ${cpu}, Node ${node}), from [result.json](result.json).
+${writtenBy("disconnect", startedAt, environment)}), from [result.json](result.json).
 
 In each of ${rounds} rounds, ${clients.toLocaleString("en")} clients begin within a second, and each aborts when it has read a number of tokens drawn from 1 to ${lastToken}
 (TTFT ${ttftUs / 1000} ms, ITL ${itlUs / 1000} ms): over HTTP/1.1 by closing its connection, over HTTP/2, ${streamsPerConnection} streams to a connection, by RST_STREAM.
@@ -243,8 +239,7 @@ round: the median of the rounds, and in parentheses where they lay. The time fro
 loops and the kernel between; while it lasts, the server goes on sending. On h1s each client makes a TLS handshake of its own, all within that second: the clients' process
 is busy then, and leaves with tokens in its sockets that it has not decrypted.
 
-${tableHead}
-${measured.map(lineOf).join("\n")}
+${table(header, measured.map(cellsOf))}
 `,
     );
   }

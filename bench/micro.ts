@@ -1,8 +1,6 @@
 /**
  * What a token costs in our own code: the wheel, the plan, the frame and the meter, with a sink that does nothing.
  * Prints nanoseconds and heap bytes per token, the median and the spread over rounds.
- *
- *   npm run bench:micro
  */
 import { PerformanceObserver } from "node:perf_hooks";
 import { Generator } from "../src/api/openai/generate.ts";
@@ -11,6 +9,7 @@ import { resolveConfig, freePorts } from "../src/settings/server.ts";
 import { Meter } from "../src/core/pacing/meter.ts";
 import { Pacer } from "../src/core/pacing/pacer.ts";
 import type { Clock, ResponseSink, RouteRequest } from "../src/core/seams.ts";
+import { spread } from "./support/statistics.ts";
 
 const rounds = 9;
 const streams = 1000;
@@ -102,11 +101,9 @@ new PerformanceObserver((list) => {
   gcRuns += list.getEntries().length;
 }).observe({ entryTypes: ["gc"] });
 
-const show = (values: number[], digits: number): string => {
-  const sorted = values.filter((value) => !Number.isNaN(value)).sort((a, b) => a - b);
-  if (sorted.length === 0) return "n/a (a collection ran)";
-  const at = (share: number): string => sorted[Math.round((sorted.length - 1) * share)]!.toFixed(digits);
-  return `${at(0.5)} (${at(0)} to ${at(1)})`;
+const show = (values: readonly number[], digits: number): string => {
+  const measured = values.filter((value) => !Number.isNaN(value));
+  return measured.length === 0 ? "n/a (a collection ran)" : spread(measured, digits);
 };
 
 console.log(`${streams} streams, ${tokens} tokens each, ${rounds} rounds: median (min to max) per token`);

@@ -2,16 +2,14 @@
  * Does the server keep its schedule? TTFT 100 ms, ITL 20 ms, 60 tokens at rising numbers of streams, judged twice:
  * by the server's stamps and by a client in another process that looks only at its own clock.
  *
- *   npm run bench:pacing            (all rows)   |   npm run bench:pacing -- h2c   (rows of one protocol)
- *
  * The server runs on core 0 and the client on core 1 where taskset is installed. Streams start spread over a second:
  * a burst of requests would measure how fast this machine accepts requests, not how it keeps a schedule.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { Agent, request as httpRequest } from "node:http";
 import { connect, type ClientHttp2Session } from "node:http2";
-import { fileURLToPath } from "node:url";
 import { monotonicUs } from "../src/base/clock.ts";
+import { canPin, serveFakeai } from "./support/server.ts";
+import { ascending, mean, quantile } from "./support/statistics.ts";
 
 const ttftMs = 100;
 const itlMs = 20;
@@ -44,30 +42,10 @@ interface Trace {
   readonly sentUs: number[];
 }
 
-const pinned = spawnSync("taskset", ["--version"]).status === 0;
-const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
-
-async function startServer(row: Row): Promise<{ child: ChildProcess; url: string }> {
-  const flags = [
-    "serve",
-    "--protocol",
-    `${row.protocol}:0`,
-    "--h1-engine",
-    row.engine,
-    "--stamps",
-    "--json",
-    "--max-concurrent-streams",
-    "1000",
-  ];
-  const args = [cli, ...flags, "--ttft", String(ttftMs), "--itl", String(itlMs), "--output-tokens", String(tokens)];
-  const child = spawn(pinned ? "taskset" : process.execPath, pinned ? ["-c", "0", process.execPath, ...args] : args, {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  for await (const chunk of child.stdout) {
-    const { listening } = JSON.parse(String(chunk)) as { listening: { url: string }[] };
-    return { child, url: listening[0]!.url };
-  }
-  throw new Error("the server ended before it listened");
+function startServer({ protocol, engine }: Row): ReturnType<typeof serveFakeai> {
+  const flags = ["--protocol", `${protocol}:0`, "--h1-engine", engine, "--stamps", "--max-concurrent-streams", "1000"];
+  const timing = ["--ttft", String(ttftMs), "--itl", String(itlMs), "--output-tokens", String(tokens)];
+  return serveFakeai([...flags, ...timing], canPin ? 0 : null);
 }
 
 const body = JSON.stringify({ model: "bench", stream: true, messages: [{ role: "user", content: "hi" }] });
@@ -115,7 +93,8 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 /** The traces of each round. */
 async function measure(row: Row): Promise<Trace[][]> {
-  const { child, url } = await startServer(row);
+  const server = await startServer(row);
+  const { url } = server;
   const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
   const sessions = row.protocol === "h2c" ? Array.from({ length: row.connections }, () => connect(url)) : [];
   try {
@@ -138,16 +117,9 @@ async function measure(row: Row): Promise<Trace[][]> {
   } finally {
     agent.destroy();
     for (const session of sessions) session.destroy();
-    const ended = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGTERM");
-    await ended;
+    await server.stop();
   }
 }
-
-const quantile = (sorted: readonly number[], share: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
-const ascending = (values: number[]): number[] => values.sort((a, b) => a - b);
 
 /** Over all rounds; in brackets the least and the most of a round. */
 function summarise(byRound: readonly Trace[][]): Record<string, string> {
@@ -188,7 +160,7 @@ function summarise(byRound: readonly Trace[][]): Record<string, string> {
 
 const only = process.argv[2];
 console.error(
-  `node ${process.versions.node}, ${pinned ? "server on core 0, client on core 1" : "not pinned"}, ${rounds} rounds a row; times in ms`,
+  `node ${process.versions.node}, ${canPin ? "server on core 0, client on core 1" : "not pinned"}, ${rounds} rounds a row; times in ms`,
 );
 const table: Record<string, Record<string, string>> = {};
 for (const row of rows.filter(({ protocol }) => only === undefined || protocol === only)) {

@@ -3,10 +3,8 @@
  * in which the candidate's ITL is 5% longer, which has to be found. Each pair is a whole `fakeai bench` with a server, a
  * loader and a seed of its own; odd pairs are on h1, even ones on h2c.
  *
- *   npm run bench:pairs -- equal 1-20       |   npm run bench:pairs -- slower 1-20
- *
- * Each call adds its pairs to test/fixtures/pairs.json, over those of the same kind and number that stand there:
- * test/pairs.test.ts replays the statistics over them.
+ * Each call adds its pairs to test/fixtures/pairs.json, in place of those of the same kind and number:
+ * test/results/pairs.test.ts replays the statistics over them.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -14,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { BenchResult, Comparison, MetricName, RoundResult, Statistic } from "../src/results/types.ts";
+import { cliPath } from "./support/server.ts";
 
 const itlMs = 20;
 const slowerItlMs = 21;
@@ -31,7 +30,6 @@ const metrics = [
   "serverCpuUsPerToken.mean",
 ] as const;
 
-const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
 const fixture = fileURLToPath(new URL("../test/fixtures/pairs.json", import.meta.url));
 
 type Kind = "equal" | "slower";
@@ -85,7 +83,7 @@ function run(kind: Kind, pair: number): { result: BenchResult; pair: Pair } {
     const scenario = join(folder, "pair.json");
     writeFileSync(scenario, JSON.stringify(scenarioOf(kind, protocol)));
     const flags = ["bench", "--scenario", scenario, "--seed", String(pair), "--out", join(folder, "out")];
-    const { status, stderr } = spawnSync(process.execPath, [cli, ...flags], { encoding: "utf8" });
+    const { status, stderr } = spawnSync(process.execPath, [cliPath, ...flags], { encoding: "utf8" });
     if (status !== 0) throw new Error(`pair ${pair} ended with ${status}: ${stderr}`);
     const result = JSON.parse(readFileSync(join(folder, "out", "result.json"), "utf8")) as BenchResult;
     const { arms } = result.scenarios[0]!;
@@ -102,14 +100,14 @@ const describe = ({ metric, statistic, ratio, p, verdict }: Comparison): string 
   `${metric}.${statistic} ${verdict} x${ratio?.estimate.toFixed(5)} (${ratio?.low.toFixed(5)} to ${ratio?.high.toFixed(5)}), p ${p?.toPrecision(2)}`;
 
 const [kind, range] = process.argv.slice(2) as [Kind, string];
-if ((kind !== "equal" && kind !== "slower") || !/^\d+-\d+$/.test(range ?? "")) {
-  console.error("usage: pairs.ts equal|slower FIRST-LAST");
+if (!/^\d+-\d+$/.test(range)) {
+  console.error(`pairs: ${JSON.stringify(range)} is not <first>-<last>, as 1-20`);
   process.exit(2);
 }
 const [first, last] = range.split("-").map(Number) as [number, number];
 const kept: Fixture = existsSync(fixture)
   ? (JSON.parse(readFileSync(fixture, "utf8")) as Fixture)
-  : { command: "npm run bench:pairs", environment: null, itlMs: { equal: [itlMs, itlMs], slower: [itlMs, slowerItlMs] }, pairs: [] };
+  : { command: "npm run measure -- pairs", environment: null, itlMs: { equal: [itlMs, itlMs], slower: [itlMs, slowerItlMs] }, pairs: [] };
 const pairs = [...kept.pairs];
 for (let number = first; number <= last; number++) {
   const { result, pair } = run(kind, number);

@@ -1,8 +1,6 @@
 /**
  * What each wire profile and shape costs: bytes and nanoseconds of our own code per token, from plan to frame; then, where
  * h2load is installed, the CPU time of a whole server per token that it sends over h1, paced, so that each is a write.
- *
- *   npm run bench:profiles
  */
 import { spawn, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -11,6 +9,8 @@ import { planMessage } from "../src/api/anthropic/messages.ts";
 import { planResponse } from "../src/api/openai/responses.ts";
 import { freePorts, resolveConfig } from "../src/settings/server.ts";
 import type { ResponsePlan, RouteRequest } from "../src/core/seams.ts";
+import { serveFakeai } from "./support/server.ts";
+import { spread } from "./support/statistics.ts";
 
 const rounds = 11;
 const streams = 200;
@@ -94,11 +94,8 @@ console.log(`${streams} streams of ${tokens} tokens, ${rounds} rounds: plan and 
 console.log("| stream | bytes per token | ns per token |\n| --- | ---: | ---: |");
 for (const one of cases) {
   const results = Array.from({ length: rounds }, () => round(one));
-  const ns = results.map((result) => result.ns).sort((a, b) => a - b);
-  const middle = ns[Math.floor(rounds / 2)]!;
-  console.log(
-    `| ${one.name} | ${results[0]!.bytes.toFixed(0)} | ${middle.toFixed(0)} (${ns[0]!.toFixed(0)} to ${ns.at(-1)!.toFixed(0)}) |`,
-  );
+  const ns = results.map((result) => result.ns);
+  console.log(`| ${one.name} | ${results[0]!.bytes.toFixed(0)} | ${spread(ns, 0)} |`);
 }
 
 const connections = 100;
@@ -106,13 +103,9 @@ const servedRounds = 5;
 
 /** Microseconds of server CPU per token of each round. */
 async function served(profile: Profile): Promise<number[]> {
-  const args = ["dist/cli.js", "serve", "--json", "--port", "0", "--profile", profile, "--itl", "10", "--output-tokens", "200"];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const server = await serveFakeai(["--port", "0", "--profile", profile, "--itl", "10", "--output-tokens", "200"], null);
+  const { url } = server;
   try {
-    const line = await new Promise<string>((resolve) => {
-      child.stdout.once("data", (chunk: Buffer) => resolve(chunk.toString()));
-    });
-    const { url } = (JSON.parse(line) as { listening: { url: string }[] }).listening[0]!;
     const read = async (): Promise<[number, number]> => {
       const text = await (await fetch(`${url}/metrics`)).text();
       const value = (name: string): number => Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (.+)$`, "m").exec(text)![1]);
@@ -133,7 +126,7 @@ async function served(profile: Profile): Promise<number[]> {
     }
     return results;
   } finally {
-    child.kill("SIGTERM");
+    await server.stop();
   }
 }
 
@@ -143,8 +136,7 @@ if (spawnSync("h2load", ["--version"]).status === 0) {
   console.log(`\n${connections} streams over h1, ITL 10 ms, 200 tokens, ${servedRounds} rounds: server CPU, median (min to max)\n`);
   console.log("| profile | CPU per token |\n| --- | ---: |");
   for (const profile of ["minimal", "vllm", "openrouter", "openai"] as const) {
-    const us = (await served(profile)).sort((a, b) => a - b);
-    console.log(`| ${profile} | ${us[Math.floor(servedRounds / 2)]!.toFixed(1)} us (${us[0]!.toFixed(1)} to ${us.at(-1)!.toFixed(1)}) |`);
+    console.log(`| ${profile} | ${spread(await served(profile), 1)} us |`);
   }
 } else {
   console.log("\nh2load is not installed: the server's CPU is left out");

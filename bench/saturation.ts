@@ -1,21 +1,19 @@
 /**
  * The batched scheduler with real sockets, and what `--latency-from` makes of it.
  *
- *   npm run bench:saturation            (both)   |   npm run bench:saturation -- imitation
- *
  * First a closed loop over rising concurrency in front of `--preset llama-3.1-8b-h100 --max-num-seqs 32`: throughput, and
  * goodput, the requests per second of which TTFT and TPOT are within the bounds below. Then the latencies of 16 clients
  * with prompts of many lengths are written as a CSV, a second server imitates them, and a two-sample Kolmogorov-Smirnov distance compares what it planned
  * with what was recorded; beside it the same distance for a constant TTFT and ITL of the same medians.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { clockIdentity } from "../src/base/clock.ts";
 import { driverNamed } from "../src/load/drivers/drivers.ts";
 import type { LoadReport, RequestDetail } from "../src/load/job.ts";
+import { serveFakeai } from "./support/server.ts";
+import { median } from "./support/statistics.ts";
 import { ksDistance, ksP } from "../test/support/kolmogorov.ts";
 
 const tokens = 100;
@@ -24,12 +22,8 @@ const promptCharacters = 4000;
 const slo = { ttftMs: 500, tpotMs: 20 };
 const clients = [1, 2, 4, 8, 16, 32, 48, 64, 128];
 
-async function startServer(flags: readonly string[]): Promise<{ child: ChildProcess; url: string }> {
-  const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
-  const args = [cli, "serve", "--json", "--port", "0", "--h1-engine", "node", "--stamps", "--output-tokens", String(tokens), ...flags];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
-  const line = await new Promise<string>((resolve) => child.stdout.once("data", (text: Buffer) => resolve(text.toString())));
-  return { child, url: (JSON.parse(line) as { listening: { url: string }[] }).listening[0]!.url };
+function startServer(flags: readonly string[]): ReturnType<typeof serveFakeai> {
+  return serveFakeai(["--port", "0", "--h1-engine", "node", "--stamps", "--output-tokens", String(tokens), ...flags], null);
 }
 
 const driver = driverNamed("stream");
@@ -79,7 +73,6 @@ function measure(url: string, streams: number, count: number, varied = false): P
 const gapsOf = ({ dueUs }: RequestDetail): number[] => dueUs.slice(1).map((due, index) => due - dueUs[index]!);
 /** As planned, from when the client began. */
 const ttftOf = ({ dueUs, startUs }: RequestDetail): number => dueUs[0]! - startUs;
-const medianOf = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 const ms = (us: number): string => (us / 1000).toFixed(1);
 
 const table: Record<string, Record<string, string>> = {};
@@ -110,7 +103,7 @@ try {
     recorded.itl.push(...gapsOf(detail));
   }
 } finally {
-  server.child.kill("SIGTERM");
+  await server.stop();
 }
 console.table(table);
 
@@ -119,26 +112,26 @@ const row = (itl: number, index: number): string => `${index < recorded.ttft.len
 writeFileSync(csv, `ttft_ms,itl_ms\n${recorded.itl.map(row).join("\n")}\n`);
 const imitations = {
   "--latency-from": ["--latency-from", csv],
-  "constant medians": ["--ttft", ms(medianOf(recorded.ttft)), "--itl", ms(medianOf(recorded.itl))],
+  "constant medians": ["--ttft", ms(median(recorded.ttft)), "--itl", ms(median(recorded.itl))],
 };
 const compared: Record<string, Record<string, string>> = {};
 for (const [name, flags] of Object.entries(imitations)) {
-  const { child, url } = await startServer([...flags, "--seed", "5"]);
+  const imitating = await startServer([...flags, "--seed", "5"]);
   try {
-    const { details } = await measure(url, 16, 320, true);
+    const { details } = await measure(imitating.url, 16, 320, true);
     // The way to the server is in what was recorded, and comes on top of what is planned from it.
     const seen = { ttft: details.map(ttftOf), itl: details.flatMap(gapsOf) };
     for (const metric of ["ttft", "itl"] as const) {
       const distance = ksDistance(seen[metric], recorded[metric]);
       compared[`${name}, ${metric}`] = {
-        "recorded p50": ms(medianOf(recorded[metric])),
-        "imitated p50": ms(medianOf(seen[metric])),
+        "recorded p50": ms(median(recorded[metric])),
+        "imitated p50": ms(median(seen[metric])),
         "K-S distance": distance.toFixed(4),
         p: ksP(distance, seen[metric].length, recorded[metric].length).toPrecision(2),
       };
     }
   } finally {
-    child.kill("SIGTERM");
+    await imitating.stop();
   }
 }
 await driver.close();

@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { rows } from "./rows.ts";
-import type { Ratio } from "./statistics.ts";
+import type { Ratio } from "../support/statistics.ts";
 import { profile } from "./subjects.ts";
 
 const results = fileURLToPath(new URL("../../results/speed/", import.meta.url));
@@ -63,6 +63,6 @@ export function writePage(): void {
   );
   writeFileSync(
     `${results}README.md`,
-    `# Speed\n\nWritten by \`npm run bench:speed\`. Server on core 0, load on core 1, rounds in turns; a ratio is the geometric mean of the rounds'\nratios with its 95% interval (paired t on logarithms). Every round is in the JSON files beside this page. All write what\n\`--profile ${profile}\` writes, the same bytes and the same head: events of 270 bytes, bodies of about 300. The controls repeat a\nconstant. What the figures rest on, and what was tried and lost: [notes](notes.md).\n\n${markdown(known.flatMap(({ lines }) => lines))}\n\nMeasured by:\n\n${commands.join("\n")}\n`,
+    `# Speed\n\nWritten by \`npm run measure -- speed\`. Server on core 0, load on core 1, rounds in turns; a ratio is the geometric mean of the rounds'\nratios with its 95% interval (paired t on logarithms). Every round is in the JSON files beside this page. All write what\n\`--profile ${profile}\` writes, the same bytes and the same head: events of 270 bytes, bodies of about 300. The controls repeat a\nconstant. What the figures rest on, and what was tried and lost: [notes](notes.md).\n\n${markdown(known.flatMap(({ lines }) => lines))}\n\nMeasured by:\n\n${commands.join("\n")}\n`,
   );
 }

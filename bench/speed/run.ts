@@ -2,12 +2,7 @@
  * Is fakeai as fast as this machine allows? Each row puts it beside the same work done by a raw engine (a control), by a
  * C loop, or by another fake server, in rounds that take turns, and gives the ratio with its interval.
  *
- *   npm run bench:speed                     every row (an hour)
- *   npm run bench:speed -- h1-paced cold    the rows whose name begins so
- *   npm run bench:speed -- --rounds 5 --peers unpaced
- *
- * The server has core 0 for itself and the load core 1, so two cores must be idle. --peers compares with other fake
- * servers too, after `npm install --prefix bench/peers`. Results are written under results/speed.
+ * The server has core 0 for itself and the load core 1, so two cores must be idle.
  */
 import { spawn } from "node:child_process";
 import { cpus, release } from "node:os";
@@ -43,7 +38,7 @@ import {
   type WorkersRow,
 } from "./rows.ts";
 import { type Line, type Result, type Samples, showRatio, two, writePage, writeResult } from "./page.ts";
-import { median, pairedRatio, type Ratio } from "./statistics.ts";
+import { median, pairedRatio, type Ratio } from "../support/statistics.ts";
 import {
   ask,
   buildAll,
@@ -531,7 +526,7 @@ if (chosen.length === 0 || !(rounds >= 1)) {
   process.exit(2);
 }
 if (cpus().length < 2) throw new Error("two cores are needed: one for the server, one for the load");
-if (options.peers && !peersInstalled()) throw new Error("--peers: first npm install --prefix bench/peers");
+if (options.peers && !peersInstalled()) throw new Error("--peers: first npm install --prefix bench/speed/peers");
 const withC = buildAll();
 const environment = { node: process.version, cpu: cpus()[0]!.model, cores: cpus().length, kernel: release() };
 for (const row of chosen) {
@@ -541,7 +536,7 @@ for (const row of chosen) {
   }
   progress(`${row.id}: ${row.what}`);
   const { lines, samples } = await measureRow(row);
-  const command = `npm run bench:speed -- --rounds ${rounds} ${options.peers ? "--peers " : ""}${row.id}`;
+  const command = `npm run measure -- speed --rounds ${rounds} ${options.peers ? "--peers " : ""}${row.id}`;
   const result: Result = { id: row.id, command, date: new Date().toISOString(), environment, lines, samples };
   writeResult(result);
   writePage();

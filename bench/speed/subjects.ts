@@ -1,37 +1,31 @@
 /** What is measured: each a child process on core 0, checked before it is measured. */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { connect } from "node:http2";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
+import { cliPath, endOf, type Served, spawnNode, startNode, urlIn } from "../support/server.ts";
 
 export type Wire = "h1" | "h2c";
 
 /** A server that runs. */
-export interface Subject {
+export interface Subject extends Omit<Served, "line"> {
   readonly name: string;
-  readonly pid: number;
   readonly port: number;
-  /** Milliseconds from spawning it to its first line on stdout. */
-  readonly readyMs: number;
-  stop(): Promise<void>;
-  /** Resolves when its process has ended. */
-  readonly ended: Promise<void>;
 }
 
-const fromBench = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
-const cache = fromBench("../node_modules/.cache/fakeai-bench/");
-export const cliPath: string = fromBench("../dist/cli.js");
+const pathOf = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const cache = pathOf("../../node_modules/.cache/fakeai-bench/");
 export const chatPath = "/v1/chat/completions";
 
 /** Compiles the controls, and the C programs where there is a C compiler; returns whether there is. */
 export function buildAll(): boolean {
   mkdirSync(cache, { recursive: true });
   writeFileSync(`${cache}package.json`, '{"type":"module"}\n');
-  run(process.execPath, [fromBench("../node_modules/typescript/bin/tsc"), "-p", fromBench("tsconfig.json")]);
+  run(process.execPath, [pathOf("../../node_modules/typescript/bin/tsc"), "-p", pathOf("controls/tsconfig.json")]);
   if (spawnSync("cc", ["--version"]).status !== 0) return false;
-  for (const name of ["reader", "send-limit"] as const) run("cc", ["-O2", fromBench(`limits/${name}.c`), "-o", limitPath(name)]);
+  for (const name of ["reader", "send-limit"] as const) run("cc", ["-O2", pathOf(`limits/${name}.c`), "-o", limitPath(name)]);
   return true;
 }
 
@@ -68,65 +62,10 @@ export function onCoreOne(command: string, args: readonly string[], timeoutMs: n
   });
 }
 
-async function start(
-  name: string,
-  args: readonly string[],
-  portOf: (line: string) => number,
-  env: NodeJS.ProcessEnv = {},
-): Promise<Subject> {
-  const startedMs = performance.now();
-  const child = spawn("taskset", ["-c", "0", process.execPath, ...args], {
-    stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, ...env },
-  });
-  const stop = stopper(child);
-  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  try {
-    const line = await firstLine(child);
-    return { name, pid: child.pid!, port: portOf(line), readyMs: performance.now() - startedMs, stop, ended };
-  } catch (error) {
-    await stop();
-    throw new Error(`${name} did not start: ${(error as Error).message}`, { cause: error });
-  }
+async function start(name: string, args: readonly string[]): Promise<Subject> {
+  const { line, ...served } = await startNode(name, args, { core: 0 });
+  return { name, port: Number(new URL(urlIn(line)).port), ...served };
 }
-
-function firstLine(child: ChildProcess): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = "";
-    child.stdout!.on("data", (chunk) => {
-      text += String(chunk);
-      if (text.includes("\n")) resolve(text);
-    });
-    child.once("exit", (code) => reject(new Error(`it ended with ${String(code)}`)));
-    setTimeout(() => reject(new Error("nothing on stdout in 20 s")), 20_000).unref();
-  });
-}
-
-/** Servers that run. One that is stopped by SIGSTOP would not end with us by itself, not even by Ctrl-C. */
-const children = new Set<ChildProcess>();
-process.once("exit", () => {
-  for (const child of children) child.kill("SIGKILL");
-});
-for (const [signal, status] of [
-  ["SIGINT", 130],
-  ["SIGTERM", 143],
-] as const) {
-  process.once(signal, () => process.exit(status));
-}
-
-function stopper(child: ChildProcess): () => Promise<void> {
-  children.add(child);
-  child.once("exit", () => children.delete(child));
-  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  return async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill("SIGKILL");
-    await ended;
-  };
-}
-
-const announcedPort = (line: string): number =>
-  Number(new URL((JSON.parse(line) as { listening: { url: string }[] }).listening[0]!.url).port);
 
 /** Whose bytes every subject writes: the profile whose events can be 270 bytes long and whose bodies about 300. */
 export const profile = "minimal";
@@ -134,11 +73,7 @@ export const profile = "minimal";
 /** `fakeai serve` as users get it, but for the profile; `nodeFlags` are node's own. */
 export function startFakeai(wire: Wire, flags: readonly string[], nodeFlags: readonly string[] = []): Promise<Subject> {
   const many = wire === "h2c" ? ["--max-concurrent-streams", "1000"] : [];
-  return start(
-    "fakeai",
-    [...nodeFlags, cliPath, "serve", "--json", "--profile", profile, "--protocol", `${wire}:0`, ...many, ...flags],
-    announcedPort,
-  );
+  return start("fakeai", [...nodeFlags, cliPath, "serve", "--json", "--profile", profile, "--protocol", `${wire}:0`, ...many, ...flags]);
 }
 
 /** A raw engine. */
@@ -147,27 +82,27 @@ export function startControl(
   flags: readonly string[],
   nodeFlags: readonly string[] = [],
 ): Promise<Subject> {
-  return start(`raw ${engine}`, [...nodeFlags, `${cache}${engine}.js`, ...flags], announcedPort);
+  return start(`raw ${engine}`, [...nodeFlags, `${cache}${engine}.js`, ...flags]);
 }
 
 /** Two processes of a raw engine that share a port. */
 export function startControls(engine: "uws" | "http2", flags: readonly string[]): Promise<Subject> {
-  return start(`2 raw ${engine}`, [`${cache}cluster.js`, engine, ...flags], announcedPort);
+  return start(`2 raw ${engine}`, [`${cache}cluster.js`, engine, ...flags]);
 }
 
 export const peerNames = ["aimock", "mock-llm"] as const;
 export type PeerName = (typeof peerNames)[number];
 
-/** Whether the peers were installed (npm install --prefix bench/peers). */
+/** Whether the peers were installed (npm install --prefix bench/speed/peers). */
 export function peersInstalled(): boolean {
-  return existsSync(fromBench("peers/node_modules"));
+  return existsSync(pathOf("peers/node_modules"));
 }
 
 /** Another fake LLM server, made to answer 100 pieces of a word each without latency. */
 export async function startPeer(name: PeerName): Promise<Subject> {
   const port = await freePort();
   const content = " word".repeat(100);
-  const modules = fromBench("peers/node_modules/");
+  const modules = pathOf("peers/node_modules/");
   let peer: Subject;
   if (name === "aimock") {
     const fixture = JSON.stringify({ fixtures: [{ match: { userMessage: "hi" }, response: { content } }] });
@@ -204,16 +139,15 @@ function binOf(modules: string, name: string, bin: string): string {
 /** Starts a server whose port is known; it is ready when it answers. */
 async function startSilent(name: string, args: readonly string[], port: number, env: NodeJS.ProcessEnv = {}): Promise<Subject> {
   const startedMs = performance.now();
-  const child = spawn("taskset", ["-c", "0", process.execPath, ...args], { stdio: "ignore", env: { ...process.env, ...env } });
-  const stop = stopper(child);
-  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const child = spawnNode(args, "ignore", { core: 0, env });
+  const end = endOf(child);
   for (let tries = 0; ; tries++) {
     try {
       await ask("h1", port, '{"model":"m","messages":[{"role":"user","content":"hi"}]}');
-      return { name, pid: child.pid!, port, readyMs: performance.now() - startedMs, stop, ended };
+      return { name, pid: child.pid!, port, readyMs: performance.now() - startedMs, ...end };
     } catch {
       if (tries === 200) {
-        await stop();
+        await end.stop();
         throw new Error(`${name} did not answer`);
       }
       await new Promise((resolve) => setTimeout(resolve, 50));

@@ -1,7 +1,7 @@
-/** The short form of `npm run bench:soak`: every stream of a mixed load comes as planned, both ends agree, nothing is left. */
+/** The short form of `npm run measure -- soak`: every stream of a mixed load comes as planned, both ends agree, nothing is left. */
 import { expect, test } from "vitest";
 import { itlMs, planOf } from "../../bench/soak/plan.ts";
-import { soak } from "../../bench/soak/run.ts";
+import { soak } from "../../bench/soak/soak.ts";
 
 const options = { seed: 1, mostTokens: 250 };
 

