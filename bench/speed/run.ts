@@ -85,10 +85,10 @@ async function interleave(
         for (const starter of starters) running.push(await starter());
       }
       for (const subject of round % 2 === 0 ? running : running.toReversed()) {
-        // What another still has to do after its load would be done beside this one, on the same core and cache.
+        // The others are stopped: their work after a load would run beside this one, on the same core and cache.
         for (const other of running) process.kill(other.pid, other === subject ? "SIGCONT" : "SIGSTOP");
         await measure(subject, round);
-        // What the clients left behind is cleared away before somebody else is measured.
+        // The server clears away what its clients left, before the next one is measured.
         await new Promise((resolve) => setTimeout(resolve, 150));
       }
     }
@@ -98,10 +98,10 @@ async function interleave(
 }
 
 const timingOf = (streams: number, itlMs: number): Timing => ({
-  // The golden section keeps phases apart: with starts a round fraction of the ITL apart, dozens of streams would be due
-  // at the same microsecond, for ever.
+  // The golden section keeps phases apart: with starts a round fraction of the ITL apart, dozens of streams would always be
+  // due at the same microsecond.
   spreadMs: Math.max(1000, streams / 3) * 1.0618,
-  // Long enough for what was late while the streams were opened to have left.
+  // Tokens that were late while the streams were opened have been sent by then.
   warmMs: Math.max(400, 3 * itlMs),
   windowMs: Math.max(1500, 5 * itlMs),
 });
@@ -198,7 +198,7 @@ async function wholeRow(row: WholeRow, material: Material): Promise<{ lines: Lin
     const share = Math.round(median(of(name).map(({ utilisation }) => utilisation)) * 100);
     return `${Math.round(wall).toLocaleString("en")} ${unit} (${Math.round(median(perCpu(name)) * scale).toLocaleString("en")} per CPU second, core ${share}%)`;
   };
-  // Per CPU second: where the load is the slower side, plain requests per second would flatter whoever is slower.
+  // Per CPU second: where the load is the slower side, plain requests per second would flatter the slower server.
   const line = (name: string, target: number | null): Line => {
     const ratio = pairedRatio(perCpu("fakeai"), perCpu(name));
     return {

@@ -109,5 +109,5 @@ if (env.FAKEAI_RECORD) {
   });
   writeFileSync(env.FAKEAI_RECORD, [head, ...lines].map((line) => JSON.stringify(line)).join("\n"));
 }
-// Connections that a library keeps, and streams that were left, hold nobody up.
+// Connections that a library keeps open, and streams that were left, do not delay the exit.
 process.exit(0);

@@ -151,7 +151,7 @@ test("never open beyond loopback without a token", async () => {
   expect(() => resolveConfig({ adminToken: "t" }, freePorts)).toThrow(/--admin-token does nothing without --admin/);
 });
 
-test("with a token everybody needs it, whatever the API keys", async () => {
+test("with a token every caller needs it, with or without API keys", async () => {
   await using server = await createServer({ admin: true, adminToken: "let-me", host: "0.0.0.0", apiKey: "sk-user" });
   const url = `http://127.0.0.1:${new URL(server.urls.h1!).port}${path}`;
   const status = async (authorization?: string, method = "GET"): Promise<number> => {

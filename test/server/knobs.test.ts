@@ -427,7 +427,7 @@ const groups: readonly Group[] = [
   },
   {
     name: "h2 beside, stalls",
-    // Its port is a standard one, which is likely to be free on an address that nobody uses.
+    // Its port is a standard one, which is likely to be free on an address that is not in use.
     fixed: { protocol: "h1:0", host: ["127.0.0.29", "127.0.0.30", "127.0.0.31"] },
     rows: [
       { key: "http2", values: [true, false, true], seen: protocolsOf, expected: ["h1,h2", "h1", "h1,h2"] },

@@ -71,7 +71,7 @@ describe.each(targets.map((target) => [target.name, target] as const))("%s", (_n
     });
     for (const times of due) {
       expect(times).toHaveLength(6);
-      // One step each: 5 ms, or with somebody's prompt in it a little more.
+      // One step each: 5 ms, or a little more with a prompt in it.
       for (let i = 1; i < times.length; i++) expect(times[i]! - times[i - 1]!).toBeGreaterThanOrEqual(4999);
     }
     const steps = new Set(due.flat());

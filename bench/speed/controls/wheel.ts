@@ -16,7 +16,7 @@ interface Recording {
 }
 
 export interface ControlOptions {
-  /** paced: one event per write, for ever. unpaced: all events in one constant buffer. unary: one constant body. */
+  /** paced: one event per write, without end. unpaced: all events in one constant buffer. unary: one constant body. */
   readonly mode: "paced" | "unpaced" | "unary";
   readonly ttftMs: number;
   readonly itlMs: number;

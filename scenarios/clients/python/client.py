@@ -175,7 +175,7 @@ async def main():
     if "FAKEAI_RECORD" in env:
         with open(env["FAKEAI_RECORD"], "w") as file:
             file.writelines(json.dumps(line) + "\n" for line in [head, *measured])
-    # What a library keeps open holds nobody up.
+    # Connections that a library keeps open do not delay the exit.
     sys.stdout.flush()
     os._exit(0)
 
