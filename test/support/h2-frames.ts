@@ -1,5 +1,5 @@
 /** HTTP/2 frame by frame, without a library between: what a server really sent. Cleartext, one request. */
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 
 export interface Frame {
   readonly type: number;
@@ -10,6 +10,7 @@ export interface Frame {
 
 export const frameTypes = { data: 0, headers: 1, rstStream: 3, settings: 4, ping: 6, goaway: 7, windowUpdate: 8 } as const;
 export const endStream = 1;
+const endHeaders = 4;
 
 function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
   const head = Buffer.alloc(9);
@@ -23,6 +24,49 @@ function frame(type: number, flags: number, stream: number, payload: Buffer): Bu
 /** A header field without indexing, its name literal (RFC 7541, 6.2.2); texts under 127 bytes. */
 function field(name: string, value: string): Buffer {
   return Buffer.concat([Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([value.length]), Buffer.from(value)]);
+}
+
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/** What a client begins with: the preface and its settings, by default none. */
+function opening(settings: Buffer = Buffer.alloc(0)): Buffer {
+  return Buffer.concat([Buffer.from(preface), frame(frameTypes.settings, 0, 0, settings)]);
+}
+
+/** HEADERS of a whole header block. */
+function headers(stream: number, fields: Readonly<Record<string, string>>, flags = 0): Buffer {
+  return frame(
+    frameTypes.headers,
+    endHeaders + flags,
+    stream,
+    Buffer.concat(Object.entries(fields).map(([name, value]) => field(name, value))),
+  );
+}
+
+/** RST_STREAM with CANCEL (8). */
+const cancelling = (stream: number): Buffer => frame(frameTypes.rstStream, 0, stream, Buffer.from([0, 0, 0, 8]));
+
+/** WINDOW_UPDATE; stream 0: the connection. */
+function roomFor(stream: number, bytes: number): Buffer {
+  const increment = Buffer.alloc(4);
+  increment.writeUInt32BE(bytes);
+  return frame(frameTypes.windowUpdate, 0, stream, increment);
+}
+
+/** Calls for each frame that arrives, after answering it where it is a PING. */
+function readFrames(socket: Socket, onFrame: (got: Frame) => void): void {
+  let rest = Buffer.alloc(0);
+  socket.on("data", (chunk) => {
+    rest = Buffer.concat([rest, chunk]);
+    while (rest.length >= 9) {
+      const length = rest.readUIntBE(0, 3);
+      if (rest.length < 9 + length) break;
+      const got = { type: rest[3]!, flags: rest[4]!, stream: rest.readUInt32BE(5), payload: Buffer.from(rest.subarray(9, 9 + length)) };
+      rest = rest.subarray(9 + length);
+      if (got.type === frameTypes.ping && got.flags === 0) socket.write(frame(frameTypes.ping, 1, 0, got.payload));
+      onFrame(got);
+    }
+  });
 }
 
 export interface RawRequest {
@@ -41,7 +85,7 @@ export interface RawRequest {
 export function rawRequest({
   port,
   path = "/v1/chat/completions",
-  headers = {},
+  headers: more = {},
   body,
   until,
   timeoutMs = 5000,
@@ -50,12 +94,8 @@ export function rawRequest({
   return new Promise((resolve) => {
     const frames: Frame[] = [];
     const socket = connect(port, "127.0.0.1");
-    let rest = Buffer.alloc(0);
-    const room = Buffer.alloc(4);
-    room.writeUInt32BE(takes?.bytes ?? 1);
     const reading = setInterval(() => {
-      if (takes !== undefined && !socket.destroyed)
-        for (const stream of [0, 1]) socket.write(frame(frameTypes.windowUpdate, 0, stream, room));
+      if (takes !== undefined && !socket.destroyed) for (const stream of [0, 1]) socket.write(roomFor(stream, takes.bytes));
     }, takes?.everyMs ?? timeoutMs);
     const done = (): void => {
       clearTimeout(timer);
@@ -72,26 +112,17 @@ export function rawRequest({
       ":path": path,
       ":authority": "localhost",
       "content-length": String(body.length),
-      ...headers,
+      ...more,
     };
-    socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    socket.write(frame(frameTypes.settings, 0, 0, Buffer.alloc(0)));
-    socket.write(frame(frameTypes.headers, 4, 1, Buffer.concat(Object.entries(fields).map(([name, value]) => field(name, value)))));
+    socket.write(opening());
+    socket.write(headers(1, fields));
     const sent = body.subarray(0, 65_535);
     for (let at = 0; at < sent.length; at += 16_384) {
       const last = sent.length === body.length && at + 16_384 >= sent.length;
       socket.write(frame(frameTypes.data, last ? endStream : 0, 1, sent.subarray(at, at + 16_384)));
     }
-    socket.on("data", (chunk) => {
-      rest = Buffer.concat([rest, chunk]);
-      while (rest.length >= 9) {
-        const length = rest.readUIntBE(0, 3);
-        if (rest.length < 9 + length) break;
-        const got = { type: rest[3]!, flags: rest[4]!, stream: rest.readUInt32BE(5), payload: Buffer.from(rest.subarray(9, 9 + length)) };
-        rest = rest.subarray(9 + length);
-        frames.push(got);
-        if (got.type === frameTypes.ping && got.flags === 0) socket.write(frame(frameTypes.ping, 1, 0, got.payload));
-      }
+    readFrames(socket, (got) => {
+      frames.push(got);
       if (until(frames)) done();
     });
   });
@@ -100,26 +131,26 @@ export function rawRequest({
 export const bodyOf = (frames: readonly Frame[]): string =>
   Buffer.concat(frames.filter(({ type, stream }) => type === frameTypes.data && stream === 1).map(({ payload }) => payload)).toString();
 
+const fieldsOf = (method: string, path: string): Record<string, string> => ({
+  ":method": method,
+  ":path": path,
+  ":scheme": "http",
+  ":authority": "x",
+});
+
 /** The bytes of so many POSTs, each reset behind its body, and of a PING behind all of them. */
 export function resetRequests(path: string, body: Buffer, count: number): Buffer {
-  const parts: Buffer[] = [Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(frameTypes.settings, 0, 0, Buffer.alloc(0))];
-  const head = Buffer.concat([field(":method", "POST"), field(":path", path), field(":scheme", "http"), field(":authority", "x")]);
-  const cancel = Buffer.from([0, 0, 0, 8]);
+  const parts = [opening()];
   for (let id = 1; id < 2 * count; id += 2) {
-    parts.push(
-      frame(frameTypes.headers, 4, id, head),
-      frame(frameTypes.data, endStream, id, body),
-      frame(frameTypes.rstStream, 0, id, cancel),
-    );
+    parts.push(headers(id, fieldsOf("POST", path)), frame(frameTypes.data, endStream, id, body), cancelling(id));
   }
   return Buffer.concat([...parts, frame(frameTypes.ping, 0, 0, Buffer.from("all sent"))]);
 }
 
 /** The bytes of so many GETs on a connection of their own. */
 export function requests(path: string, count: number): Buffer {
-  const parts: Buffer[] = [Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(frameTypes.settings, 0, 0, Buffer.alloc(0))];
-  const head = Buffer.concat([field(":method", "GET"), field(":path", path), field(":scheme", "http"), field(":authority", "x")]);
-  for (let id = 1; id < 2 * count; id += 2) parts.push(frame(frameTypes.headers, 4 + endStream, id, head));
+  const parts = [opening()];
+  for (let id = 1; id < 2 * count; id += 2) parts.push(headers(id, fieldsOf("GET", path), endStream));
   return Buffer.concat(parts);
 }
 
@@ -148,32 +179,21 @@ export function rawStreams(port: number, streamWindow: number): RawStreams {
   const reset = new Set<number>();
   const ended = new Set<number>();
   const goaways: number[] = [];
-  let rest = Buffer.alloc(0);
   socket.on("error", () => {});
-  socket.on("data", (chunk) => {
-    rest = Buffer.concat([rest, chunk]);
-    while (rest.length >= 9) {
-      const length = rest.readUIntBE(0, 3);
-      if (rest.length < 9 + length) break;
-      const [type, flags, stream] = [rest[3]!, rest[4]!, rest.readUInt32BE(5)];
-      if (type === frameTypes.data) {
-        bytes.set(stream, (bytes.get(stream) ?? 0) + length);
-        if (flags & endStream) ended.add(stream);
-      } else if (type === frameTypes.rstStream) {
-        reset.add(stream);
-      } else if (type === frameTypes.goaway) {
-        goaways.push(rest.readUInt32BE(9 + 4));
-      } else if (type === frameTypes.ping && flags === 0) {
-        socket.write(frame(frameTypes.ping, 1, 0, Buffer.from(rest.subarray(9, 9 + length))));
-      }
-      rest = rest.subarray(9 + length);
+  readFrames(socket, ({ type, flags, stream, payload }) => {
+    if (type === frameTypes.data) {
+      bytes.set(stream, (bytes.get(stream) ?? 0) + payload.length);
+      if (flags & endStream) ended.add(stream);
+    } else if (type === frameTypes.rstStream) {
+      reset.add(stream);
+    } else if (type === frameTypes.goaway) {
+      goaways.push(payload.readUInt32BE(4));
     }
   });
   const initialWindow = Buffer.alloc(6);
   initialWindow.writeUInt16BE(4, 0);
   initialWindow.writeUInt32BE(streamWindow, 2);
-  socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-  socket.write(frame(frameTypes.settings, 0, 0, initialWindow));
+  socket.write(opening(initialWindow));
   return {
     bytes,
     reset,
@@ -183,17 +203,15 @@ export function rawStreams(port: number, streamWindow: number): RawStreams {
       return socket.destroyed;
     },
     give(stream, room) {
-      const increment = Buffer.alloc(4);
-      increment.writeUInt32BE(room);
-      if (!socket.destroyed) socket.write(frame(frameTypes.windowUpdate, 0, stream, increment));
+      if (!socket.destroyed) socket.write(roomFor(stream, room));
     },
-    open(stream, body, headers = {}) {
-      const fields = { ":method": "POST", ":scheme": "http", ":path": "/v1/chat/completions", ":authority": "localhost", ...headers };
-      socket.write(frame(frameTypes.headers, 4, stream, Buffer.concat(Object.entries(fields).map(([name, value]) => field(name, value)))));
+    open(stream, body, more = {}) {
+      const fields = { ":method": "POST", ":scheme": "http", ":path": "/v1/chat/completions", ":authority": "localhost", ...more };
+      socket.write(headers(stream, fields));
       socket.write(frame(frameTypes.data, endStream, stream, Buffer.from(JSON.stringify(body))));
     },
     cancel(stream) {
-      socket.write(frame(frameTypes.rstStream, 0, stream, Buffer.from([0, 0, 0, 8])));
+      socket.write(cancelling(stream));
     },
     destroy: () => socket.destroy(),
   };
