@@ -7,11 +7,8 @@ import type { Listening } from "../../src/index.ts";
 export const root: string = fileURLToPath(new URL("../../", import.meta.url));
 export const cliPath: string = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 
-/** Compiles src to dist, as `prepare` does. */
-export function build(): void {
-  const { status, stdout } = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], { cwd: root });
-  if (status !== 0) throw new Error(`the build failed: ${stdout.toString()}`);
-}
+/** test/support/build.ts has done it, before all tests. */
+export function build(): void {}
 
 export interface Ended {
   readonly code: number | null;
