@@ -1,6 +1,25 @@
 /** The measurements of fakeai itself: what each tells, what it takes, and how it is started. */
-import { Argument, type Command } from "commander";
 import { rows } from "./speed/rows.ts";
+
+/** An argument that is no flag. */
+interface Argument {
+  readonly name: string;
+  readonly help: string;
+  /** Nothing else is accepted. Default: any text. */
+  readonly choices?: readonly string[];
+  readonly isRequired?: boolean;
+  /** As many as are wanted. */
+  readonly isRepeatable?: boolean;
+}
+
+interface Flag {
+  /** With its dashes. */
+  readonly name: string;
+  /** Placeholder of its value; without one it takes none. */
+  readonly takes?: string;
+  /** With its default. */
+  readonly help: string;
+}
 
 export interface Measurement {
   /** What it measures, in one line. */
@@ -11,16 +30,13 @@ export interface Measurement {
   readonly needsBuild: boolean;
   /** Flags of node itself. */
   readonly nodeFlags?: readonly string[];
-  /** How long the whole of it takes, and where the figures go. */
+  /** How long the whole of it takes. */
   readonly takes: string;
+  /** Where its figures go. */
   readonly writes: string;
-  /** Declares its arguments. They are checked before it starts, and handed to it as they were given. */
-  readonly declare?: (command: Command) => void;
-}
-
-/** Arguments of which each is one of `choices`; none: all of them. */
-function oneOf(name: string, description: string, choices: readonly string[]): (command: Command) => void {
-  return (command) => void command.addArgument(new Argument(name, description).choices(choices));
+  /** Checked before it starts, and handed to it as they were given. */
+  readonly arguments?: readonly Argument[];
+  readonly flags?: readonly Flag[];
 }
 
 export const measurements: Readonly<Record<string, Measurement>> = {
@@ -30,11 +46,11 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     needsBuild: true,
     takes: "an hour for all rows; two idle cores",
     writes: "results/speed",
-    declare: (command) =>
-      command
-        .argument("[row...]", `names of rows or how they begin: ${rows.map(({ id }) => id).join(", ")}`)
-        .option("--rounds <n>", "rounds of each row", "15")
-        .option("--peers", "beside other fake servers too, after `npm install --prefix bench/speed/peers`"),
+    arguments: [{ name: "row", help: `rows, or how they begin: ${rows.map(({ id }) => id).join(", ")}`, isRepeatable: true }],
+    flags: [
+      { name: "--rounds", takes: "n", help: "rounds of each row (default 15)" },
+      { name: "--peers", help: "beside other fake servers too, after `npm install --prefix bench/speed/peers`" },
+    ],
   },
   where: {
     what: "where the CPU time of a row of `speed` goes, by V8's sampling profiler",
@@ -42,11 +58,15 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     needsBuild: true,
     takes: "20 s a row; two idle cores",
     writes: "stdout",
-    declare: oneOf(
-      "<row...>",
-      "paced, unpaced and unary rows of `speed`",
-      rows.filter(({ kind }) => kind === "paced" || kind === "whole").map(({ id }) => id),
-    ),
+    arguments: [
+      {
+        name: "row",
+        help: "a paced, unpaced or unary row of `speed`",
+        choices: rows.filter(({ kind }) => kind === "paced" || kind === "whole").map(({ id }) => id),
+        isRequired: true,
+        isRepeatable: true,
+      },
+    ],
   },
   micro: {
     what: "nanoseconds and heap bytes per token in our own code, without a socket",
@@ -62,7 +82,7 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     needsBuild: true,
     takes: "two minutes",
     writes: "stdout",
-    declare: oneOf("[protocol]", "rows of one protocol", ["h1", "h2c"]),
+    arguments: [{ name: "protocol", help: "rows of one protocol", choices: ["h1", "h2c"] }],
   },
   soak: {
     what: "1,000 streams with aborts, stalls and faults: all accounted for, nothing left, pacing kept",
@@ -70,28 +90,28 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     needsBuild: false,
     takes: "14 minutes",
     writes: "results/soak",
-    declare: (command) =>
-      command
-        .option("--minutes <n>", "length, after a warm-up of up to four minutes", "10")
-        .option("--streams <n>", "streams at any time, a multiple of 4", "1000")
-        .option("--seed <n>", "decides what each stream does", "1")
-        .option("--output <folder>", "where the figures go", "results/soak"),
+    flags: [
+      { name: "--minutes", takes: "n", help: "length, after a warm-up of up to four minutes (default 10)" },
+      { name: "--streams", takes: "n", help: "streams at any time, a multiple of 4 (default 1000)" },
+      { name: "--seed", takes: "n", help: "decides what each stream does (default 1)" },
+      { name: "--output", takes: "folder", help: "where the figures go (default results/soak)" },
+    ],
   },
   attacks: {
     what: "each attack of the listeners' table alone: what the server keeps, what other clients notice",
     module: "attacks.ts",
     needsBuild: false,
     takes: "20 minutes",
-    writes: "results/attacks; nothing where single cases are named",
-    declare: (command) => command.argument("[batch...]", "how batches begin (h2c, h1-node), or single cases in them (h2/rapid_reset)"),
+    writes: "results/attacks, and nowhere when single cases are named",
+    arguments: [{ name: "batch", help: "how batches begin (h2c, h1-node), or single cases in them (h2/rapid_reset)", isRepeatable: true }],
   },
   disconnect: {
     what: "clients that leave at a random token: what they read, what was sent, how soon it is noticed",
     module: "disconnect.ts",
     needsBuild: false,
     takes: "two minutes",
-    writes: "results/disconnect; nothing where a protocol is named",
-    declare: oneOf("[protocol]", "rows of one protocol", ["h1", "h1s", "h2c", "h2"]),
+    writes: "results/disconnect, and nowhere when a protocol is named",
+    arguments: [{ name: "protocol", help: "rows of one protocol", choices: ["h1", "h1s", "h2c", "h2"] }],
   },
   clients: {
     what: "what real client libraries make of each fault: error class, requests, time",
@@ -99,7 +119,7 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     needsBuild: false,
     takes: "three minutes",
     writes: "stdout",
-    declare: (command) => command.argument("[fault...]", "faults as in the first column of the table, or h1 and h2 for all of a protocol"),
+    arguments: [{ name: "fault", help: "faults as in the table's first column; h1, h2: all of a protocol", isRepeatable: true }],
   },
   profiles: {
     what: "bytes and time per token of each wire profile",
@@ -114,7 +134,7 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     needsBuild: true,
     takes: "three minutes",
     writes: "stdout",
-    declare: oneOf("[protocol]", "one protocol", ["h1", "h2c"]),
+    arguments: [{ name: "protocol", help: "one protocol", choices: ["h1", "h2c"] }],
   },
   saturation: {
     what: "the batched scheduler under more and more clients, and how well --latency-from imitates it",
@@ -122,7 +142,7 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     needsBuild: true,
     takes: "five minutes",
     writes: "stdout",
-    declare: oneOf("[part]", "the imitation alone", ["imitation"]),
+    arguments: [{ name: "part", help: "the imitation alone", choices: ["imitation"] }],
   },
   pairs: {
     what: "verdicts of whole `fakeai bench` runs on arms that are equal, or of which one is 5% slower",
@@ -130,10 +150,10 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     needsBuild: true,
     takes: "half a minute a pair",
     writes: "test/fixtures/pairs.json, which a test replays",
-    declare: (command) =>
-      command
-        .addArgument(new Argument("<kind>", "what the arms are").choices(["equal", "slower"]))
-        .argument("<first-last>", "numbers of the pairs, as 1-20"),
+    arguments: [
+      { name: "kind", help: "what the arms are", choices: ["equal", "slower"], isRequired: true },
+      { name: "first-last", help: "numbers of the pairs, as 1-20", isRequired: true },
+    ],
   },
   nodes: {
     what: "not a measurement: the tests of the HTTP surface under Node 22 and 24",

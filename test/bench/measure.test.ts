@@ -26,21 +26,21 @@ test("each is a file that is there", () => {
 test("--help of one says what it takes, how long, and where its figures go", () => {
   const { status, stdout } = measure("speed", "--help");
   expect(status).toBe(0);
-  expect(stdout).toMatch(/^Usage: npm run measure -- speed \[options\] \[row\.\.\.\]$/m);
-  expect(stdout).toContain("--rounds <n>");
-  expect(stdout).toMatch(/^Takes: .+\nWrites: results\/speed$/m);
+  expect(stdout).toMatch(/^Usage: npm run measure -- speed \[row\.\.\.\] \[flags\]$/m);
+  expect(stdout).toMatch(/^ {2}--rounds <n> +rounds of each row \(default 15\)$/m);
+  expect(stdout).toMatch(/^Takes an hour.* Its figures go to results\/speed\.$/m);
 });
 
 test.each([
-  [["spede"], "measure: unknown measurement 'spede' (Did you mean speed?)\n"],
-  [["x"], "measure: unknown measurement 'x' (see npm run measure)\n"],
-  [["speed", "--round", "3"], "measure: unknown option '--round' (Did you mean --rounds?)\n"],
-  [["where"], "measure: missing required argument 'row' (see npm run measure -- where --help)\n"],
-  [
-    ["pacing", "h3"],
-    "measure: argument value 'h3' is invalid for argument 'protocol'. Allowed choices are h1, h2c. (see npm run measure -- pacing --help)\n",
-  ],
+  [["spede"], 'no measurement "spede": did you mean speed?'],
+  [["x"], 'no measurement "x" (npm run measure lists them)'],
+  [["speed", "--round", "3"], "unknown option --round: did you mean --rounds?"],
+  [["speed", "--rounds"], "--rounds <n> needs a value (see npm run measure -- speed --help)"],
+  [["speed", "--peers=3"], "--peers takes no value (see npm run measure -- speed --help)"],
+  [["where"], "missing argument <row>: a paced, unpaced or unary row of `speed` (see npm run measure -- where --help)"],
+  [["pacing", "http2"], 'protocol "http2" is not one of h1, h2c: did you mean h2c?'],
+  [["micro", "h1"], 'unexpected argument "h1" (see npm run measure -- micro --help)'],
 ])("%j: one line, exit 2", (args, line) => {
   const { status, stdout, stderr } = measure(...args);
-  expect({ status, stdout, stderr }).toEqual({ status: 2, stdout: "", stderr: line });
+  expect({ status, stdout, stderr }).toEqual({ status: 2, stdout: "", stderr: `measure: ${line}\n` });
 });
