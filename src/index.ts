@@ -2,5 +2,7 @@
 export { UsageError } from "./base/usage-error.ts";
 export type { ServerOptions } from "./settings/options.ts";
 export type { ServerConfig } from "./settings/server.ts";
-export { createServer, type FakeAiServer, type Listening, type ServerStats } from "./server/server.ts";
+export type { ServerStats } from "./server/activity.ts";
+export type { Listening } from "./server/listening.ts";
+export { createServer, type FakeAiServer } from "./server/server.ts";
 export type { Engine, Protocol } from "./core/seams.ts";

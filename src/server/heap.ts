@@ -1,7 +1,7 @@
 /** How V8's young generation is collected in the programs that serve. */
 import { PerformanceObserver } from "node:perf_hooks";
 import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
-import type { Listening } from "./server.ts";
+import type { Listening } from "./listening.ts";
 
 /** Both halves together. What node's engines have under way fits, and it leaves room in a processor's cache. */
 const mostBytes = 16_777_216;

@@ -63,7 +63,7 @@ const accepted = channel("net.server.socket");
 /** Stands between the routes and the pacer. Costs a call per token while it records, and one per answer while it does not. */
 export class StreamLog implements Sender {
   readonly #sender: Sender;
-  readonly #countsConnections: () => boolean;
+  readonly #countsConnections: boolean;
   #entries: Entry[] | null = null;
   #connections = 0;
   readonly #requests = new WeakMap<ResponseSink, RouteRequest>();
@@ -72,7 +72,7 @@ export class StreamLog implements Sender {
   };
 
   /** `countsConnections`: whether every listener stands on node's own sockets. */
-  constructor(sender: Sender, countsConnections: () => boolean) {
+  constructor(sender: Sender, countsConnections: boolean) {
     this.#sender = sender;
     this.#countsConnections = countsConnections;
   }
@@ -90,7 +90,7 @@ export class StreamLog implements Sender {
     const streams = this.#entries.map(({ key, spoken, plan, frames }): StreamRecord => {
       return { key, spoken, receivedUs: plan.startUs, planned: plan.outputTokens, ...frames.times };
     });
-    return { streams, connectionsAccepted: this.#countsConnections() ? this.#connections : null };
+    return { streams, connectionsAccepted: this.#countsConnections ? this.#connections : null };
   }
 
   /** A handler that remembers which request a sink answers. */

@@ -2,7 +2,8 @@
 import type { ServerOptions } from "../../settings/options.ts";
 import type { Settled } from "../../settings/server.ts";
 import type { RateAnswer, RateQuestion } from "../../core/limits/lease.ts";
-import type { Listening, ServerSnapshot } from "../server.ts";
+import type { Listening } from "../listening.ts";
+import type { ServerSnapshot } from "../server.ts";
 
 export type Changes = Readonly<Record<string, unknown>>;
 

@@ -12,7 +12,8 @@ import { type Endpoint, type ServerConfig, settledOf } from "../../settings/serv
 import { answerRates } from "../../core/limits/lease.ts";
 import { LocalRateLimiter } from "../../core/limits/rate-limit.ts";
 import { changedConfig } from "../knobs.ts";
-import { type FakeAiServer, findCertificate, type Listening } from "../server.ts";
+import { findCertificate, type Listening } from "../listening.ts";
+import type { FakeAiServer } from "../server.ts";
 import { Channel, GoneError, type Methods } from "./channel.ts";
 import type { Changes, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
 import { mergedMetrics, Tally } from "./tally.ts";

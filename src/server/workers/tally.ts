@@ -3,7 +3,8 @@ import { renderMetrics, type WorkerState } from "../../api/operations/metrics.ts
 import { Meter } from "../../core/pacing/meter.ts";
 import type { Bound, ListenerCounts } from "../../core/seams.ts";
 import { newCounts } from "../../listeners/bounds.ts";
-import type { Listening, ServerSnapshot } from "../server.ts";
+import type { Listening } from "../listening.ts";
+import type { ServerSnapshot } from "../server.ts";
 
 /** The counts of a listener that only grow. */
 type Totals = Pick<ListenerCounts, "sessionsReaped" | "bounds">;

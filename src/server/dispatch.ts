@@ -1,0 +1,122 @@
+/** From a request to its answer: the gate, then faults on purpose, then the route. */
+import type { FaultInjector } from "./fault-injector.ts";
+import type { Gate } from "./gate.ts";
+import { errorAnswer } from "../api/errors/answers.ts";
+import { ApiError, type Problem } from "../api/errors/api-error.ts";
+import { sendJson } from "../api/shared/answer.ts";
+import type { ProfileName } from "../api/shared/model.ts";
+import type { Meter } from "../core/pacing/meter.ts";
+import type { RequestHandler, ResponseSink, Route, RouteRequest } from "../core/seams.ts";
+
+/** Finds routes by path. */
+export class RouteTable {
+  readonly #exact = new Map<string, Route[]>();
+  readonly #prefixed: readonly Route[];
+
+  constructor(routes: readonly Route[]) {
+    for (const route of routes) this.#exact.set(route.path, [...(this.#exact.get(route.path) ?? []), route]);
+    this.#prefixed = routes.filter((route) => route.path.endsWith("/*"));
+  }
+
+  /** The routes of a path, one for each method; an exact path wins over a prefix. */
+  find(path: string): readonly Route[] {
+    return (
+      this.#exact.get(path) ??
+      this.#prefixed.filter((route) => path.startsWith(route.path.slice(0, -1)) && path.length >= route.path.length)
+    );
+  }
+}
+
+/** What the routes and their refusals need. Functions are asked for each request: a running server can change the answer. */
+export interface DispatchOptions {
+  readonly routes: () => RouteTable;
+  readonly profile: () => ProfileName;
+  readonly gate: Gate;
+  readonly injector: FaultInjector;
+  readonly meter: Meter;
+  /** Called with every error that is no ApiError: a defect of this program. */
+  readonly onFault: (error: unknown) => void;
+}
+
+const noBody = new Uint8Array();
+
+/** The handler of all listeners: asks the gate, finds the route, and answers what no route answers. */
+export function createHandler(options: DispatchOptions): RequestHandler {
+  const { gate, injector } = options;
+
+  const failing = (request: RouteRequest | null, sink: ResponseSink, action: () => void): void => {
+    try {
+      action();
+    } catch (error) {
+      fail(options, request, sink, error);
+    }
+  };
+
+  /** Goes on when another process has decided about the request. */
+  const later = (
+    admission: Promise<boolean>,
+    request: RouteRequest,
+    body: Uint8Array,
+    sink: ResponseSink,
+    then: (body: Uint8Array) => void,
+  ): void => {
+    // An engine reuses the bytes of a body after the call that brought them.
+    const kept = new Uint8Array(body);
+    void admission.then(
+      (admitted) => failing(request, sink, () => admitted && then(kept)),
+      (error: unknown) => fail(options, request, sink, error),
+    );
+  };
+
+  return {
+    withholds: (request) => injector.withholds(request),
+    // Hot path: no closure unless another process decides.
+    handle: (request, body, sink) => {
+      let admission: boolean | Promise<boolean>;
+      try {
+        admission = gate.admit(request, body, sink);
+        if (admission === true) dispatch(options, request, body, sink);
+      } catch (error) {
+        fail(options, request, sink, error);
+        return;
+      }
+      if (typeof admission !== "boolean") later(admission, request, body, sink, (body) => dispatch(options, request, body, sink));
+    },
+    refuse: (reason, request, sink) => {
+      const refuse = (): void => answer(options, request, sink, { kind: "refused", reason });
+      // A connection or a head that is refused before there is a request shows no key: the gate has nothing to check.
+      if (request === null) return failing(request, sink, refuse);
+      failing(request, sink, () => {
+        const admission = gate.admit(request, noBody, sink);
+        if (admission === true) refuse();
+        else if (admission !== false) later(admission, request, noBody, sink, refuse);
+      });
+    },
+  };
+}
+
+/** Hands an admitted request to its route. Throws ApiError where there is none. */
+function dispatch(options: DispatchOptions, request: RouteRequest, body: Uint8Array, sink: ResponseSink): void {
+  const faulty = options.injector.meet(request, body, sink);
+  if (faulty === null) return;
+  const { method, path } = request;
+  const candidates = options.routes().find(path);
+  if (candidates.length === 0) throw new ApiError({ kind: "unknown-url", method, path });
+  const route = candidates.find((candidate) => candidate.method === (method === "HEAD" ? "GET" : method));
+  if (!route) {
+    const allow = candidates.map((candidate) => (candidate.method === "GET" ? "GET, HEAD" : candidate.method)).join(", ");
+    throw new ApiError({ kind: "method-not-allowed", method, path, allow });
+  }
+  route.handle(request, body, faulty)?.catch((error: unknown) => fail(options, request, faulty, error));
+}
+
+function answer({ meter, profile }: DispatchOptions, request: RouteRequest | null, sink: ResponseSink, problem: Problem): void {
+  const { status, json, headers } = errorAnswer(problem, { path: request?.path ?? "", profile: profile() });
+  sendJson(sink, meter, status, json, headers);
+}
+
+/** Answers an ApiError with its problem. Any other error is a defect of this program: it is reported, and the answer is a 500. */
+function fail(options: DispatchOptions, request: RouteRequest | null, sink: ResponseSink, error: unknown): void {
+  if (!(error instanceof ApiError)) options.onFault(error);
+  answer(options, request, sink, error instanceof ApiError ? error.problem : { kind: "internal" });
+}

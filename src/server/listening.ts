@@ -1,0 +1,114 @@
+/** Which engine serves each protocol, the listeners on them, and the ports they get. */
+import { unfitFor } from "./fault-injector.ts";
+import { type Certificate, localhostCertificate, readCertificate } from "../base/certificate.ts";
+import { UsageError } from "../base/usage-error.ts";
+import type { Engine, Protocol, ProtocolListener, RequestHandler } from "../core/seams.ts";
+import { type Bounds, isSecure } from "../listeners/bounds.ts";
+import { NodeListener } from "../listeners/node/listener.ts";
+import { loadUws, UwsListener, uwsMaxHeadBytes } from "../listeners/uws/listener.ts";
+import type { ServerConfig } from "../settings/server.ts";
+
+/** One protocol that is being served. */
+export interface Listening {
+  readonly protocol: Protocol;
+  readonly engine: Engine;
+  /** Origin, without a path: "http://127.0.0.1:8000". */
+  readonly url: string;
+}
+
+type UwsModule = NonNullable<Awaited<ReturnType<typeof loadUws>>>;
+
+/** What serves each endpoint of a configuration, in its order. */
+export interface Engines {
+  readonly places: readonly { readonly protocol: Protocol; readonly engine: Engine }[];
+  /** null: no endpoint is served by it. */
+  readonly uws: UwsModule | null;
+  /** One line for each thing that is not as a user might expect. */
+  readonly notices: readonly string[];
+}
+
+/**
+ * Chooses the engines of a configuration: uWebSockets.js for HTTP/1.1 where it runs, node for the rest. `shared`: sibling
+ * processes listen on the same ports. Throws UsageError for settings that the chosen engines cannot keep.
+ */
+export async function chooseEngines(config: ServerConfig, shared: boolean): Promise<Engines> {
+  const { endpoints, h1Engine } = config;
+  const h1Asked = endpoints.some(({ protocol }) => isH1(protocol));
+  // Only Linux deals connections out among the processes that share a port.
+  const sharable = !shared || process.platform === "linux";
+  const uws = h1Asked && h1Engine !== "node" && sharable ? await loadUws() : null;
+  const notices: string[] = [];
+  if (h1Asked && uws === null && h1Engine !== "node") {
+    const why = !sharable
+      ? "uWebSockets.js shares ports among workers on Linux only"
+      : `uWebSockets.js has no binary for Node ${process.versions.node} on ${process.platform}-${process.arch}`;
+    if (h1Engine === "uws") throw new UsageError(`--h1-engine uws: ${why}; use --h1-engine node`);
+    notices.push(`${why}: h1 and h1s run on node:http`);
+  }
+  if (uws !== null) checkUws(config);
+  const places = endpoints.map(({ protocol }) => ({
+    protocol,
+    engine: uws !== null && isH1(protocol) ? ("uws" as const) : ("node" as const),
+  }));
+  const unfit = unfitFor(config.faults, places);
+  if (unfit !== null) throw new UsageError(unfit);
+  return { places, uws, notices };
+}
+
+function isH1(protocol: Protocol): boolean {
+  return protocol === "h1" || protocol === "h1s";
+}
+
+/** Throws UsageError for what uWebSockets.js cannot do. */
+function checkUws({ notOnUws, limits }: ServerConfig): void {
+  if (notOnUws.length > 0) {
+    throw new UsageError(`${notOnUws.join(", ")}: uWebSockets.js itself closes near 11 s; use --h1-engine node, or leave it out`);
+  }
+  if (limits.maxHeadBytes > uwsMaxHeadBytes()) {
+    throw new UsageError(
+      `--max-head: uWebSockets.js was loaded for heads up to ${uwsMaxHeadBytes()}; set UWS_HTTP_MAX_HEADERS_SIZE before the start, or use --h1-engine node`,
+    );
+  }
+}
+
+/** The certificate that the protocols need; null: none. Throws UsageError. */
+export async function findCertificate({ endpoints, tls }: Pick<ServerConfig, "endpoints" | "tls">): Promise<Certificate | null> {
+  if (tls) return readCertificate(tls.cert, tls.key);
+  return endpoints.some(({ protocol }) => isSecure(protocol)) ? localhostCertificate() : null;
+}
+
+/** One listener for each endpoint, in order; none listens yet. `certificate` must be there for h1s and h2. */
+export function createListeners(
+  { places, uws }: Engines,
+  certificate: Certificate | null,
+  handler: RequestHandler,
+  bounds: Bounds,
+): ProtocolListener[] {
+  return places.map(({ protocol, engine }) => {
+    const tls = isSecure(protocol) ? certificate! : null;
+    if (engine === "node") return new NodeListener(protocol, tls, handler, bounds);
+    return new UwsListener(uws!, tls && { cert: tls.certPath, key: tls.keyPath }, handler, bounds);
+  });
+}
+
+/** Binds each listener to its endpoint's port. Rejects with nothing left listening. */
+export async function listenAll(
+  listeners: readonly ProtocolListener[],
+  { endpoints, host }: Pick<ServerConfig, "endpoints" | "host">,
+  shared: boolean,
+): Promise<Listening[]> {
+  const hostname = host.includes(":") ? `[${host}]` : host;
+  const listening: Listening[] = [];
+  try {
+    for (const [index, { port }] of endpoints.entries()) {
+      const listener = listeners[index]!;
+      const { protocol, engine } = listener;
+      const bound = await listener.listen({ host, port, shared });
+      listening.push({ protocol, engine, url: `${isSecure(protocol) ? "https" : "http"}://${hostname}:${bound}` });
+    }
+  } catch (error) {
+    await Promise.all(listeners.map((listener) => listener.close(0)));
+    throw error;
+  }
+  return listening;
+}
