@@ -9,7 +9,7 @@ import { describe, expect, test } from "vitest";
 import { resolveConfig } from "../../src/settings/server.ts";
 import type { RequestHandler } from "../../src/core/seams.ts";
 import { Bounds, newCounts } from "../../src/listeners/bounds.ts";
-import { NodeH2Service } from "../../src/listeners/h2/session.ts";
+import { NodeH2Service } from "../../src/listeners/h2/service.ts";
 import { bodyOf, frameTypes, rawRequest, type RawStreams, rawStreams, requests, resetRequests } from "../support/h2-frames.ts";
 import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
 

@@ -3,7 +3,7 @@ import { createServer as createTcpServer, type AddressInfo, type Server, type So
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { ListenerCounts, ListenOptions, Protocol, ProtocolListener, RequestHandler } from "../../core/seams.ts";
 import { NodeH1Service } from "./h1.ts";
-import { NodeH2Service } from "../h2/session.ts";
+import { NodeH2Service } from "../h2/service.ts";
 import { type Bounds, isSecure, newCounts, refuse } from "../bounds.ts";
 import { sniffHttp2 } from "../preface.ts";
 import { RawAnswerSink } from "./raw-answer.ts";

@@ -1,0 +1,289 @@
+/** HTTP/2 on node:http2, on connections that a listener has accepted, cleartext or TLS. */
+import {
+  constants,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { monotonicUs } from "../../base/clock.ts";
+import type { ListenerCounts, Protocol, RequestHandler } from "../../core/seams.ts";
+import { BodyDeadlines, type Bounds, type ListenerLimits, refuse } from "../bounds.ts";
+import { type BodyReading, NodeRequest, receiveBody } from "../node/request.ts";
+import { Turns } from "../turns.ts";
+import { FloodRules } from "./flood.ts";
+import { SessionState } from "./session.ts";
+import { NodeH2Sink, prepareStream, stopReading } from "./sink.ts";
+
+/** How often the watchdog looks at each session and sends it a PING, milliseconds; more often under short time-outs. */
+const watchIntervalMs = 2000;
+
+/**
+ * Requests that are begun in one turn of the event loop. One read can bring hundreds: the rest waits for the next turns. So a
+ * flood leaves room for other clients, and requests that its client has reset by then cost nothing.
+ */
+const requestsPerTurn = 64;
+
+/** The engine resets a stream whose head is larger than this many times the bound; up to there we can answer 431. */
+const engineHeads = 4;
+
+/** A request that has not begun yet. */
+interface Opened {
+  readonly state: SessionState;
+  readonly stream: ServerHttp2Stream;
+  readonly headers: IncomingHttpHeaders;
+}
+
+export class NodeH2Service {
+  readonly #protocol: Protocol;
+  readonly #handler: RequestHandler;
+  readonly #bounds: Bounds;
+  readonly #limits: ListenerLimits;
+  readonly #counts: ListenerCounts;
+  readonly #resetConnection: (socket: Socket) => void;
+  readonly #server: Http2Server;
+  readonly #sessions = new Set<SessionState>();
+  readonly #reading: BodyReading;
+  readonly #flood: FloodRules;
+  readonly #watchdog: NodeJS.Timeout;
+  /** Requests begun in this turn. */
+  #begun = 0;
+  /** Requests that wait for a later turn. `counts.streams` counts them too. */
+  readonly #waiting = new Turns<SessionState, Opened>();
+  /** The socket of the session that is being opened. */
+  #accepting: Duplex | null = null;
+
+  /** Keeps `counts`, but for the connections. `resetConnection` ends a connection by TCP RST. */
+  constructor(
+    protocol: Protocol,
+    handler: RequestHandler,
+    bounds: Bounds,
+    counts: ListenerCounts,
+    resetConnection: (socket: Socket) => void,
+  ) {
+    const { limits } = bounds;
+    this.#protocol = protocol;
+    this.#handler = handler;
+    this.#bounds = bounds;
+    this.#limits = limits;
+    this.#counts = counts;
+    this.#resetConnection = resetConnection;
+    this.#reading = { limits, counts, handler, deadlines: new BodyDeadlines(limits.bodyTimeoutMs) };
+    this.#flood = new FloodRules(limits.maxConcurrentStreams);
+    this.#server = createEngine(limits);
+    this.#server.on("session", (session) => this.#open(session));
+    this.#server.on("sessionError", () => {});
+    const shortestMs = Math.min(limits.stallTimeoutMs, limits.h2IdleTimeoutMs);
+    this.#watchdog = setInterval(() => this.#watch(), Math.min(watchIntervalMs, Math.max(100, Math.floor(shortestMs / 4))));
+    this.#watchdog.unref();
+  }
+
+  /** Takes over a connected socket. */
+  accept(socket: Duplex): void {
+    this.#accepting = socket;
+    this.#server.emit("connection", socket);
+    this.#accepting = null;
+  }
+
+  /** GOAWAY to every session: streams under way may finish, new ones are refused. */
+  drain(): void {
+    this.#reading.deadlines.close();
+    for (const { session } of this.#sessions) session.close();
+  }
+
+  /** Cuts every stream by RST_STREAM. */
+  resetAll(): void {
+    for (const { sinks } of this.#sessions) for (const sink of sinks) sink.cut();
+  }
+
+  /** Ends every session at once. */
+  destroy(): void {
+    clearInterval(this.#watchdog);
+    this.#flood.close();
+    for (const { session } of this.#sessions) session.destroy();
+  }
+
+  #open(session: ServerHttp2Session): void {
+    const socket = this.#accepting as Socket;
+    // A request that came with the preface is answered while node still opens the session: too early to end it.
+    const state = new SessionState(session, socket, () => setImmediate(() => this.#resetConnection(socket)));
+    this.#sessions.add(state);
+    this.#counts.sessions++;
+    session.on("stream", (stream, headers) => this.#admit(state, stream, headers));
+    session.on("error", () => {
+      this.#counts.bounds.malformed++;
+    });
+    // Once: a session that its client ended by GOAWAY emits "close" twice.
+    session.once("close", () => {
+      this.#sessions.delete(state);
+      this.#counts.sessions--;
+    });
+  }
+
+  /** Begins a request in this turn, or in one of the next. */
+  #admit(state: SessionState, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    prepareStream(stream);
+    if (state.session.destroyed) return;
+    this.#countRefused(state, stream.id ?? 0);
+    if (this.#flood.resetsTooMany(state, stream)) {
+      this.#endFlood(state);
+      return;
+    }
+    if (this.#begun === 0) setImmediate(() => this.#nextTurn());
+    if (this.#begun++ < requestsPerTurn) {
+      this.#receive(state, stream, headers);
+    } else if (stream.session !== undefined) {
+      this.#waiting.add(state, { state, stream, headers });
+      this.#counts.streams++;
+    }
+  }
+
+  #nextTurn(): void {
+    this.#flood.endTurn();
+    let begun = 0;
+    while (begun < requestsPerTurn) {
+      const next = this.#waiting.take();
+      if (next === undefined) break;
+      this.#counts.streams--;
+      if (next.stream.destroyed || next.stream.closed) continue;
+      begun++;
+      this.#receive(next.state, next.stream, next.headers);
+    }
+    // While some wait, those that come wait behind them.
+    this.#begun = this.#waiting.size > 0 ? requestsPerTurn : begun;
+    if (this.#begun > 0) setImmediate(() => this.#nextTurn());
+  }
+
+  #receive(state: SessionState, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    if (stream.session === undefined) return;
+    const method = headers[":method"] ?? "GET";
+    const request = new NodeRequest(this.#protocol, method, headers[":path"] ?? "/", headers);
+    const sink = new NodeH2Sink(state, stream, method === "HEAD", this.#bounds, this.#counts);
+    const headBytes = bytesOfHead(headers);
+    state.headBytes += headBytes;
+    if (headBytes > this.#limits.maxHeadBytes) {
+      refuse("head-too-large", request, sink, this.#handler, this.#counts);
+      stopReading(stream);
+      return;
+    }
+    if (isLong(headers["content-length"]) && this.#handler.withholds?.(request)) {
+      // While a stream is paused, node gives the client no more window for the body than it had from the start.
+      stream.pause();
+      return;
+    }
+    sink.reader = receiveBody(stream, this.#reading, request, sink, state);
+  }
+
+  /** Counts streams that the engine refused. It does not tell; they leave a gap in the ids of those that it accepts. */
+  #countRefused(state: SessionState, id: number): void {
+    if (id - state.lastStream > 2) this.#counts.bounds["streams-refused"] += (id - state.lastStream) / 2 - 1;
+    state.lastStream = Math.max(state.lastStream, id);
+  }
+
+  /** Looks at every session: answers that are not taken, floods, idle sessions, peers that are gone. */
+  #watch(): void {
+    const nowUs = monotonicUs();
+    for (const state of this.#sessions) {
+      // A session that was closed before it was destroyed leaves its socket open until the peer closes it.
+      if (state.session.destroyed) {
+        state.socket.destroy();
+        continue;
+      }
+      this.#cutUnread(state, nowUs);
+      const isFlood = this.#flood.sendsTooMuchControl(state);
+      state.extendPing(nowUs);
+      if (isFlood) {
+        this.#endFlood(state);
+      } else if (state.sinks.size === 0 && nowUs - state.idleSinceUs > this.#limits.h2IdleTimeoutMs * 1000) {
+        this.#counts.bounds["idle-timeout"]++;
+        this.#endIdle(state);
+      } else {
+        this.#askForLife(state, nowUs);
+      }
+    }
+  }
+
+  /** Cuts responses that have ended and whose reader has taken nothing for the stall time-out. */
+  #cutUnread({ sinks }: SessionState, nowUs: number): void {
+    for (const sink of sinks) {
+      if (sink.endedUs === 0) continue;
+      sink.watch();
+      if (nowUs - sink.endedUs <= this.#limits.stallTimeoutMs * 1000) continue;
+      sink.endedUs = nowUs;
+      if (sink.isBeingRead()) continue;
+      this.#counts.bounds["never-read"]++;
+      sink.cut();
+    }
+  }
+
+  #endFlood({ session }: SessionState): void {
+    this.#counts.bounds.flood++;
+    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    session.destroy();
+  }
+
+  /** GOAWAY first, and the end at the next look: a client that sends a request meanwhile knows that it was not processed. */
+  #endIdle(state: SessionState): void {
+    state.idleSinceUs = monotonicUs();
+    if (state.session.closed) state.session.destroy();
+    else state.session.close();
+  }
+
+  /**
+   * Ends a session that answers no PING for the stall time-out, else sends it the next. Node 20 keeps a session for good when
+   * its client closes after a malformed frame, streams and timers included: only a PING finds out. An idle time-out would also
+   * end an honest client that waits for a slow first token.
+   */
+  #askForLife(state: SessionState, nowUs: number): void {
+    if (state.pingSentUs > 0) {
+      if (nowUs - state.pingSentUs > this.#limits.stallTimeoutMs * 1000) {
+        this.#counts.sessionsReaped++;
+        state.session.destroy();
+      }
+      return;
+    }
+    state.pingSentUs = nowUs;
+    try {
+      state.session.ping(() => {
+        state.pingSentUs = 0;
+      });
+    } catch {
+      state.session.destroy();
+    }
+  }
+}
+
+function createEngine(limits: ListenerLimits): Http2Server {
+  const { maxConcurrentStreams, maxHeadBytes } = limits;
+  return createServer({
+    settings: { maxConcurrentStreams, maxHeaderListSize: maxHeadBytes * engineHeads },
+    // In megabytes. node refuses streams when a session's buffers pass this; 256 KiB a stream is never too little for an honest
+    // client.
+    maxSessionMemory: Math.max(16, Math.ceil(maxConcurrentStreams / 4)),
+    // A client that sends requests before it has our SETTINGS gets REFUSED_STREAM. Past these counts node ends the session with
+    // its good streams. It counts a refused stream among the invalid frames as well.
+    maxSessionRejectedStreams: Math.max(1000, maxConcurrentStreams * 10),
+    maxSessionInvalidFrames: Math.max(1000, maxConcurrentStreams * 10),
+    maxHeaderListPairs: 64,
+  });
+}
+
+/** Names and values, with the 32 bytes that RFC 9113 (section 10.5.1) adds for each field. */
+function bytesOfHead(headers: IncomingHttpHeaders): number {
+  let bytes = 0;
+  for (const name in headers) {
+    const value = headers[name];
+    bytes += name.length + 32;
+    if (typeof value === "string") bytes += value.length;
+    else if (value !== undefined) bytes += value.reduce((sum, part) => sum + part.length, 0);
+  }
+  return bytes;
+}
+
+/** Whether a body is, or may be, longer than a stream's first window (RFC 9113, section 6.9.2). */
+function isLong(contentLength: string | undefined): boolean {
+  return contentLength === undefined || Number(contentLength) > 65_535;
+}
