@@ -8,6 +8,7 @@ import { endsWithParent } from "../base/parent-channel.ts";
 import { answerParent } from "../server/parent.ts";
 import { describePresets } from "../settings/presets.ts";
 import { readRecording, type Recording } from "../settings/recording.ts";
+import { uwsMaxHeadVariable } from "../server/listening.ts";
 import { startServer } from "../server/server.ts";
 import { type Served, startWorkers } from "../server/workers/primary.ts";
 import type { Line } from "./command.ts";
@@ -26,6 +27,7 @@ export async function serve({ given }: Line): Promise<void> {
   const complain = (line: string): void => {
     if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
   };
+  enlargeUwsHeads(config);
   const alone = config.workers === 1 ? await startServer(config) : null;
   if (alone !== null) limitYoungGeneration(alone.listening);
   const server: Served = alone ?? (await startWorkers(config, complain));
@@ -45,6 +47,14 @@ function configOf({ server, inGivenNames }: ServeSettings, recording: Recording 
     if (error instanceof UsageError) throw new UsageError(inGivenNames(error.message));
     throw error;
   }
+}
+
+/** uWebSockets.js by itself takes heads of 4 kB; node:http takes these. */
+const leastHeadBytes = 16_384;
+
+/** Has uWebSockets.js take heads of `--max-head`, in this process and in workers. A size that the user's environment sets stays. */
+function enlargeUwsHeads({ limits }: ServerConfig): void {
+  process.env[uwsMaxHeadVariable] ??= String(Math.max(leastHeadBytes, limits.maxHeadBytes));
 }
 
 function describe(server: Served): string {

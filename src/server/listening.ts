@@ -5,8 +5,11 @@ import { UsageError } from "../base/usage-error.ts";
 import type { Engine, Protocol, ProtocolListener, RequestHandler } from "../core/seams.ts";
 import { type Bounds, isSecure } from "../listeners/bounds.ts";
 import { NodeListener } from "../listeners/node/listener.ts";
-import { loadUws, UwsListener, uwsMaxHeadBytes } from "../listeners/uws/listener.ts";
+import { UwsListener } from "../listeners/uws/listener.ts";
+import { loadUws, type UwsModule, uwsMaxHeadBytes, uwsMaxHeadVariable } from "../listeners/uws/module.ts";
 import type { ServerConfig } from "../settings/server.ts";
+
+export { uwsMaxHeadVariable } from "../listeners/uws/module.ts";
 
 /** One protocol that is being served. */
 export interface Listening {
@@ -15,8 +18,6 @@ export interface Listening {
   /** Origin, without a path: "http://127.0.0.1:8000". */
   readonly url: string;
 }
-
-type UwsModule = NonNullable<Awaited<ReturnType<typeof loadUws>>>;
 
 /** What serves each endpoint of a configuration, in its order. */
 export interface Engines {
@@ -45,7 +46,7 @@ export async function chooseEngines(config: ServerConfig, shared: boolean): Prom
     if (h1Engine === "uws") throw new UsageError(`--h1-engine uws: ${why}; use --h1-engine node`);
     notices.push(`${why}: h1 and h1s run on node:http`);
   }
-  if (uws !== null) checkUws(config);
+  if (uws !== null) notices.push(...limitsOfUws(config));
   const places = endpoints.map(({ protocol }) => ({
     protocol,
     engine: uws !== null && isH1(protocol) ? ("uws" as const) : ("node" as const),
@@ -59,16 +60,16 @@ function isH1(protocol: Protocol): boolean {
   return protocol === "h1" || protocol === "h1s";
 }
 
-/** Throws UsageError for what uWebSockets.js cannot do. */
-function checkUws({ notOnUws, limits }: ServerConfig): void {
+/** What uWebSockets.js limits by itself: notices where a default does not hold. Throws UsageError for what was asked for. */
+function limitsOfUws({ notOnUws, limits, options }: ServerConfig): string[] {
   if (notOnUws.length > 0) {
     throw new UsageError(`${notOnUws.join(", ")}: uWebSockets.js itself closes near 11 s; use --h1-engine node, or leave it out`);
   }
-  if (limits.maxHeadBytes > uwsMaxHeadBytes()) {
-    throw new UsageError(
-      `--max-head: uWebSockets.js was loaded for heads up to ${uwsMaxHeadBytes()}; set UWS_HTTP_MAX_HEADERS_SIZE before the start, or use --h1-engine node`,
-    );
-  }
+  if (limits.maxHeadBytes <= uwsMaxHeadBytes()) return [];
+  const why = `uWebSockets.js takes heads of up to ${uwsMaxHeadBytes()} bytes in this process`;
+  const cure = `set ${uwsMaxHeadVariable}=${limits.maxHeadBytes} in the environment of the program, or use --h1-engine node`;
+  if (options.maxHead !== undefined) throw new UsageError(`--max-head ${options.maxHead}: ${why}; ${cure}`);
+  return [`${why}; for larger ones ${cure}`];
 }
 
 /** The certificate that the protocols need; null: none. Throws UsageError. */

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { serverFlags } from "../../src/settings/server.ts";
-import { loadUws } from "../../src/listeners/uws/listener.ts";
-import { build, cliPath, runCli, serve } from "../support/process.ts";
+import { loadUws } from "../../src/listeners/uws/module.ts";
+import { build, cliPath, runCli, serve, type Serving } from "../support/process.ts";
 import { chat, chunksOf } from "../support/targets.ts";
 
 beforeAll(build);
@@ -201,13 +201,40 @@ test.runIf(hasUws).each([
   ["--head-timeout", "5000"],
   ["--idle-timeout", "5000"],
   ["--body-timeout", "20000"],
-  ["--max-head", "64kb"],
 ])("%s, which uWebSockets.js decides by itself, is refused there and kept by node", async (flag, value) => {
   const { code, stderr } = await runCli(["serve", "--port", "0", flag, value]).ended;
   expect([code, stderr.split("\n").length]).toEqual([2, 2]);
   expect(stderr).toMatch(new RegExp(`^fakeai: ${flag}.*uWebSockets\\.js.*--h1-engine node`));
   const server = await serve(["--port", "0", flag, value, "--h1-engine", "node"]);
   expect((await server.stop()).code).toBe(0);
+});
+
+describe.runIf(hasUws)("heads on uWebSockets.js", () => {
+  const statusOf = async (server: Serving, bytes: number): Promise<number> => {
+    const { status } = await fetch(`${server.listening[0]!.url}/health`, { headers: { "x-pad": "x".repeat(bytes) } });
+    return status;
+  };
+
+  test("are as large as --max-head says, in workers too", async () => {
+    for (const args of [[], ["--workers", "2"]]) {
+      const server = await serve(["--port", "0", "--max-head", "64kb", ...args]);
+      expect(server.listening[0]!.engine).toBe("uws");
+      expect([await statusOf(server, 60_000), await statusOf(server, 70_000)]).toEqual([200, 431]);
+      await server.stop();
+    }
+  });
+
+  test("are never larger than the environment says: what was asked for beyond is refused, the default is noted", async () => {
+    const env = { UWS_HTTP_MAX_HEADERS_SIZE: "8192" };
+    const { code, stderr } = await runCli(["serve", "--port", "0", "--max-head", "64kb"], { env }).ended;
+    expect([code, stderr]).toEqual([
+      2,
+      "fakeai: --max-head 64kb: uWebSockets.js takes heads of up to 8192 bytes in this process; set UWS_HTTP_MAX_HEADERS_SIZE=65536 in the environment of the program, or use --h1-engine node\n",
+    ]);
+    const server = await serve(["--port", "0"], { env });
+    expect([await statusOf(server, 7000), await statusOf(server, 9000)]).toEqual([200, 431]);
+    await server.stop();
+  });
 });
 
 describe("a port that is taken is one line and exit 1", () => {

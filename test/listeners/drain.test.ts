@@ -4,7 +4,7 @@ import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { type ClientHttp2Session, connect as connectH2, constants } from "node:http2";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { beforeAll, describe, expect, test } from "vitest";
-import { loadUws } from "../../src/listeners/uws/listener.ts";
+import { loadUws } from "../../src/listeners/uws/module.ts";
 import { build, serve, type Serving } from "../support/process.ts";
 import { chat, chunksOf, eventually } from "../support/targets.ts";
 

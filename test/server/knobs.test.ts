@@ -16,7 +16,7 @@ import { localhostCertificate } from "../../src/base/certificate.ts";
 import { environmentName, flagName } from "../../src/settings/flags.ts";
 import type { ServerKey } from "../../src/settings/options.ts";
 import { serverFlags } from "../../src/settings/server.ts";
-import { loadUws } from "../../src/listeners/uws/listener.ts";
+import { loadUws } from "../../src/listeners/uws/module.ts";
 import { createServer } from "../../src/index.ts";
 import { build, type Serving, serve } from "../support/process.ts";
 import { chat, type Chunk, chunksOf, sleep } from "../support/targets.ts";

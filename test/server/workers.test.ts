@@ -5,7 +5,7 @@ import { connect as connectH2 } from "node:http2";
 import { request as httpsRequest } from "node:https";
 import { beforeAll, describe, expect, test } from "vitest";
 import { createServer, UsageError } from "../../src/index.ts";
-import { loadUws } from "../../src/listeners/uws/listener.ts";
+import { loadUws } from "../../src/listeners/uws/module.ts";
 import { build, runCli, serve, type Serving } from "../support/process.ts";
 import { chat, chunksOf, eventually, sleep, textOf } from "../support/targets.ts";
 

@@ -5,7 +5,7 @@ import { connect, type OutgoingHttpHeaders } from "node:http2";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { Readable } from "node:stream";
 import { createServer, type Engine, type FakeAiServer, type Protocol, type ServerOptions } from "../../src/index.ts";
-import { loadUws } from "../../src/listeners/uws/listener.ts";
+import { loadUws } from "../../src/listeners/uws/module.ts";
 
 export interface Target {
   readonly name: string;

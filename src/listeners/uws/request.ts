@@ -1,0 +1,76 @@
+/** Requests on uWebSockets.js. */
+import type { HttpRequest } from "uWebSockets.js";
+import type { RouteRequest } from "../../core/seams.ts";
+
+/** Headers that only this server reads. Most requests have none and are asked for many. */
+const ownPrefix = "x-fakeai-";
+
+/** The request whose headers `copyHeader` fills in: module-wide, so that a request needs no closure. */
+let copied: UwsRequest;
+const copyHeader = (name: string, value: string): void => copied.add(name, value);
+
+/** Copies a request: uWebSockets.js takes its own back when the handler returns. */
+export function copyRequest(protocol: "h1" | "h1s", method: string, request: HttpRequest): UwsRequest {
+  const copy = new UwsRequest(protocol, method, request);
+  copied = copy;
+  request.forEach(copyHeader);
+  return copy;
+}
+
+export class UwsRequest implements RouteRequest {
+  readonly engine = "uws";
+  readonly protocol: "h1" | "h1s";
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  receivedUs = 0;
+  /** Names and values in turns: a request has few headers, and a list is cheaper to fill than an object. */
+  readonly #headers: string[] = [];
+  #hasOwn = false;
+  /** Bytes of names and values. */
+  headBytes = 0;
+  #hosts = 0;
+  #lengths = 0;
+  #oddCoding = false;
+
+  constructor(protocol: "h1" | "h1s", method: string, request: HttpRequest) {
+    this.protocol = protocol;
+    this.method = method;
+    this.path = request.getUrl();
+    this.query = request.getQuery() ?? "";
+  }
+
+  add(name: string, value: string): void {
+    this.#headers.push(name, value);
+    this.headBytes += name.length + value.length;
+    switch (name.length) {
+      case 4:
+        if (name === "host") this.#hosts++;
+        break;
+      case 14:
+        if (name === "content-length") this.#lengths++;
+        break;
+      case 17:
+        if (name === "transfer-encoding" && value.toLowerCase() !== "chunked") this.#oddCoding = true;
+        break;
+      default:
+    }
+    if (name.startsWith(ownPrefix)) this.#hasOwn = true;
+  }
+
+  /**
+   * true: two servers could read two different requests. These headers decide where a request goes or ends, and the engine
+   * takes the first of several (RFC 9112, sections 3.2 and 6.3).
+   */
+  get isAmbiguous(): boolean {
+    return this.#hosts > 1 || this.#lengths > 1 || this.#oddCoding;
+  }
+
+  /** The first of that name. */
+  header(name: string): string | undefined {
+    if (!this.#hasOwn && name.startsWith(ownPrefix)) return undefined;
+    const headers = this.#headers;
+    for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1];
+    return undefined;
+  }
+}
