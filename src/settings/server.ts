@@ -10,7 +10,7 @@ import type { Engine, Protocol } from "../core/seams.ts";
 import { maxOutputTokens, maxTokensPerChunk, type ModelSettings } from "../api/shared/model.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { ListenerLimits } from "../listeners/bounds.ts";
-import { type Flag, flagName } from "./flags.ts";
+import { type Flag, flagName, flagTables } from "./flags.ts";
 import type { Encoding, SchedulerName, ServerKey, ServerOptions } from "./options.ts";
 import { presetNamed } from "./presets.ts";
 import type { Recording } from "./recording.ts";
@@ -138,10 +138,9 @@ const table = {
     otherwise: "a self-signed one for localhost",
     help: "PEM certificate",
     group: listening,
-    common: true,
     parse: values.text,
   },
-  tlsKey: { kind: "text", takes: "file", help: "PEM private key of the certificate", group: listening, common: true, parse: values.text },
+  tlsKey: { kind: "text", takes: "file", help: "PEM private key of the certificate", group: listening, parse: values.text },
   workers: {
     kind: "text",
     takes: "n",
@@ -318,7 +317,6 @@ const table = {
     default: "random",
     help: "random: made-up text; echo: the prompt",
     group: answers,
-    common: true,
     parse: values.oneOf(["random", "echo"]),
     live: ({ model }) => model.mode,
   },
@@ -393,7 +391,6 @@ const table = {
     otherwise: "none",
     help: "per key and minute: rpm=60,tpm=10000 or one of them",
     group: access,
-    common: true,
     parse: values.rateLimits,
     live: ({ rateLimits: { requests, tokens } }) =>
       [requests === null ? [] : `rpm=${requests}`, tokens === null ? [] : `tpm=${tokens}`].flat().join(",") || null,
@@ -516,6 +513,14 @@ const table = {
 
 /** The flags in the order of the help. The environment and the configuration file take the same names. */
 export const serverFlags: readonly ServerFlag[] = Object.entries(table).map(([key, row]) => Object.assign({ key: key as ServerKey }, row));
+
+/** The flags as Markdown for the docs, a table for each group. It says which of them may change while the server runs. */
+export function serverFlagTables(level: number = 3): string {
+  return flagTables(
+    serverFlags.map(({ live, help, ...flag }) => ({ ...flag, help: live === undefined ? help : `${help}; may change at run time` })),
+    level,
+  );
+}
 
 /** The value of each option: what its row makes of it, or of its default; null where neither is there. */
 type Values = {
