@@ -3,7 +3,8 @@ import { UsageError } from "../base/usage-error.ts";
 import { parseRequirement } from "../results/requirements.ts";
 import type { ProtocolName } from "../results/types.ts";
 import { type NetworkKey, networkFlags } from "./network.ts";
-import { type FlagTable, latency, one, positive, several, text, whole } from "./parse.ts";
+import { type FlagTable, latencySpec, positive, several, text, whole } from "./parse.ts";
+import { oneOf } from "./values.ts";
 
 const suiteNames = ["quick", "full"] as const;
 export type SuiteName = (typeof suiteNames)[number];
@@ -122,7 +123,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     kind: "text",
     takes: "name",
     default: "quick",
-    parse: one(suiteNames),
+    parse: oneOf(suiteNames),
     help: "quick or full",
     group: measured,
     common: true,
@@ -296,7 +297,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     key: "driver",
     kind: "text",
     takes: "name",
-    parse: one(driverNames),
+    parse: oneOf(driverNames),
     help: "stream, h2load or autocannon; client: measure client libraries",
     group: load,
   },
@@ -322,7 +323,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     key: "ttft",
     kind: "text",
     takes: "spec",
-    parse: latency,
+    parse: latencySpec,
     help: "time to first token of our server",
     group: answers,
     common: true,
@@ -331,7 +332,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     key: "itl",
     kind: "text",
     takes: "spec",
-    parse: latency,
+    parse: latencySpec,
     help: "inter-token latency of our server",
     group: answers,
     common: true,

@@ -1,9 +1,7 @@
 /** From the texts of a command line to typed settings: a table whose rows carry their parse, and the parses they share. */
 import { UsageError } from "../base/usage-error.ts";
-import { latencyUnits } from "../core/random/distribution.ts";
 import { type Flag, flagName } from "./flags.ts";
-import { didYouMean } from "./guess.ts";
-import { distribution } from "./values.ts";
+import { latency, oneOf, type Parse as ParseAs } from "./values.ts";
 
 /** What a line gave for a flag: true for a boolean, all texts for a list, else the last text. */
 export type GivenFlag = true | string | readonly string[];
@@ -12,7 +10,7 @@ export type GivenFlag = true | string | readonly string[];
 export type GivenFlags = Readonly<Record<string, GivenFlag | undefined>>;
 
 /** Reads one text. `flag` is how messages call it: "--rounds". Throws UsageError. */
-type Parse<Value> = (text: string, flag: string) => Value;
+type Parse<Value> = ParseAs<string, Value>;
 
 /** The keys of `Settings` whose type is just `Value`: a row may stand for any of them. */
 type KeysOf<Settings, Value> = {
@@ -54,19 +52,9 @@ export function settingsOf<Settings>(table: FlagTable<Settings>, given: GivenFla
 /** As it stands. */
 export const text: Parse<string> = (given) => given;
 
-/** One of a few names. */
-export function one<Name extends string>(names: readonly Name[]): Parse<Name> {
-  return (given, flag) => {
-    const name = names.find((known) => known === given);
-    if (name === undefined)
-      throw new UsageError(`${flag}: "${given.slice(0, 60)}" is not one of ${names.join(", ")}${didYouMean(given, names)}`);
-    return name;
-  };
-}
-
 /** Several of a few names with commas between, each once. */
 export function several<Name extends string>(names: readonly Name[]): Parse<readonly Name[]> {
-  const parse = one(names);
+  const parse = oneOf(names);
   return (given, flag) => [...new Set(given.split(",").map((word) => parse(word.trim(), flag)))];
 }
 
@@ -92,7 +80,7 @@ export function positive(max: number, unit: string = ""): Parse<number> {
 }
 
 /** A latency that `fakeai serve` takes too; read here so that no server starts to find it wrong. */
-export const latency: Parse<string> = (given, flag) => {
-  distribution(given, latencyUnits(flag));
+export const latencySpec: Parse<string> = (given, flag) => {
+  latency(given, flag);
   return given;
 };

@@ -2,7 +2,8 @@
 import { UsageError } from "../base/usage-error.ts";
 import type { ProxyTarget } from "../network/proxy.ts";
 import { type NetworkKey, networkFlags } from "./network.ts";
-import { type FlagTable, one, text, whole } from "./parse.ts";
+import { type FlagTable, text, whole } from "./parse.ts";
+import { oneOf } from "./values.ts";
 
 /** Where something listens. */
 export interface ListenAddress {
@@ -118,7 +119,7 @@ export const proxyConfigFlags: FlagTable<ProxyConfigSettings> = [
     kind: "text",
     takes: "on|off",
     default: "off",
-    parse: one(["on", "off"]),
+    parse: oneOf(["on", "off"]),
     help: "gather answers first",
     group,
     common: true,
@@ -128,7 +129,7 @@ export const proxyConfigFlags: FlagTable<ProxyConfigSettings> = [
     kind: "text",
     takes: "version",
     default: "1.1",
-    parse: one(["1.0", "1.1"]),
+    parse: oneOf(["1.0", "1.1"]),
     help: "1.1, or nginx's own 1.0",
     group,
     common: true,
@@ -181,7 +182,7 @@ function listenAddress(given: string, flag: string): ListenAddress {
   return { host: match[1]?.replace(/^\[|\]$/g, "") ?? "127.0.0.1", port };
 }
 
-const gatewayProtocols = one(["h1", "h2c", "h2"]);
+const gatewayProtocols = oneOf(["h1", "h2c", "h2"]);
 
 function gatewayPorts(given: string, flag: string): GatewayPorts {
   const ports: { h1?: number; h2c?: number; tls?: number } = {};

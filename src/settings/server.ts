@@ -14,6 +14,7 @@ import { type Flag, flagName, flagTables } from "./flags.ts";
 import type { Encoding, SchedulerName, ServerKey, ServerOptions } from "./options.ts";
 import { presetNamed } from "./presets.ts";
 import type { Recording } from "./recording.ts";
+import * as serverValues from "./server-values.ts";
 import * as values from "./values.ts";
 
 /** A value as JSON shows it, in a form that a change accepts. null: the default, or none. */
@@ -97,7 +98,7 @@ const table = {
     help: "any of h1,h1s,h2c,h2, each with an optional port: h1:8000,h2:8443",
     group: listening,
     common: true,
-    parse: values.listens,
+    parse: serverValues.listens,
   },
   http2: {
     kind: "boolean",
@@ -148,7 +149,7 @@ const table = {
     help: "processes that share the ports; auto: one per processor",
     group: listening,
     common: true,
-    parse: values.workers,
+    parse: serverValues.workers,
   },
   ttft: {
     kind: "text",
@@ -356,7 +357,7 @@ const table = {
     help: "a model to serve, repeatable",
     group: answers,
     common: true,
-    parse: values.modelNames,
+    parse: serverValues.modelNames,
     live: ({ model }) => model.models,
   },
   maxModelLen: {
@@ -383,7 +384,7 @@ const table = {
     help: "a key to let in, repeatable, or a file with one key per line",
     group: access,
     common: true,
-    parse: values.keys,
+    parse: serverValues.keys,
   },
   rateLimit: {
     kind: "text",
@@ -391,7 +392,7 @@ const table = {
     otherwise: "none",
     help: "per key and minute: rpm=60,tpm=10000 or one of them",
     group: access,
-    parse: values.rateLimits,
+    parse: serverValues.rateLimits,
     live: ({ rateLimits: { requests, tokens } }) =>
       [requests === null ? [] : `rpm=${requests}`, tokens === null ? [] : `tpm=${tokens}`].flat().join(",") || null,
   },
@@ -401,7 +402,7 @@ const table = {
     help: "a fault on purpose, repeatable: rate_limit@10%, status(503), hang(after=5), reset(after=3), ...",
     group: access,
     common: true,
-    parse: values.faults,
+    parse: serverValues.faults,
     // A key is shown as its digest, which a change accepts as well.
     live: ({ faults }) => (faults.length === 0 ? null : faults.map(({ spec }) => spec)),
   },
@@ -417,7 +418,7 @@ const table = {
     takes: "token",
     help: "Bearer token of /admin/config, needed beyond loopback",
     group: access,
-    parse: values.token,
+    parse: serverValues.token,
   },
   maxConnections: {
     kind: "integer",

@@ -1,0 +1,112 @@
+/** What only a server is told: its listeners, keys, limits and faults. Each is a value, or a UsageError of one line. */
+import { statSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { nameOfKey } from "../base/keys.ts";
+import { UsageError } from "../base/usage-error.ts";
+import { type Fault, parseFaults } from "../core/faults/fault.ts";
+import { maxRateLimit, type RateLimits } from "../core/limits/rate-limit.ts";
+import type { Protocol } from "../core/seams.ts";
+import { didYouMean } from "./guess.ts";
+import { integer, orUsageError, readText, shown, text } from "./values.ts";
+
+/** What protocols are called, in the order in which they are listed. */
+const protocols: readonly Protocol[] = ["h1", "h1s", "h2c", "h2"];
+
+/** One listener that is asked for; a port of null is the protocol's own. */
+export interface Listen {
+  readonly protocol: Protocol;
+  readonly port: number | null;
+}
+
+/** "h1:8000,h2", or a list of such texts. */
+export function listens(value: string | readonly string[], name: string): readonly Listen[] {
+  const found: Listen[] = [];
+  for (const part of [value].flat().flatMap((list) => text(list, name).split(","))) {
+    const word = part.trim();
+    const [called = "", portText, ...rest] = word.split(":");
+    const protocol = protocols.find((known) => known === called);
+    if (protocol === undefined || rest.length > 0) {
+      const hint = didYouMean(called, protocols) || ", with a port if you like (h1:8000)";
+      throw new UsageError(`${name}: "${shown(word)}" is not one of ${protocols.join(", ")}${hint}`);
+    }
+    if (portText !== undefined && !/^\d{1,5}$/.test(portText))
+      throw new UsageError(`${name}: "${shown(portText)}" is not a port from 0 to 65535`);
+    if (found.some((listen) => listen.protocol === protocol)) throw new UsageError(`${name}: ${protocol} is named twice`);
+    found.push({ protocol, port: portText === undefined ? null : integer(0, 65_535)(Number(portText), name) });
+  }
+  return found;
+}
+
+/** A number of processes; "auto": one for each processor. */
+export function workers(value: string | number, name: string): number {
+  const word = String(value).trim();
+  if (word === "auto") return availableParallelism();
+  if (!/^\d+$/.test(word)) throw new UsageError(`${name}: "${shown(word)}" is neither a whole number nor auto`);
+  return integer(1, 256)(Number(word), name);
+}
+
+/** Names of models. */
+export function modelNames(value: string | readonly string[], name: string): readonly string[] {
+  const names = [value].flat();
+  if (names.some((model) => text(model, name) === "" || model.length > 256))
+    throw new UsageError(`${name}: a name has 1 to 256 characters`);
+  return names;
+}
+
+const visible = /^[\x21-\x7e]+$/;
+
+/** Keys, and the keys of files. No message shows a key. */
+export function keys(value: string | readonly string[], name: string): readonly string[] {
+  return [value].flat().flatMap((given) => {
+    const word = text(given, name).trim();
+    if (word === "") throw new UsageError(`${name}: an empty key lets nobody in; leave the flag out to let everybody in`);
+    if (isFile(word)) return keysOfFile(word, name);
+    if (/^(\.{0,2}|~)\//.test(word)) throw new UsageError(`${name}: what looks like a path is no file that can be read`);
+    if (!visible.test(word)) throw new UsageError(`${name}: a key holds visible ASCII characters only, or a header cannot carry it`);
+    return [word];
+  });
+}
+
+function keysOfFile(path: string, name: string): string[] {
+  const found = readText(path, name)
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !line.startsWith("#"));
+  if (found.length === 0) throw new UsageError(`${name}: ${path} holds no key; write one per line`);
+  if (!found.every((key) => visible.test(key))) throw new UsageError(`${name}: ${path} holds a key that no header can carry`);
+  return found;
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    // Nothing of that name, or, as with a long key, no name a file could have.
+    return false;
+  }
+}
+
+/** A Bearer token. No message shows it. */
+export function token(value: string, name: string): string {
+  if (!visible.test(text(value, name)))
+    throw new UsageError(`${name}: a token holds visible ASCII characters only, or a header cannot carry it`);
+  return value;
+}
+
+/** "rpm=60,tpm=10000" or one of them. */
+export function rateLimits(value: string, name: string): RateLimits {
+  const limits: { rpm?: number; tpm?: number } = {};
+  for (const word of text(value, name).split(",")) {
+    const match = /^\s*(rpm|tpm)\s*=\s*(\d+)\s*$/i.exec(word);
+    if (!match) throw new UsageError(`${name}: cannot read "${shown(word)}" (for example rpm=60,tpm=10000)`);
+    const part = match[1]!.toLowerCase() as "rpm" | "tpm";
+    if (limits[part] !== undefined) throw new UsageError(`${name}: ${part} is given twice`);
+    limits[part] = integer(1, maxRateLimit)(Number(match[2]), name);
+  }
+  return { requests: limits.rpm ?? null, tokens: limits.tpm ?? null };
+}
+
+/** Faults on purpose. A list that was parted at commas, those inside of parentheses too, is joined to one text again. */
+export function faults(value: string | readonly string[], name: string): readonly Fault[] {
+  return orUsageError(() => parseFaults([value].flat().join(","), name, nameOfKey));
+}
