@@ -1,4 +1,4 @@
-/** Who may read and change knobs. */
+/** Which requests may read and change knobs. */
 import { ApiError } from "../api/errors/api-error.ts";
 import { isLoopback } from "../base/host.ts";
 import type { RouteRequest } from "../core/seams.ts";
@@ -8,8 +8,9 @@ import { KeyRing } from "../base/keys.ts";
 const fromElsewhere = ["origin", "x-forwarded-for", "forwarded", "via"];
 
 /**
- * The check of `/admin/config`. With a token: Bearer, compared in constant time. Without one the server listens on loopback
- * only, which keeps other machines out, but neither a page in a browser nor a proxy on this one: what gives them away is refused.
+ * The check of `/admin/config`; it throws ApiError. With a token: Bearer, compared in constant time. Without one the server
+ * listens on loopback only. That keeps other machines out, but not a page in a browser or a proxy on this machine: a
+ * request with one of their headers, or with another host's name, is refused too.
  */
 export function adminCheck(token: string | null): (request: RouteRequest) => void {
   const ring = token === null ? null : new KeyRing([token]);

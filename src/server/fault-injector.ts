@@ -1,4 +1,4 @@
-/** Which requests get a fault, and what becomes of them. */
+/** Decides which requests get a fault, and makes it. */
 import { sendJson } from "../api/shared/answer.ts";
 import { errorEvent } from "../api/errors/answers.ts";
 import { ApiError } from "../api/errors/api-error.ts";
@@ -18,7 +18,7 @@ import { isOpenPath, keyOf } from "./gate.ts";
 
 const header = "x-fakeai-fault";
 
-/** What is in force, read per request: it can change. */
+/** Settings in force, read for each request: they can change. */
 export interface FaultSettings {
   readonly faults: readonly Fault[];
   readonly seed: number;
@@ -31,7 +31,7 @@ interface Candidate {
   readonly position: number;
 }
 
-/** Numbers of the requests that faults could meet: whole ones, and those of which only the head has come. */
+/** Count the requests that a fault could hit: `requests` whole ones, `heads` those whose body is still to come. */
 export interface FaultNumbers {
   readonly requests: RequestCounter;
   readonly heads: RequestCounter;
@@ -50,7 +50,7 @@ export class FaultInjector {
     this.#meter = meter;
   }
 
-  /** The sink to answer to: faulty or not. null: the request has had its answer, or will never have one. Throws ApiError. */
+  /** The sink for the answer, faulty or not. null: the request has its answer, or never gets one. Throws ApiError. */
   meet(request: RouteRequest, body: Uint8Array, sink: ResponseSink): ResponseSink | null {
     const asked = request.header(header);
     const { faults: configured, profile } = this.#settings();
@@ -98,7 +98,7 @@ export class FaultInjector {
     try {
       own = asked === undefined ? [] : faultsOf(asked);
     } catch {
-      // What is wrong with it is said when the body is there.
+      // `meet` answers with what is wrong with it.
     }
     const candidates = this.#candidates(request, configured, own).filter(({ fault }) => fault.name === "no_window_update");
     if (candidates.length === 0) return false;
@@ -128,7 +128,7 @@ export class FaultInjector {
     return Number.isSafeInteger(given) ? seedOf(given) : seedOfRequest(seedOf(this.#settings().seed), index);
   }
 
-  /** Whether a GOAWAY by the number of requests is this one's; it is made at once. */
+  /** Whether a GOAWAY after a number of requests falls on this one; if so it is sent at once. */
   #goesAway(requests: number, sink: ResponseSink): boolean {
     if (sink.requestOnConnection === undefined || sink.requestOnConnection % requests !== 0) return false;
     this.#meter.countFault("goaway");
@@ -168,7 +168,7 @@ export class FaultInjector {
       answer();
     }, delay.us / 1000);
     timer.unref();
-    // Whoever does not wait for it leaves nothing behind.
+    // A client that goes away ends the wait.
     sink.observer = { onDrain: () => {}, onAbort: () => clearTimeout(timer) };
   }
 }
@@ -191,7 +191,7 @@ function fits({ form, name }: Fault, request: RouteRequest, body: Uint8Array): b
   return (peekBody(body)?.["stream"] === true) === (form === "stream");
 }
 
-/** A request that asks for what cannot be is told. */
+/** Throws ApiError where a request asks for a fault that its connection or answer cannot have. */
 function refuseUnfit(fault: Fault, request: RouteRequest, body: Uint8Array, sink: ResponseSink): void {
   const why =
     (sink.carrier === undefined ? "this connection makes no faults" : cannot(fault.name, sink.carrier)) ??

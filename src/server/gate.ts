@@ -1,4 +1,4 @@
-/** Who gets in: keys and rate limits, asked before any route. */
+/** Keys and rate limits, checked before any route. */
 import { sendJson } from "../api/shared/answer.ts";
 import { errorAnswer } from "../api/errors/answers.ts";
 import type { Problem } from "../api/errors/api-error.ts";
@@ -11,7 +11,7 @@ import type { RateDecision, RateLimiter, RateState } from "../core/limits/rate-l
 import type { ResponseSink, RouteRequest } from "../core/seams.ts";
 import { type KeyRing, nameOfKey } from "../base/keys.ts";
 
-/** Open to everybody: what load balancers and scrapers ask. The admin's routes check their own token. */
+/** Paths that need no key: load balancers and scrapers ask them. `/admin/config` checks its own token. */
 const openPaths = new Set(["/health", "/health/ready", "/metrics", "/admin/config"]);
 
 export function isOpenPath(path: string): boolean {
@@ -19,7 +19,7 @@ export function isOpenPath(path: string): boolean {
 }
 
 export interface GateOptions {
-  /** null: any key or none is welcome. */
+  /** null: no key is needed. */
   readonly keys: KeyRing | null;
   readonly limiter: RateLimiter;
   readonly meter: Meter;
@@ -34,7 +34,7 @@ export class Gate {
     this.#options = options;
   }
 
-  /** true: go on. false: the request has had its answer. A promise: another process is asked; `body` is not used after the call. */
+  /** true: go on. false: the request has its answer. A promise: another process decides; `body` is not used after the call. */
   admit(request: RouteRequest, body: Uint8Array, sink: ResponseSink): boolean | Promise<boolean> {
     const { keys, limiter, meter, profile } = this.#options;
     const { requests, tokens } = limiter.limits;
@@ -75,7 +75,7 @@ export class Gate {
   }
 }
 
-/** At once where the value is there. */
+/** Uses the value at once, or when the promise resolves. */
 function orLater<T, R>(value: T | Promise<T>, use: (value: T) => R): R | Promise<R> {
   return value instanceof Promise ? value.then(use) : use(value);
 }

@@ -20,7 +20,7 @@ import type { ProfileName } from "../shared/model.ts";
 import { type Dialect, dialectOf } from "../shared/provider.ts";
 import type { Problem } from "./api-error.ts";
 
-/** Who asked: it decides whose error is sent. */
+/** Path and profile decide which server's error is sent. */
 export interface Asker {
   /** The path that was asked for, "" where no request was understood. */
   readonly path: string;

@@ -6,10 +6,10 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 const decoder = new TextDecoder();
 
-/** The body that was looked at last and not parsed since. */
+/** The body of the latest `peekBody` that no `parseBody` has taken. */
 let peeked: { readonly bytes: Uint8Array; readonly value: JsonObject } | null = null;
 
-/** What a body says, for whoever must know before its route does; null where it is no JSON object. Not parsed twice. */
+/** A body's JSON before its route reads it; null where it is no JSON object. `parseBody` does not parse it again. */
 export function peekBody(bytes: Uint8Array): JsonObject | null {
   if (peeked?.bytes === bytes) return peeked.value;
   try {

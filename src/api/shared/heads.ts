@@ -4,7 +4,7 @@ import type { ResponseHead } from "../../core/seams.ts";
 import type { ProfileName } from "./model.ts";
 import type { Dialect } from "./provider.ts";
 
-/** What OpenAI says of limits where nobody set any: those of a large account, hardly touched. */
+/** The limits that OpenAI's headers show without --rate-limit: those of a large account, hardly touched. */
 const requestLimit = 30_000;
 const tokenLimit = 150_000_000;
 const requestLimitText = String(requestLimit);
@@ -23,10 +23,10 @@ export interface HeadOptions {
   readonly clock: string | null;
 }
 
-/** Heads that say nothing of their request, made once: engines know them again. */
+/** Heads that depend on no request, made once: a listener recognizes them by identity. */
 const sharedHeads = new Map<string, ResponseHead>();
 
-/** The head of a good answer. */
+/** The head of a 200. */
 export function successHead(options: HeadOptions): ResponseHead {
   const { profile, streamed, clock } = options;
   if (profile === "openai" || clock !== null) return makeHead(options);

@@ -41,11 +41,11 @@ export interface ModelSettings {
   /** Names served; null serves every name. */
   readonly models: readonly string[] | null;
   readonly stamps: boolean;
-  /** What every answer says; null: what the mode says. */
+  /** The text of every answer; null: the mode decides. */
   readonly text: string | null;
   /** "random": made-up text. "echo": the prompt. */
   readonly mode: "random" | "echo";
-  /** Whose bytes OpenAI's endpoints send. */
+  /** The server whose bytes OpenAI's endpoints send. */
   readonly profile: ProfileName;
   /** Tokens in one event of a stream. */
   readonly tokensPerChunk: number;
@@ -59,7 +59,7 @@ export interface ModelSettings {
   readonly queueFullStatus: 429 | 503;
 }
 
-/** Numbers requests from 0: it outlives a model whose settings were changed. */
+/** Numbers requests from 0. It outlives the model: a change of knobs makes a new one. */
 export interface RequestCounter {
   next(): number;
 }
@@ -98,7 +98,7 @@ export interface CallPlan {
   readonly parallel: boolean;
 }
 
-/** What a request asks for, whatever surface it came to. */
+/** What a request asks for, in the same terms for every endpoint. */
 export interface Ask {
   readonly model: string;
   readonly promptTokens: number;
@@ -132,7 +132,7 @@ function escapeCorpus(): { readonly bytes: Uint8Array; readonly starts: Uint32Ar
   return { bytes: new Uint8Array(Buffer.concat(escaped)), starts };
 }
 
-/** Tokens one after the other, from a text that was given or from the corpus. */
+/** A run of tokens, from a given text or from the corpus. */
 export class Run {
   readonly vocabulary: Vocabulary;
   readonly tokens: number;
@@ -215,7 +215,7 @@ export interface Choice {
   readonly seed: Seed;
 }
 
-/** Everything that is settled about an answer, whatever it looks like on the wire. */
+/** An answer before it has the form of an endpoint. */
 export interface Answer {
   readonly ask: Ask;
   /** Comes before each choice. */
@@ -334,7 +334,7 @@ export class Model {
     return { promptTokens: prompt.tokens, chain, tokens, prompt: prompt.index };
   }
 
-  /** What cannot be taken is refused here, before anything is sent. */
+  /** Throws ApiError for what the scheduler cannot take, before anything is sent. */
   #batched(
     scheduler: BatchScheduler,
     request: RouteRequest,
@@ -450,7 +450,7 @@ function instanceOf(schema: unknown, param: string, seed: Seed): unknown {
   }
 }
 
-/** One call, or with parallel calls now and then two; the arguments are cut where the limit is. */
+/** One call, or two in one of four answers with parallel calls. The limit cuts the arguments. */
 function makeCalls({ tools, choice, parallel }: CallPlan, seed: Seed, limit: number): Choice {
   const random = new Random(seed, purpose.tools);
   const count = parallel && choice !== "named" && random.below(4) === 0 ? 2 : 1;

@@ -1,4 +1,4 @@
-/** Request headers that override the server's knobs. */
+/** Request headers that override the server's knobs. Each reader gives undefined without its header and throws ApiError for a bad one. */
 import { type Distribution, parseDistribution, SpecError } from "../../core/random/distribution.ts";
 import type { RouteRequest } from "../../core/seams.ts";
 import { ApiError } from "../errors/api-error.ts";
@@ -37,7 +37,7 @@ export function booleanHeader(request: RouteRequest, name: string): boolean | un
   return value === "1";
 }
 
-/** The header holds the text itself, or a JSON string where it needs line ends or other controls. */
+/** The text of `x-fakeai-text`: the value itself, or a JSON string where it needs line ends or other control characters. */
 export function givenText(request: RouteRequest): string | null {
   const value = request.header("x-fakeai-text");
   if (value === undefined) return null;

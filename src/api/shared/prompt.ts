@@ -1,4 +1,4 @@
-/** How many tokens a prompt is worth, and what that leaves for the answer. */
+/** How many tokens a prompt has, and how many that leaves for the answer. */
 import { checkMessages, invalidType, type JsonObject, textsOfContent, tokensOfCharacters } from "./body.ts";
 import { ApiError } from "../errors/api-error.ts";
 
@@ -16,7 +16,7 @@ export interface Tokenizer {
 const tokensOfMessage = 3;
 const tokensOfAnswer = 3;
 
-/** A message of a chat, as far as its tokens go. */
+/** A message of a chat, without what does not count as tokens. */
 export interface Turn {
   readonly role: string;
   readonly name: string | null;
@@ -36,7 +36,7 @@ export function countTurns(turns: readonly Turn[], tools: unknown, count: Tokeni
   return tokens + (Array.isArray(tools) ? count(JSON.stringify(tools)) : 0);
 }
 
-/** All texts that a model is given, in the order of the usual chat templates: tools, then each message with its role. */
+/** All texts that a model reads, in the order of the usual chat templates: tools, then each message with its role. */
 export function partsOfTurns(turns: readonly Turn[], tools: unknown): string[] {
   const messages = turns.flatMap(({ role, name, texts }) => [role, ...(name === null ? [] : [name]), ...texts]);
   return Array.isArray(tools) && tools.length > 0 ? [JSON.stringify(tools), ...messages] : messages;
@@ -51,7 +51,7 @@ export function turnsOf(body: JsonObject): Turn[] {
   }));
 }
 
-/** Checks the messages of a chat and says how many tokens they are worth: counted, or without a tokenizer estimated. */
+/** Checks the messages of a chat and returns their number of tokens: counted, or without a tokenizer estimated. */
 export function countMessages(body: JsonObject, tokenizer: Tokenizer | undefined): number {
   const characters = checkMessages(body);
   return tokenizer === undefined ? tokensOfCharacters(characters) : countTurns(turnsOf(body), body["tools"], tokenizer.count);

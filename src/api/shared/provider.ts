@@ -1,10 +1,10 @@
-/** Whose API a path belongs to, and which server's bytes answer it. */
+/** The API that a path belongs to, and the server whose bytes answer it. */
 import type { ProfileName } from "./model.ts";
 
-/** Whose API: it decides how a key is shown and which limits are named. */
+/** It decides in which header a key stands. */
 export type Provider = "openai" | "anthropic";
 
-/** Whose bytes: Anthropic's endpoints have one form, whatever the profile; OpenAI's have that of the profile. */
+/** The server that is imitated: Anthropic on its own endpoints with every profile, that of the profile on all others. */
 export type Dialect = ProfileName | "anthropic";
 
 export function providerOf(path: string): Provider {

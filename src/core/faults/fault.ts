@@ -81,7 +81,7 @@ export const faultKinds: Readonly<Record<FaultName, FaultKind>> = {
   context_length: refusal("400, the prompt is too long"),
   server_error: refusal("500"),
   invalid_request: refusal("400"),
-  model_not_found: refusal("404"),
+  model_not_found: refusal("404, or 400 as OpenRouter has it"),
   status: {
     ...refusal("this status, 400 to 599, with the provider's error"),
     options: ["status", "retry_after", "retry_after_ms"],

@@ -71,7 +71,7 @@ export class Channel<Theirs> {
     });
   }
 
-  /** A call whose result nobody waits for. */
+  /** A call without a result. */
   tell<Name extends keyof Theirs & string>(method: Name, argument: ArgumentOf<Theirs[Name]>): void {
     if (!this.#closed) this.#send({ tell: method, argument });
   }
@@ -91,7 +91,7 @@ export class Channel<Theirs> {
   }
 
   #send(message: Message): void {
-    // A process that has just died cannot be told; that it is gone is found out by its exit.
+    // A process that has just died gets nothing; its exit rejects what waits.
     this.#port.send?.(message, () => {});
   }
 
