@@ -1,6 +1,6 @@
 /**
  * The seams between the rooms: what a listener, a provider surface and the pacer agree on.
- * Everything here is small on purpose; see the README's "How it is built".
+ * Everything here is small on purpose; see docs/architecture.md.
  */
 
 /** Names of what a listener speaks: cleartext and TLS variants of HTTP/1.1 and HTTP/2. */

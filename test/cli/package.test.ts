@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, expect, test } from "vitest";
+import { markdownPaths } from "../docs/markdown.ts";
 import { root, runCli, serve } from "../support/process.ts";
 
 const run = promisify(execFile);
@@ -30,8 +31,14 @@ test("holds what is built from src, and no more", () => {
   const scenarios = readdirSync(join(root, "scenarios"), { recursive: true, encoding: "utf8" })
     .filter((path) => /\.\w+$/.test(path) && !path.includes("node_modules"))
     .map((path) => `scenarios/${path}`);
-  const others = ["LICENSE", "NOTICE", "README.md", "package.json", "results/schema.json"];
-  expect(packed.sort()).toEqual([...built, ...scenarios, ...others].sort());
+  const documents = markdownPaths().filter((path) => path.startsWith("docs/") || path.startsWith("results/"));
+  const pictures = ["docs", "results"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .filter((path) => path.endsWith(".svg") && !path.startsWith("runs"))
+      .map((path) => `${folder}/${path}`),
+  );
+  const others = ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "NOTICE", "README.md", "package.json", "results/schema.json"];
+  expect(packed.sort()).toEqual([...built, ...scenarios, ...documents, ...pictures, ...others, "src/listeners/README.md"].sort());
 });
 
 test("npx runs it", async ({ skip }) => {

@@ -1,0 +1,209 @@
+/** The guides do what they say: each command and program in them runs as it stands, on ports that are free, or says where it runs. */
+import { execFile, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { standardPorts } from "../../src/settings/server.ts";
+import { build, cliPath, root, runCli, type Serving, serve } from "../support/process.ts";
+import { commandsOf, guides, type Page } from "./markdown.ts";
+
+const run = promisify(execFile);
+
+/** Commands that do not run here, and why. */
+const exceptions: readonly { readonly command: RegExp; readonly why: string }[] = [
+  { command: /^npm install( --prefix scenarios\/clients)?$/, why: "it makes the folders that these tests run in" },
+  { command: /^npm install (undici|gpt-tokenizer@4)$/, why: "this folder has it" },
+  { command: /^npm (test|run check)$/, why: "it runs this" },
+  { command: /^npx vitest run /, why: "it runs tests, as this is run" },
+  { command: /^npm run build$/, why: "beforeAll runs it" },
+  { command: /^npm run format$/, why: "it would change the sources; the linter's check of the format is the same program" },
+  { command: /^npm run bench$/, why: "it takes minutes" },
+  { command: /^npm run measure -- \w+$/, why: "it takes minutes; each is named in the table, which follows from theirs" },
+  {
+    command: /^npx fakeai (bench|compare|merge)(?! --help$| --help-all$| --list$)/,
+    why: "bench.test.ts runs these flags, each in seconds",
+  },
+];
+
+interface Typed {
+  readonly page: Page;
+  readonly command: string;
+}
+
+const typed: readonly Typed[] = guides.flatMap((page) => commandsOf(page).map((command) => ({ page, command })));
+const excepted = ({ command }: Typed): boolean => exceptions.some((exception) => exception.command.test(command));
+const isVariable = ({ command }: Typed): boolean => /^[A-Z]+=/.test(command);
+const running = typed.filter((one) => !excepted(one) && !isVariable(one));
+const serving = running.filter(({ command }) => /^npx fakeai serve (?!--help|--preset list)/.test(command));
+const proxying = running.filter(({ command }) => command.startsWith("npx fakeai proxy --listen "));
+const asking = running.filter(({ command }) => command.startsWith("curl "));
+/** All others: they end by themselves. */
+const ending = running.filter((one) => ![...serving, ...proxying, ...asking].includes(one));
+const named = (list: readonly Typed[]): [string, Typed][] => list.map((one) => [`${one.page.path}: ${one.command}`, one]);
+
+const folder = mkdtempSync(join(tmpdir(), "fakeai-docs-"));
+let server: Serving;
+
+/** The text with the ports of the server that runs here. */
+function onFreePorts(text: string): string {
+  let mapped = text;
+  for (const { protocol, url } of server.listening) mapped = mapped.replaceAll(`127.0.0.1:${standardPorts[protocol]}`, new URL(url).host);
+  return mapped;
+}
+
+/** The words of a command line, without the quotes of a shell. */
+function wordsOf(command: string): string[] {
+  return [...command.matchAll(/(?:'[^']*'|"[^"]*"|[^\s'"])+/g)].map(([word]) => word.replaceAll(/'([^']*)'|"([^"]*)"/g, "$1$2"));
+}
+
+/** The arguments of `fakeai serve`, each protocol on a free port. */
+function servingArgs(command: string): string[] {
+  const args = wordsOf(command).slice(3);
+  const at = args.indexOf("--protocol");
+  const list = at < 0 ? "h1" : args.splice(at, 2)[1]!;
+  const free = list.split(",").map((name) => `${name.replace(/:\d+$/, "")}:0`);
+  return [...args, "--protocol", free.join(",")];
+}
+
+beforeAll(async () => {
+  build();
+  const first = serving.find(({ page }) => page.path === "README.md")!;
+  // docs/operations.md asks /admin/config of a server like this one.
+  server = await serve([...servingArgs(first.command), "--admin"]);
+  mkdirSync(join(folder, "node_modules"));
+  for (const name of ["openai", "undici"]) symlinkSync(join(root, "node_modules", name), join(folder, "node_modules", name));
+  symlinkSync(root, join(folder, "node_modules", "fakeai"));
+  for (const name of ["results", "scenarios"]) symlinkSync(join(root, name), join(folder, name));
+  const settings = guides.find(({ path }) => path === "docs/serve.md")!.blocks.find(({ language }) => language === "yaml")!;
+  writeFileSync(join(folder, "fakeai.yaml"), settings.text.replace("protocol: h1,h2c", "protocol: h1:0,h2c:0"));
+}, 60_000);
+afterAll(() => server.stop());
+
+test("every exception is needed, and every block is of a known kind", () => {
+  expect(running.length).toBeGreaterThan(25);
+  expect(exceptions.filter(({ command }) => !typed.some((one) => command.test(one.command)))).toEqual([]);
+  const languages = new Set(guides.flatMap(({ blocks }) => blocks.map(({ language }) => language)));
+  expect([...languages].sort()).toEqual(["js", "json", "sh", "text", "yaml"]);
+  expect(ending.map(({ command }) => command).filter((command) => !/^(npx fakeai|npm run measure)\b/.test(command))).toEqual([]);
+});
+
+test("every npm script that is named is there", () => {
+  const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts: Record<string, string> };
+  const scriptsNamed = typed.flatMap(({ command }) => /^npm run (\S+)/.exec(command)?.[1] ?? []);
+  expect(scriptsNamed.length).toBeGreaterThan(0);
+  for (const name of scriptsNamed) expect(scripts).toHaveProperty([name]);
+});
+
+describe("a server starts, and is healthy", () => {
+  test.each(named(serving))("%s", async (_name, { command }) => {
+    const args = command.includes("--config") ? wordsOf(command).slice(3) : servingArgs(command);
+    const started = await serve(args, { cwd: folder });
+    try {
+      const h1 = started.listening.find(({ protocol }) => protocol === "h1")!;
+      expect((await fetch(`${h1.url}/health`)).status).toBe(200);
+    } finally {
+      expect((await started.stop()).code).toBe(0);
+    }
+  });
+});
+
+test.each(named(proxying))("%s", async (_name, { command }) => {
+  const args = wordsOf(onFreePorts(command)).slice(2);
+  const proxy = runCli(args.map((word) => (word === "9000" ? "0" : word)));
+  const line = await proxy.firstLine;
+  const response = await fetch(`http://127.0.0.1:${/127\.0\.0\.1:(\d+)/.exec(line)![1]}/health`);
+  expect(response.status).toBe(200);
+  proxy.child.kill("SIGTERM");
+  expect((await proxy.ended).code).toBe(0);
+});
+
+const curl = spawnSync("curl", ["--version"]).stdout?.toString() ?? "";
+const curlSpeaksH2 = curl.includes("HTTP2");
+
+describe.runIf(curlSpeaksH2 || process.env["CI"] === "true")("an answer", () => {
+  test.each(named(asking))("%s", async (_name, { page, command }) => {
+    const variables = typed.filter((one) => one.page === page && isVariable(one)).map((one) => one.command);
+    const { stdout } = await run("bash", ["-c", [...variables, `${onFreePorts(command)} --fail`].join("\n")]);
+    if (command.includes("truncate")) expect(stdout).toMatch(/^data: \{[\s\S]*\}\n\n$/);
+    else if (command.includes("$BODY")) expect(stdout).toMatch(/^data: \{[\s\S]*\ndata: \[DONE\]\n\n$/);
+    else expect(stdout).not.toBe("");
+    expect(stdout.includes('"fakeai":{"due":')).toBe(command.includes("stamps"));
+  });
+});
+
+describe("it ends well", () => {
+  test.each(named(ending))("%s", async (_name, { command }) => {
+    const own = command.replace("npx fakeai", `'${process.execPath}' '${cliPath}'`).replaceAll("/tmp/", `${folder}/`);
+    const cwd = command.startsWith("npm run ") ? root : folder;
+    const { stdout } = await run("bash", ["-c", own], { cwd, maxBuffer: 16_000_000 });
+    const written = / > \/tmp\/(\S+)/.exec(command)?.[1];
+    const text = written === undefined ? stdout : readFileSync(join(folder, written), "utf8");
+    expect(text.split("\n").length).toBeGreaterThan(3);
+  });
+});
+
+test("every flag that is named is one", () => {
+  const commands = ["serve", "bench", "proxy", "proxy-config", "compare", "merge", "report"];
+  const helps = commands.map((name) => spawnSync(process.execPath, [cliPath, name, "--help-all"]).stdout.toString());
+  const flag = /(?<![\w-])--[a-z][a-z0-9-]+/g;
+  const known = new Set(helps.join("\n").match(flag));
+  const others = new Set(["--help", "--help-all", "--http2-prior-knowledge", "--prefix"]);
+  const code = guides.flatMap((page) => [...commandsOf(page), ...(page.prose.match(/`[^`\n]+`/g) ?? [])]);
+  const flags = new Set(code.flatMap((text) => text.match(flag) ?? []));
+  expect(flags.size).toBeGreaterThan(60);
+  expect([...flags].filter((name) => !known.has(name) && !others.has(name))).toEqual([]);
+});
+
+/** Runs a program with Node, as its reader would in a folder with the packages that it imports. */
+async function runProgram(name: string, text: string): Promise<string> {
+  const path = join(folder, name);
+  writeFileSync(path, onFreePorts(text));
+  return (await run(process.execPath, [path], { cwd: folder, env: { ...process.env, NODE_EXTRA_CA_CERTS: server.caPath! } })).stdout;
+}
+
+describe("programs", () => {
+  const programs = guides.flatMap(({ path, blocks }) =>
+    blocks.filter(({ language }) => language === "js").map(({ text }) => ({ path, text })),
+  );
+
+  test("are three", () => {
+    expect(programs.map(({ path }) => path)).toEqual(["README.md", "README.md", "docs/library.md"]);
+  });
+  test("the OpenAI SDK over HTTP/1.1", async () => {
+    expect(await runProgram("h1.mjs", programs[0]!.text)).toMatch(/\w+ \w+/);
+  });
+  test("the OpenAI SDK over HTTP/2", async () => {
+    const asks = programs[0]!.text.slice(programs[0]!.text.indexOf("const stream"));
+    expect(await runProgram("h2.mjs", `${programs[1]!.text}\n${asks}`)).toMatch(/\w+ \w+/);
+  });
+  test("which puts streams on one connection at once", async () => {
+    const asks = `
+      const order = [];
+      const ask = async () => {
+        const stream = await client.chat.completions.create({ model: "any", stream: true, messages: [{ role: "user", content: "Hi" }] });
+        for await (const chunk of stream) if (!order.includes(stream)) order.push(stream);
+        order.push("ended");
+      };
+      await Promise.all(Array.from({ length: 10 }, ask));
+      console.log(order.indexOf("ended"));`;
+    expect(await runProgram("h2-at-once.mjs", `${programs[1]!.text}\n${asks}`)).toBe("10\n");
+  });
+  test("the library", async () => {
+    const said = /\/\/ (.+)$/m.exec(programs[2]!.text)![1]!;
+    const [first, second] = (await runProgram("library.mjs", programs[2]!.text)).split("\n");
+    expect(first).toBe(said);
+    expect(Number(second)).toBeGreaterThan(0);
+  });
+});
+
+test("the scenario that docs/scenarios.md writes runs", async () => {
+  const scenario = guides.find(({ path }) => path === "docs/scenarios.md")!.blocks.find(({ language }) => language === "json");
+  writeFileSync(join(folder, "mine.json"), scenario!.text);
+  const args = ["bench", "--scenario", "mine.json", "--rounds", "1", "--out", join(folder, "mine"), "--json"];
+  const { code, stdout } = await runCli(args, { cwd: folder }).ended;
+  // On a machine that is busy the run may be invalid (3), never misread (2).
+  expect([0, 3]).toContain(code);
+  expect(JSON.parse(stdout)).toMatchObject({ scenarios: [{ id: "mine" }] });
+}, 60_000);

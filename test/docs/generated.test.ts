@@ -1,0 +1,98 @@
+/**
+ * The parts of the docs that follow from tables of the product. Where a table has changed, write them again:
+ * `npx vitest run test/docs/generated.test.ts -u`.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { measurements } from "../../bench/measurements.ts";
+import { serveFlags } from "../../src/cli/sources.ts";
+import { faultKinds } from "../../src/core/faults/fault.ts";
+import { imagesOf } from "../../src/report/images.ts";
+import { renderTable } from "../../src/report/table.ts";
+import type { BenchResult } from "../../src/results/types.ts";
+import { aliasTable } from "../../src/settings/aliases.ts";
+import { benchFlags } from "../../src/settings/bench.ts";
+import { type Flag, flagTable, flagTables } from "../../src/settings/flags.ts";
+import { networkFlags } from "../../src/settings/network.ts";
+import { rooms } from "../architecture/imports.ts";
+import { root } from "../support/process.ts";
+import { aligned, guides, readPage, withGenerated } from "./markdown.ts";
+
+const cell = (text: string): string => text.replaceAll("|", "\\|");
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => "---"), ...rows].map((row) => `| ${row.map(cell).join(" | ")} |`).join("\n");
+
+/** Flags without those of a group that another part of the docs has. */
+function withoutGroup(flags: readonly Flag[], group: string): readonly Flag[] {
+  const others = flags.filter((flag) => flag.group !== group);
+  expect(others.length).toBeLessThan(flags.length);
+  return others;
+}
+
+/** A fault as it is written: `burst(after=,silence=)`. */
+const faultForm = (name: string, { options, bare }: (typeof faultKinds)[keyof typeof faultKinds]): string =>
+  options.length === 0 ? name : `${name}(${options.map((option) => (option === bare ? `<${option}>` : `${option}=`)).join(",")})`;
+
+const parts: Readonly<Record<string, () => string>> = {
+  "server-flags": () => flagTables(withoutGroup(serveFlags, "Names that other tools use")),
+  "bench-flags": () => flagTables(withoutGroup(benchFlags, "Network")),
+  "network-flags": () => flagTable(networkFlags),
+  aliases: aliasTable,
+  faults: () =>
+    table(
+      ["fault", "what the client gets"],
+      Object.entries(faultKinds).map(([name, kind]) => [`\`${faultForm(name, kind)}\``, kind.help]),
+    ),
+  measurements: () =>
+    table(
+      ["name", "what it measures", "takes", "writes"],
+      Object.entries(measurements).map(([name, { what, takes, writes }]) => [`\`${name}\``, what, takes, writes]),
+    ),
+  rooms: () =>
+    table(
+      ["room", "may import", "packages"],
+      Object.entries(rooms).map(([name, { rooms: imported, packages }]) => [
+        `\`${name}\``,
+        imported.join(", ") || "nothing",
+        packages.map((name) => `\`${name}\``).join(", ") || "none",
+      ]),
+    ),
+};
+
+const generatedPages = guides.filter(({ text }) => text.includes("<!-- generated: "));
+
+test("every part has its place", () => {
+  const named = generatedPages.flatMap(({ text }) => [...text.matchAll(/<!-- generated: ([\w-]+) -->/g)].map((match) => match[1]!));
+  expect(named.sort()).toEqual(Object.keys(parts).sort());
+});
+
+test.each(generatedPages)("$path", async ({ path, text }) => {
+  await expect(withGenerated(text, parts)).toMatchFileSnapshot(join(root, path));
+});
+
+describe("the README shows a run that is there", () => {
+  const quick = JSON.parse(readFileSync(join(root, "results/experiments/quick.json"), "utf8")) as BenchResult;
+
+  test("its chart", async () => {
+    await expect(imagesOf(quick).find(({ name }) => name === "verdicts.svg")!.svg).toMatchFileSnapshot(join(root, "docs/verdicts.svg"));
+  });
+
+  test("its lines", () => {
+    const said = new Set(renderTable(quick, { color: false, width: 100 }).split("\n"));
+    const shown = readPage("README.md")
+      .blocks.filter(({ language }) => language === "text")
+      .flatMap(({ text }) => text.trimEnd().split("\n"));
+    expect(shown.length).toBeGreaterThan(2);
+    expect(shown.filter((line) => !said.has(line))).toEqual([]);
+  });
+});
+
+test("a change of a table is seen", () => {
+  const page = "before\n\n<!-- generated: x -->\nold\n<!-- end -->\n\nafter\n";
+  expect(withGenerated(page, { x: () => "| a | b |\n| --- | --- |\n| long | c |" })).toBe(
+    "before\n\n<!-- generated: x -->\n\n| a    | b   |\n| ---- | --- |\n| long | c   |\n\n<!-- end -->\n\nafter\n",
+  );
+  expect(() => withGenerated(page, {})).toThrow("no generated part is called x");
+  expect(aligned("| `a \\| b` | c |\n| --- | --- |")).toBe("| `a \\| b` | c   |\n| -------- | --- |");
+});
