@@ -28,9 +28,9 @@ import type {
 /** What may be declared a difference: adjusted p at most this. */
 const significance = 0.05;
 
-/** The default smallest effect of interest: 2%, and for latencies half a millisecond too. An effect must exceed both. */
+/** The smallest effect of interest, as the table of metrics has it. */
 export function smallestEffectOf(metric: MetricName): Comparison["smallestEffect"] {
-  return { ratio: 0.02, us: metricFacts[metric].latency ? 500 : null };
+  return metricFacts[metric].smallestEffect;
 }
 
 /** Rounds that may be used. */

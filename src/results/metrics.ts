@@ -1,5 +1,89 @@
-/** What is known of each metric, in one place. */
-import type { MetricName, Unit } from "./types.ts";
+/**
+ * Every metric that a result may hold: its name, and in `metricFacts` its unit, direction and meaning. A new metric is a
+ * name in one of the two lists and a row in the table below them; the published schema, `--require` and the reports follow.
+ *
+ * Where the LLM benchmarks disagree about a name, ours means:
+ * - ttfe: start to first event. vLLM calls this TTFT.
+ * - ttft: start to first event with non-empty content (llmperf, inference-perf, genai-perf).
+ * - itl: every single gap between two content events (vLLM; aiperf and guidellm call their mean per request ITL).
+ * - tpot: (e2el - ttft) / (tokens - 1) per request; requests of one token are left out (vLLM).
+ * - e2el: start to last content event; usage and [DONE] are excluded (vLLM, aiperf).
+ *
+ * "Start" is when the request was handed to the socket; the `...FromIntended` metrics count from the planned send time.
+ */
+
+/** What a metric is measured in. Latencies are microseconds throughout; reports show milliseconds. */
+export type Unit = "us" | "1/s" | "bytes" | "count" | "ratio";
+
+/** Distributions over requests or tokens. */
+export type DistributionMetric =
+  | "ttfe"
+  | "ttft"
+  | "itl"
+  | "tpot"
+  | "e2el"
+  | "ttftFromIntended"
+  | "e2elFromIntended"
+  | "scheduleDelay"
+  | "connect"
+  | "serverLateness"
+  | "transport"
+  | "client"
+  | "plannedTtft"
+  | "ttftAdded"
+  | "tokenAdded";
+
+/** Metrics with one value per round. */
+type ScalarMetric =
+  | "requestsPerSecond"
+  | "tokensPerSecond"
+  | "durationUs"
+  | "serverCpuUsPerRequest"
+  | "serverCpuUsPerToken"
+  | "gatewayCpuUsPerRequest"
+  | "gatewayCpuUsPerToken"
+  | "clientCpuUsPerRequest"
+  | "clientCpuUsPerToken"
+  | "bytesReceivedPerRequest"
+  | "bytesSentPerRequest"
+  | "connectionsOpened"
+  | "streamsAtOnce"
+  | "clientRssBytesPerStream"
+  | "keepsUpTokensPerSecond"
+  | "serverRssBytes"
+  | "clientEventLoopDelayP99Us"
+  | "serverEventLoopDelayP99Us"
+  | "streamsRefused"
+  | "requestsAborted"
+  | "itlError"
+  | "wireBytesPerToken"
+  | "dataBytesPerToken"
+  | "framingBytesPerToken"
+  | "headBytesPerToken"
+  | "requestBytesPerToken"
+  | "windowUpdateBytesPerToken"
+  | "settingsBytesPerToken"
+  | "pingBytesPerToken"
+  | "otherFrameBytesPerToken";
+
+export type MetricName = DistributionMetric | ScalarMetric;
+
+/** A statistic of a metric, for comparisons and requirements: "ttft.p99", "requestsPerSecond.mean". */
+export type Statistic = "mean" | "std" | "min" | "p50" | "p90" | "p95" | "p99" | "p999" | "max";
+
+/** The smallest effect of interest. What lies below it is no difference that matters, however certain it is. */
+export interface SmallestEffect {
+  /**
+   * Relative effect: 0.02 is 2%.
+   * @unit ratio
+   */
+  readonly ratio: number;
+  /**
+   * Absolute effect, for latencies; null: none. An effect must exceed both.
+   * @unit us
+   */
+  readonly us: number | null;
+}
 
 /** One metric. */
 export interface MetricFacts {
@@ -8,17 +92,22 @@ export interface MetricFacts {
   readonly perRound: boolean;
   /** Which of two values is the better one. */
   readonly better: "lower" | "higher";
-  /** A time that somebody waits for: half a millisecond more or less is of no interest. CPU times are no such thing. */
-  readonly latency: boolean;
+  readonly smallestEffect: SmallestEffect;
+  /** One line, as the published schema and the reports have it. */
   readonly description: string;
 }
 
+const relative: SmallestEffect = { ratio: 0.02, us: null };
+
+/** Somebody waits for it, and half a millisecond of waiting is of no interest. */
+const waiting: SmallestEffect = { ratio: 0.02, us: 500 };
+
 function latency(description: string): MetricFacts {
-  return { unit: "us", perRound: false, better: "lower", latency: true, description };
+  return { unit: "us", perRound: false, better: "lower", smallestEffect: waiting, description };
 }
 
-function scalar(unit: Unit, description: string, better: MetricFacts["better"] = "lower", isLatency = false): MetricFacts {
-  return { unit, perRound: true, better, latency: isLatency, description };
+function scalar(unit: Unit, description: string, better: MetricFacts["better"] = "lower", smallestEffect = relative): MetricFacts {
+  return { unit, perRound: true, better, smallestEffect, description };
 }
 
 /** Every metric that a result may have. */
@@ -32,14 +121,18 @@ export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
   e2elFromIntended: latency("End-to-end latency from the planned send time"),
   scheduleDelay: latency("Actual minus planned send time of an open-loop request"),
   connect: latency("Time to a usable connection: TCP, TLS and, on HTTP/2, the peer's SETTINGS"),
-  serverLateness: latency("Per token, from stamps: handed to the server's transport minus due"),
+  serverLateness: latency("Per token, from stamps: handed to the server's transport, minus due"),
   transport: latency(
-    "Per token, from stamps: handed to the server's transport to the client's read callback, the transport's queue included",
+    "Per token, from stamps: handed to the server's transport, to the client's read callback; an upper bound, as the transport's queue is in it",
   ),
   client: latency("Per token: the client's read callback to the application having the token"),
   plannedTtft: latency("Per request, from stamps: time to first token as planned"),
-  ttftAdded: latency("Per request: time to first token at the application, without the server's part from request to first token"),
-  tokenAdded: latency("Per token: handed to the server's transport to the application having it"),
+  ttftAdded: latency(
+    "Per request, from the server's log: time to first token at the application, without the server's part (request arrived to first token handed to the transport)",
+  ),
+  tokenAdded: latency(
+    "Per token, from the server's log: handed to the server's transport, to the application having it (transport and client together)",
+  ),
   requestsPerSecond: scalar("1/s", "Completed requests by the measured time", "higher"),
   tokensPerSecond: scalar("1/s", "Output tokens by the measured time", "higher"),
   durationUs: scalar("us", "Measured time of a round"),
@@ -56,8 +149,8 @@ export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
   clientRssBytesPerStream: scalar("bytes", "Resident memory of the client with all streams open, minus before, for each stream"),
   keepsUpTokensPerSecond: scalar("1/s", "Tokens per second that were offered when the client fell behind for good", "higher"),
   serverRssBytes: scalar("bytes", "Resident memory of the server process"),
-  clientEventLoopDelayP99Us: scalar("us", "99th percentile of the load generator's event-loop delay", "lower", true),
-  serverEventLoopDelayP99Us: scalar("us", "99th percentile of the server's event-loop delay", "lower", true),
+  clientEventLoopDelayP99Us: scalar("us", "99th percentile of the load generator's event-loop delay", "lower", waiting),
+  serverEventLoopDelayP99Us: scalar("us", "99th percentile of the server's event-loop delay", "lower", waiting),
   streamsRefused: scalar("count", "Streams that the server refused at its limit and that were asked for again"),
   requestsAborted: scalar("count", "Requests that the client gave up on purpose, after some tokens; they count as completed"),
   itlError: scalar("ratio", "Measured mean ITL over the mean ITL that the stamps say was planned, minus 1, without its sign"),

@@ -1,9 +1,12 @@
 /** `result.json` on disk. */
+import { readFileSync } from "node:fs";
 import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
-import { resultSchema } from "./schema.ts";
 import type { BenchResult } from "./types.ts";
+
+/** The schema of a result: made of `types.ts`, shipped and published; at the same place from `src/results` and `dist/results`. */
+const schemaFile = new URL("../../results/schema.json", import.meta.url);
 
 /** Name of the result within its directory. */
 export const resultFile = "result.json";
@@ -14,7 +17,7 @@ function validator(): ValidateFunction {
   if (compiled === undefined) {
     const ajv = new Ajv2020({ allowUnionTypes: true });
     ajv.addVocabulary(["unit"]);
-    compiled = ajv.compile(resultSchema);
+    compiled = ajv.compile(JSON.parse(readFileSync(schemaFile, "utf8")) as object);
   }
   return compiled;
 }

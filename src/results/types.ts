@@ -1,301 +1,366 @@
 /**
- * What a bench leaves behind: `result.json`. Units are in the field names or in a `unit` beside the value.
- * A metric that a driver cannot see is null, never 0.
+ * What a bench leaves behind: `result.json`. Units are in the field names or in a `unit` beside the value. A metric that a
+ * driver cannot see is null, never 0.
+ *
+ * This file is the only description of a result. `results/schema.json` is made of it and published: the comment of a member
+ * is its description there, the types below give numbers their unit and range, and members that the schema does not name are
+ * allowed, so that a reader of this version reads what a later one adds.
+ *
+ * To add a member: write it here, with a comment and a type that has a unit, and run `npm run schema`. Make it optional, with
+ * a comment that says what its absence means: files of earlier runs lack it and are still read. A metric is added in
+ * `metrics.ts` in the same way.
  */
+import type { DistributionMetric, MetricName, SmallestEffect, Statistic, Unit } from "./metrics.ts";
 
-/** What a metric is measured in. Latencies are microseconds throughout; reports show milliseconds. */
-export type Unit = "us" | "1/s" | "bytes" | "count" | "ratio";
+export type { DistributionMetric, MetricName, Statistic, Unit };
+
+// Numbers, each with its unit. The schema takes the tags over; a number without a unit fails a test.
 
 /**
- * The metrics, named as the LLM benchmarks share them. Where they disagree, ours is:
- * - ttfe: start to first event. vLLM calls this TTFT.
- * - ttft: start to first event with non-empty content (llmperf, inference-perf, genai-perf).
- * - itl: every single gap between two content events (vLLM; aiperf and guidellm call their per-request mean ITL).
- * - tpot: (e2el - ttft) / (tokens - 1) per request, requests of one token left out (vLLM).
- * - e2el: start to last content event; usage and [DONE] excluded (vLLM, aiperf).
- * "Start" is when the request was handed to the socket; the `...FromIntended` twins count from the planned send time.
+ * @unit count
+ * @asType integer
+ * @minimum 0
  */
-export type DistributionMetric =
-  | "ttfe"
-  | "ttft"
-  | "itl"
-  | "tpot"
-  | "e2el"
-  | "ttftFromIntended"
-  | "e2elFromIntended"
-  /** Actual minus intended send time of an open-loop request. */
-  | "scheduleDelay"
-  /** Time to a usable connection: TCP, TLS and, on HTTP/2, the peer's SETTINGS. */
-  | "connect"
-  /** Per token, from stamps: handed to the transport minus due. */
-  | "serverLateness"
-  /** Per token, from stamps: handed to the transport to the client's read callback; an upper bound, the transport's queue included. */
-  | "transport"
-  /** Per token: read callback to the application having the token. */
-  | "client"
-  /** Per request, from stamps: time to first token as planned. */
-  | "plannedTtft"
-  /**
-   * Per request, from the server's log: TTFT as the application sees it, without the server's part (request arrived to first
-   * token handed to the transport).
-   */
-  | "ttftAdded"
-  /** Per token, from the server's log: handed to the transport to the application having the token: `transport` and `client`. */
-  | "tokenAdded";
+type Count = number;
+/** @unit ms */
+type Milliseconds = number;
+/** @unit s */
+type Seconds = number;
+/** @unit bytes */
+type Bytes = number;
+/** @unit 1/s */
+type PerSecond = number;
+/** @unit ratio */
+type Ratio = number;
+/**
+ * @unit probability
+ * @minimum 0
+ * @maximum 1
+ */
+type Probability = number;
+/**
+ * @unit none
+ * @asType integer
+ */
+type Seed = number;
+/** @unit count */
+type Processes = number;
+/** @unit the metric's unit */
+type InMetricUnit = number;
 
-/** One value per round. */
-export type ScalarMetric =
-  | "requestsPerSecond"
-  | "tokensPerSecond"
-  | "durationUs"
-  /** User and system time of the server process over the round, divided. */
-  | "serverCpuUsPerRequest"
-  | "serverCpuUsPerToken"
-  /** The same of the proxy that stands in front of the server. */
-  | "gatewayCpuUsPerRequest"
-  | "gatewayCpuUsPerToken"
-  | "clientCpuUsPerRequest"
-  | "clientCpuUsPerToken"
-  /** On the wire as the socket counts them: HTTP framing, headers, TLS records included, TCP/IP excluded. */
-  | "bytesReceivedPerRequest"
-  | "bytesSentPerRequest"
-  | "connectionsOpened"
-  /** Most streams that were under way at one time, as the server saw them. */
-  | "streamsAtOnce"
-  /** Resident memory of the client with all streams open, minus before, by the number of streams. */
-  | "clientRssBytesPerStream"
-  /** Tokens per second that were offered when the client fell behind for good. */
-  | "keepsUpTokensPerSecond"
-  | "serverRssBytes"
-  | "clientEventLoopDelayP99Us"
-  | "serverEventLoopDelayP99Us"
-  /** Streams that the server refused at its limit and that were asked for again. */
-  | "streamsRefused"
-  /** Requests that the client gave up on purpose. */
-  | "requestsAborted"
-  /** Measured mean ITL over the planned one, minus 1, without its sign. */
-  | "itlError"
-  /** HTTP bytes both ways, without TLS, by what they are for; the parts add up to the first. */
-  | "wireBytesPerToken"
-  | "dataBytesPerToken"
-  | "framingBytesPerToken"
-  | "headBytesPerToken"
-  | "requestBytesPerToken"
-  | "windowUpdateBytesPerToken"
-  | "settingsBytesPerToken"
-  | "pingBytesPerToken"
-  | "otherFrameBytesPerToken";
-
-export type MetricName = DistributionMetric | ScalarMetric;
-
-/** Statistics of a metric. `histogram` is an HDR histogram (V2, compressed, base64) of whole `unit`s; null for scalars. */
+/** Statistics of one metric. */
 export interface MetricSummary {
+  /** Unit of all values but count: microseconds, per second, bytes, count, or a share of 1. */
   readonly unit: Unit;
-  readonly count: number;
-  readonly mean: number;
-  readonly std: number;
-  readonly min: number;
-  readonly p50: number;
-  readonly p90: number;
-  readonly p95: number;
-  readonly p99: number;
-  readonly p999: number;
-  readonly max: number;
+  /** Values behind the statistics. */
+  readonly count: Count;
+  /** Arithmetic mean of the values as measured. */
+  readonly mean: InMetricUnit;
+  /** Sample standard deviation (n - 1); 0 for one value. */
+  readonly std: InMetricUnit;
+  /** Least value. */
+  readonly min: InMetricUnit;
+  /** Median, by nearest rank. */
+  readonly p50: InMetricUnit;
+  /** 90th percentile, by nearest rank. */
+  readonly p90: InMetricUnit;
+  /** 95th percentile, by nearest rank. */
+  readonly p95: InMetricUnit;
+  /** 99th percentile, by nearest rank. */
+  readonly p99: InMetricUnit;
+  /** 99.9th percentile, by nearest rank. */
+  readonly p999: InMetricUnit;
+  /** Greatest value. */
+  readonly max: InMetricUnit;
+  /** HDR histogram of whole units, 3 significant digits: V2, compressed, base64; null for scalars. */
   readonly histogram: string | null;
 }
 
-/** A statistic of a metric, for comparisons and requirements: "ttft.p99", "requestsPerSecond.mean". */
-export type Statistic = "mean" | "std" | "min" | "p50" | "p90" | "p95" | "p99" | "p999" | "max";
-
+/** Statistics by metric. null, or absent: the driver cannot see it. */
 export type Metrics = Readonly<Partial<Record<MetricName, MetricSummary | null>>>;
 
+/** h1: HTTP/1.1; h1s: over TLS; h2c: HTTP/2 in cleartext; h2: over TLS. */
 export type ProtocolName = "h1" | "h1s" | "h2c" | "h2";
 
-/** What happened to the requests of a round. sent = completed + failed + cut. */
+/** What happened to the requests of a round; sent = completed + failed + cut. */
 export interface RequestCounts {
-  readonly sent: number;
-  readonly completed: number;
-  readonly failed: number;
+  /** Requests sent. */
+  readonly sent: Count;
+  /** Requests answered in full. */
+  readonly completed: Count;
+  /** Requests that failed. */
+  readonly failed: Count;
   /** Failures by reason: "status 503", "timeout", "reset", "incomplete stream", "refused". */
-  readonly errors: Readonly<Record<string, number>>;
-  /** Requests, completed or failed, whose answer names a fault on purpose (`x-fakeai-fault`); left out where none does or a driver cannot tell. */
-  readonly faulted?: number;
-  /** Requests that were under way when a ramp ended, and were left; left out where none was. */
-  readonly cut?: number;
+  readonly errors: Readonly<Record<string, Count>>;
+  /** Requests, completed or failed, whose answer names a fault on purpose (`x-fakeai-fault`); absent: none does, or the driver cannot tell. */
+  readonly faulted?: Count;
+  /** Requests that were under way when a ramp ended, and were left; absent: none was. */
+  readonly cut?: Count;
 }
 
-/** One arm in one round. The round is the unit of every comparison. */
+/** One arm in one round, the unit of every comparison. */
 export interface RoundResult {
-  readonly round: number;
+  /** Number of the round; arms are paired by it. */
+  readonly round: Count;
   /** Place in the round's order of arms, from 0. */
-  readonly position: number;
+  readonly position: Count;
+  /** When it began, ISO 8601. */
   readonly startedAt: string;
+  /** Counts of requests. */
   readonly requests: RequestCounts;
+  /** What was measured in this round. */
   readonly metrics: Metrics;
-  /** Empty when the round may be used. */
+  /** Why the round may not be used, each reason in one line; empty: it may. */
   readonly invalid: readonly string[];
 }
 
 /** How one arm talks to the server. */
 export interface ArmDescription {
+  /** Name within the scenario. */
   readonly id: string;
+  /** The protocol that it speaks. */
   readonly protocol: ProtocolName;
+  /** What serves: uWebSockets.js, node's own modules, or a server that fakeai did not start. */
   readonly engine: "uws" | "node" | "external";
-  /** "protocol": decides claims; "engine": another engine, shown apart and never in a verdict about a protocol. */
+  /** protocol: decides about protocols; engine: another engine, shown apart and never in a verdict about a protocol. */
   readonly role: "protocol" | "engine";
+  /** What generates the load. */
   readonly driver: "stream" | "autocannon" | "h2load" | "client";
-  /** What the client is, with its version, or a command; absent for our own drivers. */
+  /** The client library with its version, or the command; absent for our own drivers. */
   readonly client?: string;
-  /** null: as many as the client thinks right. */
-  readonly connections: number | null;
+  /** Connections; null: as many as the client thinks right. */
+  readonly connections: Count | null;
   /** Streams at once over all connections. */
-  readonly streams: number;
+  readonly streams: Count;
 }
 
+/** One way of talking to the server, and what was measured. */
 export interface ArmResult extends ArmDescription {
-  /** Application protocol as negotiated ("http/1.1", "h2", "h2c"), proven by the client; null where the driver cannot tell. */
+  /** Application protocol as negotiated ("http/1.1", "h2", "h2c"), proven by the client; null: the driver cannot tell. */
   readonly negotiated: string | null;
-  /** "TLSv1.3 TLS_AES_128_GCM_SHA256" or null on cleartext. */
+  /** TLS version and cipher suite, "TLSv1.3 TLS_AES_128_GCM_SHA256"; null on cleartext. */
   readonly cipher: string | null;
-  readonly rttMs: number;
+  /** Round-trip time that is put between client and server. */
+  readonly rttMs: Milliseconds;
+  /** All rounds, invalid ones too. */
   readonly rounds: readonly RoundResult[];
-  /** Over all valid rounds: histograms added; scalars over rounds. */
+  /** All valid rounds together: histograms added, scalars pooled. */
   readonly metrics: Metrics;
-  /** Two-sided 95% interval over the rounds, by "metric.statistic". */
+  /** Interval over the rounds, by "metric.statistic". */
   readonly intervals: Readonly<Record<string, Interval>>;
+  /** Why the arm may not be used, each reason in one line; empty: it may. */
   readonly invalid: readonly string[];
 }
 
+/** Two-sided 95% interval. */
 export interface Interval {
-  readonly estimate: number;
-  readonly low: number;
-  readonly high: number;
+  /** Estimate over the rounds. */
+  readonly estimate: InMetricUnit;
+  /** Lower end. */
+  readonly low: InMetricUnit;
+  /** Upper end. */
+  readonly high: InMetricUnit;
 }
 
+/** faster: the candidate is better (lower latency, higher rate, fewer bytes, less CPU). */
 export type Verdict = "faster" | "slower" | "equivalent" | "inconclusive" | "described" | "not compared";
 
 /** Two arms in one metric, paired by round. */
 export interface Comparison {
+  /** Name of the metric. */
   readonly metric: MetricName;
+  /** Statistic of the metric. */
   readonly statistic: Statistic;
+  /** Id of the arm compared with. */
   readonly baseline: string;
+  /** Id of the arm compared. */
   readonly candidate: string;
   /**
-   * Candidate over baseline: geometric mean of the paired ratios and its 95% interval, not widened for the number of
-   * comparisons (`p` is). Null where nothing could be compared, and where a round's value is 0.
+   * Candidate over baseline: geometric mean of the rounds' ratios and its 95% interval, not widened for the number of
+   * comparisons (`p` is). null: not compared, or a round's value is 0.
+   * @unit ratio
    */
   readonly ratio: Interval | null;
-  /** Candidate minus baseline, in the metric's unit. */
+  /** Candidate minus baseline, in the metric's unit; null: not compared. */
   readonly difference: Interval | null;
-  readonly rounds: number;
+  /** Rounds that were paired. */
+  readonly rounds: Count;
+  /** t-interval, or studentised bootstrap from 20 rounds; null: not compared. */
   readonly method: "t" | "bootstrap" | null;
-  /** Two-sided p before any adjustment: what the interval alone says. */
-  readonly pRaw: number | null;
-  /** Two-sided p, after Holm over the suite's comparisons of this kind. */
-  readonly p: number | null;
-  /** Relative effect that matters, and for latencies the absolute one in microseconds. */
-  readonly smallestEffect: { readonly ratio: number; readonly us: number | null };
-  /** "faster" means better: a lower latency, a higher rate, fewer bytes, less CPU. */
+  /** Two-sided p of this comparison alone, before any adjustment: what the interval says. */
+  readonly pRaw: Probability | null;
+  /** Two-sided p after Holm's adjustment over the suite's comparisons of this kind. */
+  readonly p: Probability | null;
+  /** Smallest effect of interest. */
+  readonly smallestEffect: SmallestEffect;
+  /** What the interval, p and the smallest effect say: `compare.ts` has the rule. */
   readonly verdict: Verdict;
-  /** Why there is no verdict. */
+  /** Why there is no verdict; null: there is one. */
   readonly reason: string | null;
-  /** Engine effects are shown apart, and what clients differ in. */
+  /** What differs between the arms: protocols, engines (shown apart) or clients. */
   readonly kind: "protocol" | "engine" | "client";
   /**
-   * Shown with its interval beside the metrics that decide, which a scenario names before it is run: no verdict, and no
-   * member of the family that Holm's adjustment runs over.
+   * true: shown with its interval and without a verdict, beside the metrics that decide; no member of the family that
+   * Holm's adjustment runs over. Absent: it decides.
    */
   readonly described?: boolean;
 }
 
+/** What the interval says of the claimed gain. */
 export type ClaimVerdict = "reproduced" | "refuted" | "inconclusive" | "not compared";
 
+/** A claim that somebody made. */
 export interface Claim {
+  /** The claim. */
   readonly text: string;
+  /** Who made it. */
   readonly source: string;
-  /** The claimed gain of the candidate as a relative improvement: 0.2 for "20% faster". */
-  readonly gain: number;
+  /** The claimed gain of the candidate as a relative improvement, at its lower end: 0.2 for "20% faster". */
+  readonly gain: Ratio;
 }
 
+/** A claim and what became of it. */
 export interface ClaimResult extends Claim {
+  /** The comparison that decides it; null: its arms were not run. */
   readonly comparison: Comparison | null;
-  /** The measured gain as a relative improvement. */
+  /**
+   * Measured gain as a relative improvement: time saved, or rate added; null: not compared.
+   * @unit ratio
+   */
   readonly measured: Interval | null;
+  /** What became of it. */
   readonly verdict: ClaimVerdict;
+  /** Why it is not decided; null: it is. */
   readonly reason: string | null;
 }
 
+/** One scenario in one variant. */
 export interface ScenarioResult {
+  /** Name of the scenario. */
   readonly id: string;
+  /** Title. */
   readonly title: string;
+  /** What it isolates. */
   readonly isolates: string;
-  /** Variant of the scenario, "1000 streams" for one of several; empty when there is one. */
+  /** Variant of the scenario, "1000 streams" for one of several; empty where there is one. */
   readonly variant: string;
   /** The workload as it was run. */
   readonly workload: Readonly<Record<string, string | number | boolean | null>>;
+  /** Arms. */
   readonly arms: readonly ArmResult[];
+  /** Comparisons. */
   readonly comparisons: readonly Comparison[];
+  /** Claims. */
   readonly claims: readonly ClaimResult[];
+  /** What a reader should know, each note in one line. */
   readonly notes: readonly string[];
-  /** Why it was not run, or null. */
+  /** Why it was not run; null: it was. */
   readonly skipped: string | null;
 }
 
+/** The machine and its software. */
 export interface Environment {
+  /** Version of fakeai. */
   readonly fakeai: string;
+  /** Version of Node. */
   readonly node: string;
+  /** Operating system. */
   readonly os: string;
+  /** Kernel. */
   readonly kernel: string;
+  /** CPU model. */
   readonly cpu: string;
-  readonly cores: number;
-  readonly memoryBytes: number;
-  readonly loadAverage: readonly number[];
+  /** Logical cores. */
+  readonly cores: Count;
+  /** Memory. */
+  readonly memoryBytes: Bytes;
+  /** Load average over 1, 5 and 15 minutes before the run: runnable processes. */
+  readonly loadAverage: readonly Processes[];
   /** Whether server and load run on cores of their own. */
   readonly pinned: boolean;
+  /** Version by engine. */
   readonly engines: Readonly<Record<string, string>>;
-  /** Versions of tools, null where missing. */
+  /** Version by tool; null: missing. */
   readonly tools: Readonly<Record<string, string | null>>;
+  /** What is loaded. */
   readonly target: string;
+}
+
+/** One load that calibration tried. */
+export interface CalibrationRow {
+  /** The protocol. */
+  readonly protocol: ProtocolName;
+  /** Streams at once. */
+  readonly streams: Count;
+  /** Tokens read. */
+  readonly tokensPerSecond: PerSecond;
+  /** Measured over planned mean ITL, minus 1. */
+  readonly itlError: Ratio;
+  /** CPU time of the load process by elapsed time: 1 is one core. */
+  readonly clientCpuShare: Ratio;
+  /** Whether it is within 5% of the plan. */
+  readonly ok: boolean;
 }
 
 /** The load that this machine's generator reproduces within 5%: beyond it a run measures the client. */
 export interface Calibration {
-  readonly rows: readonly {
-    readonly protocol: ProtocolName;
-    readonly streams: number;
-    readonly tokensPerSecond: number;
-    /** Measured over planned mean ITL, minus 1. */
-    readonly itlError: number;
-    readonly clientCpuShare: number;
-    readonly ok: boolean;
-  }[];
+  /** Loads tried. */
+  readonly rows: readonly CalibrationRow[];
   /** Highest tokens per second that were reproduced, by protocol. */
-  readonly limitTokensPerSecond: Readonly<Partial<Record<ProtocolName, number>>>;
+  readonly limitTokensPerSecond: Readonly<Record<string, PerSecond>>;
 }
 
+/** What one arm has of a requirement. */
+export interface RequirementValue {
+  /** The scenario, with its variant. */
+  readonly scenario: string;
+  /** Id of the arm. */
+  readonly arm: string;
+  /** Value; null: not measured. */
+  readonly value: InMetricUnit | null;
+}
+
+/** A requirement and whether it was met. */
 export interface Requirement {
+  /** As given. */
   readonly text: string;
+  /** Met in every arm it means. */
   readonly met: boolean;
-  readonly measured: readonly { readonly scenario: string; readonly arm: string; readonly value: number | null }[];
+  /** What was measured. */
+  readonly measured: readonly RequirementValue[];
 }
 
-/** The whole of a bench run. */
+/**
+ * The whole of a bench run.
+ * @title fakeai bench result
+ */
 export interface BenchResult {
+  /** What this file is. */
   readonly kind: "fakeai.bench";
+  /** Version of this schema. */
   readonly schemaVersion: 1;
+  /** Suite: quick, full, or custom. */
   readonly suite: string;
+  /** Command line as given, secrets left out. */
   readonly command: readonly string[];
-  readonly seed: number;
+  /** Seed of workloads and of the order of arms. */
+  readonly seed: Seed;
+  /** When it began, ISO 8601. */
   readonly startedAt: string;
-  readonly durationS: number;
+  /** How long it took. */
+  readonly durationS: Seconds;
   /** false: interrupted; what was measured is here. */
   readonly complete: boolean;
+  /** Where it ran; of a merged result, the first run's. */
   readonly environment: Environment;
-  /** Of a merged result: the environment of every run in it. */
+  /** Of a merged result: where every run in it ran. */
   readonly environments?: readonly Environment[];
+  /** The generator's own limit; null: not calibrated. */
   readonly calibration: Calibration | null;
+  /** Scenarios, one for each variant. */
   readonly scenarios: readonly ScenarioResult[];
+  /** Requirements. */
   readonly requirements: readonly Requirement[];
-  /** Empty when every run is valid. */
+  /** Why the run may not be used, each reason in one line; empty: it may. */
   readonly invalid: readonly string[];
 }

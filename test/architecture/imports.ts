@@ -16,7 +16,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   core: { rooms: [], packages: [] },
   base: { rooms: ["core"], packages: [node, "selfsigned"] },
   wire: { rooms: [], packages: [] },
-  results: { rooms: [], packages: ["node:fs/promises", "node:path", "ajv/dist/2020.js", "hdr-histogram-js"] },
+  results: { rooms: [], packages: ["node:fs", "node:fs/promises", "node:path", "ajv/dist/2020.js", "hdr-histogram-js"] },
   report: { rooms: ["results"], packages: ["node:fs", "node:module", "uplot"] },
   api: { rooms: ["core", "base"], packages: [] },
   listeners: { rooms: ["core", "base", "wire"], packages: [node, "uWebSockets.js"] },

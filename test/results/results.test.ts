@@ -1,13 +1,11 @@
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, describe, expect, it } from "vitest";
 import { vllmJson } from "../../src/results/exports.ts";
 import { metricFacts } from "../../src/results/metrics.ts";
 import { checkRequirements, parseRequirement } from "../../src/results/requirements.ts";
 import { compareResults, mergeResults } from "../../src/results/runs.ts";
-import { resultSchema, type Schema } from "../../src/results/schema.ts";
 import { checkResult, readResult, writeResult } from "../../src/results/store.ts";
 import type { ArmResult, BenchResult, ScenarioResult } from "../../src/results/types.ts";
 import { sampleResult } from "../support/sample-result.ts";
@@ -25,39 +23,6 @@ function armNamed(result: BenchResult, scenario: string, id: string): ArmResult 
   if (found === undefined) throw new Error(`no arm ${id}`);
   return found;
 }
-
-describe("the schema", () => {
-  it("is the one published (vitest run -u writes it anew)", async () => {
-    await expect(`${JSON.stringify(resultSchema, null, 2)}\n`).toMatchFileSnapshot("../../results/schema.json");
-  });
-
-  it("knows every field of a result, and describes each, with a unit for every number", () => {
-    const wanting: string[] = [];
-    const closed = (value: unknown, name: string): unknown => {
-      if (Array.isArray(value)) return value.map((item, index) => closed(item, `${name}[${index}]`));
-      if (typeof value !== "object" || value === null) return value;
-      const schema = value as Schema;
-      if ("type" in schema && JSON.stringify(schema["type"]).match(/number|integer/u) && !name.endsWith("workload.additionalProperties")) {
-        if (typeof schema["unit"] !== "string") wanting.push(`${name}: unit`);
-      }
-      const properties = schema["properties"];
-      if (typeof properties === "object" && properties !== null) {
-        for (const [field, part] of Object.entries(properties)) {
-          if (typeof (part as Schema)["description"] !== "string") wanting.push(`${name}.${field}: description`);
-        }
-      }
-      const copy = Object.fromEntries(Object.entries(schema).map(([key, part]) => [key, closed(part, `${name}.${key}`)]));
-      return properties === undefined || "additionalProperties" in copy ? copy : { ...copy, additionalProperties: false };
-    };
-    const strict = closed(resultSchema, "result") as Schema;
-    expect(wanting).toEqual([]);
-    const ajv = new Ajv2020({ allowUnionTypes: true, allErrors: true });
-    ajv.addVocabulary(["unit"]);
-    const validate = ajv.compile(strict);
-    validate(sample);
-    expect(validate.errors).toBeNull();
-  });
-});
 
 describe("the store", () => {
   const directories: string[] = [];
