@@ -46,21 +46,47 @@ export interface Impairment {
   readonly down: Direction;
 }
 
-/** One direction as it is given; what is not there is taken from both directions' settings. */
-export interface DirectionInput {
-  /** Milliseconds one way, in place of half the round trip. */
-  readonly latency?: string | number;
-  readonly jitter?: string | number;
-  readonly bandwidth?: string | number;
-  readonly stall?: string;
-  readonly cut?: string;
+// As scenario files have them: `scenarios/schema.json` takes comments and tags over.
+
+/**
+ * @minimum 0
+ * @minLength 1
+ */
+type Time = string | number;
+/** @minLength 1 */
+type Text = string;
+
+/** What both directions and each of them may be given. */
+interface ImpairmentInput {
+  /** Delay on top, drawn for each read, never overtaking: a distribution, or milliseconds (uniform from 0). */
+  readonly jitter?: Time;
+  /** 10mbit, 1.2MB/s: all connections of the arm share it in turns; 2mbit/connection: each has it. */
+  readonly bandwidth?: Text;
+  /** 1%,40ms: every 1400 bytes of a connection may hold it up so long; 1%/packet,40ms: every read may. A distribution works too. */
+  readonly stall?: Text;
+  /**
+   * When connections end: 100kb, 5s, exponential(30s), or 0.1% for every 1400 bytes; with ,fin by a close, else by a reset.
+   * The requests that are lost by it make a round invalid.
+   */
+  readonly cut?: Text;
 }
 
-/** As it is given. Every text may be "none". */
-export interface NetworkInput extends Omit<DirectionInput, "latency"> {
-  /** Milliseconds there and back. */
-  readonly rtt?: string | number;
+/** One direction as it is given; what is not there is taken from both directions' settings. */
+export interface DirectionInput extends ImpairmentInput {
+  /** One way, in place of half the round trip: milliseconds, or a text with a unit. */
+  readonly latency?: Time;
+}
+
+/**
+ * What `fakeai proxy` puts between client and server. "none" takes a setting away. A setting holds for each direction, unless
+ * up (to the server) or down says otherwise.
+ */
+export interface NetworkInput extends ImpairmentInput {
+  /** Round-trip time, half of it each way; a connection's handshake takes one. Milliseconds, or a text with a unit. */
+  readonly rtt?: Time;
+  /** To the server. */
   readonly up?: DirectionInput;
+  /** To the client. */
   readonly down?: DirectionInput;
 }
 

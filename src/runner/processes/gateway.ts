@@ -16,9 +16,9 @@ import { pinnedCipher, RunError } from "./target.ts";
 export interface ViaSpec {
   /** A name of `gateways`. */
   readonly proxy: string;
-  /** Whether it gathers answers before it passes them on; default: no. */
+  /** Whether answers are gathered before they are passed on; default false. */
   readonly buffering?: boolean;
-  /** What it asks the server in; default: 1.1. */
+  /** What it asks the server in; default 1.1. */
   readonly upstreamHttp?: "1.0" | "1.1";
 }
 
