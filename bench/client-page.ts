@@ -7,7 +7,7 @@ import { writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { clientImage } from "../src/report/bars.ts";
 import { change, digits } from "../src/report/format.ts";
-import { validRounds, valueIn } from "../src/results/compare.ts";
+import { validRounds, valueIn } from "../src/results/arms.ts";
 import { readResult } from "../src/results/store.ts";
 import type { ArmResult, Comparison, Interval, MetricName, ScenarioResult, Statistic, Verdict } from "../src/results/types.ts";
 

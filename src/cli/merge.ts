@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { renderHtml } from "../report/html.ts";
 import { renderTable } from "../report/table.ts";
-import { mergeResults } from "../results/runs.ts";
+import { mergeResults } from "../results/merge.ts";
 import { writeResult } from "../results/store.ts";
 import { settingsOf } from "../settings/parse.ts";
 import { mergeFlags } from "../settings/results.ts";

@@ -1,6 +1,6 @@
 /** Figures and sentences as both reports show them. */
 import { metricFacts } from "../results/metrics.ts";
-import type { ArmResult, ClaimResult, Comparison, Interval, MetricName, MetricSummary, ScenarioResult, Unit } from "../results/types.ts";
+import type { ArmResult, ClaimResult, Comparison, Interval, MetricName, MetricSummary, Unit } from "../results/types.ts";
 
 /** What people call the metrics. */
 const labels: Partial<Record<MetricName, string>> = {
@@ -167,11 +167,6 @@ export function conditions(arms: readonly ArmResult[], { baseline, candidate }: 
 
 function cipherOf({ cipher, protocol }: ArmResult): string {
   return cipher ?? (protocol === "h1s" || protocol === "h2" ? "TLS, cipher unknown" : "no TLS");
-}
-
-/** "mux-scale (50 streams)". */
-export function scenarioLabel({ id, variant }: Pick<ScenarioResult, "id" | "variant">): string {
-  return variant === "" ? id : `${id} (${variant})`;
 }
 
 /** "p50 / p99" in milliseconds, or a dash where it was not measured. */

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { metricFacts } from "../results/metrics.ts";
+import { scenarioLabel } from "../results/scenarios.ts";
 import type { ArmResult, BenchResult, Comparison, MetricName, ScenarioResult } from "../results/types.ts";
 import { type Bars, clientBars } from "./bars.ts";
 import { type Chart, drawCharts, loadCharts, scenarioCharts } from "./charts.ts";
@@ -18,7 +19,6 @@ import {
   middleAndTail,
   probability,
   quantity,
-  scenarioLabel,
 } from "./format.ts";
 import { style } from "./style.ts";
 

@@ -1,8 +1,9 @@
 /** Which images a result has, for pages that show no HTML report. */
 import { metricFacts } from "../results/metrics.ts";
+import { scenarioLabel } from "../results/scenarios.ts";
 import type { BenchResult, Comparison, MetricName, ScenarioResult } from "../results/types.ts";
 import { loadCharts } from "./charts.ts";
-import { change, digits, metricLabel, quantity, scenarioLabel } from "./format.ts";
+import { change, digits, metricLabel, quantity } from "./format.ts";
 import { barChart, type BarGroup, lineChart, ratioChart, stackedChart } from "./svg.ts";
 
 export interface Image {

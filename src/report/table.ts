@@ -1,19 +1,8 @@
 /** A result on a terminal: verdicts first, then claims, then every scenario's arms. */
 import type { ArmResult, BenchResult, ClaimVerdict, Comparison, ScenarioResult, Verdict } from "../results/types.ts";
-import {
-  armColumns,
-  conditions,
-  digits,
-  effect,
-  gain,
-  invalidReasons,
-  isDescribed,
-  metricLabel,
-  probability,
-  quantity,
-  scenarioLabel,
-} from "./format.ts";
+import { armColumns, conditions, digits, effect, gain, invalidReasons, isDescribed, metricLabel, probability, quantity } from "./format.ts";
 import { metricFacts } from "../results/metrics.ts";
+import { scenarioLabel } from "../results/scenarios.ts";
 
 /** How to print. The caller knows whether it is a terminal, and NO_COLOR. */
 export interface TableOptions {

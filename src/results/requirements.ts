@@ -1,5 +1,6 @@
 /** What a run is required to reach: "[scenario/][protocol/]ttft.p99<150ms". */
 import { metricFacts } from "./metrics.ts";
+import { scenarioLabel } from "./scenarios.ts";
 import type { ArmResult, MetricName, Requirement, ScenarioResult, Statistic } from "./types.ts";
 
 /** Share of the requests that failed: no metric of a driver's, but what people require first. */
@@ -110,10 +111,11 @@ export function checkRequirements(parsed: readonly ParsedRequirement[], scenario
     const measured = scenarios
       .filter(({ id }) => scenario === null || id === scenario)
       .flatMap(({ id, variant, arms }) => {
+        const label = scenarioLabel({ id, variant });
         const rows = arms
           .filter((one) => arm === null || one.protocol === arm || one.id === arm)
           .map((one) => ({
-            scenario: variant === "" ? id : `${id} (${variant})`,
+            scenario: label,
             arm: one.id,
             value: measure(one, metric, statistic),
             // An invalid arm was meant to measure it.

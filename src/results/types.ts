@@ -193,7 +193,7 @@ export interface Comparison {
   readonly p: Probability | null;
   /** Smallest effect of interest. */
   readonly smallestEffect: SmallestEffect;
-  /** What the interval, p and the smallest effect say: `compare.ts` has the rule. */
+  /** What the interval, p and the smallest effect say: `verdict.ts` has the rule. */
   readonly verdict: Verdict;
   /** Why there is no verdict; null: there is one. */
   readonly reason: string | null;

@@ -1,7 +1,9 @@
 /** One experiment: its rounds, and its verdicts. */
 import type { LoadReport } from "../load/job.ts";
-import { compareArms, judgeClaim, notCompared, smallestEffectOf, summarizeArm } from "../results/compare.ts";
+import { summarizeArm } from "../results/arms.ts";
+import { compareArms } from "../results/compare.ts";
 import type { ArmResult, ClaimResult, Comparison, MetricName, RoundResult, ScenarioResult } from "../results/types.ts";
+import { judgeClaim, notCompared } from "../results/verdict.ts";
 import { withoutH2load } from "./plan/adapt.ts";
 import { type Closable, jobOf, type LiveArm, prepareArms, type RunContext } from "./arms.ts";
 import { describeVia } from "./processes/gateway.ts";
@@ -259,7 +261,7 @@ function compareOne(
   { protocols, via }: BenchOptions,
   { mode, clientWork }: Workload,
 ): Comparison {
-  const spec = { metric, statistic, baseline, candidate, kind, described, smallestEffect: smallestEffectOf(metric) };
+  const spec = { metric, statistic, baseline, candidate, kind, described };
   // Direct and through a gateway are two arms on one protocol.
   if (protocols?.length === 1 && via === null) return notCompared(spec, 0, `--protocol ${protocols[0]} leaves nothing to compare with`);
   const busy = clientWork ? undefined : [baseline, candidate].find((id) => limited.has(id));

@@ -1,12 +1,7 @@
 import { describe, expect, it } from "vitest";
-import {
-  adjustComparisons,
-  compareArms,
-  type ComparisonSpec,
-  judgeClaim,
-  smallestEffectOf,
-  summarizeArm,
-} from "../../src/results/compare.ts";
+import { summarizeArm } from "../../src/results/arms.ts";
+import { compareArms } from "../../src/results/compare.ts";
+import { adjustComparisons, type ComparisonSpec, judgeClaim } from "../../src/results/verdict.ts";
 import { Recorder, summarize } from "../../src/results/recorder.ts";
 import type { ArmResult, Comparison, MetricName } from "../../src/results/types.ts";
 import { armNamed, armOf, roundOf } from "../support/simulation.ts";
@@ -17,7 +12,6 @@ function spec(metric: MetricName, more: Partial<ComparisonSpec> = {}): Compariso
     statistic: "mean",
     baseline: "a",
     candidate: "b",
-    smallestEffect: smallestEffectOf(metric),
     kind: "protocol",
     ...more,
   };

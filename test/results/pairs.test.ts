@@ -5,7 +5,8 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { adjustComparisons, compareArms, smallestEffectOf } from "../../src/results/compare.ts";
+import { compareArms } from "../../src/results/compare.ts";
+import { adjustComparisons } from "../../src/results/verdict.ts";
 import { metricFacts } from "../../src/results/metrics.ts";
 import type { ArmResult, Comparison, MetricName, MetricSummary, Statistic } from "../../src/results/types.ts";
 
@@ -66,8 +67,7 @@ function verdictsOf(pair: Pair): Comparison[] {
   return adjustComparisons(
     Object.keys(pair.rounds).map((name) => {
       const [metric, statistic] = name.split(".") as [MetricName, Statistic];
-      const smallestEffect = smallestEffectOf(metric);
-      return compareArms(arms, { metric, statistic, baseline: "baseline", candidate: "candidate", smallestEffect, kind: "protocol" });
+      return compareArms(arms, { metric, statistic, baseline: "baseline", candidate: "candidate", kind: "protocol" });
     }),
   );
 }

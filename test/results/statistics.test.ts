@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { adjustComparisons, compareArms, smallestEffectOf } from "../../src/results/compare.ts";
+import { compareArms } from "../../src/results/compare.ts";
+import { adjustComparisons } from "../../src/results/verdict.ts";
 import { estimateDifference, estimateMean, holm, studentP, studentQuantile } from "../../src/results/statistics.ts";
 import type { Comparison, MetricName, Statistic } from "../../src/results/types.ts";
 import { normals, type Scatter, simulatePair, type SimulatedPair } from "../support/simulation.ts";
@@ -107,7 +108,7 @@ describe("campaigns of which the truth is known", () => {
 
   function verdicts(pair: SimulatedPair): Comparison[] {
     const specs = metrics.map(([metric, statistic]) => {
-      return { metric, statistic, baseline: "a", candidate: "b", smallestEffect: smallestEffectOf(metric), kind: "protocol" as const };
+      return { metric, statistic, baseline: "a", candidate: "b", kind: "protocol" as const };
     });
     return adjustComparisons(specs.map((spec) => compareArms(pair.arms, spec)));
   }

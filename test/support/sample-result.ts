@@ -1,13 +1,8 @@
 /** A result as a quick suite leaves it, from seeded random numbers through our own recorder: nothing in it was measured. */
 import { Random, seedOf } from "../../src/core/random/random.ts";
-import {
-  adjustComparisons,
-  compareArms,
-  type ComparisonSpec,
-  judgeClaim,
-  smallestEffectOf,
-  summarizeArm,
-} from "../../src/results/compare.ts";
+import { summarizeArm } from "../../src/results/arms.ts";
+import { compareArms } from "../../src/results/compare.ts";
+import { adjustComparisons, type ComparisonSpec, judgeClaim } from "../../src/results/verdict.ts";
 import { Recorder, summarize } from "../../src/results/recorder.ts";
 import { checkRequirements, parseRequirement } from "../../src/results/requirements.ts";
 import type {
@@ -162,7 +157,7 @@ function scenarioOf(plan: ScenarioPlan, seed: number, rounds: number): ScenarioR
   });
   const comparisons = plan.compare.map(([metric, statistic, baseline, candidate, described]): Comparison => {
     const kind = arms.some(({ id, role }) => role === "engine" && (id === baseline || id === candidate)) ? "engine" : "protocol";
-    const spec: ComparisonSpec = { metric, statistic, baseline, candidate, smallestEffect: smallestEffectOf(metric), kind };
+    const spec: ComparisonSpec = { metric, statistic, baseline, candidate, kind };
     return compareArms(arms, { ...spec, described: described !== undefined });
   });
   const { id, title, isolates, variant = "", claim, notes = [], levels } = plan;

@@ -1,6 +1,6 @@
 /** Simulated arms: what a bench would have seen, with every source of scatter known. */
 import { Random, seedOf } from "../../src/core/random/random.ts";
-import { summarizeArm } from "../../src/results/compare.ts";
+import { summarizeArm } from "../../src/results/arms.ts";
 import { Recorder, summarize } from "../../src/results/recorder.ts";
 import type { ArmDescription, ArmResult, MetricName, MetricSummary, RoundResult } from "../../src/results/types.ts";
 

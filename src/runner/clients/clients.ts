@@ -1,7 +1,8 @@
 /** What client libraries cost: each one under the same paced streams, against what the server says it did. */
 import { UsageError } from "../../base/usage-error.ts";
 import { type CommandRun, runCommand } from "../../load/drivers/command.ts";
-import { compareArms, smallestEffectOf, summarizeArm } from "../../results/compare.ts";
+import { summarizeArm } from "../../results/arms.ts";
+import { compareArms } from "../../results/compare.ts";
 import { summarize } from "../../results/recorder.ts";
 import type { ArmDescription, ArmResult, Comparison, MetricName, RoundResult, ScenarioResult, Statistic } from "../../results/types.ts";
 import type { StreamLogged } from "../../base/parent-channel.ts";
@@ -342,7 +343,6 @@ class ClientBench {
             baseline: baseline.id,
             candidate: candidate.id,
             kind,
-            smallestEffect: smallestEffectOf(ref.metric),
           }),
         ),
     );
