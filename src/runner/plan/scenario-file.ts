@@ -242,6 +242,11 @@ export interface WindowsFile extends ReceiveWindows {
    * @maximum 2147483647
    */
   readonly connectionBytes: number;
+  /**
+   * When a byte no longer counts against the connection's window. arrival: when it has come; read: when the reader of its
+   * stream has taken it. arrival unless said.
+   */
+  readonly connectionCredit?: "arrival" | "read";
 }
 
 /** A proxy that ends the arm's protocol in front of the server, which then speaks h1. */
