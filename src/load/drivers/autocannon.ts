@@ -12,6 +12,7 @@ import autocannon from "autocannon";
 import { monotonicUs } from "../../base/clock.ts";
 import { Recorder, summarize } from "../../results/recorder.ts";
 import type { MetricName, MetricSummary } from "../../results/types.ts";
+import type { FailureReason } from "../client/connection.ts";
 import { EventReader } from "../events.ts";
 import type { GenerateOptions } from "../generator.ts";
 import type { LoadJob, LoadReport, PlannedRequest } from "../job.ts";
@@ -40,6 +41,8 @@ interface Exchange {
   activeUs: number;
 }
 
+const connectionFailures: Readonly<Record<string, FailureReason>> = { ECONNREFUSED: "connection refused", ECONNRESET: "reset" };
+
 class Tally {
   readonly ttfe: Recorder = new Recorder("us");
   readonly e2el: Recorder = new Recorder("us");
@@ -55,8 +58,8 @@ class Tally {
   firstUs = Infinity;
   lastUs = 0;
 
-  fail(exchange: Exchange, reason: string): void {
-    // A failure is told even where its time would not count.
+  fail(exchange: Exchange, reason: FailureReason): void {
+    // A failure counts even in a request whose time would not.
     if (!exchange.measured) this.sent++;
     this.failed++;
     this.errors[reason] = (this.errors[reason] ?? 0) + 1;
@@ -65,7 +68,7 @@ class Tally {
 }
 
 /** What a whole answer says of itself. */
-function judge(body: string, planned: PlannedRequest, isStream: boolean): { tokens: number | null; failure: string | null } {
+function judge(body: string, planned: PlannedRequest, isStream: boolean): { tokens: number | null; failure: FailureReason | null } {
   const bytes = Buffer.from(body);
   let events = 0;
   let usage = -1;
@@ -97,28 +100,77 @@ function safeJson(text: string): unknown {
   }
 }
 
-async function cannonade(
-  job: LoadJob,
-  count: number,
-  planned: PlannedRequest,
-  signal: AbortSignal,
-  onDone: (done: number) => void,
-): Promise<Tally> {
-  const tally = new Tally();
-  const { endpoint } = job;
-  const isStream = planned.stream ?? job.stream;
-  const underWay = new Map<Client, Exchange>();
-  const clients: Client[] = [];
-  /** The exchange whose body `verifyBody` is about to be asked of: autocannon calls it right after `response`. */
-  let answered: Exchange | null = null;
+/** One run of autocannon: exactly so many requests, each the same. */
+class Cannonade {
+  readonly tally: Tally = new Tally();
+  readonly #job: LoadJob;
+  readonly #planned: PlannedRequest;
+  readonly #isStream: boolean;
+  readonly #onDone: (done: number) => void;
+  readonly #underWay = new Map<Client, Exchange>();
+  /** The exchange that `#judgeBody` is asked about next: autocannon calls it right after `response`. */
+  #answered: Exchange | null = null;
 
-  const setupClient = (handle: unknown): void => {
-    const client = handle as Client;
-    clients.push(client);
-    tally.connections++;
+  constructor(job: LoadJob, planned: PlannedRequest, onDone: (done: number) => void) {
+    this.#job = job;
+    this.#planned = planned;
+    this.#isStream = planned.stream ?? job.stream;
+    this.#onDone = onDone;
+  }
+
+  /** Resolves when `count` requests, and one for each connection before them, are done or given up. */
+  async run(count: number, signal: AbortSignal): Promise<void> {
+    let stop = (): void => {};
+    const watch = setInterval(() => this.#giveUpSilent(), Math.max(5, this.#job.idleTimeoutMs / 8));
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const onEnd = (error: Error | null): void => (error ? reject(error) : resolve());
+        // What it returns has `stop` too, which its types leave out.
+        const instance = autocannon(this.#options(count), onEnd) as unknown as { stop: () => void };
+        stop = () => {
+          for (const [client, exchange] of this.#underWay) this.#giveUp(client, exchange, "aborted");
+          instance.stop();
+        };
+        signal.addEventListener("abort", stop);
+        if (signal.aborted) stop();
+      });
+    } finally {
+      clearInterval(watch);
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  /** `setupClient` and `verifyBody` are missing in the types or have others there. */
+  #options(count: number): autocannon.Options {
+    const { endpoint, connections } = this.#job;
+    const { ca, cipher } = endpoint.tls;
+    const planned = this.#planned;
+    return {
+      url: `${endpoint.origin}${planned.path ?? endpoint.path}`,
+      method: planned.method ?? endpoint.method,
+      headers: endpoint.headers,
+      ...(planned.body === "" ? {} : { body: planned.body }),
+      connections,
+      amount: count + connections,
+      pipelining: 1,
+      timeout: noTimeoutS,
+      sampleInt: sampleEveryMs,
+      setupClient: (client: unknown) => this.#attend(client as Client),
+      verifyBody: (body: string) => this.#judgeBody(body),
+      tlsOptions: {
+        ...(ca === null ? {} : { ca }),
+        ...(cipher === null ? {} : { ciphers: cipher, minVersion: "TLSv1.3", maxVersion: "TLSv1.3" }),
+      },
+    } as autocannon.Options;
+  }
+
+  #attend(client: Client): void {
+    const { tally } = this;
+    const underWay = this.#underWay;
     let isFirst = true;
+    tally.connections++;
     client.on("request", () => {
-      // Nothing told of the end of the one before: autocannon reconnects silently.
+      // autocannon reconnects silently: nothing has told of the end of the one before.
       const before = underWay.get(client);
       if (before !== undefined) tally.fail(before, "connection closed");
       const startUs = monotonicUs();
@@ -128,11 +180,6 @@ async function cannonade(
       }
       underWay.set(client, { startUs, measured: !isFirst, firstUs: 0, activeUs: startUs });
       isFirst = false;
-    });
-    client.on("done", () => {
-      const last = underWay.get(client);
-      underWay.delete(client);
-      if (last !== undefined) tally.fail(last, "connection closed");
     });
     client.on("headers", (head) => {
       tally.negotiated.add(`http/${head.versionMajor}.${head.versionMinor}`);
@@ -147,28 +194,37 @@ async function cannonade(
       exchange.firstUs ||= exchange.activeUs;
     });
     client.on("response", (status) => {
-      const exchange = underWay.get(client);
-      underWay.delete(client);
-      answered = null;
+      const exchange = this.#end(client);
+      this.#answered = null;
       if (exchange === undefined) return;
       exchange.activeUs = monotonicUs();
       if (status < 200 || status > 299) tally.fail(exchange, `status ${status}`);
-      else answered = exchange;
+      else this.#answered = exchange;
     });
     client.on("connError", (error) => {
-      const exchange = underWay.get(client);
-      underWay.delete(client);
-      if (exchange === undefined) return;
-      const reasons: Readonly<Record<string, string>> = { ECONNREFUSED: "connection refused", ECONNRESET: "reset" };
-      tally.fail(exchange, reasons[error.code ?? ""] ?? "connection failed");
+      const exchange = this.#end(client);
+      if (exchange !== undefined) tally.fail(exchange, connectionFailures[error.code ?? ""] ?? "connection failed");
     });
-  };
+    client.on("done", () => {
+      const exchange = this.#end(client);
+      if (exchange !== undefined) tally.fail(exchange, "connection closed");
+    });
+  }
 
-  const verifyBody = (body: string): boolean => {
-    const exchange = answered;
-    answered = null;
+  /** The exchange of a client, which is no longer under way. */
+  #end(client: Client): Exchange | undefined {
+    const exchange = this.#underWay.get(client);
+    this.#underWay.delete(client);
+    return exchange;
+  }
+
+  /** Whether the answer that has just come is right. */
+  #judgeBody(body: string): boolean {
+    const { tally } = this;
+    const exchange = this.#answered;
+    this.#answered = null;
     if (exchange === null) return true;
-    const { tokens, failure } = judge(body, planned, isStream);
+    const { tokens, failure } = judge(body, this.#planned, this.#isStream);
     if (failure !== null) {
       tally.fail(exchange, failure);
       return false;
@@ -178,80 +234,53 @@ async function cannonade(
     tally.lastUs = exchange.activeUs;
     if (tokens === null) tally.tokensKnown = false;
     else tally.tokens += tokens;
-    if (isStream) tally.ttfe.record(exchange.firstUs - exchange.startUs);
+    if (this.#isStream) tally.ttfe.record(exchange.firstUs - exchange.startUs);
     tally.e2el.record(exchange.activeUs - exchange.startUs);
-    onDone(tally.completed);
+    this.#onDone(tally.completed);
     return true;
-  };
+  }
 
-  await new Promise<void>((resolve, reject) => {
-    const { ca, cipher } = endpoint.tls;
-    let stop = (): void => {};
-    let watch: NodeJS.Timeout | undefined;
-    const instance = autocannon(
-      {
-        url: `${endpoint.origin}${planned.path ?? endpoint.path}`,
-        method: planned.method ?? endpoint.method,
-        headers: endpoint.headers,
-        ...(planned.body === "" ? {} : { body: planned.body }),
-        connections: job.connections,
-        amount: count + job.connections,
-        pipelining: 1,
-        timeout: noTimeoutS,
-        sampleInt: sampleEveryMs,
-        setupClient,
-        verifyBody,
-        tlsOptions: {
-          ...(ca === null ? {} : { ca }),
-          ...(cipher === null ? {} : { ciphers: cipher, minVersion: "TLSv1.3", maxVersion: "TLSv1.3" }),
-        },
-      } as autocannon.Options,
-      (error: Error | null) => {
-        clearInterval(watch);
-        signal.removeEventListener("abort", stop);
-        if (error) reject(error);
-        else resolve();
-      },
-    ) as unknown as { stop: () => void };
-    const giveUp = (client: Client, exchange: Exchange, reason: string): void => {
-      underWay.delete(client);
-      tally.fail(exchange, reason);
-      client.destroy();
-    };
-    stop = () => {
-      for (const [client, exchange] of underWay) giveUp(client, exchange, "aborted");
-      instance.stop();
-    };
-    watch = setInterval(
-      () => {
-        const oldest = monotonicUs() - job.idleTimeoutMs * 1000;
-        for (const [client, exchange] of underWay) if (exchange.activeUs < oldest) giveUp(client, exchange, "timeout");
-      },
-      Math.max(5, job.idleTimeoutMs / 8),
-    );
-    signal.addEventListener("abort", stop);
-    if (signal.aborted) stop();
-  });
-  return tally;
+  /** Gives up what has been without a byte for the idle timeout. */
+  #giveUpSilent(): void {
+    const oldest = monotonicUs() - this.#job.idleTimeoutMs * 1000;
+    for (const [client, exchange] of this.#underWay) if (exchange.activeUs < oldest) this.#giveUp(client, exchange, "timeout");
+  }
+
+  #giveUp(client: Client, exchange: Exchange, reason: FailureReason): void {
+    this.#underWay.delete(client);
+    this.tally.fail(exchange, reason);
+    client.destroy();
+  }
 }
 
 /** Runs a job that `autocannonSupports`, in this process. */
 export async function generateWithAutocannon(job: LoadJob, { signal, onPhase, onProgress }: GenerateOptions): Promise<LoadReport> {
   const planned = uniformRequest(job)!;
-  if (job.warmup.length > 0) await cannonade(job, job.warmup.length, planned, signal, () => {});
+  if (job.warmup.length > 0) await new Cannonade(job, planned, () => {}).run(job.warmup.length, signal);
   await onPhase("begin");
   const startedUs = monotonicUs();
   const cpuBefore = process.cpuUsage();
-  const tally = await cannonade(job, job.requests.length, planned, signal, onProgress);
+  const cannonade = new Cannonade(job, planned, onProgress);
+  await cannonade.run(job.requests.length, signal);
   const cpu = process.cpuUsage(cpuBefore);
   const endedUs = monotonicUs();
   await onPhase("end");
+  return reportOf(job, cannonade.tally, { startedUs, endedUs, cpuUs: cpu.user + cpu.system, interrupted: signal.aborted });
+}
 
-  const cpuUs = cpu.user + cpu.system;
+/** When a run was, microseconds of the monotonic clock, and the CPU time it took. */
+interface Span {
+  readonly startedUs: number;
+  readonly endedUs: number;
+  readonly cpuUs: number;
+  readonly interrupted: boolean;
+}
+
+function reportOf(job: LoadJob, tally: Tally, span: Span): LoadReport {
   const { sent, completed, failed } = tally;
+  const { startedUs, endedUs, cpuUs } = span;
   // From the first request on an open connection to the last answer: autocannon itself ends on a tick.
   const durationUs = Number.isFinite(tally.firstUs) ? tally.lastUs - tally.firstUs : endedUs - startedUs;
-  const cpuShare = cpuUs / (endedUs - startedUs);
   const hasTokens = tally.tokensKnown && completed > 0;
   const one = (value: number, unit: MetricSummary["unit"]): MetricSummary | null =>
     completed > 0 && Number.isFinite(value) ? summarize([value], unit) : null;
@@ -265,15 +294,6 @@ export async function generateWithAutocannon(job: LoadJob, { signal, onPhase, on
     clientCpuUsPerToken: hasTokens ? one(cpuUs / tally.tokens, "us") : null,
     connectionsOpened: one(tally.connections, "count"),
   };
-  const invalid: string[] = [];
-  const others = [...tally.negotiated].filter((name) => name !== "http/1.1");
-  if (others.length > 0) invalid.push(`protocol: http/1.1 was asked for, ${others.join(", ")} was spoken`);
-  if (signal.aborted) invalid.push("interrupted");
-  if (completed === 0) invalid.push("no request was completed");
-  if (sent !== completed + failed) invalid.push(`${sent - completed - failed} requests were lost by the generator`);
-  if (sent < job.requests.length && !signal.aborted)
-    invalid.push(`given up: ${job.requests.length - sent} of ${job.requests.length} requests were not sent`);
-  if (cpuShare > cpuShareLimit) invalid.push(`client-limited: autocannon used ${Math.round(cpuShare * 100)}% of a core`);
   return {
     requests: { sent, completed, failed, errors: tally.errors },
     metrics,
@@ -288,8 +308,24 @@ export async function generateWithAutocannon(job: LoadJob, { signal, onPhase, on
     heldBack: null,
     windows: null,
     maxConcurrentStreams: null,
-    clientCpuShare: cpuShare,
-    invalid,
+    clientCpuShare: cpuUs / (endedUs - startedUs),
+    invalid: faultsOf(job, tally, span),
     details: [],
   };
+}
+
+/** Why the figures may not be used. */
+function faultsOf(job: LoadJob, tally: Tally, { startedUs, endedUs, cpuUs, interrupted }: Span): string[] {
+  const { sent, completed, failed } = tally;
+  const planned = job.requests.length;
+  const faults: string[] = [];
+  const others = [...tally.negotiated].filter((name) => name !== "http/1.1");
+  if (others.length > 0) faults.push(`protocol: http/1.1 was asked for, ${others.join(", ")} was spoken`);
+  if (interrupted) faults.push("interrupted");
+  if (completed === 0) faults.push("no request was completed");
+  if (sent !== completed + failed) faults.push(`${sent - completed - failed} requests were lost by the generator`);
+  if (sent < planned && !interrupted) faults.push(`given up: ${planned - sent} of ${planned} requests were not sent`);
+  const cpuShare = cpuUs / (endedUs - startedUs);
+  if (cpuShare > cpuShareLimit) faults.push(`client-limited: autocannon used ${Math.round(cpuShare * 100)}% of a core`);
+  return faults;
 }
