@@ -1,17 +1,35 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
-/** Rooms whose tests judge no time: their files run side by side. A new room runs alone until it is listed here. */
-const parallel = ["api", "architecture", "base", "bench", "cli", "clients", "core", "docs", "report", "results", "settings"];
+/** Rooms whose files run side by side: their tests start processes or compute, and judge no time. A new room runs alone. */
+const parallel = [
+  "api",
+  "architecture",
+  "base",
+  "bench",
+  "cli",
+  "clients",
+  "core",
+  "docs",
+  "report",
+  "results",
+  "runner",
+  "server",
+  "settings",
+];
 
 /** Files of these rooms that run alone all the same. */
 const alone = [
-  // Its pacing is judged.
-  "test/bench/soak.test.ts",
   // It builds `dist` anew, which other tests run.
   "test/cli/package.test.ts",
-  // They judge how long clients, limits and latencies take.
+  // They judge how long something takes, or how much memory it holds.
+  "test/bench/soak.test.ts",
   "test/clients/retries.test.ts",
-  "test/core/rate-limit.test.ts",
+  "test/runner/bench.test.ts",
+  "test/server/heap.test.ts",
+  "test/server/knobs.test.ts",
+  "test/server/rate-limit.test.ts",
+  "test/server/scheduler.test.ts",
   "test/settings/aliases.test.ts",
 ];
 
@@ -32,6 +50,8 @@ export default defineConfig({
           name: "parallel",
           include: parallel.map((room) => `test/${room}/**/*.test.ts`),
           exclude: alone,
+          // Most of them wait: two at a time even on two cores.
+          maxWorkers: Math.max(2, availableParallelism()),
           sequence: { groupOrder: 0 },
         },
       },
