@@ -44,7 +44,7 @@ describe("fakeai proxy-config", () => {
     [["nginx", "--listen", "h3:443"], /^fakeai: --listen: "h3" is not one of h1, h2c, h2.*\n$/],
     [["nginx", "--listen", "h2c:9000,h1:9000"], /^fakeai: --listen: two of them share a port\n$/],
     [["nginx", "--listen", "h2c:0"], /^fakeai: --listen: "h2c:0" needs a port from 1 to 65535 .*\n$/],
-    [["nginx", "--buffering", "maybe"], /^fakeai: --buffering: "maybe" is not one of on, off\n$/],
+    [["nginx", "--buffering", "maybe"], /^fakeai: --buffering: "maybe" is neither on nor off\n$/],
     [["nginx", "--host", "a;b"], /^fakeai: --host: "a;b" is not an address\n$/],
     [["nginx", "--tls-cert", "x.pem"], /^fakeai: --tls-cert and --tls-key go together\n$/],
     [["nginx", "--dir", "/nowhere"], /^fakeai: --dir: \/nowhere is not a directory that can be written to\n$/],

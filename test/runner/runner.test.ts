@@ -17,7 +17,7 @@ import { root } from "../support/process.ts";
 
 describe("options", () => {
   const refused: readonly (readonly [object, RegExp])[] = [
-    [{ suite: "huge" }, /--suite: "huge" is not one of quick, full/],
+    [{ suite: "huge" }, /--suite: "huge" is neither quick nor full/],
     [{ suite: "full", scenario: ["stream"] }, /give one of them/],
     [{ driver: "wrk" }, /--driver: "wrk" is not one of stream, autocannon, h2load/],
     [{ protocol: "h3" }, /--protocol: "h3"/],

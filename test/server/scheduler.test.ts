@@ -244,7 +244,7 @@ describe("on one server", () => {
   });
 });
 
-test("a scenario can have a server with this scheduler", async () => {
+test.each([{}, { scheduler: "batched" }, { engine: "batched" }])("a scenario can have a server with this scheduler, %j", async (named) => {
   build();
   const server = await startServerChild({
     protocols: ["h1"],
@@ -255,7 +255,7 @@ test("a scenario can have a server with this scheduler", async () => {
     maxConcurrentStreams: 256,
     seed: 1,
     cpu: null,
-    batching: { "step-time": 5, "max-num-seqs": 2 },
+    batching: { ...named, "step-time": 5, "max-num-seqs": 2 },
   });
   const metrics = await (await fetch(`${server.origins.h1}/metrics`)).text();
   await server.close();

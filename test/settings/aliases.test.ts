@@ -270,9 +270,17 @@ test("engine, the former name of scheduler, is taken everywhere, and complaints 
   expect(() => resolveConfig({ engine: "batched", scheduler: "independent" }, freePorts)).toThrow(
     /^--engine and --scheduler are two names/,
   );
+  const path = join(mkdtempSync(join(tmpdir(), "fakeai-")), "config.yaml");
+  writeFileSync(path, "engine: fast\n");
   expect(() => resolveConfig({ engine: "fast" as never }, freePorts)).toThrow(/^--engine: "fast" is neither independent nor batched/);
-  const { code, stderr } = await runCli(["serve", "--engine", "fast"]).ended;
-  expect([code, stderr]).toEqual([2, expect.stringMatching(/^fakeai: --engine: "fast" is neither independent nor batched[^\n]*\n$/)]);
+  for (const [args, env] of [
+    [["--engine", "fast"], {}],
+    [[], { FAKEAI_ENGINE: "fast" }],
+    [["--config", path], {}],
+  ] as const) {
+    const { code, stderr } = await runCli(["serve", ...args], { env }).ended;
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/^fakeai: --engine: "fast" is neither independent nor batched[^\n]*\n$/)]);
+  }
 });
 
 describe("on the command line", () => {

@@ -63,7 +63,9 @@ const startTimeoutMs = 15_000;
 
 function latencyFlags({ ttft, itl, batching }: ServerNeeds): string[] {
   if (batching === undefined) return ["--ttft", String(ttft), "--itl", String(itl)];
-  return ["--scheduler", "batched", ...Object.entries(batching).flatMap(([flag, value]) => [`--${flag}`, String(value)])];
+  // A scenario may name the scheduler among its flags, by either name.
+  const named = "scheduler" in batching || "engine" in batching ? [] : ["--scheduler", "batched"];
+  return [...named, ...Object.entries(batching).flatMap(([flag, value]) => [`--${flag}`, String(value)])];
 }
 
 /** Starts `fakeai serve` and waits until it listens. Throws RunError. */
