@@ -1,8 +1,6 @@
 /** The table of commands: what each one takes, what its help says, and the module that runs it. */
 import { UsageError } from "../base/usage-error.ts";
-import { didYouMean } from "../settings/guess.ts";
 import type { Command, Section } from "./command.ts";
-import { commandWords } from "./words.ts";
 
 const result = "result.json, or its directory";
 
@@ -203,11 +201,12 @@ export const commands: readonly Command[] = [
 ];
 
 /** Throws UsageError where there is none of that name. */
-export function commandNamed(name: string): Command {
+export async function commandNamed(name: string): Promise<Command> {
   const found = commands.find((command) => command.name === name);
   if (found !== undefined) return found;
+  const { guessAtCommand } = await import("./typos.ts");
+  const names = [...commands.map((command) => command.name), "--help", "--version"];
+  const meant = guessAtCommand(name, names);
   const what = name.startsWith("-") ? "option" : "command";
-  const names = commands.map((command) => command.name);
-  const meant = Object.hasOwn(commandWords, name) ? `: did you mean ${commandWords[name]}?` : didYouMean(name, names);
   throw new UsageError(`unknown ${what} ${name.slice(0, 60)}${meant === "" ? " (see fakeai --help)" : meant}`);
 }

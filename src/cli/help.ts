@@ -11,8 +11,7 @@ function screenWidth(): number {
 const widestTerm = 30;
 
 /** `fakeai --help`. */
-export function programHelp(commands: readonly Command[]): string {
-  const width = screenWidth();
+export function programHelp(commands: readonly Command[], width: number = screenWidth()): string {
   return `Usage: fakeai <command> [flags]
 
 The load and performance testbench for everything that talks to LLMs
@@ -34,9 +33,8 @@ fakeai --version shows the version.
 }
 
 /** `fakeai <command> --help`: the common flags and examples. With `all`: every flag, the environment, exit codes. */
-export async function commandHelp(command: Command, all: boolean): Promise<string> {
+export async function commandHelp(command: Command, all: boolean, width: number = screenWidth()): Promise<string> {
   const { name, takes, summary, examples, exitCodes } = command;
-  const width = screenWidth();
   const flags = await command.flags();
   const shown = all ? flags : flags.filter(({ common }) => common);
   const forms = [name, ...takes.map(argumentForm), ...(flags.length === 0 ? [] : ["[flags]"])];

@@ -2,16 +2,14 @@
 import { parseArgs } from "node:util";
 import { UsageError } from "../base/usage-error.ts";
 import { type Flag, flagForm, flagName } from "../settings/flags.ts";
-import { guesses } from "../settings/guess.ts";
 import type { GivenFlag } from "../settings/parse.ts";
 import type { Command, Line } from "./command.ts";
-import { flagWords } from "./words.ts";
 
 /** What a line asks for: the command, or one of its help screens. */
 type Asked = { readonly help: "common" | "all" } | ({ readonly help: null } & Line);
 
 /** Reads what follows the command's name. Throws UsageError for what the command does not take, unless help was asked for. */
-export function readLine(args: readonly string[], command: Command, flags: readonly Flag[]): Asked {
+export async function readLine(args: readonly string[], command: Command, flags: readonly Flag[]): Promise<Asked> {
   const rows = new Map(flags.map((row) => [flagName(row.key), row]));
   // Not strict: complaints are ours, and a value may begin with a dash, as a negative number does.
   const { tokens } = parseArgs({
@@ -34,7 +32,7 @@ export function readLine(args: readonly string[], command: Command, flags: reado
     if (token.kind === "positional") positionals.push(token.value);
     if (token.kind !== "option") continue;
     const row = rows.get(token.name);
-    if (row === undefined) throw unknownFlag(token.rawName, command, flags);
+    if (row === undefined) throw await unknownFlag(token.rawName, command, flags);
     if (row.kind === "boolean") {
       if (token.value !== undefined) throw new UsageError(`${flagForm(row)} takes no value`);
       given[row.key] = true;
@@ -45,20 +43,10 @@ export function readLine(args: readonly string[], command: Command, flags: reado
   return { given, positionals, help: null };
 }
 
-function unknownFlag(name: string, command: Command, flags: readonly Flag[]): UsageError {
-  const words = flagWords[command.name] ?? {};
-  const word = name.replace(/^--?/, "");
-  const complaint = `unknown option ${name.slice(0, 60)}`;
-  if (Object.hasOwn(words, word)) return new UsageError(`${complaint}: did you mean ${words[word]}?`);
-  // A typo may be one of another tool's word, too. Letters alone are near to everything.
-  const known = new Map([
-    ...flags.map(({ key }) => [`--${flagName(key)}`, `--${flagName(key)}`] as const),
-    ...Object.entries(words).filter(([other]) => other.length > 3),
-  ]);
-  const meant = new Set(guesses(name, [...known.keys()]).map((near) => known.get(near)!));
-  return new UsageError(
-    meant.size === 0 ? `${complaint}${see(command, "--help-all")}` : `${complaint}: did you mean ${[...meant].join(" or ")}?`,
-  );
+async function unknownFlag(name: string, command: Command, flags: readonly Flag[]): Promise<UsageError> {
+  const { guessAtFlag } = await import("./typos.ts");
+  const meant = guessAtFlag(name, command.name, flags);
+  return new UsageError(`unknown option ${name.slice(0, 60)}${meant === "" ? see(command, "--help-all") : meant}`);
 }
 
 function checkPositionals(positionals: readonly string[], command: Command): void {

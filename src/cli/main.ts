@@ -1,8 +1,6 @@
 /** From a command line to an exit code: finds the command, shows its help or runs it, and says in one line what went wrong. */
 import { UsageError } from "../base/usage-error.ts";
-import type { Command } from "./command.ts";
 import { commandNamed, commands } from "./commands.ts";
-import { commandHelp, programHelp } from "./help.ts";
 import { readLine } from "./line.ts";
 
 /** 0: it did what was asked; 1: it could not; 2: wrong usage. Those that a command adds are in its `--help-all`. */
@@ -21,20 +19,23 @@ export async function main(args: readonly string[]): Promise<void> {
 
 async function run([name, ...rest]: readonly string[]): Promise<number> {
   if (name === undefined) {
+    const { programHelp } = await import("./help.ts");
     process.stderr.write(programHelp(commands));
     return exitCodes.usage;
   }
-  const first = rest[0];
-  if (/^(-h|--help|--help-all)$/.test(name) || (name === "help" && first === undefined)) return print(programHelp(commands));
-  if (name === "help") return print(await commandHelp(commandNamed(first!), false));
-  const command = commandNamed(name);
-  const line = readLine(rest, command, await command.flags());
-  if (line.help !== null) return print(await commandHelp(command, line.help === "all"));
-  return (await (await command.action())(line)) ?? exitCodes.done;
+  if (/^(-h|--help|--help-all)$/.test(name)) return await help(undefined, false);
+  if (name === "help") return await help(rest[0], false);
+  const command = await commandNamed(name);
+  const line = await readLine(rest, command, await command.flags());
+  if (line.help !== null) return await help(name, line.help === "all");
+  const action = await command.action();
+  return (await action(line)) ?? exitCodes.done;
 }
 
-function print(text: string): number {
-  process.stdout.write(text);
+/** Prints the help of a command, or the program's. */
+async function help(name: string | undefined, all: boolean): Promise<number> {
+  const { commandHelp, programHelp } = await import("./help.ts");
+  process.stdout.write(name === undefined ? programHelp(commands) : await commandHelp(await commandNamed(name), all));
   return exitCodes.done;
 }
 
@@ -48,7 +49,7 @@ function ignoreClosedPipes(): void {
 }
 
 /** What went wrong, in one line, with a hint where the system's own words give none. */
-function complaint(error: unknown, command: Command["name"] | undefined): string {
+function complaint(error: unknown, command: string | undefined): string {
   const { code, message } = error as NodeJS.ErrnoException;
   const isProxy = command === "proxy";
   const another = isProxy ? "--listen <port>, or --listen 0" : "--port or --protocol h1:<port>, or :0";

@@ -36,14 +36,16 @@ export function guesses<Name extends string>(word: string, names: readonly Name[
   if (known.length > 0) return known;
   const exact = names.filter((name) => bare(name) === asked);
   if (exact.length > 0) return exact;
-  const begun = asked.length < 3 ? [] : names.filter((name) => bare(name).startsWith(asked));
-  if (begun.length > 0 && begun.length <= 3) return begun;
   const near = names
     .map((name): [Name, number] => [name, distance(asked, bare(name))])
     .filter(([name, edits]) => edits <= mostEdits(Math.max(asked.length, bare(name).length)))
     .sort(([, a], [, b]) => a - b);
+  const fewest = near[0]?.[1] ?? 0;
+  // One slip is more likely than a name that was cut short, and that more likely than several slips.
+  const begun = asked.length < 3 || fewest === 1 ? [] : names.filter((name) => bare(name).startsWith(asked));
+  if (begun.length > 0 && begun.length <= 3) return begun;
   return near
-    .filter(([, edits]) => edits === near[0]![1])
+    .filter(([, edits]) => edits === fewest)
     .map(([name]) => name)
     .slice(0, 3);
 }

@@ -27,6 +27,8 @@ export interface Running {
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly node?: string;
+  /** Arguments of node itself. */
+  readonly nodeArgs?: readonly string[];
   readonly script?: string;
   readonly cwd?: string;
   /** In a process group of its own, as a shell starts it: a signal for the group is a Ctrl-C. */
@@ -35,10 +37,10 @@ export interface RunOptions {
 
 export function runCli(
   args: readonly string[],
-  { env = {}, node = process.execPath, script = cliPath, cwd, detached = false }: RunOptions = {},
+  { env = {}, node = process.execPath, nodeArgs = [], script = cliPath, cwd, detached = false }: RunOptions = {},
 ): Running {
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("FAKEAI_")));
-  const child = spawn(node, [script, ...args], {
+  const child = spawn(node, [...nodeArgs, script, ...args], {
     env: { ...clean, ...env },
     stdio: ["ignore", "pipe", "pipe"],
     detached,

@@ -1,9 +1,30 @@
-/** What other tools and people call our commands and flags, for the guess at an unknown one. Typos of our own names need no row. */
+/** What an unknown command or flag was meant to be: a typo of ours, or what other tools call it. Loaded when there is one. */
+import { type Flag, flagName } from "../settings/flags.ts";
+import { didYouMean, guesses } from "../settings/guess.ts";
+
+/** ": did you mean serve?", or "". */
+export function guessAtCommand(name: string, commands: readonly string[]): string {
+  return Object.hasOwn(commandWords, name) ? `: did you mean ${commandWords[name]}?` : didYouMean(name, commands);
+}
+
+/** ": did you mean --streams?", or "". `name` has its dashes. */
+export function guessAtFlag(name: string, command: string, flags: readonly Flag[]): string {
+  const words = flagWords[command] ?? {};
+  const word = name.replace(/^--?/, "");
+  if (Object.hasOwn(words, word)) return `: did you mean ${words[word]}?`;
+  // A typo may be one of another tool's word, too. Letters alone are near to everything.
+  const known = new Map([
+    ...flags.map(({ key }) => [`--${flagName(key)}`, `--${flagName(key)}`] as const),
+    ...Object.entries(words).filter(([other]) => other.length > 3),
+  ]);
+  const meant = new Set(guesses(name, [...known.keys()]).map((near) => known.get(near)!));
+  return meant.size === 0 ? "" : `: did you mean ${[...meant].join(" or ")}?`;
+}
 
 /** A word, and what to say in its place. */
 type Words = Readonly<Record<string, string>>;
 
-export const commandWords: Words = {
+const commandWords: Words = {
   server: "serve",
   start: "serve",
   mock: "serve",

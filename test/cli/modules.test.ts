@@ -1,0 +1,80 @@
+/**
+ * How much each command loads: own files of dist, and files of packages apart; node's own modules do not count. A bound that
+ * fails says that something heavy was imported where it is not needed: import it in the command, or when it is asked for.
+ */
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { loadedBy } from "../support/modules.ts";
+import { build } from "../support/process.ts";
+import { sampleResult } from "../support/sample-result.ts";
+
+beforeAll(build);
+
+const folder = mkdtempSync(join(tmpdir(), "fakeai-modules-"));
+const result = join(folder, "result.json");
+writeFileSync(result, JSON.stringify(sampleResult()));
+
+interface Case {
+  readonly args: readonly string[];
+  readonly untilReady?: boolean;
+  /** Own files at most. */
+  readonly own: number;
+  /** Rooms that it may load from. */
+  readonly rooms: readonly string[];
+  /** Packages that it may load. */
+  readonly packages: readonly string[];
+}
+
+/** hdr-histogram-js and ajv, with what they need. */
+const histograms = ["hdr-histogram-js", "base64-js", "pako", "@assemblyscript"];
+const schemas = ["ajv", "fast-deep-equal", "json-schema-traverse", "fast-uri"];
+
+const onResults = { rooms: ["cli", "base", "settings", "results", "report"], packages: [...histograms, ...schemas] };
+const cases: Readonly<Record<string, Case>> = {
+  "--version": { args: ["--version"], own: 1, rooms: [], packages: [] },
+  "--help": { args: ["--help"], own: 8, rooms: ["cli", "base", "settings"], packages: [] },
+  "bench --help": { args: ["bench", "--help"], own: 18, rooms: ["cli", "base", "settings", "core", "results"], packages: [] },
+  compare: { args: ["compare", result, result], own: 22, ...onResults },
+  merge: { args: ["merge", result, result, "--out", join(folder, "merged")], own: 28, ...onResults },
+  report: { args: ["report", result, "--out", join(folder, "page.html")], own: 28, ...onResults },
+  "proxy-config": {
+    args: ["proxy-config", "nginx", "--listen", "h2c:9080"],
+    own: 16,
+    rooms: ["cli", "base", "settings", "network"],
+    packages: [],
+  },
+  proxy: {
+    args: ["proxy", "--to", "127.0.0.1:1"],
+    untilReady: true,
+    own: 25,
+    rooms: ["cli", "base", "settings", "network", "core"],
+    packages: histograms,
+  },
+  serve: {
+    args: ["serve", "--port", "0"],
+    untilReady: true,
+    own: 110,
+    rooms: ["cli", "base", "settings", "core", "api", "wire", "listeners", "server"],
+    packages: ["uWebSockets.js"],
+  },
+  bench: {
+    args: ["bench", "--url", "http://127.0.0.1:1", "--scenario", "stream", "--rounds", "1", "--out", join(folder, "run")],
+    own: 90,
+    rooms: ["cli", "base", "settings", "core", "wire", "network", "load", "runner", "results", "report"],
+    packages: [...histograms, ...schemas],
+  },
+};
+
+describe("modules that a command loads", () => {
+  test.each(Object.entries(cases))("%s", async (name, { args, untilReady = false, own, rooms, packages }) => {
+    const loaded = await loadedBy(args, join(folder, `${name.replaceAll(/[^a-z]/g, "")}.log`), untilReady);
+    console.info(`${name}: ${loaded.own.length} own modules, ${loaded.packageFiles} of packages`);
+    const other = loaded.own.filter((path) => path !== "cli.js" && !rooms.some((room) => path.startsWith(`${room}/`)));
+    expect(other).toEqual([]);
+    expect(loaded.packages.filter((one) => !packages.includes(one))).toEqual([]);
+    expect(loaded.own.length).toBeLessThanOrEqual(own);
+    expect(loaded.own).toContain("cli.js");
+  });
+});
