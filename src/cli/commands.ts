@@ -42,8 +42,8 @@ export const commands: readonly Command[] = [
       {
         heading: "Environment and file",
         text:
-          "Every flag can also be an environment variable (FAKEAI_TTFT=100, FAKEAI_TOKENS_PER_CHUNK=4) or a key of the\n" +
-          "configuration file (ttft: 100, tokens-per-chunk: 4).\n" +
+          "Every flag can also be an environment variable (FAKEAI_TTFT=100, FAKEAI_TOKENS_PER_CHUNK=4) or a key of the " +
+          "configuration file (ttft: 100, tokens-per-chunk: 4). " +
           "The command line wins over the environment, the environment over the file.",
       },
     ],

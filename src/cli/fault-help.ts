@@ -8,8 +8,8 @@ export function faultSection(): Section {
     return [`${name}${forms.length === 0 ? "" : `(${forms.join(",")})`}`, help];
   });
   return {
-    heading: "Faults on purpose (--fault, or per request the header x-fakeai-fault; several with commas between)",
+    heading: "Faults on purpose",
     rows,
-    text: 'Each takes @rate (@10%), key=<api key> and protocol=h1|h2c. "after" counts tokens (default 0); times are 200ms or 2s.',
+    text: 'Given by --fault or, for one request, by the header x-fakeai-fault; several with commas between. Each takes @rate (@10%), key=<api key> and protocol=h1|h2c. "after" counts tokens (default 0); times are 200ms or 2s.',
   };
 }

@@ -12,7 +12,7 @@ const printing = "Output";
 /** How the command prints; no knobs of a server. */
 const printingFlags: readonly Flag<"json" | "quiet">[] = [
   { key: "json", kind: "boolean", help: "one line of JSON on stdout when ready, nothing else", group: printing, common: true },
-  { key: "quiet", kind: "boolean", help: "print nothing", group: printing, common: true },
+  { key: "quiet", kind: "boolean", help: "print nothing", group: printing },
 ];
 
 const configFlag: Flag<"config"> = {
