@@ -14,7 +14,7 @@ describe.each(commands.map((command) => [command.name, command] as const))("%s",
     const { columns, lines } = screenOf(name);
     const rows = (await commandHelp(command, false, columns)).trimEnd().split("\n");
     expect(rows.length).toBeLessThan(lines);
-    for (const row of rows) expect(row.length, row).toBeLessThanOrEqual(columns);
+    for (const row of rows) expect(row.length).toBeLessThanOrEqual(columns);
   });
 
   test("--help has examples, and says how to see the rest", async () => {
@@ -29,7 +29,7 @@ describe.each(commands.map((command) => [command.name, command] as const))("%s",
     for (const row of await command.flags()) expect(help).toContain(`  ${flagForm(row)}`);
     expect(help).toContain("\nExit codes:\n  0");
     // A term or an example that is longer is not cut.
-    for (const row of help.split("\n")) if (/^ {20,}/.test(row)) expect(row.length, row).toBeLessThanOrEqual(80);
+    for (const row of help.split("\n")) if (/^ {20,}/.test(row)) expect(row.length).toBeLessThanOrEqual(80);
   });
 
   test("flags are in the tables once", async () => {
