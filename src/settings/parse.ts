@@ -1,7 +1,8 @@
 /** From the texts of a command line to typed settings: a table whose rows carry their parse, and the parses they share. */
 import { UsageError } from "../base/usage-error.ts";
 import { type Flag, flagName } from "./flags.ts";
-import { latency, oneOf, type Parse as ParseAs } from "./values.ts";
+// Types alone: comparing results needs no distributions.
+import type { Parse as ParseAs } from "./values.ts";
 
 /** What a line gave for a flag: true for a boolean, all texts for a list, else the last text. */
 export type GivenFlag = true | string | readonly string[];
@@ -52,9 +53,8 @@ export function settingsOf<Settings>(table: FlagTable<Settings>, given: GivenFla
 /** As it stands. */
 export const text: Parse<string> = (given) => given;
 
-/** Several of a few names with commas between, each once. */
-export function several<Name extends string>(names: readonly Name[]): Parse<readonly Name[]> {
-  const parse = oneOf(names);
+/** Several values with commas between, each once. */
+export function several<Value>(parse: Parse<Value>): Parse<readonly Value[]> {
   return (given, flag) => [...new Set(given.split(",").map((word) => parse(word.trim(), flag)))];
 }
 
@@ -78,9 +78,3 @@ export function positive(max: number, unit: string = ""): Parse<number> {
     return number;
   };
 }
-
-/** A latency that `fakeai serve` takes too; read here so that no server starts to find it wrong. */
-export const latencySpec: Parse<string> = (given, flag) => {
-  latency(given, flag);
-  return given;
-};

@@ -42,7 +42,7 @@ const cases: Readonly<Record<string, Case>> = {
   "proxy-config": {
     args: ["proxy-config", "nginx", "--listen", "h2c:9080"],
     own: 16,
-    rooms: ["cli", "base", "settings", "network"],
+    rooms: ["cli", "base", "settings", "network", "core"],
     packages: [],
   },
   proxy: {

@@ -74,7 +74,7 @@ test("what a guess names is there", async () => {
 
 describe("a value that is none of a few", () => {
   test.each<[string[], RegExp]>([
-    [["bench", "--suite", "ful"], /^fakeai: --suite: "ful" is not one of quick, full: did you mean full\?\n$/],
+    [["bench", "--suite", "ful"], /^fakeai: --suite: "ful" is neither quick nor full: did you mean full\?\n$/],
     [["bench", "--driver", "autocanon"], /: did you mean autocannon\?\n$/],
     [["bench", "--scenario", "muxscale"], /: did you mean mux-scale\?\n$/],
     [["bench", "--protocol", "http2"], /^fakeai: --protocol: "http2" is not one of .*: did you mean h2 or h2c\?\n$/],
