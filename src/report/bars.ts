@@ -2,6 +2,7 @@
 import type { ArmResult, Interval, MetricName, ScenarioResult, Statistic } from "../results/types.ts";
 import { metricLabel, quantity } from "./format.ts";
 import { metricFacts } from "../results/metrics.ts";
+import { escaped } from "./markup.ts";
 
 interface BarMetric {
   readonly metric: MetricName;
@@ -29,8 +30,6 @@ const labelWidth = 210;
 const barWidth = 300;
 const valueWidth = 120;
 const width = labelWidth + barWidth + valueWidth;
-
-const escaped = (text: string): string => text.replace(/[&<>"']/gu, (character) => `&#${character.charCodeAt(0)};`);
 
 /** The bars of a scenario whose arms are clients; none for others. */
 export function clientBars({ arms }: ScenarioResult): Bars[] {

@@ -1,6 +1,7 @@
 /** Two results beside each other, in lines for a terminal. */
 import type { ResultsComparison, RunComparison } from "../results/runs.ts";
-import type { Interval, Unit } from "../results/types.ts";
+import { scenarioLabel } from "../results/scenarios.ts";
+import { changeWithInterval, differenceWithInterval } from "./format.ts";
 
 /** Differences, one line each, worse ones first. */
 export function renderComparison({ comparisons, notes }: ResultsComparison, all = false): string {
@@ -19,22 +20,11 @@ export function renderComparison({ comparisons, notes }: ResultsComparison, all 
 
 function describeOne({ scenario, variant, arm, comparison }: RunComparison): string {
   const { metric, statistic, ratio, difference, verdict, reason } = comparison;
-  const where = `${scenario}${variant === "" ? "" : ` (${variant})`}, ${arm}: ${metric}.${statistic}`;
-  const percent = ({ estimate, low, high }: Interval): string => {
-    const one = (value: number): string => `${value >= 1 ? "+" : ""}${((value - 1) * 100).toFixed(1)}%`;
-    return `${one(estimate)} [${one(low)}, ${one(high)}]`;
-  };
-  const absolute = difference === null ? "" : `, ${difference.estimate >= 0 ? "+" : ""}${formatValue(difference.estimate, unitOf(metric))}`;
-  return `${verdict.padEnd(12)} ${where} ${ratio === null ? "" : percent(ratio)}${absolute}${reason === null ? "" : ` (${reason})`}`;
-}
-
-function unitOf(metric: string): Unit {
-  if (metric.startsWith("bytes") || metric.endsWith("Bytes")) return "bytes";
-  if (metric.endsWith("PerSecond")) return "1/s";
-  return metric === "connectionsOpened" ? "count" : "us";
-}
-
-function formatValue(value: number, unit: Unit): string {
-  if (unit !== "us") return `${value.toFixed(1)} ${unit}`;
-  return Math.abs(value) < 1000 ? `${value.toFixed(1)} us` : `${(value / 1000).toFixed(2)} ms`;
+  const facts = [
+    `${scenarioLabel({ id: scenario, variant })}, ${arm}: ${metric}.${statistic}`,
+    ratio === null ? "" : changeWithInterval(ratio),
+    difference === null ? "" : differenceWithInterval(difference, metric),
+    reason ?? "",
+  ];
+  return `${verdict.padEnd(12)} ${facts.filter((fact) => fact !== "").join("; ")}`.replaceAll("\u00A0", " ");
 }

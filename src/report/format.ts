@@ -2,59 +2,10 @@
 import { metricFacts } from "../results/metrics.ts";
 import type { ArmResult, ClaimResult, Comparison, Interval, MetricName, MetricSummary, Unit } from "../results/types.ts";
 
-/** What people call the metrics. */
-const labels: Partial<Record<MetricName, string>> = {
-  ttfe: "TTFE",
-  ttft: "TTFT",
-  itl: "ITL",
-  tpot: "TPOT",
-  e2el: "E2E latency",
-  ttftFromIntended: "TTFT from planned start",
-  e2elFromIntended: "E2E latency from planned start",
-  scheduleDelay: "schedule delay",
-  connect: "connect",
-  serverLateness: "server lateness",
-  transport: "transport",
-  client: "client",
-  plannedTtft: "planned TTFT",
-  ttftAdded: "added to TTFT",
-  tokenAdded: "added to a token",
-  requestsPerSecond: "requests/s",
-  tokensPerSecond: "tokens/s",
-  durationUs: "wall time",
-  serverCpuUsPerRequest: "server CPU/request",
-  serverCpuUsPerToken: "server CPU/token",
-  gatewayCpuUsPerRequest: "proxy CPU/request",
-  gatewayCpuUsPerToken: "proxy CPU/token",
-  clientCpuUsPerRequest: "client CPU/request",
-  clientCpuUsPerToken: "client CPU/token",
-  bytesReceivedPerRequest: "bytes received/request",
-  bytesSentPerRequest: "bytes sent/request",
-  connectionsOpened: "connections opened",
-  streamsAtOnce: "streams at once",
-  clientRssBytesPerStream: "client memory/stream",
-  keepsUpTokensPerSecond: "tokens/s at which it falls behind",
-  serverRssBytes: "server memory",
-  clientEventLoopDelayP99Us: "client event-loop delay",
-  serverEventLoopDelayP99Us: "server event-loop delay",
-  streamsRefused: "streams refused",
-  requestsAborted: "requests given up",
-  itlError: "ITL error",
-  wireBytesPerToken: "wire bytes/token",
-  dataBytesPerToken: "body bytes/token",
-  framingBytesPerToken: "framing bytes/token",
-  headBytesPerToken: "head bytes/token",
-  requestBytesPerToken: "request bytes/token",
-  windowUpdateBytesPerToken: "WINDOW_UPDATE bytes/token",
-  settingsBytesPerToken: "SETTINGS bytes/token",
-  pingBytesPerToken: "PING bytes/token",
-  otherFrameBytesPerToken: "other frame bytes/token",
-};
-
 /** "TTFT p99", "requests/s". The mean of one value per round goes without saying. */
 export function metricLabel({ metric, statistic }: Pick<Comparison, "metric" | "statistic">): string {
-  const label = labels[metric] ?? metric;
-  return metricFacts[metric].perRound && statistic === "mean" ? label : `${label} ${statistic}`;
+  const { label, perRound } = metricFacts[metric];
+  return perRound && statistic === "mean" ? label : `${label} ${statistic}`;
 }
 
 /** Space that no line is broken at. */
@@ -263,6 +214,17 @@ export function armColumns(arms: readonly ArmResult[]): ArmColumn[] {
     !(title.startsWith("from planned") && arms.every(startsAsPlanned));
   const measured = columns.filter(said);
   return [...measured, { title: "failed", cell: failures }, { title: "valid", cell: validity }];
+}
+
+/** A value that a requirement such as "ttft.p99<150ms" was held against, in the unit of its metric; `failed` is a share. */
+export function requiredValue(requirement: string, value: number | null): string {
+  if (value === null) return "not measured";
+  const name = /([a-z0-9]+)(?:\.[a-z0-9]+)?\s*[<>]/iu.exec(requirement)?.[1] ?? "";
+  return isMetric(name) ? quantity(value, metricFacts[name].unit, name) : quantity(value, "ratio");
+}
+
+function isMetric(name: string): name is MetricName {
+  return Object.hasOwn(metricFacts, name);
 }
 
 /** Why an arm, or some of its rounds, do not count: each reason once. */

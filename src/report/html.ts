@@ -1,11 +1,11 @@
 /** A result as one page that needs no network: styles, script and data are in it. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { metricFacts } from "../results/metrics.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
-import type { ArmResult, BenchResult, Comparison, MetricName, ScenarioResult } from "../results/types.ts";
+import type { ArmResult, BenchResult, Comparison, ScenarioResult } from "../results/types.ts";
 import { type Bars, clientBars } from "./bars.ts";
-import { type Chart, drawCharts, loadCharts, scenarioCharts } from "./charts.ts";
+import { type Chart, loadCharts, scenarioCharts } from "./charts.ts";
+import { drawCharts, planOf } from "./draw-charts.ts";
 import {
   armColumns,
   conditions,
@@ -19,31 +19,10 @@ import {
   middleAndTail,
   probability,
   quantity,
+  requiredValue,
 } from "./format.ts";
+import { Html, html, type Part, render } from "./markup.ts";
 import { style } from "./style.ts";
-
-/** Markup, escaped already. */
-class Html {
-  readonly text: string;
-
-  constructor(text: string) {
-    this.text = text;
-  }
-}
-
-type Part = Html | string | number | null | readonly Part[];
-
-function render(part: Part): string {
-  if (part === null) return "";
-  if (part instanceof Html) return part.text;
-  if (typeof part === "object") return part.map(render).join("");
-  return String(part).replace(/[&<>"']/gu, (character) => `&#${character.charCodeAt(0)};`);
-}
-
-/** Template of which every value is escaped, but for markup that a template made. */
-function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
-  return new Html(strings.reduce((text, string, index) => text + render(parts[index - 1] ?? null) + string));
-}
 
 function badge(verdict: string): Html {
   return html`<span class="badge ${verdict.replace(" ", "-")}">${verdict}</span>`;
@@ -143,18 +122,12 @@ function claimTable(scenarios: readonly ScenarioResult[]): Part {
 function requirementTable({ requirements }: BenchResult): Part {
   if (requirements.length === 0) return null;
   const rows = requirements.map(({ text, met, measured }): Part[] => {
-    const name = /([a-z0-9]+)(?:\.[a-z0-9]+)?\s*[<>]/iu.exec(text)?.[1] ?? "";
-    const metric = Object.hasOwn(metricFacts, name) ? (name as MetricName) : null;
-    const shown = (value: number | null): string => {
-      if (value === null) return "not measured";
-      return metric === null ? quantity(value, "ratio") : quantity(value, metricFacts[metric].unit, metric);
-    };
     return [
       badge(met ? "met" : "violated"),
       html`<code>${text}</code>`,
       measured.length === 0
         ? "no such arm was run"
-        : measured.map(({ scenario, arm, value }) => `${scenario}/${arm} ${shown(value)}`).join(", "),
+        : measured.map(({ scenario, arm, value }) => `${scenario}/${arm} ${requiredValue(text, value)}`).join(", "),
     ];
   });
   return html`<h2 id="requirements">Requirements</h2>
@@ -342,7 +315,7 @@ ${library.script}</script>
 <script>
 // Compilers that keep function names call this.
 const __name = (value) => value;
-(${drawCharts.toString()})(JSON.parse(document.getElementById("charts").textContent), uPlot);
+(${drawCharts.toString()})(JSON.parse(document.getElementById("charts").textContent), uPlot, ${planOf.toString()});
 </script>
 </body>
 </html>

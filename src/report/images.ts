@@ -49,9 +49,11 @@ function verdicts(scenarios: readonly ScenarioResult[]): Image[] {
       tone: toneOf(comparison),
     };
   });
+  // Where metrics differ in it, only what matters to none is drawn as too small.
+  const zone = Math.min(...decided.map(({ comparison }) => comparison.smallestEffect.ratio));
   const subtitle =
     "candidate over baseline, 95% interval; the grey zone is too small to matter, what lies beyond the scale stands at its edge";
-  return [{ name: "verdicts.svg", svg: ratioChart({ title: "Verdicts", subtitle }, rows, 0.02) }];
+  return [{ name: "verdicts.svg", svg: ratioChart({ title: "Verdicts", subtitle }, rows, zone) }];
 }
 
 /** All variants of one scenario in the first metric that decides. */

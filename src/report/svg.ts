@@ -1,4 +1,5 @@
 /** Charts as SVG text: no script, no outer resource, readable on light and on dark pages. */
+import { escaped } from "./markup.ts";
 
 /** Series have these colours in turn (Okabe and Ito's, darkened for text), on light and on dark paper. */
 const light = ["#0072b2", "#d55e00", "#009e73", "#aa3377", "#806000", "#555555", "#3f51b5", "#a0522d"];
@@ -10,10 +11,6 @@ const rowHeight = 20;
 const fontSize = 12;
 /** Width of a character of the font, on average and on the safe side, pixels. */
 const characterWidth = 6.7;
-
-function escaped(text: string): string {
-  return text.replace(/[&<>"']/gu, (character) => `&#${character.charCodeAt(0)};`);
-}
 
 const colors = (list: readonly string[]): string =>
   list.map((color, index) => `.f${index}{fill:${color}} .s${index}{stroke:${color}}`).join(" ");

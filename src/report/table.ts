@@ -1,7 +1,17 @@
 /** A result on a terminal: verdicts first, then claims, then every scenario's arms. */
 import type { ArmResult, BenchResult, ClaimVerdict, Comparison, ScenarioResult, Verdict } from "../results/types.ts";
-import { armColumns, conditions, digits, effect, gain, invalidReasons, isDescribed, metricLabel, probability, quantity } from "./format.ts";
-import { metricFacts } from "../results/metrics.ts";
+import {
+  armColumns,
+  conditions,
+  digits,
+  effect,
+  gain,
+  invalidReasons,
+  isDescribed,
+  metricLabel,
+  probability,
+  requiredValue,
+} from "./format.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
 
 /** How to print. The caller knows whether it is a terminal, and NO_COLOR. */
@@ -167,10 +177,7 @@ function requirements(page: Page, { requirements: list }: BenchResult): void {
   if (list.length === 0) return;
   page.heading("Requirements");
   for (const { text, met, measured } of list) {
-    const metric = /([a-z0-9]+)(?:\.[a-z0-9]+)?\s*[<>]/iu.exec(text)?.[1] ?? "";
-    const shown = measured.map(
-      ({ scenario, arm, value }) => `${scenario}/${arm} ${value === null ? "not measured" : valueOf(metric, value)}`,
-    );
+    const shown = measured.map(({ scenario, arm, value }) => `${scenario}/${arm} ${requiredValue(text, value)}`);
     page.text(
       `${met ? "met     " : "violated"}  ${text}: ${shown.length === 0 ? "no such arm was run" : shown.join(", ")}`,
       2,
@@ -178,12 +185,6 @@ function requirements(page: Page, { requirements: list }: BenchResult): void {
       met ? "green" : "red",
     );
   }
-}
-
-function valueOf(metric: string, value: number): string {
-  if (!Object.hasOwn(metricFacts, metric)) return quantity(value, "ratio");
-  const name = metric as keyof typeof metricFacts;
-  return quantity(value, metricFacts[name].unit, name);
 }
 
 /** The whole report for a terminal, ending in a newline. */

@@ -93,7 +93,9 @@ export interface MetricFacts {
   /** Which of two values is the better one. */
   readonly better: "lower" | "higher";
   readonly smallestEffect: SmallestEffect;
-  /** One line, as the published schema and the reports have it. */
+  /** What tables and charts call it. */
+  readonly label: string;
+  /** One line, as the published schema has it. */
   readonly description: string;
 }
 
@@ -102,65 +104,124 @@ const relative: SmallestEffect = { ratio: 0.02, us: null };
 /** Somebody waits for it, and half a millisecond of waiting is of no interest. */
 const waiting: SmallestEffect = { ratio: 0.02, us: 500 };
 
-function latency(description: string): MetricFacts {
-  return { unit: "us", perRound: false, better: "lower", smallestEffect: waiting, description };
+function latency(label: string, description: string): MetricFacts {
+  return { unit: "us", perRound: false, better: "lower", smallestEffect: waiting, label, description };
 }
 
-function scalar(unit: Unit, description: string, better: MetricFacts["better"] = "lower", smallestEffect = relative): MetricFacts {
-  return { unit, perRound: true, better, smallestEffect, description };
+function scalar(
+  label: string,
+  unit: Unit,
+  description: string,
+  better: MetricFacts["better"] = "lower",
+  smallestEffect: SmallestEffect = relative,
+): MetricFacts {
+  return { unit, perRound: true, better, smallestEffect, label, description };
 }
 
 /** Every metric that a result may have. */
 export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
-  ttfe: latency("Time to first event: request handed to the socket to the first event of any kind (vLLM's TTFT)"),
-  ttft: latency("Time to first token: request handed to the socket to the first event with content (llmperf, inference-perf)"),
-  itl: latency("Inter-token latency: every gap between two content events (vLLM's ITL, aiperf's ICL)"),
-  tpot: latency("Time per output token, per request: (e2el - ttft) / (tokens - 1) (vLLM's TPOT)"),
-  e2el: latency("End-to-end latency: request handed to the socket to the last content event"),
-  ttftFromIntended: latency("Time to first token from the planned send time: waiting for a free stream included"),
-  e2elFromIntended: latency("End-to-end latency from the planned send time"),
-  scheduleDelay: latency("Actual minus planned send time of an open-loop request"),
-  connect: latency("Time to a usable connection: TCP, TLS and, on HTTP/2, the peer's SETTINGS"),
-  serverLateness: latency("Per token, from stamps: handed to the server's transport, minus due"),
+  ttfe: latency("TTFE", "Time to first event: request handed to the socket to the first event of any kind (vLLM's TTFT)"),
+  ttft: latency("TTFT", "Time to first token: request handed to the socket to the first event with content (llmperf, inference-perf)"),
+  itl: latency("ITL", "Inter-token latency: every gap between two content events (vLLM's ITL, aiperf's ICL)"),
+  tpot: latency("TPOT", "Time per output token, per request: (e2el - ttft) / (tokens - 1) (vLLM's TPOT)"),
+  e2el: latency("E2E latency", "End-to-end latency: request handed to the socket to the last content event"),
+  ttftFromIntended: latency(
+    "TTFT from planned start",
+    "Time to first token from the planned send time: waiting for a free stream included",
+  ),
+  e2elFromIntended: latency("E2E latency from planned start", "End-to-end latency from the planned send time"),
+  scheduleDelay: latency("schedule delay", "Actual minus planned send time of an open-loop request"),
+  connect: latency("connect", "Time to a usable connection: TCP, TLS and, on HTTP/2, the peer's SETTINGS"),
+  serverLateness: latency("server lateness", "Per token, from stamps: handed to the server's transport, minus due"),
   transport: latency(
+    "transport",
     "Per token, from stamps: handed to the server's transport, to the client's read callback; an upper bound, as the transport's queue is in it",
   ),
-  client: latency("Per token: the client's read callback to the application having the token"),
-  plannedTtft: latency("Per request, from stamps: time to first token as planned"),
+  client: latency("client", "Per token: the client's read callback to the application having the token"),
+  plannedTtft: latency("planned TTFT", "Per request, from stamps: time to first token as planned"),
   ttftAdded: latency(
+    "added to TTFT",
     "Per request, from the server's log: time to first token at the application, without the server's part (request arrived to first token handed to the transport)",
   ),
   tokenAdded: latency(
+    "added to a token",
     "Per token, from the server's log: handed to the server's transport, to the application having it (transport and client together)",
   ),
-  requestsPerSecond: scalar("1/s", "Completed requests by the measured time", "higher"),
-  tokensPerSecond: scalar("1/s", "Output tokens by the measured time", "higher"),
-  durationUs: scalar("us", "Measured time of a round"),
-  serverCpuUsPerRequest: scalar("us", "User and system time of the server process for each completed request"),
-  serverCpuUsPerToken: scalar("us", "User and system time of the server process for each output token"),
-  gatewayCpuUsPerRequest: scalar("us", "User and system time of the proxy in front of the server for each completed request"),
-  gatewayCpuUsPerToken: scalar("us", "User and system time of the proxy in front of the server for each output token"),
-  clientCpuUsPerRequest: scalar("us", "User and system time of the load generator for each completed request"),
-  clientCpuUsPerToken: scalar("us", "User and system time of the load generator for each output token"),
-  bytesReceivedPerRequest: scalar("bytes", "Bytes received on the socket for each request: headers, framing and TLS records included"),
-  bytesSentPerRequest: scalar("bytes", "Bytes sent on the socket for each request: headers, framing and TLS records included"),
-  connectionsOpened: scalar("count", "Connections opened in a round"),
-  streamsAtOnce: scalar("count", "Most streams under way at one time, as the server saw them", "higher"),
-  clientRssBytesPerStream: scalar("bytes", "Resident memory of the client with all streams open, minus before, for each stream"),
-  keepsUpTokensPerSecond: scalar("1/s", "Tokens per second that were offered when the client fell behind for good", "higher"),
-  serverRssBytes: scalar("bytes", "Resident memory of the server process"),
-  clientEventLoopDelayP99Us: scalar("us", "99th percentile of the load generator's event-loop delay", "lower", waiting),
-  serverEventLoopDelayP99Us: scalar("us", "99th percentile of the server's event-loop delay", "lower", waiting),
-  streamsRefused: scalar("count", "Streams that the server refused at its limit and that were asked for again"),
-  requestsAborted: scalar("count", "Requests that the client gave up on purpose, after some tokens; they count as completed"),
-  itlError: scalar("ratio", "Measured mean ITL over the mean ITL that the stamps say was planned, minus 1, without its sign"),
-  wireBytesPerToken: scalar("bytes", "HTTP bytes both ways, without TLS, for each output token: the sum of the parts below"),
-  dataBytesPerToken: scalar("bytes", "Received for each output token: bodies"),
-  framingBytesPerToken: scalar("bytes", "Received for each output token: headers of DATA frames, or sizes and ends of chunks"),
-  headBytesPerToken: scalar("bytes", "Received for each output token: HEADERS and CONTINUATION frames, or status lines and fields"),
-  requestBytesPerToken: scalar("bytes", "Sent for each output token: requests with their heads, bodies and framing"),
-  windowUpdateBytesPerToken: scalar("bytes", "WINDOW_UPDATE frames both ways for each output token"),
-  settingsBytesPerToken: scalar("bytes", "SETTINGS frames both ways for each output token"),
-  pingBytesPerToken: scalar("bytes", "PING frames both ways for each output token"),
-  otherFrameBytesPerToken: scalar("bytes", "The preface and frames of other types both ways for each output token"),
+  requestsPerSecond: scalar("requests/s", "1/s", "Completed requests by the measured time", "higher"),
+  tokensPerSecond: scalar("tokens/s", "1/s", "Output tokens by the measured time", "higher"),
+  durationUs: scalar("wall time", "us", "Measured time of a round"),
+  serverCpuUsPerRequest: scalar("server CPU/request", "us", "User and system time of the server process for each completed request"),
+  serverCpuUsPerToken: scalar("server CPU/token", "us", "User and system time of the server process for each output token"),
+  gatewayCpuUsPerRequest: scalar(
+    "proxy CPU/request",
+    "us",
+    "User and system time of the proxy in front of the server for each completed request",
+  ),
+  gatewayCpuUsPerToken: scalar("proxy CPU/token", "us", "User and system time of the proxy in front of the server for each output token"),
+  clientCpuUsPerRequest: scalar("client CPU/request", "us", "User and system time of the load generator for each completed request"),
+  clientCpuUsPerToken: scalar("client CPU/token", "us", "User and system time of the load generator for each output token"),
+  bytesReceivedPerRequest: scalar(
+    "bytes received/request",
+    "bytes",
+    "Bytes received on the socket for each request: headers, framing and TLS records included",
+  ),
+  bytesSentPerRequest: scalar(
+    "bytes sent/request",
+    "bytes",
+    "Bytes sent on the socket for each request: headers, framing and TLS records included",
+  ),
+  connectionsOpened: scalar("connections opened", "count", "Connections opened in a round"),
+  streamsAtOnce: scalar("streams at once", "count", "Most streams under way at one time, as the server saw them", "higher"),
+  clientRssBytesPerStream: scalar(
+    "client memory/stream",
+    "bytes",
+    "Resident memory of the client with all streams open, minus before, for each stream",
+  ),
+  keepsUpTokensPerSecond: scalar(
+    "tokens/s at which it falls behind",
+    "1/s",
+    "Tokens per second that were offered when the client fell behind for good",
+    "higher",
+  ),
+  serverRssBytes: scalar("server memory", "bytes", "Resident memory of the server process"),
+  clientEventLoopDelayP99Us: scalar(
+    "client event-loop delay",
+    "us",
+    "99th percentile of the load generator's event-loop delay",
+    "lower",
+    waiting,
+  ),
+  serverEventLoopDelayP99Us: scalar("server event-loop delay", "us", "99th percentile of the server's event-loop delay", "lower", waiting),
+  streamsRefused: scalar("streams refused", "count", "Streams that the server refused at its limit and that were asked for again"),
+  requestsAborted: scalar(
+    "requests given up",
+    "count",
+    "Requests that the client gave up on purpose, after some tokens; they count as completed",
+  ),
+  itlError: scalar("ITL error", "ratio", "Measured mean ITL over the mean ITL that the stamps say was planned, minus 1, without its sign"),
+  wireBytesPerToken: scalar(
+    "wire bytes/token",
+    "bytes",
+    "HTTP bytes both ways, without TLS, for each output token: the sum of the parts below",
+  ),
+  dataBytesPerToken: scalar("body bytes/token", "bytes", "Received for each output token: bodies"),
+  framingBytesPerToken: scalar(
+    "framing bytes/token",
+    "bytes",
+    "Received for each output token: headers of DATA frames, or sizes and ends of chunks",
+  ),
+  headBytesPerToken: scalar(
+    "head bytes/token",
+    "bytes",
+    "Received for each output token: HEADERS and CONTINUATION frames, or status lines and fields",
+  ),
+  requestBytesPerToken: scalar("request bytes/token", "bytes", "Sent for each output token: requests with their heads, bodies and framing"),
+  windowUpdateBytesPerToken: scalar("WINDOW_UPDATE bytes/token", "bytes", "WINDOW_UPDATE frames both ways for each output token"),
+  settingsBytesPerToken: scalar("SETTINGS bytes/token", "bytes", "SETTINGS frames both ways for each output token"),
+  pingBytesPerToken: scalar("PING bytes/token", "bytes", "PING frames both ways for each output token"),
+  otherFrameBytesPerToken: scalar(
+    "other frame bytes/token",
+    "bytes",
+    "The preface and frames of other types both ways for each output token",
+  ),
 };
