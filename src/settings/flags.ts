@@ -23,6 +23,8 @@ export interface Flag<Key extends string = string> {
   readonly group: string;
   /** On the one screen of `--help`; the others are in `--help-all`. */
   readonly common?: boolean;
+  /** Whether it may change while the command runs; the docs say so. */
+  readonly isLive?: boolean;
   /** An environment variable that gives it, where that is not `environmentName`. */
   readonly environment?: string;
 }
@@ -69,7 +71,8 @@ export function flagTable(flags: readonly Flag[]): string {
   const rows = flags.map((flag) => {
     const { default: value, otherwise } = flag;
     const shown = otherwise === undefined && value !== undefined && value !== false ? `\`${value}\`` : (otherwise ?? "");
-    return `| \`${cell(flagForm(flag))}\` | ${cell(shown)} | ${cell(flag.help)} |`;
+    const live = flag.isLive === true ? "; may change at run time" : "";
+    return `| \`${cell(flagForm(flag))}\` | ${cell(shown)} | ${cell(flag.help)}${live} |`;
   });
   return ["| flag | default | what it does |", "| --- | --- | --- |", ...rows].join("\n");
 }

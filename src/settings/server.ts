@@ -10,7 +10,7 @@ import type { Engine, Protocol } from "../core/seams.ts";
 import { maxOutputTokens, maxTokensPerChunk, type ModelSettings } from "../api/shared/model.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { ListenerLimits } from "../listeners/bounds.ts";
-import { type Flag, flagName, flagTables } from "./flags.ts";
+import { type Flag, flagName } from "./flags.ts";
 import type { Encoding, SchedulerName, ServerKey, ServerOptions } from "./options.ts";
 import { presetNamed } from "./presets.ts";
 import type { Recording } from "./recording.ts";
@@ -513,15 +513,9 @@ const table = {
 } as const satisfies { readonly [Key in ServerKey]: Row<NonNullable<ServerOptions[Key]>> };
 
 /** The flags in the order of the help. The environment and the configuration file take the same names. */
-export const serverFlags: readonly ServerFlag[] = Object.entries(table).map(([key, row]) => Object.assign({ key: key as ServerKey }, row));
-
-/** The flags as Markdown for the docs, a table for each group. It says which of them may change while the server runs. */
-export function serverFlagTables(level: number = 3): string {
-  return flagTables(
-    serverFlags.map(({ live, help, ...flag }) => ({ ...flag, help: live === undefined ? help : `${help}; may change at run time` })),
-    level,
-  );
-}
+export const serverFlags: readonly ServerFlag[] = Object.entries(table).map(([key, row]) =>
+  Object.assign({ key: key as ServerKey, isLive: "live" in row }, row),
+);
 
 /** The value of each option: what its row makes of it, or of its default; null where neither is there. */
 type Values = {

@@ -15,7 +15,6 @@ import { aliasTable } from "../../src/settings/aliases.ts";
 import { benchFlags } from "../../src/settings/bench.ts";
 import { type Flag, flagTable, flagTables } from "../../src/settings/flags.ts";
 import { networkFlags } from "../../src/settings/network.ts";
-import { serverFlagTables } from "../../src/settings/server.ts";
 import { rooms } from "../architecture/imports.ts";
 import { root } from "../support/process.ts";
 import { aligned, guides, readPage, withGenerated } from "./markdown.ts";
@@ -36,7 +35,7 @@ const faultForm = (name: string, { options, bare }: (typeof faultKinds)[keyof ty
   options.length === 0 ? name : `${name}(${options.map((option) => (option === bare ? `<${option}>` : `${option}=`)).join(",")})`;
 
 const parts: Readonly<Record<string, () => string>> = {
-  "server-flags": () => `${serverFlagTables()}\n\n${flagTables(serveFlags.filter(({ group }) => group === "Output"))}`,
+  "server-flags": () => flagTables(withoutGroup(serveFlags, "Names that other tools use")),
   "bench-flags": () => flagTables(withoutGroup(benchFlags, "Network")),
   "network-flags": () => flagTable(networkFlags),
   aliases: aliasTable,

@@ -1,8 +1,9 @@
 /** The server's table of flags, and what follows from it. */
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../../src/base/usage-error.ts";
+import { flagTables } from "../../src/settings/flags.ts";
 import type { ServerOptions } from "../../src/settings/options.ts";
-import { freePorts, resolveConfig, type ServerConfig, serverFlags, serverFlagTables } from "../../src/settings/server.ts";
+import { freePorts, resolveConfig, type ServerConfig, serverFlags } from "../../src/settings/server.ts";
 
 /** What is in force, in a form that can be compared: distributions by their specs and constants. */
 function inForce(options: ServerOptions): unknown {
@@ -36,7 +37,7 @@ describe("the table", () => {
   });
 
   test("as Markdown it has a row for each flag", () => {
-    const rows = serverFlagTables()
+    const rows = flagTables(serverFlags)
       .split("\n")
       .filter((line) => line.startsWith("| `--"));
     expect(rows).toHaveLength(serverFlags.length);
