@@ -2,7 +2,7 @@
 import { clockIdentity } from "../base/clock.ts";
 import { driverNamed } from "../load/drivers/drivers.ts";
 import type { DriverName, LoadDriver, LoadJob, RequestDetail, TlsChoice } from "../load/job.ts";
-import { mergeNetworks, parseNetwork, roundTripMs } from "../network/impairment.ts";
+import { mergeNetworks, type NetworkInput, parseNetwork, roundTripMs } from "../network/impairment.ts";
 import type { ArmDescription, Calibration, ProtocolName } from "../results/types.ts";
 import { type GatewayChild, startGateway } from "./processes/gateway.ts";
 import { ownVersion, type Pinning } from "./processes/machine.ts";
@@ -77,94 +77,130 @@ export interface LiveArm {
 
 /** Starts what the arms of a variant need; what has to be closed afterwards goes into `open`. Throws RunError. */
 export async function prepareArms(context: RunContext, variant: Variant, notes: string[], open: Closable[]): Promise<LiveArm[]> {
-  const { options, pinning } = context;
   const { workload } = variant;
   if (context.external !== null && workload.server !== null)
     throw new RunError(`${variant.scenario} needs a server with settings of its own (${JSON.stringify(workload.server)}): not with --url`);
-  const externalOf = ({ place }: ArmSpec): External | null => (place === "gateway" ? context.gateway : context.external);
-  const targets = new Map<string, Target>();
-  const usable: ArmSpec[] = [];
-  for (const spec of variant.arms) {
-    const spoken = spec.via === undefined ? spec.protocol : "h1";
-    if (externalOf(spec)?.target.origins[spoken] === undefined && context.external !== null)
-      notes.push(`${spec.id}: the server does not speak ${spoken}`);
-    else usable.push(spec);
-  }
-  if (context.external === null) {
-    for (const engine of ["node", "uws"] as const) {
-      const mine = usable.filter((spec) => spec.engine === engine);
-      if (mine.length === 0) continue;
-      const streams = workload.streams + (workload.background?.streams ?? 0);
-      try {
-        const target = await startServerChild({
-          protocols: [...new Set(mine.map(({ protocol, via }) => (via === undefined ? protocol : "h1")))],
-          engine,
-          ttft: workload.ttft,
-          itl: workload.itl,
-          outputTokens: workload.outputTokens,
-          maxConcurrentStreams: workload.server?.maxConcurrentStreams ?? Math.max(256, streams),
-          ...(workload.server?.batching !== undefined && { batching: workload.server.batching }),
-          seed: options.seed,
-          cpu: pinning?.server ?? null,
-        });
-        targets.set(engine, target);
-        open.push(target);
-      } catch (error) {
-        // Where uWebSockets.js has no binary the protocols can still be compared.
-        if (engine === "node" || !(error instanceof RunError)) throw error;
-        notes.push(`engine ${engine} left out: ${error.message}`);
-      }
-    }
-  }
-  const gateways = await startGateways(
-    context,
-    variant,
-    usable,
-    (spec) => (externalOf(spec)?.target ?? targets.get(spec.engine))?.origins.h1,
-    notes,
-    open,
-  );
-  const networks = new Map<string, NetworkChild>();
+  const specs = variant.arms.filter((spec) => {
+    const spoken = spokenToServer(spec);
+    const isMissing = context.external !== null && externalOf(context, spec)?.target.origins[spoken] === undefined;
+    if (isMissing) notes.push(`${spec.id}: the server does not speak ${spoken}`);
+    return !isMissing;
+  });
+  const targets = context.external === null ? await startServers(context, workload, specs, notes, open) : new Map<string, Target>();
+  const targetOf = (spec: ArmSpec): Target | undefined => externalOf(context, spec)?.target ?? targets.get(spec.engine);
+  const gateways = await startGateways(context, variant, specs, (spec) => targetOf(spec)?.origins.h1, notes, open);
+  const networks = new Networks(context.options.seed, open);
   const arms: LiveArm[] = [];
-  for (const spec of usable) {
-    const external = externalOf(spec);
-    const target = external?.target ?? targets.get(spec.engine);
+  for (const spec of specs) {
+    const target = targetOf(spec);
     const gateway = spec.via === undefined ? null : (gateways.get(viaKey(spec)) ?? null);
     if (target === undefined || (spec.via !== undefined && gateway === null)) continue;
-    let origin = (gateway ?? target).origins[spec.protocol]!;
     const network = mergeNetworks(workload.network, spec.network ?? {});
-    const impairment = parseNetwork(network, (key) => key);
-    if (impairment !== null) {
-      // Arms on one network take turns on it.
-      const key = JSON.stringify([origin, network]);
-      const child = networks.get(key) ?? (await startNetwork(origin, network, options.seed));
-      if (!networks.has(key)) open.push({ close: async () => describeNetwork(spec.protocol, await child.close()) });
-      networks.set(key, child);
-      origin = child.origin;
-    }
-    const connections = spec.connections === "streams" ? workload.streams + (workload.background?.streams ?? 0) : spec.connections;
+    const { origin, rttMs } = await networks.through(network, spec.protocol, (gateway ?? target).origins[spec.protocol]!);
     const arm: LiveArm = {
       spec,
-      description: {
-        id: spec.id,
-        protocol: spec.protocol,
-        engine: external === null ? spec.engine : "external",
-        role: spec.role,
-        driver: spec.driver,
-        connections,
-        streams: workload.streams,
-      },
+      description: describeArm(context, workload, spec),
       target,
       origin,
-      base: external?.base ?? "",
+      base: externalOf(context, spec)?.base ?? "",
       driver: driverOf(context, spec.driver),
       gateway,
       tls: (gateway ?? target).tls,
-      rttMs: impairment === null ? 0 : roundTripMs(impairment),
+      rttMs,
     };
     arms.push(fitting(context, workload, arm, notes));
   }
   return arms;
+}
+
+/** What `--url`, or for arms that stand for the gateway `--via`, names; null: our own servers. */
+function externalOf(context: RunContext, { place }: ArmSpec): External | null {
+  return place === "gateway" ? context.gateway : context.external;
+}
+
+/** The protocol in which a server hears from an arm: gateways speak HTTP/1.1 to it. */
+function spokenToServer({ protocol, via }: ArmSpec): ProtocolName {
+  return via === undefined ? protocol : "h1";
+}
+
+/** Streams that a server may have under way at once. */
+function streamsOf({ streams, background }: Workload): number {
+  return streams + (background?.streams ?? 0);
+}
+
+function describeArm(context: RunContext, workload: Workload, spec: ArmSpec): ArmDescription {
+  return {
+    id: spec.id,
+    protocol: spec.protocol,
+    engine: externalOf(context, spec) === null ? spec.engine : "external",
+    role: spec.role,
+    driver: spec.driver,
+    connections: spec.connections === "streams" ? streamsOf(workload) : spec.connections,
+    streams: workload.streams,
+  };
+}
+
+/** One server for each engine among the arms, by its name. */
+async function startServers(
+  { options, pinning }: RunContext,
+  workload: Workload,
+  specs: readonly ArmSpec[],
+  notes: string[],
+  open: Closable[],
+): Promise<Map<string, Target>> {
+  const targets = new Map<string, Target>();
+  for (const engine of ["node", "uws"] as const) {
+    const mine = specs.filter((spec) => spec.engine === engine);
+    if (mine.length === 0) continue;
+    try {
+      const target = await startServerChild({
+        protocols: [...new Set(mine.map(spokenToServer))],
+        engine,
+        ttft: workload.ttft,
+        itl: workload.itl,
+        outputTokens: workload.outputTokens,
+        maxConcurrentStreams: workload.server?.maxConcurrentStreams ?? Math.max(256, streamsOf(workload)),
+        ...(workload.server?.batching !== undefined && { batching: workload.server.batching }),
+        seed: options.seed,
+        cpu: pinning?.server ?? null,
+      });
+      targets.set(engine, target);
+      open.push(target);
+    } catch (error) {
+      // Where uWebSockets.js has no binary the protocols can still be compared.
+      if (engine === "node" || !(error instanceof RunError)) throw error;
+      notes.push(`engine ${engine} left out: ${error.message}`);
+    }
+  }
+  return targets;
+}
+
+/** The networks in front of servers. Arms with the same network and origin take turns on one. */
+class Networks {
+  readonly #seed: number;
+  readonly #open: Closable[];
+  readonly #children = new Map<string, NetworkChild>();
+
+  constructor(seed: number, open: Closable[]) {
+    this.#seed = seed;
+    this.#open = open;
+  }
+
+  /** The origin that leads through the network to `origin`, and the round-trip time on the way. */
+  async through(network: NetworkInput, protocol: ProtocolName, origin: string): Promise<{ origin: string; rttMs: number }> {
+    const impairment = parseNetwork(network, (key) => key);
+    if (impairment === null) return { origin, rttMs: 0 };
+    const key = JSON.stringify([origin, network]);
+    const child = this.#children.get(key) ?? (await this.#start(key, network, protocol, origin));
+    return { origin: child.origin, rttMs: roundTripMs(impairment) };
+  }
+
+  async #start(key: string, network: NetworkInput, protocol: ProtocolName, origin: string): Promise<NetworkChild> {
+    const child = await startNetwork(origin, network, this.#seed);
+    this.#open.push({ close: async () => describeNetwork(protocol, await child.close()) });
+    this.#children.set(key, child);
+    return child;
+  }
 }
 
 function viaKey({ via, engine }: ArmSpec): string {
@@ -191,7 +227,7 @@ async function startGateways(
         via,
         upstream,
         protocols: [...new Set(mine.map(({ protocol }) => protocol))],
-        maxConcurrentStreams: Math.max(256, workload.streams + (workload.background?.streams ?? 0)),
+        maxConcurrentStreams: Math.max(256, streamsOf(workload)),
         // It belongs to the service, which has one core however it is built.
         cpu: pinning?.server ?? null,
       });

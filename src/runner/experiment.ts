@@ -1,16 +1,14 @@
 /** One experiment: its rounds, and its verdicts. */
-import type { LoadReport } from "../load/job.ts";
 import { summarizeArm } from "../results/arms.ts";
 import { compareArms } from "../results/compare.ts";
-import type { ArmResult, ClaimResult, Comparison, MetricName, RoundResult, ScenarioResult } from "../results/types.ts";
+import type { ArmResult, ClaimResult, Comparison, MetricName, ScenarioResult } from "../results/types.ts";
 import { judgeClaim, notCompared } from "../results/verdict.ts";
 import { withoutH2load } from "./plan/adapt.ts";
-import { type Closable, jobOf, type LiveArm, prepareArms, type RunContext } from "./arms.ts";
+import { type Closable, type LiveArm, prepareArms, type RunContext } from "./arms.ts";
 import { describeVia } from "./processes/gateway.ts";
-import { faultsOf, joined, measure, type Measured } from "./measure.ts";
 import type { BenchOptions } from "./plan/options.ts";
-import { orderOfRounds } from "./plan/order.ts";
-import type { ArmSpec, MetricRef, PairSpec, Variant, Workload } from "./plan/scenario.ts";
+import type { MetricRef, PairSpec, Variant, Workload } from "./plan/scenario.ts";
+import { type ArmRounds, runRounds } from "./rounds.ts";
 
 /** A variant that cannot be run, with why. */
 export function skippedResult(variant: Variant, reason: string): ScenarioResult {
@@ -64,93 +62,12 @@ export async function runVariant(context: RunContext, given: Variant): Promise<S
 }
 
 async function runArms(context: RunContext, variant: Variant, arms: readonly LiveArm[], notes: string[]): Promise<ScenarioResult> {
-  const { signal, observer, options } = context;
-  const label = `${variant.scenario}${variant.name === "" ? "" : ` (${variant.name})`}`;
-  const rounds = new Map(arms.map((arm) => [arm, [] as RoundResult[]]));
-  const reports = new Map(arms.map((arm) => [arm, [] as LoadReport[]]));
-  const dead = new Set<LiveArm>();
-  /** Arms whose generator was at its limit where that is no fault, and how it showed. */
-  const limited = new Map<string, string>();
-  const measuresCapacity = needsCapacity(variant.workload, options);
-  let workload = variant.workload;
-
-  const runRound = async (arm: LiveArm, round: number, position: number, workload: Workload): Promise<void> => {
-    const job = jobOf(context, workload, arm, round, workload.rate);
-    const total = job.requests.length;
-    const runs: Measured[] = [];
-    const faults = new Set<string>();
-    const text = `${label}: ${arm.description.id}, ${round < 0 ? "warm-up" : `round ${round + 1} of ${variant.rounds}`}`;
-    observer.progress(text);
-    for (let repeat = 0; repeat < workload.repeat && !signal.aborted; repeat++) {
-      const measured = await measure(context, arm, job, (done) => observer.progress(`${text}, ${done} of ${total} requests`)).catch(
-        (error: Error) => error,
-      );
-      // What the signal cut short is no measurement.
-      if (signal.aborted) return;
-      if (measured instanceof Error) {
-        // The tool itself has failed, or refuses: what the arm has measured before stays, more is not to be had.
-        dead.add(arm);
-        const none = { sent: 0, completed: 0, failed: 0, errors: {} };
-        const startedAt = new Date().toISOString();
-        rounds.get(arm)!.push({ round: Math.max(0, round), position, startedAt, requests: none, metrics: {}, invalid: [measured.message] });
-        return;
-      }
-      runs.push(measured);
-      for (const fault of faultsOf(context, arm, job, workload, measured)) {
-        if (!fault.startsWith("client-limited") || !mayBeLimited(variant, arm.spec)) faults.add(fault);
-        else if (round >= 0) limited.set(arm.description.id, fault);
-      }
-      for (const detail of measured.report.details)
-        if (round >= 0) observer.detail({ scenario: variant.scenario, variant: variant.name, arm: arm.description.id, round }, detail);
-      if (measured.report.requests.completed === 0) break;
-    }
-    if (runs.length === 0) return;
-    const { requests, metrics } = joined(runs);
-    reports.get(arm)!.push(...runs.map(({ report }) => report));
-    // Who answers nothing in the warm-up is not asked again: its reasons are the result.
-    if (requests.completed === 0) dead.add(arm);
-    if (round >= 0 || requests.completed === 0)
-      rounds
-        .get(arm)!
-        .push({ round: Math.max(0, round), position, startedAt: runs[0]!.startedAt, requests, metrics, invalid: [...faults] });
-  };
-
-  // The whole load once, thrown away: code gets compiled, and a closed loop shows what the server can take.
-  for (const [index, arm] of arms.entries()) {
-    if (signal.aborted) break;
-    const first = measuresCapacity ? closed(variant.workload) : workload;
-    await runRound(arm, -1, 0, first);
-    if (!measuresCapacity || index > 0) continue;
-    // Code that is just being compiled has no capacity to speak of.
-    await runRound(arm, -1, 0, first);
-    const report = reports.get(arm)!.at(-1);
-    if (report !== undefined && report.durationUs > 0) workload = withCapacity(variant.workload, arm, report, options, notes);
-  }
-  const warmups = new Map(arms.map((arm) => [arm, reports.get(arm)!.splice(0)]));
-  for (const [round, order] of orderOfRounds(arms.length, variant.rounds, options.seed).entries()) {
-    for (const [position, index] of order.entries()) {
-      const arm = arms[index]!;
-      if (!signal.aborted && !dead.has(arm)) await runRound(arm, round, position, workload);
-    }
-  }
-  if (signal.aborted) notes.push("interrupted: rounds are missing");
-  const results = arms.map((arm): ArmResult => {
-    const seen = [...reports.get(arm)!, ...(dead.has(arm) ? warmups.get(arm)! : [])];
-    return summarizeArm(arm.description, rounds.get(arm)!, {
-      negotiated: seen.flatMap(({ negotiated }) => negotiated)[0] ?? null,
-      cipher: seen.find(({ cipher }) => cipher !== null)?.cipher ?? null,
-      rttMs: arm.rttMs,
-    });
-  });
-  notes.push(...observations(arms, reports));
-  for (const [index, { spec }] of arms.entries()) {
-    if (spec.via === undefined) continue;
-    const { gatewayCpuUsPerToken: cpu } = results[index]!.metrics;
-    const used = cpu === null || cpu === undefined ? "" : `, which takes ${cpu.mean.toFixed(1)} µs of CPU time for a token`;
-    notes.push(`${spec.id}: through ${describeVia(spec.via)}${used}`);
-  }
+  const { options } = context;
+  const { seen, limited, workload } = await runRounds(context, variant, arms, notes);
+  const results = seen.map(armResult);
+  notes.push(...observations(seen), ...gatewayNotes(arms, results));
   for (const [id, fault] of limited) notes.push(`${id}: ${fault}${workload.clientWork ? ", which belongs to what is compared here" : ""}`);
-  const compare = (pair: Parameters<typeof compareOne>[0]): Comparison => compareOne(pair, results, limited, options, workload);
+  const compare = (pair: ComparedPair): Comparison => compareOne(pair, results, limited, options, workload);
   const comparisons = variant.pairs.flatMap(({ baseline, candidate, kind, metrics, described = [] }) => [
     ...metrics.map((metric) => compare({ baseline, candidate, kind, ...metric })),
     ...described.map((metric) => compare({ baseline, candidate, kind, ...metric, described: true })),
@@ -168,47 +85,32 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
   return { ...resultHead({ ...variant, workload }), arms: results, comparisons, claims, notes: [...new Set(notes)], skipped: null };
 }
 
-/**
- * Whether a generator at its limit is a fault of this arm. It is none where the client's work belongs to what is compared,
- * and of arms that decide nothing about protocols it is said in a note.
- */
-function mayBeLimited({ workload, pairs, claims }: Variant, { id, role }: ArmSpec): boolean {
-  const decides = [...pairs.filter(({ kind }) => kind === "protocol"), ...claims].some(
-    ({ baseline, candidate }) => id === baseline || id === candidate,
-  );
-  return workload.clientWork || role === "engine" || !decides;
+function armResult({ arm, rounds, reports, warmUps, isDead }: ArmRounds): ArmResult {
+  // What a dead arm spoke shows in its warm-up.
+  const all = [...reports, ...(isDead ? warmUps : [])];
+  return summarizeArm(arm.description, rounds, {
+    negotiated: all.flatMap(({ negotiated }) => negotiated)[0] ?? null,
+    cipher: all.find(({ cipher }) => cipher !== null)?.cipher ?? null,
+    rttMs: arm.rttMs,
+  });
 }
 
-/** Whether the load depends on what the server can take. */
-function needsCapacity({ rate, rateOfCapacity, trace }: Workload, { durationS }: BenchOptions): boolean {
-  return rateOfCapacity !== null || (durationS !== null && rate === null && trace === null);
-}
-
-function closed(workload: Workload): Workload {
-  return { ...workload, mode: "closed", rate: null };
-}
-
-/** The workload with the rate, and the number of requests, that a closed loop has just shown to be right. */
-function withCapacity(
-  workload: Workload,
-  arm: LiveArm,
-  { requests, durationUs }: LoadReport,
-  { durationS }: BenchOptions,
-  notes: string[],
-): Workload {
-  const capacity = (requests.completed / durationUs) * 1e6;
-  const rate = workload.rateOfCapacity === null ? null : capacity * workload.rateOfCapacity;
-  if (rate !== null) notes.push(`capacity of ${arm.description.id} in a closed loop: ${Math.round(capacity)} requests/s`);
-  return { ...workload, rate, requests: durationS === null ? workload.requests : Math.max(1, Math.round((rate ?? capacity) * durationS)) };
+function gatewayNotes(arms: readonly LiveArm[], results: readonly ArmResult[]): string[] {
+  return arms.flatMap(({ spec }, index) => {
+    if (spec.via === undefined) return [];
+    const { gatewayCpuUsPerToken: cpu } = results[index]!.metrics;
+    const used = cpu === null || cpu === undefined ? "" : `, which takes ${cpu.mean.toFixed(1)} µs of CPU time for a token`;
+    return [`${spec.id}: through ${describeVia(spec.via)}${used}`];
+  });
 }
 
 /** What a reader of the figures should know beside them. */
-function observations(arms: readonly LiveArm[], reports: ReadonlyMap<LiveArm, readonly LoadReport[]>): string[] {
+function observations(seen: readonly ArmRounds[]): string[] {
   const notes: string[] = [];
   const windowsOf = new Map<string, string[]>();
-  for (const arm of arms) {
+  for (const { arm, reports } of seen) {
     const { id } = arm.description;
-    const last = reports.get(arm)!.at(-1);
+    const last = reports.at(-1);
     if (last === undefined) continue;
     const { windows, connectionsLost, heldBack } = last;
     if (connectionsLost !== null && connectionsLost > 0) notes.push(`${id}: ${connectionsLost} connections were lost`);
@@ -247,15 +149,11 @@ const counted: ReadonlySet<MetricName> = new Set<MetricName>([
   "otherFrameBytesPerToken",
 ]);
 
+/** Two arms and what is compared of them. */
+type ComparedPair = Pick<PairSpec, "baseline" | "candidate" | "kind"> & MetricRef & { readonly described?: boolean };
+
 function compareOne(
-  {
-    baseline,
-    candidate,
-    metric,
-    statistic,
-    kind,
-    described = false,
-  }: Pick<PairSpec, "baseline" | "candidate" | "kind"> & MetricRef & { readonly described?: boolean },
+  { baseline, candidate, metric, statistic, kind, described = false }: ComparedPair,
   results: readonly ArmResult[],
   limited: ReadonlyMap<string, string>,
   { protocols, via }: BenchOptions,

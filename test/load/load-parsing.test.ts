@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { Endpoint } from "../../src/load/job.ts";
 import { H1Connection, type H1Socket } from "../../src/load/client/h1.ts";
 import { EventReader, scanEvent, type TokenEvent } from "../../src/load/events.ts";
-import { parseH2load, parseH2loadFile, parseH2loadLog, writesJson } from "../../src/load/drivers/h2load.ts";
+import { parseH2load, parseH2loadFile, parseH2loadLog, writesJson } from "../../src/load/drivers/h2load-output.ts";
 
 const scan = (json: string): TokenEvent => {
   const event = { content: true, finished: true, failed: true, tokens: 0, dueUs: 0, sentUs: 0 };

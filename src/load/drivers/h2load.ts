@@ -17,14 +17,14 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monotonicUs } from "../../base/clock.ts";
-import { Recorder, summarize } from "../../results/recorder.ts";
-import type { MetricName, MetricSummary } from "../../results/types.ts";
 import { boundToUs } from "../../base/children.ts";
 import { openConnection } from "../client/open.ts";
 import { defaultWindows, type LoadDriver, type LoadJob, type LoadReport, type PlannedRequest, type RunOptions } from "../job.ts";
-import { cpuShareLimit, jobFault, onlyOurs, uniformRequest } from "../limits.ts";
+import { jobFault, onlyOurs, uniformRequest } from "../limits.ts";
 import { pinned } from "./stream.ts";
 import type { Http2Limits } from "../client/connection.ts";
+import { parseH2loadLog, writesJson } from "./h2load-output.ts";
+import { type H2loadRun, reportOf } from "./h2load-report.ts";
 
 /** A run shorter than this says nothing of its CPU time. */
 const lookEveryMs = 20;
@@ -34,101 +34,6 @@ export function h2loadVersion(): string | null {
   const { status, stdout } = spawnSync("h2load", ["--version"]);
   if (status !== 0) return null;
   return /nghttp2\/(\S+)/.exec(stdout.toString())?.[1] ?? null;
-}
-
-/** What h2load says at its end. Bytes are of the application, TLS records excluded. */
-export interface H2loadOutput {
-  readonly negotiated: string | null;
-  readonly cipher: string | null;
-  readonly requests: {
-    readonly total: number;
-    readonly started: number;
-    readonly done: number;
-    readonly succeeded: number;
-    readonly failed: number;
-    readonly errored: number;
-    readonly timeout: number;
-  };
-  readonly bytes: { readonly total: number; readonly headers: number; readonly data: number };
-  /** From connecting to the connection's being usable, TLS included and SETTINGS not; null in text, which has no percentiles of 1.52. */
-  readonly connectUs: readonly number[] | null;
-}
-
-/** Reads what every version prints. Throws where it is not complete. */
-export function parseH2load(text: string): H2loadOutput {
-  const counts = /^requests: (\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout$/m.exec(
-    text,
-  );
-  // KB are 1,024 bytes and rounded: the whole numbers stand in brackets.
-  const traffic = /^traffic: \S+ \((\d+)\) total, \S+ \((\d+)\) headers .*, \S+ \((\d+)\) data$/m.exec(text);
-  if (!counts || !traffic) throw new Error(`h2load printed no result: ${text.trim().split("\n").at(-1)?.slice(0, 120) ?? ""}`);
-  const number = (match: RegExpExecArray, group: number): number => Number(match[group]);
-  return {
-    ...connectionIn(text),
-    requests: {
-      total: number(counts, 1),
-      started: number(counts, 2),
-      done: number(counts, 3),
-      succeeded: number(counts, 4),
-      failed: number(counts, 5),
-      errored: number(counts, 6),
-      timeout: number(counts, 7),
-    },
-    bytes: { total: number(traffic, 1), headers: number(traffic, 2), data: number(traffic, 3) },
-    connectUs: null,
-  };
-}
-
-/**
- * Reads the file of `--output-file` (1.69 and later, format "v1", times in seconds). Protocol and cipher are not in it, and
- * come from what was printed. Throws where it is not such a file.
- */
-export function parseH2loadFile(json: string, printed: string): H2loadOutput {
-  const { version, measurements } = JSON.parse(json) as {
-    readonly version?: unknown;
-    readonly measurements?: {
-      readonly requests: H2loadOutput["requests"];
-      readonly traffic: H2loadOutput["bytes"];
-      readonly performance: { readonly connect: { readonly samples: readonly number[] } };
-    };
-  };
-  if (version !== "v1" || measurements === undefined)
-    throw new Error(`h2load wrote a result of version ${JSON.stringify(version)}, not "v1"`);
-  const { requests, traffic, performance } = measurements;
-  return {
-    ...connectionIn(printed),
-    requests,
-    bytes: { total: traffic.total, headers: traffic.headers, data: traffic.data },
-    connectUs: performance.connect.samples.map((seconds) => seconds * 1e6),
-  };
-}
-
-function connectionIn(text: string): Pick<H2loadOutput, "negotiated" | "cipher"> {
-  const cipher = /^Cipher: (\S+)$/m.exec(text)?.[1];
-  return {
-    negotiated: /^Application protocol: (\S+)$/m.exec(text)?.[1] ?? null,
-    cipher: cipher === undefined ? null : `${/^TLS Protocol: (\S+)$/m.exec(text)?.[1] ?? "TLS"} ${cipher}`,
-  };
-}
-
-/** Whether this version writes its measurements as JSON: from 1.69 on. */
-export function writesJson(version: string): boolean {
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  return major > 1 || (major === 1 && minor >= 69);
-}
-
-/** A request in the log: start as microseconds since 1970, status or -1, microseconds to its end. */
-export interface H2loadLogRow {
-  readonly startUs: number;
-  readonly status: number;
-  readonly durationUs: number;
-}
-
-export function parseH2loadLog(text: string): H2loadLogRow[] {
-  return text.split("\n").flatMap((line) => {
-    const [start, status, duration] = line.split("\t");
-    return duration === undefined ? [] : [{ startUs: Number(start), status: Number(status), durationUs: Number(duration) }];
-  });
 }
 
 const cipherSuites13: ReadonlySet<string> = new Set(["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"]);
@@ -242,13 +147,11 @@ function windowBits(bytes: number): number {
   return Math.round(Math.log2(bytes + 1));
 }
 
-interface Ran {
-  readonly output: string;
-  /** Share of a core that h2load used until it was last looked at, or null where the system does not tell. */
-  readonly cpuShare: number | null;
-}
-
-function runH2load(arguments_: readonly string[], { signal, cpu, onProgress }: RunOptions, idleTimeoutMs: number): Promise<Ran> {
+function runH2load(
+  arguments_: readonly string[],
+  { signal, cpu, onProgress }: RunOptions,
+  idleTimeoutMs: number,
+): Promise<Pick<H2loadRun, "output" | "cpuShare">> {
   const total = Number(arguments_[1]);
   const [command, ...rest] = pinned(["h2load", ...arguments_], cpu);
   return new Promise((resolve, reject) => {
@@ -295,102 +198,4 @@ function cpuOf(pid: number): number | null {
   } catch {
     return null;
   }
-}
-
-interface Facts extends Ran {
-  readonly startedUs: number;
-  readonly endedUs: number;
-  readonly log: readonly H2loadLogRow[];
-  /** What `--output-file` left, or null. */
-  readonly file: string | null;
-  readonly limits: Http2Limits | null;
-  readonly interrupted: boolean;
-}
-
-/** From what h2load printed and logged to a report. */
-export function reportOf(job: LoadJob, facts: Facts): LoadReport {
-  const { endpoint, streams, connections } = job;
-  const { log } = facts;
-  const invalid: string[] = [];
-  let printed: H2loadOutput | null = null;
-  try {
-    printed = facts.file === null ? parseH2load(facts.output) : parseH2loadFile(facts.file, facts.output);
-  } catch (error) {
-    if (!facts.interrupted) invalid.push((error as Error).message);
-  }
-  const planned = job.requests.length;
-  const succeeded = log.filter(({ status }) => status >= 200 && status <= 299);
-  const completed = succeeded.length;
-  const sent = printed === null ? log.length : planned;
-  const failed = sent - completed;
-  const errors: Record<string, number> = {};
-  const count = (reason: string, times = 1): void => {
-    if (times > 0) errors[reason] = (errors[reason] ?? 0) + times;
-  };
-  for (const { status } of log) {
-    if (status === -1) count("reset");
-    else if (status < 200 || status > 299) count(`status ${status}`);
-  }
-  // What was never started, or never ended, is in no log.
-  const unlogged = sent - log.length;
-  const timeouts = Math.min(unlogged, printed?.requests.timeout ?? 0);
-  count("timeout", timeouts);
-  count(printed?.requests.started === 0 ? "connection failed" : "connection closed", unlogged - timeouts);
-
-  const e2el = new Recorder("us");
-  for (const { durationUs } of succeeded) e2el.record(durationUs);
-  const connect = new Recorder("us");
-  if (endpoint.protocol === "h1" || endpoint.protocol === "h1s") for (const us of printed?.connectUs ?? []) connect.record(us);
-  // h2load's own time begins before it has connected: from the first request to the last end instead.
-  const firstUs = log.reduce((first, { startUs }) => Math.min(first, startUs), Infinity);
-  const lastUs = log.reduce((last, { startUs, durationUs }) => Math.max(last, startUs + durationUs), 0);
-  const durationUs = log.length > 0 ? lastUs - firstUs : facts.endedUs - facts.startedUs;
-  const { cpuShare } = facts;
-  const encrypted = endpoint.protocol === "h1s" || endpoint.protocol === "h2";
-  const one = (value: number, unit: MetricSummary["unit"]): MetricSummary | null => (completed > 0 ? summarize([value], unit) : null);
-  const metrics: Partial<Record<MetricName, MetricSummary | null>> = {
-    e2el: e2el.summary(),
-    connect: connect.summary(),
-    durationUs: one(durationUs, "us"),
-    requestsPerSecond: one(completed / (durationUs / 1e6), "1/s"),
-    clientCpuUsPerRequest: cpuShare === null ? null : one((cpuShare * durationUs) / completed, "us"),
-    // Under TLS h2load counts what is inside the records, which is not what passes the wire.
-    bytesReceivedPerRequest: encrypted || printed === null ? null : one(printed.bytes.total / printed.requests.done, "bytes"),
-    connectionsOpened: one(connections, "count"),
-  };
-
-  const expected = { h1: "http/1.1", h1s: "http/1.1", h2: "h2", h2c: "h2c" }[endpoint.protocol];
-  const negotiated = printed?.negotiated ?? null;
-  if (printed !== null && completed > 0 && negotiated !== expected)
-    invalid.push(`protocol: ${expected} was asked for, ${negotiated ?? "an unnamed one"} was spoken`);
-  const cipher = printed?.cipher ?? null;
-  if (encrypted && endpoint.tls.cipher !== null && completed > 0 && cipher !== `TLSv1.3 ${endpoint.tls.cipher}`)
-    invalid.push(`cipher: ${endpoint.tls.cipher} was asked for, ${cipher ?? "an unnamed one"} was used`);
-  if (facts.interrupted) invalid.push("interrupted");
-  if (completed === 0) invalid.push("no request was completed");
-  if (log.length > planned) invalid.push(`h2load logged ${log.length} requests instead of ${planned}`);
-  const perConnection = streams / connections;
-  if (facts.limits !== null && facts.limits.maxConcurrentStreams < perConnection)
-    invalid.push(
-      `the server allows ${facts.limits.maxConcurrentStreams} streams on a connection, ${perConnection} were wanted: the others waited or were refused`,
-    );
-  if (cpuShare !== null && cpuShare > cpuShareLimit) invalid.push(`client-limited: h2load used ${Math.round(cpuShare * 100)}% of a core`);
-  return {
-    requests: { sent, completed, failed, errors },
-    metrics,
-    tokens: null,
-    durationUs,
-    startedUs: facts.startedUs,
-    endedUs: facts.endedUs,
-    negotiated: negotiated === null || completed === 0 ? [] : [negotiated],
-    cipher,
-    connectionsOpened: completed > 0 ? connections : null,
-    connectionsLost: null,
-    heldBack: null,
-    windows: facts.limits?.windows ?? null,
-    maxConcurrentStreams: facts.limits?.maxConcurrentStreams ?? null,
-    clientCpuShare: cpuShare,
-    invalid,
-    details: [],
-  };
 }

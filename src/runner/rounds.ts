@@ -1,0 +1,181 @@
+/** The rounds of a variant: every arm in each, in an order that changes, and a warm-up before them that is thrown away. */
+import type { LoadReport } from "../load/job.ts";
+import type { RoundResult } from "../results/types.ts";
+import { jobOf, type LiveArm, type RunContext } from "./arms.ts";
+import { faultsOf, joined, measure, type Measured } from "./measure.ts";
+import type { BenchOptions } from "./plan/options.ts";
+import { orderOfRounds } from "./plan/order.ts";
+import type { ArmSpec, Variant, Workload } from "./plan/scenario.ts";
+
+/** What one arm has shown. */
+export interface ArmRounds {
+  readonly arm: LiveArm;
+  readonly rounds: RoundResult[];
+  /** Of the runs in these rounds. */
+  readonly reports: LoadReport[];
+  /** Of the runs in the warm-up. */
+  readonly warmUps: LoadReport[];
+  /** It answers nothing, or its tool fails: it is not run again, and its reasons are the result. */
+  isDead: boolean;
+}
+
+export interface VariantRounds {
+  /** In the order of the arms. */
+  readonly seen: readonly ArmRounds[];
+  /** Generators at their limit where that is no fault: how it showed, by the id of the arm. */
+  readonly limited: ReadonlyMap<string, string>;
+  /** With the rate and the number of requests that were found in the warm-up. */
+  readonly workload: Workload;
+}
+
+/** The number of the warm-up among the rounds. */
+const warmUpRound = -1;
+
+/** Runs all rounds, or those before the signal. */
+export async function runRounds(context: RunContext, variant: Variant, arms: readonly LiveArm[], notes: string[]): Promise<VariantRounds> {
+  const rounds = new Rounds(context, variant, arms);
+  const workload = await rounds.warmUp(notes);
+  await rounds.measure(workload);
+  if (context.signal.aborted) notes.push("interrupted: rounds are missing");
+  return { seen: rounds.seen, limited: rounds.limited, workload };
+}
+
+class Rounds {
+  readonly seen: readonly ArmRounds[];
+  readonly limited: Map<string, string> = new Map();
+  readonly #context: RunContext;
+  readonly #variant: Variant;
+
+  constructor(context: RunContext, variant: Variant, arms: readonly LiveArm[]) {
+    this.#context = context;
+    this.#variant = variant;
+    this.seen = arms.map((arm) => ({ arm, rounds: [], reports: [], warmUps: [], isDead: false }));
+  }
+
+  /**
+   * The whole load once for each arm, so that code gets compiled. Where the load depends on what the server can take, a
+   * closed loop of the first arm shows that. Returns the workload of the rounds.
+   */
+  async warmUp(notes: string[]): Promise<Workload> {
+    const { signal, options } = this.#context;
+    const { workload } = this.#variant;
+    const measuresCapacity = needsCapacity(workload, options);
+    const first = measuresCapacity ? closed(workload) : workload;
+    let found = workload;
+    for (const [index, one] of this.seen.entries()) {
+      if (signal.aborted) break;
+      await this.#run(one, warmUpRound, 0, first);
+      if (!measuresCapacity || index > 0) continue;
+      // Code that is just being compiled has no capacity to speak of.
+      await this.#run(one, warmUpRound, 0, first);
+      const report = one.warmUps.at(-1);
+      if (report !== undefined && report.durationUs > 0) found = withCapacity(workload, one.arm, report, options, notes);
+    }
+    return found;
+  }
+
+  async measure(workload: Workload): Promise<void> {
+    const { rounds } = this.#variant;
+    const { signal, options } = this.#context;
+    for (const [round, order] of orderOfRounds(this.seen.length, rounds, options.seed).entries()) {
+      for (const [position, index] of order.entries()) {
+        const one = this.seen[index]!;
+        if (!signal.aborted && !one.isDead) await this.#run(one, round, position, workload);
+      }
+    }
+  }
+
+  /** One round of one arm: the job as often as the workload repeats it. */
+  async #run(one: ArmRounds, round: number, position: number, workload: Workload): Promise<void> {
+    const { arm } = one;
+    const { signal } = this.#context;
+    const isWarmUp = round === warmUpRound;
+    const job = jobOf(this.#context, workload, arm, round, workload.rate);
+    const progress = this.#progressOf(arm, round, job.requests.length);
+    const runs: Measured[] = [];
+    const faults = new Set<string>();
+    progress(null);
+    for (let repeat = 0; repeat < workload.repeat && !signal.aborted; repeat++) {
+      const measured = await measure(this.#context, arm, job, progress).catch((error: Error) => error);
+      // What the signal cut short is no measurement.
+      if (signal.aborted) return;
+      if (measured instanceof Error) {
+        // The tool itself fails, or refuses. What the arm has measured before stays.
+        one.isDead = true;
+        one.rounds.push(failedRound(round, position, measured.message));
+        return;
+      }
+      runs.push(measured);
+      for (const fault of this.#faultsOf(arm, faultsOf(this.#context, arm, job, workload, measured), isWarmUp)) faults.add(fault);
+      if (!isWarmUp) this.#tellDetails(arm, round, measured.report);
+      if (measured.report.requests.completed === 0) break;
+    }
+    if (runs.length === 0) return;
+    const { requests, metrics } = joined(runs);
+    (isWarmUp ? one.warmUps : one.reports).push(...runs.map(({ report }) => report));
+    const isSilent = requests.completed === 0;
+    if (isSilent) one.isDead = true;
+    if (!isWarmUp || isSilent)
+      one.rounds.push({ round: Math.max(0, round), position, startedAt: runs[0]!.startedAt, requests, metrics, invalid: [...faults] });
+  }
+
+  /** The faults that count. A limit of the generator that is none of this arm's goes to `limited`. */
+  #faultsOf(arm: LiveArm, faults: readonly string[], isWarmUp: boolean): string[] {
+    return faults.filter((fault) => {
+      if (!fault.startsWith("client-limited") || !mayBeLimited(this.#variant, arm.spec)) return true;
+      if (!isWarmUp) this.limited.set(arm.description.id, fault);
+      return false;
+    });
+  }
+
+  #tellDetails({ description }: LiveArm, round: number, { details }: LoadReport): void {
+    const { scenario, name } = this.#variant;
+    for (const detail of details) this.#context.observer.detail({ scenario, variant: name, arm: description.id, round }, detail);
+  }
+
+  #progressOf({ description }: LiveArm, round: number, total: number): (done: number | null) => void {
+    const { scenario, name, rounds } = this.#variant;
+    const label = `${scenario}${name === "" ? "" : ` (${name})`}`;
+    const text = `${label}: ${description.id}, ${round === warmUpRound ? "warm-up" : `round ${round + 1} of ${rounds}`}`;
+    return (done) => this.#context.observer.progress(done === null ? text : `${text}, ${done} of ${total} requests`);
+  }
+}
+
+function failedRound(round: number, position: number, reason: string): RoundResult {
+  const requests = { sent: 0, completed: 0, failed: 0, errors: {} };
+  return { round: Math.max(0, round), position, startedAt: new Date().toISOString(), requests, metrics: {}, invalid: [reason] };
+}
+
+/**
+ * Whether a generator at its limit is no fault of this arm. That is so where the client's work belongs to what is compared;
+ * for arms that decide nothing about protocols a note says it.
+ */
+function mayBeLimited({ workload, pairs, claims }: Variant, { id, role }: ArmSpec): boolean {
+  const decides = [...pairs.filter(({ kind }) => kind === "protocol"), ...claims].some(
+    ({ baseline, candidate }) => id === baseline || id === candidate,
+  );
+  return workload.clientWork || role === "engine" || !decides;
+}
+
+/** Whether the load depends on what the server can take. */
+function needsCapacity({ rate, rateOfCapacity, trace }: Workload, { durationS }: BenchOptions): boolean {
+  return rateOfCapacity !== null || (durationS !== null && rate === null && trace === null);
+}
+
+function closed(workload: Workload): Workload {
+  return { ...workload, mode: "closed", rate: null };
+}
+
+/** The workload with the rate, and the number of requests, that a closed loop has just shown to be right. */
+function withCapacity(
+  workload: Workload,
+  arm: LiveArm,
+  { requests, durationUs }: LoadReport,
+  { durationS }: BenchOptions,
+  notes: string[],
+): Workload {
+  const capacity = (requests.completed / durationUs) * 1e6;
+  const rate = workload.rateOfCapacity === null ? null : capacity * workload.rateOfCapacity;
+  if (rate !== null) notes.push(`capacity of ${arm.description.id} in a closed loop: ${Math.round(capacity)} requests/s`);
+  return { ...workload, rate, requests: durationS === null ? workload.requests : Math.max(1, Math.round((rate ?? capacity) * durationS)) };
+}
