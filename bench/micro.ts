@@ -8,34 +8,14 @@ import { monotonicUs } from "../src/base/clock.ts";
 import { resolveConfig, freePorts } from "../src/settings/server.ts";
 import { Meter } from "../src/core/pacing/meter.ts";
 import { Pacer } from "../src/core/pacing/pacer.ts";
-import type { Clock, ResponseSink, RouteRequest } from "../src/core/seams.ts";
+import type { RouteRequest } from "../src/core/seams.ts";
+import { FakeClock, FakeSink } from "../test/support/fakes.ts";
 import { spread } from "./support/statistics.ts";
 
 const rounds = 9;
 const streams = 1000;
 const tokens = 2000;
 const itlMs = 20;
-
-class NullSink implements ResponseSink {
-  closed = false;
-  observer: ResponseSink["observer"] = null;
-  bytes = 0;
-  isBeingRead(): boolean {
-    return true;
-  }
-  start(): void {}
-  write(frame: Uint8Array): boolean {
-    this.bytes += frame.length;
-    return true;
-  }
-  end(frame?: Uint8Array): void {
-    this.bytes += frame?.length ?? 0;
-    this.closed = true;
-  }
-  reset(): void {
-    this.closed = true;
-  }
-}
 
 const request: RouteRequest = {
   protocol: "h1",
@@ -58,25 +38,18 @@ interface Round {
 
 /** One round: all streams from first to last token, on a clock that jumps a millisecond a turn. */
 function round(stamps: boolean, realClock: boolean): Round {
-  let nowUs = 1_000_000;
-  let woken = false;
+  const clock = new FakeClock({ us: 1_000_000 });
   // With the real clock each token pays for one reading of it, as in a server; the schedule still follows the jumps.
-  const clock: Clock = {
-    nowUs: realClock ? () => (monotonicUs() > 0 ? nowUs : 0) : () => nowUs,
-    wakeAfter: () => {
-      woken = true;
-    },
-    onWake: () => {},
-  };
+  if (realClock) clock.nowUs = () => (monotonicUs() > 0 ? clock.us : 0);
   const { model } = resolveConfig({ itl: itlMs, stamps }, freePorts);
   const generator = new Generator(model, "bench", () => 1_700_000_000);
   const pacer = new Pacer(clock, new Meter(), { stallTimeoutUs: 8e6 });
   for (let stream = 0; stream < streams; stream++) {
-    pacer.send(generator.plan("chat", { ...request, receivedUs: nowUs + (stream % itlMs) * 1000 }, body), new NullSink());
+    pacer.send(generator.plan("chat", { ...request, receivedUs: clock.us + (stream % itlMs) * 1000 }, body), new FakeSink());
   }
   const turn = (): void => {
-    nowUs += 1000;
-    woken = false;
+    clock.us += 1000;
+    clock.wakeUs = Infinity;
     clock.onWake();
   };
   for (let warmUp = 0; warmUp < 200 * itlMs; warmUp++) turn();
@@ -91,7 +64,7 @@ function round(stamps: boolean, realClock: boolean): Round {
   }
   const elapsedMs = performance.now() - startedMs;
   const heapBytes = process.memoryUsage().heapUsed - heapBefore;
-  if (!woken && pacer.running > 0) throw new Error("the pacer went to sleep with streams under way");
+  if (clock.wakeUs === Infinity && pacer.running > 0) throw new Error("the pacer went to sleep with streams under way");
   const written = (turns / itlMs) * streams;
   return { nsPerToken: (elapsedMs * 1e6) / written, heapBytesPerToken: gcRuns === 0 ? heapBytes / written : Number.NaN };
 }

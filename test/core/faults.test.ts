@@ -7,7 +7,7 @@ import { FaultySink, faultyPlan } from "../../src/core/faults/faulty.ts";
 import { Meter } from "../../src/core/pacing/meter.ts";
 import { Pacer } from "../../src/core/pacing/pacer.ts";
 import type { ResponsePlan } from "../../src/core/seams.ts";
-import { FakeClock, FakeSink } from "../support/fake-clock.ts";
+import { FakeClock, FakeSink } from "../support/fakes.ts";
 
 const plain = (name: string): string => name;
 const parse = (text: string): ReturnType<typeof parseFaults> => parseFaults(text, "--fault", plain);
@@ -78,7 +78,7 @@ describe("specs", () => {
 test("a silence is as long as asked, however late the token before it was sent", () => {
   let wakes = 0;
   // Every wake-up is late by more than the silence takes.
-  const clock = new FakeClock(() => (++wakes === 2 ? 150_000 : 0));
+  const clock = new FakeClock({ lateUs: () => (++wakes === 2 ? 150_000 : 0) });
   const pacer = new Pacer(clock, new Meter(), { stallTimeoutUs: 8e6 });
   const writes: number[] = [];
   const wire = new FakeSink();

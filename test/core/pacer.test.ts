@@ -3,99 +3,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Meter } from "../../src/core/pacing/meter.ts";
 import { Pacer } from "../../src/core/pacing/pacer.ts";
-import type { Clock, FrameSource, ResponsePlan, ResponseSink, SinkObserver } from "../../src/core/seams.ts";
-
-/** A clock that a test moves. Its timer wakes late by what `lateMs` says, as real timers do. */
-class FakeClock implements Clock {
-  us = 5_000_000;
-  onWake: () => void = () => {};
-  wakeUs = Infinity;
-  wakeUps = 0;
-  lateUs: () => number;
-  /** What each reading of the clock costs: writes are not free. */
-  readonly costUs: number;
-
-  constructor(lateUs: () => number = () => 0, costUs = 0) {
-    this.lateUs = lateUs;
-    this.costUs = costUs;
-  }
-
-  nowUs = (): number => (this.us += this.costUs);
-
-  wakeAfter(delayMs: number): void {
-    this.wakeUs = this.us + delayMs * 1000 + this.lateUs();
-  }
-
-  /** Runs wake-ups until nothing is asked for, or until `untilUs`. */
-  run(untilUs = Infinity): void {
-    while (this.wakeUs <= untilUs && this.wakeUs !== Infinity) {
-      this.us = Math.max(this.us, this.wakeUs);
-      this.wakeUs = Infinity;
-      this.wakeUps++;
-      if (this.wakeUps > 2_000_000) throw new Error("the pacer never rests");
-      this.onWake();
-    }
-    if (untilUs !== Infinity) this.us = Math.max(this.us, untilUs);
-  }
-}
-
-interface Written {
-  readonly index: number;
-  readonly dueUs: number;
-  readonly sentUs: number;
-}
-
-/** Frames of 8 bytes that remember when they were asked for. */
-class LoggedFrames implements FrameSource {
-  readonly length: number;
-  readonly tokens = 1;
-  readonly written: Written[] = [];
-  readonly #frame: Uint8Array;
-
-  constructor(length: number, bytes = 8) {
-    this.length = length;
-    this.#frame = new Uint8Array(bytes);
-  }
-
-  frame(index: number, dueUs: number, sentUs: number): Uint8Array {
-    this.written.push({ index, dueUs, sentUs });
-    return this.#frame;
-  }
-}
-
-class FakeSink implements ResponseSink {
-  closed = false;
-  reads = false;
-  observer: SinkObserver | null = null;
-  bytes = 0;
-  writes = 0;
-  ended = false;
-  wasReset = false;
-  /** Answers to write(), asked with the number of writes so far. */
-  accepts: (writes: number) => boolean = () => true;
-
-  start(): void {}
-  isBeingRead(): boolean {
-    return this.reads;
-  }
-  write(frame: Uint8Array): boolean {
-    this.bytes += frame.length;
-    return this.accepts(++this.writes);
-  }
-  end(frame?: Uint8Array): void {
-    this.bytes += frame?.length ?? 0;
-    this.ended = true;
-    this.closed = true;
-  }
-  reset(): void {
-    this.wasReset = true;
-    this.closed = true;
-  }
-  abort(): void {
-    this.closed = true;
-    this.observer?.onAbort();
-  }
-}
+import type { FrameSource, ResponsePlan } from "../../src/core/seams.ts";
+import { FakeClock, FakeSink, LoggedFrames } from "../support/fakes.ts";
 
 const stallUs = 8_000_000;
 
@@ -177,7 +86,7 @@ describe("deadlines", () => {
   });
 
   test("lateness never adds up: 10,000 tokens with a timer that is always 0.9 ms late", () => {
-    const { clock, pacer } = setUp(new FakeClock(() => 900));
+    const { clock, pacer } = setUp(new FakeClock({ lateUs: () => 900 }));
     const frames = new LoggedFrames(10_000);
     pacer.send(plan(clock, every(20_000, 10_000), frames), new FakeSink());
     clock.run();
@@ -190,7 +99,7 @@ describe("deadlines", () => {
 
   test("one late wake-up does not move the tokens after it", () => {
     let stalls = 1;
-    const { clock, pacer } = setUp(new FakeClock(() => (stalls-- === 1 ? 35_000 : 0)));
+    const { clock, pacer } = setUp(new FakeClock({ lateUs: () => (stalls-- === 1 ? 35_000 : 0) }));
     const frames = new LoggedFrames(10);
     const sink = new FakeSink();
     pacer.send(plan(clock, every(10_000, 10), frames), sink);
@@ -467,7 +376,7 @@ test("whatever the schedules, timers, stalls and aborts: each frame once, in ord
       fc.array(fc.integer({ min: 0, max: 20_000 }), { minLength: 1, maxLength: 20 }),
       (streams, lateness) => {
         let wake = 0;
-        const { clock, pacer, meter } = setUp(new FakeClock(() => lateness[wake++ % lateness.length]!, 1));
+        const { clock, pacer, meter } = setUp(new FakeClock({ lateUs: () => lateness[wake++ % lateness.length]!, costUs: 1 }));
         const startUs = clock.us;
         const actions: { atUs: number; run: () => void }[] = [];
         const cases = streams.map(({ gapsUs, startAfterUs, refusesAt, drainsAfterUs, abortsAt }) => {

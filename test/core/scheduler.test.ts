@@ -7,8 +7,8 @@ import { latencyUnits, parseDistribution } from "../../src/core/random/distribut
 import { Meter } from "../../src/core/pacing/meter.ts";
 import { Pacer } from "../../src/core/pacing/pacer.ts";
 import { seedOf } from "../../src/core/random/random.ts";
-import type { FrameSource, ResponsePlan } from "../../src/core/seams.ts";
-import { FakeClock, FakeSink } from "../support/fake-clock.ts";
+import type { ResponsePlan } from "../../src/core/seams.ts";
+import { FakeClock, FakeSink, LoggedFrames } from "../support/fakes.ts";
 
 const ms = (spec: string | number): BatchSettings["stepTime"] => parseDistribution(spec, latencyUnits("step"));
 
@@ -33,25 +33,6 @@ const sequence = (promptTokens: number, tokens: number, chain: readonly number[]
   tokens,
   prompt: prompts++,
 });
-
-interface Written {
-  readonly index: number;
-  readonly dueUs: number;
-  readonly sentUs: number;
-}
-
-class LoggedFrames implements FrameSource {
-  readonly length: number;
-  readonly tokens = 1;
-  readonly written: Written[] = [];
-  constructor(length: number) {
-    this.length = length;
-  }
-  frame(index: number, dueUs: number, sentUs: number): Uint8Array {
-    this.written.push({ index, dueUs, sentUs });
-    return new Uint8Array(8);
-  }
-}
 
 class Rig {
   readonly clock: FakeClock;
@@ -174,7 +155,10 @@ describe("steps", () => {
 
   test("late wake-ups move no deadline: after 5,000 steps the last one stands where it was planned", () => {
     let late = 0;
-    const rig = new Rig({ stepTimePerSeqUs: 0, prefillTimePerTokenUs: 0 }, new FakeClock(() => (late = (late * 31 + 7) % 9000)));
+    const rig = new Rig(
+      { stepTimePerSeqUs: 0, prefillTimePerTokenUs: 0 },
+      new FakeClock({ lateUs: () => (late = (late * 31 + 7) % 9000) }),
+    );
     const { due } = rig.send([sequence(1, 5000)]);
     rig.clock.run();
     expect(due()[4999]).toBe(50_000);

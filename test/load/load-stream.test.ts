@@ -1,23 +1,14 @@
 /** The stream driver against real servers, on every protocol. */
-import { readFileSync } from "node:fs";
 import { createServer as createH2Server, type Http2Server, type Http2Session, type ServerHttp2Stream } from "node:http2";
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { clockIdentity } from "../../src/base/clock.ts";
 import { createServer, type FakeAiServer, type Protocol } from "../../src/index.ts";
 import { driverNamed } from "../../src/load/drivers/drivers.ts";
-import type { LoadDriver, LoadJob, LoadReport, PlannedRequest, RunOptions } from "../../src/load/job.ts";
-import { chatBody, times, withoutLimits } from "../support/loads.ts";
+import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/load/job.ts";
+import { chatBody, jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
 import { build } from "../support/process.ts";
 
 const cipher = "TLS_AES_128_GCM_SHA256";
-
-const running = (signal: AbortSignal = new AbortController().signal): RunOptions => ({
-  signal,
-  cpu: null,
-  onPhase() {},
-  onProgress() {},
-});
 
 let driver: LoadDriver;
 let server: FakeAiServer;
@@ -34,30 +25,11 @@ afterAll(async () => {
 });
 
 function jobFor(protocol: Protocol, more: Partial<LoadJob> & { requests: readonly PlannedRequest[] }): LoadJob {
-  const isH2 = protocol === "h2" || protocol === "h2c";
-  return {
-    endpoint: {
-      origin: server.urls[protocol]!,
-      protocol,
-      path: "/v1/chat/completions",
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      tls: { ca: server.caPath === null ? null : readFileSync(server.caPath, "utf8"), insecure: false, cipher },
-    },
-    connections: isH2 ? 2 : 10,
-    reuse: "keep",
-    streams: 10,
-    mode: "closed",
-    warmup: [],
-    idleTimeoutMs: 3000,
-    stream: true,
-    detail: false,
-    clock: clockIdentity,
-    ...more,
-  };
+  const connections = protocol === "h2" || protocol === "h2c" ? 2 : 10;
+  return jobOn(server, protocol, cipher, { connections, streams: 10, ...more });
 }
 
-const run = (job: LoadJob, signal?: AbortSignal): Promise<LoadReport> => driver.run(job, running(signal));
+const run = (job: LoadJob, signal?: AbortSignal): Promise<LoadReport> => driver.run(job, unwatched(signal));
 
 describe.each(["h1", "h1s", "h2c", "h2"] as const)("%s", (protocol) => {
   const isH2 = protocol === "h2" || protocol === "h2c";
@@ -525,7 +497,7 @@ describe("loads", () => {
     const phases: string[] = [];
     const job = jobFor("h2c", { requests: times(1000, one) });
     const report = await driver.run(job, {
-      ...running(abort.signal),
+      ...unwatched(abort.signal),
       onPhase(phase) {
         phases.push(phase);
         if (phase === "begin") setTimeout(() => abort.abort(), 300);

@@ -5,13 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { clockIdentity } from "../../src/base/clock.ts";
 import { createServer, type FakeAiServer, type Protocol } from "../../src/index.ts";
 import { driverNamed } from "../../src/load/drivers/drivers.ts";
 import { h2loadVersion } from "../../src/load/drivers/h2load.ts";
 import { reportOf } from "../../src/load/drivers/h2load-report.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/load/job.ts";
-import { times, withoutLimits } from "../support/loads.ts";
+import { jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
 import { build } from "../support/process.ts";
 
 const cipher = "TLS_AES_128_GCM_SHA256";
@@ -37,31 +36,12 @@ afterAll(async () => {
 });
 
 function jobFor(protocol: Protocol, more: Partial<LoadJob> = {}): LoadJob {
-  return {
-    endpoint: {
-      origin: server.urls[protocol]!,
-      protocol,
-      path: "/v1/chat/completions",
-      method: "POST",
-      headers: { "content-type": "application/json", authorization: "Bearer sk-test" },
-      tls: { ca: server.caPath === null ? null : readFileSync(server.caPath, "utf8"), insecure: false, cipher },
-    },
-    connections: 4,
-    reuse: "keep",
-    streams: 4,
-    mode: "closed",
-    warmup: times(4, unary),
-    requests: times(20, unary),
-    idleTimeoutMs: 1000,
-    stream: false,
-    detail: false,
-    clock: clockIdentity,
-    ...more,
-  };
+  const plain = { warmup: times(4, unary), requests: times(20, unary), idleTimeoutMs: 1000, stream: false };
+  const job = jobOn(server, protocol, cipher, { ...plain, ...more });
+  return { ...job, endpoint: { ...job.endpoint, headers: { ...job.endpoint.headers, authorization: "Bearer sk-test" } } };
 }
 
-const run = (driver: LoadDriver, job: LoadJob, signal: AbortSignal = new AbortController().signal): Promise<LoadReport> =>
-  driver.run(job, { signal, cpu: null, onPhase() {}, onProgress() {} });
+const run = (driver: LoadDriver, job: LoadJob, signal?: AbortSignal): Promise<LoadReport> => driver.run(job, unwatched(signal));
 
 const elsewhere = (job: LoadJob, origin: string): LoadJob => ({ ...job, endpoint: { ...job.endpoint, origin } });
 

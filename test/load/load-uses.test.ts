@@ -1,14 +1,13 @@
 /** What a load can do with its connections beside reading answers: pipeline, give up, leave unread, meet limits, count bytes. */
 import { createServer as createTcpServer, type AddressInfo, type Server } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { clockIdentity } from "../../src/base/clock.ts";
 import { createServer, type FakeAiServer, type Protocol } from "../../src/index.ts";
 import { openConnection } from "../../src/load/client/open.ts";
 import { driverNamed } from "../../src/load/drivers/drivers.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/load/job.ts";
 import { jobFault } from "../../src/load/limits.ts";
 import type { Connection, FailureReason } from "../../src/load/client/connection.ts";
-import { chatBody, times, withoutLimits } from "../support/loads.ts";
+import { chatBody, jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
 import { build } from "../support/process.ts";
 
 let driver: LoadDriver;
@@ -34,30 +33,10 @@ afterAll(async () => {
 });
 
 function jobFor(protocol: Protocol, more: Partial<LoadJob> & { requests: readonly PlannedRequest[] }): LoadJob {
-  return {
-    endpoint: {
-      origin: server.urls[protocol]!,
-      protocol,
-      path: "/v1/chat/completions",
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      tls: { ca: null, insecure: false, cipher: null },
-    },
-    connections: protocol === "h1" ? 4 : 1,
-    reuse: "keep",
-    streams: 4,
-    mode: "closed",
-    warmup: [],
-    idleTimeoutMs: 3000,
-    stream: true,
-    detail: false,
-    clock: clockIdentity,
-    ...more,
-  };
+  return jobOn(server, protocol, null, { connections: protocol === "h1" ? 4 : 1, ...more });
 }
 
-const run = (job: LoadJob): Promise<LoadReport> =>
-  driver.run(job, { signal: new AbortController().signal, cpu: null, onPhase() {}, onProgress() {} });
+const run = (job: LoadJob): Promise<LoadReport> => driver.run(job, unwatched());
 
 const closing: (() => void)[] = [];
 afterEach(() => {

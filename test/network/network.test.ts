@@ -2,7 +2,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { seedOf } from "../../src/core/random/random.ts";
-import type { Clock } from "../../src/core/seams.ts";
 import { Alarms, type Sleeper } from "../../src/network/alarms.ts";
 import { networkFlagName, networkInputOf } from "../../src/settings/network.ts";
 import { type Direction, mergeNetworks, type NetworkInput, parseNetwork, roundTripMs } from "../../src/network/impairment.ts";
@@ -14,27 +13,7 @@ import { networkArguments } from "../../src/runner/processes/network.ts";
 import { resolveBench } from "../../src/runner/plan/options.ts";
 import type { BenchInput } from "../../src/settings/bench.ts";
 import { checkScenario, variantsOf } from "../../src/runner/plan/scenario.ts";
-
-/** Time moves when it is told to; wake-ups come exactly when they were asked for. */
-class FakeClock implements Clock {
-  us = 0;
-  wakeUs = Infinity;
-  onWake: () => void = () => {};
-  nowUs(): number {
-    return this.us;
-  }
-  wakeAfter(delayMs: number): void {
-    this.wakeUs = this.us + delayMs * 1000;
-  }
-  runTo(us: number): void {
-    while (this.wakeUs <= us) {
-      this.us = Math.max(this.us, this.wakeUs);
-      this.wakeUs = Infinity;
-      this.onWake();
-    }
-    this.us = us;
-  }
-}
+import { FakeClock } from "../support/fakes.ts";
 
 class TestLedger implements Ledger {
   bytes = 0;
@@ -52,7 +31,7 @@ const wide: Bounds = { lineBytes: 1e9, totalBytes: 1e9 };
 
 /** A line whose far end writes down what comes, and when. */
 function lab(network: NetworkInput, { seed = 1, bounds = wide, openUs = 0, lines = 1 } = {}) {
-  const clock = new FakeClock();
+  const clock = new FakeClock({ us: 0 });
   const alarms = new Alarms(clock);
   const direction: Direction = parseNetwork(network, (key) => key)?.down ?? {
     latencyUs: 0,
@@ -141,7 +120,7 @@ describe("a line", () => {
         const sentAt: { readonly to: number; readonly at: number }[] = [];
         let total = 0;
         for (const { afterUs, length } of writes) {
-          clock.runTo(clock.us + afterUs);
+          clock.run(clock.us + afterUs);
           const bytes = bytesOf(length, total);
           total += length;
           sent.push(Buffer.from(bytes));
@@ -149,7 +128,7 @@ describe("a line", () => {
           line.take(bytes);
         }
         line.end();
-        clock.runTo(1e12);
+        clock.run(1e12);
         expect(whole(seen.parts).equals(Buffer.concat(sent))).toBe(true);
         expect(seen.end).toBeGreaterThanOrEqual(seen.parts.at(-1)?.at ?? 0);
         const halfUs = (Number(network.rtt ?? 0) * 1000) / 2;
@@ -166,9 +145,9 @@ describe("a line", () => {
       const { clock, line, seen } = lab({ rtt: 20, jitter: "lognormal(3,2)", stall: "10%,40ms", bandwidth: "10mbit" }, { seed });
       for (let i = 0; i < 100; i++) {
         line.take(bytesOf(700));
-        clock.runTo(clock.us + 1000);
+        clock.run(clock.us + 1000);
       }
-      clock.runTo(1e9);
+      clock.run(1e9);
       return times(seen.parts);
     };
     expect(run(3)).toEqual(run(3));
@@ -180,7 +159,7 @@ describe("a line", () => {
       const { clock, line, seen } = lab({ stall: "20%,40ms" });
       for (let sent = 0; sent < 70_000; sent += length) {
         line.take(bytesOf(length));
-        clock.runTo(clock.us + 100_000);
+        clock.run(clock.us + 100_000);
       }
       // Places from which on bytes were held.
       return seen.parts.flatMap(({ at, from }, i) => (at % 100_000 === 40_000 && seen.parts[i - 1]?.at !== at ? [from] : []));
@@ -195,7 +174,7 @@ describe("a line", () => {
   test("stalls as often as asked, and everything behind one waits", () => {
     const { clock, line, ledger, seen } = lab({ stall: "1%,40ms" });
     for (let i = 0; i < 20_000; i++) line.take(bytesOf(1400));
-    clock.runTo(1e9);
+    clock.run(1e9);
     // Binomial: 200 +- 14.
     expect(ledger.stalls).toBeGreaterThan(140);
     expect(ledger.stalls).toBeLessThan(260);
@@ -207,7 +186,7 @@ describe("a line", () => {
   test("per packet, each read counts, however small", () => {
     const { clock, line, ledger } = lab({ stall: "10%/packet,1ms" });
     for (let i = 0; i < 2000; i++) line.take(bytesOf(20));
-    clock.runTo(1e9);
+    clock.run(1e9);
     expect(ledger.stalls).toBeGreaterThan(130);
     expect(ledger.stalls).toBeLessThan(270);
   });
@@ -216,7 +195,7 @@ describe("a line", () => {
     const { clock, line, seen } = lab({ rtt: 20, jitter: "exponential(5)" });
     for (let i = 0; i < 2000; i++) {
       line.take(bytesOf(1));
-      clock.runTo(clock.us + 100_000);
+      clock.run(clock.us + 100_000);
     }
     const delays = times(seen.parts).map((at, i) => at - i * 100_000 - 10_000);
     expect(Math.min(...delays)).toBeGreaterThanOrEqual(0);
@@ -228,9 +207,9 @@ describe("a line", () => {
   test("nothing passes before the handshake would have been made", () => {
     const { clock, line, seen } = lab({ rtt: 20 }, { openUs: 30_000 });
     line.take(bytesOf(1));
-    clock.runTo(35_000);
+    clock.run(35_000);
     line.take(bytesOf(1));
-    clock.runTo(1e6);
+    clock.run(1e6);
     expect(times(seen.parts)).toEqual([40_000, 45_000]);
   });
 
@@ -238,7 +217,7 @@ describe("a line", () => {
     const { clock, line, seen } = lab({ bandwidth: "1mbit" });
     line.take(bytesOf(50_000));
     line.end();
-    clock.runTo(1e9);
+    clock.run(1e9);
     expect(seen.length).toBe(50_000);
     expect(seen.end).toBe(400_000);
     // The first packet: 1400 bytes at 125,000 a second.
@@ -250,9 +229,9 @@ describe("a line", () => {
     const [bulk, other, token] = ways;
     bulk!.line.take(bytesOf(60_000));
     other!.line.take(bytesOf(60_000));
-    clock.runTo(100_000);
+    clock.run(100_000);
     token!.line.take(bytesOf(100));
-    clock.runTo(1e9);
+    clock.run(1e9);
     // At most what is on the link already, and one packet of each of the others.
     expect(token!.seen.parts[0]!.at - 100_000).toBeLessThan(4 * 11_200);
     expect(Math.abs(bulk!.seen.parts.at(-1)!.at - other!.seen.parts.at(-1)!.at)).toBeLessThan(2 * 11_200);
@@ -264,7 +243,7 @@ describe("a line", () => {
       fc.property(fc.array(fc.integer({ min: 1, max: 4000 }), { minLength: 1, maxLength: 20 }), (lengths) => {
         const { clock, line, seen, ledger } = lab({ rtt: 10, cut: "5kb,fin" });
         for (const length of lengths) line.take(bytesOf(length));
-        clock.runTo(1e6);
+        clock.run(1e6);
         const total = lengths.reduce((sum, length) => sum + length, 0);
         expect(seen.length).toBe(Math.min(5000, total));
         expect(seen.cut).toBe(total >= 5000 ? "fin" : "");
@@ -278,7 +257,7 @@ describe("a line", () => {
     for (let seed = 0; seed < 300; seed++) {
       const { clock, line, seen } = lab({ cut: "1%" }, { seed });
       line.take(bytesOf(140_000));
-      clock.runTo(1e6);
+      clock.run(1e6);
       if (seen.cut === "") survived++;
       else expect(seen.length % 1400).toBe(0);
     }
@@ -294,7 +273,7 @@ describe("a line", () => {
     for (let turn = 0; turn < 1000 && !seen.paused; turn++) {
       line.take(bytesOf(16_384, sent));
       sent += 16_384;
-      clock.runTo(clock.us + 5000);
+      clock.run(clock.us + 5000);
     }
     expect(seen.paused).toBe(true);
     // What is due, and what was on the way in the 10 ms of the delay.
@@ -302,7 +281,7 @@ describe("a line", () => {
     seen.takes = Infinity;
     seen.waits = false;
     line.drained();
-    clock.runTo(clock.us + 1e6);
+    clock.run(clock.us + 1e6);
     expect(seen.paused).toBe(false);
     expect(seen.length).toBe(sent);
     expect(whole(seen.parts).equals(bytesOf(sent))).toBe(true);
@@ -318,7 +297,7 @@ describe("a line", () => {
     expect(ledger.heldBytes).toBeLessThanOrEqual(210_000);
     push(ways);
     expect(ledger.heldBytes).toBeLessThanOrEqual(500_000 + 10 * (shareBytes + 10_000));
-    clock.runTo(1e9);
+    clock.run(1e9);
     expect(ways.some(({ seen }) => seen.paused)).toBe(false);
 
     const slow = lab({ bandwidth: "64kbit" });
@@ -332,7 +311,7 @@ describe("alarms", () => {
     const step = fc.record({ who: fc.nat(9), at: fc.option(fc.integer({ min: 1, max: 1000 })) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const clock = new FakeClock();
+        const clock = new FakeClock({ us: 0 });
         const alarms = new Alarms(clock);
         const rang: [number, number][] = [];
         const sleepers = Array.from({ length: 10 }, (_, i): Sleeper => ({
@@ -350,7 +329,7 @@ describe("alarms", () => {
             expected.set(who, at);
           }
         }
-        clock.runTo(2000);
+        clock.run(2000);
         expect(rang.map(([, at]) => at)).toEqual([...expected.values()].sort((a, b) => a - b));
         expect(new Map(rang)).toEqual(expected);
       }),

@@ -1,5 +1,8 @@
 /** What the tests of load drivers share. */
-import type { LoadReport } from "../../src/load/job.ts";
+import { readFileSync } from "node:fs";
+import { clockIdentity } from "../../src/base/clock.ts";
+import type { FakeAiServer, Protocol } from "../../src/index.ts";
+import type { LoadJob, LoadReport, PlannedRequest, RunOptions } from "../../src/load/job.ts";
 
 export const chatBody = (more: object = {}): string =>
   JSON.stringify({ model: "m", stream: true, messages: [{ role: "user", content: "Hello there" }], ...more });
@@ -9,3 +12,40 @@ export const withoutLimits = ({ invalid }: LoadReport): readonly string[] =>
   invalid.filter((reason) => !reason.startsWith("client-limited"));
 
 export const times = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value);
+
+/** Chat completions, streamed, in a closed loop. `more` says what the test is about. */
+export function jobOn(
+  server: FakeAiServer,
+  protocol: Protocol,
+  cipher: string | null,
+  more: Partial<LoadJob> & { readonly requests: readonly PlannedRequest[] },
+): LoadJob {
+  return {
+    endpoint: {
+      origin: server.urls[protocol]!,
+      protocol,
+      path: "/v1/chat/completions",
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      tls: { ca: server.caPath === null ? null : readFileSync(server.caPath, "utf8"), insecure: false, cipher },
+    },
+    connections: 4,
+    reuse: "keep",
+    streams: 4,
+    mode: "closed",
+    warmup: [],
+    idleTimeoutMs: 3000,
+    stream: true,
+    detail: false,
+    clock: clockIdentity,
+    ...more,
+  };
+}
+
+/** A run that nothing watches. */
+export const unwatched = (signal: AbortSignal = new AbortController().signal): RunOptions => ({
+  signal,
+  cpu: null,
+  onPhase() {},
+  onProgress() {},
+});
