@@ -2,10 +2,9 @@
 import { request as httpRequest } from "node:http";
 import { connect } from "node:http2";
 import { request as httpsRequest } from "node:https";
-import { describe, expect, test, vi } from "vitest";
-import { monotonicUs } from "../../src/base/clock.ts";
-import { Pacer } from "../../src/core/pacing/pacer.ts";
-import { chat, chunksOf, eventually, start, type Started, targets } from "../support/targets.ts";
+import { describe, expect, test } from "vitest";
+import type { StreamRecord } from "../../src/base/parent-channel.ts";
+import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
 
 const plannedBase = 10_000;
 const itlUs = 10_000;
@@ -64,20 +63,14 @@ function opener(running: Started): { readonly open: Open; readonly close: () => 
 }
 
 describe.each(targets)("$name", (target) => {
-  test("tokens read <= tokens counted <= tokens due when the abort was noticed; who stays is not disturbed", async () => {
+  test("tokens read <= tokens counted, none early and none after the abort was noticed; who stays is not disturbed", async () => {
     const running = await start(target, { ttft: 20, itl: itlUs / 1000 });
-    const noticed = new Map<number, { sent: number; due: number }>();
-    const abort = Object.getOwnPropertyDescriptor(Pacer.prototype, "abort")!.value as Pacer["abort"];
-    const spy = vi.spyOn(Pacer.prototype, "abort").mockImplementation(function (this: Pacer, emission) {
-      const { plan, index } = emission;
-      const due = Math.floor((monotonicUs() - plan.startUs - 20_000) / itlUs) + 1;
-      noticed.set(plan.outputTokens - plannedBase, { sent: index, due });
-      abort.call(this, emission);
-    });
+    const { streamLog } = running.server;
+    streamLog.begin();
     const { open, close } = opener(running);
     const read: number[] = [];
     const leaving = Array.from({ length: 30 }, (_, client) =>
-      open({ "x-fakeai-output-tokens": String(plannedBase + client) }, (tokens, cut) => {
+      open({ "x-fakeai-output-tokens": String(plannedBase + client), "x-client-request-id": String(client) }, (tokens, cut) => {
         // The chunk that reaches the token may hold more; afterwards nothing is read.
         if (read[client] !== undefined || tokens < 1 + ((client * 7) % 25)) return;
         read[client] = tokens;
@@ -87,13 +80,23 @@ describe.each(targets)("$name", (target) => {
     const staying = Array.from({ length: 10 }, () => open({ "x-fakeai-output-tokens": "60" }, () => {}));
     for (const body of await Promise.all(staying)) expect(chunksOf(body)).toHaveLength(62);
     await Promise.all(leaving);
-    await eventually(() => noticed.size === 30, "every abort is noticed");
-    for (const [client, { sent, due }] of noticed) {
-      expect(read[client]).toBeLessThanOrEqual(sent);
-      expect(sent).toBeLessThanOrEqual(due);
+    await eventually(() => running.server.stats().abortedStreams === 30, "every abort is noticed");
+    const left = (): readonly StreamRecord[] => streamLog.read()!.streams.filter(({ key }) => key !== null);
+    const noticed = left();
+    expect(noticed).toHaveLength(30);
+    let sent = 0;
+    for (const { key, planned, dueUs, sentUs } of noticed) {
+      expect(planned).toBe(plannedBase + Number(key));
+      expect(read[Number(key)]).toBeLessThanOrEqual(sentUs.length);
+      expect(sentUs.every((us, token) => us >= dueUs[token]!)).toBe(true);
+      sent += sentUs.length;
     }
+    await sleep((10 * itlUs) / 1000);
+    expect(left().map(({ sentUs }) => sentUs.length)).toEqual(noticed.map(({ sentUs }) => sentUs.length));
+    const { body } = await running.ask({ path: "/metrics" });
+    expect(body).toContain(`\nfakeai_aborted_tokens_sent_total ${sent}\n`);
+    expect(body).toContain(`\nfakeai_aborted_tokens_planned_total ${30 * plannedBase + (29 * 30) / 2}\n`);
     expect(running.server.stats()).toMatchObject({ abortedStreams: 30, finishedStreams: 10, running: 0 });
-    spy.mockRestore();
     close();
     await running.stop();
   });

@@ -5,7 +5,9 @@ import { connect as connectTcp, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { Generator } from "../../src/api/openai/generate.ts";
+import { StridedCounter } from "../../src/api/shared/model.ts";
+import { LocalRateLimiter, noRateLimits } from "../../src/core/limits/rate-limit.ts";
+import type { Siblings } from "../../src/server/server.ts";
 import { chat, type Chunk, chunksOf, eventsOf, eventually, sleep, start, type Started, targets, textOf } from "../support/targets.ts";
 
 interface ErrorBody {
@@ -18,6 +20,22 @@ interface Completion {
   readonly choices: readonly { readonly message?: { content: string }; readonly text?: string; readonly finish_reason: string }[];
   readonly usage: { prompt_tokens: number; completion_tokens: number; total_tokens: number };
   readonly fakeai?: { due: number; sent: number };
+}
+
+/** What siblings share, with two faults in the numbering of requests, which planning asks for, and one in the metrics. */
+function faultySiblings(): Siblings {
+  const counter = new StridedCounter();
+  let faults = 2;
+  const next = (): number => {
+    if (faults-- > 0) throw new TypeError("a fault of ours");
+    return counter.next();
+  };
+  return {
+    newCounter: () => ({ next }),
+    limiter: new LocalRateLimiter(noRateLimits, () => 0),
+    metrics: () => Promise.reject(new TypeError("a fault of ours")),
+    change: () => Promise.resolve(),
+  };
 }
 
 /** A plain connection to the port of an origin, TLS where its scheme says so. */
@@ -406,16 +424,18 @@ describe.each(targets)("$name", (target) => {
 
     test("a handler's fault is a 500 and ends nothing", async () => {
       const warnings = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
-      const fault = vi.spyOn(Generator.prototype, "plan").mockImplementationOnce(() => {
-        throw new TypeError("a fault of ours");
-      });
-      const answer = await error({ body: chat() });
-      expect(answer).toMatchObject({ status: 500, error: { type: "server_error" } });
-      expect(answer.error.message).not.toContain("fault of ours");
-      expect(warnings).toHaveBeenCalledOnce();
-      fault.mockRestore();
+      const faulty = await start(target, { outputTokens: 4 }, faultySiblings());
+      for (const ask of [{ body: chat({ stream: true }) }, { body: chat() }, { path: "/metrics" }]) {
+        const answer = await faulty.ask(ask);
+        expect(answer.status).toBe(500);
+        expect(JSON.parse(answer.body)).toMatchObject({ error: { type: "server_error" } });
+        expect(answer.body).not.toContain("fault of ours");
+      }
+      expect(warnings.mock.calls.map(([error]) => String(error))).toEqual(Array(3).fill("TypeError: a fault of ours"));
       warnings.mockRestore();
-      expect((await running.ask({ body: chat() })).status).toBe(200);
+      // The third request is planned.
+      expect(chunksOf((await faulty.ask({ body: chat({ stream: true }) })).body)).toHaveLength(6);
+      await faulty.stop();
     });
 
     test("what a client sends never becomes a header", async () => {

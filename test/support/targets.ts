@@ -4,8 +4,10 @@ import { Agent as HttpAgent, type IncomingHttpHeaders, type IncomingMessage, req
 import { connect, type OutgoingHttpHeaders } from "node:http2";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import type { Readable } from "node:stream";
-import { createServer, type Engine, type FakeAiServer, type Protocol, type ServerOptions } from "../../src/index.ts";
+import type { Engine, FakeAiServer, Protocol, ServerOptions } from "../../src/index.ts";
 import { loadUws } from "../../src/listeners/uws/module.ts";
+import { type Siblings, type StartedServer, startServer } from "../../src/server/server.ts";
+import { freePorts, resolveConfig } from "../../src/settings/server.ts";
 
 export interface Target {
   readonly name: string;
@@ -54,19 +56,20 @@ export interface Ask {
 /** A started target. Requests of one target share a connection. */
 export interface Started {
   readonly target: Target;
-  readonly server: FakeAiServer;
+  readonly server: StartedServer;
   readonly origin: string;
   ask(ask: Ask): Promise<Answer>;
   /** Closes the client's connections and the server. */
   stop(): Promise<void>;
 }
 
-export async function start(target: Target, options: ServerOptions = {}): Promise<Started> {
-  const server = await createServer({
-    protocol: target.protocol,
-    ...(target.client === "h2" ? {} : { h1Engine: target.engine }),
-    ...options,
-  });
+/** `siblings` takes the place of what workers share: a test's own counters and metrics. */
+export async function start(target: Target, options: ServerOptions = {}, siblings: Siblings | null = null): Promise<Started> {
+  const config = resolveConfig(
+    { protocol: target.protocol, ...(target.client === "h2" ? {} : { h1Engine: target.engine }), ...options },
+    freePorts,
+  );
+  const server = await startServer(config, siblings);
   const origin = server.urls[target.protocol]!;
   const client = target.client === "h2" ? http2Client(server, origin) : http1Client(server, origin);
   return {
