@@ -6,7 +6,7 @@
  * is its description there, the types below give numbers their unit and range, and members that the schema does not name are
  * allowed, so that a reader of this version reads what a later one adds.
  *
- * To add a member: write it here, with a comment and a type that has a unit, and run `npm run schema`. Make it optional, with
+ * To add a member: write it here, with a comment and a type that has a unit, and run `npm run generate`. Make it optional, with
  * a comment that says what its absence means: files of earlier runs lack it and are still read. A metric is added in
  * `metrics.ts` in the same way.
  */

@@ -1,6 +1,5 @@
 /**
- * The parts of the docs that follow from tables of the product. Where a table has changed, write them again:
- * `npx vitest run test/docs/generated.test.ts -u`.
+ * The parts of the docs that follow from tables of the product. Where a table has changed, `npm run generate` writes them again.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -11,7 +11,7 @@ const published = JSON.parse(readFileSync(`${root}results/schema.json`, "utf8"))
 const sample = sampleResult();
 const isSchema = (value: unknown): value is Schema => typeof value === "object" && value !== null && !Array.isArray(value);
 
-it("is made of the types (npm run schema writes it anew)", async () => {
+it("is made of the types (npm run generate writes it anew)", async () => {
   await expect(schemaText("src/results/types.ts", "BenchResult", false)).toMatchFileSnapshot("../../results/schema.json");
 }, 120_000);
 

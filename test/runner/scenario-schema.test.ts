@@ -8,7 +8,7 @@ import { type Schema, schemaText } from "../support/schema-from-types.ts";
 
 const shipped = JSON.parse(readFileSync(`${root}scenarios/schema.json`, "utf8")) as Schema & { $defs: Record<string, Schema> };
 
-test("is made of the types (npm run schema writes it anew)", async () => {
+test("is made of the types (npm run generate writes it anew)", async () => {
   await expect(schemaText("src/runner/plan/scenario-file.ts", "ScenarioFile", true)).toMatchFileSnapshot("../../scenarios/schema.json");
 }, 120_000);
 

@@ -1,7 +1,7 @@
 /**
  * A scenario as its file says it: one experiment as data.
  *
- * This file is the only description of its shape. `scenarios/schema.json` is made of it by `npm run schema`: comments become
+ * This file is the only description of its shape. `scenarios/schema.json` is made of it by `npm run generate`: comments become
  * descriptions and tags ranges, and a member that is not here is refused. What a file leaves out is in `defaultWorkload` and
  * `armOf`; what types cannot say, such as that a pair names arms that exist, `checkScenario` checks.
  */
