@@ -91,7 +91,7 @@ const geometric =
   (random: Random): number =>
     1 + Math.floor(Math.log(random.unit()) / Math.log(1 - 1 / mean));
 
-/** Probability that somebody is served in M/M/c. */
+/** Probability that a customer is in service in M/M/c. */
 function busyMMc(servers: number, load: number): number {
   let term = 1;
   let sum = 1;

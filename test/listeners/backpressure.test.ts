@@ -1,4 +1,4 @@
-/** Readers that stall: nothing grows, nobody else is hurt, and when they read again they get everything. */
+/** Readers that stall: nothing grows, other streams are not hurt, and when they read again they get everything. */
 import { once } from "node:events";
 import { type ClientHttp2Session, connect as connectH2 } from "node:http2";
 import { type AddressInfo, connect as connectTcp, createServer as createTcpServer, type Socket } from "node:net";
@@ -253,7 +253,7 @@ describe.each(targets.filter(({ client }) => client === "h2"))("an answer in one
   });
 });
 
-test("a few frames that nobody reads do not hold on to the memory of all frames written meanwhile", { timeout: 30_000 }, async () => {
+test("a few frames that are not read do not hold on to the memory of all frames written meanwhile", { timeout: 30_000 }, async () => {
   const running = await start(
     targets.find(({ name }) => name === "h2c")!,
     { outputTokens: 100_000 },
@@ -284,7 +284,7 @@ test("a few frames that nobody reads do not hold on to the memory of all frames 
   await running.stop();
 });
 
-test("large answers that nobody reads do not hold up the other streams of their session", async () => {
+test("large answers that are not read do not hold up the other streams of their session", async () => {
   const running = await start(
     targets.find(({ name }) => name === "h2c")!,
     { stallTimeout: 60_000, outputTokens: 300 },

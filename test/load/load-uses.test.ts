@@ -52,7 +52,7 @@ describe("requests that are given up", () => {
     const report = await run(jobFor("h1", { requests: half }));
     expect(withoutLimits(report)).toEqual([]);
     expect(report.requests).toEqual({ sent: 16, completed: 16, failed: 0, errors: {} });
-    // The slots' last requests may be among those given up: nobody opens a connection after them.
+    // The slots' last requests may be among those given up: no connection is opened after them.
     expect(report.connectionsOpened).toBeGreaterThanOrEqual(4 + 8 - 4);
     expect(report.connectionsOpened).toBeLessThanOrEqual(4 + 8);
     expect(report.metrics.requestsAborted!.mean).toBe(8);
@@ -69,7 +69,7 @@ describe("requests that are given up", () => {
     expect(report.metrics.itl!.count).toBe(8 * 11 + 8 * 2);
   });
 
-  test("in the middle of a read: what the read holds beyond is nobody's token", async () => {
+  test("in the middle of a read: what the read holds beyond is no stream's token", async () => {
     for (const protocol of ["h1", "h2c"] as const) {
       const fast: PlannedRequest = {
         body: chatBody({ max_tokens: 500, ignore_eos: true }),

@@ -103,7 +103,7 @@ describe("recorded pairs", () => {
   });
 
   test("the same with the rounds of the two arms exchanged in every second round finds nothing", () => {
-    // Whoever declares a difference here declares it of anything.
+    // Statistics that declare a difference here declare it of anything.
     const mixed = pairs
       .filter(({ kind }) => kind === "slower")
       .map((pair) => {

@@ -144,7 +144,7 @@ test("a requirement that is not met: exit 1, named", async () => {
   expect(stderr).toMatch(/not met: ttft\.p99<1us/);
 });
 
-test("a requirement on what nobody measured: exit 1", async () => {
+test("a requirement on what was not measured: exit 1", async () => {
   const { code } = await bench([
     "--scenario",
     "header-bytes",
@@ -282,8 +282,8 @@ describe.concurrent("servers that misbehave end in exit 3 with the reason", () =
   test("one that changes its protocol after it was probed", async () => {
     const { cert, key } = await localhostCertificate();
     const h2 = createSecureServer({ cert, key }, (_request, response) => response.end("{}"));
-    // Without ALPN: the handshake goes well, and whoever speaks then speaks HTTP/1.1.
-    // It hangs up on whoever asks, so that the probe of HTTP/1.1 need not wait.
+    // Without ALPN: the handshake goes well, and the client then speaks HTTP/1.1.
+    // It hangs up on each request, so that the probe of HTTP/1.1 need not wait.
     const h1 = createTlsServer({ cert, key }, (socket) => socket.on("error", () => {}).on("data", () => socket.destroy()));
     let connections = 0;
     // h1s is probed first, then h2; what comes later is the run.
@@ -307,7 +307,7 @@ describe.concurrent("servers that misbehave end in exit 3 with the reason", () =
     expect(code).toBe(3);
   });
 
-  test("one whose certificate nobody trusts: what to do about it", async () => {
+  test("one whose certificate is not trusted: what to do about it", async () => {
     const { cert, key } = await localhostCertificate();
     const server = createSecureServer({ cert, key }, (_request, response) => response.end("{}"));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -210,7 +210,7 @@ describe("commands", () => {
     const { failure } = await runCommand({ ...job, timeoutMs: 500, command: shell("sleep 301 & echo $! >&2; wait") });
     expect(failure).toMatch(/did not end within 1 s and was killed: \d+$/);
     const pid = Number(/\d+$/.exec(failure!)![0]);
-    // A zombie, at most, until whoever has inherited it looks.
+    // A zombie, at most, until the process that inherited it looks.
     const state = (): string => {
       try {
         return readFileSync(`/proc/${pid}/stat`, "utf8").split(" ")[2]!;

@@ -114,7 +114,7 @@ describe.skipIf(nginx === null || !curl)("nginx", () => {
   test("the printed configuration runs, with a body that does not fit into memory", async () => {
     const place = join(directory, "with blanks");
     mkdirSync(place);
-    // Started by root, it gives up its rights for those of nobody.
+    // Started by root, it takes the rights of an unprivileged user.
     chmodSync(directory, 0o755);
     const port = String(20_000 + (process.pid % 20_000));
     const args = ["proxy-config", "nginx", "--to", server.urls.h1!, "--listen", `h2c:${port}`, "--dir", place];

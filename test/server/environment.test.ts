@@ -1,4 +1,4 @@
-/** A server in somebody's process leaves the environment as it is. */
+/** A server in another program's process leaves the environment as it is. */
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,7 +1,8 @@
 /** Running the built command line. */
-import { type ChildProcessByStdio, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, type ChildProcessByStdio, spawn, spawnSync } from "node:child_process";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { afterAll } from "vitest";
 import type { Listening } from "../../src/index.ts";
 
 export const root: string = fileURLToPath(new URL("../../", import.meta.url));
@@ -9,6 +10,12 @@ export const cliPath: string = fileURLToPath(new URL("../../dist/cli.js", import
 
 /** test/support/build.ts has done it, before all tests. */
 export function build(): void {}
+
+/** Processes that a test has not ended, as when it failed. */
+const children = new Set<ChildProcess>();
+afterAll(() => {
+  for (const child of children) child.kill("SIGKILL");
+});
 
 export interface Ended {
   readonly code: number | null;
@@ -46,6 +53,8 @@ export function runCli(
     detached,
     ...(cwd === undefined ? {} : { cwd }),
   });
+  children.add(child);
+  child.once("exit", () => children.delete(child));
   let stdout = "";
   let stderr = "";
   const firstLine = new Promise<string>((resolve, reject) => {

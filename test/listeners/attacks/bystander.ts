@@ -1,5 +1,5 @@
 /**
- * Bystanders in a process of their own, so that what they see is the server's doing and not that of whoever attacks. From
+ * Bystanders in a process of their own, so that what they see is the server's doing and not the attackers'. From
  * "begin" to "end" they ask for /health all the time, and read paced streams, on connections of their own. Not part of the
  * product.
  */

@@ -9,7 +9,7 @@ export interface Case {
   /** As the docs put it. */
   readonly answer: string;
   readonly decides: "fakeai" | "engine";
-  /** A metric that must move, with the bound where it has one; null where the engine tells nobody. */
+  /** A metric that must move, with the bound where it has one; null where the engine does not tell. */
   readonly counter: string | null;
 }
 
