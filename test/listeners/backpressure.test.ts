@@ -10,7 +10,8 @@ import { resolveConfig } from "../../src/settings/server.ts";
 import type { RequestHandler } from "../../src/core/seams.ts";
 import { Bounds, newCounts } from "../../src/listeners/bounds.ts";
 import { NodeH2Service } from "../../src/listeners/h2/service.ts";
-import { bodyOf, frameTypes, rawRequest, type RawStreams, rawStreams, requests, resetRequests } from "../support/h2-frames.ts";
+import { frame } from "../../src/wire/h2/frames.ts";
+import { bodyOf, rawRequest, type RawStreams, rawStreams, requests, resetRequests } from "../support/h2-frames.ts";
 import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
 
 /** A stalled reader: it holds its connection and does not read until told. */
@@ -362,9 +363,9 @@ test("a paced stream of HTTP/2 that is read slowly comes whole", { timeout: 30_0
     body: Buffer.from(JSON.stringify(chat({ stream: true }))),
     takes: { bytes: 4000, everyMs: 100 },
     timeoutMs: 25_000,
-    until: (all) => all.some(({ type, flags, stream }) => stream === 1 && (type === frameTypes.rstStream || (type === 0 && flags === 1))),
+    until: (all) => all.some(({ type, flags, stream }) => stream === 1 && (type === frame.reset || (type === 0 && flags === 1))),
   });
-  expect(frames.filter(({ type }) => type === frameTypes.rstStream)).toEqual([]);
+  expect(frames.filter(({ type }) => type === frame.reset)).toEqual([]);
   expect(chunksOf(bodyOf(frames))).toHaveLength(1002);
   expect(performance.now() - startedMs).toBeGreaterThan(3000);
   expect(running.server.stats()).toMatchObject({ finishedStreams: 1, abortedStreams: 0 });

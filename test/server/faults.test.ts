@@ -8,7 +8,8 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { nameOfKey } from "../../src/base/keys.ts";
 import { cannot, carrierOf, type FaultName, faultKinds, parseFaults } from "../../src/core/faults/fault.ts";
 import { createServer, type FakeAiServer, type ServerOptions } from "../../src/index.ts";
-import { bodyOf, endStream, frameTypes, rawRequest } from "../support/h2-frames.ts";
+import { flag, frame } from "../../src/wire/h2/frames.ts";
+import { bodyOf, rawRequest } from "../support/h2-frames.ts";
 import { type Answer, chat, type Chunk, chunksOf, eventsOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
 
 const parse = (text: string): ReturnType<typeof parseFaults> => parseFaults(text, "--fault", (name) => name);
@@ -367,31 +368,31 @@ describe("frames of HTTP/2", () => {
       body: Buffer.from(JSON.stringify({ model: "m", stream: true, messages: [{ role: "user", content }] })),
       timeoutMs,
       until: (frames) =>
-        frames.some(({ type, flags, stream }) => type === frameTypes.rstStream || (stream === 1 && type < 2 && (flags & endStream) !== 0)),
+        frames.some(({ type, flags, stream }) => type === frame.reset || (stream === 1 && type < 2 && (flags & flag.endStream) !== 0)),
     });
 
   test.each([0, 2, 8, 11, 0xffff])("RST_STREAM with code %i, and no END_STREAM before it", async (code) => {
     const got = await frames(`rst_stream(code=${code},after=3)`);
     const last = got.at(-1)!;
-    expect([last.type, last.payload.readUInt32BE(0)]).toEqual([frameTypes.rstStream, code]);
-    expect(got.some(({ type, flags }) => type < 2 && (flags & endStream) !== 0)).toBe(false);
+    expect([last.type, last.payload.readUInt32BE(0)]).toEqual([frame.reset, code]);
+    expect(got.some(({ type, flags }) => type < 2 && (flags & flag.endStream) !== 0)).toBe(false);
     expect(tokenEvents(bodyOf(got))).toHaveLength(3);
   });
 
   test("a stream that ends before its fault ends in order", async () => {
     const got = await frames("rst_stream(after=50)");
     expect(bodyOf(got)).toContain("[DONE]");
-    expect(got.some(({ type }) => type === frameTypes.rstStream)).toBe(false);
+    expect(got.some(({ type }) => type === frame.reset)).toBe(false);
   });
 
   test("GOAWAY with code 0 lets the stream finish; with another it ends the connection", async () => {
     const kind = await frames("goaway(after=3)");
-    expect(kind.some(({ type, payload }) => type === frameTypes.goaway && payload.readUInt32BE(4) === 0)).toBe(true);
+    expect(kind.some(({ type, payload }) => type === frame.goaway && payload.readUInt32BE(4) === 0)).toBe(true);
     expect(bodyOf(kind)).toContain("[DONE]");
     const hard = await frames("goaway(after=3,code=11)");
-    expect(hard.filter(({ type }) => type === frameTypes.goaway).map(({ payload }) => payload.readUInt32BE(4))).toEqual([11]);
+    expect(hard.filter(({ type }) => type === frame.goaway).map(({ payload }) => payload.readUInt32BE(4))).toEqual([11]);
     expect(tokenEvents(bodyOf(hard))).toHaveLength(3);
-    expect(hard.some(({ type, flags }) => type === frameTypes.data && (flags & endStream) !== 0)).toBe(false);
+    expect(hard.some(({ type, flags }) => type === frame.data && (flags & flag.endStream) !== 0)).toBe(false);
   });
 
   test("goaway(requests=3): the third request of a connection, answered all the same", async () => {
@@ -425,12 +426,12 @@ describe("frames of HTTP/2", () => {
 
   test("no WINDOW_UPDATE for the stream: a long body stalls at 65,535 bytes, a short one is answered", async () => {
     const long = await frames("no_window_update", "x".repeat(100_000), 400);
-    expect(long.filter(({ type, stream }) => type === frameTypes.windowUpdate && stream === 1)).toEqual([]);
-    expect(long.some(({ type }) => type === frameTypes.headers)).toBe(false);
+    expect(long.filter(({ type, stream }) => type === frame.windowUpdate && stream === 1)).toEqual([]);
+    expect(long.some(({ type }) => type === frame.headers)).toBe(false);
     expect(bodyOf(await frames("no_window_update"))).toContain("[DONE]");
     // Without the fault the same body gets its window.
     const fed = await frames("delay(1ms)", "x".repeat(100_000), 400);
-    expect(fed.some(({ type, stream }) => type === frameTypes.windowUpdate && stream === 1)).toBe(true);
+    expect(fed.some(({ type, stream }) => type === frame.windowUpdate && stream === 1)).toBe(true);
   });
 });
 

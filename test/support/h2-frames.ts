@@ -1,72 +1,61 @@
-/** HTTP/2 frame by frame, without a library between: what a server really sent. Cleartext, one request. */
+/** HTTP/2 frame by frame over the wire room, without a client's logic between: what a server really sent. Cleartext. */
 import { connect, type Socket } from "node:net";
+import { defaultMaxFrameBytes, errorCode, flag, frame } from "../../src/wire/h2/frames.ts";
+import { HpackEncoder } from "../../src/wire/h2/hpack.ts";
+import { FrameReader } from "../../src/wire/h2/reader.ts";
+import { type Setting, setting } from "../../src/wire/h2/settings.ts";
+import { FrameWriter } from "../../src/wire/h2/writer.ts";
 
 export interface Frame {
   readonly type: number;
   readonly flags: number;
   readonly stream: number;
+  /** Of DATA: without its padding. */
   readonly payload: Buffer;
 }
 
-export const frameTypes = { data: 0, headers: 1, rstStream: 3, settings: 4, ping: 6, goaway: 7, windowUpdate: 8 } as const;
-export const endStream = 1;
-const endHeaders = 4;
-
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
+/** The bytes of the frames that are written. */
+function framesOf(write: (writer: FrameWriter) => void): Buffer {
+  const writer = new FrameWriter();
+  write(writer);
+  return writer.take();
 }
 
-/** A header field without indexing, its name literal (RFC 7541, 6.2.2); texts under 127 bytes. */
-function field(name: string, value: string): Buffer {
-  return Buffer.concat([Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([value.length]), Buffer.from(value)]);
+/** What a client begins with: the preface and its settings. */
+function begin(writer: FrameWriter, ...settings: Setting[]): void {
+  writer.preface();
+  writer.settings(settings);
 }
 
-const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/** What a client begins with: the preface and its settings, by default none. */
-function opening(settings: Buffer = Buffer.alloc(0)): Buffer {
-  return Buffer.concat([Buffer.from(preface), frame(frameTypes.settings, 0, 0, settings)]);
-}
-
-/** HEADERS of a whole header block. */
-function headers(stream: number, fields: Readonly<Record<string, string>>, flags = 0): Buffer {
-  return frame(
-    frameTypes.headers,
-    endHeaders + flags,
-    stream,
-    Buffer.concat(Object.entries(fields).map(([name, value]) => field(name, value))),
-  );
-}
-
-/** RST_STREAM with CANCEL (8). */
-const cancelling = (stream: number): Buffer => frame(frameTypes.rstStream, 0, stream, Buffer.from([0, 0, 0, 8]));
-
-/** WINDOW_UPDATE; stream 0: the connection. */
-function roomFor(stream: number, bytes: number): Buffer {
-  const increment = Buffer.alloc(4);
-  increment.writeUInt32BE(bytes);
-  return frame(frameTypes.windowUpdate, 0, stream, increment);
+/** HEADERS of a whole block, without the dynamic table: each stands for itself. */
+function headers(writer: FrameWriter, stream: number, fields: Readonly<Record<string, string>>, endStream = false): void {
+  const encoder = new HpackEncoder();
+  for (const [name, value] of Object.entries(fields)) encoder.field(name, value, "without");
+  writer.headers(stream, encoder.take(), endStream, defaultMaxFrameBytes);
 }
 
 /** Calls for each frame that arrives, after answering it where it is a PING. */
 function readFrames(socket: Socket, onFrame: (got: Frame) => void): void {
-  let rest = Buffer.alloc(0);
-  socket.on("data", (chunk) => {
-    rest = Buffer.concat([rest, chunk]);
-    while (rest.length >= 9) {
-      const length = rest.readUIntBE(0, 3);
-      if (rest.length < 9 + length) break;
-      const got = { type: rest[3]!, flags: rest[4]!, stream: rest.readUInt32BE(5), payload: Buffer.from(rest.subarray(9, 9 + length)) };
-      rest = rest.subarray(9 + length);
-      if (got.type === frameTypes.ping && got.flags === 0) socket.write(frame(frameTypes.ping, 1, 0, got.payload));
-      onFrame(got);
-    }
-  });
+  let head = { type: 0, flags: 0, stream: 0 };
+  let data: Buffer[] = [];
+  const reader = new FrameReader(
+    {
+      onFrame(type, flags, stream) {
+        head = { type, flags, stream };
+        data = [];
+        return true;
+      },
+      onData: (bytes, start, end) => data.push(Buffer.from(bytes.subarray(start, end))),
+      onFrameEnd(type, bytes, start, end) {
+        const payload = Buffer.concat([...data, bytes.subarray(start, end)]);
+        if (type === frame.ping && head.flags === 0) socket.write(framesOf((writer) => writer.ping(payload, 0, true)));
+        onFrame({ ...head, payload });
+      },
+      onMalformed: (code) => socket.destroy(new Error(`the server's frames are malformed: ${code}`)),
+    },
+    "server",
+  );
+  socket.on("data", (chunk) => reader.read(chunk, 0, chunk.length));
 }
 
 export interface RawRequest {
@@ -95,7 +84,8 @@ export function rawRequest({
     const frames: Frame[] = [];
     const socket = connect(port, "127.0.0.1");
     const reading = setInterval(() => {
-      if (takes !== undefined && !socket.destroyed) for (const stream of [0, 1]) socket.write(roomFor(stream, takes.bytes));
+      if (takes === undefined || socket.destroyed) return;
+      for (const stream of [0, 1]) socket.write(framesOf((writer) => writer.windowUpdate(stream, takes.bytes)));
     }, takes?.everyMs ?? timeoutMs);
     const done = (): void => {
       clearTimeout(timer);
@@ -114,13 +104,17 @@ export function rawRequest({
       "content-length": String(body.length),
       ...more,
     };
-    socket.write(opening());
-    socket.write(headers(1, fields));
     const sent = body.subarray(0, 65_535);
-    for (let at = 0; at < sent.length; at += 16_384) {
-      const last = sent.length === body.length && at + 16_384 >= sent.length;
-      socket.write(frame(frameTypes.data, last ? endStream : 0, 1, sent.subarray(at, at + 16_384)));
-    }
+    socket.write(
+      framesOf((writer) => {
+        begin(writer);
+        headers(writer, 1, fields);
+        for (let at = 0; at < sent.length; at += defaultMaxFrameBytes) {
+          const end = Math.min(sent.length, at + defaultMaxFrameBytes);
+          writer.data(1, sent, at, end, end === body.length);
+        }
+      }),
+    );
     readFrames(socket, (got) => {
       frames.push(got);
       if (until(frames)) done();
@@ -129,7 +123,7 @@ export function rawRequest({
 }
 
 export const bodyOf = (frames: readonly Frame[]): string =>
-  Buffer.concat(frames.filter(({ type, stream }) => type === frameTypes.data && stream === 1).map(({ payload }) => payload)).toString();
+  Buffer.concat(frames.filter(({ type, stream }) => type === frame.data && stream === 1).map(({ payload }) => payload)).toString();
 
 const fieldsOf = (method: string, path: string): Record<string, string> => ({
   ":method": method,
@@ -140,18 +134,23 @@ const fieldsOf = (method: string, path: string): Record<string, string> => ({
 
 /** The bytes of so many POSTs, each reset behind its body, and of a PING behind all of them. */
 export function resetRequests(path: string, body: Buffer, count: number): Buffer {
-  const parts = [opening()];
-  for (let id = 1; id < 2 * count; id += 2) {
-    parts.push(headers(id, fieldsOf("POST", path)), frame(frameTypes.data, endStream, id, body), cancelling(id));
-  }
-  return Buffer.concat([...parts, frame(frameTypes.ping, 0, 0, Buffer.from("all sent"))]);
+  return framesOf((writer) => {
+    begin(writer);
+    for (let id = 1; id < 2 * count; id += 2) {
+      headers(writer, id, fieldsOf("POST", path));
+      writer.data(id, body, 0, body.length, true);
+      writer.reset(id, errorCode.cancel);
+    }
+    writer.ping(Buffer.from("all sent"), 0, false);
+  });
 }
 
 /** The bytes of so many GETs on a connection of their own. */
 export function requests(path: string, count: number): Buffer {
-  const parts = [opening()];
-  for (let id = 1; id < 2 * count; id += 2) parts.push(headers(id, fieldsOf("GET", path), endStream));
-  return Buffer.concat(parts);
+  return framesOf((writer) => {
+    begin(writer);
+    for (let id = 1; id < 2 * count; id += 2) headers(writer, id, fieldsOf("GET", path), true);
+  });
 }
 
 /** A client of many streams on one connection, whose room is given by hand. */
@@ -181,19 +180,16 @@ export function rawStreams(port: number, streamWindow: number): RawStreams {
   const goaways: number[] = [];
   socket.on("error", () => {});
   readFrames(socket, ({ type, flags, stream, payload }) => {
-    if (type === frameTypes.data) {
+    if (type === frame.data) {
       bytes.set(stream, (bytes.get(stream) ?? 0) + payload.length);
-      if (flags & endStream) ended.add(stream);
-    } else if (type === frameTypes.rstStream) {
+      if (flags & flag.endStream) ended.add(stream);
+    } else if (type === frame.reset) {
       reset.add(stream);
-    } else if (type === frameTypes.goaway) {
+    } else if (type === frame.goaway) {
       goaways.push(payload.readUInt32BE(4));
     }
   });
-  const initialWindow = Buffer.alloc(6);
-  initialWindow.writeUInt16BE(4, 0);
-  initialWindow.writeUInt32BE(streamWindow, 2);
-  socket.write(opening(initialWindow));
+  socket.write(framesOf((writer) => begin(writer, [setting.initialWindow, streamWindow])));
   return {
     bytes,
     reset,
@@ -203,15 +199,20 @@ export function rawStreams(port: number, streamWindow: number): RawStreams {
       return socket.destroyed;
     },
     give(stream, room) {
-      if (!socket.destroyed) socket.write(roomFor(stream, room));
+      if (!socket.destroyed) socket.write(framesOf((writer) => writer.windowUpdate(stream, room)));
     },
     open(stream, body, more = {}) {
       const fields = { ":method": "POST", ":scheme": "http", ":path": "/v1/chat/completions", ":authority": "localhost", ...more };
-      socket.write(headers(stream, fields));
-      socket.write(frame(frameTypes.data, endStream, stream, Buffer.from(JSON.stringify(body))));
+      const sent = Buffer.from(JSON.stringify(body));
+      socket.write(
+        framesOf((writer) => {
+          headers(writer, stream, fields);
+          writer.data(stream, sent, 0, sent.length, true);
+        }),
+      );
     },
     cancel(stream) {
-      socket.write(cancelling(stream));
+      socket.write(framesOf((writer) => writer.reset(stream, errorCode.cancel)));
     },
     destroy: () => socket.destroy(),
   };
