@@ -61,7 +61,7 @@ export async function bench({ given }: Line): Promise<number> {
   else printResult(result, comparison, directory);
   complainOf(result);
   interruption.end();
-  // What hangs is not waited for.
+  // A request that hangs would hold up the exit.
   if (!result.complete && interruption.exitCode !== null) process.exit(interruption.exitCode);
   return exitCodeOf(result, comparison);
 }

@@ -33,7 +33,7 @@ export const commands: readonly Command[] = [
     takes: [],
     flags: async () => (await import("./sources.ts")).serveFlags,
     examples: [
-      ["fakeai serve --ttft 100 --itl 20"],
+      ["fakeai serve --ttft 100 --itl 20", "milliseconds"],
       ["fakeai serve --protocol h1,h2c,h2 --ttft 'lognormal(200,0.5)' --itl 20:10"],
       ["fakeai serve --config fakeai.yaml"],
     ],
@@ -47,7 +47,7 @@ export const commands: readonly Command[] = [
           "The command line wins over the environment, the environment over the file.",
       },
     ],
-    exitCodes: startAndStop,
+    exitCodes: [...startAndStop, ["130, 143", "ended at once by a second signal"]],
     action: async () => (await import("./serve.ts")).serve,
   },
   {

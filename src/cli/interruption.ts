@@ -1,23 +1,23 @@
-/** A run that people, or whoever started it, end early. */
+/** Ending a run early, by a signal. */
 
-/** 128 + the signal's number, as shells say it. */
+/** 128 and the signal's number, as shells report it. */
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
-/** A Ctrl-C reaches the whole group of processes, and npm passes it on once more: signals this close together are one. */
+/** Ctrl-C reaches the whole process group, and npm passes it on once more: signals within this many milliseconds are one. */
 const oneSignalMs = 1000;
 
 export interface Interruption {
   /** Aborted with the first signal. */
   readonly signal: AbortSignal;
-  /** What to exit with; null while nobody has interrupted. */
+  /** What to exit with; null before the first signal. */
   readonly exitCode: number | null;
-  /** Signals do again what they do by themselves. */
+  /** Stops listening: signals have their default effect again. */
   end(): void;
 }
 
 /**
- * Listens for SIGINT, SIGTERM and SIGHUP. The first one is for the caller to act on; one that comes later, when what was
- * measured is being written, ends the process there and then.
+ * Listens for SIGINT, SIGTERM and SIGHUP. The caller acts on the first. A later one, while the result is being written, ends
+ * the process at once.
  */
 export function listenForInterruption(onFirst: () => void, onSecond: () => void): Interruption {
   const controller = new AbortController();

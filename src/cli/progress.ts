@@ -1,8 +1,8 @@
-/** Progress on stderr: one line that is rewritten on a terminal, a line now and then elsewhere. */
+/** Progress on stderr: one line that is rewritten on a terminal, a line every few seconds elsewhere. */
 
-/** Fast enough to look alive, slow enough to cost nothing. */
+/** Milliseconds between two rewrites of the line. */
 const redrawMs = 100;
-/** Between two lines of a log. */
+/** Milliseconds between two lines of a log. */
 const sparseMs = 5000;
 
 interface Output {
@@ -21,7 +21,7 @@ export class Progress {
     this.#output = output;
   }
 
-  /** Replaces what is going on. */
+  /** Shows what the run does now, in place of what it showed before. */
   update(text: string): void {
     const nowMs = performance.now();
     if (nowMs - this.#shownMs < (this.#output.isTTY ? redrawMs : sparseMs)) return;

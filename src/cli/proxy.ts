@@ -65,7 +65,7 @@ function describeStats({ connections, unreachable, cuts, up, down, peakHeldBytes
   ].join("\n");
 }
 
-/** Closes on SIGTERM or SIGINT, or when a parent that has a channel is gone. */
+/** Closes on SIGTERM or SIGINT, or when a parent with a channel to this process ends. */
 function untilSignalled(proxy: Proxy): Promise<{ stats: ProxyStats; cpuUs: number }> {
   return new Promise((resolve) => {
     let signalled = false;

@@ -79,19 +79,19 @@ function describeBatching({ stepTime, stepTimePerSeqUs, prefillTimePerTokenUs, m
   return `batched: ${step}, up to ${maxNumSeqs} sequences and ${maxNumBatchedTokens} tokens`;
 }
 
-/** Ctrl-C under npx comes twice, from the terminal and from npm: what comes within this is the same signal. */
+/** Ctrl-C under npx comes twice, from the terminal and from npm: two signals within this many milliseconds are one. */
 const repeatMs = 100;
 
-/** Between two looks at whether npx is still there. */
+/** Milliseconds between two looks at whether npx still runs. */
 const lookEveryMs = 250;
 
-/** As early as can be: npx may be gone before the server has started. */
+/** Read while the module loads: npx may end before the server has started. */
 const firstParent = process.ppid;
 
 /**
- * npx passes SIGTERM on to the shell in between, and not to us: where it is what started us, its end is ours. A script of
- * "npm run" may leave a server in the background on purpose, and so may whatever else npx runs: all below it inherits what
- * it sets, so the program that it was asked for has to be ours.
+ * Calls `end` when the npx that started this process is gone: it passes SIGTERM to the shell in between, and not to us.
+ * Another program that npx runs, and a script of "npm run", may leave a server in the background on purpose. Their children
+ * inherit the same variables, so the script's text is checked too.
  */
 function onceNpxIsGone(end: () => void): void {
   const { npm_command: command, npm_lifecycle_event: event, npm_lifecycle_script: script = "" } = process.env;
@@ -120,7 +120,7 @@ function untilSignalled(server: Served): Promise<void> {
       signalledMs = nowMs;
       void server.close().then(() => {
         resolve();
-        // Keep-alive timers of engines must not hold up an exit that everybody waits for.
+        // Keep-alive timers of the engines would hold up the exit.
         process.exit(0);
       });
     };
@@ -131,7 +131,7 @@ function untilSignalled(server: Served): Promise<void> {
     };
     if (endsWithParent()) {
       process.on("disconnect", onOrphaned);
-      // It was gone before the server had started. A process that never had a channel has no such property.
+      // The parent may have ended before the server started. A process without a channel has no such property.
       if ("connected" in process && !process.connected) onOrphaned();
     }
     onceNpxIsGone(onOrphaned);

@@ -1,6 +1,7 @@
 /** The command line as a user meets it: the built program, in a process of its own. */
 import { mkdtempSync, writeFileSync } from "node:fs";
-import { createServer as createTcpServer } from "node:net";
+import { once } from "node:events";
+import { connect, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -23,6 +24,28 @@ const ask = (origin: string, body: object = chat()): Promise<Response> =>
   fetch(`${origin}/v1/chat/completions`, { method: "POST", body: JSON.stringify(body) });
 const tokensOf = async (origin: string): Promise<number> =>
   ((await (await ask(origin)).json()) as { usage: { completion_tokens: number } }).usage.completion_tokens;
+
+/** A port that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createTcpServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Resolves when a server listens there, and has had the time to hear signals: one that prints nothing does not say so. */
+async function accepts(port: number): Promise<void> {
+  for (let isUp = false; !isUp; await new Promise((resolve) => setTimeout(resolve, 200))) {
+    const socket = connect(port, "127.0.0.1");
+    isUp = await new Promise((resolve) => {
+      socket.once("connect", () => resolve(true));
+      socket.once("error", () => resolve(false));
+    });
+    socket.destroy();
+  }
+}
 
 describe("start", () => {
   test("one line per protocol, with engine, address and the latency it will keep", async () => {
@@ -49,8 +72,9 @@ describe("start", () => {
   });
 
   test("--quiet prints nothing", async () => {
-    const running = runCli(["serve", "--quiet", "--port", "0"]);
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    const port = await freePort();
+    const running = runCli(["serve", "--quiet", "--port", String(port)]);
+    await accepts(port);
     running.child.kill("SIGTERM");
     expect(await running.ended).toMatchObject({ stdout: "", stderr: "", code: 0 });
   });
@@ -65,9 +89,10 @@ describe("start", () => {
     json.child.kill("SIGTERM");
     expect((await json.ended).code).toBe(0);
 
-    const quiet = file(`quiet-${yaml.length}.yaml`, `protocol: h2c:0\n${yaml.replace("json", "quiet")}`);
+    const port = await freePort();
+    const quiet = file(`quiet-${yaml.length}.yaml`, `protocol: h2c:${port}\n${yaml.replace("json", "quiet")}`);
     const silent = runCli(["serve", "--config", quiet], { env: yaml === "" ? { FAKEAI_QUIET: "1" } : {} });
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await accepts(port);
     silent.child.kill("SIGTERM");
     expect(await silent.ended).toMatchObject({ stdout: "", stderr: "", code: 0 });
   });
