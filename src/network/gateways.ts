@@ -1,6 +1,6 @@
 /**
  * Proxies that end HTTP/2 in front of an HTTP/1.1 server, and how each is told to: a template for a configuration file, and
- * how it is started in the foreground by whoever may open a port. Another proxy is another row.
+ * how it is started in the foreground by any user. Another proxy is another row.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -105,8 +105,10 @@ function quoted(text: string): string {
   return `"${text.replace(/["\\]/g, "\\$&")}"`;
 }
 
-/** By name. */
-export const gateways: Readonly<Record<string, Gateway>> = {
+/** Names of the gateways, as commands and scenarios have them. */
+export type GatewayName = "nginx";
+
+const rows: Readonly<Record<GatewayName, Gateway>> = {
   nginx: {
     fileName: "nginx.conf",
     programs: ["nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx", "/opt/homebrew/bin/nginx"],
@@ -115,6 +117,9 @@ export const gateways: Readonly<Record<string, Gateway>> = {
     args: (configPath, directory) => ["-p", directory, "-c", configPath],
   },
 };
+
+/** By name; a name that a command was given may be none of them. */
+export const gateways: Readonly<Record<string, Gateway>> = rows;
 
 /** The path of a gateway's program; null where it is not installed. */
 export function gatewayProgram({ programs }: Gateway): string | null {

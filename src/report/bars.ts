@@ -1,4 +1,4 @@
-/** Clients beside each other as bars: what many lines of percentiles would not show. One figure is one SVG that needs nothing. */
+/** Clients beside each other as bars. Many lines of percentiles would not show them apart. Each figure is one SVG without outer resources. */
 import type { ArmResult, Interval, MetricName, ScenarioResult, Statistic } from "../results/types.ts";
 import { metricLabel, quantity } from "./format.ts";
 import { metricFacts } from "../results/metrics.ts";
@@ -65,7 +65,7 @@ ${lines.join("\n")}
   return [{ title, svg }];
 }
 
-/** All figures of a scenario as one image for a page that takes pictures only: on white, because nobody knows its colours. */
+/** All figures of a scenario as one image for a page that takes pictures only: on white, because the colours of that page are not known. */
 export function clientImage(scenario: ScenarioResult): string | null {
   const figures = clientBars(scenario);
   if (figures.length === 0) return null;

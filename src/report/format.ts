@@ -1,4 +1,4 @@
-/** Figures and sentences as both reports show them. */
+/** Figures and sentences as all reports show them. */
 import { metricFacts } from "../results/metrics.ts";
 import type { ArmResult, ClaimResult, Comparison, Interval, MetricName, MetricSummary, Unit } from "../results/types.ts";
 

@@ -12,7 +12,7 @@ export class Html {
 /** What a template takes in: text and numbers are escaped, null is nothing, a list is its parts one after the other. */
 export type Part = Html | string | number | null | readonly Part[];
 
-/** Text in which nothing is markup any more, for elements and attributes. */
+/** Text as it stands in elements and attributes: none of it is markup. */
 export function escaped(text: string): string {
   return text.replace(/[&<>"']/gu, (character) => `&#${character.charCodeAt(0)};`);
 }

@@ -101,7 +101,7 @@ export interface MetricFacts {
 
 const relative: SmallestEffect = { ratio: 0.02, us: null };
 
-/** Somebody waits for it, and half a millisecond of waiting is of no interest. */
+/** Of a time that a user waits for: half a millisecond more or less does not matter. */
 const waiting: SmallestEffect = { ratio: 0.02, us: 500 };
 
 function latency(label: string, description: string): MetricFacts {

@@ -73,7 +73,7 @@ export class Recorder {
     return this.#clamped;
   }
 
-  /** Values that were not numbers: anything but 0 is a fault of the caller's. */
+  /** Values that were not numbers: anything but 0 is a mistake of the caller. */
   get rejected(): number {
     return this.#rejected;
   }
@@ -87,7 +87,7 @@ export class Recorder {
     this.#first = this.#sum = this.#squares = 0;
   }
 
-  /** The summary, or null where nothing was recorded: a metric nobody saw is null, never 0. */
+  /** The summary, or null where nothing was recorded: a metric that was not seen is null, never 0. */
   summary(): MetricSummary | null {
     if (this.#count === 0) return null;
     const mean = this.#first + this.#sum / this.#count;

@@ -92,7 +92,7 @@ function metricsOf(scenario: ScenarioResult): (readonly [MetricName, Statistic])
   );
 }
 
-/** What keeps two results from being compared with an easy mind. */
+/** Differences between two runs that may explain a difference of their figures. */
 function unlikeRuns(a: BenchResult, b: BenchResult): string[] {
   const notes: string[] = [];
   for (const name of ["cpu", "cores", "kernel", "node", "pinned"] as const) {

@@ -209,7 +209,7 @@ export interface Comparison {
 /** What the interval says of the claimed gain. */
 export type ClaimVerdict = "reproduced" | "refuted" | "inconclusive" | "not compared";
 
-/** A claim that somebody made. */
+/** A claim about protocols, as its source makes it. */
 export interface Claim {
   /** The claim. */
   readonly text: string;

@@ -1,4 +1,4 @@
-/** From a variant and the options to what is run, and how long that takes. */
+/** From a variant and the options to what is run, and an estimate of how long that takes. */
 import { UsageError } from "../../base/usage-error.ts";
 import { h2loadVersion } from "../../load/drivers/h2load.ts";
 import { mergeNetworks, parseNetwork, roundTripMs } from "../../network/impairment.ts";
@@ -58,10 +58,10 @@ export function offeredTokensPerSecond({ stream, itl, streams, mode, trace }: Wo
   return stream && gapMs > 0 && mode === "closed" && trace === null ? (streams * 1000) / gapMs : null;
 }
 
-/** Requests per second that a run without pace is guessed to make, for the estimate only. */
+/** Requests per second of a run without pace: a guess, for the estimate only. */
 const guessedRateOf = ({ stream }: Workload): number => (stream ? 10_000 : 20_000);
 
-/** Requests that an arm can really have under way. */
+/** Requests that an arm can have under way. */
 function lanesOf({ streams, server }: Workload, { protocol, connections, reuse, atStreamLimit }: ArmSpec): number {
   const isH2 = protocol === "h2" || protocol === "h2c";
   if (connections === "streams" || reuse === "new") return streams;
@@ -83,7 +83,7 @@ function secondsPerRun(workload: Workload, arm: ArmSpec, durationS: number | nul
   const warmupS = Math.ceil(warmup / streams) * answerOf(warmupTokensOf(workload)) + warmup / guessedRate;
   if (durationS !== null) return durationS + warmupS + startS;
   const closedS = Math.ceil(requests / lanesOf(workload, arm)) * answerS + requests / guessedRate;
-  // What an open loop without a rate takes is known once the capacity is.
+  // The rate of such an open loop is known once the capacity is measured.
   const openS = rate === null ? 2 : requests / rate + answerS;
   return repeat * ((mode === "open" ? openS : closedS) + roundTripsS + startS) + warmupS;
 }

@@ -1,16 +1,20 @@
-/** What flags make of a scenario whose variants or arms differ in just what the flags set: names that say what is run, once. */
+/**
+ * What flags make of a scenario whose variants or arms differ in just what the flags set. What becomes the same is run once,
+ * under a name that says what is run: with `--streams 20` the variants "50 streams" and "1000 streams" are one, "20 streams".
+ */
 import type { NetworkInput } from "../../network/impairment.ts";
 import { adapted } from "./adapt.ts";
 import type { BenchOptions } from "./options.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
 
-/** A flag's knob, as names of variants speak of it. */
+/** A setting that names of variants speak of. */
 interface Named {
   readonly flag: string;
+  /** Its value in a workload. */
   readonly of: (workload: Workload) => unknown;
-  /** What a name says of it. */
+  /** Where a name speaks of it; null: no name does. */
   readonly pattern: RegExp | null;
-  /** What it says then; `$1` stands for what the pattern has kept. */
+  /** What the name says for another value; `$1` is the pattern's first group. */
   readonly text: (value: string) => string;
 }
 
@@ -37,7 +41,7 @@ function networkSettings({ rtt: _rtt, up, down, ...both }: NetworkInput): Map<st
   return new Map([...rows(both, ""), ...rows(up ?? {}, "-up"), ...rows(down ?? {}, "-down")]);
 }
 
-/** The name of a variant after flags have changed it. `differ`: whether variants of its scenario differ in something. */
+/** The name of a variant after flags have changed it. `differ` tells whether the variants of its scenario differ in a setting. */
 function nameOf(before: Variant, after: Variant, differ: (of: (workload: Workload) => unknown) => boolean): string {
   let { name } = before;
   if (name === "") return name;
@@ -49,16 +53,16 @@ function nameOf(before: Variant, after: Variant, differ: (of: (workload: Workloa
       name = name.replace(pattern, text(value)).replace(/(\d+ (?:stream|client))\b/, value === "1" ? "$1" : "$1s");
     } else if (differ(of)) more.push(`${flag} ${value}`);
   }
-  const [old, now] = [networkSettings(before.workload.network), networkSettings(after.workload.network)];
-  for (const [flag, value] of now)
-    if (old.get(flag) !== value && differ(({ network }) => networkSettings(network).get(flag))) more.push(`${flag} ${value}`);
+  const settingsBefore = networkSettings(before.workload.network);
+  for (const [flag, value] of networkSettings(after.workload.network))
+    if (settingsBefore.get(flag) !== value && differ(({ network }) => networkSettings(network).get(flag))) more.push(`${flag} ${value}`);
   return [name, ...more].join(", ");
 }
 
-/** An arm without its name. */
+/** What an arm does, whatever it is called. */
 const essence = ({ id: _id, ...rest }: ArmSpec): string => JSON.stringify(rest);
 
-/** Arms that flags have made alike are one, which carries the number of connections that it has. */
+/** Arms that flags have made alike become one, named by the connections that it has. `left`: the ids of those left out. */
 function withoutTwinArms(before: Variant, after: Variant): { readonly variant: Variant; readonly left: readonly string[] } {
   const ids = new Map<string, string>();
   const arms: ArmSpec[] = [];
@@ -85,18 +89,19 @@ function withoutTwinArms(before: Variant, after: Variant): { readonly variant: V
   return { variant: { ...after, arms, pairs, claims: apart(after.claims) }, left };
 }
 
-/** Whether `one` has no arm that `other` has not, and asks the same. */
+/** Whether `one` asks the same as `other` with no further arm. */
 function isWithin(one: Variant, other: Variant): boolean {
   if (one.scenario !== other.scenario || JSON.stringify(one.workload) !== JSON.stringify(other.workload)) return false;
   const arms = new Set(other.arms.map(essence));
   return one.arms.every((arm) => arms.has(essence(arm)));
 }
 
+/** What is run in place of what was wanted. */
 export interface Overridden {
   readonly variants: readonly Variant[];
-  /** What has become one, for people. */
+  /** What became one, in a line each. */
   readonly notes: readonly string[];
-  /** Variants that have nothing to compare any more, and why. */
+  /** Variants in which nothing is left to compare, and why. */
   readonly pointless: ReadonlyMap<Variant, string>;
 }
 
@@ -121,7 +126,7 @@ export function overridden(wanted: readonly Variant[], options: BenchOptions): O
   const names = new Set<string>();
   for (const { before, all } of changed) {
     const twins = changed.filter((other) => other.all !== all && other.all.scenario === all.scenario && isWithin(all, other.all));
-    // Of twins that have as much as each other, the first is the one that stays.
+    // Of two that are the same, the first stays.
     const stays = twins.find((twin) => !isWithin(twin.all, all) || changed.indexOf(twin) < changed.findIndex((one) => one.all === all));
     if (stays !== undefined) {
       notes.add(`${all.scenario}: the flags make "${before.name}" the same as "${stays.before.name}"; it is run once`);

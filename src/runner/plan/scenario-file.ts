@@ -6,6 +6,7 @@
  * `armOf`; what types cannot say, such as that a pair names arms that exist, `checkScenario` checks.
  */
 import type { DriverName } from "../../load/job.ts";
+import type { GatewayName } from "../../network/gateways.ts";
 import type { NetworkInput } from "../../network/impairment.ts";
 import type { MetricName, ProtocolName, Statistic } from "../../results/types.ts";
 import type { ReceiveWindows } from "../../wire/h2/windows.ts";
@@ -67,9 +68,6 @@ type ClientMetric = "ttftAdded" | "tokenAdded" | "streamsAtOnce" | "clientRssByt
 
 /** A metric and its statistic: "ttft.p99". */
 export type MetricText = `${Exclude<MetricName, ClientMetric>}.${Statistic}`;
-
-/** A proxy that fakeai can start: a row of `gateways`. */
-export type GatewayName = "nginx";
 
 /** One call of a page: `count` of them go out at once with all others. */
 export interface PageCall {

@@ -10,7 +10,7 @@ import type { ViaSpec } from "../processes/gateway.ts";
 import { defaultRounds, type SuiteName } from "../../settings/bench.ts";
 import { didYouMean } from "../../settings/guess.ts";
 import { checkNetwork } from "../processes/network.ts";
-import type { ArmFile, MetricText, ScenarioFile, VariantFile, WorkloadFile } from "./scenario-file.ts";
+import type { ArmFile, ClaimFile, MetricText, ScenarioFile, VariantFile, WorkloadFile } from "./scenario-file.ts";
 
 export type { ScenarioFile };
 
@@ -31,12 +31,13 @@ export type ArmSpec = Omit<ArmFile, "via"> &
     readonly place: "server" | "gateway";
   };
 
-/** "ttft.p99" */
+/** What a verdict is about: "ttft.p99", taken apart. */
 export interface MetricRef {
   readonly metric: MetricName;
   readonly statistic: Statistic;
 }
 
+/** Two arms that are compared, by their ids. */
 export interface PairSpec {
   readonly baseline: string;
   readonly candidate: string;
@@ -47,10 +48,11 @@ export interface PairSpec {
   readonly described?: readonly MetricRef[];
 }
 
+/** A claim, with the metric and the arms that test it. */
 export interface ClaimSpec extends Claim, MetricRef {
   readonly baseline: string;
   readonly candidate: string;
-  /** Why this gain is asked for, where the source gives no number. */
+  /** Why this gain. */
   readonly threshold: string;
 }
 
@@ -195,45 +197,42 @@ function nameError({ arms, variants, compare, claims = [] }: ScenarioFile): stri
 
 /** The variants of a scenario; with a suite, those that belong to it. */
 export function variantsOf(file: ScenarioFile, suite: SuiteName | null): Variant[] {
-  return file.variants
-    .filter(({ suites }) => suite === null || suites.includes(suite))
-    .map((variant): Variant => {
-      const arms = file.arms.filter(({ id }) => variant.arms === undefined || variant.arms.includes(id)).map(armOf);
-      const has = (id: string): boolean => arms.some((arm) => arm.id === id);
-      const named = variant.metrics === undefined ? file : { metrics: variant.metrics, described: variant.described };
-      const metrics = named.metrics.map(metricRef);
-      const described = (named.described ?? []).map(metricRef);
-      return {
-        scenario: file.id,
-        title: file.title,
-        isolates: file.isolates,
-        name: file.variants.length === 1 ? "" : variant.name,
-        workload: workloadOf(file, variant),
-        arms,
-        pairs: file.compare
-          .filter(({ baseline, candidate }) => has(baseline) && has(candidate))
-          .map(({ baseline, candidate, kind = "protocol", metrics: own }) =>
-            own === undefined
-              ? { baseline, candidate, kind, metrics, described }
-              : { baseline, candidate, kind, metrics: own.map(metricRef) },
-          ),
-        claims: (file.claims ?? [])
-          .filter(
-            (claim) =>
-              (claim.variants === undefined || claim.variants.includes(variant.name)) && has(claim.baseline) && has(claim.candidate),
-          )
-          .map(({ text, source, gain, threshold, baseline, candidate, metric }) => ({
-            text,
-            source,
-            gain,
-            threshold,
-            baseline,
-            candidate,
-            ...metricRef(metric),
-          })),
-        rounds: variant.rounds ?? file.rounds ?? defaultRounds,
-      };
-    });
+  return file.variants.filter(({ suites }) => suite === null || suites.includes(suite)).map((variant) => variantOf(file, variant));
+}
+
+function variantOf(file: ScenarioFile, variant: VariantFile): Variant {
+  const arms = file.arms.filter(({ id }) => variant.arms === undefined || variant.arms.includes(id)).map(armOf);
+  const ids = new Set(arms.map(({ id }) => id));
+  const isRun = ({ baseline, candidate }: { readonly baseline: string; readonly candidate: string }): boolean =>
+    ids.has(baseline) && ids.has(candidate);
+  return {
+    scenario: file.id,
+    title: file.title,
+    isolates: file.isolates,
+    name: file.variants.length === 1 ? "" : variant.name,
+    workload: workloadOf(file, variant),
+    arms,
+    pairs: pairsOf(file, variant).filter(isRun),
+    claims: (file.claims ?? [])
+      .filter(({ variants }) => variants === undefined || variants.includes(variant.name))
+      .filter(isRun)
+      .map(claimOf),
+    rounds: variant.rounds ?? file.rounds ?? defaultRounds,
+  };
+}
+
+/** A pair with metrics of its own shows nothing beside them. */
+function pairsOf(file: ScenarioFile, variant: VariantFile): PairSpec[] {
+  const named = variant.metrics === undefined ? file : { metrics: variant.metrics, described: variant.described };
+  const metrics = named.metrics.map(metricRef);
+  const described = (named.described ?? []).map(metricRef);
+  return file.compare.map(({ baseline, candidate, kind = "protocol", metrics: own }) =>
+    own === undefined ? { baseline, candidate, kind, metrics, described } : { baseline, candidate, kind, metrics: own.map(metricRef) },
+  );
+}
+
+function claimOf({ text, source, gain, threshold, baseline, candidate, metric }: ClaimFile): ClaimSpec {
+  return { text, source, gain, threshold, baseline, candidate, ...metricRef(metric) };
 }
 
 function armOf({ via, ...arm }: ArmFile): ArmSpec {
