@@ -1,90 +1,98 @@
 /**
- * The seams between the rooms: what a listener, a provider surface and the pacer agree on.
- * Everything here is small on purpose; see docs/architecture.md.
+ * The seams between the rooms: what a listener, a provider's endpoints and the pacer agree on.
+ *
+ * A request goes listener -> `RequestHandler` -> `Route` -> `ResponsePlan` -> pacer. From there each token takes one hop: the
+ * pacer asks the plan's `FrameSource` for bytes and calls `ResponseSink.write`. A listener knows no provider, a route knows no
+ * protocol, and the pacer knows neither.
+ *
+ * Times are microseconds (`Us`) of the monotonic clock, absolute unless a comment says otherwise.
  */
 
-/** Names of what a listener speaks: cleartext and TLS variants of HTTP/1.1 and HTTP/2. */
+/** What a listener speaks: cleartext and TLS variants of HTTP/1.1 and HTTP/2. */
 export type Protocol = "h1" | "h1s" | "h2c" | "h2";
 
-/** An engine and what it really speaks on a connection: the h2 port serves HTTP/1.1 too. */
+/** An engine and the protocol of one connection: the h2 port serves HTTP/1.1 too. */
 export type Carrier = "uws" | "node-h1" | "node-h2";
 
-/** The runtime a listener stands on. */
+/** The HTTP engine below a listener: uWebSockets.js or node's own. */
 export type Engine = "uws" | "node";
 
 /** Status line and headers of a response. Header names are lower case, values hold no CR or LF. */
 export interface ResponseHead {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** true: the length is not announced (chunked on HTTP/1.1). false: the body is one frame, its length is announced. */
+  /** true: the length is not announced (chunked on HTTP/1.1). false: the body is one frame, and its length is announced. */
   readonly streamed: boolean;
-  /** Faults on purpose: bytes that the announced length is wrong by. */
+  /** A fault on purpose: bytes to add to the announced length. */
   readonly contentLengthBy?: number;
-  /** Faults on purpose: the response may end by `inject`, with any code of HTTP/2. */
+  /** A fault on purpose: the response may end by `inject` with any HTTP/2 error code. */
   readonly mayReset?: boolean;
 }
 
-/** A fault that only an engine can make. `code` is an error code of HTTP/2 (RFC 9113, section 7). */
+/** A fault that only an engine can make. `code` is an HTTP/2 error code (RFC 9113, section 7). */
 export type WireFault =
   /** TCP RST. */
   | { readonly kind: "reset" }
   | { readonly kind: "rst_stream"; readonly code: number }
-  /** With code 0 streams under way may finish; else the connection is closed after it. */
+  /** With code 0 streams under way may finish. With any other the connection is closed after it. */
   | { readonly kind: "goaway"; readonly code: number };
 
 /**
- * The bytes of a response, one frame per write. Frames are asked for once each, in order.
- * The bytes returned are valid until the next call on any FrameSource: whoever keeps them, copies them.
+ * The bytes of a response, one frame for each write. The pacer asks for each frame once, in order. The bytes returned are valid
+ * until the next call on any FrameSource: a caller that keeps them copies them.
  */
 export interface FrameSource {
-  /** Number of frames, at least 1; Infinity until it is known, which is no later than with the last frame. */
+  /** Number of frames, at least 1. Infinity until it is known, which is no later than with the last frame. */
   readonly length: number;
-  /** Output tokens in the frame last asked for, those included that no client sees. Keep-alives hold none. */
+  /** Output tokens in the frame last asked for, tokens that no client sees included. Keep-alives hold none. */
   readonly tokens: number;
-  /** Hot path. `dueUs` and `sentUs` are absolute microseconds of the monotonic clock, for stamps. */
+  /** Hot path. `dueUs` and `sentUs` go into stamps. */
   frame(index: number, dueUs: number, sentUs: number): Uint8Array;
-  /** true: `join` may be called, and `tokens` never changes. Not where frames tell when they left. */
+  /** true: `join` may be called, and `tokens` never changes. Never true where frames carry stamps. */
   readonly joins?: boolean;
   /** Hot path. The frames from `index` to `index + count - 1` in one piece, for frames that are due at the same time. */
   join?(index: number, count: number): Uint8Array;
 }
 
-/** Told by a schedule that `nextDueUs` may say something else than before. */
+/** Called by a live schedule when `nextDueUs` may have a new answer. The pacer implements it. */
 export interface ScheduleObserver {
   onDue(): void;
 }
 
-/** When each frame is due. Owns no timer. Asked once per index, in order; index 0 may be asked for again before 1. */
+/**
+ * When each frame is due. It owns no timer: the pacer asks, once for each index, in order. Index 0 may be asked for again before
+ * index 1. The pacer calls `begin` once before it asks, and `end` once after it has asked for the last time.
+ */
 export interface Schedule {
-  /** Microseconds after the start of the request; never decreases. Hot path. */
+  /** Hot path. Microseconds after the start of the request; never decreases. */
   nextDueUs(index: number): number;
   /**
-   * true: follows from what else is going on. Infinity then is "not known yet", and an index may be asked for again until
-   * its frame was taken; an answer is final once its time has come.
+   * true: the answers follow from other streams (batching). Infinity then means "not known yet", and an index may be asked for
+   * again until its frame is taken. An answer is final once its time has come.
    */
   readonly isLive?: boolean;
-  /** true: every frame after the first is due with the one before it; frames may be passed over without asking. */
+  /** true: every frame after the first is due with the one before it. The pacer may pass over frames without asking. */
   readonly dueTogether?: boolean;
-  /** A live schedule counts from here on, and tells the observer. */
+  /** A live schedule starts to count, and calls the observer from here on. */
   begin?(observer: ScheduleObserver): void;
-  /** Nobody will ask again: the response has ended, or was given up. */
+  /** The response has ended, or was given up: nothing asks again. */
   end?(isGivenUp: boolean): void;
 }
 
 /** Makes the times of live schedules. It owns no timer: the pacer's wheel calls it. */
 export interface Scheduler {
-  /** Absolute microseconds at which it wants to be called; Infinity: not at all. May change whenever a schedule begins or ends. */
+  /** When to call `runUntil`; Infinity: not at all. May change whenever a schedule begins or ends. */
   readonly nextUs: number;
-  /** Does everything that is due by then. */
+  /** Does everything that is due by `nowUs`. */
   runUntil(nowUs: number): void;
 }
 
-/** Everything that is settled about a response before its first byte. */
+/** A response before its first byte: all that is settled about it. A route makes it, the pacer carries it out. */
 export interface ResponsePlan {
   readonly head: ResponseHead;
   readonly frames: FrameSource;
   readonly schedule: Schedule;
-  /** Absolute monotonic microseconds from which the schedule counts. */
+  /** From when the schedule counts: the arrival of the request. */
   readonly startUs: number;
   /** Output tokens planned; for accounting. */
   readonly outputTokens: number;
@@ -94,67 +102,70 @@ export interface ResponsePlan {
   readonly finishReason: "stop" | "length";
 }
 
-/** Told by a sink about its peer. */
+/** Called by a sink about its client. The pacer implements it; a sink has at most one. */
 export interface SinkObserver {
-  /** The peer reads again: writing may go on. */
+  /** After a `write` that returned false: the client reads again, and writing may go on. */
   onDrain(): void;
-  /** The response can no longer be delivered. Called at most once, never after `end`. */
+  /** The response can no longer be delivered. Called at most once, never after `end` or `reset`. */
   onAbort(): void;
 }
 
-/** Where a response goes. One per request. Using it after `closed` is true does nothing. */
+/**
+ * Where a response goes: one for each request, made by its listener. The caller may set `observer`; it calls `start` once, `write` any
+ * number of times, then `end` or `reset`. Calls after `closed` is true do nothing.
+ */
 export interface ResponseSink {
   /** true once ended, reset or aborted. */
   readonly closed: boolean;
   /**
-   * Of a response that waits for its reader: whether that has taken anything since the wait began, or since the last call.
-   * Where responses share a connection in turns, what stands before it on the connection counts too, but only once.
+   * Whether the client of a waiting response has taken anything since the wait began, or since the last call. Where responses
+   * share a connection in turns, bytes of other responses that leave before it count too, but only once.
    */
   isBeingRead(): boolean;
   observer: SinkObserver | null;
-  /** Added to whatever head is settled after this was set; over a header that the head itself has, this one wins. */
+  /** Headers added to a head that `start` settles afterwards. They win over headers of the same name in that head. */
   extraHeaders?: Readonly<Record<string, string>> | null;
-  /** Settles the head. It leaves with the first frame, on every engine, so that protocols stay comparable. */
+  /** Settles the head. It leaves with the first frame on every engine, so that protocols stay comparable. */
   start(head: ResponseHead): void;
-  /** Hot path. Returns false when the peer does not keep up: wait for `onDrain`. */
+  /** Hot path. false: the client does not keep up. The frame is accepted; the next may follow after `onDrain`. */
   write(frame: Uint8Array): boolean;
-  /** Ends the response, with a last frame. A head with `streamed: false` takes its whole body here. */
+  /** Ends the response, with a last frame if there is one. A head with `streamed: false` takes its whole body here. */
   end(frame?: Uint8Array): void;
-  /** Cuts this response only, so that its client sees an error: RST_STREAM on HTTP/2, the connection on HTTP/1.1. */
+  /** Cuts this response so that its client sees an error: by RST_STREAM on HTTP/2, with its connection on HTTP/1.1. */
   reset(): void;
-  /** What carries it; left out where it makes no faults. */
+  /** What carries it; left out where no faults can be made. */
   readonly carrier?: Carrier;
   /** Number of this request on its connection, from 1. */
   readonly requestOnConnection?: number;
-  /** Makes a fault; all but a GOAWAY with code 0 close this sink, without a word to the observer. */
+  /** Makes a fault. All but a GOAWAY with code 0 close this sink, and do not call the observer. */
   inject?(fault: WireFault): void;
 }
 
-/** What a handler may know of a request. Valid after the handler returns. */
+/** What a route may know of a request. It stays valid after the handler returns. */
 export interface RouteRequest {
   readonly protocol: Protocol;
   readonly engine: Engine;
-  /** Upper case. HEAD arrives as "HEAD"; the sink of such a request drops the body by itself. */
+  /** Upper case. HEAD arrives as "HEAD"; its sink drops the body by itself. */
   readonly method: string;
   /** Without the query. */
   readonly path: string;
   readonly query: string;
-  /** The value of a header, its bytes read as UTF-8. `name` in lower case. Several of one name are joined or the first. */
+  /** The value of a header, its bytes read as UTF-8. `name` is lower case. Of several lines: all joined, or the first. */
   header(name: string): string | undefined;
-  /** Absolute monotonic microseconds at which the whole request had arrived. */
+  /** When the whole request had arrived. */
   readonly receivedUs: number;
 }
 
-/** One endpoint of a provider surface. */
+/** One endpoint. */
 export interface Route {
   readonly method: "GET" | "POST";
-  /** Exact path, or one ending in "/" + "*" that takes any rest. */
+  /** An exact path, or one that ends in "/" + "*" and takes any rest. */
   readonly path: string;
-  /** May throw; a promise may reject. The error is then the answer. */
+  /** `body` is valid during the call only. May throw; a promise may reject. The error is then the answer. */
   handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void | Promise<void>;
 }
 
-/** Why a listener refuses a request by itself, with an answer. */
+/** Why a listener refuses a request by itself. The client gets an answer. */
 export type Refusal =
   | "too-many-connections"
   | "head-too-large"
@@ -168,29 +179,30 @@ export type Refusal =
   /** HTTP/1.1 on a port that speaks HTTP/2 only. */
   | "wrong-protocol";
 
-/** What a listener keeps clients from; some by closing or resetting, where no answer is possible. */
+/** What a listener keeps clients from. Beyond those of `Refusal` it closes or resets: no answer is possible. */
 export type Bound =
   | Refusal
-  /** HTTP/2 streams that the engine refused by RST_STREAM: beyond the number allowed, or with a head beyond its limits. */
+  /** HTTP/2 streams that the engine refused by RST_STREAM: too many at once, or with a head beyond its limits. */
   | "streams-refused"
   | "idle-timeout"
-  /** A finished response that was never taken. */
+  /** A finished response that its client never took. */
   | "never-read"
-  /** The longest stalled responses, cut because all together hold too much. */
+  /** The responses that stalled longest, cut because all together hold too much. */
   | "buffers-full"
-  /** Control frames without end. */
+  /** Control frames, or streams opened and reset, without end. */
   | "flood";
 
-/** What a listener calls for each request. Neither method throws. */
+/** What a listener calls with each request. Neither `handle` nor `refuse` throws: both answer through the sink. */
 export interface RequestHandler {
+  /** The whole request has arrived. `body` is valid during the call only. */
   handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void;
-  /** `request` is null where no request was understood. */
+  /** The listener refuses. `request` is null where no request was understood. */
   refuse(reason: Refusal, request: RouteRequest | null, sink: ResponseSink): void;
-  /** Asked before an HTTP/2 body of over 65,535 bytes is read: true leaves it unread, without WINDOW_UPDATE, for good. */
+  /** A fault on purpose, asked before an HTTP/2 body of over 65,535 bytes is read. true: it stays unread, without WINDOW_UPDATE. */
   withholds?(request: RouteRequest): boolean;
 }
 
-/** Live counts a listener keeps. */
+/** Live counts of one listener. */
 export interface ListenerCounts {
   /** Open TCP connections. */
   connections: number;
@@ -208,28 +220,28 @@ export interface ListenOptions {
   readonly host: string;
   /** 0 picks a free port. */
   readonly port: number;
-  /** Sibling processes of this program listen on the same port; nobody else may in any case. */
+  /** true: sibling processes of this program listen on the same port. No other program may in either case. */
   readonly shared: boolean;
 }
 
-/** One protocol on one engine. */
+/** One protocol on one engine. The server calls `listen` once, then `close` once. */
 export interface ProtocolListener {
   readonly protocol: Protocol;
   readonly engine: Engine;
   readonly counts: Readonly<ListenerCounts>;
   /** Resolves with the port. Rejects with an Error whose `code` is EADDRINUSE where the port is taken. */
   listen(options: ListenOptions): Promise<number>;
-  /** Stops accepting, lets responses finish for up to `graceMs`, then cuts what is left. */
+  /** Stops accepting, lets responses finish for up to `graceMs`, then cuts the rest. */
   close(graceMs: number): Promise<void>;
 }
 
-/** A monotonic clock and its one timer; a test drives its own. */
+/** A monotonic clock and its one timer. A test drives its own. */
 export interface Clock {
-  /** Absolute microseconds, never decreasing. Hot path. */
+  /** Hot path. Microseconds, never decreasing. */
   nowUs(): number;
   /**
-   * Calls `onWake` once after about `delayMs` (0: as soon as the event loop comes round; a fraction is kept as well as the
-   * clock can). Replaces an earlier call.
+   * Calls `onWake` once after about `delayMs`. 0 is the next turn of the event loop; fractions are kept as well as the clock
+   * can. Replaces an earlier call.
    */
   wakeAfter(delayMs: number): void;
   onWake: () => void;

@@ -1,26 +1,29 @@
 /**
- * One timer wheel for every stream. Deadlines are absolute (start + ttft + sum of gaps), so lateness never adds up:
- * a token that leaves late does not move the ones after it.
+ * Sends every frame when it is due: one timer wheel for all streams of a process. Deadlines are absolute (start + TTFT + the sum
+ * of the gaps), so lateness never adds up: a token that leaves late does not move the ones after it.
+ *
+ * The wheel is an array of slots, each a linked list of responses whose next deadline falls into it. A *turn* is one wake-up: it
+ * goes through the slots that have passed, writes what is due, and links each response into the slot of its next deadline.
  */
 import type { Meter } from "./meter.ts";
 import type { Clock, FrameSource, ResponsePlan, ResponseSink, Schedule, ScheduleObserver, Scheduler, SinkObserver } from "../seams.ts";
 
-/** Width of a slot: a turn looks at every stream of the slots that it passes, due or not. */
+/** Width of a slot. A turn looks at every stream of the slots that it passes, due or not. */
 const wideSlotUs = 512;
 const narrowSlotUs = 32;
 const slotCount = 4096;
-/** How far ahead a wake-up is looked for; with nothing due until then, the wheel looks again. */
+/** How far ahead the wheel looks for its next wake-up. With nothing due until then it wakes there and looks again. */
 const lookAheadSlots = 128;
-/** A turn that takes more than this of its interval is long. More is later tokens, less is turns of fewer tokens. */
+/** A turn that takes more than this share of its interval is long. A larger share makes tokens later, a smaller one turns shorter. */
 const longTurn = 0.3;
-/** Frames that fall due together leave in one write, closed when it holds this many bytes. */
+/** Frames of one response that are due together leave in one write of about this many bytes. */
 const batchBytes = 49_152;
-/** Frames due at the same time that are asked for in one piece. */
+/** The most frames, due at the same time, that are asked for in one piece. */
 const joinedFrames = 128;
-/** Where frames that fall due together are gathered; shared, because sinks do not keep what they are given. */
+/** Where frames that are due together are gathered. One buffer for all responses: sinks do not keep what they are given. */
 let batch = new Uint8Array(65_536);
 
-/** Hot path: adds a frame to the batch; returns the bytes gathered. */
+/** Hot path. Adds a frame to the batch, and returns the bytes in it. */
 function gather(frame: Uint8Array, filled: number): number {
   const end = filled + frame.length;
   if (end > batch.length) {
@@ -39,19 +42,21 @@ class Emission implements SinkObserver, ScheduleObserver {
   readonly frames: FrameSource;
   readonly schedule: Schedule;
   readonly sink: ResponseSink;
-  /** The next frame to write, and when it is due; Infinity: its schedule does not know yet. */
+  /** The next frame to write, and when it is due. Infinity: its schedule does not know yet. */
   index = 0;
   dueUs: number;
-  /** When the wheel looks at it: `dueUs`, or while blocked the deadline of the stall. */
+  /** When the wheel looks at it: `dueUs`, or the end of the stall time-out while it is blocked. */
   alarmUs = 0;
   firstSentUs = 0;
   lastSentUs = 0;
-  /** Output tokens handed to the sink. */
+  /** Output tokens given to the sink. */
   tokensSent = 0;
-  /** Frames due between these two waited for the reader, not for us. */
+  /** The last wait for its reader: from, to. Frames that fell due in between are late because of the reader. */
   blockedUs = 0;
   drainedUs = 0;
+  /** true: the sink's reader does not keep up. Nothing is written until `onDrain`. */
   blocked = false;
+  /** Its slot in the wheel, with its neighbours there; -1: in none. */
   slot = -1;
   previous: Emission | null = null;
   next: Emission | null = null;
@@ -80,13 +85,13 @@ class Emission implements SinkObserver, ScheduleObserver {
 }
 
 export interface PacerOptions {
-  /** A stream whose reader takes nothing for this long is cut. */
+  /** A stream whose reader takes nothing for this long is cut, microseconds. */
   readonly stallTimeoutUs: number;
-  /** Told of a fault in a plan, after its stream has been cut. By default nobody is. */
+  /** Called with an error that a plan threw, after its stream has been cut. Default: the error is dropped. */
   readonly onFault?: (error: unknown) => void;
   /**
-   * Turns begin at least this far apart, so that tokens of one connection that fall due together share a system call; only after
-   * a turn that took long the next may follow at once. 0 keeps each deadline as exactly as the clock can. Default: a millisecond.
+   * Turns begin at least this far apart, microseconds, so that tokens of one connection that are due together share a system
+   * call. After a long turn the next may follow at once. 0 keeps each deadline as exactly as the clock can. Default: 1000.
    */
   readonly turnUs?: number;
   /** Makes the times of schedules that are not known ahead. */
@@ -123,15 +128,15 @@ export class Pacer {
     this.#onFault = options.onFault ?? (() => {});
     this.#turnUs = options.turnUs ?? 1000;
     this.#scheduler = options.scheduler ?? null;
-    // Turns that come as often as tokens must not look at all of half a millisecond's streams each time.
+    // Where turns come as often as tokens, each must look at few streams that are not due yet.
     this.#slotUs = this.#turnUs < wideSlotUs ? narrowSlotUs : wideSlotUs;
     this.#position = Math.floor(clock.nowUs() / this.#slotUs);
     clock.onWake = () => this.#turn();
   }
 
   /**
-   * Writes the plan's frames to the sink, each when it is due. The sink's observer is taken over. Throws what the plan's
-   * first frame throws, with nothing written; a later fault of a plan cuts its own stream only.
+   * Writes the plan's frames to the sink, each when it is due, and becomes the sink's observer. Throws what the plan's first
+   * frame throws; nothing is written then. A later error of a plan cuts its own stream only.
    */
   send(plan: ResponsePlan, sink: ResponseSink): void {
     if (sink.closed) return;
@@ -143,7 +148,7 @@ export class Pacer {
         return;
       }
     }
-    // While nothing ran, nobody moved the wheel on.
+    // While nothing ran, no turn moved the wheel on.
     if (this.running === 0) this.#position = Math.floor(this.#clock.nowUs() / this.#slotUs);
     const emission = new Emission(this, plan, sink);
     sink.observer = emission;
@@ -160,9 +165,9 @@ export class Pacer {
     this.#armForScheduler();
   }
 
-  /** The schedule of a response has news: it may be due now, or at another time than it said. */
+  /** A live schedule has a new answer: the next frame may be due now, or at another time than before. */
   wake(emission: Emission): void {
-    // A reader that does not keep up finds what fell due meanwhile when it does.
+    // A blocked response asks its schedule again when its reader goes on.
     if (emission.blocked || emission.sink.closed) return;
     this.#unlink(emission);
     this.#ask(emission);
@@ -177,7 +182,7 @@ export class Pacer {
     if (this.#scheduler !== null && !this.#inTurn && this.#scheduler.nextUs < this.#wakeUs) this.#arm();
   }
 
-  /** Hot path: an answer in one piece that is due at once has no place in the wheel. */
+  /** Hot path. An answer in one piece that is due at once: it needs no place in the wheel. */
   #sendWhole(plan: ResponsePlan, sink: ResponseSink, dueUs: number, nowUs: number): void {
     const meter = this.#meter;
     const { frames, startUs } = plan;
@@ -194,7 +199,7 @@ export class Pacer {
     meter.e2e.record(nowUs - startUs);
   }
 
-  /** The sink's reader keeps up again: what fell due meanwhile leaves at once. */
+  /** The sink's reader keeps up again: frames that fell due meanwhile leave at once. */
   resume(emission: Emission): void {
     if (!emission.blocked) return;
     this.#unlink(emission);
@@ -230,7 +235,7 @@ export class Pacer {
     }
   }
 
-  /** Hot path: looks at every slot up to now and writes what is due. */
+  /** Hot path. One turn: looks at every slot up to now and writes what is due. */
   #turn(): void {
     this.#wakeUs = Infinity;
     this.#again = false;
@@ -242,7 +247,7 @@ export class Pacer {
     this.#position = Math.max(this.#position, target - slotCount + 1);
     for (;;) {
       const slot = this.#position % slotCount;
-      // What is put into this slot during the loop (streams whose next token is due in it) waits for the next turn.
+      // Counted first: streams that the loop puts back into this slot wait for the next turn.
       for (let left = this.#sizes[slot]!; left > 0; left--) {
         const emission = this.#heads[slot];
         if (!emission) break;
@@ -255,13 +260,13 @@ export class Pacer {
       this.#position++;
     }
     this.#inTurn = false;
-    // The clock sleeps for a millisecond or not at all: after a long turn that would come on top of what the turn took, and of
-    // what the engines then send.
+    // The clock sleeps for a millisecond or not at all. After a long turn a sleep would come on top of what the turn took and of
+    // what the transport then sends.
     this.#nextTurnUs = this.#clock.nowUs() - nowUs > this.#turnUs * longTurn ? 0 : nowUs + this.#turnUs;
     this.#arm();
   }
 
-  /** Hot path: a plan at fault takes down its own stream, not the turn that it shares with every other. */
+  /** Hot path. An error of one plan cuts its own stream; the turn goes on for all others. */
   #pumpSafely(emission: Emission): void {
     try {
       this.#pump(emission);
@@ -272,7 +277,7 @@ export class Pacer {
     }
   }
 
-  /** Hot path: writes all that is due of one response, in one write, and links it to its next deadline. */
+  /** Hot path. Writes all frames of one response that are due, in one write, and links it to its next deadline. */
   #pump(emission: Emission): void {
     const { frames, sink } = emission;
     const nowUs = this.#clock.nowUs();
@@ -294,7 +299,7 @@ export class Pacer {
       this.#count(emission, firstDueUs, nowUs);
       if (count > 1) this.#countJoined(emission, firstDueUs, nowUs, count - 1);
     }
-    // Joined frames are a batch by themselves: what else is due has the next turn.
+    // Joined frames are a batch by themselves: more frames that are due wait for the next turn.
     if (!isLast && emission.dueUs <= nowUs && emission.index - first === 1) {
       let filled = gather(frame, 0);
       while (!isLast && emission.dueUs <= nowUs && filled < batchBytes) {
@@ -310,19 +315,19 @@ export class Pacer {
     } else if (emission.dueUs > nowUs) {
       this.#link(emission, emission.dueUs);
     } else {
-      // Streams without latency share the event loop: one batch each per turn.
+      // Streams without latency share the event loop: one batch of each in a turn.
       this.#again = true;
       this.#link(emission, nowUs);
     }
   }
 
-  /** Hot path: counts the frame just taken and moves to the next; true when there is none. */
+  /** Hot path. Counts the frame just taken and moves to the next. Returns true when there is none. */
   #advance(emission: Emission, sentUs: number): boolean {
     this.#count(emission, emission.dueUs, sentUs);
     return this.#moveOn(emission);
   }
 
-  /** Hot path: counts one frame. */
+  /** Hot path. Counts one frame. */
   #count(emission: Emission, dueUs: number, sentUs: number): void {
     const meter = this.#meter;
     const { plan } = emission;
@@ -340,7 +345,7 @@ export class Pacer {
     emission.lastSentUs = sentUs;
   }
 
-  /** Hot path: counts so many frames after the one that `#count` counted, due and sent as it was. */
+  /** Hot path. Counts this many frames after the one that `#count` counted, due and sent with it. */
   #countJoined(emission: Emission, dueUs: number, sentUs: number, frames: number): void {
     const meter = this.#meter;
     const tokens = frames * emission.frames.tokens;
@@ -353,7 +358,7 @@ export class Pacer {
     meter.generationTokens += tokens;
   }
 
-  /** Hot path: moves past the frames that leave in one piece; true when there are no more. */
+  /** Hot path. Moves past the frames that leave in one piece. Returns true when there are no more. */
   #moveOverJoined(emission: Emission): boolean {
     const first = emission.index;
     if (emission.schedule.dueTogether === true) {
@@ -367,6 +372,7 @@ export class Pacer {
     return isLast;
   }
 
+  /** Hot path. Moves to the next frame. Returns true when there is none. */
   #moveOn(emission: Emission): boolean {
     if (++emission.index === emission.frames.length) return true;
     emission.dueUs = emission.plan.startUs + emission.schedule.nextDueUs(emission.index);
@@ -386,7 +392,7 @@ export class Pacer {
   }
 
   #block(emission: Emission, nowUs: number): void {
-    // A write can end the sink (its client is gone): then there is nobody to wait for.
+    // A write can find that the client is gone and close the sink: then there is no reader to wait for.
     if (emission.sink.closed) return;
     emission.blocked = true;
     emission.blockedUs = nowUs;
@@ -394,7 +400,7 @@ export class Pacer {
     this.#link(emission, nowUs + this.#stallTimeoutUs);
   }
 
-  /** A reader that takes some of what waits is slow; it has stopped when it took nothing for the whole time-out. */
+  /** Ends the wait of a response whose reader took nothing for the whole time-out. One that takes some is slow and goes on. */
   #cutIfStalled(emission: Emission, nowUs: number): void {
     const { sink } = emission;
     if (sink.isBeingRead()) {
@@ -411,7 +417,7 @@ export class Pacer {
     sink.reset();
   }
 
-  /** Hot path: puts an emission where the wheel will look at `alarmUs`, or a round later for far deadlines. */
+  /** Hot path. Puts a response into the slot of `alarmUs`. A deadline beyond one round of the wheel shares the slot and stays in it. */
   #link(emission: Emission, alarmUs: number): void {
     if (emission.sink.closed || alarmUs === Infinity) return;
     emission.alarmUs = alarmUs;
@@ -440,7 +446,7 @@ export class Pacer {
     emission.next = null;
   }
 
-  /** Asks the clock for the next wake-up, if anything waits. */
+  /** Sets the clock to the next wake-up, if anything waits. */
   #arm(): void {
     const schedulerUs = this.#scheduler === null ? Infinity : this.#scheduler.nextUs;
     if (this.running === 0 && schedulerUs === Infinity) return;
@@ -451,14 +457,14 @@ export class Pacer {
     this.#clock.wakeAfter(Math.max(0, (wakeUs - nowUs) / 1000));
   }
 
-  /** The next alarm, or the end of the look-ahead where there is none before; no nearer than the next turn may begin. */
+  /** The next alarm, but no sooner than the next turn may begin; without an alarm in the look-ahead, its end. */
   #nextAlarmUs(nowUs: number): number {
     const turnUs = this.#turnUs;
     const slotUs = this.#slotUs;
     for (let ahead = 0; ahead < lookAheadSlots; ahead++) {
       const position = this.#position + ahead;
       if (this.#sizes[position % slotCount] === 0) continue;
-      // Near slots need no closer look, which would touch every stream in them.
+      // A near slot decides by itself: a closer look would touch every stream in it.
       if (turnUs > 0 && position * slotUs <= nowUs + turnUs) return Math.max(nowUs, this.#nextTurnUs);
       const endUs = (position + 1) * slotUs;
       let nextUs = endUs;

@@ -1,12 +1,13 @@
+/** Schedules of streams that know nothing of each other. Times are microseconds after the start of the request. */
 import type { Distribution } from "../random/distribution.ts";
 import { purpose, Random, type Seed } from "../random/random.ts";
 import type { Schedule, ScheduleObserver } from "../seams.ts";
 
-/** First token after `ttft`, each later one a gap of `itl` after the one before: streams that know nothing of each other. */
+/** The first token is due after the TTFT, each later one a gap of ITL after the one before. */
 class IndependentSchedule implements Schedule {
   readonly dueTogether: boolean;
   #itl: Distribution;
-  /** null: every gap is `#gapUs`. */
+  /** Draws the gaps. null: every gap is `#gapUs`. */
   #random: Random | null;
   #gapUs: number;
   #dueUs: number;
@@ -19,18 +20,19 @@ class IndependentSchedule implements Schedule {
     this.#random = random;
   }
 
+  /** Hot path. */
   nextDueUs(index: number): number {
     if (index > 0) this.#dueUs += this.#random === null ? this.#gapUs : this.#itl.sample(this.#random);
     return this.#dueUs;
   }
 }
 
-/** The schedule of one streamed response. Each gap is drawn when it is asked for. */
+/** The schedule of a streamed response with one token in each frame. Each gap is drawn when it is asked for. */
 export function independentSchedule(seed: Seed, ttft: Distribution, itl: Distribution): Schedule {
   return new IndependentSchedule(draw(seed, ttft), itl, itl.constant === null ? new Random(seed, purpose.itl) : null);
 }
 
-/** The schedule of a response in one piece: due when the last of its `tokens` would have been. */
+/** The schedule of a response in one piece: it is due when the last of its `tokens` would be due in a stream. */
 export function unstreamedSchedule(seed: Seed, ttft: Distribution, itl: Distribution, tokens: number): Schedule {
   let dueUs = draw(seed, ttft);
   const gaps = Math.max(0, tokens - 1);
@@ -47,22 +49,23 @@ function draw(seed: Seed, ttft: Distribution): number {
   return ttft.constant ?? ttft.sample(new Random(seed, purpose.ttft));
 }
 
-/** Tells which token a frame begins with, frame by frame. */
+/** Says for each frame, in order, with which token it begins. */
 interface Steps {
   next(): number;
 }
 
 /**
- * The schedule of frames that hold other than one token each: a frame is due with its first token, so that the time to
- * first token and the rate of tokens stay what was asked for.
+ * The schedule of frames that hold more or fewer tokens than one. A frame is due with its first token, so that the time to first
+ * token and the rate of tokens stay as asked for.
  */
 class FrameSchedule implements Schedule {
   readonly #tokens: Schedule;
   readonly #steps: Steps;
+  /** Tokens whose times are known. */
   #asked = 0;
+  /** The frame last asked for, when it is due, and the token that it begins with. */
   #index = -1;
   #dueUs = 0;
-  /** The token that frame `#index` begins with. */
   #token = 0;
 
   constructor(tokens: Schedule, steps: Steps) {
@@ -70,6 +73,7 @@ class FrameSchedule implements Schedule {
     this.#steps = steps;
   }
 
+  /** Hot path. Infinity while the schedule of the tokens does not know yet; then the same index is asked for again. */
   nextDueUs(index: number): number {
     if (index === this.#index && this.#asked > this.#token) return this.#dueUs;
     if (index !== this.#index) this.#token = this.#steps.next();
@@ -96,7 +100,7 @@ class FrameSchedule implements Schedule {
   }
 }
 
-/** The schedule of frames over that of their tokens. */
+/** The schedule of frames, made of the schedule of their tokens. */
 export function frameSchedule(tokens: Schedule, steps: Steps): Schedule {
   return new FrameSchedule(tokens, steps);
 }
