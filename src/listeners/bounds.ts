@@ -1,40 +1,40 @@
-/** The bounds of all listeners of a server: how much any client may have, hold and delay, and what is done beyond. */
+/** The bounds of all listeners of a server: how much a client may open, send, hold and delay, and what happens beyond. */
 import type { ListenerCounts, Protocol, Refusal, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
 import { exceedsJsonDepth } from "../core/schema/json-depth.ts";
 
-/** What a listener needs beside its port. Sizes in bytes, times in milliseconds. */
+/** The bounds in force. Sizes in bytes, times in milliseconds. */
 export interface ListenerLimits {
   /** Open connections of all listeners together. */
   readonly maxConnections: number;
   /** Streams a client may have open on one HTTP/2 connection. */
   readonly maxConcurrentStreams: number;
-  /** Names and values of a request's head. */
+  /** Names and values of the headers of a request. */
   readonly maxHeadBytes: number;
   readonly maxBodyBytes: number;
-  /** Arrays and objects within each other. */
+  /** Arrays and objects within each other in a JSON body. */
   readonly maxJsonDepth: number;
-  /** What one streamed response may have waiting before it waits for its reader. */
+  /** Bytes that a streamed response may have waiting. Past it the response waits for its reader. */
   readonly maxStreamBufferedBytes: number;
-  /** What all responses may have waiting; beyond, the readers that have stalled longest are cut. */
+  /** Bytes that all responses may have waiting. Past it those that have waited longest are cut. */
   readonly maxBufferedBytes: number;
-  /** From the connection (or the request before) to the end of a request's head, a TLS handshake included. */
+  /** From the connection, or the request before, to the end of a request's head. A TLS handshake counts in. */
   readonly headTimeoutMs: number;
   /** From the end of the head to the end of the body. */
   readonly bodyTimeoutMs: number;
-  /** A finished response that its reader does not take is cut after this; also the time a PING may go unanswered. */
+  /** A response whose reader takes nothing is cut after this. A PING may go unanswered for as long. */
   readonly stallTimeoutMs: number;
-  /** A connection without a request is closed after this. */
+  /** A connection without an open request is closed after this. */
   readonly h1IdleTimeoutMs: number;
   readonly h2IdleTimeoutMs: number;
 }
 
 /** A response with bytes waiting for its reader. */
 export interface Waiting {
-  /** Cuts it, and tells its pacer. */
+  /** Cuts it, and calls its observer's `onAbort`. */
   shed(): void;
 }
 
-/** Live counts of one listener, all zero. */
+/** The counts of a new listener, all zero. */
 export function newCounts(): ListenerCounts {
   return {
     connections: 0,
@@ -60,14 +60,14 @@ export function newCounts(): ListenerCounts {
   };
 }
 
-/** Shared by all listeners of a server. */
+/** The limits, and the counts that all listeners of a server share. */
 export class Bounds {
   readonly limits: ListenerLimits;
   /** Open connections of all listeners. */
   connections = 0;
-  /** Bytes that wait for readers, as far as an engine tells. */
+  /** Bytes that wait for readers, as far as the engines tell. */
   bufferedBytes = 0;
-  /** In the order in which they began to wait. */
+  /** In the order in which they began to wait: a Map keeps it. */
   readonly #waiting = new Map<Waiting, { bytes: number; counts: ListenerCounts }>();
   #shedding = false;
 
@@ -79,7 +79,7 @@ export class Bounds {
     return this.connections > this.limits.maxConnections;
   }
 
-  /** Says how many bytes a response has waiting now; 0 when its reader has caught up or it is gone. */
+  /** Notes how many bytes a response has waiting; 0 when its reader has caught up or it is gone. */
   setWaiting(waiting: Waiting, bytes: number, counts: ListenerCounts): void {
     const entry = this.#waiting.get(waiting);
     this.bufferedBytes += bytes - (entry?.bytes ?? 0);
@@ -88,12 +88,12 @@ export class Bounds {
     else this.#waiting.set(waiting, { bytes, counts });
     if (this.bufferedBytes > this.limits.maxBufferedBytes && !this.#shedding) {
       this.#shedding = true;
-      // Not from within a write: it may be this very response that goes.
+      // In the next turn: this very response may be cut, and it may be within a write now.
       setImmediate(() => this.#shed());
     }
   }
 
-  /** Cuts those that have waited longest until the rest fits. */
+  /** Cuts the responses that have waited longest until the rest fits. */
   #shed(): void {
     this.#shedding = false;
     for (const [waiting, { counts }] of this.#waiting) {
@@ -105,16 +105,16 @@ export class Bounds {
   }
 }
 
-/** A request whose body has not come yet. */
+/** A request whose body has not arrived yet. */
 export interface AwaitedBody {
   /** Called once, when the body is late. */
   expire(): void;
 }
 
-/** Looks for late bodies now and then, so that a request costs no timer. */
+/** Finds late bodies by looking now and then, so that a request costs no timer. */
 export class BodyDeadlines {
   readonly #awaited = new Map<AwaitedBody, number>();
-  /** The latest, not in the map yet: most bodies come with their heads and never enter it. */
+  /** The newest one stays out of the map: most bodies come with their heads and never enter it. */
   #latest: AwaitedBody | null = null;
   #latestDeadlineMs = 0;
   readonly #timeoutMs: number;
@@ -140,7 +140,7 @@ export class BodyDeadlines {
     clearInterval(this.#timer);
   }
 
-  /** In the order of their deadlines, because all have the same time. */
+  /** The map is in the order of deadlines, because all bodies have the same time. */
   #look(): void {
     const nowMs = performance.now();
     if (this.#latest !== null) this.#awaited.set(this.#latest, this.#latestDeadlineMs);
@@ -153,12 +153,12 @@ export class BodyDeadlines {
   }
 }
 
-/** How often to look for what is late: often enough to be a tenth late at most, never more than ten times a second. */
+/** Milliseconds between two looks for what is late: a tenth of the time-out, from 100 to 1000. */
 export function sweepMs(timeoutMs: number): number {
   return Math.min(1000, Math.max(100, Math.floor(timeoutMs / 10)));
 }
 
-/** Refuses a request and counts it. */
+/** Counts a refusal and hands it to the handler, which answers. */
 export function refuse(
   reason: Refusal,
   request: RouteRequest | null,
@@ -179,12 +179,12 @@ export function deliver(
   { maxJsonDepth }: ListenerLimits,
   counts: ListenerCounts,
 ): void {
-  // A text shorter than the limit cannot nest deeper.
+  // A text that is shorter than the limit cannot nest deeper.
   if (body.length > maxJsonDepth && exceedsJsonDepth(body, maxJsonDepth)) refuse("json-too-deep", request, sink, handler, counts);
   else handler.handle(request, body, sink);
 }
 
-/** Cleartext protocols can be answered before a handshake. */
+/** Whether a protocol runs over TLS. */
 export function isSecure(protocol: Protocol): boolean {
   return protocol === "h1s" || protocol === "h2";
 }

@@ -1,18 +1,18 @@
-/** Telling HTTP/2 by prior knowledge from everything else that comes to a cleartext port. */
+/** Tells HTTP/2 by prior knowledge from anything else that comes to a cleartext port. */
 import type { Socket } from "node:net";
 
-/** What every HTTP/2 client sends first (RFC 9113, 3.4). */
+/** The first bytes of every HTTP/2 client (RFC 9113, section 3.4). */
 const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 
 export interface Sniffed {
-  /** The preface has come; it is still there to be read. */
+  /** The preface has come. It is put back, to be read again. */
   http2(): void;
-  /** It begins like a request of HTTP/1. */
+  /** The bytes begin like a request of HTTP/1. */
   http1(): void;
   other(reason: "head-timeout" | "malformed"): void;
 }
 
-/** Reads the first bytes of a connection and says what they are; calls one of the functions, unless the peer closes before. */
+/** Reads the first bytes of a connection and calls one of the functions, unless the peer closes before. */
 export function sniffHttp2(socket: Socket, timeoutMs: number, sniffed: Sniffed): void {
   let first: Buffer = Buffer.alloc(0);
   const timer = setTimeout(() => decide(() => sniffed.other("head-timeout")), timeoutMs);
@@ -30,7 +30,7 @@ export function sniffHttp2(socket: Socket, timeoutMs: number, sniffed: Sniffed):
     if (first.compare(preface, 0, length, 0, length) === 0) {
       if (length < preface.length) return;
       decide(() => {
-        // node:http2 takes what a socket has already read.
+        // node:http2 reads what a socket has buffered.
         socket.unshift(first);
         sniffed.http2();
       });

@@ -1,16 +1,16 @@
 /** What the sinks of all engines share. */
 import type { ResponseHead, ResponseSink, SinkObserver } from "../core/seams.ts";
 
-/** The life of a sink: open until ended, reset or aborted, and told about once. */
+/** The life of a sink: open until it is ended, reset or aborted. Its observer hears of an abort once, and of nothing afterwards. */
 export abstract class BaseSink implements ResponseSink {
   closed = false;
   observer: SinkObserver | null = null;
   extraHeaders: Readonly<Record<string, string>> | null = null;
   protected head: ResponseHead | null = null;
 
-  /** Bytes accepted by `write` that the engine has not handed to the socket yet, as far as it tells. */
+  /** Bytes that `write` accepted and the socket has not taken yet, as far as the engine tells. */
   abstract readonly bufferedBytes: number;
-  /** What waited for the reader when this was last looked at. */
+  /** `bufferedBytes` at the last look. */
   protected waitingBytes = 0;
   abstract write(frame: Uint8Array): boolean;
   abstract end(frame?: Uint8Array): void;
@@ -35,10 +35,10 @@ export abstract class BaseSink implements ResponseSink {
   }
 }
 
-/** How much of a refused body is read and thrown away, so that the connection stays usable, before it is cut. */
+/** Bytes of a refused body that are read and dropped, so that the connection stays usable. Past them it is cut. */
 export const discardBytes = 67_108_864;
 
-/** How long a closing listener waits for last bytes, resets and GOAWAY to leave by themselves. */
+/** How long a closing listener waits for last bytes, resets and GOAWAY to leave, milliseconds. */
 export const lingerMs = 100;
 
 /** Resolves when `done()` holds, looked at every few milliseconds, or after `graceMs`. */

@@ -1,8 +1,8 @@
-/** What waits for its turn, each belonging to somebody: owners take turns, so that what one piles up holds up nobody else. */
+/** A queue in which owners take turns, so that one who adds many items does not hold up the others. */
 export class Turns<Owner, Item> {
   /** In the order in which their turns come. */
   readonly #waiting = new Map<Owner, Item[]>();
-  /** Of all owners. */
+  /** Items of all owners. */
   size = 0;
 
   add(owner: Owner, item: Item): void {
@@ -12,7 +12,7 @@ export class Turns<Owner, Item> {
     this.size++;
   }
 
-  /** The oldest of whoever's turn it is; undefined: nobody has any. */
+  /** The oldest item of the owner whose turn it is; undefined: there is none. */
   take(): Item | undefined {
     for (const [owner, items] of this.#waiting) {
       this.#waiting.delete(owner);

@@ -1,4 +1,4 @@
-/** HTTP/1.1 on node:http. It listens by itself (h1, h1s), or is handed connections by the ALPN listener. */
+/** HTTP/1.1 on node:http, on connections that a listener has accepted: all of h1 and h1s, and those of h2 that speak HTTP/1.1. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
@@ -15,9 +15,9 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
   #headSent = false;
   #drainAttached = false;
   #waiting = false;
-  /** Closes the connection with the answer: what follows on it cannot be trusted to be a request. */
+  /** Closes the connection with the answer: bytes that follow on it may not be a request. */
   lastOnConnection = false;
-  /** The client still writes: closing at once would reset the connection, the answer with it. */
+  /** The client still sends: closing at once would reset the connection, and the answer would be lost. */
   lingers = false;
 
   constructor(service: NodeH1Service, response: ServerResponse) {
@@ -49,12 +49,12 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
   write(frame: Uint8Array): boolean {
     if (this.closed) return false;
     this.#sendHead();
-    // node keeps the chunk until the socket took it; the frame is only ours during this call.
+    // Copied: node keeps the chunk until the socket has taken it, and the frame is valid during this call only.
     const ok = this.#response.write(Buffer.from(frame));
     return ok || this.#wait();
   }
 
-  /** More is waiting than node likes; true while it is less than we allow. */
+  /** Called when node's buffer is past its mark. Returns true while it holds no more than `maxStreamBufferedBytes`. */
   #wait(): boolean {
     const bytes = this.#response.writableLength;
     this.waitingBytes = bytes;
@@ -91,12 +91,12 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
     this.observer = null;
     const { socket } = this.#response;
     if (this.lingers && frame !== undefined) {
-      // Whole by its length.
+      // The client knows the end by the length; the connection ends later.
       this.#response.write(Buffer.from(frame));
       setTimeout(() => this.#response.end(), lingerMs);
     } else if (frame === undefined) this.#response.end();
     else this.#response.end(Buffer.from(frame));
-    // A reader that never takes the rest is cut; node itself sets the socket's time-out anew after each response.
+    // Cuts a reader that never takes the rest. node sets the socket's time-out again after each response.
     if (socket && socket.writableLength > 0) {
       this.#waiting = true;
       this.#service.bounds.setWaiting(this, socket.writableLength, this.#service.counts);
@@ -125,13 +125,12 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
     this.#response.writeHead(this.head!.status, this.head!.headers);
   }
 
-  /** Whether part of a response is on its way on this connection: nothing else may be written there. */
+  /** Whether part of a response has left on this connection: nothing else may be written there. */
   isUnderWayOn(socket: Duplex): boolean {
     return this.#headSent && this.#response.socket === socket;
   }
 }
 
-/** Serves HTTP/1.1 on connections that somebody else accepted. */
 export class NodeH1Service {
   readonly limits: ListenerLimits;
   readonly bounds: Bounds;
@@ -144,7 +143,7 @@ export class NodeH1Service {
   readonly #reading: BodyReading;
   readonly #sinks = new Set<NodeH1Sink>();
 
-  /** `counts.streams` is kept by this service. */
+  /** Keeps `counts.streams`. */
   constructor(
     protocol: Protocol,
     handler: RequestHandler,
@@ -163,11 +162,11 @@ export class NodeH1Service {
       {
         keepAliveTimeout: limits.h1IdleTimeoutMs,
         headersTimeout: limits.headTimeoutMs,
-        // The body has its own deadline, because this one cannot be answered with an error of ours.
+        // Off: a body has its own deadline, with an answer of ours.
         requestTimeout: 0,
         connectionsCheckingInterval: sweepMs(limits.headTimeoutMs),
         maxHeaderSize: limits.maxHeadBytes,
-        // Refused by us instead, with an error of ours.
+        // Off: `refusalOf` does it, with an answer of ours.
         requireHostHeader: false,
         noDelay: true,
       },
@@ -178,9 +177,9 @@ export class NodeH1Service {
       counts.bounds[socket.writableLength > 0 ? "never-read" : "idle-timeout"]++;
       socket.destroy();
     });
-    // Without a listener node closes without an answer.
+    // Without this listener node closes without an answer.
     this.#server.on("connect", (_message, socket: Duplex) => this.#answer("malformed", socket));
-    // node starts the checks behind headersTimeout when a server listens; this one never does.
+    // node starts the checks behind headersTimeout when a server listens, and this one never does.
     this.#server.emit("listening");
   }
 
@@ -189,7 +188,7 @@ export class NodeH1Service {
     this.#server.emit("connection", socket);
   }
 
-  /** Ends idle connections at once, others with their response. */
+  /** Ends idle connections at once, the others with their response. */
   close(): void {
     this.closing = true;
     this.#reading.deadlines.close();
@@ -197,12 +196,12 @@ export class NodeH1Service {
     this.#server.closeIdleConnections();
   }
 
-  /** Answers without the engine and closes. */
+  /** Refuses below the engine, and closes. */
   #answer(reason: Refusal, socket: Duplex): void {
     refuse(reason, null, new RawAnswerSink(socket), this.#handler, this.counts);
   }
 
-  /** node's parser gave up. */
+  /** node's parser has given up on a connection. */
   #giveUp({ code }: NodeJS.ErrnoException, socket: Duplex): void {
     const reasons: Record<string, Refusal> = {
       HPE_HEADER_OVERFLOW: "head-too-large",
@@ -212,7 +211,7 @@ export class NodeH1Service {
       HPE_INVALID_TRANSFER_ENCODING: "ambiguous",
     };
     const underWay = [...this.#sinks].some((sink) => sink.isUnderWayOn(socket));
-    // A peer that has closed or was cut gets no answer, and its error is not the protocol's.
+    // A peer that is gone gets no answer, and its error is no error of the protocol: it is not counted.
     const gone = code === "ECONNRESET" || code === "EPIPE" || !socket.writable;
     const reason = reasons[code ?? ""] ?? "malformed";
     if (gone) socket.destroy();
@@ -240,7 +239,7 @@ export class NodeH1Service {
   }
 }
 
-/** What node's parser lets through and we do not: it keeps the first of several Host lines, and any Transfer-Encoding. */
+/** Why a request is refused that node's parser accepts: it keeps the first of several Host lines, and any Transfer-Encoding. */
 function refusalOf({ rawHeaders, headers, httpVersion }: IncomingMessage): Refusal | null {
   let hosts = 0;
   for (let at = 0; at < rawHeaders.length; at += 2) {

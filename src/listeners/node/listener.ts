@@ -1,4 +1,4 @@
-/** The listeners on node's engines: one accepting socket, and for each connection the service that its protocol asks for. */
+/** The listeners on node's engines: one accepting socket, and for each connection the service of its protocol. */
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { ListenerCounts, ListenOptions, Protocol, ProtocolListener, RequestHandler } from "../../core/seams.ts";
@@ -9,7 +9,7 @@ import { sniffHttp2 } from "../preface.ts";
 import { RawAnswerSink } from "./raw-answer.ts";
 import { lingerMs, waitUntil } from "../sink.ts";
 
-/** SETTINGS, and GOAWAY with ENHANCE_YOUR_CALM: what an HTTP/2 client understands before it has said anything (RFC 9113, 6.8). */
+/** SETTINGS, then GOAWAY with ENHANCE_YOUR_CALM: an HTTP/2 client understands both before it has sent anything (RFC 9113, section 6.8). */
 const tooMuch = Buffer.from("000000040000000000000008070000000000000000000000000b", "hex");
 
 /** PEM texts. */
@@ -24,12 +24,12 @@ export class NodeListener implements ProtocolListener {
   readonly counts: ListenerCounts = newCounts();
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  /** Connections beyond the bound, which no service gets to see. */
+  /** Connections beyond the bound. No service gets them. */
   readonly #refused = new WeakSet<Socket>();
   readonly #h1: NodeH1Service | null;
   readonly #h2: NodeH2Service | null;
 
-  /** h1s and h2 need `tls`; the h2 port serves HTTP/1.1 too, to a client that offers nothing else by ALPN. */
+  /** h1s and h2 need `tls`. The h2 port serves HTTP/1.1 too, to clients that do not negotiate HTTP/2 by ALPN. */
   constructor(protocol: Protocol, tls: TlsMaterial | null, handler: RequestHandler, bounds: Bounds) {
     this.protocol = protocol;
     const { limits } = bounds;
@@ -71,7 +71,7 @@ export class NodeListener implements ProtocolListener {
         if (!this.#refused.delete(socket)) accept(socket);
       });
     }
-    // Counted below TLS, so that a client that never finishes its handshake is counted and closed too.
+    // Counted below TLS: a client that never finishes its handshake is counted and closed too.
     this.#server.prependListener("connection", (socket: Socket) => {
       this.#sockets.add(socket);
       this.counts.connections++;
@@ -86,17 +86,17 @@ export class NodeListener implements ProtocolListener {
     });
   }
 
-  /** TLS cannot send a TCP RST: the socket below it does. */
+  /** By the socket below TLS: a TLS socket cannot send a TCP RST. */
   #resetConnection({ remotePort, remoteAddress }: Socket): void {
     for (const socket of this.#sockets) {
       if (socket.remotePort !== remotePort || socket.remoteAddress !== remoteAddress) continue;
       socket.resetAndDestroy();
-      // By itself it waits until all that was written has left, which on a consumed socket nobody announces.
+      // resetAndDestroy alone waits until all writes have left, and a socket that node:http2 has consumed never tells.
       socket.destroy();
     }
   }
 
-  /** One connection too many: an answer where HTTP/1.1 can be spoken already, else it is closed. */
+  /** Refuses one connection too many: with an answer where the protocol allows one before a handshake, else by closing it. */
   #refuse(socket: Socket, handler: RequestHandler): void {
     if (this.protocol === "h1") {
       this.#refused.add(socket);
@@ -118,7 +118,7 @@ export class NodeListener implements ProtocolListener {
   listen({ host, port, shared }: ListenOptions): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
-      // Shared: in a worker of node:cluster the primary accepts and deals connections out in turns.
+      // Shared, in a worker of node:cluster: the primary accepts, and deals connections out in turns.
       this.#server.listen({ host, port, exclusive: !shared, backlog: 4096 }, () => {
         this.#server.off("error", reject);
         resolve((this.#server.address() as AddressInfo).port);

@@ -1,9 +1,9 @@
-/** An HTTP/1.1 answer written by hand, for connections that no HTTP engine has taken or that its parser has given up on. */
+/** An HTTP/1.1 answer written by hand, for connections that no HTTP engine has taken, or whose parser has given up. */
 import { STATUS_CODES } from "node:http";
 import type { Duplex } from "node:stream";
 import { BaseSink } from "../sink.ts";
 
-/** What the peer may still send before the connection is gone; reading it keeps a TCP RST from eating our answer. */
+/** How long the peer may go on sending, milliseconds. Unread bytes would make the close a TCP RST, and the answer would be lost. */
 const lingerAfterAnswerMs = 500;
 
 /** Answers once, says `Connection: close`, and closes. */
@@ -16,7 +16,7 @@ export class RawAnswerSink extends BaseSink {
     this.#socket = socket;
   }
 
-  /** Not for streams: nothing that begins here has more than one frame. */
+  /** Never called: refusals have one frame, and it comes with `end`. */
   write(): boolean {
     return false;
   }

@@ -1,4 +1,4 @@
-/** Reading a request on node's own engines. */
+/** Requests on node's engines, and how their bodies are read. */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import { monotonicUs } from "../../base/clock.ts";
@@ -28,12 +28,12 @@ export class NodeRequest implements RouteRequest {
   header(name: string): string | undefined {
     const value = this.#headers[name];
     const text = Array.isArray(value) ? value[0] : value;
-    // node gives the bytes as latin1.
+    // node decodes the bytes of a header as latin1.
     return text !== undefined && /[\x80-\xff]/.test(text) ? Buffer.from(text, "latin1").toString("utf8") : text;
   }
 }
 
-/** What reading a body needs to know of its listener. */
+/** What reading a body needs of its listener. */
 export interface BodyReading {
   readonly limits: ListenerLimits;
   readonly counts: ListenerCounts;
@@ -41,7 +41,7 @@ export interface BodyReading {
   readonly deadlines: BodyDeadlines;
 }
 
-/** RFC 9112, 3.2.2: a server must take "http://host/path" as it takes "/path". */
+/** The path of a request target: a server must take "http://host/path" as it takes "/path" (RFC 9112, section 3.2.2). */
 function originForm(target: string): string {
   if (target.startsWith("/")) return target;
   const rest = target.replace(/^https?:\/\/[^/?#]+/i, "");
@@ -50,23 +50,23 @@ function originForm(target: string): string {
 
 /** A response whose request's body is being read. */
 export interface BodyOwner extends ResponseSink {
-  /** The answer that follows must be the last on what the request came by. */
+  /** Before an answer while the client still sends: the answer ends the connection, on HTTP/2 the stream. */
   endConnection(): void;
-  /** The request was answered, and the rest of its body is not waited for. */
+  /** After an answer: the rest of the body is not read. */
   abandonBody(): void;
 }
 
-/** Counts what was read, where somebody keeps an eye on it. */
+/** Where the bytes of bodies are counted. */
 export interface Progress {
   bodyBytes: number;
 }
 
-/** A body on its way. */
+/** A body that is being read. */
 export class BodyReader implements AwaitedBody {
   readonly #reading: BodyReading;
   readonly #request: NodeRequest;
   readonly #owner: BodyOwner;
-  /** Most bodies come in one piece. */
+  /** The pieces so far. Most bodies come in one, which needs no list. */
   #first: Buffer | null = null;
   #others: Buffer[] | null = null;
   #bytes = 0;
@@ -108,7 +108,7 @@ export class BodyReader implements AwaitedBody {
     deliver(this.#request, body, this.#owner, handler, limits, counts);
   }
 
-  /** The body is not awaited any more. */
+  /** Stops waiting for the body. */
   close(): void {
     this.#reading.deadlines.delete(this);
   }
@@ -135,10 +135,9 @@ export class BodyReader implements AwaitedBody {
 const noBytes = Buffer.alloc(0);
 
 /**
- * Reads the whole body, counting while it arrives, and calls the handler. What is over the limit is thrown away, and
- * refused at its end, so that clients that read only after writing see the answer. One that does not end is refused all
- * the same, after the owner's `endConnection`. A body that is late is refused, and `abandonBody` is called. Whoever calls
- * this calls the reader's `close` when the request is over.
+ * Reads a body to its end and calls the handler. A body over the limit is dropped and refused at its end, so that clients that
+ * read only after writing see the answer; past `discardBytes` more it is refused at once, after the owner's `endConnection`. A
+ * late body is refused, and the owner's `abandonBody` is called. The caller calls the reader's `close` when the request is over.
  */
 export function receiveBody(
   body: Readable,
