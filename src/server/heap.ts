@@ -3,21 +3,21 @@ import { PerformanceObserver } from "node:perf_hooks";
 import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
 import type { Listening } from "./listening.ts";
 
-/** Both halves together. What node's engines have under way fits, and it leaves room in a processor's cache. */
+/** Size of both halves together. It holds what node's engines have under way, and leaves room in a processor's cache. */
 const mostBytes = 16_777_216;
 
 /**
  * Keeps V8's young generation small, and has the main thread collect it alone.
  *
- * Small: left alone it grows to 32 MB, which is as much again as 10,000 waiting streams hold, and all of it passes through the
- * processor's cache. On uWebSockets.js requests leave so little behind that it stays as it is; node's own engines keep objects
- * over several turns, which a small one would take for old: for them it grows that far.
+ * Small: by default it grows to 32 MB, as much again as 10,000 waiting streams hold, and all of it passes through the processor's
+ * cache. On uWebSockets.js requests leave so little behind that it stays at its first size. node's own engines keep objects over
+ * several turns, and a small young generation would take them for old: for them it grows to `mostBytes`.
  *
- * Alone: of so little, a collection takes no longer, and where other programs keep the cores busy it does not wait for helpers
- * that wait for one, while every token waits for it (8 ms in place of 225 at worst).
+ * Alone: a collection of so little takes no longer without helper threads. Where other programs keep the cores busy it does not
+ * wait for helpers that wait for a core, while every token waits for the collection (at worst 8 ms instead of 225).
  *
- * Both flags are read each time, so this works in a running process, unlike --max-semi-space-size; a V8 that reads them otherwise
- * goes on as by default. They concern the whole process: for our own programs, not for a library.
+ * V8 reads both flags at each collection, so this works in a running process, unlike --max-semi-space-size. A V8 that reads them
+ * once stays at its defaults. The flags concern the whole process: they are for the programs of the CLI, not for a library.
  */
 export function limitYoungGeneration(listening: readonly Pick<Listening, "engine">[]): void {
   setFlagsFromString("--no-parallel-scavenge");
@@ -25,7 +25,7 @@ export function limitYoungGeneration(listening: readonly Pick<Listening, "engine
     growBy(1);
     return;
   }
-  // V8 also makes it smaller, when little is allocated for a while: then it has to grow again.
+  // V8 makes it smaller when little is allocated for a while; then it may grow again.
   let mayGrow = true;
   const observer = new PerformanceObserver(() => {
     const young = getHeapSpaceStatistics().find((space) => space.space_name === "new_space");

@@ -1,4 +1,4 @@
-/** The knobs that may change while the server runs, and the change itself: all of it or nothing. */
+/** The knobs that may change while the server runs, and the change itself: all of them or none. */
 import { unfitFor } from "./fault-injector.ts";
 import { ApiError } from "../api/errors/api-error.ts";
 import { UsageError } from "../base/usage-error.ts";
@@ -20,8 +20,8 @@ export function showKnobs(config: ServerConfig): Record<string, KnobValue> {
 }
 
 /**
- * The configuration that follows from `config` and the changes, by flag or alias name; null sets a knob back to its default.
- * `listeners` must be able to do what it says. Throws ApiError, naming the knob, and changes nothing by itself.
+ * The configuration that follows from `config` and the changes, by flag or alias name. null sets a knob back to its default.
+ * Throws ApiError, naming the knob, also for faults that one of `listeners` cannot make. Changes nothing by itself.
  */
 export function changedConfig(
   config: ServerConfig,

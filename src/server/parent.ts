@@ -1,12 +1,12 @@
-/** Answers what a parent with an IPC channel (`fakeai bench`) asks of `fakeai serve`. */
+/** Answers what a parent with an IPC channel, `fakeai bench`, asks `fakeai serve`. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Answered, Asked, Question } from "../base/parent-channel.ts";
 import type { StartedServer } from "./server.ts";
 
-/** How often the event loop is asked how late it is, milliseconds. */
+/** How often the lateness of the event loop is sampled, milliseconds. */
 const delayResolutionMs = 5;
 
-/** Answers the parent, if there is one. `server` is null where several processes serve: nobody has it all then. */
+/** Answers the parent, if there is one. `server` is null where several processes serve: no single one has the whole log. */
 export function answerParent(server: StartedServer | null): void {
   if (process.send === undefined) return;
   const delay = monitorEventLoopDelay({ resolution: delayResolutionMs });
@@ -33,11 +33,11 @@ export function answerParent(server: StartedServer | null): void {
     try {
       answer = answerTo(question);
     } catch (error) {
-      // A parent's mistake ends no stream.
+      // A wrong question must not end streams.
       process.emitWarning(error as Error);
     }
     process.send?.({ number, answer } satisfies Answered);
   });
-  // The channel alone keeps no server running whose time has come.
+  // An open channel must not keep a closed server's process alive.
   process.channel?.unref();
 }

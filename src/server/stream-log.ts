@@ -1,12 +1,12 @@
 /**
- * What a server did for each streamed answer, token by token: kept on demand, for a bench whose client cannot see stamps.
- * Nothing is put on the wire, so a client reads what it would read of any server.
+ * When each token of each streamed answer was due and was sent: kept on demand, for a bench whose client cannot see stamps.
+ * Nothing is added on the wire, so a client reads what it would read from any server.
  */
 import { channel } from "node:diagnostics_channel";
 import type { StreamLogged, StreamRecord } from "../base/parent-channel.ts";
 import type { FrameSource, RequestHandler, ResponsePlan, ResponseSink, RouteRequest } from "../core/seams.ts";
 
-/** The request header (OpenAI's own, for support cases) by which an answer is found again. */
+/** The request header by which an answer is found again; OpenAI has it for support cases. */
 const keyHeader = "x-client-request-id";
 const longestKey = 64;
 
@@ -33,7 +33,7 @@ class LoggedFrames implements FrameSource {
   frame(index: number, dueUs: number, sentUs: number): Uint8Array {
     const bytes = this.#frames.frame(index, dueUs, sentUs);
     this.tokens = this.#frames.tokens;
-    // A frame holds one token or more; there are never more frames with tokens than tokens.
+    // Each frame that counts holds a token at least, so the arrays, one place for each token, are long enough.
     if (this.tokens > 0) {
       this.#dueUs[this.#count] = dueUs - this.#receivedUs;
       this.#sentUs[this.#count++] = sentUs - this.#receivedUs;
@@ -53,14 +53,14 @@ interface Entry {
   readonly frames: LoggedFrames;
 }
 
-/** Whoever sends plans, as far as a log needs to know. */
+/** What sends plans: the pacer. */
 interface Sender {
   send(plan: ResponsePlan, sink: ResponseSink): void;
 }
 
 const accepted = channel("net.server.socket");
 
-/** Stands between the routes and the pacer. Costs a call per token while it records, and one per answer while it does not. */
+/** Stands between the routes and the pacer. Costs a call for each token while it records, and one for each answer while it does not. */
 export class StreamLog implements Sender {
   readonly #sender: Sender;
   readonly #countsConnections: boolean;
@@ -77,14 +77,14 @@ export class StreamLog implements Sender {
     this.#countsConnections = countsConnections;
   }
 
-  /** Begins anew: what was recorded before is forgotten. */
+  /** Starts to record, and forgets earlier records. */
   begin(): void {
     if (this.#entries === null) accepted.subscribe(this.#onAccept);
     this.#entries = [];
     this.#connections = 0;
   }
 
-  /** What was seen since `begin`; answers under way are in it as far as they have come. Null where nothing was begun. */
+  /** The records since `begin`, those of answers under way included as far as they have come. null: `begin` was never called. */
   read(): StreamLogged | null {
     if (this.#entries === null) return null;
     const streams = this.#entries.map(({ key, spoken, plan, frames }): StreamRecord => {

@@ -1,4 +1,4 @@
-/** Exact token counts, from a package that is loaded only when asked for: it takes 70 MB of memory. */
+/** Exact token counts, by a package that is loaded only when it is asked for: it takes 70 MB of memory. */
 import type { Tokenizer } from "../api/shared/prompt.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { Encoding } from "../settings/options.ts";
@@ -30,7 +30,7 @@ export async function loadTokenizer(encoding: Encoding): Promise<Tokenizer> {
   // A text that spells a special token, "<|endoftext|>", is text here as it is at OpenAI.
   const options = { disallowedSpecial: new Set<string>() };
   const [{ countTokens, encode }, { default: ranks }] = loaded;
-  /** The package's own decoder keeps half a character from one call to the next; its table of tokens holds texts, or bytes. */
+  /** From the package's table, which holds a text or bytes: its own decoder keeps half a character from one call to the next. */
   const bytesOf = (id: number): Uint8Array => {
     const token = ranks[id] ?? "";
     return typeof token === "string" ? encoder.encode(token) : Uint8Array.from(token);

@@ -2,13 +2,13 @@
 import { ApiError, type Problem } from "../../api/errors/api-error.ts";
 import { UsageError } from "../../base/usage-error.ts";
 
-/** What both a worker (seen by the primary) and `process` (in the worker) offer. */
+/** An end of a channel: a `Worker` in the primary, `process` in the worker. */
 export interface Port {
   send?(message: object, callback: (error: Error | null) => void): unknown;
   on(event: "message", listener: (message: unknown) => void): unknown;
 }
 
-/** Methods that one side offers; arguments and results are what JSON carries. */
+/** Methods that one side offers. JSON carries their arguments and results. */
 export type Methods<M> = {
   readonly [Name in keyof M]: M[Name] extends (argument: infer A) => infer R ? (argument: A) => R | Promise<R> : never;
 };
@@ -52,7 +52,7 @@ export class Channel<Theirs> {
     port.on("message", (message) => void this.#receive(message as Message, mine));
   }
 
-  /** Rejects with what the method throws, with a GoneError, or with a LateError after `timeoutMs` (0: never). */
+  /** Rejects with the error that the method throws, with a GoneError, or with a LateError after `timeoutMs` (0: never). */
   call<Name extends keyof Theirs & string>(
     method: Name,
     argument: ArgumentOf<Theirs[Name]>,
@@ -71,18 +71,18 @@ export class Channel<Theirs> {
     });
   }
 
-  /** A call without a result. */
+  /** Calls a method and waits for no result. */
   tell<Name extends keyof Theirs & string>(method: Name, argument: ArgumentOf<Theirs[Name]>): void {
     if (!this.#closed) this.#send({ tell: method, argument });
   }
 
-  /** The other process is gone: what waits is rejected. */
+  /** The other process is gone: rejects all calls that wait. */
   close(): void {
     this.#closed = true;
     for (const call of this.#waiting.keys()) this.#settle(call)!.reject(new GoneError("the other process is gone"));
   }
 
-  /** Forgets a call; undefined: it was late. */
+  /** Takes a call out of those that wait; undefined: it was late. */
   #settle(call: number): Waiting | undefined {
     const waiting = this.#waiting.get(call);
     this.#waiting.delete(call);
@@ -91,7 +91,7 @@ export class Channel<Theirs> {
   }
 
   #send(message: Message): void {
-    // A process that has just died gets nothing; its exit rejects what waits.
+    // Nothing reaches a process that has just died; its exit rejects the calls that wait.
     this.#port.send?.(message, () => {});
   }
 

@@ -1,4 +1,4 @@
-/** What the primary and its workers ask of each other. */
+/** The calls between the primary and its workers. */
 import type { ServerOptions } from "../../settings/options.ts";
 import type { Settled } from "../../settings/server.ts";
 import type { RateAnswer, RateQuestion } from "../../core/limits/lease.ts";
@@ -11,8 +11,9 @@ export type Changes = Readonly<Record<string, unknown>>;
 export interface Assignment {
   readonly options: ServerOptions;
   readonly settled: Settled;
-  /** Its first request's number, and the workers in all, which is its stride. */
+  /** The number of its first request. */
   readonly firstIndex: number;
+  /** Workers in all: the step from one request number of a worker to its next. */
   readonly workers: number;
 }
 
@@ -22,26 +23,26 @@ export interface Started {
   readonly notices: readonly string[];
 }
 
-/** What a worker offers. */
+/** What the primary may call in a worker. */
 export interface WorkerMethods {
   start(assignment: Assignment): Started;
   snapshot(none: null): ServerSnapshot;
   change(changes: Changes): void;
-  /** Drains for up to so many milliseconds, and ends the process. */
+  /** Drains for up to `graceMs`, then ends the process. */
   close(graceMs: number): void;
 }
 
-/** What the primary offers. */
+/** What a worker may call in the primary. */
 export interface PrimaryMethods {
-  /** Before it says this, a worker hears nothing. */
+  /** The worker listens to its channel: calls before this are lost. */
   hello(none: null): void;
-  /** The exposition text of all. */
+  /** The exposition text of all workers. */
   metrics(none: null): string;
-  /** Changes all workers; answers when all have changed. */
+  /** Changes all workers; resolves when all have changed. */
   change(changes: Changes): void;
   takeRates(questions: readonly RateQuestion[]): readonly RateAnswer[];
-  /** Request numbers below this one are used, or may be. */
+  /** Request numbers below `index` are used, or may be. */
   reserve(index: number): void;
-  /** What the worker has counted, in case it dies. */
+  /** What the worker has counted: kept in case it dies. */
   note(snapshot: ServerSnapshot): void;
 }

@@ -1,6 +1,6 @@
 /**
- * Several processes that share the ports. The primary serves nothing: it finds the ports, starts the workers and starts
- * again one that ended by itself, and keeps what they have in common: metrics, rate limits and changed knobs.
+ * Several processes that share the ports. The primary serves no request. It finds the ports, starts the workers, replaces one that
+ * ends by itself, and keeps what all have in common: metrics, rate limits and changed knobs.
  */
 import cluster, { type Worker } from "node:cluster";
 import { createServer, type AddressInfo, type Server } from "node:net";
@@ -18,19 +18,19 @@ import { Channel, GoneError, type Methods } from "./channel.ts";
 import type { Changes, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
 import { mergedMetrics, Tally } from "./tally.ts";
 
-/** A worker that is stuck is not waited for: a scrape shows what it noted last, a change fails. */
+/** How long a stuck worker is waited for. Then a scrape shows what it noted last, and a change fails. */
 const snapshotTimeoutMs = 1000;
 const changeTimeoutMs = 10_000;
-/** What a drained worker may take beyond the grace, before it is killed. */
+/** How long a drained worker may take beyond the grace before it is killed. */
 const closeMarginMs = 2000;
-/** Waits before a worker is started again: none after a life of more than this, else it doubles from the first to the last. */
+/** The wait before a worker is replaced: none after a life longer than `soundLifeMs`, else longer with each short life in a row. */
 const soundLifeMs = 5000;
 const restartDelaysMs = [0, 200, 400, 800, 1600, 3200];
 
-/** What `fakeai serve` needs to know of whatever serves. */
+/** What `fakeai serve` needs of a server, of one process or of several. */
 export type Served = Pick<FakeAiServer, "listening" | "caPath" | "config" | "notices" | "close">;
 
-/** One of the places 0 to n - 1: a worker, and after its death the next. */
+/** One of the places 0 to n - 1: it holds a worker, and after its death the next. */
 interface Seat {
   readonly index: number;
   worker: Worker | null;
@@ -44,8 +44,8 @@ interface Seat {
 }
 
 /**
- * Starts `config.workers` processes. Rejects as startServer does, with nothing left running. `onDeath` is told, in one line,
- * of each worker that ended by itself.
+ * Starts `config.workers` processes. Rejects as startServer does, with nothing left running. `onDeath` is called with one line
+ * for each worker that ends by itself.
  */
 export async function startWorkers(initial: ServerConfig, onDeath: (line: string) => void): Promise<Served> {
   const certificate = await findCertificate(initial);
@@ -63,7 +63,7 @@ export async function startWorkers(initial: ServerConfig, onDeath: (line: string
   };
 }
 
-/** Binds every port as nobody else can, which also fixes those that are 0, and lets go of them for the workers. */
+/** Binds every port exclusively, which also settles those that are 0, and releases them for the workers. */
 async function findPorts(host: string, endpoints: readonly Endpoint[]): Promise<Endpoint[]> {
   const probes: Server[] = [];
   try {
@@ -82,7 +82,7 @@ function probe(host: string, port: number): Promise<Server> {
   });
 }
 
-/** Resolves with what ended a worker, when all that it sent is heard too: its last messages may come after its end. */
+/** Resolves with what ended a worker, once its channel has closed too: its last messages may come after its exit. */
 function endOf(worker: Worker): Promise<string> {
   return new Promise((resolve) => {
     let how = "";
@@ -126,7 +126,7 @@ class Primary {
     const self = fileURLToPath(import.meta.url);
     cluster.schedulingPolicy = cluster.SCHED_RR;
     cluster.setupPrimary({ exec: join(dirname(self), `worker${extname(self)}`), args: [] });
-    // Whatever ends this process ends its workers, those that hang too.
+    // However this process ends, it ends its workers, hung ones included.
     process.on("exit", () => this.#killAll());
     try {
       const [first] = await Promise.all(this.#seats.map((seat) => this.#fork(seat)));
@@ -148,7 +148,7 @@ class Primary {
     const ended = Promise.all(workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve))));
     for (const { channel, worker } of this.#seats) {
       if (channel !== null) channel.tell("close", graceMs);
-      // It serves nobody yet.
+      // It serves no request yet.
       else worker?.process.kill("SIGKILL");
     }
     const timer = setTimeout(() => this.#killAll(), graceMs + closeMarginMs);
@@ -164,7 +164,7 @@ class Primary {
   async #fork(seat: Seat): Promise<Started> {
     const worker = cluster.fork();
     const { index } = seat;
-    // What is sent to a worker that does not listen yet is lost.
+    // A message is lost that comes before the worker listens to its channel.
     let greeted = (): void => {};
     const hello = new Promise<void>((resolve) => {
       greeted = resolve;
@@ -197,7 +197,7 @@ class Primary {
     }
   }
 
-  /** A worker is dead: keeps what it counted, and starts the next unless all is to end. */
+  /** A worker is dead: keeps what it counted, and starts the next unless the primary closes. */
   #bury(seat: Seat, channel: Channel<WorkerMethods>, how: string): void {
     channel.close();
     const { worker } = seat;
@@ -230,7 +230,7 @@ class Primary {
         try {
           await channel?.call("change", changes, changeTimeoutMs);
         } catch (error) {
-          // A worker that starts from now on has the new knobs anyway.
+          // The worker that replaces it starts with the new knobs.
           if (error instanceof GoneError) return;
           throw new ApiError(503, `Worker ${index} has not changed: ${(error as Error).message}`, null, "worker_not_changed");
         }
@@ -246,7 +246,7 @@ class Primary {
           const snapshot = await channel?.call("snapshot", null, snapshotTimeoutMs);
           if (snapshot !== undefined && seat.channel === channel) seat.tally.latest = snapshot;
         } catch {
-          // It is dying, stuck or not there yet: what it noted last counts.
+          // It is dying, stuck or not ready yet: its last note counts.
         }
       }),
     );

@@ -1,4 +1,4 @@
-/** What several processes have counted, dead ones included, as one exposition. */
+/** The counts of several processes, dead ones included, as one exposition. */
 import { renderMetrics, type WorkerState } from "../../api/operations/metrics.ts";
 import { Meter } from "../../core/pacing/meter.ts";
 import type { Bound, ListenerCounts } from "../../core/seams.ts";
@@ -13,16 +13,16 @@ function addBounds(to: ListenerCounts["bounds"], more: ListenerCounts["bounds"])
   for (const bound of Object.keys(to) as Bound[]) to[bound] += more[bound];
 }
 
-/** What a worker and those that had its place before it have counted. */
+/** The counts of a worker and of those that held its place before it. */
 export class Tally {
-  /** The present worker's. */
+  /** The last note of the present worker. */
   latest: ServerSnapshot | null = null;
   readonly #past: Meter = new Meter();
   #pastCpuSeconds = 0;
-  /** What only grows of the dead ones' listeners, by protocol. */
+  /** Of the dead workers' listeners: the counts that only grow, by protocol. */
   readonly #pastListeners = new Map<string, Totals>();
 
-  /** The present worker is dead: what it counted is kept, what it was doing is not. */
+  /** The present worker is dead: keeps its counts, and drops what it had under way. */
   bury(): void {
     const { latest } = this;
     if (latest === null) return;
@@ -38,7 +38,7 @@ export class Tally {
     }
   }
 
-  /** What the listeners of dead workers had counted. */
+  /** The counts of the listeners of dead workers. */
   past(protocol: string): Totals {
     return this.#pastListeners.get(protocol) ?? { sessionsReaped: 0, bounds: newCounts().bounds };
   }

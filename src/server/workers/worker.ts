@@ -1,6 +1,6 @@
 /**
- * The program of a worker: serves what the primary says, and asks the primary for what all workers have in common.
- * It ends when the primary says so, or is gone.
+ * The program of a worker. It serves as the primary says, and asks the primary for what all workers have in common. It ends when
+ * the primary says so or is gone.
  */
 import { type RequestCounter, StridedCounter } from "../../api/shared/model.ts";
 import { monotonicUs } from "../../base/clock.ts";
@@ -11,7 +11,7 @@ import { type StartedServer, startServer } from "../server.ts";
 import { Channel, type Methods } from "./channel.ts";
 import type { Assignment, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
 
-/** How often the primary hears what was counted. */
+/** How often the primary gets the counts, milliseconds. */
 const noteIntervalMs = 250;
 /** Requests whose numbers are reserved at a time. */
 const reservedRequests = 1024;
@@ -37,13 +37,13 @@ const primary = new Channel<PrimaryMethods>(process, mine);
 
 primary.tell("hello", null);
 
-// The primary decides: a terminal and a service manager signal every process of a group.
+// The primary decides when to end. A terminal and a service manager signal every process of a group.
 process.on("SIGTERM", () => {});
 process.on("SIGINT", () => {});
-// node ends a worker whose primary is gone by process.exit(), and uWebSockets.js aborts an exit while it listens.
+// node ends a worker by process.exit() when its primary is gone, and uWebSockets.js aborts the process when it exits while it listens.
 process.on("exit", () => void server?.close(0));
 
-/** Makes counts whose numbers are reserved ahead, so that a successor uses none of them again. */
+/** Request numbers that are reserved ahead in the primary, so that a successor uses none of them again. */
 class Reservation {
   readonly #first: number;
   readonly #stride: number;
@@ -67,7 +67,7 @@ class Reservation {
   }
 }
 
-/** Asks the primary in one message for all requests of one turn of the event loop. */
+/** Asks the primary about the rates of all requests of one turn of the event loop, in one message. */
 class RateAsker {
   #questions: RateQuestion[] = [];
   #answered: { resolve: (answer: RateAnswer) => void; reject: (error: Error) => void }[] = [];
