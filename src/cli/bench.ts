@@ -10,7 +10,7 @@ import { runBench, suiteLabel } from "../runner/bench.ts";
 import type { Observer } from "../runner/arms.ts";
 import { resolveBench } from "../runner/plan/options.ts";
 import { shippedScenarios } from "../runner/plan/scenario.ts";
-import { benchFlags } from "../settings/bench.ts";
+import { benchFlags, runsDirectory } from "../settings/bench.ts";
 import { type Flag, flagName } from "../settings/flags.ts";
 import { type GivenFlags, settingsOf } from "../settings/parse.ts";
 import { listenForInterruption } from "./interruption.ts";
@@ -29,7 +29,7 @@ export async function bench({ given }: Line): Promise<number> {
   }
   const options = resolveBench(input);
   const baseline = baselinePath === null ? null : await resultAt(baselinePath, "--baseline");
-  const directory = out ?? join("results", "runs", `${timeName(new Date())}-${suiteLabel(options)}`);
+  const directory = out ?? join(runsDirectory, `${timeName(new Date())}-${suiteLabel(options)}`);
   const progress = new Progress(process.stderr);
   const interruption = listenForInterruption(
     () => progress.notice("interrupted: writing what was measured (again to end at once)"),

@@ -20,6 +20,9 @@ export const defaultRounds = 5;
 /** Seconds without a byte after which a request has failed: from our own server, and from one at `--url`. */
 export const defaultTimeoutS = { own: 10, url: 30 } as const;
 
+/** Where results go that no --out names; each in a directory of its own. */
+export const runsDirectory: string = "results/runs";
+
 /** Paths that `--endpoint` has short names for. */
 const endpoints: Readonly<Record<string, string>> = { chat: "/v1/chat/completions", completions: "/v1/completions" };
 
@@ -370,7 +373,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     key: "out",
     kind: "text",
     takes: "dir",
-    otherwise: "results/runs/<time>-<suite>",
+    otherwise: `${runsDirectory}/<time>-<suite>`,
     parse: text,
     help: "where results go",
     group: result,
