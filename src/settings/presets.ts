@@ -1,7 +1,7 @@
 /** Published operating points. Every number has a source; what was measured, and what follows from it, is said with it. */
 import { flagName } from "./flags.ts";
 import { didYouMean } from "./guess.ts";
-import type { SchedulerOptions } from "./options.ts";
+import type { SchedulerOptions, ServerOptions } from "./options.ts";
 import { UsageError } from "../base/usage-error.ts";
 
 export interface Preset {
@@ -123,11 +123,29 @@ export const presets: readonly Preset[] = [
 ];
 
 /** @throws UsageError where there is none of that name. */
-export function presetNamed(name: string): Preset {
+function presetNamed(name: string): Preset {
   const found = presets.find((preset) => preset.name === name);
   if (found !== undefined) return found;
   const names = presets.map((preset) => preset.name);
   throw new UsageError(`--preset: "${name.slice(0, 60)}" is not one of ${names.join(", ")} (or list)${didYouMean(name, names)}`);
+}
+
+/**
+ * The options with what their preset says, where nothing else was given. `hasRecording`: latencies are drawn from a recording.
+ * Throws UsageError where two options both say how fast.
+ */
+export function withPreset(given: ServerOptions, hasRecording: boolean): ServerOptions {
+  if (hasRecording && given.scheduler === "batched")
+    throw new UsageError("--latency-from: with --scheduler batched latencies follow from the batch");
+  if (given.preset === undefined) return given;
+  if (hasRecording) throw new UsageError("--preset and --latency-from both say how fast: give one of them");
+  const { name, options } = presetNamed(given.preset);
+  const scheduler = options.ttft === undefined ? "batched" : "independent";
+  if (given.scheduler !== undefined && given.scheduler !== scheduler) {
+    throw new UsageError(`--preset ${name} is of --scheduler ${scheduler}, not ${given.scheduler}`);
+  }
+  const asked = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...options, ...Object.fromEntries(asked) };
 }
 
 /** All of them, for people to read. */

@@ -37,6 +37,32 @@ export function listens(value: string | readonly string[], name: string): readon
   return found;
 }
 
+/** One listener to start. */
+export interface Endpoint {
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+/** The listeners of a server. `ports`: those of protocols that none is asked for. Throws UsageError. */
+export function endpointsOf(
+  { protocol, http2, port }: { readonly protocol: readonly Listen[]; readonly http2: boolean; readonly port: number | null },
+  ports: Readonly<Record<Protocol, number>>,
+): Endpoint[] {
+  const endpoints = protocol.map((listen): Endpoint => {
+    const own = listen.protocol === "h1" ? port : null;
+    if (listen.port !== null && own !== null && listen.port !== own)
+      throw new UsageError("--port and --protocol h1:<port> name two ports for h1");
+    return { protocol: listen.protocol, port: listen.port ?? own ?? ports[listen.protocol] };
+  });
+  const has = (name: Protocol): boolean => endpoints.some((endpoint) => endpoint.protocol === name);
+  if (http2 && !has("h2")) endpoints.push({ protocol: "h2", port: ports.h2 });
+  if (port !== null && !has("h1"))
+    throw new UsageError("--port is the port of h1, which --protocol leaves out: write the port there (h2:8443)");
+  const fixed = endpoints.map((endpoint) => endpoint.port).filter((number) => number !== 0);
+  if (new Set(fixed).size < fixed.length) throw new UsageError("--protocol: two protocols share a port; each needs its own");
+  return endpoints;
+}
+
 /** A number of processes; "auto": one for each processor. */
 export function workers(value: string | number, name: string): number {
   const word = String(value).trim();

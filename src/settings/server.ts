@@ -12,7 +12,7 @@ import { UsageError } from "../base/usage-error.ts";
 import type { ListenerLimits } from "../listeners/bounds.ts";
 import { type Flag, flagName } from "./flags.ts";
 import type { Encoding, SchedulerName, ServerKey, ServerOptions } from "./options.ts";
-import { presetNamed } from "./presets.ts";
+import { withPreset } from "./presets.ts";
 import type { Recording } from "./recording.ts";
 import * as serverValues from "./server-values.ts";
 import * as values from "./values.ts";
@@ -25,15 +25,9 @@ export interface ServerFlag extends Flag<ServerKey> {
   readonly live?: (config: ServerConfig) => KnobValue;
 }
 
-/** One listener to start. */
-export interface Endpoint {
-  readonly protocol: Protocol;
-  readonly port: number;
-}
-
 /** What is in force. */
 export interface ServerConfig {
-  readonly endpoints: readonly Endpoint[];
+  readonly endpoints: readonly serverValues.Endpoint[];
   readonly host: string;
   readonly h1Engine: Engine | null;
   readonly tls: { readonly cert: string; readonly key: string } | null;
@@ -549,7 +543,7 @@ export function resolveConfig(
   const recorded = (key: "ttft" | "itl"): Distribution =>
     recording === null || options[key] !== undefined ? settled[key] : empirical(`as recorded in ${recording.source}`, recording[key]);
   return {
-    endpoints: endpointsOf(settled, ports),
+    endpoints: serverValues.endpointsOf(settled, ports),
     host: settled.host,
     h1Engine: settled.h1Engine,
     tls: settled.tlsCert === null ? null : { cert: settled.tlsCert, key: settled.tlsKey! },
@@ -604,37 +598,6 @@ function withSchedulerName({ engine, ...options }: ServerOptions): ServerOptions
   if (options.scheduler !== undefined && options.scheduler !== scheduler)
     throw new UsageError("--engine and --scheduler are two names of one option: give --scheduler");
   return { ...options, scheduler };
-}
-
-/** What a preset says, where nothing else was given. */
-function withPreset(given: ServerOptions, hasRecording: boolean): ServerOptions {
-  if (hasRecording && given.scheduler === "batched")
-    throw new UsageError("--latency-from: with --scheduler batched latencies follow from the batch");
-  if (given.preset === undefined) return given;
-  if (hasRecording) throw new UsageError("--preset and --latency-from both say how fast: give one of them");
-  const { name, options } = presetNamed(given.preset);
-  const scheduler = options.ttft === undefined ? "batched" : "independent";
-  if (given.scheduler !== undefined && given.scheduler !== scheduler) {
-    throw new UsageError(`--preset ${name} is of --scheduler ${scheduler}, not ${given.scheduler}`);
-  }
-  const asked = Object.entries(given).filter(([, value]) => value !== undefined);
-  return { ...options, ...Object.fromEntries(asked) };
-}
-
-function endpointsOf({ protocol, http2, port }: Values, ports: Readonly<Record<Protocol, number>>): Endpoint[] {
-  const endpoints = protocol.map((listen): Endpoint => {
-    const own = listen.protocol === "h1" ? port : null;
-    if (listen.port !== null && own !== null && listen.port !== own)
-      throw new UsageError("--port and --protocol h1:<port> name two ports for h1");
-    return { protocol: listen.protocol, port: listen.port ?? own ?? ports[listen.protocol] };
-  });
-  const has = (name: Protocol): boolean => endpoints.some((endpoint) => endpoint.protocol === name);
-  if (http2 && !has("h2")) endpoints.push({ protocol: "h2", port: ports.h2 });
-  if (port !== null && !has("h1"))
-    throw new UsageError("--port is the port of h1, which --protocol leaves out: write the port there (h2:8443)");
-  const fixed = endpoints.map((endpoint) => endpoint.port).filter((number) => number !== 0);
-  if (new Set(fixed).size < fixed.length) throw new UsageError("--protocol: two protocols share a port; each needs its own");
-  return endpoints;
 }
 
 function stepTime(spec: string | number, name: string): Distribution {
