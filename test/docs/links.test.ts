@@ -41,10 +41,21 @@ test.each([...pages.values()])("$path", (page) => {
   expect(broken(page, pages)).toEqual([]);
 });
 
+/** Paths that a page names in code, such as `src/wire`; not those with a placeholder, and not what a run writes. */
+const namedPaths = ({ prose }: Page): string[] =>
+  [...prose.matchAll(/`((?:src|test|scenarios|results|docs|bench)\/[\w./-]*)`/g)]
+    .map((match) => match[1]!)
+    .filter((path) => !/^results\/(runs|main)\b/.test(path));
+
+test.each([...pages.values()])("$path names files that are there", (page) => {
+  expect(namedPaths(page).filter((path) => !existsSync(join(root, path)))).toEqual([]);
+});
+
 test("a link to nothing is found", () => {
   const text = "# One `two`, three\n\n[a](README.md) [b](#one-two-three) [c](#four) [d](nowhere.md) [e](README.md#nowhere)\n";
   const page: Page = { path: "x.md", text, prose: text, blocks: [] };
   expect(broken(page, new Map([...pages, ["x.md", page]]))).toEqual(["#four", "nowhere.md", "README.md#nowhere"]);
+  expect(namedPaths({ ...page, prose: "`src/nowhere`, `src/<name>` and `results/runs/`" })).toEqual(["src/nowhere"]);
 });
 
 describe("the package", () => {
