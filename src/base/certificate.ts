@@ -1,4 +1,4 @@
-/** The TLS certificate: the user's own, or a self-signed one for localhost that is made once and kept. */
+/** The TLS certificate: the user's, or a self-signed one for localhost that is made once and kept. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -6,13 +6,13 @@ import { join } from "node:path";
 import { createSecureContext } from "node:tls";
 import { UsageError } from "./usage-error.ts";
 
-/** Paths for engines that read files, texts for those that do not. */
+/** Both as paths and as texts: uws reads files, node takes texts. */
 export interface Certificate {
   readonly certPath: string;
   readonly keyPath: string;
   readonly cert: string;
   readonly key: string;
-  /** Whether a client has to be told to trust it. */
+  /** Whether clients trust it only with `--cacert` or the like. */
   readonly selfSigned: boolean;
 }
 
@@ -46,7 +46,7 @@ const oneDayMs = 86_400_000;
 const validDays = 365;
 const renewDays = 14;
 
-/** The kept certificate for localhost, 127.0.0.1 and ::1; made when there is none that lasts two weeks more. */
+/** The kept certificate for localhost, 127.0.0.1 and ::1. A new one is made where it ends within two weeks. */
 export async function localhostCertificate(directory: string = cacheDirectory()): Promise<Certificate> {
   const kept = join(directory, "tls");
   const usable = readKept(kept);
@@ -73,7 +73,7 @@ export async function localhostCertificate(directory: string = cacheDirectory())
     ],
   });
   mkdirSync(directory, { recursive: true });
-  // A directory is put in place whole, so that two servers that start together never mix their pairs.
+  // The directory is renamed into place whole: two servers that start together never mix their pairs.
   const fresh = mkdtempSync(join(directory, "tls-"));
   chmodSync(fresh, 0o700);
   writeFileSync(join(fresh, "localhost.pem"), pems.cert, { mode: 0o644 });

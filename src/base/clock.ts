@@ -30,18 +30,18 @@ function bootId(): string {
   try {
     return readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
   } catch {
-    // Without a boot id nobody but this process can be sure to share the clock.
+    // Without a boot id only this process is known to share the clock.
     return `process-${randomUUID()}`;
   }
 }
 
-/** How wake-ups are kept: by the event loop's timers, about a millisecond late; or by spinning, tens of microseconds. */
+/** How wake-ups are made: by the event loop's timers, about 1 ms late; or by spinning, tens of microseconds late. */
 export type TimerMode = "standard" | "precise";
 
-/** Before a deadline, how long the precise timer spins: an event loop's timer may come this late. */
+/** The precise timer spins this long before a deadline: an event loop's timer may be this late. */
 const spinMs = 2;
 
-/** The real clock. Its timer keeps the process alive only while something waits. */
+/** The real clock. Its timer keeps the process alive only while a wake-up is set. */
 export class SystemClock implements Clock {
   onWake: () => void = () => {};
   readonly nowUs: () => number = monotonicUs;
@@ -61,7 +61,7 @@ export class SystemClock implements Clock {
     this.onWake();
   };
 
-  /** Hot path of the precise timer: one turn of the event loop each, so that sockets are served meanwhile. */
+  /** Hot path. One turn of the precise timer: each is a turn of the event loop, which serves sockets in between. */
   readonly #spin = (): void => {
     if (!this.#immediatePending) return;
     if (monotonicUs() < this.#spinUntilUs) setImmediate(this.#spin);

@@ -1,11 +1,11 @@
-/** Keys that clients show, and whether they are the right ones. */
+/** API keys of clients: which are known, and names for those that are not. */
 import { createHash, timingSafeEqual } from "node:crypto";
 
 function digestOf(key: string): Buffer {
   return createHash("sha256").update(key).digest();
 }
 
-/** A set of keys. Looking one up takes as long for a key that is nearly right as for one that is not. */
+/** A set of keys. A look-up takes equally long for every wrong key, so its time reveals nothing. */
 export class KeyRing {
   readonly #digests: readonly Buffer[];
 
@@ -17,13 +17,13 @@ export class KeyRing {
   find(key: string): number {
     const digest = digestOf(key);
     let found = -1;
-    // Every key is compared, found or not.
+    // All keys are compared, also after a match.
     for (let i = 0; i < this.#digests.length; i++) if (timingSafeEqual(digest, this.#digests[i]!)) found = i;
     return found;
   }
 }
 
-/** A name for an unknown client's key that does not hold the key. */
+/** A name for an unknown key that does not reveal the key. */
 export function nameOfKey(key: string): string {
   return digestOf(key).toString("base64");
 }

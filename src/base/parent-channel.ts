@@ -1,19 +1,19 @@
 /**
- * The channel between `fakeai serve` or `fakeai proxy` and the program that has started it (`fakeai bench`): what the parent may
- * ask, what comes back, and whether the child ends with it.
+ * The channel between `fakeai serve` or `fakeai proxy` and the program that started it (`fakeai bench`): the parent's questions,
+ * the answers, and whether the child ends with its parent.
  */
 
 /** One streamed answer. Times are microseconds of the monotonic clock; those of tokens count from `receivedUs`. */
 export interface StreamRecord {
-  /** What the client called its request; null where it did not. */
+  /** The `x-client-request-id` of the request; null without one. */
   readonly key: string | null;
-  /** "http/1.1" or "h2": what was spoken, whatever the port. */
+  /** "http/1.1" or "h2": the protocol that was spoken. */
   readonly spoken: "http/1.1" | "h2";
-  /** When the whole request had arrived. */
+  /** When the request had arrived whole. */
   readonly receivedUs: number;
   /** Output tokens planned. */
   readonly planned: number;
-  /** For each token handed to the transport: when it was due, and when it was handed over. */
+  /** For each token that went to the transport: when it was due, and when it went. */
   readonly dueUs: Int32Array;
   readonly sentUs: Int32Array;
 }
@@ -21,17 +21,17 @@ export interface StreamRecord {
 /** What a server has seen since its log was begun. */
 export interface StreamLogged {
   readonly streams: readonly StreamRecord[];
-  /** Connections accepted; null where the engine does not tell (uWebSockets.js). */
+  /** Connections accepted; null on the engine uws, which does not count them. */
   readonly connectionsAccepted: number | null;
 }
 
 /**
- * Environment of a server that is to end when the channel to its parent does. Any other parent may let go of the channel and
- * leave its server running.
+ * Environment of a server that ends when the channel to its parent closes. Without it a parent may close the channel and leave
+ * the server running.
  */
 export const endWithParent = { FAKEAI_END_WITH_PARENT: "1" } as const;
 
-/** Whether the parent has asked for that. */
+/** Whether the parent has set it. */
 export function endsWithParent(): boolean {
   return process.env["FAKEAI_END_WITH_PARENT"] === endWithParent.FAKEAI_END_WITH_PARENT;
 }
@@ -39,7 +39,7 @@ export function endsWithParent(): boolean {
 export type Question =
   /** 99th percentile of the event loop's delay since it was last asked, microseconds. */
   | { readonly ask: "delay" }
-  /** Record every streamed answer from now on; what was recorded before is forgotten. Changes these knobs first. */
+  /** Changes these knobs, forgets the recorded answers, and records every streamed answer from here on. */
   | { readonly ask: "record"; readonly knobs: Readonly<Record<string, string | number>> }
   /** What was recorded, and HTTP/2 streams refused so far. */
   | { readonly ask: "recorded" };
@@ -50,12 +50,12 @@ export interface Answers {
   readonly recorded: StreamLogged & { readonly streamsRefused: number };
 }
 
-/** As it crosses the channel: the number pairs an answer with its question. */
+/** A question on the channel. The number pairs the answer with it. */
 export interface Asked {
   readonly number: number;
   readonly question: Question;
 }
-/** `answer` is null where the server cannot tell. */
+/** `answer` is null where the server does not know. */
 export interface Answered {
   readonly number: number;
   readonly answer: Answers[keyof Answers] | null;

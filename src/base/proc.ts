@@ -1,19 +1,19 @@
-/** What /proc tells of processes (proc(5)), in units that do not depend on how the kernel was built. */
+/** Facts about processes from /proc (proc(5)), in units that do not depend on the kernel's build. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 
-/** The fields of a process's `stat` from the third on, state; null where the process is gone or the system has no /proc. */
+/** Fields of a process's `stat`, from the third (state) on; null where the process is gone, or without /proc. */
 export function statOf(pid: number | string): readonly string[] | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The name before them, in parentheses, may hold blanks.
+    // The name before them stands in parentheses and may contain blanks.
     return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   } catch {
     return null;
   }
 }
 
-/** Resident memory; null where it cannot be known. `statm` would count in pages of the machine's own size. */
+/** Resident memory, bytes; null where it is not known. `statm` counts pages, whose size differs between machines. */
 export function rssBytesOf(pid: number): number | null {
   try {
     const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1];
@@ -25,7 +25,7 @@ export function rssBytesOf(pid: number): number | null {
 
 let tickUs: number | null | undefined;
 
-/** The unit of the times in `stat`, microseconds; null where the system does not say. Asked for once. */
+/** The unit of times in `stat`, microseconds; null where the system does not say. Read once. */
 export function clockTickUs(): number | null {
   if (tickUs === undefined) {
     const { status, stdout } = spawnSync("getconf", ["CLK_TCK"], { encoding: "utf8", timeout: 5000 });

@@ -1,2 +1,2 @@
-/** Something the user gave cannot be used; the message is one line, with a hint. */
+/** The user gave a value that cannot be used. The message is one line, with a hint. */
 export class UsageError extends Error {}

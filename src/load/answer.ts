@@ -1,4 +1,4 @@
-/** One request as it is seen: when it left, when each token came, how it ended. */
+/** One request: when it left, when each token came, how it ended. */
 import { EventReader, scanEvent, type TokenEvent } from "./events.ts";
 import type { PlannedRequest } from "./job.ts";
 import { monotonicUs } from "../base/clock.ts";
@@ -7,7 +7,7 @@ import type { Exchange, FailureReason, ResponseHead } from "./client/connection.
 /** Numbers kept of each content event: microseconds after the start. */
 const stride = 4;
 const [arrivalAt, seenAt, dueAt, sentAt] = [0, 1, 2, 3];
-/** A stamp that is not there. */
+/** Stands for a missing stamp. */
 const none = -2_147_483_648;
 
 /** What all requests of a run share. */
@@ -16,27 +16,27 @@ export interface AnswerContext {
   /** The clock whose stamps can be compared with ours; null for none. */
   readonly clock: string | null;
   /**
-   * Told of a stream that the server refused, unprocessed (RFC 9113, section 8.7). true: the request is going to be sent
-   * again, and the answer goes on.
+   * Called when the server refuses a stream without processing it (RFC 9113, section 8.7). true: the request is sent again,
+   * and the answer goes on.
    */
   onRefused(answer: Answer): boolean;
-  /** Told once of each answer, however it ended. */
+  /** Called once for each answer, also for failed ones. */
   onSettled(answer: Answer): void;
 }
 
 export class Answer implements Exchange {
   readonly index: number;
   readonly planned: PlannedRequest;
-  /** When it should have left; microseconds of the monotonic clock like all times here. */
+  /** When it was due; microseconds of the monotonic clock, as all times here. */
   readonly intendedUs: number;
   /** When it was given to the socket; 0 before. */
   startUs = 0;
-  /** When anything last came. */
+  /** When the last bytes came. */
   activeUs = 0;
   endUs = 0;
   status: number | null = null;
   error: FailureReason | null = null;
-  /** The server says that it did something wrong on purpose. */
+  /** The server says that it made a fault on purpose. */
   faulted = false;
   settled = false;
   /** Given up on purpose, after as many tokens as planned. */
@@ -53,7 +53,7 @@ export class Answer implements Exchange {
   #readUs = 0;
   #stamped = false;
   #reader: EventReader | null = null;
-  /** Undecided until the first bytes, where the content type does not tell. */
+  /** Decided by the first bytes where the content type does not say. */
   #form: "stream" | "json" | "unknown" = "unknown";
   #json: Buffer[] = [];
   readonly #context: AnswerContext;
@@ -83,7 +83,7 @@ export class Answer implements Exchange {
     return this.#times[i * stride + arrivalAt]!;
   }
 
-  /** When we knew of content event `i`, after the start. */
+  /** Microseconds after the start at which content event `i` was handled. */
   seen(i: number): number {
     return this.#times[i * stride + seenAt]!;
   }
@@ -106,7 +106,7 @@ export class Answer implements Exchange {
   /** Hot path. */
   onData(bytes: Buffer, start: number, end: number, readUs: number): void {
     this.activeUs = readUs;
-    // The text of an error is nobody's token.
+    // The text of an error is not a token.
     if (this.status !== 200 && (this.status === null || this.status > 299)) return;
     if (this.#form === "unknown") this.#form = bytes[start] === 123 || bytes[start] === 91 ? "json" : "stream";
     if (this.#form === "json") {
@@ -163,7 +163,7 @@ export class Answer implements Exchange {
 
   /** Hot path. */
   #onEvent(event: TokenEvent): void {
-    // What a read holds beyond the token at which the request was given up.
+    // The rest of the read in which the request was given up.
     if (this.settled) return;
     const arrival = this.#readUs - this.startUs;
     if (this.firstEvent < 0) this.firstEvent = arrival;

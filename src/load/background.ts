@@ -1,14 +1,14 @@
-/** Streams that run beside the measured ones: long answers that somebody reads, or leaves unread. */
+/** Streams beside the measured ones: long answers that are read, or left unread. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BackgroundLoad, LoadJob, PlannedRequest } from "./job.ts";
 import type { ConnectionPool } from "./pool.ts";
 import type { Connection, FailureReason } from "./client/connection.ts";
 
-/** How long after the last stream was sent the measured part begins: by then a server's buffers have filled. */
+/** The measured part begins this long after the last stream was sent: time for a server's buffers to fill. */
 const settleMs = 150;
 
 export class BackgroundStreams {
-  /** Why streams ended that should have gone on. */
+  /** Why streams ended early. */
   readonly failures: FailureReason[] = [];
   readonly #job: LoadJob;
   readonly #load: BackgroundLoad;
@@ -22,7 +22,7 @@ export class BackgroundStreams {
     this.#pool = pool;
   }
 
-  /** Resolves when every stream was sent, or failed, and had time to fill what it fills. */
+  /** Resolves when every stream was sent, or failed, and has had time to fill buffers. */
   async start(signal: AbortSignal): Promise<void> {
     await Promise.all(this.#load.requests.map((request) => this.#begin(request)));
     await sleep(settleMs, undefined, { signal }).catch(() => {});

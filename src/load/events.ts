@@ -7,7 +7,7 @@
  */
 import { EventStreamReader } from "../wire/sse.ts";
 
-/** What an event, or an unstreamed answer, says. */
+/** The content of an event, or of an unstreamed answer. */
 export interface TokenEvent {
   /** Non-empty content: `content`, `text`, `reasoning_content` or `reasoning`, or the `delta` of a Responses event. */
   content: boolean;

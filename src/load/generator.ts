@@ -10,7 +10,7 @@ import type { Connection } from "./client/connection.ts";
 
 export interface GenerateOptions {
   readonly signal: AbortSignal;
-  /** Told when the measured part begins, before its first request, which waits for the answer; and when it has ended. */
+  /** Called when the measured part begins, and when it has ended. The first request waits until this resolves. */
   readonly onPhase: (phase: "begin" | "end") => Promise<void>;
   readonly onProgress: (done: number) => void;
 }
@@ -19,19 +19,19 @@ const progressEveryMs = 250;
 const longestConnectMs = 10_000;
 /** How often the event loop is asked how late it is. */
 const delayResolutionMs = 2;
-/** So often a refused request is sent again: at once, and then with a pause that doubles from `firstPauseMs`. */
+/** A refused request is sent again this often: at once, then after pauses that double from `firstPauseMs`. */
 const mostRetries = 10;
 const firstPauseMs = 10;
-/** So many requests without a byte in a row, and none that was answered: the server hangs. */
-const hangingInVain = 8;
+/** After this many requests in a row without a byte, and none answered, the server counts as hanging. */
+const maxSilentRequests = 8;
 
 /** Sends one list of requests and resolves when each has ended. */
 class Sender {
   readonly answers: Answer[] = [];
-  /** How late each open-loop request was looked at, microseconds: what the generator itself adds. */
+  /** How late the generator itself got to each open-loop request, microseconds. */
   readonly lagUs: number[] = [];
   heldBack = 0;
-  /** Streams that the server refused and that were asked for again. */
+  /** Streams that the server refused and that were sent again. */
   refused = 0;
   /** Requests that were given up without being sent, and why. */
   unsent = 0;
@@ -81,7 +81,7 @@ class Sender {
       await new Promise<void>((resolve) => {
         this.#done = resolve;
         this.#startUs = monotonicUs();
-        // Stopped in the warm-up, it will not stop again.
+        // The signal may have come in the warm-up: its event does not come again.
         if (this.#stopped) resolve();
         else if (signal.aborted) onAbort();
         else if (this.#open) this.#pump();
@@ -111,8 +111,8 @@ class Sender {
   }
 
   /**
-   * Open loop: sends what is due and sleeps until more is. Timers tick at 1 ms, so a request leaves up to that late, and
-   * scheduleDelay says how late; polling instead would spend the CPU that answers are read with.
+   * Open loop: sends what is due and sleeps until the next is. Timers tick at 1 ms, so a request leaves up to 1 ms late;
+   * scheduleDelay says how late. Polling would cost the CPU time that reading answers needs.
    */
   #pump(): void {
     this.#timer = null;
@@ -167,7 +167,7 @@ class Sender {
     const refusals = this.#refusals.get(answer) ?? 0;
     if (this.#job.atStreamLimit !== "race" || this.#stopped || refusals === mostRetries) return false;
     const connection = this.#connectionOf.get(answer);
-    // A connection that is going away refuses what it will not do: that is another matter.
+    // A connection that closes refuses for that reason, not for a limit.
     if (connection === undefined || !connection.open) return false;
     this.refused++;
     this.#connectionOf.delete(answer);
@@ -189,7 +189,7 @@ class Sender {
     this.#refusals.delete(answer);
     if (answer.error === "timeout") this.#hanging++;
     else this.#answered++;
-    if (this.#answered === 0 && this.#hanging >= Math.max(hangingInVain, this.#job.streams)) this.stop("the server does not answer");
+    if (this.#answered === 0 && this.#hanging >= Math.max(maxSilentRequests, this.#job.streams)) this.stop("the server does not answer");
     else if (this.#pool.dead) this.stop(this.#pool.invalid ?? `no connection: ${this.#pool.lastFailure}`);
     if (connection !== undefined) this.#pool.release(connection);
     if (this.#stopped) return this.#finishIfDone();
@@ -198,7 +198,7 @@ class Sender {
     else this.#finishIfDone();
   }
 
-  /** A slot of the closed loop goes on; not within the failure of the last one, which may have come within `acquire`. */
+  /** A slot of the closed loop sends its next request, if there is one. */
   #takeUp(): void {
     if (this.#next >= this.#requests.length) return this.#finishIfDone();
     this.#sendNext(monotonicUs());
@@ -210,7 +210,7 @@ class Sender {
     const anySent = underWay.some(({ startUs }) => startUs > 0);
     for (const answer of underWay) {
       if (answer.activeUs > oldest || answer.settled) continue;
-      // A request that waits for its turn on a connection is not idle: the ones before it are.
+      // A pipelined request that waits behind another is not idle: the other is.
       if (answer.startUs === 0 && anySent) continue;
       const { cancel } = answer;
       cancel();
@@ -218,7 +218,7 @@ class Sender {
     }
   }
 
-  /** No further request; those under way are given up. */
+  /** Sends no further request, and gives up those under way. */
   stop(why: string): void {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -239,7 +239,7 @@ class Sender {
   }
 }
 
-/** Rejects only for a fault of its own: everything that servers do is in the report. */
+/** Rejects only for a defect of its own: what servers do wrong is in the report. */
 export async function generate(job: LoadJob, { signal, onPhase, onProgress }: GenerateOptions): Promise<LoadReport> {
   const pool = new ConnectionPool({
     endpoint: job.endpoint,
@@ -258,7 +258,7 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     const isOpen = job.mode === "open";
     const warmup = new Sender(job, job.warmup, isOpen && job.warmup.every(({ atUs }) => atUs !== undefined), pool);
     if (!pool.dead) await warmup.run(signal);
-    // Connections that are opened while requests run belong to the part in which they are.
+    // Connections that are opened during requests count in the part that opens them.
     const connectUs = pool.connectUs;
     if (job.reuse !== "keep") pool.connectUs = [];
     const openedBefore = pool.opened;
@@ -296,7 +296,7 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
       endedUs,
       cpuUs: cpu.user + cpu.system,
       eventLoopDelayP99Us: delayAbove(99),
-      // The p99 of a short run is a single hiccup, which is no limit: ten turns must be as late.
+      // In a short run the p99 is a single hiccup: at least ten turns must be this late.
       eventLoopDelayUs: delayAbove(Math.max(1, Math.min(99, 100 * (1 - 10 / Math.max(1, delay.count))))),
       bytesReceived: bytesAfter.read - bytesBefore.read,
       bytesSent: bytesAfter.written - bytesBefore.written,

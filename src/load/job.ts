@@ -1,13 +1,13 @@
-/** What a loader process is told to do, and what it answers. Plain JSON: it crosses a process border. */
+/** The job of a loader process, and its report. Plain JSON: both cross a process border. */
 import { defaultWindow, type ReceiveWindows } from "../wire/h2/windows.ts";
 import type { Metrics, ProtocolName, RequestCounts } from "../results/types.ts";
 
-/** How TLS is spoken; pinned so that arms differ in nothing but the protocol. */
+/** How TLS is spoken. It is pinned so that arms differ by their protocol alone. */
 export interface TlsChoice {
-  /** PEM text of what to trust, or null for the system's. */
+  /** PEM text of the trusted certificates; null: those of the system. */
   readonly ca: string | null;
   readonly insecure: boolean;
-  /** OpenSSL name of the one cipher suite, or null to leave it to both ends. */
+  /** OpenSSL name of the one cipher suite; null: client and server negotiate. */
   readonly cipher: string | null;
 }
 
@@ -31,28 +31,28 @@ export interface PlannedRequest {
   readonly method?: "GET" | "POST";
   /** Open loop: microseconds after the start of the round. */
   readonly atUs?: number;
-  /** Tokens that a right answer has; null: not known beforehand. */
+  /** Tokens of a right answer; null: not known beforehand. */
   readonly tokens: number | null;
   /** Whether a streamed answer is expected, where it differs from the job's. */
   readonly stream?: boolean;
   /** Sent with this request alone, names in lower case, in place of the endpoint's of the same name. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** The request is given up after so many content events: by RST_STREAM, on HTTP/1.1 by closing the connection. */
+  /** The request is given up after this many content events: by RST_STREAM; on HTTP/1.1 by closing the connection. */
   readonly abortAfter?: number;
 }
 
-/** Streams beside the measured ones, on the same connections where these carry several. They are in no metric. */
+/** Streams beside the measured ones, on the same connections where the protocol multiplexes. No metric contains them. */
 export interface BackgroundLoad {
-  /** One for each stream, sent again when it was answered. */
+  /** One for each stream; sent again after each answer. */
   readonly requests: readonly PlannedRequest[];
-  /** Nothing of their answers is taken for so many milliseconds; Infinity: ever. Without it they are read as they come. */
+  /** Answers are left unread for this many milliseconds; Infinity: for the whole run. Default: read as they come. */
   readonly unreadMs?: number;
 }
 
 /**
- * Receive windows of a client that asks for nothing else, bytes: the protocol's own for a stream, and for a connection
- * httpcore's, and with it those of the OpenAI SDK for Python. With the protocol's 65,535 a connection of some hundred token
- * streams stops for its window, which then is what is measured.
+ * Default receive windows, bytes: the protocol's for a stream; httpcore's for a connection, which the OpenAI SDK for Python
+ * uses. With the protocol's 65,535 for a connection, some hundred token streams stop and wait for it: the window is then
+ * what is measured.
  */
 export const defaultWindows: ReceiveWindows = { streamBytes: defaultWindow, connectionBytes: 16_777_216 };
 
@@ -81,9 +81,9 @@ export interface LoadJob {
   /** HTTP/1.1: requests on a connection before the first is answered; default 1. */
   readonly pipelining?: number;
   /**
-   * What is done where a server takes fewer streams on a connection than the load needs. "invalid", the default: those
-   * beyond wait in the client, and the run may not be used, for nobody meant that. "queue": the same, and meant. "race":
-   * requests leave before the server's SETTINGS have come; those that it refuses are sent again, within its limit.
+   * What happens where a server takes fewer streams on a connection than the load needs. "invalid", the default: the others
+   * wait in the client, and the run is invalid. "queue": they wait, and the run counts. "race": requests leave before the
+   * server's SETTINGS come; those that the server refuses are sent again, within its limit.
    */
   readonly atStreamLimit?: "invalid" | "queue" | "race";
   readonly background?: BackgroundLoad;
@@ -111,7 +111,7 @@ export interface RequestDetail {
   readonly sentUs: readonly number[];
 }
 
-/** What a driver saw. Whatever a driver cannot see is null (or left out of `metrics`), never 0. */
+/** What a driver saw. A value that a driver cannot see is null (or left out of `metrics`), never 0. */
 export interface LoadReport {
   readonly requests: RequestCounts;
   readonly metrics: Metrics;
@@ -147,9 +147,9 @@ export interface RunOptions {
   readonly signal: AbortSignal;
   /** Core the load is pinned to; null: wherever the system puts it. */
   readonly cpu: number | null;
-  /** Told when the measured part begins and ends (warm-up excluded), so that the server's CPU time can be read then. */
+  /** Called when the measured part, without the warm-up, begins and ends: the server's CPU time is read then. */
   readonly onPhase: (phase: "begin" | "end") => void;
-  /** Told now and then how many requests are done, for people to see. */
+  /** Called from time to time with the number of requests done, for the progress line. */
   readonly onProgress: (done: number) => void;
 }
 

@@ -1,7 +1,7 @@
-/** What makes a job senseless, for any driver or for those that know one request only. */
+/** Which jobs cannot be run: by any driver, or by those that repeat one request. */
 import type { LoadJob, PlannedRequest } from "./job.ts";
 
-/** Above this share of a core a generator has nothing left to be on time with. */
+/** Above this share of a core a generator is too busy to be on time. */
 export const cpuShareLimit = 0.95;
 
 /** Why a job makes no sense for any driver, in one line, or null. */
@@ -63,7 +63,7 @@ export function onlyOurs({ windows, pipelining = 1, atStreamLimit, background, r
   return null;
 }
 
-/** The request that all of a job's are alike to (send times aside), or null. */
+/** The one request that a job repeats (send times aside), or null. */
 export function uniformRequest({ requests }: LoadJob): PlannedRequest | null {
   const [first] = requests;
   const isLike = (other: PlannedRequest): boolean =>

@@ -31,7 +31,7 @@ async function run(driver: "stream" | "autocannon", job: LoadJob): Promise<void>
       signal: abort.signal,
       onPhase(phase) {
         tell({ kind: "phase", phase });
-        // Both times the parent reads a clock of its own before we go on.
+        // In both phases the parent reads the CPU time of the server before the load goes on.
         return new Promise((resolve) => (go = resolve));
       },
       onProgress: (done) => tell({ kind: "progress", done }),
@@ -47,7 +47,7 @@ process.on("message", (message: ToLoader) => {
   else if (message.kind === "go") go();
   else abort.abort();
 });
-// A Ctrl-C is for the parent, which says when to stop.
+// Ctrl-C reaches this process too, but the parent says when to stop.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
-// The parent may die without a word.
+// The parent may be killed.
 process.on("disconnect", () => process.exit(0));

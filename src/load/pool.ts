@@ -1,16 +1,16 @@
-/** The connections of a run: which request may go where, and when. */
+/** The connections of a run: opens them, and gives each request one with room. */
 import { setMaxListeners } from "node:events";
 import { openConnection } from "./client/open.ts";
 import type { ReceiveWindows } from "../wire/h2/windows.ts";
 import type { Endpoint } from "./job.ts";
 import { ConnectError, type Connection, type FailureReason, type Http2Limits, type WireBytes } from "./client/connection.ts";
 
-/** Connections are opened this many at a time: more would measure how they queue. */
+/** Connections opened at a time: with more, connect times would hold the wait for each other. */
 const openedAtOnce = 8;
-/** What an HTTP/2 server is taken to allow before its SETTINGS say (RFC 9113, section 6.5.2: at least 100). */
+/** Streams that an HTTP/2 server is taken to allow before its SETTINGS come (RFC 9113, section 6.5.2: at least 100). */
 const assumedStreams = 100;
-/** After so many failed attempts in a row nobody is there. */
-const attemptsInVain = 3;
+/** After this many failed attempts in a row the server counts as gone. */
+const maxFailedAttempts = 3;
 
 export interface PoolOptions {
   readonly endpoint: Endpoint;
@@ -23,7 +23,7 @@ export interface PoolOptions {
   readonly early: boolean;
 }
 
-/** One who waits for a connection. */
+/** A request that waits for a connection. */
 export interface Waiter {
   /** Uses the connection at once. */
   onConnection(connection: Connection): void;
@@ -32,10 +32,10 @@ export interface Waiter {
 
 export class ConnectionPool {
   readonly #options: PoolOptions;
-  /** Streams of one connection, as far as we decide. */
+  /** Most streams that we put on one connection. */
   readonly #share: number;
   readonly #connections = new Set<Connection>();
-  /** An entry for every request that a connection can still take; those of closed connections are skipped. */
+  /** One entry for each further request of a connection; those of closed connections are skipped. */
   readonly #room = new Queue<Connection>();
   readonly #waiting = new Queue<Waiter>();
   readonly #stopped = new AbortController();
@@ -43,7 +43,7 @@ export class ConnectionPool {
   #failedAttempts = 0;
   #closed = false;
   #lastFailure: FailureReason = "connection failed";
-  /** Connections that the other end has given up; streams may still be under way on them. */
+  /** Connections that the server is closing; streams may still be under way on them. */
   readonly #leaving: Connection[] = [];
   readonly #bytesOfGone = { read: 0, written: 0 };
   #wireOfGone: WireBytes | null = null;
@@ -55,7 +55,7 @@ export class ConnectionPool {
   connectUs: number[] = [];
   readonly negotiated: Set<string> = new Set();
   cipher: string | null = null;
-  /** Another protocol answered: nothing may be concluded. */
+  /** Another protocol answered: no figure may be used. */
   invalid: string | null = null;
 
   constructor(options: PoolOptions) {
@@ -72,16 +72,16 @@ export class ConnectionPool {
           : Math.ceil(options.streams / options.connections);
   }
 
-  /** True once several attempts in a row have failed: whoever waits has been told. */
+  /** Several attempts in a row have failed, and all waiters with them. */
   get dead(): boolean {
-    return this.#failedAttempts >= attemptsInVain || this.invalid !== null;
+    return this.#failedAttempts >= maxFailedAttempts || this.invalid !== null;
   }
 
   get lastFailure(): FailureReason {
     return this.#lastFailure;
   }
 
-  /** Requests that can be under way at once; known when the connections stand. */
+  /** Requests that can be under way at once; known when the connections are open. */
   get capacity(): number {
     let capacity = 0;
     for (const connection of this.#connections) capacity += Math.min(this.#share, connection.capacity);
@@ -98,13 +98,13 @@ export class ConnectionPool {
     return total;
   }
 
-  /** What the first connection that is still there, or was first given up, settled; null on HTTP/1.1. */
+  /** Limits of the first open connection, else of the first that was closed; null on HTTP/1.1. */
   get http2(): Http2Limits | null {
     const [first] = this.#connections;
     return first?.http2 ?? this.#http2OfGone;
   }
 
-  /** HTTP bytes of all connections so far, by what they are for; null before the first connection. */
+  /** HTTP bytes of all connections so far, by purpose; null before the first connection. */
   get wire(): WireBytes | null {
     return [...this.#connections, ...this.#leaving].reduce<WireBytes | null>(
       (total, { wire }) => (total === null ? wire : combined(total, wire, 1)),
@@ -112,7 +112,7 @@ export class ConnectionPool {
     );
   }
 
-  /** Opens what is kept from the start. Resolves also where that failed: see `dead`. */
+  /** Opens the connections that are kept for the whole run. Resolves also where that fails: see `dead`. */
   async prepare(): Promise<void> {
     if (this.#options.reuse !== "keep") return;
     let next = 0;
@@ -125,7 +125,7 @@ export class ConnectionPool {
     await Promise.all(Array.from({ length: openedAtOnce }, openSome));
   }
 
-  /** Gives a connection now, or as soon as there is one. */
+  /** Gives the waiter a connection at once, or as soon as one has room. */
   acquire(waiter: Waiter): void {
     if (this.dead || this.#closed) return waiter.onFail(this.#lastFailure);
     const connection = this.#options.reuse === "new" ? null : this.#take();
@@ -134,7 +134,7 @@ export class ConnectionPool {
     this.#openForWaiting();
   }
 
-  /** A request is done with its connection. */
+  /** A request has ended and leaves its connection. */
   release(connection: Connection): void {
     if (this.#options.reuse === "new") {
       this.#retire(connection);
@@ -150,7 +150,7 @@ export class ConnectionPool {
     }
   }
 
-  /** Fails everybody who waits, and opens no more. */
+  /** Fails all waiters, and opens no further connection. */
   stop(reason: FailureReason): void {
     this.#closed = true;
     if (!this.dead) this.#lastFailure = reason;
@@ -172,7 +172,7 @@ export class ConnectionPool {
     for (;;) {
       const connection = this.#room.shift();
       if (connection === undefined) return null;
-      // A place beyond what the peer takes is given up: it came about before the peer's limit was known.
+      // An entry above the peer's limit is dropped: it was made before the limit was known.
       if (connection.open && connection.hasRoom) return connection;
     }
   }
@@ -282,7 +282,7 @@ export function combined(a: WireBytes, b: WireBytes, sign: 1 | -1): WireBytes {
   };
 }
 
-/** First in, first out, without moving what waits. */
+/** First in, first out; taking one does not move the others. */
 class Queue<T> {
   #items: T[] = [];
   #head = 0;

@@ -16,13 +16,13 @@ export interface RunFacts {
   readonly endedUs: number;
   readonly cpuUs: number;
   readonly eventLoopDelayP99Us: number;
-  /** What 1% of all turns of the event loop exceed, and at least ten of them. */
+  /** The delay that 1% of all turns of the event loop exceed, and at least ten turns. */
   readonly eventLoopDelayUs: number;
   readonly bytesReceived: number;
   readonly bytesSent: number;
-  /** Null where no connection was had. */
+  /** Null where no connection could be opened. */
   readonly wire: WireBytes | null;
-  /** Streams that were refused and asked for again; null where none would have been. */
+  /** Streams that were refused and sent again; null where refused streams are not sent again. */
   readonly refused: number | null;
   /** Why streams beside the measured ones ended. */
   readonly backgroundFailures: readonly FailureReason[];
@@ -36,7 +36,7 @@ export interface RunFacts {
   readonly protocolInvalid: string | null;
 }
 
-/** An event loop this late, or half of all requests, shifts what is measured. */
+/** With an event loop, or half of all requests, this late, the figures are wrong. */
 const delayLimitUs = 10_000;
 
 const distributions: readonly DistributionMetric[] = [
@@ -95,7 +95,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   metrics.tokensPerSecond = one(hasTokens ? tokens / (durationUs / 1e6) : null, "1/s");
   metrics.clientCpuUsPerRequest = one(per(facts.cpuUs, ended), "us");
   metrics.clientCpuUsPerToken = one(hasTokens ? per(facts.cpuUs, tokens) : null, "us");
-  // Streams beside the measured ones share their connections: whose bytes these are cannot be told.
+  // Streams beside the measured ones share the connections: their bytes cannot be separated.
   const alone = job.background === undefined;
   metrics.bytesReceivedPerRequest = one(alone ? per(facts.bytesReceived, ended) : null, "bytes");
   metrics.bytesSentPerRequest = one(alone ? per(facts.bytesSent, ended) : null, "bytes");

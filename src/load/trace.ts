@@ -8,13 +8,13 @@ export interface TraceRequest {
   readonly outputTokens: number;
 }
 
-/** A file that is no trace; the message is one line. */
+/** The file is no trace; the message is one line. */
 export class TraceError extends Error {}
 
 /**
  * Reads a trace: the Azure LLM inference dataset's CSV (2023 and 2024; columns TIMESTAMP, ContextTokens,
- * GeneratedTokens), or Mooncake's JSONL (timestamp in milliseconds, input_length, output_length). They are told apart by
- * their content. Throws TraceError, which names the line.
+ * GeneratedTokens), or Mooncake's JSONL (timestamp in milliseconds, input_length, output_length). The content tells which
+ * it is. Throws TraceError, which names the line.
  */
 export function readTrace(path: string): TraceRequest[] {
   let text: string;
@@ -26,7 +26,7 @@ export function readTrace(path: string): TraceRequest[] {
   const lines = text.replace(/^\u{feff}/u, "").split(/\r?\n/);
   const requests = lines[0]!.trimStart().startsWith("{") ? readMooncake(path, lines) : readAzure(path, lines);
   if (requests.length === 0) throw new TraceError(`${path} holds no requests`);
-  // Servers log when a request ends up in the log, not always in the order of arrival.
+  // Logs are not always in the order of arrival.
   requests.sort((a, b) => a.atMs - b.atMs);
   const first = requests[0]!.atMs;
   return requests.map(({ atMs, inputTokens, outputTokens }) => ({ atMs: atMs - first, inputTokens, outputTokens }));

@@ -1,11 +1,11 @@
-/** Many deadlines on one clock: whoever has one waiting is told once it has passed. */
+/** Many deadlines on one clock: each sleeper is woken once, when its deadline has passed. */
 import type { Clock } from "../core/seams.ts";
 
-/** Something that wants to be told. It may stand in the heap once. */
+/** Has at most one deadline. */
 export interface Sleeper {
-  /** When, absolute microseconds. Owned by Alarms. */
+  /** The deadline, absolute microseconds. Owned by Alarms. */
   alarmUs: number;
-  /** Place in the heap, -1 while it waits for nothing. Owned by Alarms. */
+  /** Place in the heap, -1 without a deadline. Owned by Alarms. */
   place: number;
   onAlarm(): void;
 }
@@ -26,7 +26,7 @@ export class Alarms {
     return this.#clock.nowUs();
   }
 
-  /** Tells `sleeper` at `atUs` or as soon after as the clock can; replaces its earlier deadline. */
+  /** Wakes `sleeper` at `atUs`, or as soon after as the clock can. Replaces its earlier deadline. */
   set(sleeper: Sleeper, atUs: number): void {
     if (sleeper.place >= 0) {
       if (sleeper.alarmUs === atUs) return;

@@ -1,37 +1,37 @@
 /**
- * Proxies that end HTTP/2 in front of an HTTP/1.1 server, and how each is told to: a template for a configuration file, and
- * how it is started in the foreground by any user. Another proxy is another row.
+ * Proxies that end HTTP/2 in front of an HTTP/1.1 server. A row has a template for the configuration file, and the arguments
+ * that start the proxy in the foreground, without root. To add a proxy, add a row.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-/** What a configuration is made for. */
+/** The values of a configuration. */
 export interface GatewaySettings {
   /** The HTTP/1.1 server behind it. */
   readonly upstream: { readonly host: string; readonly port: number };
   /** Address to listen on. */
   readonly host: string;
-  /** Ports by what is spoken there; `tls` speaks h1s and h2 by ALPN. */
+  /** Ports by protocol; `tls` speaks h1s and h2 by ALPN. */
   readonly ports: { readonly h1?: number; readonly h2c?: number; readonly tls?: number };
   /** PEM files; needed with `ports.tls`. */
   readonly certificate: { readonly certPath: string; readonly keyPath: string } | null;
-  /** Whether answers are gathered before they are passed on. */
+  /** Whether answers are buffered. */
   readonly buffering: boolean;
-  /** What the server behind is asked in. */
+  /** HTTP version towards the server. */
   readonly upstreamHttp: "1.0" | "1.1";
   /** HTTP/2 streams of one connection. */
   readonly maxConcurrentStreams: number;
-  /** Where it may write: process id, bodies that are too large for memory. */
+  /** Directory it may write to: process id, bodies that are too large for memory. */
   readonly directory: string;
 }
 
 /** One kind of proxy. */
 export interface Gateway {
-  /** What the configuration file is called. */
+  /** Name of the configuration file. */
   readonly fileName: string;
-  /** Where its program may be; names are looked up in PATH. */
+  /** Places of its program; names are looked up in PATH. */
   readonly programs: readonly string[];
-  /** How to get it. */
+  /** How to install it. */
   readonly install: string;
   /** The configuration file, complete. */
   config(settings: GatewaySettings): string;
@@ -39,7 +39,7 @@ export interface Gateway {
   args(configPath: string, directory: string): readonly string[];
 }
 
-/** Streams live for minutes, and connections for a whole measurement: what would end them in between is out of the way. */
+/** Streams last minutes, and connections a whole measurement: limits that would end them are raised. */
 function nginxConfig(settings: GatewaySettings): string {
   const { upstream, host, ports, certificate, buffering, upstreamHttp, maxConcurrentStreams, directory } = settings;
   const at = (port: number, more: string): string => `listen ${host.includes(":") ? `[${host}]` : host}:${port}${more};`;
@@ -100,7 +100,7 @@ http {
 `;
 }
 
-/** A parameter of nginx with blanks in it. */
+/** A parameter of nginx that contains blanks. */
 function quoted(text: string): string {
   return `"${text.replace(/["\\]/g, "\\$&")}"`;
 }

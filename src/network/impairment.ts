@@ -1,38 +1,38 @@
 /** What a network does to a connection, and the texts that say so on the command line and in scenario files. */
 import { type Distribution, latencyUnits, parseDistribution, SpecError } from "../core/random/distribution.ts";
 
-/** Bytes of one segment: what Ethernet's 1500 leave a TCP connection, and a little less. */
+/** Bytes of one segment: slightly less than a TCP segment in Ethernet's 1500 bytes. */
 export const segmentBytes = 1400;
 
-/** What one segment or one packet may meet. */
+/** A stall that one segment or packet may meet. */
 export interface Stall {
   /** 0 to 1, for each unit. */
   readonly probability: number;
-  /** Microseconds that the unit, and with it all that follows on the connection, comes later. */
+  /** Delay of the unit, and of all that follows on the connection, microseconds. */
   readonly holdUs: Distribution;
   /**
-   * "segment": 1400 bytes of the stream, however it was written. "packet": what was read at once, in pieces of up to 1400
-   * bytes, so that a token written by itself is one.
+   * "segment": 1400 bytes of the stream, whatever the writes. "packet": the bytes of one read, in pieces of up to 1400: a
+   * token that is written alone is one packet.
    */
   readonly per: "segment" | "packet";
 }
 
-/** How a connection ends before its time. */
+/** A connection that is cut. */
 export interface Cut {
   /** "bytes": after so many. "time": microseconds after it was accepted. "segment": 0 to 1, for each 1400 bytes. */
   readonly after:
     | { readonly kind: "bytes"; readonly bytes: number }
     | { readonly kind: "time"; readonly us: Distribution }
     | { readonly kind: "segment"; readonly probability: number };
-  /** Both ends see the same: a reset, or a close. */
+  /** What both ends see: a reset, or a close. */
   readonly by: "rst" | "fin";
 }
 
 /** One direction. */
 export interface Direction {
-  /** Microseconds that every byte takes. */
+  /** Delay of every byte, microseconds. */
   readonly latencyUs: number;
-  /** Microseconds more, drawn for each read; null: none. Never overtakes. */
+  /** Further delay, microseconds, drawn for each read; null: none. The order stays. */
   readonly jitterUs: Distribution | null;
   /** null: not limited. */
   readonly bandwidth: { readonly bytesPerSecond: number; readonly shared: boolean } | null;
@@ -71,7 +71,7 @@ interface ImpairmentInput {
   readonly cut?: Text;
 }
 
-/** One direction as it is given; what is not there is taken from both directions' settings. */
+/** One direction as it is given. Missing settings come from those of both directions. */
 export interface DirectionInput extends ImpairmentInput {
   /** One way, in place of half the round trip: milliseconds, or a text with a unit. */
   readonly latency?: Time;
@@ -90,7 +90,7 @@ export interface NetworkInput extends ImpairmentInput {
   readonly down?: DirectionInput;
 }
 
-/** Another network, where `over` says something else than `base`. */
+/** The settings of `base`, replaced by those that `over` has. */
 export function mergeNetworks(base: NetworkInput, over: NetworkInput): NetworkInput {
   const merged = { ...base, ...over };
   const up = { ...base.up, ...over.up };
@@ -98,7 +98,7 @@ export function mergeNetworks(base: NetworkInput, over: NetworkInput): NetworkIn
   return { ...merged, ...(Object.keys(up).length === 0 ? {} : { up }), ...(Object.keys(down).length === 0 ? {} : { down }) };
 }
 
-/** The network of one arm: what is in no way impaired is null. Throws SpecError in one line; `name` names each setting in it. */
+/** The network of one arm; null where nothing is impaired. Throws SpecError in one line; `name` gives the name of a setting in it. */
 export function parseNetwork(input: NetworkInput, name: (key: string, direction: "up" | "down" | null) => string): Impairment | null {
   const halfUs = latencyUs(input.rtt, name("rtt", null)) / 2;
   const direction = (which: "up" | "down"): Direction => {
@@ -147,7 +147,7 @@ function parseJitter(given: Given, name: string): Distribution | null {
   return jitter.constant === null ? jitter : parseDistribution(`uniform(0us,${jitter.constant}us)`, units);
 }
 
-/** What a rate is written in, bytes per second. */
+/** Units of a rate, bytes per second. */
 const rates: Readonly<Record<string, number>> = {
   bit: 1 / 8,
   kbit: 125,

@@ -1,4 +1,4 @@
-/** How much later than planned things left. */
+/** How late bytes left. */
 import { build, type Histogram } from "hdr-histogram-js";
 
 /** Microseconds; quantiles within 1%, the maximum exact. */
@@ -26,7 +26,7 @@ export class Lateness {
     this.#histogram.recordValue(value);
   }
 
-  /** Null before the first. A quantile of the histogram is its bucket's upper edge, which may lie above all that was recorded. */
+  /** Null before the first. A quantile is the upper edge of its bucket, so it is bounded by the maximum. */
   summary(): LatenessSummary | null {
     if (this.#histogram.totalCount === 0) return null;
     const at = (percent: number): number => Math.min(this.#max, this.#histogram.getValueAtPercentile(percent));

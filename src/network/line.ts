@@ -1,7 +1,7 @@
 /**
- * One direction of one connection: bytes come in, and leave later, in order, as the network's impairments have it. Knows
- * neither sockets nor timers. What happens to a byte depends on the seed and its place in the stream alone (with "packet"
- * and jitter also on where reads begin), so equal streams under equal seeds fare equally.
+ * One direction of one connection: bytes come in, and leave later, in order, delayed by the impairments. Knows neither sockets
+ * nor timers. The fate of a byte depends on the seed and its place in the stream alone (with "packet" and jitter also on where
+ * reads begin): equal streams under equal seeds are treated equally.
  */
 import type { Distribution } from "../core/random/distribution.ts";
 import { Random, type Seed, seedOfRequest } from "../core/random/random.ts";
@@ -9,43 +9,43 @@ import type { Alarms, Sleeper } from "./alarms.ts";
 import { type Direction, segmentBytes } from "./impairment.ts";
 import type { Link, Sender } from "./link.ts";
 
-/** Streams of random numbers of one place in the stream. */
+/** Numbers of the random streams at one place. */
 const draws = { stall: 101, cut: 102, jitter: 103 } as const;
 
 /** The two ends of a line. */
 export interface Ends {
-  /** The source may send no more, or may go on. */
+  /** The source must stop sending, or may go on. */
   pause(): void;
   resume(): void;
-  /** Hot path. Returns false when the destination does not take more: `drained` is called later. */
+  /** Hot path. false: the destination is full; `drained` is called later. */
   write(bytes: Uint8Array): boolean;
-  /** The destination has all. */
+  /** The destination gets no further byte. */
   end(): void;
-  /** The connection ends here, in both directions. */
+  /** The network cuts the connection, in both directions. */
   cut(by: "rst" | "fin"): void;
 }
 
-/** What all lines of a proxy share: counts, and the bound of what they hold. */
+/** Shared by all lines of a proxy: counts, and the bytes they hold. */
 export interface Ledger {
   bytes: number;
   stalls: number;
   cuts: number;
-  /** Bytes held by all lines now, and the most that were. */
+  /** Bytes held by all lines, and the peak. */
   heldBytes: number;
   peakHeldBytes: number;
-  /** Hot path: how late something left that nobody blocked, microseconds. */
+  /** Hot path. How late bytes left, microseconds; not called for bytes that waited for the destination. */
   late(us: number): void;
 }
 
-/** Bounds of what is held, bytes. */
+/** Bounds of the bytes held. */
 export interface Bounds {
-  /** On their way in one line. */
+  /** In one line. */
   readonly lineBytes: number;
-  /** On their way in all lines: beyond, each line may hold `shareBytes`. */
+  /** In all lines. Above it each line may hold `shareBytes`. */
   readonly totalBytes: number;
 }
 
-/** Due, but not taken by the destination; or read, but not on the link: beyond this the source waits. */
+/** The source waits above this: bytes that are due but not taken by the destination, or read but not on the link. */
 export const shareBytes = 65_536;
 
 type Item = { readonly dueUs: number; readonly bytes: Uint8Array | null; readonly cut: "rst" | "fin" | null };
@@ -59,7 +59,7 @@ export interface LineOptions {
   readonly ends: Ends;
   readonly ledger: Ledger;
   readonly bounds: Bounds;
-  /** Nothing passes as if it had come earlier: the connection's handshake takes its time too. */
+  /** When the connection is open, its handshake over. Bytes count as come at this time at the earliest. */
   readonly openUs: number;
 }
 
@@ -70,15 +70,15 @@ export class Line implements Sleeper, Sender {
   readonly #direction: Direction;
   /** Place in the stream of the next byte that leaves the link. */
   #offset = 0;
-  /** Nothing that comes later is due earlier. */
+  /** When the last byte is due: the next is not due earlier. */
   #dueUs = 0;
-  /** Read, and not yet on the link. */
+  /** Bytes that are read and not yet on the link. */
   #backlog: Uint8Array[] = [];
   #backlogBytes = 0;
   #ended = false;
   #items: Item[] = [];
   #head = 0;
-  /** The first item that was not yet due when last looked at, while the destination blocks; and the bytes before it. */
+  /** While the destination is full: the first item that was not due at the last look, and the bytes before it. */
   #lateTo = 0;
   #lateBytes = 0;
   #held = 0;
@@ -92,7 +92,7 @@ export class Line implements Sleeper, Sender {
     this.#direction = options.direction;
   }
 
-  /** Hot path: bytes from the source. They are kept, not copied. */
+  /** Hot path. Bytes from the source; they are kept, not copied. */
   take(bytes: Uint8Array): void {
     if (this.#dead || bytes.length === 0) return;
     const { link, alarms, ledger } = this.#options;
@@ -110,7 +110,7 @@ export class Line implements Sleeper, Sender {
     this.#pass();
   }
 
-  /** The source has sent all. */
+  /** The source has ended. */
   end(): void {
     if (this.#dead || this.#ended) return;
     this.#ended = true;
@@ -129,7 +129,7 @@ export class Line implements Sleeper, Sender {
     this.#pass();
   }
 
-  /** Forgets what is held, for good. */
+  /** Drops all bytes; no further ones pass. */
   drop(): void {
     this.#dead = true;
     this.#options.alarms.clear(this);
@@ -159,7 +159,7 @@ export class Line implements Sleeper, Sender {
     this.#pass();
   }
 
-  /** Hot path: settles when bytes are due that leave the link (or come in) at `sentUs`. */
+  /** Hot path. Decides when bytes are due that leave the link (or come in) at `sentUs`. */
   #enter(bytes: Uint8Array, sentUs: number): void {
     const { stall, cut, jitterUs } = this.#direction;
     const from = this.#offset;
@@ -173,7 +173,7 @@ export class Line implements Sleeper, Sender {
     }
     let start = 0;
     const perPacket = stall?.per === "packet";
-    // Segments begin where the stream says, packets where the read does.
+    // Segments begin at multiples of their size in the stream, packets at the start of a read.
     for (let at = 0; at < bytes.length;) {
       const place = from + at;
       const opens = place % segmentBytes === 0;
@@ -212,7 +212,7 @@ export class Line implements Sleeper, Sender {
     this.#items.push({ dueUs: this.#dueUs, bytes: null, cut: null });
   }
 
-  /** What comes after a cut never left: it is read and thrown away. */
+  /** Bytes after a cut are read and dropped. */
   #cut(by: "rst" | "fin"): void {
     this.#items.push({ dueUs: this.#dueUs, bytes: null, cut: by });
     this.#discard(this.#backlogBytes);
@@ -238,7 +238,7 @@ export class Line implements Sleeper, Sender {
     return new Random(seedOfRequest(this.#options.seed, place), stream);
   }
 
-  /** Hot path: hands on what is due. */
+  /** Hot path. Passes on what is due. */
   #pass(): void {
     const { alarms, ends, ledger } = this.#options;
     const nowUs = alarms.nowUs();
@@ -274,16 +274,16 @@ export class Line implements Sleeper, Sender {
     this.#regulate(nowUs);
   }
 
-  /** Lets the source send, or not. */
+  /** Pauses or resumes the source. */
   #regulate(nowUs: number): void {
     const { ends, bounds, ledger } = this.#options;
     if (this.#dead) {
-      // Nothing more is kept, so nothing has to wait.
+      // Bytes are dropped from here on: no bound applies.
       if (this.#paused) ends.resume();
       this.#paused = false;
       return;
     }
-    // On the way, of which some share is given back before the source may go on.
+    // The source goes on only after part of what is held has left.
     const part = this.#paused ? 0.5 : 1;
     const full =
       this.#held > bounds.lineBytes * part ||
@@ -296,7 +296,7 @@ export class Line implements Sleeper, Sender {
     else ends.resume();
   }
 
-  /** Bytes that are due, and that the destination does not take. */
+  /** Bytes that are due and that the destination does not take. */
   #lateNow(nowUs: number): number {
     this.#lateTo = Math.max(this.#lateTo, this.#head);
     while (this.#lateTo < this.#items.length && this.#items[this.#lateTo]!.dueUs <= nowUs)
@@ -305,7 +305,7 @@ export class Line implements Sleeper, Sender {
   }
 }
 
-/** A time for a connection's cut. */
+/** Draws the time at which a connection is cut. */
 export function drawTime(seed: Seed, us: Distribution): number {
   return us.sample(new Random(seed, draws.cut));
 }

@@ -1,15 +1,15 @@
-/** A link of limited rate: whoever has bytes for it takes turns, one packet each. */
+/** A link of limited rate. Its senders take turns, one packet each. */
 import type { Alarms, Sleeper } from "./alarms.ts";
 import { segmentBytes } from "./impairment.ts";
 
 /** How far ahead packets are put on the link: longer than an alarm may be late, so that the link never idles for that. */
 const aheadUs = 2000;
 
-/** Somebody with bytes for a link. */
+/** Has bytes for a link. */
 export interface Sender {
   /**
-   * Takes at most `bytes` of what waits off the queue; `leftUs` is when their last byte has left the link. Returns whether
-   * more waits.
+   * Takes at most `bytes` off the queue; `leftUs` gives the time at which the last of them has left the link. Returns whether
+   * more wait.
    */
   transmit(bytes: number, leftUs: (taken: number) => number): boolean;
 }
@@ -25,7 +25,7 @@ export class Link implements Sleeper {
   readonly #usPerByte: number;
   #waiting: Sender[] = [];
   #first = 0;
-  /** When the last packet put on it has left. */
+  /** When the last packet has left. */
   #freeUs = 0;
 
   constructor(alarms: Alarms, bytesPerSecond: number) {
@@ -33,16 +33,16 @@ export class Link implements Sleeper {
     this.#usPerByte = 1e6 / bytesPerSecond;
   }
 
-  /** `sender` has bytes and did not have any before. */
+  /** `sender` has bytes, and had none before. */
   offer(sender: Sender): void {
     this.#waiting.push(sender);
     if (this.place < 0) this.onAlarm();
   }
 
-  /** Hot path: puts on the link what fits until the next look. */
+  /** Hot path. Puts packets on the link, as many as leave before the next alarm. */
   onAlarm(): void {
     const nowUs = this.#alarms.nowUs();
-    // A link that had nothing to do does not make up for it.
+    // An idle link saves nothing up.
     if (this.#freeUs < nowUs) this.#freeUs = nowUs;
     while (this.#first < this.#waiting.length && this.#freeUs <= nowUs + aheadUs) {
       const sender = this.#waiting[this.#first++]!;

@@ -25,11 +25,11 @@ export interface PassageOptions {
   readonly seed: Seed;
 }
 
-/** Hears of one connection. */
+/** What happens to one connection. */
 export interface PassageEvents {
   /** The client's socket is closed. */
   onClientClose(): void;
-  /** Both sockets are closed. May be told twice. */
+  /** Both sockets are closed. May be called twice. */
   onClose(): void;
   /** The network has cut the connection at a time that was set. */
   onTimeCut(): void;
@@ -54,7 +54,7 @@ export class Passage {
     this.#options = options;
     this.#events = events;
     this.#client = client;
-    // The client has had its handshake for nothing: its SYN and the answer are paid here, and then its ACK.
+    // Loopback's handshake takes no time: SYN and SYN-ACK are waited for here, and then the ACK.
     const openUs = alarms.nowUs() + this.#roundTripUs;
     this.#upstream = connect({ ...target, allowHalfOpen: true, noDelay: true });
     this.#upstream.once("connect", () => (this.#isReached = true));

@@ -1,9 +1,9 @@
 /**
- * A network between a client and a server: a TCP pass-through in user space that adds what a real one does. It shows delay,
- * rate, stalls and cuts; it does not show a congestion window. Whatever stands on TCP goes through it unread.
+ * A network between a client and a server: a TCP proxy in user space that adds delay, a limited rate, stalls and cuts, but no
+ * congestion window. It passes bytes on unread.
  *
- * The client's own TCP handshake is with the proxy, on loopback, and takes no time. In its place the first bytes wait: those
- * of the client for one round trip (SYN, SYN-ACK), those of the server until the client's ACK would have reached it.
+ * The client's TCP handshake ends at the proxy, on loopback, and takes no time. The first bytes wait in its place: those of
+ * the client for one round trip (SYN, SYN-ACK), those of the server until the client's ACK would have reached it.
  */
 import { createServer, type AddressInfo } from "node:net";
 import { seedOf } from "../core/random/random.ts";
@@ -15,7 +15,7 @@ import { Link } from "./link.ts";
 import { Passage, type PassageOptions, type Way } from "./passage.ts";
 import { SleepingClock } from "./sleeping-clock.ts";
 
-/** Where it leads. */
+/** The server behind the proxy. */
 export interface ProxyTarget {
   readonly host: string;
   readonly port: number;
@@ -24,7 +24,7 @@ export interface ProxyTarget {
 export interface ProxyOptions {
   readonly target: ProxyTarget;
   readonly impairment: Impairment;
-  /** Decides stalls, cuts and jitter. */
+  /** Seed of stalls, cuts and jitter. */
   readonly seed: number;
   /** Default 127.0.0.1. */
   readonly host?: string;
@@ -32,7 +32,7 @@ export interface ProxyOptions {
   readonly port?: number;
   /** Default 16 MB in one direction of a connection, 256 MB in all. */
   readonly bounds?: Bounds;
-  /** Told when the target cannot be reached, once for each reason. */
+  /** Called when the target cannot be reached, once for each reason. */
   readonly onUnreachable?: (reason: string) => void;
 }
 
@@ -53,7 +53,7 @@ export interface ProxyStats {
   readonly down: DirectionStats;
   /** The most bytes that were held at once. */
   readonly peakHeldBytes: number;
-  /** How much later than planned things left, waits for a reader excluded, microseconds; null before the first. */
+  /** How late bytes left, without waits for a reader, microseconds; null before the first. */
   readonly lateUs: LatenessSummary | null;
 }
 

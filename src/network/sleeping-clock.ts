@@ -1,12 +1,12 @@
-/** A clock that wakes within about a fifth of a millisecond and burns no core for it. */
+/** A clock that wakes within about 0.2 ms without spinning. */
 import { Worker } from "node:worker_threads";
 import { monotonicUs } from "../base/clock.ts";
 import type { Clock } from "../core/seams.ts";
 
 /**
- * The thread: `Atomics.wait` keeps fractions of a millisecond, which the timers of an event loop do not. Shared with it are
- * a counter, raised after the deadline was changed, and the deadline in milliseconds of its own clock. It answers with the
- * count whose deadline has passed.
+ * The thread. `Atomics.wait` keeps fractions of a millisecond; an event loop's timers do not. It shares a counter, which is
+ * raised after each change of the deadline, and the deadline in milliseconds of its own clock. It answers with the count whose
+ * deadline has passed.
  */
 const thread = `
 const { workerData, parentPort } = require("node:worker_threads");
@@ -23,12 +23,12 @@ for (let told = 0; ; ) {
 }
 `;
 
-/** Further off than this, the event loop's own timer is asked first: it costs no thread two switches. */
+/** For a deadline further away than this, the event loop's timer sleeps first: that saves two thread switches. */
 const nearMs = 4;
 
 /**
- * Keeps deadlines by a thread that sleeps: typically 0.1 ms late, where timers are 0.6 (and a spinning clock takes a core).
- * Has to be closed.
+ * Keeps deadlines by a thread that sleeps: typically 0.1 ms late. An event loop's timers are 0.6 ms late, and a spinning clock
+ * takes a core. Must be closed.
  */
 export class SleepingClock implements Clock {
   onWake: () => void = () => {};
@@ -57,7 +57,7 @@ export class SleepingClock implements Clock {
       clock.#awaited = null;
       clock.onWake();
     });
-    // Sockets and timers keep a process alive, not the means to be on time.
+    // Sockets and timers keep a process alive, not this thread.
     clock.#worker.unref();
     return clock;
   }

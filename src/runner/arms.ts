@@ -12,11 +12,11 @@ import { backgroundOf, requestsOf, warmupOf, type Wording } from "./plan/request
 import type { ArmSpec, Variant, Workload } from "./plan/scenario.ts";
 import { RunError, startServerChild, type Target } from "./processes/target.ts";
 
-/** Whoever watches a bench. */
+/** Receives the progress of a bench. */
 export interface Observer {
-  /** What is going on, for people: replaced by the next. */
+  /** A progress line; the next one replaces it. */
   progress(text: string): void;
-  /** Something people should know, for good. */
+  /** A line that stays. */
   notice(text: string): void;
   /** One request, where details were asked for. */
   detail(
@@ -45,7 +45,7 @@ export interface RunContext {
   readonly calibration: Calibration | null;
 }
 
-/** A driver, made when first asked for and kept. */
+/** A driver, made at the first call and kept. */
 export function driverOf(context: Pick<RunContext, "drivers">, name: DriverName): LoadDriver {
   let driver = context.drivers.get(name);
   if (driver === undefined) {
@@ -55,7 +55,7 @@ export function driverOf(context: Pick<RunContext, "drivers">, name: DriverName)
   return driver;
 }
 
-/** Something that ends with a variant; it may have something to say then. */
+/** Ends with a variant. May return a note. */
 export interface Closable {
   close(): Promise<string | void>;
 }
@@ -270,7 +270,7 @@ function headersOf({ method, headerBytes }: Workload, context: RunContext): Reco
     ...(method === "POST" ? { "content-type": "application/json" } : {}),
     "user-agent": `fakeai-bench/${ownVersion()}`,
     ...(headerBytes > 0 ? { cookie: cookie.slice(0, Math.max(9, headerBytes - "cookie: \r\n".length)) } : {}),
-    // A server of ours that is not our child may have its stamps off.
+    // A fakeai server that is not our child may have its stamps off.
     ...(context.external === null
       ? {}
       : {

@@ -1,4 +1,4 @@
-/** A whole bench: what is run, in which time, on what; and the result, whatever happens on the way. */
+/** A whole bench: its plan, its servers, and its result, also where it is interrupted. */
 import { basename } from "node:path";
 import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";

@@ -40,7 +40,7 @@ export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, o
       if (phase === "begin") {
         before = arm.target.usage();
         gatewayBefore = arm.gateway?.usage() ?? null;
-        // Asked so that it begins anew; what was before is nobody's.
+        // This question resets the count; its answer is not used.
         void arm.target.eventLoopDelayP99Us();
       } else {
         after = arm.target.usage();
@@ -96,7 +96,7 @@ function scalar(value: number | null, unit: Unit): MetricSummary | null {
 /** The driver's metrics, and what only the runner sees. */
 function metricsOf({ report, server: used, gatewayCpuUs, serverDelayUs, shared }: Measured): Metrics {
   const { requests, tokens, clientCpuShare, durationUs } = report;
-  // What streams beside the measured ones cost cannot be told from what these cost.
+  // The cost of streams beside the measured ones cannot be separated.
   const server = shared ? null : used;
   const per = (total: number | null, count: number | null): number | null =>
     total === null || count === null || count === 0 ? null : total / count;

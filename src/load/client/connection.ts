@@ -1,4 +1,4 @@
-/** What a client connection is to the rest of the load: requests go in, read callbacks come out. */
+/** The interface of a client connection, for every protocol: requests go in, read callbacks come out. */
 
 /** The consumer of one response. `readUs` is when the socket's read callback ran. */
 export interface Exchange {
@@ -15,7 +15,7 @@ export interface ResponseHead {
   readonly contentType: string;
   /** The server's `x-fakeai-clock`, or null. */
   readonly clock: string | null;
-  /** The server's `x-fakeai-fault`: what it was told to do wrong; null where it says nothing. */
+  /** The server's `x-fakeai-fault`: the fault it was asked for; null without the header. */
   readonly fault: string | null;
 }
 
@@ -55,15 +55,15 @@ export interface OutgoingRequest {
   /** Headers of this request alone, names in lower case, in place of the connection's of the same name. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /**
-   * Nothing of the answer is taken for so many milliseconds; Infinity: ever. On HTTP/2 its stream's window is not renewed;
-   * on HTTP/1.1 the socket is not read.
+   * The answer is left unread for this many milliseconds; Infinity: for the whole run. HTTP/2: its stream's window is not
+   * renewed. HTTP/1.1: the socket is not read.
    */
   readonly unreadMs?: number | undefined;
 }
 
 /**
- * HTTP bytes of one connection by what they are for; TLS is not among them. The sum is what crossed the socket in
- * cleartext. null: HTTP/1.1 has no such thing.
+ * HTTP bytes of one connection by purpose, without those of TLS. Their sum is what crossed the socket in cleartext. null: not
+ * in HTTP/1.1.
  */
 export interface WireBytes {
   /** Received: bodies. */
@@ -97,7 +97,7 @@ export interface Connection {
   readonly connectUs: number;
   /** Requests that can be under way at once: what an HTTP/2 peer allows; on HTTP/1.1 1, or more where we pipeline. */
   readonly capacity: number;
-  /** Whether the peer takes another request now: its limit may have come, or changed, since the connection was opened. */
+  /** Whether the peer takes another request. Its limit can arrive, or change, after the connection was opened. */
   readonly hasRoom: boolean;
   /** Bytes of the TCP connection, TLS and handshake included. */
   readonly bytesRead: number;
@@ -105,14 +105,14 @@ export interface Connection {
   readonly wire: WireBytes;
   readonly open: boolean;
   readonly http2: Http2Limits | null;
-  /** Told once when the connection can take no further request and it was not `close` that ended it. */
+  /** Called once when the connection takes no further request, except after `close`. */
   onClosed: () => void;
-  /** Gives the request to the socket. Returns a function that gives it up without a further word to the exchange. */
+  /** Writes the request to the socket. Returns a function that gives it up; the exchange hears nothing more then. */
   send(request: OutgoingRequest, exchange: Exchange): () => void;
   close(): void;
 }
 
-/** A connection could not be had. `invalid`: another protocol answered, so that no figure may be used. */
+/** No connection could be opened. `invalid`: another protocol answered, so no figure may be used. */
 export class ConnectError extends Error {
   readonly reason: FailureReason;
   readonly invalid: boolean;

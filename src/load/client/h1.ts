@@ -1,4 +1,4 @@
-/** HTTP/1.1 (RFC 9112), one request at a time unless told to pipeline: as little as a measuring client needs. */
+/** HTTP/1.1 (RFC 9112) for a measuring client: one request at a time, or several that are pipelined. */
 import { ChunkedReader } from "../../wire/chunked.ts";
 import type { Endpoint } from "../job.ts";
 import type { Connection, Exchange, FailureReason, OutgoingRequest, WireBytes } from "./connection.ts";
@@ -12,10 +12,10 @@ interface Pending {
   readonly withoutBody: boolean;
 }
 
-/** What is read next: a head, or a body by how its end shows (RFC 9112, section 6.3). */
+/** What comes next: a head, or a body, by what ends it (RFC 9112, section 6.3). */
 type State = "head" | "length" | "chunked" | "untilClose";
 
-/** What is used of a socket. */
+/** The part of a socket that is used here. */
 export type H1Socket = Omit<ClientSocket, "connected" | "secure">;
 
 export class H1Connection implements Connection {
@@ -31,9 +31,9 @@ export class H1Connection implements Connection {
   readonly #prefix: string;
   readonly #headers: string;
   readonly #endpoint: Endpoint;
-  /** Whose answer is being read. */
+  /** The exchange whose answer is being read. */
   #exchange: Exchange | null = null;
-  /** Those pipelined behind it: answers come in the order of their requests (RFC 9112, section 9.3.2). */
+  /** Pipelined requests behind it. Answers come in the order of requests (RFC 9112, section 9.3.2). */
   readonly #behind: Pending[] = [];
   readonly #received = { all: 0, body: 0, head: 0 };
   #sentBytes = 0;
@@ -48,7 +48,7 @@ export class H1Connection implements Connection {
   #withoutBody = false;
   #closing = false;
 
-  /** `capacity` above 1: so many requests are sent before the first of them is answered. */
+  /** `capacity` is the number of requests that may be sent before the first is answered. */
   constructor(socket: H1Socket, endpoint: Endpoint, connectUs: number, capacity: number) {
     this.#socket = socket;
     this.#endpoint = endpoint;
@@ -112,7 +112,7 @@ export class H1Connection implements Connection {
     this.#withoutBody = withoutBody;
   }
 
-  /** HTTP/1.1 has no other way to give up a request than its connection, and with it those pipelined behind. */
+  /** On HTTP/1.1 a request can be given up only with its connection, and with it all that are pipelined behind. */
   #cancel(exchange: Exchange): void {
     if (exchange === this.#exchange) this.#exchange = null;
     else {
@@ -177,7 +177,7 @@ export class H1Connection implements Connection {
   }
 
   #readHead(bytes: Buffer, at: number, length: number, readUs: number): number {
-    // Bytes without a request under way are no HTTP/1.1 answer to anything (RFC 9112, section 9.2).
+    // Bytes that answer no request: the connection is of no use (RFC 9112, section 9.2).
     if (this.#exchange === null) {
       this.#socket.destroy();
       return length;
@@ -203,7 +203,7 @@ export class H1Connection implements Connection {
       return length;
     }
     const status = Number(parsed[2]);
-    // 100 Continue and its kind come before the answer (RFC 9110, section 15.2).
+    // 1xx come before the answer (RFC 9110, section 15.2).
     if (status < 200) return consumed;
     const headers = new Map(
       lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]),
@@ -243,7 +243,7 @@ export class H1Connection implements Connection {
     this.#state = "head";
     const next = this.#behind.shift();
     if (next !== undefined) this.#await(next);
-    // Not reusable before the exchange hears of its end, or its slot would send on a closing connection.
+    // Closed before the exchange hears of the end: its slot sends the next request in that call.
     if (!this.#keepAlive) {
       this.open = false;
       this.#socket.end();

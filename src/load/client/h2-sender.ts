@@ -119,7 +119,7 @@ export class H2Sender {
     return fits;
   }
 
-  /** Nothing is written any more. */
+  /** Drops pending frames and writes no others. */
   stop(): void {
     this.#stopped = true;
     this.#blocked.clear();

@@ -1,7 +1,7 @@
 /**
- * HTTP/2 (RFC 9113) as a measuring client needs it: one read callback for all streams of a connection, so that the
- * moment of a read is known, and a token costs no more than on HTTP/1.1. node:http2 shows each stream's bytes only after
- * a queue of its own, at a cost per DATA frame that is many times the token's.
+ * HTTP/2 (RFC 9113) for a measuring client. One read callback serves all streams of a connection: the time of a read is
+ * known, and a token costs as little as on HTTP/1.1. node:http2 queues the bytes of each stream first, and each DATA frame
+ * costs it many times what a token costs here.
  */
 import { monotonicUs } from "../../base/clock.ts";
 import { defaultMaxFrameBytes, errorCode, flag, frame, FrameBytes, frameFault, preface } from "../../wire/h2/frames.ts";
@@ -59,7 +59,7 @@ export class H2Connection implements Connection {
   #nextId = 1;
   #open = true;
   #closing = false;
-  /** Told of the first SETTINGS. */
+  /** Called at the first SETTINGS. */
   #onSettings: (() => void) | null = null;
   /** The peer's SETTINGS have come. */
   #settled = false;

@@ -1,4 +1,4 @@
-/** Opens client connections, whichever protocol. */
+/** Opens client connections of every protocol. */
 import { monotonicUs } from "../../base/clock.ts";
 import { H1Connection } from "./h1.ts";
 import { H2Connection } from "./h2.ts";
@@ -12,7 +12,7 @@ export interface OpenOptions {
   /** HTTP/2; default `defaultWindows`. */
   readonly windows?: ReceiveWindows;
   readonly timeoutMs: number;
-  /** HTTP/1.1: requests that are sent before the first is answered; default 1. */
+  /** HTTP/1.1: requests sent before the first is answered; default 1. */
   readonly pipelining?: number;
   /** HTTP/2: streams are opened before the peer's SETTINGS have come; default false. */
   readonly early?: boolean;

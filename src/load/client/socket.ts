@@ -5,7 +5,7 @@ import { monotonicUs } from "../../base/clock.ts";
 import type { Endpoint } from "../job.ts";
 import { ConnectError, type FailureReason } from "./connection.ts";
 
-/** What all cleartext sockets are read into: consumers take what they need during the call, nothing is allocated. */
+/** All cleartext sockets are read into this one buffer: consumers copy what they keep, and a read allocates nothing. */
 const readBuffer = Buffer.allocUnsafeSlow(262_144);
 
 /** A connected socket, TLS or not, with one reader. */
@@ -16,7 +16,7 @@ export class ClientSocket {
   /** `reset`: by an RST rather than a FIN. Called once. */
   onClose: (reset: boolean) => void = () => {};
   cipher: string | null = null;
-  /** The TCP socket counts the bytes; under TLS the other one knows the plain ones only. */
+  /** The TCP socket, which counts all bytes; a TLS socket counts the plain ones only. */
   readonly #raw: Socket;
   #socket: Socket;
   #error: NodeJS.ErrnoException | null = null;
@@ -45,14 +45,14 @@ export class ClientSocket {
     return this.#raw.bytesWritten;
   }
 
-  /** Resolves when TCP stands. Rejects with ConnectError. */
+  /** Resolves when TCP is connected. Rejects with ConnectError. */
   connected(timeoutMs: number): Promise<void> {
     return this.#ready("connect", timeoutMs);
   }
 
   /**
-   * Speaks TLS from now on. Sessions are never resumed: each connection pays for a full handshake, on every protocol
-   * alike. Rejects with ConnectError.
+   * Adds TLS. Sessions are never resumed: on every protocol each connection pays for a full handshake. Rejects with
+   * ConnectError.
    */
   async secure(host: string, { tls }: Endpoint, protocol: string, timeoutMs: number): Promise<void> {
     const socket: TLSSocket = connectTls({
@@ -82,7 +82,7 @@ export class ClientSocket {
     this.#socket.write(bytes);
   }
 
-  /** Nothing is read until `resume`: what comes stays with the system, and then with the sender. */
+  /** Reads nothing until `resume`: bytes stay with the kernel, and then with the sender. */
   pause(): void {
     this.#socket.pause();
   }
@@ -124,7 +124,7 @@ export class ClientSocket {
 
 function connectErrorOf(error: NodeJS.ErrnoException | null): ConnectError {
   const { code = "", message = "the server closed the connection" } = error ?? {};
-  // An alert 120 answers an ALPN offer that the server has no use for (RFC 7301, section 3.2).
+  // The server refuses every protocol that ALPN offered: alert 120 (RFC 7301, section 3.2).
   if (code === "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL")
     return new ConnectError("the server does not offer the protocol by ALPN", "wrong protocol", true);
   const reasons: Readonly<Record<string, FailureReason>> = { ECONNREFUSED: "connection refused", ETIMEDOUT: "connection timeout" };

@@ -1,12 +1,14 @@
 /**
  * The autocannon driver: an independent client for HTTP/1.1, to check ours against. Runs in the loader process.
  *
- * Only what autocannon does rightly is used. Its own latencies are whole milliseconds and are corrected for coordinated
- * omission in the wrong unit, its timeout kills streams that are alive, its rate is a burst each second, its workers
- * multiply rates, a pipelined request waits behind the one before, and over HTTP/2 it reports success without a single
- * response: so times come from its events, time-outs are ours, loads are closed loops with an exact number of requests
- * and without a rate (which also leaves its correction out), pipelining is 1, there are no workers, and only HTTP/1.1
- * is taken. It tells nobody when it has connected, so `connect` is null.
+ * Only what autocannon does right is used:
+ * - Its latencies are whole milliseconds, corrected for coordinated omission in the wrong unit: times come from its events,
+ *   and no rate is set, so that nothing is corrected.
+ * - Its rate is a burst each second: loads are closed loops with an exact number of requests.
+ * - Its timeout kills streams that are alive: time-outs are ours.
+ * - Its workers multiply rates, and a pipelined request waits behind the one before: neither is used.
+ * - Over HTTP/2 it reports success without a single response: only HTTP/1.1 is taken.
+ * - It has no event for "connected": `connect` is null.
  */
 import autocannon from "autocannon";
 import { monotonicUs } from "../../base/clock.ts";
@@ -18,11 +20,11 @@ import type { GenerateOptions } from "../generator.ts";
 import type { LoadJob, LoadReport, PlannedRequest } from "../job.ts";
 import { cpuShareLimit, uniformRequest } from "../limits.ts";
 
-/** Seconds: far beyond any run, because autocannon's timer does not see that bytes arrive. */
+/** Seconds, longer than any run: autocannon's timer does not see that bytes arrive. */
 const noTimeoutS = 86_400;
 const sampleEveryMs = 50;
 
-/** What autocannon's client shows beyond its types. */
+/** The part of autocannon's client that its types leave out. */
 interface Client {
   on(event: "request" | "done", listener: () => void): void;
   on(event: "headers", listener: (head: { statusCode: number; versionMajor: number; versionMinor: number }) => void): void;
@@ -67,7 +69,7 @@ class Tally {
   }
 }
 
-/** What a whole answer says of itself. */
+/** Tokens of a whole answer, and why it counts as failed. */
 function judge(body: string, planned: PlannedRequest, isStream: boolean): { tokens: number | null; failure: FailureReason | null } {
   const bytes = Buffer.from(body);
   let events = 0;
@@ -80,7 +82,7 @@ function judge(body: string, planned: PlannedRequest, isStream: boolean): { toke
     finished ||= event.finished;
     failed ||= event.failed;
   });
-  // An unstreamed answer is read as the one event that it is.
+  // An unstreamed answer is read as one event.
   if (isStream) reader.push(bytes, 0, bytes.length);
   else {
     const event = Buffer.concat([Buffer.from("data:"), Buffer.from(JSON.stringify(safeJson(body))), Buffer.from("\n\n")]);
@@ -170,7 +172,7 @@ class Cannonade {
     let isFirst = true;
     tally.connections++;
     client.on("request", () => {
-      // autocannon reconnects silently: nothing has told of the end of the one before.
+      // autocannon reconnects silently: no event has ended the request before.
       const before = underWay.get(client);
       if (before !== undefined) tally.fail(before, "connection closed");
       const startUs = monotonicUs();
@@ -211,7 +213,7 @@ class Cannonade {
     });
   }
 
-  /** The exchange of a client, which is no longer under way. */
+  /** Ends the exchange of a client, and returns it. */
   #end(client: Client): Exchange | undefined {
     const exchange = this.#underWay.get(client);
     this.#underWay.delete(client);
@@ -240,7 +242,7 @@ class Cannonade {
     return true;
   }
 
-  /** Gives up what has been without a byte for the idle timeout. */
+  /** Gives up exchanges that had no byte for the idle timeout. */
   #giveUpSilent(): void {
     const oldest = monotonicUs() - this.#job.idleTimeoutMs * 1000;
     for (const [client, exchange] of this.#underWay) if (exchange.activeUs < oldest) this.#giveUp(client, exchange, "timeout");
@@ -279,7 +281,7 @@ interface Span {
 function reportOf(job: LoadJob, tally: Tally, span: Span): LoadReport {
   const { sent, completed, failed } = tally;
   const { startedUs, endedUs, cpuUs } = span;
-  // From the first request on an open connection to the last answer: autocannon itself ends on a tick.
+  // From the first request on an open connection to the last answer: autocannon itself ends at its next tick.
   const durationUs = Number.isFinite(tally.firstUs) ? tally.lastUs - tally.firstUs : endedUs - startedUs;
   const hasTokens = tally.tokensKnown && completed > 0;
   const one = (value: number, unit: MetricSummary["unit"]): MetricSummary | null =>

@@ -1,6 +1,6 @@
 /**
- * A client that is a command: any program, in any language, that is told an address by its environment and opens streams.
- * It is measured from outside, and better where it writes down when it saw each token (`FAKEAI_RECORD`).
+ * A client that is a command: a program in any language that takes an address from its environment and opens streams. It is
+ * measured from outside, and more exactly where it records when it saw each token (`FAKEAI_RECORD`).
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -15,16 +15,16 @@ import { pinned } from "./stream.ts";
 export interface SeenStream {
   /** The `x-client-request-id` that the request had. */
   readonly key: string;
-  /** When the application asked; 0: it never did. */
+  /** When the application sent the request; 0: never. */
   readonly startUs: number;
   readonly tokens: number;
-  /** When the application had each token. */
+  /** When the application got each token. */
   readonly tokenUs: readonly number[];
-  /** What the library threw; null: nothing. */
+  /** The error that the library threw; null: none. */
   readonly error: string | null;
 }
 
-/** What a command wrote down. Null: it cannot tell. */
+/** The record of a command. Null: it cannot measure that. */
 export interface ClientRecord {
   readonly beganUs: number;
   readonly endedUs: number;
@@ -39,22 +39,22 @@ export interface ClientRecord {
 export interface CommandJob {
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
-  /** After so long it is killed. */
+  /** It is killed after this long. */
   readonly timeoutMs: number;
-  /** Look now and then at what its processes use: for a command that may write no record. */
+  /** Sample what its processes use: for a command that may write no record. */
   readonly sampled: boolean;
   readonly cpu: number | null;
   readonly signal: AbortSignal;
 }
 
 export interface CommandRun {
-  /** Why the run may not be used; null: it ended well. */
+  /** Why the run may not be used; null where it ended well. */
   readonly failure: string | null;
   readonly startedUs: number;
   readonly endedUs: number;
-  /** Null where it wrote none. */
+  /** Null without a record. */
   readonly record: ClientRecord | null;
-  /** What all of its processes had used, now and then. */
+  /** Samples of what all of its processes had used. */
   readonly samples: readonly UsageSample[];
 }
 
@@ -65,25 +65,25 @@ interface UsageSample {
 }
 
 const sampleEveryMs = 100;
-/** Samples between two looks for new processes of the group, which cost more than all the rest. */
+/** Samples between two searches for new processes of the group: a search costs more than the samples. */
 const lookEvery = 5;
 
-/** Commands that still run: none outlives this process, nor does what they have started. */
+/** Commands that still run. They end with this process, and so do the processes they started. */
 const running = new Set<ChildProcess>();
 process.on("exit", () => {
   for (const child of running) end(child);
 });
 
-/** Ends a command with all that it has started: it leads a process group of its own. */
+/** Ends a command and all processes it has started: it leads its own process group. */
 function end({ pid }: ChildProcess): void {
   try {
     if (pid !== undefined) process.kill(-pid, "SIGKILL");
   } catch {
-    // It has ended by itself.
+    // It has already ended.
   }
 }
 
-/** Runs a command to its end. Never rejects: what goes wrong is the run's `failure`. */
+/** Runs a command to its end. Never rejects: an error is in the run's `failure`. */
 export async function runCommand({ command, env, timeoutMs, sampled, cpu, signal }: CommandJob): Promise<CommandRun> {
   const folder = mkdtempSync(join(tmpdir(), "fakeai-client-"));
   const recordPath = join(folder, "record.jsonl");
@@ -124,7 +124,7 @@ export async function runCommand({ command, env, timeoutMs, sampled, cpu, signal
       child.on("exit", (code, killedBy) => resolve(code === 0 ? null : `ended by ${killedBy ?? `itself with exit code ${code}`}`));
     });
     const endedUs = monotonicUs();
-    // Whatever it has left in the background is not to disturb the next run.
+    // Processes that it left in the background would disturb the next run.
     end(child);
     const said = lastLine(complaint);
     const failure = timedOut ? `did not end within ${Math.round(timeoutMs / 1000)} s and was killed` : how;
@@ -147,7 +147,7 @@ export async function runCommand({ command, env, timeoutMs, sampled, cpu, signal
   }
 }
 
-/** The line of a complaint that says most: the one that names an error, else the last. */
+/** The line of an error output that says most: the one that names an error, else the last. */
 function lastLine(text: string): string {
   const lines = text.split("\n").map((line) => line.trim());
   const line = lines.findLast((one) => /^\w*Error\b/.test(one)) ?? lines.findLast((one) => one !== "") ?? "";
@@ -165,7 +165,7 @@ function membersOf(group: number): readonly string[] {
   }
 }
 
-/** What processes of a group have used together; null where none is left, or the system does not say. */
+/** What the processes of a group have used together; null where none is left, or without /proc. */
 function usageOfAll(pids: readonly string[], group: number): Omit<UsageSample, "atUs"> | null {
   const tickUs = clockTickUs();
   const stats = pids.map(statOf).filter((stat) => inGroup(stat, group));
@@ -179,7 +179,7 @@ function usageOfAll(pids: readonly string[], group: number): Omit<UsageSample, "
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
 const numberOrNull = (value: unknown): number | null => (isNumber(value) ? value : null);
 
-/** The record of a run; null where there is none, and in one line why it cannot be used. */
+/** The record of a run; null without one; or in one line why it cannot be used. */
 function readRecord(path: string): ClientRecord | string | null {
   let text: string;
   try {
@@ -196,7 +196,7 @@ function readRecord(path: string): ClientRecord | string | null {
 
 /**
  * A record: lines of JSON, the first about the run, the others one stream each.
- * @throws Error in one line for what is no record.
+ * @throws Error in one line where the text is no record.
  */
 export function parseRecord(text: string): ClientRecord {
   const [head, ...lines] = text

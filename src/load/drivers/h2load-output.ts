@@ -14,16 +14,16 @@ export interface H2loadOutput {
     readonly timeout: number;
   };
   readonly bytes: { readonly total: number; readonly headers: number; readonly data: number };
-  /** From connecting to the connection's being usable, TLS included and SETTINGS not; null in text, which has no percentiles of 1.52. */
+  /** Microseconds from connecting to a usable connection, with TLS, without SETTINGS; null in printed results, which have no samples. */
   readonly connectUs: readonly number[] | null;
 }
 
-/** Reads what every version prints. Throws where it is not complete. */
+/** Reads the result that every version prints. Throws where it is not complete. */
 export function parseH2load(text: string): H2loadOutput {
   const counts = /^requests: (\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout$/m.exec(
     text,
   );
-  // KB are 1,024 bytes and rounded: the whole numbers stand in brackets.
+  // KB are 1,024 bytes and rounded: the exact numbers are in brackets.
   const traffic = /^traffic: \S+ \((\d+)\) total, \S+ \((\d+)\) headers .*, \S+ \((\d+)\) data$/m.exec(text);
   if (!counts || !traffic) throw new Error(`h2load printed no result: ${text.trim().split("\n").at(-1)?.slice(0, 120) ?? ""}`);
   const number = (match: RegExpExecArray, group: number): number => Number(match[group]);

@@ -6,7 +6,7 @@ import type { LoadJob, LoadReport } from "../job.ts";
 import { cpuShareLimit } from "../limits.ts";
 import { type H2loadLogRow, type H2loadOutput, parseH2load, parseH2loadFile } from "./h2load-output.ts";
 
-/** What a run of h2load left behind. */
+/** The output of a run of h2load, and what was seen of it. */
 export interface H2loadRun {
   /** What it printed. */
   readonly output: string;
@@ -15,7 +15,7 @@ export interface H2loadRun {
   readonly startedUs: number;
   readonly endedUs: number;
   readonly log: readonly H2loadLogRow[];
-  /** What `--output-file` left, or null. */
+  /** The text of `--output-file`, or null. */
   readonly file: string | null;
   readonly limits: Http2Limits | null;
   readonly interrupted: boolean;
@@ -27,7 +27,7 @@ export function reportOf(job: LoadJob, run: H2loadRun): LoadReport {
   const sent = printed === null ? log.length : job.requests.length;
   const succeeded = log.filter(isSuccess);
   const completed = succeeded.length;
-  // h2load's own time begins before it has connected: from the first request to the last end instead.
+  // From the first request to the last end: h2load's own duration includes connecting.
   const firstUs = log.reduce((first, { startUs }) => Math.min(first, startUs), Infinity);
   const lastUs = log.reduce((last, { startUs, durationUs }) => Math.max(last, startUs + durationUs), 0);
   const durationUs = log.length > 0 ? lastUs - firstUs : run.endedUs - run.startedUs;
@@ -52,7 +52,7 @@ export function reportOf(job: LoadJob, run: H2loadRun): LoadReport {
   };
 }
 
-/** What h2load printed, read; or why it could not be, where nothing had interrupted it. */
+/** The parsed result, or why there is none; no fault where the run was interrupted. */
 function printedOf({ file, output, interrupted }: H2loadRun): { printed: H2loadOutput | null; fault: string | null } {
   try {
     return { printed: file === null ? parseH2load(output) : parseH2loadFile(file, output), fault: null };

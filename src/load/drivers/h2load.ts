@@ -1,16 +1,19 @@
 /**
- * The h2load driver (nghttp2): the same independent tool for HTTP/2 and HTTP/1.1, to check ours against. It sees
- * requests, not tokens. From 1.69 on its measurements come from `--output-file`, before that from what it prints.
+ * The h2load driver (nghttp2): an independent client for HTTP/2 and HTTP/1.1, to check ours against. It sees requests, not
+ * tokens. From 1.69 on its measurements come from `--output-file`, before that from what it prints.
  *
- * Only what h2load does rightly is used. It exits with 0 whatever happens, so everything is read from its output, and
- * `Application protocol` proves what was spoken. `-D` drops streams that are under way and breaks the connect times, so
- * loads are an exact number of requests (`-n`). Its "time to first byte" is one sample per connection from connect on,
- * so it is not used; its connect times end before HTTP/2's SETTINGS have come, which ours wait for, and in print they
- * lack percentiles, so `connect` is there on HTTP/1.1 from 1.69 on and null elsewhere. `--rps` never counts a wait, so open
- * loops are refused; with `--h1`, `-m` would pipeline, so it is 1. Windows are the job's, as our own client has them, not
- * 2^30. More streams than the server allows fail or wait unseen, so the server's SETTINGS are read beforehand. Times of
- * requests come from `--log-file`, which h2load appends to, so each run has a file of its own. Certificates are never
- * verified by it, and `-H` shows headers in process lists.
+ * Only what h2load does right is used:
+ * - Its exit code is always 0: success is read from its output, and `Application protocol` proves what was spoken.
+ * - `-D` drops streams under way and breaks connect times: loads are an exact number of requests (`-n`).
+ * - "Time to first byte" is one sample per connection, from connect on: it is not used.
+ * - Connect times end before HTTP/2's SETTINGS, and the printed ones lack percentiles: `connect` is reported on HTTP/1.1 from
+ *   1.69 on.
+ * - `--rps` does not count how long a request waits: open loops are refused.
+ * - With `--h1`, `-m` pipelines: it is 1.
+ * - Its default windows are 2^30: the job's are set.
+ * - Streams above the server's limit fail or wait unseen: the server's SETTINGS are read beforehand.
+ * - It appends to `--log-file`, which has the times of requests: each run has its own file.
+ * - It never verifies certificates, and `-H` shows headers in process lists.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -26,7 +29,7 @@ import type { Http2Limits } from "../client/connection.ts";
 import { parseH2loadLog, writesJson } from "./h2load-output.ts";
 import { type H2loadRun, reportOf } from "./h2load-report.ts";
 
-/** A run shorter than this says nothing of its CPU time. */
+/** How often the CPU time of h2load is read. A shorter run has none. */
 const lookEveryMs = 20;
 
 /** "1.52.0", or null where h2load is not installed. */
@@ -91,7 +94,7 @@ export class H2loadDriver implements LoadDriver {
     const ran = await runH2load(argumentsFor(job, request, job.requests.length, directory, "run", json), options, job.idleTimeoutMs);
     const endedUs = monotonicUs();
     options.onPhase("end");
-    // Without one request that was started there is no log; a run that was cut short has written no result.
+    // There is no log where no request was started, and no result where the run was cut short.
     const log = parseH2loadLog(textOf(join(directory, "run.log")) ?? "");
     const file = textOf(join(directory, "run.json"));
     return reportOf(job, { ...ran, startedUs, endedUs, log, file, limits, interrupted: options.signal.aborted });
@@ -106,7 +109,7 @@ function textOf(path: string): string | null {
   }
 }
 
-/** The server's SETTINGS, asked for by a connection of our own; null on HTTP/1.1 or where that fails: the run will tell. */
+/** The server's limits, read by a connection of our own; null on HTTP/1.1, and where it fails: the run shows why. */
 async function peerLimits({ endpoint, windows }: LoadJob): Promise<Http2Limits | null> {
   if (endpoint.protocol === "h1" || endpoint.protocol === "h1s") return null;
   try {
@@ -163,7 +166,7 @@ function runH2load(
     const look = setInterval(() => {
       const cpuUs = child.pid === undefined ? null : cpuOf(child.pid);
       if (cpuUs !== null) cpuShare = cpuUs / (monotonicUs() - startedUs);
-      // h2load has waited in vain itself by then, twice over.
+      // Far above h2load's own time-out.
       if (monotonicUs() - heard > idleTimeoutMs * 3000 + 30_000_000) child.kill("SIGKILL");
     }, lookEveryMs);
     const onAbort = (): void => {
@@ -189,7 +192,7 @@ function runH2load(
   });
 }
 
-/** CPU time of a process so far, microseconds, or null: Linux alone tells, in nanoseconds for each thread. */
+/** CPU time of a process so far, microseconds; null outside of Linux, which counts nanoseconds for each thread. */
 function cpuOf(pid: number): number | null {
   try {
     const tasks = readdirSync(`/proc/${pid}/task`);

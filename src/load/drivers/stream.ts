@@ -7,7 +7,7 @@ import type { LoadDriver, LoadJob, LoadReport, RunOptions } from "../job.ts";
 import { autocannonSupports, jobFault } from "../limits.ts";
 import type { FromLoader, ToLoader } from "../loader.ts";
 
-/** The loader's file; where this module runs from source, the built one. */
+/** The loader's file: the built one also where this module runs from source. */
 function loaderPath(): string {
   const beside = fileURLToPath(new URL("../loader.js", import.meta.url));
   if (existsSync(beside)) return beside;
@@ -16,16 +16,16 @@ function loaderPath(): string {
   return built;
 }
 
-/** A loader that was told to stop has reported by then, or never will. */
+/** A loader that was asked to stop is killed where it has not reported by then. */
 const abortGraceMs = 1000;
 
 let taskset: boolean | null = null;
-/** Whether processes can be bound to a core here. */
+/** Whether processes can be pinned to a core here. */
 function hasTaskset(): boolean {
   return (taskset ??= spawnSync("taskset", ["--version"]).status === 0);
 }
 
-/** Puts a command on a core, where the system can. */
+/** Pins a command to a core, where the system can. */
 export function pinned(command: readonly string[], cpu: number | null): readonly string[] {
   return cpu !== null && hasTaskset() ? ["taskset", "-c", String(cpu), ...command] : command;
 }
@@ -106,7 +106,7 @@ export class LoaderDriver implements LoadDriver {
     const child = boundToUs(
       spawn(command[0]!, command.slice(1), { stdio: ["ignore", "ignore", "inherit", "ipc"], serialization: "advanced" }),
     );
-    // Idle between runs, it must not keep its parent alive; a run does, by its own means.
+    // A loader that is idle between runs must not keep its parent alive.
     child.on("error", () => {});
     this.#child = child;
     this.#cpu = cpu;

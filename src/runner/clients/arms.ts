@@ -1,4 +1,4 @@
-/** Who is measured: client libraries on each protocol that they speak, and commands; and what each is told. */
+/** The measured clients: libraries on each protocol that they speak, and commands; and the input of each. */
 import { relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { UsageError } from "../../base/usage-error.ts";
@@ -40,10 +40,10 @@ async function readAdapters(): Promise<Readonly<Record<string, Adapter>>> {
   return adapters;
 }
 
-/** Over TLS, as services are called, unless told otherwise: HTTP/1.1 and HTTP/2 are alike then in all else. */
+/** TLS by default, as services are called: HTTP/1.1 and HTTP/2 differ in nothing else then. */
 const defaultProtocols: readonly ProtocolName[] = ["h1s", "h2"];
 
-/** The arms that were asked for. Throws UsageError for names that nobody knows and packages that are not installed. */
+/** The arms that were asked for. Throws UsageError for unknown names and packages that are not installed. */
 export async function armsOf(
   { names, commands }: ClientChoice,
   protocols: readonly ProtocolName[] | null,
@@ -111,7 +111,7 @@ export interface Load {
   readonly isWarm: boolean;
 }
 
-/** What a command is told. Its own environment stays, but for settings of `fakeai serve`. */
+/** The environment of a command: this process's, without settings of `fakeai serve`, and its input. */
 export function environmentOf(
   server: Pick<ServerChild, "origins" | "caPath">,
   { name, protocol }: ClientArm,

@@ -18,7 +18,7 @@ import { RunError, type ServerChild, startServerChild } from "../processes/targe
 export const clientScenarios = ["clients", "clients-rate", "clients-limit"] as const;
 type ClientScenario = (typeof clientScenarios)[number];
 
-/** A run may take so many idle time-outs beyond its streams: a program has to start, and to load what it needs. */
+/** Idle time-outs that a run may take in addition to its streams: a program has to start and to load its modules. */
 const patience = 3;
 
 interface Attempt {
@@ -149,7 +149,7 @@ class ClientBench {
         (arm, { run, logged }, load) => {
           if (logged === null || run.record === null) return { requests: noRequests, metrics: {} };
           const { behindAt, serverLimitedAt, top } = rampOf(run.record, logged, Number.parseInt(load.itl, 10));
-          // The ramp of the next round ends well beyond what this one has found.
+          // The ramp of the next round ends well above what this one has found.
           if (serverLimitedAt !== null) serverLimits.set(arm.id, Math.min(serverLimitedAt, serverLimits.get(arm.id) ?? Infinity));
           if (behindAt !== null || serverLimitedAt !== null) found.add(arm.id);
           else keptUp.set(arm.id, top);
@@ -358,7 +358,7 @@ const comparedIn: readonly { readonly metric: MetricName; readonly statistic: St
 ];
 
 const noRequests = { sent: 0, completed: 0, failed: 0, errors: {} };
-/** Tokens per second that no ramp goes beyond: the server, on one core, falls behind before. */
+/** The end of every ramp, tokens per second: a server on one core falls behind before that. */
 const highestRate = 200_000;
 /** Runs at most that look for the range in which a client falls behind. */
 const mostProbes = 4;
@@ -420,7 +420,7 @@ function behaviourOf({ id, rounds, metrics, invalid }: ArmResult, refused: numbe
   return `${id}: ${did.join(", ")}; at most ${atOnce} of ${offered} under way at once`;
 }
 
-/** Whether a result that is named by `--scenario` is one of ours. Throws UsageError for others. */
+/** Whether `--scenario` names one of these results. Throws UsageError for other names. */
 function questionsOf(scenarios: readonly string[]): readonly ClientScenario[] {
   if (scenarios.length === 0) return clientScenarios;
   return scenarios.map((name) => {

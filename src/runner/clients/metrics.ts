@@ -87,7 +87,7 @@ export function findingsOf(record: ClientRecord, logged: StreamLogged): ClientFi
       durationUs: one(durationUs, "us"),
       requestsPerSecond: one(completed > 0 ? (completed / durationUs) * 1e6 : null, "1/s"),
       tokensPerSecond: one(tokens > 0 ? (tokens / durationUs) * 1e6 : null, "1/s"),
-      // Of streams that failed nobody knows what they have cost.
+      // The cost of failed streams is not known.
       clientCpuUsPerToken: one(cpuUs === null || failed > 0 || tokens === 0 ? null : cpuUs / tokens, "us"),
       clientRssBytesPerStream: one(
         idleRssBytes === null || rssBytes === null || completed === 0 ? null : Math.max(0, rssBytes - idleRssBytes) / completed,
@@ -209,7 +209,7 @@ export function rampOf(record: ClientRecord, logged: StreamLogged, itlUs: number
       (serverLags[window] ??= []).push(sentUs[i]! - dueUs[i]!);
     }
   }
-  // Nobody had the time to be late with what was sent at the very end.
+  // Tokens that were sent at the very end cannot be late yet.
   const judged = Math.floor((endedUs - beganUs - behindUs) / windowUs);
   const client = fallsBehindIn(clientLags.slice(0, judged), behindUs);
   const server = fallsBehindIn(serverLags.slice(0, judged), lateUs);
@@ -223,21 +223,18 @@ export function rampOf(record: ClientRecord, logged: StreamLogged, itlUs: number
   };
 }
 
-/** A request or a last token that is on its way for longer when a ramp ends is not late but lost. */
+/** A request or a last token that is on its way for longer than this when a ramp ends is lost, not late. */
 const lostUs = 1_000_000;
 
-/** Whether a stream that its ramp has not seen the end of could not have ended any more. */
+/** Whether a stream is lost when its ramp ends: for longer than `lostUs` the server has not seen it, or has sent all of it. */
 function isLost({ startUs, tokens }: SeenStream, stream: StreamRecord | null, endedUs: number): boolean {
-  // A client that has fallen behind has not come to ask for the last streams, or has only just.
+  // A client that falls behind sends its last requests late, or not at all: those are not lost.
   if (stream === null) return startUs > 0 && endedUs - startUs > lostUs;
   const { receivedUs, planned, sentUs } = stream;
   return sentUs.length === planned && tokens < planned && endedUs - receivedUs - (sentUs.at(-1) ?? 0) > lostUs;
 }
 
-/**
- * What became of the streams of a ramp: it ends while most are under way, and those that it leaves have not failed, unless
- * the server has never seen them, or had sent all of them long before.
- */
+/** Counts the streams of a ramp. It ends while most are under way: those have not failed, unless they are lost. */
 export function rampCounts(record: ClientRecord, logged: StreamLogged): RequestCounts {
   const errors: Record<string, number> = {};
   let [completed, failed, cut] = [0, 0, 0];

@@ -51,7 +51,7 @@ export function putFrameHeader(into: Buffer, at: number, length: number, type: n
 /**
  * Hot path. The connection error that a frame's header alone shows, or `errorCode.none`: its length against our
  * SETTINGS_MAX_FRAME_SIZE and the lengths of section 6, and whether its type belongs to a stream. A PRIORITY of a wrong
- * length breaks its stream only (section 6.3) and is not told here.
+ * length is an error of its stream only (section 6.3), so it is no fault here.
  */
 export function frameFault(type: number, flags: number, id: number, length: number, maxFrameBytes: number): number {
   if (length > maxFrameBytes) return errorCode.frameSize;

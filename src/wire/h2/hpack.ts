@@ -102,13 +102,13 @@ export class HpackDecoder {
 export class HpackEncoder {
   readonly #table = new HeaderTable();
   readonly #maxTableBytes: number;
-  /** The smallest size since the last block, and the last one: both are told (section 4.2). */
+  /** The smallest size since the last block. The next block announces it and the last one (section 4.2). */
   #smallestBytes = Infinity;
   #isResized = false;
   #block = Buffer.allocUnsafe(512);
   #at = 0;
 
-  /** The dynamic table never grows beyond `maxTableBytes`, whatever the peer allows. */
+  /** `maxTableBytes` bounds the dynamic table, also where the peer allows more. */
   constructor(maxTableBytes: number = defaultTableBytes) {
     this.#maxTableBytes = maxTableBytes;
     if (maxTableBytes < defaultTableBytes) this.limitTable(maxTableBytes);
@@ -128,7 +128,7 @@ export class HpackEncoder {
     return this.#table.version;
   }
 
-  /** Writes a field: by its index where a table has it, and else as `indexing` says. The name is in lower case. */
+  /** Writes a field: its index where a table holds it, else as `indexing` says. The name is in lower case. */
   field(name: string, value: string, indexing: Indexing): void {
     this.#beginBlock();
     const index = this.#table.find(name, value);

@@ -1,4 +1,4 @@
-/** Cuts the bytes of an HTTP/2 connection into frames (RFC 9113, section 4.1), at whatever points the reads cut them. */
+/** Cuts the bytes of an HTTP/2 connection into frames (RFC 9113, section 4.1). Reads may end anywhere. */
 import { errorCode, flag, frame, frameHeaderBytes, preface } from "./frames.ts";
 
 /** Receives frames. Bytes are valid during the call. */

@@ -1,6 +1,6 @@
 /** Flow control (RFC 9113, sections 5.2 and 6.9), as a sender and as a receiver of DATA keep it. */
 
-/** Of every stream and connection until told otherwise (section 6.9.2). */
+/** The first window of every stream and connection (section 6.9.2). */
 export const defaultWindow = 65_535;
 /** No window may grow beyond it (section 6.9.1). */
 export const maxWindow = 2_147_483_647;
@@ -38,7 +38,7 @@ export interface ReceiveWindows {
   readonly streamBytes: number;
   readonly connectionBytes: number;
   /**
-   * When a byte no longer counts against the connection's window. "arrival": when it has come, as node and Go have it.
+   * When a byte no longer counts against the connection's window. "arrival": when it has come, as in node and Go.
    * "read": when the reader of its stream has taken it, so that one unread stream holds up all others. Default "arrival".
    */
   readonly connectionCredit?: "arrival" | "read";
