@@ -68,8 +68,10 @@ type ScalarMetric =
 
 export type MetricName = DistributionMetric | ScalarMetric;
 
+export const statisticNames = ["mean", "std", "min", "p50", "p90", "p95", "p99", "p999", "max"] as const;
+
 /** A statistic of a metric, for comparisons and requirements: "ttft.p99", "requestsPerSecond.mean". */
-export type Statistic = "mean" | "std" | "min" | "p50" | "p90" | "p95" | "p99" | "p999" | "max";
+export type Statistic = (typeof statisticNames)[number];
 
 /** The smallest effect of interest. What lies below it is no difference that matters, however certain it is. */
 export interface SmallestEffect {

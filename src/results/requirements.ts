@@ -1,7 +1,7 @@
 /** What a run is required to reach: "[scenario/][protocol/]ttft.p99<150ms". */
-import { metricFacts } from "./metrics.ts";
+import { metricFacts, statisticNames } from "./metrics.ts";
 import { scenarioLabel } from "./scenarios.ts";
-import type { ArmResult, MetricName, Requirement, ScenarioResult, Statistic } from "./types.ts";
+import { type ArmResult, type MetricName, protocolNames, type Requirement, type ScenarioResult, type Statistic } from "./types.ts";
 
 /** Share of the requests that failed: no metric of a driver's, but what people require first. */
 type RequiredMetric = MetricName | "failed";
@@ -20,8 +20,8 @@ export interface ParsedRequirement {
   readonly limit: number;
 }
 
-const protocols: ReadonlySet<string> = new Set(["h1", "h1s", "h2c", "h2"]);
-const statistics: ReadonlySet<string> = new Set<Statistic>(["mean", "std", "min", "p50", "p90", "p95", "p99", "p999", "max"]);
+const protocols: ReadonlySet<string> = new Set(protocolNames);
+const statistics: ReadonlySet<string> = new Set(statisticNames);
 const microseconds: Readonly<Record<string, number>> = { us: 1, ms: 1000, s: 1_000_000 };
 const bytes: Readonly<Record<string, number>> = { "": 1, B: 1, kB: 1000, MB: 1_000_000, KiB: 1024, MiB: 1_048_576 };
 

@@ -79,8 +79,10 @@ export interface MetricSummary {
 /** Statistics by metric. null, or absent: the driver cannot see it. */
 export type Metrics = Readonly<Partial<Record<MetricName, MetricSummary | null>>>;
 
+export const protocolNames = ["h1", "h1s", "h2c", "h2"] as const;
+
 /** h1: HTTP/1.1; h1s: over TLS; h2c: HTTP/2 in cleartext; h2: over TLS. */
-export type ProtocolName = "h1" | "h1s" | "h2c" | "h2";
+export type ProtocolName = (typeof protocolNames)[number];
 
 /** What happened to the requests of a round; sent = completed + failed + cut. */
 export interface RequestCounts {

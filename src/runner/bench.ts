@@ -4,7 +4,14 @@ import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
 import { adjustComparisons, judgeClaim } from "../results/verdict.ts";
 import { checkRequirements, parseRequirement } from "../results/requirements.ts";
-import type { ArmResult, BenchResult, Calibration, ProtocolName, ScenarioResult } from "../results/types.ts";
+import {
+  type ArmResult,
+  type BenchResult,
+  type Calibration,
+  type ProtocolName,
+  protocolNames,
+  type ScenarioResult,
+} from "../results/types.ts";
 import { calibrate } from "./plan/calibrate.ts";
 import { estimateSeconds, offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { External, Observer, RunContext } from "./arms.ts";
@@ -259,8 +266,7 @@ function overTls(variant: Variant, url: string): Variant {
 }
 
 function forEachProtocol(variant: Variant, { url, protocols }: BenchOptions): Variant["arms"] {
-  const speakable: readonly ProtocolName[] =
-    url === null ? ["h1", "h1s", "h2c", "h2"] : url.startsWith("https:") ? ["h1s", "h2"] : ["h1", "h2c"];
+  const speakable: readonly ProtocolName[] = url === null ? protocolNames : url.startsWith("https:") ? ["h1s", "h2"] : ["h1", "h2c"];
   const [h1, h2] = variant.arms;
   return (protocols ?? speakable)
     .filter((protocol) => speakable.includes(protocol))

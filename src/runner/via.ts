@@ -2,7 +2,7 @@
 import { openConnection } from "../load/client/open.ts";
 import type { Endpoint } from "../load/job.ts";
 import type { Connection } from "../load/client/connection.ts";
-import type { ProtocolName, ScenarioResult } from "../results/types.ts";
+import { type ProtocolName, protocolNames, type ScenarioResult } from "../results/types.ts";
 import { defaultRounds } from "../settings/bench.ts";
 import { adapted } from "./plan/adapt.ts";
 import type { External, RunContext } from "./arms.ts";
@@ -45,7 +45,7 @@ export async function runVia(context: RunContext, server: External, gateway: Ext
 
 function viaVariant(server: External, gateway: External): Variant {
   const armsOf = (external: External, place: "server" | "gateway"): ArmSpec[] =>
-    (["h1", "h1s", "h2c", "h2"] as const)
+    protocolNames
       .filter((protocol) => external.target.origins[protocol] !== undefined)
       .map((protocol) => ({
         id: `${place === "gateway" ? "via" : "direct"}-${protocol}`,
