@@ -70,6 +70,11 @@ test.each(generatedPages)("$path", async ({ path, text }) => {
   await expect(withGenerated(text, parts)).toMatchFileSnapshot(join(root, path));
 });
 
+test("the tree in docs/architecture.md has every room, with a line each", () => {
+  const lines = [...readPage("docs/architecture.md").prose.matchAll(/^ {6}([a-z]+)\/ +\S/gm)].map((match) => match[1]!);
+  expect(lines.sort()).toEqual(Object.keys(rooms).sort());
+});
+
 describe("the README shows a run that is there", () => {
   const quick = JSON.parse(readFileSync(join(root, "results/experiments/quick.json"), "utf8")) as BenchResult;
 
