@@ -5,12 +5,11 @@ import { request as httpsRequest } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { localhostCertificate } from "../../src/base/certificate.ts";
-import { build, serve } from "../support/process.ts";
+import { serve } from "../support/process.ts";
 import { start, targets } from "../support/targets.ts";
 
-beforeAll(build);
 const folder = (): string => mkdtempSync(join(tmpdir(), "fakeai-tls-"));
 
 test("the key is for its user alone, and kept", async () => {

@@ -4,13 +4,12 @@ import { once } from "node:events";
 import { connect, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { serverFlags } from "../../src/settings/server.ts";
 import { loadUws } from "../../src/listeners/uws/module.ts";
-import { build, cliPath, runCli, serve, type Serving } from "../support/process.ts";
+import { cliPath, runCli, serve, type Serving } from "../support/process.ts";
 import { chat, chunksOf } from "../support/targets.ts";
 
-beforeAll(build);
 const hasUws = (await loadUws()) !== null;
 const folder = mkdtempSync(join(tmpdir(), "fakeai-"));
 

@@ -3,12 +3,10 @@ import { mkdtempSync, readFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { BenchResult } from "../../src/results/types.ts";
-import { available, build, type Ended, runCli, type Running } from "../support/process.ts";
+import { available, type Ended, runCli, type Running } from "../support/process.ts";
 import { eventually } from "../support/targets.ts";
-
-beforeAll(build);
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-interrupt-"));
 let runs = 0;

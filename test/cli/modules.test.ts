@@ -5,12 +5,10 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { loadedBy } from "../support/modules.ts";
-import { build } from "../support/process.ts";
-import { sampleResult } from "../support/sample-result.ts";
 
-beforeAll(build);
+import { sampleResult } from "../support/sample-result.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-modules-"));
 const result = join(folder, "result.json");

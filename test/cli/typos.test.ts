@@ -1,11 +1,9 @@
 /** Wrong words get the right guess, in one line, with exit code 2. */
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { commands } from "../../src/cli/commands.ts";
 import { flagWords, guessAtCommand, guessAtFlag } from "../../src/cli/typos.ts";
 import { flagName } from "../../src/settings/flags.ts";
-import { build, runCli } from "../support/process.ts";
-
-beforeAll(build);
+import { runCli } from "../support/process.ts";
 
 const names = commands.map(({ name }) => name);
 const flagsOf = (name: string) => commands.find((command) => command.name === name)!.flags();

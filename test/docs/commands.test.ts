@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { standardPorts } from "../../src/settings/server.ts";
-import { build, cliPath, root, runCli, type Serving, serve } from "../support/process.ts";
+import { cliPath, root, runCli, type Serving, serve } from "../support/process.ts";
 import { commandsOf, guides, type Page } from "./markdown.ts";
 
 const run = promisify(execFile);
@@ -69,7 +69,6 @@ function servingArgs(command: string): string[] {
 }
 
 beforeAll(async () => {
-  build();
   const first = serving.find(({ page }) => page.path === "README.md")!;
   // docs/operations.md asks /admin/config of a server like this one.
   server = await serve([...servingArgs(first.command), "--admin"]);

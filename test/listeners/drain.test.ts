@@ -3,12 +3,11 @@ import { readFileSync } from "node:fs";
 import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { type ClientHttp2Session, connect as connectH2, constants } from "node:http2";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { loadUws } from "../../src/listeners/uws/module.ts";
-import { build, serve, type Serving } from "../support/process.ts";
+import { serve, type Serving } from "../support/process.ts";
 import { chat, chunksOf, eventually } from "../support/targets.ts";
 
-beforeAll(build);
 const engines = (await loadUws()) === null ? ["node"] : ["uws", "node"];
 
 /** Of each protocol; half of them end by themselves within the grace. */

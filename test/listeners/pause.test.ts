@@ -1,10 +1,8 @@
 /** A pause of the whole process: what its clients did meanwhile is read at once, and is no flood. */
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { rawStreams } from "../support/h2-frames.ts";
-import { build, serve } from "../support/process.ts";
+import { serve } from "../support/process.ts";
 import { chat, eventually, sleep } from "../support/targets.ts";
-
-beforeAll(build);
 
 describe("cancels while the server is stopped for 2 s", () => {
   test.each([

@@ -7,7 +7,7 @@ import { createServer as createFakeai } from "../../src/index.ts";
 import { type NetworkInput, parseNetwork } from "../../src/network/impairment.ts";
 import { type Proxy, startProxy } from "../../src/network/proxy.ts";
 import { SleepingClock } from "../../src/network/sleeping-clock.ts";
-import { build, runCli } from "../support/process.ts";
+import { runCli } from "../support/process.ts";
 
 const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null };
 
@@ -263,8 +263,6 @@ describe("every protocol passes", () => {
 });
 
 describe("fakeai proxy", () => {
-  beforeAll(build);
-
   test("says where it listens, and at the end what it did", async () => {
     const target = await echoing();
     const running = runCli(["proxy", "--to", `127.0.0.1:${target.port}`, "--rtt", "10", "--stall-down", "100%,1ms"]);

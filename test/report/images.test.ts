@@ -2,11 +2,11 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { imagesOf } from "../../src/report/images.ts";
 import { barChart, lineChart, ratioChart, stackedChart } from "../../src/report/svg.ts";
 import type { BenchResult } from "../../src/results/types.ts";
-import { build, runCli } from "../support/process.ts";
+import { runCli } from "../support/process.ts";
 import { sampleResult } from "../support/sample-result.ts";
 
 /** Names of the elements, checked to be closed in order. */
@@ -143,7 +143,6 @@ describe("drawings", () => {
 
 describe("fakeai report --svg", () => {
   const folder = mkdtempSync(join(tmpdir(), "fakeai-images-"));
-  beforeAll(build);
   afterAll(() => rmSync(folder, { recursive: true }));
 
   test("writes them into a directory, which it makes", async () => {

@@ -11,10 +11,8 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { localhostCertificate } from "../../src/base/certificate.ts";
 import type { BenchResult, ScenarioResult } from "../../src/results/types.ts";
 import { describeStream } from "../../src/runner/via.ts";
-import { available, build, type Ended, runCli, type RunOptions, serve } from "../support/process.ts";
+import { available, type Ended, runCli, type RunOptions, serve } from "../support/process.ts";
 import { eventually } from "../support/targets.ts";
-
-beforeAll(build);
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-bench-"));
 let runs = 0;

@@ -9,7 +9,7 @@ import { gatewayProgram, gateways } from "../../src/network/gateways.ts";
 import { startGateway } from "../../src/runner/processes/gateway.ts";
 import type { BenchResult } from "../../src/results/types.ts";
 import { checkScenario, variantsOf } from "../../src/runner/plan/scenario.ts";
-import { available, build, runCli } from "../support/process.ts";
+import { available, runCli } from "../support/process.ts";
 
 const nginx = gatewayProgram(gateways["nginx"]!);
 if (nginx === null) {
@@ -19,8 +19,6 @@ if (nginx === null) {
 const curl = available("curl");
 const directory = mkdtempSync(join(tmpdir(), "fakeai-gateway-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
-beforeAll(build);
-
 describe("fakeai proxy-config", () => {
   test("nginx: minimal, without a word about what was not asked for", async () => {
     const { code, stdout, stderr } = await runCli(["proxy-config", "nginx", "--listen", "h2c:9080", "--to", "[::1]:8000"]).ended;

@@ -11,7 +11,7 @@ import { keyOf } from "../../src/server/gate.ts";
 import { maskKey } from "../../src/api/errors/answers.ts";
 import type { RouteRequest } from "../../src/core/seams.ts";
 import { createServer } from "../../src/index.ts";
-import { build, runCli } from "../support/process.ts";
+import { runCli } from "../support/process.ts";
 import { type Answer, chat, start, type Started, targets } from "../support/targets.ts";
 
 const good = "sk-good-0123456789abcdef";
@@ -19,8 +19,6 @@ const bad = "sk-bad-0123456789abcdefghijk";
 const bearer = (key: string): Record<string, string> => ({ authorization: `Bearer ${key}` });
 const errorOf = (answer: Answer): { message: string; type: string; param: null; code: string | null } =>
   (JSON.parse(answer.body) as { error: { message: string; type: string; param: null; code: string | null } }).error;
-
-beforeAll(build);
 
 describe.each(targets)("$name", (target) => {
   let running: Started;

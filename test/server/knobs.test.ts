@@ -18,7 +18,7 @@ import type { ServerKey } from "../../src/settings/options.ts";
 import { serverFlags } from "../../src/settings/server.ts";
 import { loadUws } from "../../src/listeners/uws/module.ts";
 import { createServer } from "../../src/index.ts";
-import { build, type Serving, serve } from "../support/process.ts";
+import { type Serving, serve } from "../support/process.ts";
 import { chat, type Chunk, chunksOf, sleep } from "../support/targets.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-knobs-"));
@@ -673,8 +673,6 @@ function start({ name, fixed, rows }: Group, source: Source): Promise<Serving> {
   }
   return serve(args, { env });
 }
-
-beforeAll(build);
 
 describe.each(groups)("given in the file, up to the environment, and up to the command line: $name", (group) => {
   let servers: readonly Serving[] = [];

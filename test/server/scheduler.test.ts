@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createServer, type ServerOptions } from "../../src/index.ts";
 import { startServerChild } from "../../src/runner/processes/target.ts";
-import { build } from "../support/process.ts";
+
 import { chat, eventsOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
 
 const batched: ServerOptions = {
@@ -245,7 +245,6 @@ describe("on one server", () => {
 });
 
 test.each([{}, { scheduler: "batched" }, { engine: "batched" }])("a scenario can have a server with this scheduler, %j", async (named) => {
-  build();
   const server = await startServerChild({
     protocols: ["h1"],
     engine: "node",

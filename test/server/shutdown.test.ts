@@ -7,13 +7,11 @@ import { request as httpsRequest } from "node:https";
 import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createServer, type Protocol } from "../../src/index.ts";
 import { endWithParent } from "../../src/base/parent-channel.ts";
-import { build, cliPath, serve } from "../support/process.ts";
+import { cliPath, serve } from "../support/process.ts";
 import { type Answer, chat, chunksOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
-
-beforeAll(build);
 
 /** A stream under way: its whole body, or what came until it broke. */
 function streamOf(running: Pick<Started, "ask">): Promise<Answer | Error> {

@@ -3,13 +3,12 @@ import { readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { connect as connectH2 } from "node:http2";
 import { request as httpsRequest } from "node:https";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createServer, UsageError } from "../../src/index.ts";
 import { loadUws } from "../../src/listeners/uws/module.ts";
-import { build, runCli, serve, type Serving } from "../support/process.ts";
+import { runCli, serve, type Serving } from "../support/process.ts";
 import { chat, chunksOf, eventually, sleep, textOf } from "../support/targets.ts";
 
-beforeAll(build);
 const hasUws = (await loadUws()) !== null;
 
 interface Got {

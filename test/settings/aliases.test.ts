@@ -3,17 +3,15 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { localhostCertificate } from "../../src/base/certificate.ts";
 import type { ServerOptions } from "../../src/settings/options.ts";
 import { freePorts, resolveConfig, serverFlags } from "../../src/settings/server.ts";
 import { createServer, type FakeAiServer, UsageError } from "../../src/index.ts";
 import { aliases, type Given, inGivenNames, optionsOf } from "../../src/settings/aliases.ts";
 import { changedConfig } from "../../src/server/knobs.ts";
-import { build, root, runCli, serve } from "../support/process.ts";
+import { root, runCli, serve } from "../support/process.ts";
 import { chat, chunksOf } from "../support/targets.ts";
-
-beforeAll(build);
 
 const post = (url: string, body: object = chat(), headers: Record<string, string> = {}): Promise<Response> =>
   fetch(`${url}/v1/chat/completions`, { method: "POST", body: JSON.stringify(body), headers });

@@ -16,7 +16,7 @@ import type { BenchResult } from "../../src/results/types.ts";
 import { showKnobs, changedConfig } from "../../src/server/knobs.ts";
 import { ksDistance, ksP } from "../support/kolmogorov.ts";
 import { provider } from "../support/provider.ts";
-import { build, runCli } from "../support/process.ts";
+import { runCli } from "../support/process.ts";
 import { sampleResult } from "../support/sample-result.ts";
 import { chat } from "../support/targets.ts";
 
@@ -237,7 +237,6 @@ describe("presets", () => {
   });
 
   test("--preset list shows all of them", async () => {
-    build();
     const { code, stdout } = await runCli(["serve", "--preset", "list"]).ended;
     expect(code).toBe(0);
     expect(stdout).toBe(describePresets());

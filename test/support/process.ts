@@ -6,10 +6,8 @@ import { afterAll } from "vitest";
 import type { Listening } from "../../src/index.ts";
 
 export const root: string = fileURLToPath(new URL("../../", import.meta.url));
+/** test/support/build.ts compiles it before all tests. */
 export const cliPath: string = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
-
-/** test/support/build.ts has done it, before all tests. */
-export function build(): void {}
 
 /** Processes that a test has not ended, as when it failed. */
 const children = new Set<ChildProcess>();

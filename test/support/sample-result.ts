@@ -344,3 +344,17 @@ export function sampleResult(seed = 1, rounds = 5): BenchResult {
     invalid: [],
   };
 }
+
+/** A scenario of a result. */
+export function scenarioNamed(result: BenchResult, id: string): ScenarioResult {
+  const found = result.scenarios.find((scenario) => scenario.id === id);
+  if (found === undefined) throw new Error(`no scenario ${id}`);
+  return found;
+}
+
+/** An arm of one of its scenarios. */
+export function armNamed(result: BenchResult, scenario: string, id: string): ArmResult {
+  const found = scenarioNamed(result, scenario).arms.find((arm) => arm.id === id);
+  if (found === undefined) throw new Error(`no arm ${id}`);
+  return found;
+}

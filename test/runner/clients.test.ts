@@ -17,9 +17,7 @@ import { findingsOf, findingsWithoutRecord, mostAtOnce, rampCounts, rampOf } fro
 import { resolveBench } from "../../src/runner/plan/options.ts";
 import { type StartedServer, startServer } from "../../src/server/server.ts";
 import type { StreamLogged, StreamRecord } from "../../src/base/parent-channel.ts";
-import { build, root, runCli } from "../support/process.ts";
-
-beforeAll(build);
+import { root, runCli } from "../support/process.ts";
 
 function logged(streams: readonly Partial<StreamRecord>[]): StreamLogged {
   const whole = { key: null, spoken: "http/1.1", receivedUs: 0, planned: 0, dueUs: new Int32Array(), sentUs: new Int32Array() } as const;

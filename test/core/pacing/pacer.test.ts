@@ -1,10 +1,10 @@
 /** The wheel on a fake clock: no socket, no real time. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Meter } from "../../src/core/pacing/meter.ts";
-import { Pacer } from "../../src/core/pacing/pacer.ts";
-import type { FrameSource, ResponsePlan } from "../../src/core/seams.ts";
-import { FakeClock, FakeSink, LoggedFrames } from "../support/fakes.ts";
+import { Meter } from "../../../src/core/pacing/meter.ts";
+import { Pacer } from "../../../src/core/pacing/pacer.ts";
+import type { FrameSource, ResponsePlan } from "../../../src/core/seams.ts";
+import { FakeClock, FakeSink, LoggedFrames } from "../../support/fakes.ts";
 
 const stallUs = 8_000_000;
 

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { identityBytes, type ShapeOptions, StreamShape } from "../../src/api/openai/formats.ts";
-import { wires } from "../../src/api/openai/wire.ts";
-import { StreamFrames, UnaryFrame } from "../../src/core/frames/frames.ts";
-import { seedOf } from "../../src/core/random/random.ts";
-import { corpusCursor, corpusVocabulary, sequentialCursor, splitTokens } from "../../src/core/text/text.ts";
-import { leastCpuUs } from "../support/effort.ts";
-import { chunksOf, textOf } from "../support/targets.ts";
+import { identityBytes, type ShapeOptions, StreamShape } from "../../../src/api/openai/formats.ts";
+import { wires } from "../../../src/api/openai/wire.ts";
+import { StreamFrames, UnaryFrame } from "../../../src/core/frames/frames.ts";
+import { seedOf } from "../../../src/core/random/random.ts";
+import { corpusCursor, corpusVocabulary, sequentialCursor, splitTokens } from "../../../src/core/text/text.ts";
+import { leastCpuUs } from "../../support/effort.ts";
+import { chunksOf, textOf } from "../../support/targets.ts";
 
 const strict = new TextDecoder("utf-8", { fatal: true });
 

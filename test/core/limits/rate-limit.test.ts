@@ -1,7 +1,7 @@
 /** Rate limits as arithmetic on a fake clock. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { formatDuration, LocalRateLimiter, maxRateLimit } from "../../src/core/limits/rate-limit.ts";
+import { formatDuration, LocalRateLimiter, maxRateLimit } from "../../../src/core/limits/rate-limit.ts";
 
 const limit = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 10_000 }), fc.integer({ min: 1, max: maxRateLimit }));
 

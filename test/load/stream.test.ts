@@ -6,7 +6,6 @@ import { createServer, type FakeAiServer, type Protocol } from "../../src/index.
 import { driverNamed } from "../../src/load/drivers/drivers.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/load/job.ts";
 import { chatBody, jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
-import { build } from "../support/process.ts";
 
 const cipher = "TLS_AES_128_GCM_SHA256";
 
@@ -14,7 +13,6 @@ let driver: LoadDriver;
 let server: FakeAiServer;
 
 beforeAll(async () => {
-  build();
   driver = driverNamed("stream");
   server = await createServer({ protocol: "h1,h1s,h2c,h2", ttft: 30, itl: 5, outputTokens: 12, stamps: true });
 });

@@ -1,15 +1,13 @@
 /** Every experiment on connections does what its file says, in a form small enough for a test: real server, real client. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import type { DriverName, LoadDriver } from "../../src/load/job.ts";
 import type { ArmResult, MetricName, ScenarioResult } from "../../src/results/types.ts";
 import type { RunContext } from "../../src/runner/arms.ts";
 import { runVariant } from "../../src/runner/experiment.ts";
 import { resolveBench } from "../../src/runner/plan/options.ts";
 import { scenarioNamed, type Variant, variantsOf, type Workload } from "../../src/runner/plan/scenario.ts";
-import { build } from "../support/process.ts";
 
 const drivers = new Map<DriverName, LoadDriver>();
-beforeAll(build);
 afterAll(() => Promise.all([...drivers.values()].map((driver) => driver.close())));
 
 const context = (): RunContext => ({

@@ -1,8 +1,8 @@
 /** Rate limits over several processes: what they admit together stays within a block of what one would admit. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { answerRates, LeasingRateLimiter, type RateAnswer, type RateQuestion } from "../../src/core/limits/lease.ts";
-import { LocalRateLimiter, type RateLimits } from "../../src/core/limits/rate-limit.ts";
+import { answerRates, LeasingRateLimiter, type RateAnswer, type RateQuestion } from "../../../src/core/limits/lease.ts";
+import { LocalRateLimiter, type RateLimits } from "../../../src/core/limits/rate-limit.ts";
 
 /** A keeper and processes that ask it, on a clock that only the test moves. */
 function team(limits: RateLimits, processes: number) {

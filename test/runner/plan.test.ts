@@ -12,7 +12,6 @@ import { orderOfRounds } from "../../src/runner/plan/order.ts";
 import { overridden } from "../../src/runner/plan/overrides.ts";
 import { requestsOf, seedOfCall, traceOf } from "../../src/runner/plan/requests.ts";
 import { checkScenario, scenarioDirectory, scenarioNamed, shippedScenarios, variantsOf } from "../../src/runner/plan/scenario.ts";
-import { Progress } from "../../src/cli/progress.ts";
 import { root } from "../support/process.ts";
 
 describe("options", () => {
@@ -297,26 +296,5 @@ describe("flags over what variants and arms differ in", () => {
       expect(kept.map(({ name, arms }) => [name, arms])).toEqual(variants.map(({ name, arms }) => [name, arms]));
       expect([notes, [...pointless]]).toEqual([[], []]);
     }
-  });
-});
-
-describe("progress", () => {
-  const into = (isTTY: boolean): { lines: string[]; progress: Progress } => {
-    const lines: string[] = [];
-    return { lines, progress: new Progress({ isTTY, columns: 20, write: (text: string) => lines.push(text) }) };
-  };
-
-  test("a terminal gets one line that is rewritten and cut to its width", () => {
-    const { lines, progress } = into(true);
-    progress.update("something that is far too long");
-    progress.notice("said");
-    expect(lines).toEqual(["\r\x1b[K[  0 s] something t", "\r\x1b[K", "fakeai: said\n"]);
-  });
-
-  test("a log gets few lines", () => {
-    const { lines, progress } = into(false);
-    for (let i = 0; i < 1000; i++) progress.update(`step ${i}`);
-    progress.end();
-    expect(lines).toEqual(["[  0 s] step 0\n"]);
   });
 });

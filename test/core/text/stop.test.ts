@@ -1,8 +1,8 @@
 /** Where stop sequences cut a text. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { findStop } from "../../src/core/text/stop.ts";
-import { leastCpuUs } from "../support/effort.ts";
+import { findStop } from "../../../src/core/text/stop.ts";
+import { leastCpuUs } from "../../support/effort.ts";
 
 /** A cursor over all tokens in order that counts what is asked of it. */
 function counted(): { next(): number; asked: number } {

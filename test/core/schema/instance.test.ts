@@ -3,9 +3,9 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { schemaInstance, SchemaError } from "../../src/core/schema/instance.ts";
-import { patternInstance } from "../../src/core/schema/pattern.ts";
-import { Random, seedOf } from "../../src/core/random/random.ts";
+import { schemaInstance, SchemaError } from "../../../src/core/schema/instance.ts";
+import { patternInstance } from "../../../src/core/schema/pattern.ts";
+import { Random, seedOf } from "../../../src/core/random/random.ts";
 
 // Else ajv takes what every object inherits ("valueOf") for a property of the instance.
 const ajv = new Ajv2020({ strict: false, allErrors: true, ownProperties: true });

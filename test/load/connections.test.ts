@@ -8,13 +8,11 @@ import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/
 import { jobFault } from "../../src/load/limits.ts";
 import type { Connection, FailureReason } from "../../src/load/client/connection.ts";
 import { chatBody, jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
-import { build } from "../support/process.ts";
 
 let driver: LoadDriver;
 let server: FakeAiServer;
 
 beforeAll(async () => {
-  build();
   driver = driverNamed("stream");
   server = await createServer({
     protocol: "h1,h2c",

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "../../src/core/random/distribution.ts";
-import { purpose, Random, seedOf, seedOfRequest } from "../../src/core/random/random.ts";
-import { independentSchedule, unstreamedSchedule } from "../../src/core/pacing/schedule.ts";
+import { countUnits, type Distribution, latencyUnits, parseDistribution, SpecError } from "../../../src/core/random/distribution.ts";
+import { purpose, Random, seedOf, seedOfRequest } from "../../../src/core/random/random.ts";
+import { independentSchedule, unstreamedSchedule } from "../../../src/core/pacing/schedule.ts";
 
 const latency = (spec: string | number): Distribution => parseDistribution(spec, latencyUnits("--ttft"));
 

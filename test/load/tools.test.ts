@@ -11,7 +11,6 @@ import { h2loadVersion } from "../../src/load/drivers/h2load.ts";
 import { reportOf } from "../../src/load/drivers/h2load-report.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/load/job.ts";
 import { jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
-import { build } from "../support/process.ts";
 
 const cipher = "TLS_AES_128_GCM_SHA256";
 const unary: PlannedRequest = {
@@ -27,7 +26,6 @@ const h2load = driverNamed("h2load");
 const autocannon = driverNamed("autocannon");
 
 beforeAll(async () => {
-  build();
   server = await createServer({ protocol: "h1,h1s,h2c,h2", ttft: 20, itl: 2, outputTokens: 12, maxConcurrentStreams: 100 });
 });
 afterAll(async () => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { exceedsJsonDepth } from "../../src/core/schema/json-depth.ts";
+import { exceedsJsonDepth } from "../../../src/core/schema/json-depth.ts";
 
 const depthOf = (value: unknown): number =>
   typeof value === "object" && value !== null ? 1 + Math.max(0, ...Object.values(value).map(depthOf)) : 0;

@@ -3,10 +3,10 @@
  * place in the batch is a server of a queue, and a sequence of k tokens a customer that is served for k steps.
  */
 import { describe, expect, test } from "vitest";
-import { BatchScheduler, type BatchSettings } from "../../src/core/pacing/scheduler.ts";
-import { latencyUnits, parseDistribution } from "../../src/core/random/distribution.ts";
-import { Meter } from "../../src/core/pacing/meter.ts";
-import { Random, seedOf } from "../../src/core/random/random.ts";
+import { BatchScheduler, type BatchSettings } from "../../../src/core/pacing/scheduler.ts";
+import { latencyUnits, parseDistribution } from "../../../src/core/random/distribution.ts";
+import { Meter } from "../../../src/core/pacing/meter.ts";
+import { Random, seedOf } from "../../../src/core/random/random.ts";
 
 const stepUs = 1000;
 

@@ -1,13 +1,13 @@
 /** Fault specs as texts, and a faulty plan on a fake clock. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { SpecError } from "../../src/core/random/distribution.ts";
-import { faultKinds, parseFaults } from "../../src/core/faults/fault.ts";
-import { FaultySink, faultyPlan } from "../../src/core/faults/faulty.ts";
-import { Meter } from "../../src/core/pacing/meter.ts";
-import { Pacer } from "../../src/core/pacing/pacer.ts";
-import type { ResponsePlan } from "../../src/core/seams.ts";
-import { FakeClock, FakeSink } from "../support/fakes.ts";
+import { SpecError } from "../../../src/core/random/distribution.ts";
+import { faultKinds, parseFaults } from "../../../src/core/faults/fault.ts";
+import { FaultySink, faultyPlan } from "../../../src/core/faults/faulty.ts";
+import { Meter } from "../../../src/core/pacing/meter.ts";
+import { Pacer } from "../../../src/core/pacing/pacer.ts";
+import type { ResponsePlan } from "../../../src/core/seams.ts";
+import { FakeClock, FakeSink } from "../../support/fakes.ts";
 
 const plain = (name: string): string => name;
 const parse = (text: string): ReturnType<typeof parseFaults> => parseFaults(text, "--fault", plain);

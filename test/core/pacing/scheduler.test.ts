@@ -1,14 +1,14 @@
 /** The batched scheduler on a fake clock: no socket, no real time. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type BatchedAnswer, BatchScheduler, type BatchSettings, type SequenceAsk } from "../../src/core/pacing/scheduler.ts";
-import { BlockPool } from "../../src/core/pacing/blocks.ts";
-import { latencyUnits, parseDistribution } from "../../src/core/random/distribution.ts";
-import { Meter } from "../../src/core/pacing/meter.ts";
-import { Pacer } from "../../src/core/pacing/pacer.ts";
-import { seedOf } from "../../src/core/random/random.ts";
-import type { ResponsePlan } from "../../src/core/seams.ts";
-import { FakeClock, FakeSink, LoggedFrames } from "../support/fakes.ts";
+import { type BatchedAnswer, BatchScheduler, type BatchSettings, type SequenceAsk } from "../../../src/core/pacing/scheduler.ts";
+import { BlockPool } from "../../../src/core/pacing/blocks.ts";
+import { latencyUnits, parseDistribution } from "../../../src/core/random/distribution.ts";
+import { Meter } from "../../../src/core/pacing/meter.ts";
+import { Pacer } from "../../../src/core/pacing/pacer.ts";
+import { seedOf } from "../../../src/core/random/random.ts";
+import type { ResponsePlan } from "../../../src/core/seams.ts";
+import { FakeClock, FakeSink, LoggedFrames } from "../../support/fakes.ts";
 
 const ms = (spec: string | number): BatchSettings["stepTime"] => parseDistribution(spec, latencyUnits("step"));
 
