@@ -1,5 +1,5 @@
 /** A command line, read by the table of a command's flags. Values are still texts: `settingsOf` parses them. */
-import { parseArgs } from "node:util";
+import { CommanderError, Command as Program, Option } from "commander";
 import { UsageError } from "../base/usage-error.ts";
 import { type Flag, flagForm, flagName } from "../settings/flags.ts";
 import type { GivenFlag } from "../settings/parse.ts";
@@ -11,36 +11,51 @@ type Asked = { readonly help: "common" | "all" } | ({ readonly help: null } & Li
 /** Reads what follows the command's name. Throws UsageError for what the command does not take, unless help was asked for. */
 export async function readLine(args: readonly string[], command: Command, flags: readonly Flag[]): Promise<Asked> {
   const rows = new Map(flags.map((row) => [flagName(row.key), row]));
-  // Not strict: complaints are ours, and a value may begin with a dash, as a negative number does.
-  const { tokens } = parseArgs({
-    args: [...args],
-    options: {
-      help: { type: "boolean", short: "h" },
-      "help-all": { type: "boolean" },
-      ...Object.fromEntries([...rows].map(([name, { kind }]) => [name, { type: kind === "boolean" ? "boolean" : "string" } as const])),
-    },
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-  });
-  const asked = new Set(tokens.map((token) => (token.kind === "option" ? token.name : "")));
-  if (asked.has("help-all")) return { help: "all" };
-  if (asked.has("help")) return { help: "common" };
-  const given: Record<string, GivenFlag> = {};
-  const positionals: string[] = [];
-  for (const token of tokens) {
-    if (token.kind === "positional") positionals.push(token.value);
-    if (token.kind !== "option") continue;
-    const row = rows.get(token.name);
-    if (row === undefined) throw await unknownFlag(token.rawName, command, flags);
-    if (row.kind === "boolean") {
-      if (token.value !== undefined) throw new UsageError(`${flagForm(row)} takes no value`);
-      given[row.key] = true;
-    } else if (token.value === undefined) throw new UsageError(`${flagForm(row)} needs a value${see(command)}`);
-    else given[row.key] = row.kind === "list" ? ([...[given[row.key] ?? []].flat(), token.value] as string[]) : token.value;
+  const parser = parserOf(command, flags);
+  const { operands, unknown } = parsed(parser, args, command, rows);
+  const values = parser.opts<Record<string, GivenFlag | undefined>>();
+  if (values["helpAll"] !== undefined) return { help: "all" };
+  if (values["help"] !== undefined) return { help: "common" };
+  if (unknown.length > 0) throw await refusedOption(unknown[0]!, command, rows);
+  checkPositionals(operands, command);
+  const given = Object.fromEntries(flags.flatMap(({ key }) => (values[key] === undefined ? [] : [[key, values[key]] as const])));
+  return { given, positionals: operands, help: null };
+}
+
+/** commander takes the line apart. Complaints, guesses and help screens are ours, so that they follow the table of flags. */
+function parserOf({ name }: Command, flags: readonly Flag[]): Program {
+  const parser = new Program(name).helpOption(false).exitOverride();
+  parser.configureOutput({ writeOut: () => {}, writeErr: () => {} });
+  parser.addOption(new Option("-h, --help")).addOption(new Option("--help-all"));
+  for (const row of flags) {
+    const option = new Option(row.kind === "boolean" ? `--${flagName(row.key)}` : `--${flagName(row.key)} <value>`);
+    if (row.kind === "list") option.argParser((text: string, before: readonly string[] | undefined) => [...(before ?? []), text]);
+    parser.addOption(option);
   }
-  checkPositionals(positionals, command);
-  return { given, positionals, help: null };
+  return parser;
+}
+
+function parsed(
+  parser: Program,
+  args: readonly string[],
+  command: Command,
+  rows: ReadonlyMap<string, Flag>,
+): ReturnType<Program["parseOptions"]> {
+  try {
+    return parser.parseOptions([...args]);
+  } catch (error) {
+    // The only thing that it refuses by itself is a flag without its value: "option '--ttft <value>' argument missing".
+    const row = error instanceof CommanderError ? rows.get(/--([\w-]+)/.exec(error.message)?.[1] ?? "") : undefined;
+    if (row === undefined) throw error;
+    throw new UsageError(`${flagForm(row)} needs a value${see(command)}`);
+  }
+}
+
+/** What stands where a flag should: one that is not there, or a boolean one with a value. */
+async function refusedOption(word: string, command: Command, rows: ReadonlyMap<string, Flag>): Promise<UsageError> {
+  const name = word.split("=", 1)[0]!;
+  const row = rows.get(name.slice(2));
+  return row === undefined ? await unknownFlag(name, command, [...rows.values()]) : new UsageError(`${flagForm(row)} takes no value`);
 }
 
 async function unknownFlag(name: string, command: Command, flags: readonly Flag[]): Promise<UsageError> {

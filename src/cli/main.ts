@@ -1,7 +1,6 @@
 /** From a command line to an exit code: finds the command, shows its help or runs it, and says in one line what went wrong. */
 import { UsageError } from "../base/usage-error.ts";
 import { commandNamed, commands } from "./commands.ts";
-import { readLine } from "./line.ts";
 
 /** 0: it did what was asked; 1: it could not; 2: wrong usage. Those that a command adds are in its `--help-all`. */
 const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
@@ -26,6 +25,7 @@ async function run([name, ...rest]: readonly string[]): Promise<number> {
   if (/^(-h|--help|--help-all)$/.test(name)) return await help(undefined, false);
   if (name === "help") return await help(rest[0], false);
   const command = await commandNamed(name);
+  const { readLine } = await import("./line.ts");
   const line = await readLine(rest, command, await command.flags());
   if (line.help !== null) return await help(name, line.help === "all");
   const action = await command.action();

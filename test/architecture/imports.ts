@@ -27,7 +27,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   runner: { rooms: ["load", "results", "network", "settings", "wire", "core", "base"], packages: [node, "ajv"] },
   cli: {
     rooms: ["settings", "server", "runner", "load", "network", "results", "report", "api", "core", "base"],
-    packages: [node, "yaml"],
+    packages: [node, "commander", "yaml"],
   },
 };
 

@@ -25,15 +25,16 @@ interface Case {
   readonly packages: readonly string[];
 }
 
+const line = "commander";
 /** hdr-histogram-js and ajv, with what they need. */
 const histograms = ["hdr-histogram-js", "base64-js", "pako", "@assemblyscript"];
 const schemas = ["ajv", "fast-deep-equal", "json-schema-traverse", "fast-uri"];
 
-const onResults = { rooms: ["cli", "base", "settings", "results", "report"], packages: [...histograms, ...schemas] };
+const onResults = { rooms: ["cli", "base", "settings", "results", "report"], packages: [line, ...histograms, ...schemas] };
 const cases: Readonly<Record<string, Case>> = {
   "--version": { args: ["--version"], own: 1, rooms: [], packages: [] },
   "--help": { args: ["--help"], own: 8, rooms: ["cli", "base", "settings"], packages: [] },
-  "bench --help": { args: ["bench", "--help"], own: 24, rooms: ["cli", "base", "settings", "core", "results"], packages: [] },
+  "bench --help": { args: ["bench", "--help"], own: 24, rooms: ["cli", "base", "settings", "core", "results"], packages: [line] },
   compare: { args: ["compare", result, result], own: 28, ...onResults },
   merge: { args: ["merge", result, result, "--out", join(folder, "merged")], own: 40, ...onResults },
   report: { args: ["report", result, "--out", join(folder, "page.html")], own: 40, ...onResults },
@@ -41,27 +42,27 @@ const cases: Readonly<Record<string, Case>> = {
     args: ["proxy-config", "nginx", "--listen", "h2c:9080"],
     own: 24,
     rooms: ["cli", "base", "settings", "network", "core"],
-    packages: [],
+    packages: [line],
   },
   proxy: {
     args: ["proxy", "--to", "127.0.0.1:1"],
     untilReady: true,
     own: 32,
     rooms: ["cli", "base", "settings", "network", "core"],
-    packages: histograms,
+    packages: [line, ...histograms],
   },
   serve: {
     args: ["serve", "--port", "0"],
     untilReady: true,
     own: 140,
     rooms: ["cli", "base", "settings", "core", "api", "wire", "listeners", "server"],
-    packages: ["uWebSockets.js"],
+    packages: [line, "uWebSockets.js"],
   },
   bench: {
     args: ["bench", "--url", "http://127.0.0.1:1", "--scenario", "stream", "--rounds", "1", "--out", join(folder, "run")],
     own: 130,
     rooms: ["cli", "base", "settings", "core", "wire", "network", "load", "runner", "results", "report"],
-    packages: [...histograms, ...schemas],
+    packages: [line, ...histograms, ...schemas],
   },
 };
 
