@@ -6,7 +6,7 @@ import { defaultWindows, type Endpoint } from "../../src/load/job.ts";
 import { ConnectError, type Connection, type FailureReason } from "../../src/load/client/connection.ts";
 import { Recorder } from "../../src/results/recorder.ts";
 import type { ProtocolName } from "../../src/results/types.ts";
-import { sleep } from "../../test/support/targets.ts";
+import { sleep } from "../../test/support/wait.ts";
 import { itlMs, type Kind, type Outcome, type Plan, type PlanOptions, planOf } from "./plan.ts";
 
 const path = "/v1/chat/completions";

@@ -5,7 +5,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { choosePinning, type Pinning, usageOf } from "../../src/runner/processes/machine.ts";
 import type { ServerStats } from "../../src/index.ts";
 import { Attacked } from "../../test/listeners/attacks/attacked.ts";
-import { sleep } from "../../test/support/targets.ts";
+import { sleep } from "../../test/support/wait.ts";
 import { Clients, type Tally, type WindowFacts } from "./driver.ts";
 import { itlMs, ttftMs } from "./plan.ts";
 

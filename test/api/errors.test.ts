@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { describe, expect, test } from "vitest";
 import { createServer, type FakeAiServer, type ServerOptions } from "../../src/index.ts";
 import { golden } from "../support/golden.ts";
-import { eventually } from "../support/targets.ts";
+import { eventually } from "../support/wait.ts";
 
 const key = "sk-good-0123456789abcdef";
 const profiles = ["openai", "vllm", "openrouter", "minimal"] as const;

@@ -1,6 +1,5 @@
 /** The command line as a user meets it: the built program, in a process of its own. */
 import { mkdtempSync, writeFileSync } from "node:fs";
-import { once } from "node:events";
 import { connect, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +7,8 @@ import { describe, expect, test } from "vitest";
 import { serverFlags } from "../../src/settings/server.ts";
 import { loadUws } from "../../src/listeners/uws/module.ts";
 import { cliPath, runCli, serve, type Serving } from "../support/process.ts";
-import { chat, chunksOf } from "../support/targets.ts";
+import { chat, chunksOf } from "../support/chat.ts";
+import { freePort, listen } from "../support/servers.ts";
 
 const hasUws = (await loadUws()) !== null;
 const folder = mkdtempSync(join(tmpdir(), "fakeai-"));
@@ -23,16 +23,6 @@ const ask = (origin: string, body: object = chat()): Promise<Response> =>
   fetch(`${origin}/v1/chat/completions`, { method: "POST", body: JSON.stringify(body) });
 const tokensOf = async (origin: string): Promise<number> =>
   ((await (await ask(origin)).json()) as { usage: { completion_tokens: number } }).usage.completion_tokens;
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** Resolves when a server listens there, and has had the time to hear signals: one that prints nothing does not say so. */
 async function accepts(port: number): Promise<void> {
@@ -288,9 +278,8 @@ describe("a port that is taken is one line and exit 1", () => {
   });
 
   test("held by a stranger", async () => {
-    const stranger = createTcpServer().listen(0, "127.0.0.1");
-    await new Promise((resolve) => stranger.once("listening", resolve));
-    const { port } = stranger.address() as { port: number };
+    const stranger = createTcpServer();
+    const port = await listen(stranger);
     expect((await runCli(["serve", "--port", String(port)]).ended).code).toBe(1);
     stranger.close();
   });

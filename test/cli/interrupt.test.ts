@@ -1,12 +1,13 @@
 /** `fakeai bench`, interrupted: what was measured is written and marked incomplete, whatever was going on, and no process stays. */
 import { mkdtempSync, readFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { BenchResult } from "../../src/results/types.ts";
 import { available, type Ended, runCli, type Running } from "../support/process.ts";
-import { eventually } from "../support/targets.ts";
+import { eventually } from "../support/wait.ts";
+import { listen } from "../support/servers.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-interrupt-"));
 let runs = 0;
@@ -135,8 +136,8 @@ test("Ctrl-C with a pipe that ends at once, as tee does: the result is written",
 /** Takes connections and never says a word. */
 async function silent(): Promise<{ url: string; close: () => void }> {
   const server = createServer(() => {});
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => server.close() };
+  const port = await listen(server);
+  return { url: `http://127.0.0.1:${port}`, close: () => server.close() };
 }
 
 test("who does not answer is not waited for", async () => {

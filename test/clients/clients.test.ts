@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Agent, fetch as undiciFetch, H2CClient, type Dispatcher } from "undici";
 import { createServer, type FakeAiServer } from "../../src/index.ts";
 import { available } from "../support/process.ts";
-import { chunksOf, eventually } from "../support/targets.ts";
+import { chunksOf } from "../support/chat.ts";
+import { eventually } from "../support/wait.ts";
 
 let server: FakeAiServer;
 beforeAll(async () => {

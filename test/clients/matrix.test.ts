@@ -15,7 +15,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { createServer, type FakeAiServer, type Protocol } from "../../src/index.ts";
 import { available } from "../support/process.ts";
-import { chunksOf, textOf } from "../support/targets.ts";
+import { chunksOf, textOf } from "../support/chat.ts";
 
 const models = ["gpt-4o", "text-embedding-3-small", "claude-any"];
 let server: FakeAiServer;

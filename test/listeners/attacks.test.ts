@@ -19,7 +19,8 @@ import {
   quantile,
   type Siege,
 } from "./attacks/harness.ts";
-import { eventually, targets } from "../support/targets.ts";
+import { targets } from "../support/targets.ts";
+import { eventually } from "../support/wait.ts";
 
 if (missing !== null) console.warn(`the attacks are left out: ${missing}`);
 

@@ -12,7 +12,9 @@ import { Bounds, newCounts } from "../../src/listeners/bounds.ts";
 import { NodeH2Service } from "../../src/listeners/h2/service.ts";
 import { frame } from "../../src/wire/h2/frames.ts";
 import { bodyOf, rawRequest, type RawStreams, rawStreams, requests, resetRequests } from "../support/h2-frames.ts";
-import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
+import { chat, chunksOf } from "../support/chat.ts";
+import { start, type Started, targets } from "../support/targets.ts";
+import { eventually, sleep } from "../support/wait.ts";
 
 /** A stalled reader: it holds its connection and does not read until told. */
 interface SlowReader {

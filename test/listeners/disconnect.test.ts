@@ -4,7 +4,9 @@ import { connect } from "node:http2";
 import { request as httpsRequest } from "node:https";
 import { describe, expect, test } from "vitest";
 import type { StreamRecord } from "../../src/base/parent-channel.ts";
-import { chat, chunksOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
+import { chat, chunksOf } from "../support/chat.ts";
+import { start, type Started, targets } from "../support/targets.ts";
+import { eventually, sleep } from "../support/wait.ts";
 
 const plannedBase = 10_000;
 const itlUs = 10_000;

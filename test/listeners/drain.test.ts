@@ -6,7 +6,8 @@ import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { describe, expect, test } from "vitest";
 import { loadUws } from "../../src/listeners/uws/module.ts";
 import { serve, type Serving } from "../support/process.ts";
-import { chat, chunksOf, eventually } from "../support/targets.ts";
+import { chat, chunksOf } from "../support/chat.ts";
+import { eventually } from "../support/wait.ts";
 
 const engines = (await loadUws()) === null ? ["node"] : ["uws", "node"];
 

@@ -2,7 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { rawStreams } from "../support/h2-frames.ts";
 import { serve } from "../support/process.ts";
-import { chat, eventually, sleep } from "../support/targets.ts";
+import { chat } from "../support/chat.ts";
+import { eventually, sleep } from "../support/wait.ts";
 
 describe("cancels while the server is stopped for 2 s", () => {
   test.each([

@@ -8,7 +8,9 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { StridedCounter } from "../../src/api/shared/model.ts";
 import { LocalRateLimiter, noRateLimits } from "../../src/core/limits/rate-limit.ts";
 import type { Siblings } from "../../src/server/server.ts";
-import { chat, type Chunk, chunksOf, eventsOf, eventually, sleep, start, type Started, targets, textOf } from "../support/targets.ts";
+import { chat, type Chunk, chunksOf, eventsOf, textOf } from "../support/chat.ts";
+import { start, type Started, targets } from "../support/targets.ts";
+import { eventually, sleep } from "../support/wait.ts";
 
 interface ErrorBody {
   readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string | null };

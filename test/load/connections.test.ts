@@ -1,5 +1,5 @@
 /** What a load can do with its connections beside reading answers: pipeline, give up, leave unread, meet limits, count bytes. */
-import { createServer as createTcpServer, type AddressInfo, type Server } from "node:net";
+import { createServer as createTcpServer, type Server } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createServer, type FakeAiServer, type Protocol } from "../../src/index.ts";
 import { openConnection } from "../../src/load/client/open.ts";
@@ -8,6 +8,7 @@ import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/
 import { jobFault } from "../../src/load/limits.ts";
 import type { Connection, FailureReason } from "../../src/load/client/connection.ts";
 import { chatBody, jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
+import { listen } from "../support/servers.ts";
 
 let driver: LoadDriver;
 let server: FakeAiServer;
@@ -104,9 +105,8 @@ describe("pipelining", () => {
           socket.end("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}");
       });
     });
-    await new Promise<void>((resolve) => tcp.listen(0, "127.0.0.1", resolve));
+    const origin = `http://127.0.0.1:${await listen(tcp)}`;
     closing.push(() => tcp.close());
-    const origin = `http://127.0.0.1:${(tcp.address() as AddressInfo).port}`;
     const connection = await openConnection({
       endpoint: { ...jobFor("h1", { requests: [one] }).endpoint, origin },
       timeoutMs: 1000,

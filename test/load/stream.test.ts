@@ -6,6 +6,7 @@ import { createServer, type FakeAiServer, type Protocol } from "../../src/index.
 import { driverNamed } from "../../src/load/drivers/drivers.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/load/job.ts";
 import { chatBody, jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
+import { listen } from "../support/servers.ts";
 
 const cipher = "TLS_AES_128_GCM_SHA256";
 
@@ -102,7 +103,7 @@ async function rawH1(answer: (socket: Socket, request: number) => void): Promise
       if (bytes.includes("\r\n\r\n")) answer(socket, requests++);
     });
   });
-  await new Promise<void>((resolve) => raw.listen(0, "127.0.0.1", resolve));
+  await listen(raw);
   closing.push(() => {
     raw.close();
     for (const socket of sockets) socket.destroy();
@@ -126,7 +127,7 @@ async function rawH2(
     stream.resume();
     answer(stream, requests++, () => socket.destroy());
   });
-  await new Promise<void>((resolve) => raw.listen(0, "127.0.0.1", resolve));
+  await listen(raw);
   closing.push(() => {
     raw.close();
     for (const session of sessions) session.destroy();

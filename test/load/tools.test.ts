@@ -1,6 +1,6 @@
 /** The drivers around other people's tools: right where they run, refused where they would be wrong. */
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer as createTcpServer, type AddressInfo, type Socket } from "node:net";
+import { createServer as createTcpServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,6 +11,7 @@ import { h2loadVersion } from "../../src/load/drivers/h2load.ts";
 import { reportOf } from "../../src/load/drivers/h2load-report.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/load/job.ts";
 import { jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
+import { listen } from "../support/servers.ts";
 
 const cipher = "TLS_AES_128_GCM_SHA256";
 const unary: PlannedRequest = {
@@ -53,9 +54,9 @@ async function raw(answer: (socket: Socket) => void): Promise<{ origin: string; 
       if (bytes.includes("\r\n\r\n")) answer(socket);
     });
   });
-  await new Promise<void>((resolve) => tcp.listen(0, "127.0.0.1", resolve));
+  const port = await listen(tcp);
   return {
-    origin: `http://127.0.0.1:${(tcp.address() as AddressInfo).port}`,
+    origin: `http://127.0.0.1:${port}`,
     close: () => {
       tcp.close();
       for (const socket of sockets) socket.destroy();

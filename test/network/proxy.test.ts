@@ -1,5 +1,5 @@
 /** The network as a proxy: real sockets, real clients, the command. */
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { createHash, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Agent, fetch as undiciFetch, H2CClient } from "undici";
@@ -8,6 +8,7 @@ import { type NetworkInput, parseNetwork } from "../../src/network/impairment.ts
 import { type Proxy, startProxy } from "../../src/network/proxy.ts";
 import { SleepingClock } from "../../src/network/sleeping-clock.ts";
 import { runCli } from "../support/process.ts";
+import { listen } from "../support/servers.ts";
 
 const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null };
 
@@ -18,8 +19,7 @@ function proxyTo(port: number, network: NetworkInput, seed = 1): Promise<Proxy> 
 
 async function listening(onSocket: (socket: Socket) => void): Promise<{ port: number; close: () => void }> {
   const server = createServer({ allowHalfOpen: true }, onSocket);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { port: (server.address() as AddressInfo).port, close: () => server.close() };
+  return { port: await listen(server), close: () => server.close() };
 }
 
 const echoing = () =>

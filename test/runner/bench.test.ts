@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createSecureServer } from "node:http2";
-import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import { createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
@@ -12,7 +12,8 @@ import { localhostCertificate } from "../../src/base/certificate.ts";
 import type { BenchResult, ScenarioResult } from "../../src/results/types.ts";
 import { describeStream } from "../../src/runner/via.ts";
 import { available, type Ended, runCli, type RunOptions, serve } from "../support/process.ts";
-import { eventually } from "../support/targets.ts";
+import { eventually } from "../support/wait.ts";
+import { freePort, listen } from "../support/servers.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-bench-"));
 let runs = 0;
@@ -221,8 +222,7 @@ test("--list and doctor say what there is", async () => {
 
 describe.concurrent("servers that misbehave end in exit 3 with the reason", () => {
   async function listening(server: Server): Promise<{ port: number; stop: () => void }> {
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    return { port: (server.address() as AddressInfo).port, stop: () => server.close() };
+    return { port: await listen(server), stop: () => server.close() };
   }
 
   async function against(
@@ -286,8 +286,7 @@ describe.concurrent("servers that misbehave end in exit 3 with the reason", () =
     let connections = 0;
     // h1s is probed first, then h2; what comes later is the run.
     const front = createTcpServer((socket) => (++connections === 2 ? h2 : h1).emit("connection", socket));
-    await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
-    const { port } = front.address() as AddressInfo;
+    const port = await listen(front);
     const { code, stderr } = await bench([
       "--url",
       `https://127.0.0.1:${port}`,
@@ -308,8 +307,7 @@ describe.concurrent("servers that misbehave end in exit 3 with the reason", () =
   test("one whose certificate is not trusted: what to do about it", async () => {
     const { cert, key } = await localhostCertificate();
     const server = createSecureServer({ cert, key }, (_request, response) => response.end("{}"));
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const { port } = server.address() as AddressInfo;
+    const port = await listen(server);
     const { code, stdout, stderr, result } = await bench(["--url", `https://127.0.0.1:${port}`, "--scenario", "stream"]);
     server.close();
     expect(stderr).toMatch(/does not speak h2: self-signed certificate \(trust it with --cacert <file>, or --insecure\)/);
@@ -338,8 +336,7 @@ describe("any server by its address", () => {
       response.writeHead(200, { "content-type": "text/event-stream" });
       response.end('data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n');
     });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const { port } = server.address() as AddressInfo;
+    const port = await listen(server);
     const { code, stdout, stderr, directory, result } = await bench(
       [
         "--url",
@@ -461,8 +458,7 @@ test("through a gateway: what it adds, whether it streams, whether an abort goes
       void relay(`${upstream.origin}${request.url}`, { method: request.method!, headers, ...body }, response);
     });
   });
-  await new Promise<void>((resolve) => gateway.listen(0, "127.0.0.1", resolve));
-  const via = `http://127.0.0.1:${(gateway.address() as AddressInfo).port}`;
+  const via = `http://127.0.0.1:${await listen(gateway)}`;
   const { code, result, stderr } = await bench([
     "--url",
     upstream.origin,
@@ -500,8 +496,7 @@ test("stamps without the clock that they are of are told apart", async () => {
   const stub = createServer((request, response) => {
     response.writeHead(200, head(request.url === "/with")).end(events.join(""));
   });
-  await new Promise<void>((resolve) => stub.listen(0, "127.0.0.1", resolve));
-  const origin = `http://127.0.0.1:${(stub.address() as AddressInfo).port}`;
+  const origin = `http://127.0.0.1:${await listen(stub)}`;
   const look = (path: string): Promise<string> =>
     describeStream({ origin, protocol: "h1", path, method: "POST", headers: {}, tls: { ca: null, insecure: false, cipher: null } }, "any");
   try {
@@ -558,11 +553,3 @@ http {
     await Promise.all([ended, server.stop()]);
   }
 });
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}

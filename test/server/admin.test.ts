@@ -8,7 +8,9 @@ import type { ServerOptions } from "../../src/settings/options.ts";
 import { resolveConfig, freePorts } from "../../src/settings/server.ts";
 import { createServer, UsageError } from "../../src/index.ts";
 import { changedConfig, runtimeKnobs, showKnobs } from "../../src/server/knobs.ts";
-import { type Answer, chat, chunksOf, eventually, start, type Started, targets } from "../support/targets.ts";
+import { chat, chunksOf } from "../support/chat.ts";
+import { type Answer, start, type Started, targets } from "../support/targets.ts";
+import { eventually } from "../support/wait.ts";
 
 const path = "/admin/config";
 const errorOf = (answer: Answer): { message: string; param: string | null; code: string } =>

@@ -12,7 +12,8 @@ import { maskKey } from "../../src/api/errors/answers.ts";
 import type { RouteRequest } from "../../src/core/seams.ts";
 import { createServer } from "../../src/index.ts";
 import { runCli } from "../support/process.ts";
-import { type Answer, chat, start, type Started, targets } from "../support/targets.ts";
+import { chat } from "../support/chat.ts";
+import { type Answer, start, type Started, targets } from "../support/targets.ts";
 
 const good = "sk-good-0123456789abcdef";
 const bad = "sk-bad-0123456789abcdefghijk";

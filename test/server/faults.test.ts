@@ -10,7 +10,9 @@ import { cannot, carrierOf, type FaultName, faultKinds, parseFaults } from "../.
 import { createServer, type FakeAiServer, type ServerOptions } from "../../src/index.ts";
 import { flag, frame } from "../../src/wire/h2/frames.ts";
 import { bodyOf, rawRequest } from "../support/h2-frames.ts";
-import { type Answer, chat, type Chunk, chunksOf, eventsOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
+import { chat, type Chunk, chunksOf, eventsOf } from "../support/chat.ts";
+import { type Answer, start, type Started, targets } from "../support/targets.ts";
+import { eventually, sleep } from "../support/wait.ts";
 
 const parse = (text: string): ReturnType<typeof parseFaults> => parseFaults(text, "--fault", (name) => name);
 

@@ -5,7 +5,7 @@
 import { X509Certificate } from "node:crypto";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { connect as connectH2 } from "node:http2";
-import { createServer as createTcpServer, connect as connectTcp } from "node:net";
+import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
@@ -19,7 +19,9 @@ import { serverFlags } from "../../src/settings/server.ts";
 import { loadUws } from "../../src/listeners/uws/module.ts";
 import { createServer } from "../../src/index.ts";
 import { type Serving, serve } from "../support/process.ts";
-import { chat, type Chunk, chunksOf, sleep } from "../support/targets.ts";
+import { chat, type Chunk, chunksOf } from "../support/chat.ts";
+import { sleep } from "../support/wait.ts";
+import { freePort } from "../support/servers.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-knobs-"));
 const hasUws = (await loadUws()) !== null;
@@ -237,14 +239,6 @@ async function foundAgain(server: Serving): Promise<number> {
   }
   return found;
 }
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createTcpServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 
 const protocolsOf = (server: Serving): Promise<string> => Promise.resolve(server.listening.map(({ protocol }) => protocol).join());
 const portOf = (server: Serving): Promise<number> => Promise.resolve(Number(new URL(origin(server)).port));

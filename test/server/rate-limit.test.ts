@@ -1,7 +1,9 @@
 /** Rate limits on the wire: headers, refusals, and what they promise. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createServer } from "../../src/index.ts";
-import { type Answer, chat, sleep, start, type Started, targets } from "../support/targets.ts";
+import { chat } from "../support/chat.ts";
+import { type Answer, start, type Started, targets } from "../support/targets.ts";
+import { sleep } from "../support/wait.ts";
 
 interface ErrorBody {
   readonly error: { readonly message: string; readonly type: string; readonly param: null; readonly code: string };

@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createServer, type ServerOptions } from "../../src/index.ts";
 import { startServerChild } from "../../src/runner/processes/target.ts";
 
-import { chat, eventsOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
+import { chat, eventsOf } from "../support/chat.ts";
+import { start, type Started, targets } from "../support/targets.ts";
+import { eventually, sleep } from "../support/wait.ts";
 
 const batched: ServerOptions = {
   scheduler: "batched",

@@ -11,7 +11,9 @@ import { describe, expect, test } from "vitest";
 import { createServer, type Protocol } from "../../src/index.ts";
 import { endWithParent } from "../../src/base/parent-channel.ts";
 import { cliPath, serve } from "../support/process.ts";
-import { type Answer, chat, chunksOf, eventually, sleep, start, type Started, targets } from "../support/targets.ts";
+import { chat, chunksOf } from "../support/chat.ts";
+import { type Answer, start, type Started, targets } from "../support/targets.ts";
+import { eventually, sleep } from "../support/wait.ts";
 
 /** A stream under way: its whole body, or what came until it broke. */
 function streamOf(running: Pick<Started, "ask">): Promise<Answer | Error> {

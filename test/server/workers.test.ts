@@ -7,7 +7,8 @@ import { describe, expect, test } from "vitest";
 import { createServer, UsageError } from "../../src/index.ts";
 import { loadUws } from "../../src/listeners/uws/module.ts";
 import { runCli, serve, type Serving } from "../support/process.ts";
-import { chat, chunksOf, eventually, sleep, textOf } from "../support/targets.ts";
+import { chat, chunksOf, textOf } from "../support/chat.ts";
+import { eventually, sleep } from "../support/wait.ts";
 
 const hasUws = (await loadUws()) !== null;
 

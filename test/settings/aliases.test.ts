@@ -11,7 +11,7 @@ import { createServer, type FakeAiServer, UsageError } from "../../src/index.ts"
 import { aliases, type Given, inGivenNames, optionsOf } from "../../src/settings/aliases.ts";
 import { changedConfig } from "../../src/server/knobs.ts";
 import { root, runCli, serve } from "../support/process.ts";
-import { chat, chunksOf } from "../support/targets.ts";
+import { chat, chunksOf } from "../support/chat.ts";
 
 const post = (url: string, body: object = chat(), headers: Record<string, string> = {}): Promise<Response> =>
   fetch(`${url}/v1/chat/completions`, { method: "POST", body: JSON.stringify(body), headers });

@@ -18,7 +18,7 @@ import { ksDistance, ksP } from "../support/kolmogorov.ts";
 import { provider } from "../support/provider.ts";
 import { runCli } from "../support/process.ts";
 import { sampleResult } from "../support/sample-result.ts";
-import { chat } from "../support/targets.ts";
+import { chat } from "../support/chat.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-recording-"));
 function file(name: string, text: string): string {

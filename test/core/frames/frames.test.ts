@@ -6,7 +6,7 @@ import { StreamFrames, UnaryFrame } from "../../../src/core/frames/frames.ts";
 import { seedOf } from "../../../src/core/random/random.ts";
 import { corpusCursor, corpusVocabulary, sequentialCursor, splitTokens } from "../../../src/core/text/text.ts";
 import { leastCpuUs } from "../../support/effort.ts";
-import { chunksOf, textOf } from "../../support/targets.ts";
+import { chunksOf, textOf } from "../../support/chat.ts";
 
 const strict = new TextDecoder("utf-8", { fatal: true });
 

@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Protocol, ServerOptions } from "../../../src/index.ts";
-import { eventually, sleep } from "../../support/targets.ts";
+import { eventually, sleep } from "../../support/wait.ts";
 import type { Holdings } from "./server.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));

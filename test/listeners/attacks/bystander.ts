@@ -6,7 +6,8 @@
 import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { connect } from "node:http2";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import { chat, chunksOf, sleep } from "../../support/targets.ts";
+import { chat, chunksOf } from "../../support/chat.ts";
+import { sleep } from "../../support/wait.ts";
 
 /** What bystanders are told: where to ask for /health, and where for streams. */
 export interface Begin {

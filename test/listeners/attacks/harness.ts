@@ -3,7 +3,7 @@ import { type ChildProcess, type ChildProcessByStdio, fork, spawn, spawnSync } f
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Protocol } from "../../../src/index.ts";
-import { sleep } from "../../support/targets.ts";
+import { sleep } from "../../support/wait.ts";
 import type { Attacked } from "./attacked.ts";
 import type { Begin, Seen } from "./bystander.ts";
 import type { Batch, Case } from "./cases.ts";
