@@ -16,6 +16,7 @@ const parallel = [
   "runner",
   "server",
   "settings",
+  "wire",
 ];
 
 /** Files of these rooms that run alone all the same. */
