@@ -1,5 +1,5 @@
 /** The bounds of all listeners of a server: how much a client may open, send, hold and delay, and what happens beyond. */
-import type { ListenerCounts, Protocol, Refusal, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
+import type { ListenerCounts, Refusal, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
 import { exceedsJsonDepth } from "../core/schema/json-depth.ts";
 
 /** The bounds in force. Sizes in bytes, times in milliseconds. */
@@ -182,9 +182,4 @@ export function deliver(
   // A text that is shorter than the limit cannot nest deeper.
   if (body.length > maxJsonDepth && exceedsJsonDepth(body, maxJsonDepth)) refuse("json-too-deep", request, sink, handler, counts);
   else handler.handle(request, body, sink);
-}
-
-/** Whether a protocol runs over TLS. */
-export function isSecure(protocol: Protocol): boolean {
-  return protocol === "h1s" || protocol === "h2";
 }

@@ -1,4 +1,5 @@
 /** Which jobs cannot be run: by any driver, or by those that repeat one request. */
+import { protocolTraits } from "../results/protocols.ts";
 import type { LoadJob, PlannedRequest } from "./job.ts";
 
 /** Above this share of a core a generator is too busy to be on time. */
@@ -8,8 +9,7 @@ export const cpuShareLimit = 0.95;
 export function jobFault(job: LoadJob): string | null {
   const { endpoint, connections, streams, mode, requests, windows, background } = job;
   const encrypted = endpoint.origin.startsWith("https:");
-  if (encrypted !== (endpoint.protocol === "h1s" || endpoint.protocol === "h2"))
-    return `${endpoint.protocol} does not go with ${endpoint.origin}`;
+  if (encrypted !== protocolTraits[endpoint.protocol].isEncrypted) return `${endpoint.protocol} does not go with ${endpoint.origin}`;
   if (!(connections >= 1 && streams >= 1)) return "a load needs at least one connection and one stream";
   if (requests.length === 0) return "a load needs at least one request";
   if (mode === "open" && requests.some(({ atUs }, i) => !(atUs !== undefined && atUs >= 0 && atUs >= (requests[i - 1]?.atUs ?? 0))))
@@ -32,7 +32,7 @@ export function jobFault(job: LoadJob): string | null {
 
 /** Why connections cannot be used as the job says. */
 function useFault({ endpoint, connections, reuse, requests, pipelining = 1, atStreamLimit, background }: LoadJob): string | null {
-  const isH2 = endpoint.protocol === "h2" || endpoint.protocol === "h2c";
+  const isH2 = protocolTraits[endpoint.protocol].isMultiplexed;
   if (pipelining > 1) {
     if (isH2) return "pipelining is a thing of HTTP/1.1: HTTP/2 multiplexes";
     if (reuse !== "keep") return "requests are pipelined on connections that are kept";
@@ -81,7 +81,7 @@ export function autocannonSupports(job: LoadJob): true | string {
   if (fault !== null) return fault;
   const ours = onlyOurs(job);
   if (ours !== null) return ours;
-  if (job.endpoint.protocol !== "h1" && job.endpoint.protocol !== "h1s")
+  if (protocolTraits[job.endpoint.protocol].isMultiplexed)
     return "autocannon speaks HTTP/1.1 only; over HTTP/2 it gets no response and reports no error";
   if (job.mode === "open") return "autocannon sends each second's requests in a burst, and times none from when it was due";
   if (job.reuse !== "keep") return "autocannon keeps its connections";

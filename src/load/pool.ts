@@ -1,4 +1,5 @@
 /** The connections of a run: opens them, and gives each request one with room. */
+import { protocolTraits } from "../results/protocols.ts";
 import { setMaxListeners } from "node:events";
 import { openConnection } from "./client/open.ts";
 import type { ReceiveWindows } from "../wire/h2/windows.ts";
@@ -62,7 +63,7 @@ export class ConnectionPool {
     this.#options = options;
     // One listener for each connection that is being opened.
     setMaxListeners(0, this.#stopped.signal);
-    const isH2 = options.endpoint.protocol === "h2" || options.endpoint.protocol === "h2c";
+    const isH2 = protocolTraits[options.endpoint.protocol].isMultiplexed;
     this.#share = !isH2
       ? options.pipelining
       : options.reuse === "new"

@@ -1,4 +1,5 @@
 /** From what a generator saw to a `LoadReport`. Failed requests are counted and are in no distribution. */
+import { protocolTraits } from "../results/protocols.ts";
 import { Recorder, summarize } from "../results/recorder.ts";
 import type { DistributionMetric, MetricName, Metrics, MetricSummary } from "../results/types.ts";
 import type { Answer } from "./answer.ts";
@@ -199,7 +200,7 @@ function invalidityOf(
   { sent, completed, failed, cpuShare }: { sent: number; completed: number; failed: number; cpuShare: number },
 ): string[] {
   const reasons: string[] = [];
-  const expected = { h1: "http/1.1", h1s: "http/1.1", h2: "h2", h2c: "h2c" }[job.endpoint.protocol];
+  const expected = protocolTraits[job.endpoint.protocol].negotiated;
   if (facts.protocolInvalid !== null) reasons.push(`protocol: ${facts.protocolInvalid}`);
   const others = facts.negotiated.filter((name) => name !== expected);
   if (others.length > 0) reasons.push(`protocol: ${expected} was asked for, ${others.join(", ")} was spoken`);

@@ -1,4 +1,5 @@
 /** Clients beside each other as bars. Many lines of percentiles would not show them apart. Each figure is one SVG without outer resources. */
+import { protocolTraits } from "../results/protocols.ts";
 import type { ArmResult, Interval, MetricName, ScenarioResult, Statistic } from "../results/types.ts";
 import { metricLabel, quantity } from "./format.ts";
 import { metricFacts } from "../results/metrics.ts";
@@ -41,7 +42,7 @@ function barsOf(arms: readonly ArmResult[], { metric, statistic }: BarMetric): B
   const rows = arms.flatMap(({ id, protocol, intervals, metrics }): { id: string; isHttp2: boolean; at: Interval }[] => {
     const value = metrics[metric]?.[statistic];
     const at = intervals[`${metric}.${statistic}`] ?? (value === undefined ? undefined : { estimate: value, low: value, high: value });
-    return at === undefined ? [] : [{ id, isHttp2: protocol === "h2" || protocol === "h2c", at }];
+    return at === undefined ? [] : [{ id, isHttp2: protocolTraits[protocol].isMultiplexed, at }];
   });
   if (rows.length < 2) return [];
   rows.sort((a, b) => a.at.estimate - b.at.estimate);

@@ -1,4 +1,5 @@
 /** Figures and sentences as all reports show them. */
+import { protocolTraits } from "../results/protocols.ts";
 import { metricFacts } from "../results/metrics.ts";
 import type { ArmResult, ClaimResult, Comparison, Interval, MetricName, MetricSummary, Unit } from "../results/types.ts";
 
@@ -117,7 +118,7 @@ export function conditions(arms: readonly ArmResult[], { baseline, candidate }: 
 }
 
 function cipherOf({ cipher, protocol }: ArmResult): string {
-  return cipher ?? (protocol === "h1s" || protocol === "h2" ? "TLS, cipher unknown" : "no TLS");
+  return cipher ?? (protocolTraits[protocol].isEncrypted ? "TLS, cipher unknown" : "no TLS");
 }
 
 /** "p50 / p99" in milliseconds, or a dash where it was not measured. */

@@ -2,6 +2,7 @@
  * Two arms of one run in one metric. The unit is the round: arms are paired by it, since what disturbs a round (heat,
  * neighbours) disturbs both. The verdict is made in `verdict.ts`; runs are compared in `runs.ts`.
  */
+import { protocolTraits } from "./protocols.ts";
 import { resolution, validRounds, valueIn } from "./arms.ts";
 import { estimateMean } from "./statistics.ts";
 import type { ArmResult, Comparison, MetricSummary } from "./types.ts";
@@ -10,7 +11,7 @@ import { type ComparisonSpec, decided, notCompared } from "./verdict.ts";
 /** Why two arms cannot decide about a protocol, or null. */
 function unlike(baseline: ArmResult, candidate: ArmResult): string | null {
   if (baseline.engine !== candidate.engine) return `engines differ: ${baseline.engine} and ${candidate.engine}`;
-  const secure = (arm: ArmResult): boolean => arm.protocol === "h1s" || arm.protocol === "h2";
+  const secure = (arm: ArmResult): boolean => protocolTraits[arm.protocol].isEncrypted;
   if (secure(baseline) !== secure(candidate)) return "one side is encrypted and the other is not";
   if (baseline.cipher !== null && candidate.cipher !== null && baseline.cipher !== candidate.cipher) {
     return `ciphers differ: ${baseline.cipher} and ${candidate.cipher}`;

@@ -1,4 +1,5 @@
 /** A whole bench: its plan, its servers, and its result, also where it is interrupted. */
+import { protocolsOf, protocolTraits } from "../results/protocols.ts";
 import { basename } from "node:path";
 import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
@@ -242,20 +243,15 @@ function namedVariants(file: ScenarioFile, suite: "quick" | "full" | null): Vari
   return quick.length > 0 ? quick : variantsOf(file, null);
 }
 
-const secured = { h1: "h1s", h2c: "h2", h1s: "h1s", h2: "h2" } as const;
-const cleared = { h1s: "h1", h2: "h2c", h1: "h1", h2c: "h2c" } as const;
-
 /** The arms for an address: those of its scheme, or, where a scenario has none, the same ones with or without TLS. */
 function overTls(variant: Variant, url: string): Variant {
-  const secure = url.startsWith("https:");
-  const speakable: readonly ProtocolName[] = secure ? ["h1s", "h2"] : ["h1", "h2c"];
+  const speakable = protocolsOf(url);
+  const way = url.startsWith("https:") ? "overTls" : "inCleartext";
   const arms = variant.arms.filter(({ protocol, role }) => speakable.includes(protocol) && role === "protocol");
   const kept =
     arms.length > 0
       ? arms
-      : variant.arms
-          .filter(({ role }) => role === "protocol")
-          .map((arm) => ({ ...arm, protocol: (secure ? secured : cleared)[arm.protocol] }));
+      : variant.arms.filter(({ role }) => role === "protocol").map((arm) => ({ ...arm, protocol: protocolTraits[arm.protocol][way] }));
   const has = (id: string): boolean => kept.some((arm) => arm.id === id);
   return {
     ...variant,
@@ -266,11 +262,11 @@ function overTls(variant: Variant, url: string): Variant {
 }
 
 function forEachProtocol(variant: Variant, { url, protocols }: BenchOptions): Variant["arms"] {
-  const speakable: readonly ProtocolName[] = url === null ? protocolNames : url.startsWith("https:") ? ["h1s", "h2"] : ["h1", "h2c"];
+  const speakable: readonly ProtocolName[] = url === null ? protocolNames : protocolsOf(url);
   const [h1, h2] = variant.arms;
   return (protocols ?? speakable)
     .filter((protocol) => speakable.includes(protocol))
-    .map((protocol) => ({ ...(protocol === "h1" || protocol === "h1s" ? h1! : h2!), id: protocol, protocol }));
+    .map((protocol) => ({ ...(protocolTraits[protocol].isMultiplexed ? h2! : h1!), id: protocol, protocol }));
 }
 
 function tracePairs(variant: Variant): Variant["pairs"] {

@@ -1,7 +1,8 @@
 /** One run of one arm: what was seen at both ends, and whether it may be used. */
+import { protocolTraits } from "../results/protocols.ts";
 import type { LoadJob, LoadReport } from "../load/job.ts";
 import { mergeSummaries, summarize } from "../results/recorder.ts";
-import type { MetricName, Metrics, MetricSummary, ProtocolName, RoundResult, Unit } from "../results/types.ts";
+import type { MetricName, Metrics, MetricSummary, RoundResult, Unit } from "../results/types.ts";
 import { offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { LiveArm, RunContext } from "./arms.ts";
 import type { ProcessUsage } from "./processes/machine.ts";
@@ -62,8 +63,6 @@ export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, o
   };
 }
 
-const expectedProtocol: Readonly<Record<ProtocolName, string>> = { h1: "http/1.1", h1s: "http/1.1", h2c: "h2c", h2: "h2" };
-
 /** Why a run's figures may not be used. */
 export function faultsOf(context: RunContext, arm: LiveArm, job: LoadJob, workload: Workload, { report }: Measured): string[] {
   const { requests, negotiated } = report;
@@ -74,7 +73,7 @@ export function faultsOf(context: RunContext, arm: LiveArm, job: LoadJob, worklo
   }
   const lost = job.requests.length - requests.completed - requests.failed;
   if (lost > 0) faults.push(`${lost} of ${job.requests.length} requests are not accounted for`);
-  const wanted = expectedProtocol[arm.spec.protocol];
+  const wanted = protocolTraits[arm.spec.protocol].negotiated;
   const other = negotiated.find((name) => name !== wanted);
   if (other !== undefined && !faults.some((fault) => fault.startsWith("protocol")))
     faults.push(`the protocol changed: ${wanted} was asked for, ${other} was spoken`);

@@ -1,4 +1,5 @@
 /** A gateway between client and server: what it adds, whether it streams, and whether an abort goes through it. */
+import { protocolTraits } from "../results/protocols.ts";
 import { openConnection } from "../load/client/open.ts";
 import type { Endpoint } from "../load/job.ts";
 import type { Connection } from "../load/client/connection.ts";
@@ -53,7 +54,7 @@ function viaVariant(server: External, gateway: External): Variant {
         engine: "node",
         role: "protocol",
         driver: "stream",
-        connections: protocol === "h1" || protocol === "h1s" ? "streams" : 1,
+        connections: protocolTraits[protocol].isMultiplexed ? 1 : "streams",
         reuse: "keep",
         place,
       }));

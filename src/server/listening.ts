@@ -1,9 +1,10 @@
 /** Which engine serves each protocol, the listeners on them, and the ports they get. */
+import { servedProtocols } from "../core/protocols.ts";
 import { unfitFor } from "./fault-injector.ts";
 import { type Certificate, localhostCertificate, readCertificate } from "../base/certificate.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { Engine, Protocol, ProtocolListener, RequestHandler } from "../core/seams.ts";
-import { type Bounds, isSecure } from "../listeners/bounds.ts";
+import { type Bounds } from "../listeners/bounds.ts";
 import { NodeListener } from "../listeners/node/listener.ts";
 import { UwsListener } from "../listeners/uws/listener.ts";
 import { loadUws, type UwsModule, uwsMaxHeadBytes, uwsMaxHeadVariable } from "../listeners/uws/module.ts";
@@ -34,7 +35,7 @@ export interface Engines {
  */
 export async function chooseEngines(config: ServerConfig, shared: boolean): Promise<Engines> {
   const { endpoints, h1Engine } = config;
-  const h1Asked = endpoints.some(({ protocol }) => isH1(protocol));
+  const h1Asked = endpoints.some(({ protocol }) => !servedProtocols[protocol].isHttp2);
   // Only Linux deals connections out among the processes that share a port.
   const sharable = !shared || process.platform === "linux";
   const uws = h1Asked && h1Engine !== "node" && sharable ? await loadUws() : null;
@@ -49,15 +50,11 @@ export async function chooseEngines(config: ServerConfig, shared: boolean): Prom
   if (uws !== null) notices.push(...limitsOfUws(config));
   const places = endpoints.map(({ protocol }) => ({
     protocol,
-    engine: uws !== null && isH1(protocol) ? ("uws" as const) : ("node" as const),
+    engine: uws !== null && !servedProtocols[protocol].isHttp2 ? ("uws" as const) : ("node" as const),
   }));
   const unfit = unfitFor(config.faults, places);
   if (unfit !== null) throw new UsageError(unfit);
   return { places, uws, notices };
-}
-
-function isH1(protocol: Protocol): boolean {
-  return protocol === "h1" || protocol === "h1s";
 }
 
 /** What uWebSockets.js limits by itself: notices where a default does not hold. Throws UsageError for what was asked for. */
@@ -75,7 +72,7 @@ function limitsOfUws({ notOnUws, limits, options }: ServerConfig): string[] {
 /** The certificate that the protocols need; null: none. Throws UsageError. */
 export async function findCertificate({ endpoints, tls }: Pick<ServerConfig, "endpoints" | "tls">): Promise<Certificate | null> {
   if (tls) return readCertificate(tls.cert, tls.key);
-  return endpoints.some(({ protocol }) => isSecure(protocol)) ? localhostCertificate() : null;
+  return endpoints.some(({ protocol }) => servedProtocols[protocol].isEncrypted) ? localhostCertificate() : null;
 }
 
 /** One listener for each endpoint, in order; none listens yet. `certificate` must be there for h1s and h2. */
@@ -86,7 +83,7 @@ export function createListeners(
   bounds: Bounds,
 ): ProtocolListener[] {
   return places.map(({ protocol, engine }) => {
-    const tls = isSecure(protocol) ? certificate! : null;
+    const tls = servedProtocols[protocol].isEncrypted ? certificate! : null;
     if (engine === "node") return new NodeListener(protocol, tls, handler, bounds);
     return new UwsListener(uws!, tls && { cert: tls.certPath, key: tls.keyPath }, handler, bounds);
   });
@@ -105,7 +102,7 @@ export async function listenAll(
       const listener = listeners[index]!;
       const { protocol, engine } = listener;
       const bound = await listener.listen({ host, port, shared });
-      listening.push({ protocol, engine, url: `${isSecure(protocol) ? "https" : "http"}://${hostname}:${bound}` });
+      listening.push({ protocol, engine, url: `${servedProtocols[protocol].isEncrypted ? "https" : "http"}://${hostname}:${bound}` });
     }
   } catch (error) {
     await Promise.all(listeners.map((listener) => listener.close(0)));

@@ -1,4 +1,5 @@
 /** The flags of `fakeai bench`. What they rule out in each other is in runner/plan/options.ts. */
+import { protocolNames } from "../results/types.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { parseRequirement } from "../results/requirements.ts";
 import type { ProtocolName } from "../results/types.ts";
@@ -11,8 +12,6 @@ export type SuiteName = (typeof suiteNames)[number];
 
 /** What sends the load; `client` measures client libraries in place of scenarios. */
 const driverNames = ["stream", "autocannon", "h2load", "client"] as const;
-
-const protocolNames: readonly ProtocolName[] = ["h1", "h1s", "h2c", "h2"];
 
 /** Rounds of a scenario that says no other number. */
 export const defaultRounds = 5;

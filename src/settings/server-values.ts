@@ -1,4 +1,5 @@
 /** What only a server is told: its listeners, keys, limits and faults. Each is a value, or a UsageError of one line. */
+import { protocols } from "../core/protocols.ts";
 import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { nameOfKey } from "../base/keys.ts";
@@ -8,9 +9,6 @@ import { maxRateLimit, type RateLimits } from "../core/limits/rate-limit.ts";
 import type { Protocol } from "../core/seams.ts";
 import { didYouMean } from "./guess.ts";
 import { integer, orUsageError, readText, shown, text } from "./values.ts";
-
-/** What protocols are called, in the order in which they are listed. */
-const protocols: readonly Protocol[] = ["h1", "h1s", "h2c", "h2"];
 
 /** One listener that is asked for; a port of null is the protocol's own. */
 export interface Listen {

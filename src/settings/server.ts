@@ -1,4 +1,5 @@
 /** Every flag of the server in one table, and the way from what was given to what is in force. */
+import { protocols, servedProtocols } from "../core/protocols.ts";
 import { isLoopback } from "../base/host.ts";
 import type { TimerMode } from "../base/clock.ts";
 import { type BatchSettings, leastStepUs } from "../core/pacing/scheduler.ts";
@@ -55,8 +56,12 @@ export interface ServerConfig {
 }
 
 /** The ports of `fakeai serve`; a library takes free ones. */
-export const standardPorts: Readonly<Record<Protocol, number>> = { h1: 8000, h1s: 8001, h2c: 8080, h2: 8443 };
-export const freePorts: Readonly<Record<Protocol, number>> = { h1: 0, h1s: 0, h2c: 0, h2: 0 };
+export const standardPorts: Readonly<Record<Protocol, number>> = portsBy((protocol) => servedProtocols[protocol].standardPort);
+export const freePorts: Readonly<Record<Protocol, number>> = portsBy(() => 0);
+
+function portsBy(port: (protocol: Protocol) => number): Record<Protocol, number> {
+  return Object.fromEntries(protocols.map((protocol) => [protocol, port(protocol)])) as Record<Protocol, number>;
+}
 
 /** The time-out of an idle connection where none is given, milliseconds. */
 const idleTimeoutMs = { h1: 10_000, h2: 60_000 };

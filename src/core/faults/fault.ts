@@ -2,6 +2,7 @@
  * Faults on purpose, and the little language that names them: `name`, `name(argument,option=value,...)`, each with `@rate`:
  * `rate_limit@10%`, `status(503)`, `delay(200ms)`, `reset(after=3)`. Several stand side by side, with commas between.
  */
+import { protocols as allProtocols, servedProtocols } from "../protocols.ts";
 import { SpecError } from "../random/distribution.ts";
 import { purpose, Random, type Seed } from "../random/random.ts";
 import type { Carrier, Engine, Protocol } from "../seams.ts";
@@ -167,7 +168,6 @@ const defaults: Readonly<Partial<Record<FaultName, { us?: number; code?: number 
   comments: { us: 1_000_000 },
   rst_stream: { code: 2 },
 };
-const protocolNames: readonly string[] = ["h1", "h1s", "h2c", "h2"] satisfies Protocol[];
 
 /** Reads specs with commas or semicolons between. `name` begins messages; `digest` hides keys. Throws SpecError. */
 export function parseFaults(text: string, name: string, digest: (key: string) => string): Fault[] {
@@ -225,8 +225,9 @@ function parseFault(spec: string, flag: string, digest: (key: string) => string)
       continue;
     }
     if (option === "protocol") {
-      protocols = value.split("|").map((part) => part.trim()) as Protocol[];
-      if (!protocols.every((protocol) => protocolNames.includes(protocol))) fail("protocol takes h1, h1s, h2c, h2, with | between");
+      const named = value.split("|").map((part) => part.trim());
+      if (!named.every((part) => Object.hasOwn(servedProtocols, part))) fail(`protocol takes ${allProtocols.join(", ")}, with | between`);
+      protocols = named as Protocol[];
     } else if (!kind.options.includes(option as Option)) {
       fail(`no option "${shown(option)}": it takes ${optionsOf(kind)}`);
     } else if (values.has(option as Option)) {
@@ -297,7 +298,7 @@ function numberOf(option: Option, value: string, fail: (why: string) => never): 
 
 /** What a port speaks. The h2 port also serves HTTP/1.1 to clients without HTTP/2, on node:http. */
 export function carrierOf(protocol: Protocol, engine: Engine): Carrier {
-  if (protocol === "h2" || protocol === "h2c") return "node-h2";
+  if (servedProtocols[protocol].isHttp2) return "node-h2";
   return engine === "uws" ? "uws" : "node-h1";
 }
 

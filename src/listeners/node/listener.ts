@@ -1,10 +1,11 @@
 /** The listeners on node's engines: one accepting socket, and for each connection the service of its protocol. */
+import { servedProtocols } from "../../core/protocols.ts";
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { ListenerCounts, ListenOptions, Protocol, ProtocolListener, RequestHandler } from "../../core/seams.ts";
 import { NodeH1Service } from "./h1.ts";
 import { NodeH2Service } from "../h2/service.ts";
-import { type Bounds, isSecure, newCounts, refuse } from "../bounds.ts";
+import { type Bounds, newCounts, refuse } from "../bounds.ts";
 import { sniffHttp2 } from "../preface.ts";
 import { RawAnswerSink } from "./raw-answer.ts";
 import { lingerMs, waitUntil } from "../sink.ts";
@@ -35,7 +36,7 @@ export class NodeListener implements ProtocolListener {
     const { limits } = bounds;
     const resetConnection = (socket: Socket): void => this.#resetConnection(socket);
     this.#h1 = protocol === "h2c" ? null : new NodeH1Service(protocol, handler, bounds, this.counts, resetConnection);
-    this.#h2 = protocol === "h2c" || protocol === "h2" ? new NodeH2Service(protocol, handler, bounds, this.counts, resetConnection) : null;
+    this.#h2 = servedProtocols[protocol].isHttp2 ? new NodeH2Service(protocol, handler, bounds, this.counts, resetConnection) : null;
     const accept = (socket: Socket | TLSSocket): void => {
       if (this.#h1 === null) {
         sniffHttp2(socket, limits.headTimeoutMs, {
@@ -51,7 +52,7 @@ export class NodeListener implements ProtocolListener {
       const negotiated = "alpnProtocol" in socket && socket.alpnProtocol === "h2";
       (this.#h2 !== null && negotiated ? this.#h2 : this.#h1).accept(socket);
     };
-    if (isSecure(protocol)) {
+    if (servedProtocols[protocol].isEncrypted) {
       this.#server = createTlsServer(
         {
           ...tls!,

@@ -1,4 +1,5 @@
 /** Opens client connections of every protocol. */
+import { protocolTraits } from "../../results/protocols.ts";
 import { monotonicUs } from "../../base/clock.ts";
 import { H1Connection } from "./h1.ts";
 import { H2Connection } from "./h2.ts";
@@ -29,7 +30,7 @@ export async function openConnection(options: OpenOptions): Promise<Connection> 
   const startUs = monotonicUs();
   const url = new URL(endpoint.origin);
   const encrypted = url.protocol === "https:";
-  const isH2 = endpoint.protocol === "h2" || endpoint.protocol === "h2c";
+  const isH2 = protocolTraits[endpoint.protocol].isMultiplexed;
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const socket = new ClientSocket(host, Number(url.port || (encrypted ? 443 : 80)), encrypted);
   const onAbort = (): void => socket.destroy();

@@ -1,4 +1,5 @@
 /** From what h2load printed and logged to a report. */
+import { protocolTraits } from "../../results/protocols.ts";
 import { Recorder, summarize } from "../../results/recorder.ts";
 import type { Metrics, MetricSummary } from "../../results/types.ts";
 import type { FailureReason, Http2Limits } from "../client/connection.ts";
@@ -85,7 +86,7 @@ function errorsOf(log: readonly H2loadLogRow[], sent: number, printed: H2loadOut
 
 /** Whether TLS is spoken. */
 function isEncrypted({ endpoint }: LoadJob): boolean {
-  return endpoint.protocol === "h1s" || endpoint.protocol === "h2";
+  return protocolTraits[endpoint.protocol].isEncrypted;
 }
 
 function metricsOf(
@@ -100,7 +101,7 @@ function metricsOf(
   const e2el = new Recorder("us");
   for (const row of succeeded) e2el.record(row.durationUs);
   const connect = new Recorder("us");
-  if (protocol === "h1" || protocol === "h1s") for (const us of printed?.connectUs ?? []) connect.record(us);
+  if (!protocolTraits[protocol].isMultiplexed) for (const us of printed?.connectUs ?? []) connect.record(us);
   const one = (value: number, unit: MetricSummary["unit"]): MetricSummary | null => (completed > 0 ? summarize([value], unit) : null);
   return {
     e2el: e2el.summary(),
@@ -119,7 +120,7 @@ function faultsOf(job: LoadJob, run: H2loadRun, printed: H2loadOutput | null, co
   const { endpoint, streams, connections } = job;
   const { log, limits, cpuShare } = run;
   const faults: string[] = [];
-  const expected = { h1: "http/1.1", h1s: "http/1.1", h2: "h2", h2c: "h2c" }[endpoint.protocol];
+  const expected = protocolTraits[endpoint.protocol].negotiated;
   if (printed !== null && completed > 0 && printed.negotiated !== expected)
     faults.push(`protocol: ${expected} was asked for, ${printed.negotiated ?? "an unnamed one"} was spoken`);
   const { cipher } = endpoint.tls;

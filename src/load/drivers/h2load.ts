@@ -15,6 +15,7 @@
  * - It appends to `--log-file`, which has the times of requests: each run has its own file.
  * - It never verifies certificates, and `-H` shows headers in process lists.
  */
+import { protocolTraits } from "../../results/protocols.ts";
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -55,7 +56,7 @@ export class H2loadDriver implements LoadDriver {
     const { endpoint, connections, streams, requests } = job;
     if (job.mode === "open") return "h2load's rate never counts how long a request waits to be sent";
     if (job.reuse !== "keep") return "h2load keeps its connections";
-    if ((endpoint.protocol === "h1" || endpoint.protocol === "h1s") && streams !== connections)
+    if (!protocolTraits[endpoint.protocol].isMultiplexed && streams !== connections)
       return "on HTTP/1.1 h2load would pipeline: as many connections as streams are needed";
     if (streams % connections !== 0) return "h2load gives each connection the same number of streams";
     if (requests.length < connections) return "h2load needs at least one request for each connection";
@@ -111,7 +112,7 @@ function textOf(path: string): string | null {
 
 /** The server's limits, read by a connection of our own; null on HTTP/1.1, and where it fails: the run shows why. */
 async function peerLimits({ endpoint, windows }: LoadJob): Promise<Http2Limits | null> {
-  if (endpoint.protocol === "h1" || endpoint.protocol === "h1s") return null;
+  if (!protocolTraits[endpoint.protocol].isMultiplexed) return null;
   try {
     const connection = await openConnection({ endpoint, windows: windows ?? defaultWindows, timeoutMs: 5000 });
     const limits = connection.http2;
@@ -126,7 +127,7 @@ async function peerLimits({ endpoint, windows }: LoadJob): Promise<Http2Limits |
 function argumentsFor(job: LoadJob, request: PlannedRequest, count: number, directory: string, name: string, json: boolean): string[] {
   const { endpoint, connections, streams } = job;
   const { streamBytes, connectionBytes } = job.windows ?? defaultWindows;
-  const isH1 = endpoint.protocol === "h1" || endpoint.protocol === "h1s";
+  const isH1 = !protocolTraits[endpoint.protocol].isMultiplexed;
   const arguments_ = ["-n", String(count), "-c", String(connections), "-t", "1"];
   if (isH1) arguments_.push("--h1", "-m", "1");
   else

@@ -1,4 +1,5 @@
 /** What client libraries cost: each one under the same paced streams, against what the server says it did. */
+import { protocolTraits } from "../../results/protocols.ts";
 import { UsageError } from "../../base/usage-error.ts";
 import { type CommandRun, runCommand } from "../../load/drivers/command.ts";
 import { summarizeArm } from "../../results/arms.ts";
@@ -87,7 +88,7 @@ class ClientBench {
   /** Seconds that these questions take, roughly. */
   estimateSeconds(questions: readonly ClientScenario[]): number {
     const named = this.#arms.filter(({ name }) => name !== null).length;
-    const multiplexed = this.#arms.filter(({ protocol }) => protocol === "h2" || protocol === "h2c").length;
+    const multiplexed = this.#arms.filter(({ protocol }) => protocolTraits[protocol].isMultiplexed).length;
     const limit = this.#limitLoad();
     const seconds = {
       clients: this.#arms.length * this.#rounds * estimatedSeconds(this.#pacedLoad()),
@@ -188,7 +189,7 @@ class ClientBench {
 
   /** More streams than the server allows on a connection: what a client does then. */
   async limit(): Promise<ScenarioResult> {
-    const arms = this.#arms.filter(({ protocol }) => protocol === "h2" || protocol === "h2c");
+    const arms = this.#arms.filter(({ protocol }) => protocolTraits[protocol].isMultiplexed);
     const load = this.#limitLoad();
     const head = this.#head(
       "clients-limit",
@@ -326,7 +327,7 @@ class ClientBench {
       if (baseline !== candidate) pairs.push({ baseline, candidate, kind: "client" });
     }
     for (const candidate of this.#arms) {
-      const like = candidate.protocol === "h2" ? "h1s" : candidate.protocol === "h2c" ? "h1" : null;
+      const like = protocolTraits[candidate.protocol].baseline;
       const baseline = this.#arms.find(
         ({ client, protocol }) => client === candidate.client.replace(/ multiplexed$/, "") && protocol === like,
       );
@@ -381,7 +382,7 @@ function faultsOf(
   const faults: string[] = [...found];
   if (logged.streams.length === 0) faults.push("the client opened no stream");
   if (arm.name !== null && run.record === null) faults.push("the client has written no record");
-  const wanted = arm.protocol === "h2" || arm.protocol === "h2c" ? "h2" : "http/1.1";
+  const wanted = protocolTraits[arm.protocol].isMultiplexed ? "h2" : "http/1.1";
   const other = logged.streams.find(({ spoken }) => spoken !== wanted);
   if (other !== undefined) faults.push(`the protocol changed: ${wanted} was asked for, ${other.spoken} was spoken`);
   if (requests.failed > 0 && !failuresCount && stopMs === 0) {

@@ -1,4 +1,5 @@
 /** From a variant and the options to what is run, and an estimate of how long that takes. */
+import { protocolTraits } from "../../results/protocols.ts";
 import { UsageError } from "../../base/usage-error.ts";
 import { h2loadVersion } from "../../load/drivers/h2load.ts";
 import { mergeNetworks, parseNetwork, roundTripMs } from "../../network/impairment.ts";
@@ -63,9 +64,8 @@ const guessedRateOf = ({ stream }: Workload): number => (stream ? 10_000 : 20_00
 
 /** Requests that an arm can have under way. */
 function lanesOf({ streams, server }: Workload, { protocol, connections, reuse, atStreamLimit }: ArmSpec): number {
-  const isH2 = protocol === "h2" || protocol === "h2c";
   if (connections === "streams" || reuse === "new") return streams;
-  if (!isH2) return Math.min(streams, connections);
+  if (!protocolTraits[protocol].isMultiplexed) return Math.min(streams, connections);
   return atStreamLimit === undefined ? streams : Math.min(streams, connections * (server?.maxConcurrentStreams ?? streams));
 }
 

@@ -1,4 +1,5 @@
 /** What this machine's generator can read and still get the pace right: measured before the runs, against our own server. */
+import { protocolTraits } from "../../results/protocols.ts";
 import { clockIdentity } from "../../base/clock.ts";
 import type { Calibration, ProtocolName } from "../../results/types.ts";
 import { driverOf, type RunContext } from "../arms.ts";
@@ -87,7 +88,7 @@ async function step(
         headers: { "content-type": "application/json" },
         tls: server.tls,
       },
-      connections: protocol === "h1" || protocol === "h1s" ? streams : Math.ceil(streams / 250),
+      connections: protocolTraits[protocol].isMultiplexed ? Math.ceil(streams / 250) : streams,
       reuse: "keep",
       streams,
       mode: "closed",

@@ -1,4 +1,5 @@
 /** What a bench is told, settled: each flag by its row in settings/bench.ts, and here what they rule out in each other. */
+import { protocolsOf } from "../../results/protocols.ts";
 import { UsageError } from "../../base/usage-error.ts";
 import type { DriverName } from "../../load/job.ts";
 import type { NetworkInput } from "../../network/impairment.ts";
@@ -104,13 +105,10 @@ function checkTogether(input: BenchInput): void {
 }
 
 function checkSpeakable(names: readonly ProtocolName[], url: string): void {
-  const isSecure = url.startsWith("https:");
-  const speakable: readonly ProtocolName[] = isSecure ? ["h1s", "h2"] : ["h1", "h2c"];
+  const speakable = protocolsOf(url);
   const wrong = names.find((name) => !speakable.includes(name));
   if (wrong !== undefined)
-    throw new UsageError(
-      `--protocol: ${wrong} cannot be spoken to ${isSecure ? "an https:" : "an http:"} address; ${speakable.join(" and ")} can`,
-    );
+    throw new UsageError(`--protocol: ${wrong} cannot be spoken to an ${new URL(url).protocol} address; ${speakable.join(" and ")} can`);
 }
 
 function networkOf(settings: BenchSettings): NetworkInput {

@@ -1,4 +1,5 @@
 /** A proxy that ends HTTP/2 in front of our server, started for a scenario from the configuration that we print. */
+import { protocolTraits } from "../../results/protocols.ts";
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
@@ -71,7 +72,7 @@ export async function startGateway(needs: GatewayNeeds): Promise<GatewayChild> {
   if (gateway === undefined) throw new RunError(`"${via.proxy}" is no proxy that we can start (${Object.keys(gateways).join(", ")})`);
   const program = gatewayProgram(gateway);
   if (program === null) throw new RunError(`${via.proxy} is not installed (${gateway.install})`);
-  const encrypted = protocols.some((protocol) => protocol === "h1s" || protocol === "h2");
+  const encrypted = protocols.some((protocol) => protocolTraits[protocol].isEncrypted);
   const certificate = encrypted ? await localhostCertificate() : null;
   const url = new URL(upstream);
   // What it gives up its rights for has to find its way in too.

@@ -1,4 +1,5 @@
 /** What is loaded: our own server as a child, or any other by its address. */
+import { protocolsOf } from "../../results/protocols.ts";
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -195,7 +196,7 @@ const probeTimeoutMs = 5000;
 export async function probe(server: ExternalServer): Promise<{ target: Target; results: readonly ProbeResult[] }> {
   const url = parseUrl(server.url);
   const tls: TlsChoice = { ca: readCa(server.caFile), insecure: server.insecure, cipher: null };
-  const candidates: readonly ProtocolName[] = url.protocol === "https:" ? ["h1s", "h2"] : ["h1", "h2c"];
+  const candidates: readonly ProtocolName[] = protocolsOf(server.url);
   const results: ProbeResult[] = [];
   for (const protocol of candidates) results.push({ protocol, refused: await probeOne(url, protocol, tls, server.headers) });
   const spoken = results.filter(({ refused }) => refused === null);

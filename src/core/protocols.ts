@@ -1,0 +1,20 @@
+/** What the server knows of each protocol. A new protocol is a name in `Protocol` (seams.ts) and a row here. */
+import type { Protocol } from "./seams.ts";
+
+export interface ServedProtocol {
+  /** Over TLS: its listener needs a certificate. */
+  readonly isEncrypted: boolean;
+  readonly isHttp2: boolean;
+  /** The port that `fakeai serve` takes unless told otherwise. */
+  readonly standardPort: number;
+}
+
+export const servedProtocols: Readonly<Record<Protocol, ServedProtocol>> = {
+  h1: { isEncrypted: false, isHttp2: false, standardPort: 8000 },
+  h1s: { isEncrypted: true, isHttp2: false, standardPort: 8001 },
+  h2c: { isEncrypted: false, isHttp2: true, standardPort: 8080 },
+  h2: { isEncrypted: true, isHttp2: true, standardPort: 8443 },
+};
+
+/** All of them, in the order in which they are listed. */
+export const protocols: readonly Protocol[] = Object.keys(servedProtocols) as Protocol[];
