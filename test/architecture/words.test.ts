@@ -13,7 +13,7 @@ const forbidden: readonly { readonly word: RegExp; readonly why: string }[] = [
   { word: /\b(TODO|FIXME|XXX)\b/, why: "work to come belongs into an issue" },
 ];
 
-const places: readonly string[] = ["bench", "test", "scenarios", "docs", "README.md", "CONTRIBUTING.md"];
+const places: readonly string[] = ["src", "bench", "test", "scenarios", "docs", "README.md", "CONTRIBUTING.md"];
 
 /** A file's prose with its line numbers: comments of code, or the whole of a document. Strings of code are not prose. */
 function proseOf(path: string, text: string): string {

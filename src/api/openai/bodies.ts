@@ -18,7 +18,7 @@ export function printJson(wire: { readonly indented: boolean }, value: unknown):
   return wire.indented ? JSON.stringify(value, null, 2) : JSON.stringify(value);
 }
 
-/** Stands in a template for what differs between bodies; nobody outside can know it, and so no model's name holds it. */
+/** Stands in a template for what differs between bodies; no client can guess it, so no model's name holds it. */
 const nonce = crypto.randomUUID().replaceAll("-", "");
 const slots = ["id", "created", "text", "prompt", "completion", "total"] as const;
 type Slot = (typeof slots)[number];

@@ -171,7 +171,7 @@ function readPrompt(body: JsonObject, { tokenizer }: ModelSettings, n: number, t
       ? (choice, seed) => {
           const prompt = promptOf(choice);
           const texts = tokenTextsOf(prompt, tokenizer);
-          // Nobody here knows what the ids stand for: made-up text of as many tokens.
+          // The ids' meaning is unknown here: the prompt becomes made-up text of as many tokens.
           return texts === null ? new Run(corpusVocabulary, prompt.length, seed) : Run.ofTokens(texts);
         }
       : undefined,

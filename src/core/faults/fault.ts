@@ -132,7 +132,7 @@ export const faultKinds: Readonly<Record<FaultName, FaultKind>> = {
 
 const isFaultName = (name: string): name is FaultName => Object.hasOwn(faultKinds, name);
 
-/** A fault that somebody asked for. */
+/** A fault that was asked for. */
 export interface Fault {
   readonly name: FaultName;
   /** As asked for, in a form that reads back to the same; a key is shown as its digest. */

@@ -14,7 +14,7 @@ import type {
 
 const encoder = new TextEncoder();
 
-/** Due when nobody lives to see it; far in the wheel's terms, and a number. */
+/** Due never: far beyond any stream's end in the wheel's terms, and still a number. */
 const neverUs = 1e15;
 /** What was written gets this long to leave before a fault cuts it. */
 const lingerUs = 10_000;
@@ -61,7 +61,7 @@ export class FaultySink implements ResponseSink {
 
   write(frame: Uint8Array): boolean {
     if (this.#next === null) return this.#sink.write(frame);
-    // Whoever paces it sees a client that is gone: nothing is left to write to.
+    // The pacer sees a client that is gone: nothing more is written.
     const { observer } = this.#sink;
     this.#sink.inject!(this.#next);
     observer?.onAbort();

@@ -167,7 +167,7 @@ export interface Script {
   close?(out: EventBuffer): void;
   /** Most tokens in one event, at least 1. */
   readonly tokensPerFrame: number;
-  /** Tokens that nobody sees, before the first that somebody does. */
+  /** Tokens that no event shows, before the first visible one. */
   readonly hiddenTokens: number;
   readonly stamped: boolean;
 }

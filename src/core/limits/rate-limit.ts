@@ -1,6 +1,6 @@
 /**
  * Rate limits as OpenAI keeps them: a bucket of one minute's worth that refills continuously. An idle client may use a
- * whole minute's worth at once; over any stretch of t seconds nobody gets more than limit * (1 + t / 60).
+ * whole minute's worth at once; over any stretch of t seconds no client gets more than limit * (1 + t / 60).
  */
 
 /** Per minute; null: no limit. Whole numbers from 1 to `maxRateLimit`. */
@@ -157,7 +157,7 @@ export class LocalRateLimiter implements RateLimiter {
     return this.#state(this.#client(name));
   }
 
-  /** Charges up to `wanted` beyond what requests took, for whoever answers from it later; returns what was charged. */
+  /** Charges up to `wanted` beyond what requests took, for a process that answers from it later. Returns what was charged. */
   lease(name: string, wanted: RateAmount): RateAmount {
     const client = this.#client(name);
     const charge = (bucket: Bucket, limit: number | null, amount: number): number => {

@@ -1,6 +1,6 @@
 /**
  * The memory of a batched scheduler, counted in blocks of tokens as vLLM's KV cache is (vllm/v1/core/kv_cache_manager.py): blocks
- * that hold a full piece of a prompt are found again by the hash of everything up to their end, stay when nobody uses
+ * that hold a full piece of a prompt are found again by the hash of everything up to their end, stay when no sequence uses
  * them any more, and are taken away, least recently used first, when others need the room.
  */
 
@@ -19,7 +19,7 @@ export class BlockPool {
   used = 0;
   /** Shared blocks in use: how many sequences hold each. */
   readonly #held = new Map<number, number>();
-  /** Blocks that nobody uses, the one that was left first at the front. */
+  /** Blocks that no sequence uses, the one that was left first at the front. */
   readonly #idle = new Set<number>();
 
   constructor(capacity: number) {
@@ -68,7 +68,7 @@ export class BlockPool {
   publish(holding: Holding, hash: number): void {
     // Two sequences may have made the same block side by side: the second one's stays its own.
     if (this.#held.has(hash)) return;
-    // Of an older copy that nobody uses, one of the two is enough.
+    // Of an older copy that no sequence uses, one of the two is enough.
     this.#idle.delete(hash);
     this.#held.set(hash, 1);
     holding.shared.push(hash);

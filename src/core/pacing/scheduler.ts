@@ -145,7 +145,7 @@ export class BatchScheduler {
   #stepEndUs = Infinity;
   /** End of the last step. */
   #freeUs = 0;
-  /** Answers with news that nobody has been told of. */
+  /** Answers with news that their observers have not heard. */
   #news: BatchedAnswer[] = [];
   /** Mean time of a finished sequence in the batch, microseconds; forgets half of what it knew after about 14. */
   #serviceUs = 0;
@@ -194,7 +194,7 @@ export class BatchScheduler {
 
   /**
    * How many of those that are here or on their way are here at a later time, as it is expected: those here leave at the pace
-   * of finished sequences, and each that is on its way adds itself when it is ready, for nobody leaves before. Those that are
+   * of finished sequences, and each that is on its way adds itself when it is ready, since none leaves before. Those that are
    * ready later still are counted whole.
    */
   #aheadAt(nowUs: number, atUs: number, present: number): number {

@@ -110,7 +110,7 @@ export interface BackgroundSpec {
   readonly outputTokens: Tokens;
   /** Inter-token latency of our own server, as the workload's. */
   readonly itl: Latency;
-  /** Milliseconds in which nothing of them is read, or "never" for ever. Without it they are read as they come. */
+  /** Milliseconds in which nothing of them is read, or "never" until the load ends. Without it they are read as they come. */
   readonly unreadMs?: Milliseconds | "never";
 }
 
