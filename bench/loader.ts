@@ -50,6 +50,7 @@ async function measure(protocol: "h1" | "h2c", url: string, streams: number): Pr
       requests: requests(streams * 3),
       rampUs: 1_000_000,
       idleTimeoutMs: 10_000,
+      requestTimeoutMs: 300_000,
       stream: true,
       detail: false,
       clock: clockIdentity,

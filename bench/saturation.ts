@@ -61,6 +61,7 @@ function measure(url: string, streams: number, count: number, varied = false): P
       warmup: Array.from({ length: streams }, request),
       requests: Array.from({ length: count }, request),
       idleTimeoutMs: 60_000,
+      requestTimeoutMs: 300_000,
       stream: true,
       detail: true,
       clock: clockIdentity,

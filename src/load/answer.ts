@@ -7,6 +7,13 @@ import type { Exchange, FailureReason, ResponseHead } from "./client/connection.
 /** Numbers kept of each content event: microseconds after the start. */
 const stride = 4;
 const [arrivalAt, seenAt, dueAt, sentAt] = [0, 1, 2, 3];
+/** Bytes held of an answer that is no stream. An answer with 2,048 embeddings of 2,048 numbers takes 50 MB. */
+export const maxBodyBytes = 67_108_864;
+/** Content events of one answer whose times are kept: 16 MiB. Models end at some 100,000 tokens. */
+const maxEvents = 1_048_576;
+/** Bytes that all answers under way may hold together. */
+const maxHeldBytes = 268_435_456;
+
 /** Stands for a missing stamp. */
 const none = -2_147_483_648;
 
@@ -15,6 +22,8 @@ export interface AnswerContext {
   readonly stream: boolean;
   /** The clock whose stamps can be compared with ours; null for none. */
   readonly clock: string | null;
+  /** Bytes that answers under way hold. */
+  heldBytes: number;
   /**
    * Called when the server refuses a stream without processing it (RFC 9113, section 8.7). true: the request is sent again,
    * and the answer goes on.
@@ -31,6 +40,8 @@ export class Answer implements Exchange {
   readonly intendedUs: number;
   /** When it was given to the socket; 0 before. */
   startUs = 0;
+  /** When it was first given to a socket; another than `startUs` where it was refused and sent again. */
+  firstSentUs = 0;
   /** When the last bytes came. */
   activeUs = 0;
   endUs = 0;
@@ -56,6 +67,8 @@ export class Answer implements Exchange {
   /** Decided by the first bytes where the content type does not say. */
   #form: "stream" | "json" | "unknown" = "unknown";
   #json: Buffer[] = [];
+  /** What this answer has added to the context's `heldBytes`. */
+  #heldBytes = 0;
   readonly #context: AnswerContext;
   /** Gives the request up at the connection. */
   cancel: () => void = () => {};
@@ -110,12 +123,31 @@ export class Answer implements Exchange {
     if (this.status !== 200 && (this.status === null || this.status > 299)) return;
     if (this.#form === "unknown") this.#form = bytes[start] === 123 || bytes[start] === 91 ? "json" : "stream";
     if (this.#form === "json") {
-      this.#json.push(Buffer.from(bytes.subarray(start, end)));
+      this.#hold(this.#heldBytes + end - start, maxBodyBytes);
+      if (!this.settled) this.#json.push(Buffer.from(bytes.subarray(start, end)));
       return;
     }
     this.#readUs = readUs;
     this.#reader ??= new EventReader((event) => this.#onEvent(event));
-    this.#reader.push(bytes, start, end);
+    const reader = this.#reader;
+    reader.push(bytes, start, end);
+    if (this.settled) return;
+    if (reader.isTooLong || this.events > maxEvents) this.giveUp("response too large");
+    else if (reader.heldBytes !== this.#heldBytes) this.#hold(reader.heldBytes, Infinity);
+  }
+
+  /** This answer holds `bytes`; it is given up where that, or what all answers hold, is too much. */
+  #hold(bytes: number, most: number): void {
+    this.#context.heldBytes += bytes - this.#heldBytes;
+    this.#heldBytes = bytes;
+    if (bytes > most || this.#context.heldBytes > maxHeldBytes) this.giveUp("response too large");
+  }
+
+  /** Gives the request up at the connection, as failed. */
+  giveUp(reason: FailureReason): void {
+    const { cancel } = this;
+    cancel();
+    this.onFail(reason);
   }
 
   onEnd(readUs: number): void {
@@ -149,11 +181,15 @@ export class Answer implements Exchange {
   #settle(): void {
     this.settled = true;
     this.#reader = null;
+    this.#json = [];
+    this.#context.heldBytes -= this.#heldBytes;
+    this.#heldBytes = 0;
     this.cancel = noop;
     this.#context.onSettled(this);
   }
 
-  #giveUp(): void {
+  /** Ends the request on purpose, after as many tokens as planned. */
+  #endEarly(): void {
     this.endUs = this.#readUs;
     this.aborted = true;
     const { cancel } = this;
@@ -164,7 +200,7 @@ export class Answer implements Exchange {
   /** Hot path. */
   #onEvent(event: TokenEvent): void {
     // The rest of the read in which the request was given up.
-    if (this.settled) return;
+    if (this.settled || this.events > maxEvents) return;
     const arrival = this.#readUs - this.startUs;
     if (this.firstEvent < 0) this.firstEvent = arrival;
     if (event.finished) this.#finished = true;
@@ -179,7 +215,7 @@ export class Answer implements Exchange {
     const isStamped = this.#stamped && event.dueUs >= 0 && event.sentUs >= 0;
     times[at + dueAt] = isStamped ? Math.round(event.dueUs - this.startUs) : none;
     times[at + sentAt] = isStamped ? Math.round(event.sentUs - this.startUs) : none;
-    if (this.events === this.planned.abortAfter) this.#giveUp();
+    if (this.events === this.planned.abortAfter) this.#endEarly();
   }
 
   #grow(): void {

@@ -208,6 +208,16 @@ export class EventReader {
     });
   }
 
+  /** A line or an event is longer than is held: nothing more is read. */
+  get isTooLong(): boolean {
+    return this.#stream.isTooLong;
+  }
+
+  /** Bytes held of the unfinished event. */
+  get heldBytes(): number {
+    return this.#stream.heldBytes;
+  }
+
   /** Hot path. */
   push(bytes: Buffer, start: number, end: number): void {
     this.#stream.push(bytes, start, end);

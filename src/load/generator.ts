@@ -15,6 +15,11 @@ export interface GenerateOptions {
   readonly onProgress: (done: number) => void;
 }
 
+/** How often requests are asked whether they are overdue, milliseconds. */
+export function checkEveryMs({ idleTimeoutMs, requestTimeoutMs }: LoadJob): number {
+  return Math.max(5, Math.min(1000, idleTimeoutMs / 8, requestTimeoutMs / 8));
+}
+
 const progressEveryMs = 250;
 const longestConnectMs = 10_000;
 /** How often the event loop is asked how late it is. */
@@ -63,6 +68,7 @@ class Sender {
     this.#context = {
       stream: job.stream,
       clock: job.clock,
+      heldBytes: 0,
       onRefused: (answer) => this.#retry(answer),
       onSettled: (answer) => this.#onSettled(answer),
     };
@@ -74,7 +80,7 @@ class Sender {
 
   async run(signal: AbortSignal): Promise<void> {
     if (this.#requests.length === 0) return;
-    const idle = setInterval(() => this.#failIdle(), Math.max(5, Math.min(1000, this.#job.idleTimeoutMs / 8)));
+    const idle = setInterval(() => this.#failOverdue(), checkEveryMs(this.#job));
     const onAbort = (): void => this.stop("interrupted");
     signal.addEventListener("abort", onAbort);
     try {
@@ -153,6 +159,7 @@ class Sender {
         const { endpoint } = this.#job;
         this.#connectionOf.set(answer, connection);
         answer.startUs = answer.activeUs = monotonicUs();
+        if (answer.firstSentUs === 0) answer.firstSentUs = answer.startUs;
         answer.cancel = connection.send(
           { method: planned.method ?? endpoint.method, path: planned.path ?? endpoint.path, body: planned.body, headers: planned.headers },
           answer,
@@ -187,7 +194,7 @@ class Sender {
     const connection = this.#connectionOf.get(answer);
     this.#connectionOf.delete(answer);
     this.#refusals.delete(answer);
-    if (answer.error === "timeout") this.#hanging++;
+    if (answer.error === "timeout" || answer.error === "request timeout") this.#hanging++;
     else this.#answered++;
     if (this.#answered === 0 && this.#hanging >= Math.max(maxSilentRequests, this.#job.streams)) this.stop("the server does not answer");
     else if (this.#pool.dead) this.stop(this.#pool.invalid ?? `no connection: ${this.#pool.lastFailure}`);
@@ -204,17 +211,19 @@ class Sender {
     this.#sendNext(monotonicUs());
   }
 
-  #failIdle(): void {
-    const oldest = monotonicUs() - this.#job.idleTimeoutMs * 1000;
+  /** Fails requests without a byte for too long, and those that take too long as a whole. */
+  #failOverdue(): void {
+    const nowUs = monotonicUs();
+    const oldest = nowUs - this.#job.idleTimeoutMs * 1000;
+    const firstAllowedUs = nowUs - this.#job.requestTimeoutMs * 1000;
     const underWay = [...this.#underWay];
     const anySent = underWay.some(({ startUs }) => startUs > 0);
     for (const answer of underWay) {
-      if (answer.activeUs > oldest || answer.settled) continue;
+      const isLate = answer.firstSentUs > 0 && answer.firstSentUs < firstAllowedUs;
+      if ((answer.activeUs > oldest && !isLate) || answer.settled) continue;
       // A pipelined request that waits behind another is not idle: the other is.
-      if (answer.startUs === 0 && anySent) continue;
-      const { cancel } = answer;
-      cancel();
-      answer.onFail("timeout");
+      if (answer.startUs === 0 && anySent && !isLate) continue;
+      answer.giveUp(isLate ? "request timeout" : "timeout");
     }
   }
 

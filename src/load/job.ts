@@ -89,6 +89,8 @@ export interface LoadJob {
   readonly background?: BackgroundLoad;
   /** A request without a byte for this long has failed. */
   readonly idleTimeoutMs: number;
+  /** A request that has not ended this long after it was sent has failed, however many bytes came. */
+  readonly requestTimeoutMs: number;
   /** Whether a streamed answer is expected. */
   readonly stream: boolean;
   /** Keep every token's time: for the per-request export. */

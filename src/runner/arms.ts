@@ -322,6 +322,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     ...(background === null ? {} : { background }),
     requests: planned.map((request) => (request.path === undefined ? request : { ...request, path: `${arm.base}${request.path}` })),
     idleTimeoutMs: options.idleTimeoutMs,
+    requestTimeoutMs: options.requestTimeoutMs,
     stream: workload.stream,
     detail: context.details,
     clock: clockIdentity,

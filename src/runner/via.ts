@@ -183,6 +183,9 @@ async function describeAbort(endpoint: Endpoint, server: External, model: string
   }
 }
 
+/** Far above any page of metrics. */
+const maxMetricsBytes = 4_194_304;
+
 /** Aborted streams as the server counts them; null where it does not say. */
 async function abortedStreams({ target, base }: External): Promise<number | null> {
   const [protocol, origin] = (Object.entries(target.origins) as [ProtocolName, string][])[0]!;
@@ -204,7 +207,9 @@ async function abortedStreams({ target, base }: External): Promise<number | null
           { method: "GET", path, body: "" },
           {
             onResponse: () => {},
-            onData: (bytes, start, end) => (text += bytes.toString("latin1", start, end)),
+            onData: (bytes, start, end) => {
+              if (text.length < maxMetricsBytes) text += bytes.toString("latin1", start, end);
+            },
             onEnd: settle,
             onFail: settle,
           },

@@ -60,6 +60,8 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   readonly warmup: number | null;
   /** Seconds. */
   readonly timeout: number | null;
+  /** Seconds. */
+  readonly requestTimeout: number;
   readonly seed: number;
   readonly driver: (typeof driverNames)[number] | null;
   readonly client: readonly string[];
@@ -290,6 +292,15 @@ export const benchFlags: FlagTable<BenchSettings> = [
     otherwise: `${defaultTimeoutS.own}, with --url ${defaultTimeoutS.url}`,
     parse: positive(3600, "s"),
     help: "a request without a byte for this long has failed",
+    group: load,
+  },
+  {
+    key: "requestTimeout",
+    kind: "number",
+    takes: "s",
+    default: 300,
+    parse: positive(86_400, "s"),
+    help: "a request that has not ended after this long has failed, however many bytes came",
     group: load,
   },
   {

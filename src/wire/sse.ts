@@ -12,6 +12,9 @@ const empty = Buffer.alloc(0);
 const lineFeed = Buffer.from("\n");
 const nameBytes = "data".length;
 
+/** An event, or a line, of more bytes is given up: a response is held in memory only this far. No model's event comes near it. */
+export const maxEventBytes = 4_194_304;
+
 /** Takes the bytes of one event stream as they come and tells of each event. */
 export class EventStreamReader {
   readonly #onEvent: (bytes: Buffer, start: number, end: number) => void;
@@ -22,18 +25,30 @@ export class EventStreamReader {
   #data: Buffer = empty;
   #dataLength = 0;
   #hasData = false;
+  #isTooLong = false;
 
   /** `onEvent` gets the data of an event, between `start` and `end`; valid during the call. */
   constructor(onEvent: (bytes: Buffer, start: number, end: number) => void) {
     this.#onEvent = onEvent;
   }
 
+  /** A line or an event passed `maxEventBytes`. Nothing of it is held, and no event follows. */
+  get isTooLong(): boolean {
+    return this.#isTooLong;
+  }
+
+  /** Bytes that the unfinished line and event take up. */
+  get heldBytes(): number {
+    return this.#line.length + this.#data.length;
+  }
+
   /** Hot path. An event that comes whole and in one line is read where it lies: nothing is copied. */
   push(bytes: Buffer, start: number, end: number): void {
     let at = start;
-    while (at < end) {
+    while (at < end && !this.#isTooLong) {
       const lineEnd = bytes.indexOf(LF, at);
       if (lineEnd < 0 || lineEnd >= end) {
+        if (this.#lineLength + end - at > maxEventBytes) return this.#giveUp();
         this.#line = append(this.#line, this.#lineLength, bytes, at, end);
         this.#lineLength += end - at;
         return;
@@ -60,6 +75,12 @@ export class EventStreamReader {
     }
   }
 
+  #giveUp(): void {
+    this.#isTooLong = true;
+    this.#line = empty;
+    this.#data = empty;
+  }
+
   #takeLine(bytes: Buffer, start: number, lineEnd: number): void {
     const end = lineEnd > start && bytes[lineEnd - 1] === CR ? lineEnd - 1 : lineEnd;
     if (end === start) {
@@ -69,6 +90,7 @@ export class EventStreamReader {
       return;
     }
     if (!isData(bytes, start, end)) return;
+    if (end - start + (this.#hasData ? this.#dataLength : 0) > maxEventBytes) return this.#giveUp();
     if (this.#hasData) this.#data = append(this.#data, this.#dataLength++, lineFeed, 0, 1);
     else this.#dataLength = 0;
     this.#hasData = true;

@@ -35,6 +35,7 @@ export function jobOn(
     mode: "closed",
     warmup: [],
     idleTimeoutMs: 3000,
+    requestTimeoutMs: 60_000,
     stream: true,
     detail: false,
     clock: clockIdentity,

@@ -24,6 +24,10 @@ export type FailureReason =
   | `status ${number}`
   /** No byte for the idle timeout. */
   | "timeout"
+  /** Not ended within the time that a whole request may take, however many bytes came. */
+  | "request timeout"
+  /** A head, a line, an event or a body above what is held in memory of one. */
+  | "response too large"
   /** TCP reset, or an HTTP/2 RST_STREAM. */
   | "reset"
   /** The connection ended before the answer did. */

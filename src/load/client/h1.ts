@@ -5,6 +5,8 @@ import type { Connection, Exchange, FailureReason, OutgoingRequest, WireBytes } 
 import type { ClientSocket } from "./socket.ts";
 
 const maxHeadBytes = 65_536;
+/** Interim responses (1xx) before an answer. Servers send one or two: 100, 103. */
+const maxInterim = 32;
 
 /** A request whose answer is still to come. */
 interface Pending {
@@ -16,7 +18,7 @@ interface Pending {
 type State = "head" | "length" | "chunked" | "untilClose";
 
 /** The part of a socket that is used here. */
-export type H1Socket = Omit<ClientSocket, "connected" | "secure">;
+export type H1Socket = Omit<ClientSocket, "connected" | "secure" | "unsentBytes">;
 
 export class H1Connection implements Connection {
   negotiated: string | null = null;
@@ -39,6 +41,8 @@ export class H1Connection implements Connection {
   #sentBytes = 0;
   #state: State = "head";
   #head = "";
+  /** Interim responses since the last answer. */
+  #interim = 0;
   /** Bytes of a body of known length that are still to come. */
   #left = 0;
   readonly #chunks = new ChunkedReader((bytes, start, end) => this.#onBody(bytes, start, end));
@@ -109,6 +113,7 @@ export class H1Connection implements Connection {
     this.#exchange = exchange;
     this.#state = "head";
     this.#head = "";
+    this.#interim = 0;
     this.#withoutBody = withoutBody;
   }
 
@@ -190,7 +195,7 @@ export class H1Connection implements Connection {
     const end = text.indexOf("\r\n\r\n");
     if (end < 0) {
       this.#head = text;
-      if (text.length > maxHeadBytes) this.#broken("malformed response");
+      if (text.length > maxHeadBytes) this.#broken("response too large");
       return length;
     }
     const consumed = at + end + 4 - this.#head.length;
@@ -204,7 +209,11 @@ export class H1Connection implements Connection {
     }
     const status = Number(parsed[2]);
     // 1xx come before the answer (RFC 9110, section 15.2).
-    if (status < 200) return consumed;
+    if (status < 200) {
+      if (++this.#interim <= maxInterim) return consumed;
+      this.#broken("response too large");
+      return length;
+    }
     const headers = new Map(
       lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]),
     );

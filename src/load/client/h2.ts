@@ -25,6 +25,10 @@ import type { ClientSocket } from "./socket.ts";
 
 /** Far above any answer's head; frames of the default size hold it in 16. */
 const headerBlockLimits = { bytes: 262_144, frames: 1024 } as const;
+/** Interim responses (1xx) before an answer. Servers send one or two: 100, 103. */
+const maxInterim = 32;
+/** Our frames that a peer has not read: one that asks for more (PING, SETTINGS) and reads nothing is given up. */
+const maxUnreadBytes = 4_194_304;
 /** The last stream identifier that is used; they end at 2^31 - 1 and are never used twice (RFC 9113, section 5.1.1). */
 const lastStreamId = 0x7fff_ffef;
 
@@ -35,6 +39,8 @@ interface Stream {
   readonly upload: Upload;
   /** The head of the answer has come. */
   responded: boolean;
+  /** Interim responses before it. */
+  interim: number;
   gone: boolean;
 }
 
@@ -181,7 +187,7 @@ export class H2Connection implements Connection {
     this.#nextId += 2;
     if (this.#nextId > lastStreamId) this.#retire();
     const upload = this.#sender.request(id, request);
-    const stream: Stream = { id, exchange, credit: new StreamCredit(), upload, responded: false, gone: false };
+    const stream: Stream = { id, exchange, credit: new StreamCredit(), upload, responded: false, interim: 0, gone: false };
     this.#streams.set(id, stream);
     if (request.unreadMs !== undefined) this.#leaveUnread(stream, request.unreadMs);
     return () => this.#cancel(stream);
@@ -312,8 +318,9 @@ export class H2Connection implements Connection {
       case frame.settings:
         return this.#applySettings(bytes, start, end);
       case frame.ping:
-        if ((this.#flags & flag.ack) === 0) this.#sender.pong(bytes, start);
-        return;
+        if ((this.#flags & flag.ack) !== 0) return;
+        if (this.#socket.unsentBytes > maxUnreadBytes) return this.#broken();
+        return this.#sender.pong(bytes, start);
       case frame.goaway:
         return this.#onGoaway(bytes.readUInt32BE(start) & 0x7fff_ffff);
       case frame.windowUpdate: {
@@ -371,6 +378,10 @@ export class H2Connection implements Connection {
       stream.responded = true;
       stream.exchange.onResponse({ status, contentType, clock, fault }, this.#readUs);
     }
+    if (!stream.responded && ++stream.interim > maxInterim) {
+      this.#cancel(stream);
+      stream.exchange.onFail("response too large");
+    }
     if (endStream && !stream.gone) this.#endStream(stream);
   }
 
@@ -382,7 +393,7 @@ export class H2Connection implements Connection {
       if (id === setting.maxStreams) this.#peerMaxStreams = value;
       else fits = this.#sender.applySetting(id, value, uploads) && fits;
     });
-    if (fault !== errorCode.none || !fits) return this.#broken();
+    if (fault !== errorCode.none || !fits || this.#socket.unsentBytes > maxUnreadBytes) return this.#broken();
     this.#sender.acknowledgeSettings();
     if (this.#settled) return;
     this.#settled = true;

@@ -45,6 +45,11 @@ export class ClientSocket {
     return this.#raw.bytesWritten;
   }
 
+  /** Bytes that were written and that the kernel has not taken. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
   /** Resolves when TCP is connected. Rejects with ConnectError. */
   connected(timeoutMs: number): Promise<void> {
     return this.#ready("connect", timeoutMs);

@@ -14,9 +14,10 @@ import autocannon from "autocannon";
 import { monotonicUs } from "../../base/clock.ts";
 import { Recorder, summarize } from "../../results/recorder.ts";
 import type { MetricName, MetricSummary } from "../../results/types.ts";
+import { maxBodyBytes } from "../answer.ts";
 import type { FailureReason } from "../client/connection.ts";
 import { EventReader } from "../events.ts";
-import type { GenerateOptions } from "../generator.ts";
+import { checkEveryMs, type GenerateOptions } from "../generator.ts";
 import type { LoadJob, LoadReport, PlannedRequest } from "../job.ts";
 import { cpuShareLimit, uniformRequest } from "../limits.ts";
 
@@ -28,7 +29,7 @@ const sampleEveryMs = 50;
 interface Client {
   on(event: "request" | "done", listener: () => void): void;
   on(event: "headers", listener: (head: { statusCode: number; versionMajor: number; versionMinor: number }) => void): void;
-  on(event: "body", listener: () => void): void;
+  on(event: "body", listener: (part: { readonly length: number }) => void): void;
   on(event: "response", listener: (status: number) => void): void;
   on(event: "connError", listener: (error: NodeJS.ErrnoException) => void): void;
   destroy(): void;
@@ -41,6 +42,8 @@ interface Exchange {
   readonly measured: boolean;
   firstUs: number;
   activeUs: number;
+  /** Of the body so far. */
+  bytes: number;
 }
 
 const connectionFailures: Readonly<Record<string, FailureReason>> = { ECONNREFUSED: "connection refused", ECONNRESET: "reset" };
@@ -123,7 +126,7 @@ class Cannonade {
   /** Resolves when `count` requests, and one for each connection before them, are done or given up. */
   async run(count: number, signal: AbortSignal): Promise<void> {
     let stop = (): void => {};
-    const watch = setInterval(() => this.#giveUpSilent(), Math.max(5, this.#job.idleTimeoutMs / 8));
+    const watch = setInterval(() => this.#giveUpOverdue(), checkEveryMs(this.#job));
     try {
       await new Promise<void>((resolve, reject) => {
         const onEnd = (error: Error | null): void => (error ? reject(error) : resolve());
@@ -180,7 +183,7 @@ class Cannonade {
         tally.sent++;
         tally.firstUs = Math.min(tally.firstUs, startUs);
       }
-      underWay.set(client, { startUs, measured: !isFirst, firstUs: 0, activeUs: startUs });
+      underWay.set(client, { startUs, measured: !isFirst, firstUs: 0, activeUs: startUs, bytes: 0 });
       isFirst = false;
     });
     client.on("headers", (head) => {
@@ -189,9 +192,12 @@ class Cannonade {
       const exchange = underWay.get(client);
       if (exchange !== undefined) exchange.activeUs = monotonicUs();
     });
-    client.on("body", () => {
+    client.on("body", (part) => {
       const exchange = underWay.get(client);
       if (exchange === undefined) return;
+      // autocannon holds the whole body.
+      exchange.bytes += part.length;
+      if (exchange.bytes > maxBodyBytes) return this.#giveUp(client, exchange, "response too large");
       exchange.activeUs = monotonicUs();
       exchange.firstUs ||= exchange.activeUs;
     });
@@ -242,10 +248,15 @@ class Cannonade {
     return true;
   }
 
-  /** Gives up exchanges that had no byte for the idle timeout. */
-  #giveUpSilent(): void {
-    const oldest = monotonicUs() - this.#job.idleTimeoutMs * 1000;
-    for (const [client, exchange] of this.#underWay) if (exchange.activeUs < oldest) this.#giveUp(client, exchange, "timeout");
+  /** Gives up exchanges without a byte for too long, and those that take too long as a whole. */
+  #giveUpOverdue(): void {
+    const nowUs = monotonicUs();
+    const oldest = nowUs - this.#job.idleTimeoutMs * 1000;
+    const firstAllowedUs = nowUs - this.#job.requestTimeoutMs * 1000;
+    for (const [client, exchange] of this.#underWay) {
+      if (exchange.startUs < firstAllowedUs) this.#giveUp(client, exchange, "request timeout");
+      else if (exchange.activeUs < oldest) this.#giveUp(client, exchange, "timeout");
+    }
   }
 
   #giveUp(client: Client, exchange: Exchange, reason: FailureReason): void {

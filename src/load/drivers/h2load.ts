@@ -88,11 +88,11 @@ export class H2loadDriver implements LoadDriver {
     const json = this.#version !== null && this.#version !== undefined && writesJson(this.#version);
     if (job.warmup.length > 0 && !options.signal.aborted) {
       const count = Math.max(job.warmup.length, job.connections);
-      await runH2load(argumentsFor(job, request, count, directory, "warmup", false), { ...options, onProgress() {} }, job.idleTimeoutMs);
+      await runH2load(argumentsFor(job, request, count, directory, "warmup", false), { ...options, onProgress() {} }, job);
     }
     options.onPhase("begin");
     const startedUs = monotonicUs();
-    const ran = await runH2load(argumentsFor(job, request, job.requests.length, directory, "run", json), options, job.idleTimeoutMs);
+    const ran = await runH2load(argumentsFor(job, request, job.requests.length, directory, "run", json), options, job);
     const endedUs = monotonicUs();
     options.onPhase("end");
     // There is no log where no request was started, and no result where the run was cut short.
@@ -154,7 +154,7 @@ function windowBits(bytes: number): number {
 function runH2load(
   arguments_: readonly string[],
   { signal, cpu, onProgress }: RunOptions,
-  idleTimeoutMs: number,
+  { idleTimeoutMs, requestTimeoutMs, streams }: LoadJob,
 ): Promise<Pick<H2loadRun, "output" | "cpuShare">> {
   const total = Number(arguments_[1]);
   const [command, ...rest] = pinned(["h2load", ...arguments_], cpu);
@@ -164,11 +164,13 @@ function runH2load(
     let cpuShare: number | null = null;
     const startedUs = monotonicUs();
     let heard = startedUs;
+    const deadlineUs = startedUs + Math.ceil(total / streams) * requestTimeoutMs * 1000;
     const look = setInterval(() => {
       const cpuUs = child.pid === undefined ? null : cpuOf(child.pid);
       if (cpuUs !== null) cpuShare = cpuUs / (monotonicUs() - startedUs);
-      // Far above h2load's own time-out.
-      if (monotonicUs() - heard > idleTimeoutMs * 3000 + 30_000_000) child.kill("SIGKILL");
+      const nowUs = monotonicUs();
+      // Far above h2load's own time-out. It has none for a whole request: the run has one that no shorter requests reach.
+      if (nowUs - heard > idleTimeoutMs * 3000 + 30_000_000 || nowUs > deadlineUs) child.kill("SIGKILL");
     }, lookEveryMs);
     const onAbort = (): void => {
       child.kill("SIGKILL");

@@ -95,6 +95,7 @@ async function step(
       warmup: [],
       requests: requestsOf(workload, { model: "fakeai", own: true, body: null, oneBody: false }, context.options.seed, 0, null),
       idleTimeoutMs: 10_000,
+      requestTimeoutMs: 60_000,
       stream: true,
       detail: false,
       clock: clockIdentity,

@@ -48,6 +48,7 @@ export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[numbe
   readonly clients: { readonly names: readonly string[]; readonly commands: readonly string[] } | null;
   readonly durationS: number | null;
   readonly idleTimeoutMs: number;
+  readonly requestTimeoutMs: number;
   readonly trace: { readonly file: string; readonly speed: number; readonly limit: number | null } | null;
   /** Put between client and server, over what a scenario says. */
   readonly network: NetworkInput;
@@ -73,6 +74,7 @@ export function resolveBench(input: BenchInput): BenchOptions {
     clients: driver === "client" ? clientsOf(input, settings) : null,
     durationS: settings.duration,
     idleTimeoutMs: (settings.timeout ?? (url === null ? defaultTimeoutS.own : defaultTimeoutS.url)) * 1000,
+    requestTimeoutMs: settings.requestTimeout * 1000,
     trace: trace === null ? null : { file: trace, speed, limit },
     network: networkOf(settings),
     requirements: settings.require,
