@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { renderComparison } from "../report/comparison.ts";
 import { renderHtml } from "../report/html.ts";
 import { renderTable } from "../report/table.ts";
-import { compareResults, type ResultsComparison } from "../results/runs.ts";
+import { gateOf, outcomesOfComparison, outcomesOfResult } from "../results/gates.ts";
+import { compareResults, faultsOfResult, type ResultsComparison } from "../results/runs.ts";
+import { scenarioLabel } from "../results/scenarios.ts";
 import { writeResult } from "../results/store.ts";
 import type { BenchResult } from "../results/types.ts";
 import { runBench, suiteLabel } from "../runner/bench.ts";
@@ -16,19 +18,25 @@ import { type GivenFlags, settingsOf } from "../settings/parse.ts";
 import { listenForInterruption } from "./interruption.ts";
 import type { Line } from "./command.ts";
 import { Progress } from "./progress.ts";
-import { resultAt } from "./results.ts";
+import { complain, complainOfResult, gateCodes, resultAt } from "./results.ts";
 import { tableStyle } from "./terminal.ts";
 
 /** `fakeai bench`. Its exit codes are in `--help-all`. */
 export async function bench({ given }: Line): Promise<number> {
   const input: GivenFlags = { ...environmentOf(benchFlags), ...given };
-  const { list, out, json, details, baseline: baselinePath } = settingsOf(benchFlags, input);
+  const { list, out, json, details, baseline: baselinePath, allowMissing } = settingsOf(benchFlags, input);
   if (list) {
     process.stdout.write(describeScenarios());
     return 0;
   }
   const options = resolveBench(input);
   const baseline = baselinePath === null ? null : await resultAt(baselinePath, "--baseline");
+  // What such a baseline would be good for is known before minutes are spent.
+  const faults = baseline === null ? [] : faultsOfResult("--baseline", baseline);
+  if (faults.length > 0) {
+    complain("invalid", faults);
+    return gateCodes.invalid;
+  }
   const directory = out ?? join(runsDirectory, `${timeName(new Date())}-${suiteLabel(options)}`);
   const progress = new Progress(process.stderr);
   const interruption = listenForInterruption(
@@ -45,6 +53,7 @@ export async function bench({ given }: Line): Promise<number> {
   try {
     result = await runBench({
       options,
+      baseline: allowMissing ? null : baseline,
       command: ["fakeai", "bench", ...shownArguments(given)],
       details,
       observer,
@@ -59,11 +68,13 @@ export async function bench({ given }: Line): Promise<number> {
   const comparison = baseline === null ? null : compareResults(baseline, result);
   if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
   else printResult(result, comparison, directory);
-  complainOf(result);
+  complainOfResult(result);
+  if (comparison !== null) complainOfComparison(comparison);
   interruption.end();
   // A request that hangs would hold up the exit.
   if (!result.complete && interruption.exitCode !== null) process.exit(interruption.exitCode);
-  return exitCodeOf(result, comparison);
+  const outcomes = [...outcomesOfResult(result), ...(comparison === null ? [] : outcomesOfComparison(comparison))];
+  return gateCodes[gateOf(outcomes, allowMissing)];
 }
 
 /** What the variables give that rows name: `OPENAI_API_KEY` for `--api-key`. */
@@ -77,16 +88,13 @@ function printResult(result: BenchResult, comparison: ResultsComparison | null, 
   process.stdout.write(`result: ${join(directory, "result.json")}\nreport: ${join(directory, "report.html")}\n`);
 }
 
-function complainOf({ invalid, requirements }: BenchResult): void {
-  for (const reason of invalid.slice(0, 20)) process.stderr.write(`fakeai: invalid: ${reason}\n`);
-  if (invalid.length > 20) process.stderr.write(`fakeai: and ${invalid.length - 20} more in result.json\n`);
-  for (const { text } of requirements.filter(({ met }) => !met)) process.stderr.write(`fakeai: not met: ${text}\n`);
-}
-
-function exitCodeOf({ complete, invalid, requirements }: BenchResult, comparison: ResultsComparison | null): number {
-  if (!complete || invalid.length > 0) return 3;
-  const isWorse = comparison !== null && comparison.regressions.length > 0;
-  return isWorse || requirements.some(({ met }) => !met) ? 1 : 0;
+/** With --json the comparison is on stderr alone. */
+function complainOfComparison({ regressions, missing }: ResultsComparison): void {
+  const names = regressions.map(({ scenario, variant, arm, comparison: { metric, statistic } }) => {
+    return `${scenarioLabel({ id: scenario, variant })}, ${arm}: ${metric}.${statistic}`;
+  });
+  complain("slower than --baseline", names);
+  complain("not compared with --baseline", missing);
 }
 
 /** `requests.jsonl` of `--details`: made with the first request that is written to it. */

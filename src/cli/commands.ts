@@ -83,10 +83,10 @@ export const commands: readonly Command[] = [
     exitCodes: [
       ["0", "good; refuted claims too"],
       ["1", "a requirement is not met, or something is worse than --baseline"],
-      ["2", "wrong usage"],
+      ["2", "wrong usage, or --baseline or --require names what was not measured or cannot be compared (--allow-missing passes it)"],
       [
         "3",
-        "a run is invalid: failed or lost requests, another protocol than asked for, what a driver would measure wrongly " +
+        "a run, or --baseline, is invalid or incomplete: failed or lost requests, another protocol than asked for, what a driver would measure wrongly " +
           "such as pipelining, a generator at its limit",
       ],
       ["130, 143, 129", "interrupted by SIGINT, SIGTERM or SIGHUP: what was measured is written and marked incomplete"],
@@ -107,9 +107,10 @@ export const commands: readonly Command[] = [
       ["fakeai compare before after --json", "for programs"],
     ],
     exitCodes: [
-      ["0", "nothing is slower"],
+      ["0", "all of B was compared, and nothing is slower"],
       ["1", "B is slower than A in some metric"],
-      ["2", "wrong usage, or no result to read"],
+      ["2", "wrong usage, no result to read, or a part of B that A has nothing to compare with (--allow-missing passes it)"],
+      ["3", "A or B, or an arm that both have, is invalid or incomplete"],
     ],
     action: async () => (await import("./compare.ts")).compare,
   },
@@ -126,7 +127,12 @@ export const commands: readonly Command[] = [
       ["fakeai merge machine-a machine-b machine-c --out results/all"],
       ["fakeai merge run-1 run-2 --json > merged.json"],
     ],
-    exitCodes: doneOrNot,
+    exitCodes: [
+      ["0", "merged and written; each requirement is met"],
+      ["1", "a requirement is not met"],
+      ["2", "wrong usage, what cannot be merged, or a requirement that nothing measured (--allow-missing passes it)"],
+      ["3", "a merged run is invalid or incomplete; it is written"],
+    ],
     action: async () => (await import("./merge.ts")).merge,
   },
   {

@@ -1,14 +1,18 @@
 import { renderComparison } from "../report/comparison.ts";
+import { gateOf, outcomesOfComparison } from "../results/gates.ts";
 import { compareResults } from "../results/runs.ts";
 import { settingsOf } from "../settings/parse.ts";
 import { compareFlags } from "../settings/results.ts";
 import type { Line } from "./command.ts";
-import { resultAt } from "./results.ts";
+import { complain, gateCodes, resultAt } from "./results.ts";
 
-/** `fakeai compare`: exit code 1 where B is slower than A. */
+/** `fakeai compare`. Its exit codes are in `--help-all`. */
 export async function compare({ given, positionals: [a, b] }: Line): Promise<number> {
-  const { json, all } = settingsOf(compareFlags, given);
+  const { json, all, allowMissing } = settingsOf(compareFlags, given);
   const comparison = compareResults(await resultAt(a!), await resultAt(b!));
-  process.stdout.write(`${json ? JSON.stringify(comparison) : renderComparison(comparison, all)}\n`);
-  return comparison.regressions.length > 0 ? 1 : 0;
+  const outcome = gateOf(outcomesOfComparison(comparison), allowMissing);
+  process.stdout.write(`${json ? JSON.stringify({ outcome, ...comparison }) : renderComparison(comparison, all)}\n`);
+  if (outcome === "invalid") complain("invalid", comparison.invalid);
+  if (outcome === "missing") complain("not compared", comparison.missing);
+  return gateCodes[outcome];
 }

@@ -4,7 +4,7 @@ import { scenarioLabel } from "../results/scenarios.ts";
 import { changeWithInterval, differenceWithInterval } from "./format.ts";
 
 /** Differences, one line each, worse ones first. */
-export function renderComparison({ comparisons, notes }: ResultsComparison, all = false): string {
+export function renderComparison({ comparisons, invalid, missing, notes }: ResultsComparison, all = false): string {
   const rank = { slower: 0, faster: 1, inconclusive: 2, equivalent: 3, described: 4, "not compared": 5 };
   const shown = comparisons
     .filter(({ comparison: { verdict } }) => all || verdict === "slower" || verdict === "faster")
@@ -14,8 +14,9 @@ export function renderComparison({ comparisons, notes }: ResultsComparison, all 
     const count = comparisons.filter(({ comparison }) => comparison.verdict === verdict).length;
     return count === 0 ? [] : [`${count} ${verdict}`];
   });
-  lines.push(comparisons.length === 0 ? "nothing in common to compare" : `B against A: ${counts.join(", ")}`);
-  return [...lines, ...notes.map((note) => `note: ${note}`)].join("\n");
+  lines.push(`B against A: ${counts.length === 0 ? "nothing in common to compare" : counts.join(", ")}`);
+  const labelled = (label: string, texts: readonly string[]): string[] => texts.map((text) => `${label}: ${text}`);
+  return [...lines, ...labelled("invalid", invalid), ...labelled("not compared", missing), ...labelled("note", notes)].join("\n");
 }
 
 function describeOne({ scenario, variant, arm, comparison }: RunComparison): string {

@@ -1,7 +1,17 @@
 /** Figures and sentences as all reports show them. */
 import { protocolTraits } from "../results/protocols.ts";
 import { metricFacts } from "../results/metrics.ts";
-import type { ArmResult, ClaimResult, Comparison, Interval, MetricName, MetricSummary, Unit } from "../results/types.ts";
+import type {
+  ArmResult,
+  ClaimResult,
+  Comparison,
+  Interval,
+  MetricName,
+  MetricSummary,
+  Requirement,
+  RequirementOutcome,
+  Unit,
+} from "../results/types.ts";
 
 /** "TTFT p99", "requests/s". The mean of one value per round goes without saying. */
 export function metricLabel({ metric, statistic }: Pick<Comparison, "metric" | "statistic">): string {
@@ -222,6 +232,11 @@ export function requiredValue(requirement: string, value: number | null): string
   if (value === null) return "not measured";
   const name = /([a-z0-9]+)(?:\.[a-z0-9]+)?\s*[<>]/iu.exec(requirement)?.[1] ?? "";
   return isMetric(name) ? quantity(value, metricFacts[name].unit, name) : quantity(value, "ratio");
+}
+
+/** What became of a requirement, also in files that only say whether it was met. */
+export function requirementOutcome({ met, outcome }: Requirement): RequirementOutcome {
+  return outcome ?? (met ? "met" : "violated");
 }
 
 function isMetric(name: string): name is MetricName {

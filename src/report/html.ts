@@ -20,6 +20,7 @@ import {
   probability,
   quantity,
   requiredValue,
+  requirementOutcome,
 } from "./format.ts";
 import { Html, html, type Part, render } from "./markup.ts";
 import { style } from "./style.ts";
@@ -121,9 +122,10 @@ function claimTable(scenarios: readonly ScenarioResult[]): Part {
 
 function requirementTable({ requirements }: BenchResult): Part {
   if (requirements.length === 0) return null;
-  const rows = requirements.map(({ text, met, measured }): Part[] => {
+  const rows = requirements.map((requirement): Part[] => {
+    const { text, measured } = requirement;
     return [
-      badge(met ? "met" : "violated"),
+      badge(requirementOutcome(requirement)),
       html`<code>${text}</code>`,
       measured.length === 0
         ? "no such arm was run"

@@ -11,6 +11,7 @@ import {
   metricLabel,
   probability,
   requiredValue,
+  requirementOutcome,
 } from "./format.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
 
@@ -176,13 +177,15 @@ function scenarioBlock(page: Page, scenario: ScenarioResult): void {
 function requirements(page: Page, { requirements: list }: BenchResult): void {
   if (list.length === 0) return;
   page.heading("Requirements");
-  for (const { text, met, measured } of list) {
+  for (const requirement of list) {
+    const { text, measured } = requirement;
+    const outcome = requirementOutcome(requirement);
     const shown = measured.map(({ scenario, arm, value }) => `${scenario}/${arm} ${requiredValue(text, value)}`);
     page.text(
-      `${met ? "met     " : "violated"}  ${text}: ${shown.length === 0 ? "no such arm was run" : shown.join(", ")}`,
+      `${outcome.padEnd(12)} ${text}: ${shown.length === 0 ? "no such arm was run" : shown.join(", ")}`,
       2,
-      10,
-      met ? "green" : "red",
+      13,
+      outcome === "met" ? "green" : outcome === "violated" ? "red" : "yellow",
     );
   }
 }

@@ -103,8 +103,9 @@ const holds: Readonly<Record<ParsedRequirement["operator"], (value: number, limi
 };
 
 /**
- * Checks each requirement in every arm that it means. One unmeasured arm violates it, and so does a requirement that meets
- * no arm at all. Where no scenario is named, those in which no arm has the metric are not meant.
+ * Checks each requirement in every arm that it means. A value beyond the limit violates it. Otherwise one arm without a
+ * value leaves it not measured, and so does a requirement that meets no arm at all. Where no scenario is named, those in
+ * which no arm has the metric are not meant.
  */
 export function checkRequirements(parsed: readonly ParsedRequirement[], scenarios: readonly ScenarioResult[]): Requirement[] {
   return parsed.map(({ text, scenario, arm, metric, statistic, operator, limit }) => {
@@ -124,7 +125,9 @@ export function checkRequirements(parsed: readonly ParsedRequirement[], scenario
         return scenario === null && !rows.some(({ meant }) => meant) ? [] : rows;
       })
       .map(({ scenario: name, arm: id, value }) => ({ scenario: name, arm: id, value }));
-    const met = measured.length > 0 && measured.every(({ value }) => value !== null && holds[operator](value, limit));
-    return { text, met, measured };
+    const isViolated = measured.some(({ value }) => value !== null && !holds[operator](value, limit));
+    const isMeasured = measured.length > 0 && measured.every(({ value }) => value !== null);
+    const outcome = isViolated ? "violated" : isMeasured ? "met" : "not measured";
+    return { text, met: outcome === "met", outcome, measured };
   });
 }

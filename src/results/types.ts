@@ -322,12 +322,17 @@ export interface RequirementValue {
   readonly value: InMetricUnit | null;
 }
 
+/** What became of a requirement. */
+export type RequirementOutcome = "met" | "violated" | "not measured";
+
 /** A requirement and whether it was met. */
 export interface Requirement {
   /** As given. */
   readonly text: string;
   /** Met in every arm it means. */
   readonly met: boolean;
+  /** violated: a value is beyond the limit; not measured: none is, and an arm that it means has no value; absent in files of earlier runs. */
+  readonly outcome?: RequirementOutcome;
   /** What was measured. */
   readonly measured: readonly RequirementValue[];
 }

@@ -5,6 +5,7 @@ import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
 import { adjustComparisons, judgeClaim } from "../results/verdict.ts";
 import { checkRequirements, parseRequirement } from "../results/requirements.ts";
+import { sameScenario, scenarioLabel } from "../results/scenarios.ts";
 import {
   type ArmResult,
   type BenchResult,
@@ -31,6 +32,8 @@ const calibrationS = 6;
 
 export interface BenchRun {
   readonly options: BenchOptions;
+  /** A result that this one is going to be held against, and has to have something in common with; null: none. */
+  readonly baseline: BenchResult | null;
   /** The command line for the record, secrets blotted out. */
   readonly command: readonly string[];
   readonly details: boolean;
@@ -46,9 +49,10 @@ interface Plan {
 }
 
 /** Runs what the options say. Throws UsageError for what cannot be meant; everything else that goes wrong is in the result. */
-export async function runBench({ options, command, details, observer, signal }: BenchRun): Promise<BenchResult> {
+export async function runBench({ options, baseline, command, details, observer, signal }: BenchRun): Promise<BenchResult> {
   const startedAt = new Date();
   const plan = planOf(options, observer);
+  if (baseline !== null) checkComparable(plan.variants, baseline);
   const pinning = choosePinning();
   const environment = describeEnvironment(
     pinning !== null && options.url === null,
@@ -207,6 +211,20 @@ function checkMeaning(text: string, variants: readonly Variant[]): void {
     );
   if (required.arm !== null && !names.includes(required.arm))
     throw new UsageError(`--require: "${text}": no arm ${required.arm} is run (there are ${names.join(", ")})`);
+}
+
+/** A comparison that cannot be made is known before the run. Throws UsageError. */
+function checkComparable(variants: readonly Variant[], baseline: BenchResult): void {
+  // What measures clients or a gateway settles its scenarios as it runs.
+  if (variants.length === 0) return;
+  const hint = "; --allow-missing passes what is not compared";
+  const common = variants.filter(({ scenario, name }) => sameScenario(baseline, { id: scenario, variant: name }) !== undefined);
+  if (common.length === 0)
+    throw new UsageError(
+      `--baseline: nothing in common: it has ${baseline.scenarios.map(scenarioLabel).join(", ") || "no scenario"}, and ${variants.map(({ scenario, name }) => scenarioLabel({ id: scenario, variant: name })).join(", ")} would be run${hint}`,
+    );
+  const single = common.filter(({ rounds }) => rounds < 2);
+  if (single.length === common.length) throw new UsageError(`--baseline: one round has no interval; give --rounds 2 or more${hint}`);
 }
 
 function describeSeconds(seconds: number): string {

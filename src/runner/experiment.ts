@@ -82,7 +82,10 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
     );
     return judgeClaim(claim, made ?? compare({ ...claim, kind: "protocol" }));
   });
-  return { ...resultHead({ ...variant, workload }), arms: results, comparisons, claims, notes: [...new Set(notes)], skipped: null };
+  const head = resultHead({ ...variant, workload });
+  // With a duration the number of requests is what the warm-up found.
+  const run = options.durationS === null ? head : { ...head, workload: { ...head.workload, durationS: options.durationS } };
+  return { ...run, arms: results, comparisons, claims, notes: [...new Set(notes)], skipped: null };
 }
 
 function armResult({ arm, rounds, reports, warmUps, isDead }: ArmRounds): ArmResult {

@@ -81,6 +81,7 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   /** Path of a result. */
   readonly baseline: string | null;
   readonly require: readonly string[];
+  readonly allowMissing: boolean;
 }
 
 const measured = "What to measure";
@@ -409,4 +410,5 @@ export const benchFlags: FlagTable<BenchSettings> = [
     group: result,
     common: true,
   },
+  { key: "allowMissing", kind: "boolean", help: "pass what --baseline or --require cannot check", group: result },
 ];

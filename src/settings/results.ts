@@ -4,6 +4,7 @@ import { type FlagTable, text } from "./parse.ts";
 export interface CompareSettings {
   readonly json: boolean;
   readonly all: boolean;
+  readonly allowMissing: boolean;
 }
 
 const group = "Output";
@@ -11,12 +12,14 @@ const group = "Output";
 export const compareFlags: FlagTable<CompareSettings> = [
   { key: "json", kind: "boolean", help: "the comparison as JSON", group, common: true },
   { key: "all", kind: "boolean", help: "equivalent and inconclusive metrics too", group, common: true },
+  { key: "allowMissing", kind: "boolean", help: "pass what is in one result only, or cannot be compared", group, common: true },
 ];
 
 export interface MergeSettings {
   /** Path of a folder. */
   readonly out: string;
   readonly json: boolean;
+  readonly allowMissing: boolean;
 }
 
 export const mergeFlags: FlagTable<MergeSettings> = [
@@ -31,6 +34,7 @@ export const mergeFlags: FlagTable<MergeSettings> = [
     common: true,
   },
   { key: "json", kind: "boolean", help: "the result as JSON on stdout", group, common: true },
+  { key: "allowMissing", kind: "boolean", help: "pass requirements that nothing measured", group, common: true },
 ];
 
 export interface ReportSettings {

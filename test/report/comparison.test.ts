@@ -12,7 +12,7 @@ function linesOf(metrics: readonly (readonly [MetricName, Statistic])[]): string
     const comparison = decided({ metric, statistic, baseline: "A", candidate: "B", kind: "protocol" }, 5, ratio, difference);
     return { scenario: "stream", variant: "100 streams", arm: "h2c", comparison };
   });
-  return renderComparison({ comparisons, regressions: [], notes: ["cores differs: 8 and 2"] }).split("\n");
+  return renderComparison({ comparisons, regressions: [], invalid: [], missing: [], notes: ["cores differs: 8 and 2"] }).split("\n");
 }
 
 it("says the difference in the unit of the metric, worse ones first", () => {
@@ -34,5 +34,17 @@ it("says the difference in the unit of the metric, worse ones first", () => {
 });
 
 it("says where nothing could be compared", () => {
-  expect(renderComparison({ comparisons: [], regressions: [], notes: [] })).toBe("nothing in common to compare");
+  const missing = ["stream: in B only"];
+  const nothing = renderComparison({
+    comparisons: [],
+    regressions: [],
+    invalid: ["B is incomplete: it was interrupted"],
+    missing,
+    notes: [],
+  });
+  expect(nothing.split("\n")).toEqual([
+    "B against A: nothing in common to compare",
+    "invalid: B is incomplete: it was interrupted",
+    "not compared: stream: in B only",
+  ]);
 });

@@ -127,6 +127,20 @@ describe("a small comparison on all four protocols", () => {
   });
 });
 
+test("a baseline of another plan: exit 2 with what differs; --allow-missing passes it", async () => {
+  const args = ["--scenario", "stream", ...tiny, "--protocol", "h1"];
+  const before = await undisturbed(args);
+  const same = await undisturbed([...args, "--rounds", "3", "--baseline", before.directory]);
+  // Two rounds of a few milliseconds may be slower by chance; all of them are compared.
+  expect([0, 1]).toContain(same.code);
+  expect(same.stderr).not.toMatch(/not compared/u);
+  const other = [...args, "--streams", "5", "--baseline", before.directory];
+  const strict = await undisturbed(other);
+  expect(strict.stderr).toMatch(/^fakeai: not compared with --baseline: stream: the workloads differ: .*streams 4 and 5/mu);
+  expect(strict.code).toBe(2);
+  expect((await undisturbed([...other, "--allow-missing"])).code).toBe(0);
+}, 90_000);
+
 test("a single protocol: figures and intervals, no verdicts, exit 0", async () => {
   const { code, result } = await undisturbed(["--scenario", "mux-scale", "--protocol", "h2c", ...tiny]);
   expect(code).toBe(0);
@@ -143,20 +157,12 @@ test("a requirement that is not met: exit 1, named", async () => {
   expect(stderr).toMatch(/not met: ttft\.p99<1us/);
 });
 
-test("a requirement on what was not measured: exit 1", async () => {
-  const { code } = await bench([
-    "--scenario",
-    "header-bytes",
-    "--protocol",
-    "h1",
-    "--requests",
-    "5",
-    "--rounds",
-    "1",
-    "--require",
-    "scheduleDelay.p99<1s",
-  ]);
-  expect(code).toBe(1);
+test("a requirement on what was not measured: exit 2, named; --allow-missing passes it", async () => {
+  const args = ["--scenario", "header-bytes", "--protocol", "h1", "--requests", "5", "--rounds", "1", "--require", "scheduleDelay.p99<1s"];
+  const [strict, lenient] = [await bench(args), await bench([...args, "--allow-missing"])];
+  expect(strict.stderr).toMatch(/^fakeai: not measured: scheduleDelay\.p99<1s$/mu);
+  expect(strict.result.requirements).toMatchObject([{ met: false, outcome: "not measured" }]);
+  expect([strict.code, lenient.code]).toEqual([2, 0]);
 });
 
 describe.concurrent("wrong usage is one line and exit 2", () => {
