@@ -130,14 +130,21 @@ function timeName(date: Date): string {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}T${two(date.getHours())}-${two(date.getMinutes())}-${two(date.getSeconds())}`;
 }
 
-/** The flags as given, for the record: without the key, and without the values of headers. */
+/** The flags as given, for the record: without the key, the values of headers, and keys in a query. */
 export function shownArguments(given: GivenFlags): string[] {
   return Object.entries(given).flatMap(([key, value]) => {
     const flag = `--${flagName(key)}`;
     if (value === undefined) return [];
     if (value === true) return [flag];
-    return [value].flat().flatMap((text) => [flag, key === "apiKey" ? "***" : key === "header" ? `${text.split(":")[0]}: ***` : text]);
+    return [value].flat().flatMap((text) => [flag, shownValue(key, text)]);
   });
+}
+
+function shownValue(key: string, text: string): string {
+  if (key === "apiKey") return "***";
+  if (key === "header") return `${text.split(":")[0]}: ***`;
+  if (key === "url" || key === "via") return text.replaceAll(/([?&][^=&#]*(?:key|token|secret|sig|code|pass)[^=&#]*=)[^&#]*/gi, "$1***");
+  return text;
 }
 
 function describeScenarios(): string {

@@ -8,7 +8,7 @@ import { join } from "node:path";
 /** The values of a configuration. */
 export interface GatewaySettings {
   /** The HTTP/1.1 server behind it. */
-  readonly upstream: { readonly host: string; readonly port: number };
+  readonly upstream: { readonly host: string; readonly port: number; readonly path?: string };
   /** Address to listen on. */
   readonly host: string;
   /** Ports by protocol; `tls` speaks h1s and h2 by ALPN. */
@@ -58,7 +58,7 @@ function nginxConfig(settings: GatewaySettings): string {
         ]),
   ];
   const keeps = upstreamHttp === "1.1";
-  return `# HTTP/2 ends here; the server behind is asked over HTTP/${upstreamHttp}, ${keeps ? "on connections that are kept" : "on a connection for each request"}.
+  return `# HTTP/2 ends here; the server behind is asked over HTTP/${upstreamHttp}, ${keeps ? "on connections that are kept" : "on a connection for each request"}.${upstream.path === undefined ? "" : `\n# Paths go through as they are: the base URL of clients ends in ${upstream.path} here too.`}
 daemon off;
 worker_processes 1;
 pid ${place("pid")};

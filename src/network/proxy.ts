@@ -19,6 +19,8 @@ import { SleepingClock } from "./sleeping-clock.ts";
 export interface ProxyTarget {
   readonly host: string;
   readonly port: number;
+  /** Path of a URL that named it, without a last slash; bytes go through unread, so only people are told of it. */
+  readonly path?: string;
 }
 
 export interface ProxyOptions {

@@ -8,7 +8,7 @@ import { type GatewayChild, startGateway } from "./processes/gateway.ts";
 import { ownVersion, type Pinning } from "./processes/machine.ts";
 import { type NetworkChild, type NetworkStats, startNetwork } from "./processes/network.ts";
 import type { BenchOptions } from "./plan/options.ts";
-import { backgroundOf, requestsOf, warmupOf, type Wording } from "./plan/requests.ts";
+import { type Accepted, backgroundOf, requestsOf, takesEverything, warmupOf, type Wording } from "./plan/requests.ts";
 import type { ArmSpec, Variant, Workload } from "./plan/scenario.ts";
 import { RunError, startServerChild, type Target } from "./processes/target.ts";
 
@@ -28,8 +28,11 @@ export interface Observer {
 /** A server that is not ours, probed. */
 export interface External {
   readonly target: Target;
-  /** Path before "/v1/...". */
-  readonly base: string;
+  /** The path to ask for one that is written as our own server has it: "/v1/chat/completions". */
+  readonly pathOf: (path: string) => string;
+  readonly accepted: Accepted;
+  /** What a reader of the figures should know of the requests. */
+  readonly notes: readonly string[];
 }
 
 export interface RunContext {
@@ -66,7 +69,8 @@ export interface LiveArm {
   readonly description: ArmDescription;
   readonly target: Target;
   readonly origin: string;
-  readonly base: string;
+  readonly pathOf: (path: string) => string;
+  readonly accepted: Accepted;
   readonly driver: LoadDriver;
   /** What ends its protocol in front of the target. */
   readonly gateway: GatewayChild | null;
@@ -80,6 +84,7 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
   const { workload } = variant;
   if (context.external !== null && workload.server !== null)
     throw new RunError(`${variant.scenario} needs a server with settings of its own (${JSON.stringify(workload.server)}): not with --url`);
+  for (const external of [context.external, context.gateway]) notes.push(...(external?.notes ?? []));
   const specs = variant.arms.filter((spec) => {
     const spoken = spokenToServer(spec);
     const isMissing = context.external !== null && externalOf(context, spec)?.target.origins[spoken] === undefined;
@@ -97,12 +102,14 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
     if (target === undefined || (spec.via !== undefined && gateway === null)) continue;
     const network = mergeNetworks(workload.network, spec.network ?? {});
     const { origin, rttMs } = await networks.through(network, spec.protocol, (gateway ?? target).origins[spec.protocol]!);
+    const external = externalOf(context, spec);
     const arm: LiveArm = {
       spec,
       description: describeArm(context, workload, spec),
       target,
       origin,
-      base: externalOf(context, spec)?.base ?? "",
+      pathOf: external?.pathOf ?? ((path) => path),
+      accepted: external?.accepted ?? takesEverything,
       driver: driverOf(context, spec.driver),
       gateway,
       tls: (gateway ?? target).tls,
@@ -284,7 +291,7 @@ function headersOf({ method, headerBytes }: Workload, context: RunContext): Reco
 
 function wordingOf(context: RunContext, arm: LiveArm): Wording {
   const { model, body } = context.options;
-  return { model, own: context.external === null, body, oneBody: arm.driver.name !== "stream" };
+  return { model, own: context.external === null, accepted: arm.accepted, body, oneBody: arm.driver.name !== "stream" };
 }
 
 /** Requests of a trace that the discarded warm-up sends. */
@@ -305,7 +312,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     endpoint: {
       origin: arm.origin,
       protocol: arm.spec.protocol,
-      path: `${arm.base}${workload.path}`,
+      path: arm.pathOf(workload.path),
       method: workload.method,
       headers: { ...headersOf(workload, context), ...arm.spec.headers },
       tls: arm.tls,
@@ -320,7 +327,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     ...(atStreamLimit === undefined ? {} : { atStreamLimit }),
     ...(windows === undefined ? {} : { windows }),
     ...(background === null ? {} : { background }),
-    requests: planned.map((request) => (request.path === undefined ? request : { ...request, path: `${arm.base}${request.path}` })),
+    requests: planned.map((request) => (request.path === undefined ? request : { ...request, path: arm.pathOf(request.path) })),
     idleTimeoutMs: options.idleTimeoutMs,
     requestTimeoutMs: options.requestTimeoutMs,
     stream: workload.stream,

@@ -22,8 +22,11 @@ import { runClients } from "./clients/clients.ts";
 import { choosePinning, describeEnvironment } from "./processes/machine.ts";
 import type { BenchOptions } from "./plan/options.ts";
 import { overridden } from "./plan/overrides.ts";
-import { type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./plan/scenario.ts";
-import { basePath, parseUrl, probe, RunError } from "./processes/target.ts";
+import { type Accepted, lengthParameters, takesEverything } from "./plan/requests.ts";
+import { defaultWorkload, type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./plan/scenario.ts";
+import { parseAddress, pathAt, wholePathAt } from "./processes/address.ts";
+import { probe, probeParameters } from "./processes/probe.ts";
+import { RunError } from "./processes/target.ts";
 import { runVia } from "./via.ts";
 
 /** Seconds that the quick suite may take. */
@@ -56,7 +59,7 @@ export async function runBench({ options, baseline, command, details, observer, 
   const pinning = choosePinning();
   const environment = describeEnvironment(
     pinning !== null && options.url === null,
-    options.url === null ? "fakeai serve" : originOf(options.url),
+    options.url === null ? "fakeai serve" : parseAddress(options.url).origin,
   );
   const drivers = new Map<DriverName, LoadDriver>();
   const scenarios: ScenarioResult[] = [...plan.skipped];
@@ -154,10 +157,6 @@ export function suiteLabel({ scenarios, suite, trace, via, url, clients }: Bench
   if (trace !== null) return "trace";
   if (scenarios.length > 0) return scenarios.map((name) => name.replace(/^.*\/|\.json$/g, "")).join("+");
   return url === null ? suite : `${suite}-url`;
-}
-
-function originOf(url: string): string {
-  return parseUrl(url).origin;
 }
 
 function planOf(options: BenchOptions, observer: Observer): Plan {
@@ -295,22 +294,52 @@ function tracePairs(variant: Variant): Variant["pairs"] {
   ];
 }
 
-/** Finds out what the server speaks, and says so. Throws RunError where it speaks nothing. */
-async function reach(address: string, options: BenchOptions, observer: Observer): Promise<External> {
-  const url = parseUrl(address);
-  observer.progress(`asking ${url.origin} what it speaks`);
-  const { target, results } = await probe({ url: address, caFile: options.caFile, insecure: options.insecure, headers: options.headers });
+/** Finds out what the server speaks and takes, and says so. Throws RunError where it speaks nothing. */
+async function reach(url: string, options: BenchOptions, observer: Observer): Promise<External> {
+  const address = parseAddress(url);
+  const { origin } = address;
+  observer.progress(`asking ${origin} what it speaks`);
+  const { target, results } = await probe({ url, caFile: options.caFile, insecure: options.insecure, headers: options.headers });
   const asked = options.protocols;
   for (const { protocol, refused } of results) {
     if (refused !== null && (asked === null || asked.includes(protocol)))
-      observer.notice(`${url.origin} does not speak ${protocol}: ${refused}`);
+      observer.notice(`${origin} does not speak ${protocol}: ${refused}`);
   }
   const spoken = results.filter(({ protocol, refused }) => refused === null && (asked === null || asked.includes(protocol)));
   if (spoken.length === 0) {
     const why = results.map(({ protocol, refused }) => `${protocol}: ${refused ?? "spoken, but not asked for"}`).join("; ");
-    throw new RunError(`${url.origin} speaks no protocol that was asked for (${why})`);
+    throw new RunError(`${origin} speaks no protocol that was asked for (${why})`);
   }
-  return { target, base: basePath(url) };
+  const pathOf = (path: string): string =>
+    options.isEndpointWhole && path === options.endpoint ? wholePathAt(address, path) : pathAt(address, path);
+  const accepted = await acceptedBy(target, spoken[0]!.protocol, pathOf, options);
+  const notes = notesOf(origin, accepted);
+  for (const note of notes) observer.notice(note);
+  return { target, pathOf, accepted, notes };
+}
+
+/** Which parameters a server takes; all of them where it cannot be asked. */
+async function acceptedBy(
+  target: External["target"],
+  protocol: ProtocolName,
+  pathOf: External["pathOf"],
+  { endpoint, body, model, headers }: BenchOptions,
+): Promise<Accepted> {
+  const path = pathOf(endpoint ?? defaultWorkload.path);
+  const usual: Accepted = { ...takesEverything, lengthParameter: lengthParameters(path)[0]! };
+  // A body of one's own is sent as it is.
+  if (body !== null) return usual;
+  const sent = { "content-type": "application/json", ...headers };
+  const origin = target.origins[protocol]!;
+  return (await probeParameters({ origin, protocol, path, method: "POST", headers: sent, tls: target.tls }, model)) ?? usual;
+}
+
+function notesOf(origin: string, { lengthParameter, refused }: Accepted): string[] {
+  const without = [...refused].join(", ");
+  return [
+    ...(lengthParameter === "max_completion_tokens" ? [`${origin} refuses max_tokens: requests carry max_completion_tokens`] : []),
+    ...(without === "" ? [] : [`${origin} refuses ${without}: requests go without`]),
+  ];
 }
 
 /** Calibrates for the highest load that the plan has, protocol by protocol. */

@@ -8,6 +8,7 @@ import { defaultRounds } from "../settings/bench.ts";
 import { adapted } from "./plan/adapt.ts";
 import type { External, RunContext } from "./arms.ts";
 import { runVariant } from "./experiment.ts";
+import { type Asking, bodyOf } from "./plan/requests.ts";
 import { type ArmSpec, defaultWorkload, type MetricRef, type PairSpec, type Variant } from "./plan/scenario.ts";
 
 const tokens = 30;
@@ -38,8 +39,9 @@ export async function runVia(context: RunContext, server: External, gateway: Ext
       { ...headers, "content-type": "application/json", "x-fakeai-stamps": "1" },
       options.endpoint,
     );
-    if (look !== null) notes.push(`${id}: ${await describeStream(look, options.model)}`);
-    if (place === "gateway" && look !== null) notes.push(`${id}: ${await describeAbort(look, server, options.model)}`);
+    const asked = { model: options.model, accepted: external.accepted };
+    if (look !== null) notes.push(`${id}: ${await describeStream(look, asked)}`);
+    if (place === "gateway" && look !== null) notes.push(`${id}: ${await describeAbort(look, server, asked)}`);
   }
   return { ...result, notes };
 }
@@ -78,7 +80,7 @@ function viaVariant(server: External, gateway: External): Variant {
 }
 
 function endpointOf(
-  { target, base }: External,
+  { target, pathOf }: External,
   protocol: ProtocolName,
   headers: Readonly<Record<string, string>>,
   path: string | null,
@@ -86,8 +88,11 @@ function endpointOf(
   const origin = target.origins[protocol];
   return origin === undefined
     ? null
-    : { origin, protocol, path: `${base}${path ?? "/v1/chat/completions"}`, method: "POST", headers, tls: target.tls };
+    : { origin, protocol, path: pathOf(path ?? defaultWorkload.path), method: "POST", headers, tls: target.tls };
 }
+
+/** Model and parameters of the calls that are looked at. */
+type Asked = Pick<Asking, "model" | "accepted">;
 
 interface Seen {
   readonly reads: number;
@@ -100,8 +105,8 @@ interface Seen {
 const timeoutMs = 15_000;
 
 /** Sends one streamed request and looks at each read; gives it up after `abortAfter` reads. */
-async function look(connection: Connection, endpoint: Endpoint, model: string, outputTokens: number, abortAfter: number): Promise<Seen> {
-  const body = JSON.stringify({ model, stream: true, max_tokens: outputTokens, seed: 1, messages: [{ role: "user", content: "hello" }] });
+async function look(connection: Connection, endpoint: Endpoint, asked: Asked, outputTokens: number, abortAfter: number): Promise<Seen> {
+  const body = bodyOf({ ...asked, path: endpoint.path, stream: true, prompt: "hello", outputTokens, seed: 1 });
   let reads = 0;
   let events = 0;
   let stamped = false;
@@ -137,11 +142,11 @@ async function look(connection: Connection, endpoint: Endpoint, model: string, o
 }
 
 /** Looks at one streamed answer, for people: reads, events and stamps. Never rejects. */
-export async function describeStream(endpoint: Endpoint, model: string): Promise<string> {
+export async function describeStream(endpoint: Endpoint, asked: Asked): Promise<string> {
   try {
     const connection = await openConnection({ endpoint, timeoutMs });
     try {
-      const { reads, events, stamped, clock, failed } = await look(connection, endpoint, model, tokens, Infinity);
+      const { reads, events, stamped, clock, failed } = await look(connection, endpoint, asked, tokens, Infinity);
       if (failed !== null) return `the stream could not be looked at: ${failed}`;
       // The role before the first token and the finish after the last come beside a token by right.
       const coalesced = events - reads > 3;
@@ -160,12 +165,12 @@ export async function describeStream(endpoint: Endpoint, model: string): Promise
 }
 
 /** Aborts a long answer and asks the server behind whether it noticed. */
-async function describeAbort(endpoint: Endpoint, server: External, model: string): Promise<string> {
+async function describeAbort(endpoint: Endpoint, server: External, asked: Asked): Promise<string> {
   const before = await abortedStreams(server);
   if (before === null) return "whether an abort reaches the server cannot be seen (it has no /metrics of a kind we know)";
   try {
     const connection = await openConnection({ endpoint, timeoutMs });
-    const { failed } = await look(connection, endpoint, model, 500, 3);
+    const { failed } = await look(connection, endpoint, asked, 500, 3);
     if (failed !== null) return `the abort could not be tried: ${failed}`;
     try {
       const deadline = performance.now() + 3000;
@@ -187,9 +192,9 @@ async function describeAbort(endpoint: Endpoint, server: External, model: string
 const maxMetricsBytes = 4_194_304;
 
 /** Aborted streams as the server counts them; null where it does not say. */
-async function abortedStreams({ target, base }: External): Promise<number | null> {
+async function abortedStreams({ target, pathOf }: External): Promise<number | null> {
   const [protocol, origin] = (Object.entries(target.origins) as [ProtocolName, string][])[0]!;
-  const path = `${base}/metrics`;
+  const path = pathOf("/metrics");
   try {
     const connection = await openConnection({
       endpoint: { origin, protocol, path, method: "GET", headers: {}, tls: target.tls },

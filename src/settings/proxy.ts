@@ -164,7 +164,10 @@ function target(given: string, flag: string): ProxyTarget {
   if (parsed === null || parsed.hostname === "") throw new UsageError(`${flag}: "${given}" is not an address ${hint}`);
   const port = Number(parsed.port || { "https:": 443, "http:": 80 }[parsed.protocol] || 0);
   if (!(port >= 1)) throw new UsageError(`${flag}: "${given}" has no port ${hint}`);
-  return { host: parsed.hostname.replace(/^\[|\]$/g, ""), port };
+  if (parsed.username !== "" || parsed.password !== "")
+    throw new UsageError(`${flag}: credentials in an address go nowhere: clients send them`);
+  const path = parsed.pathname.replace(/\/+$/, "");
+  return { host: parsed.hostname.replace(/^\[|\]$/g, ""), port, ...(path === "" ? {} : { path }) };
 }
 
 function cleartextTarget(given: string, flag: string): ProxyTarget {

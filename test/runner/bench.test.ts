@@ -10,6 +10,7 @@ import { createServer as createTlsServer } from "node:tls";
 import { beforeAll, describe, expect, test } from "vitest";
 import { localhostCertificate } from "../../src/base/certificate.ts";
 import type { BenchResult, ScenarioResult } from "../../src/results/types.ts";
+import { takesEverything } from "../../src/runner/plan/requests.ts";
 import { describeStream } from "../../src/runner/via.ts";
 import { available, type Ended, runCli, type RunOptions, serve } from "../support/process.ts";
 import { eventually } from "../support/wait.ts";
@@ -504,7 +505,10 @@ test("stamps without the clock that they are of are told apart", async () => {
   });
   const origin = `http://127.0.0.1:${await listen(stub)}`;
   const look = (path: string): Promise<string> =>
-    describeStream({ origin, protocol: "h1", path, method: "POST", headers: {}, tls: { ca: null, insecure: false, cipher: null } }, "any");
+    describeStream(
+      { origin, protocol: "h1", path, method: "POST", headers: {}, tls: { ca: null, insecure: false, cipher: null } },
+      { model: "any", accepted: takesEverything },
+    );
   try {
     expect(await look("/with")).toMatch(/; the stamps came through$/);
     expect(await look("/without")).toMatch(/; the stamps came through, the x-fakeai-clock header was dropped$/);

@@ -36,9 +36,16 @@ describe("fakeai proxy-config", () => {
     expect(own.stdout).toMatch(/listen 127\.0\.0\.1:9443 ssl http2;.*\n +ssl_certificate ".+\.pem";\n +ssl_certificate_key ".+\.pem";/);
   });
 
+  test("an upstream with a base path: clients ask for it through the proxy as well", async () => {
+    const { stdout } = await runCli(["proxy-config", "nginx", "--to", "http://127.0.0.1:8001/api/v3/"]).ended;
+    expect(stdout).toContain("server 127.0.0.1:8001 max_fails=0;");
+    expect(stdout).toContain("# Paths go through as they are: the base URL of clients ends in /api/v3 here too.");
+  });
+
   test.each([
     [["apache"], /^fakeai: "apache" is not one of nginx\n$/],
     [["nginx", "--to", "https://127.0.0.1:8001"], /^fakeai: --to: the server behind speaks HTTP\/1.1 in cleartext .*\n$/],
+    [["nginx", "--to", "http://user:secret@127.0.0.1:8001"], /^fakeai: --to: credentials in an address go nowhere: clients send them\n$/],
     [["nginx", "--listen", "h3:443"], /^fakeai: --listen: "h3" is not one of h1, h2c, h2.*\n$/],
     [["nginx", "--listen", "h2c:9000,h1:9000"], /^fakeai: --listen: two of them share a port\n$/],
     [["nginx", "--listen", "h2c:0"], /^fakeai: --listen: "h2c:0" needs a port from 1 to 65535 .*\n$/],

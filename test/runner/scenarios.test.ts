@@ -5,6 +5,7 @@ import type { ArmResult, MetricName, ScenarioResult } from "../../src/results/ty
 import type { RunContext } from "../../src/runner/arms.ts";
 import { runVariant } from "../../src/runner/experiment.ts";
 import { resolveBench } from "../../src/runner/plan/options.ts";
+import { takesEverything } from "../../src/runner/plan/requests.ts";
 import { scenarioNamed, type Variant, variantsOf, type Workload } from "../../src/runner/plan/scenario.ts";
 
 const drivers = new Map<DriverName, LoadDriver>();
@@ -153,7 +154,9 @@ describe("scenarios", () => {
   test("a server that is not ours cannot be given a limit: refused in one line", async () => {
     const [variant] = variantsOf(scenarioNamed("stream-cap"), null);
     const external = {
-      base: "",
+      pathOf: (path: string) => path,
+      accepted: takesEverything,
+      notes: [],
       target: {
         origins: { h1: "http://127.0.0.1:9" },
         tls: { ca: null, insecure: false, cipher: null },

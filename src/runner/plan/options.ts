@@ -9,7 +9,7 @@ import { flagName } from "../../settings/flags.ts";
 import { networkFlagName, networkFlags, networkInputOf } from "../../settings/network.ts";
 import { settingsOf } from "../../settings/parse.ts";
 import { checkNetwork } from "../processes/network.ts";
-import { parseUrl } from "../processes/target.ts";
+import { parseAddress } from "../processes/address.ts";
 import { readBody } from "./requests.ts";
 
 /** Settings that are in force as they were given. */
@@ -35,6 +35,8 @@ const asGiven = [
 
 /** In force; null leaves it to the scenario. */
 export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[number]> {
+  /** `endpoint` is a path from the origin on, and stands in place of the base of `--url`. */
+  readonly isEndpointWhole: boolean;
   readonly scenarios: readonly string[];
   readonly protocols: readonly ProtocolName[] | null;
   /** Sent with every request; the key is in here and nowhere else. */
@@ -59,12 +61,14 @@ export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[numbe
 export function resolveBench(input: BenchInput): BenchOptions {
   const settings = settingsOf(benchFlags, input);
   const { url, via, trace, speed, limit, driver } = settings;
-  if (url !== null) parseUrl(url);
-  if (via !== null) parseUrl(via, "--via");
+  const address = url === null ? null : parseAddress(url);
+  if (via !== null) parseAddress(via, "--via");
   checkTogether(input);
   if (settings.protocol !== null && url !== null) checkSpeakable(settings.protocol, url);
   return {
     ...picked(settings, asGiven),
+    endpoint: settings.endpoint ?? address?.endpoint ?? null,
+    isEndpointWhole: input.endpoint?.startsWith("/") ?? false,
     scenarios: settings.scenario,
     protocols: settings.protocol,
     headers: parseHeaders(settings.header, url === null ? null : settings.apiKey),

@@ -11,6 +11,8 @@ export interface Wording {
   readonly model: string;
   /** Whether the server is ours: it takes vLLM's `ignore_eos`, so that lengths are exact. Others may refuse what they do not know. */
   readonly own: boolean;
+  /** Default: everything. */
+  readonly accepted?: Accepted;
   /** Sent as every body in place of ours. */
   readonly body: string | null;
   /** Every request carries the seed of its round: for a driver that sends one body only. */
@@ -30,26 +32,71 @@ function promptOf(tokens: number): string {
   return filler.repeat(Math.ceil(length / filler.length)).slice(0, length);
 }
 
-function bodyOf(
+/** What a server takes of the parameters that we send. */
+export interface Accepted {
+  /** How it calls the bound on an answer's tokens. */
+  readonly lengthParameter: string;
+  /** Parameters that it refuses, of `optionalParameters`. */
+  readonly refused: ReadonlySet<string>;
+}
+
+/** Parameters without which a request means the same to a server. */
+export const optionalParameters: readonly string[] = ["seed", "stream_options"];
+
+/** Names of the bound on an answer's tokens at an endpoint, the one that most servers take first. */
+export function lengthParameters(path: string): readonly string[] {
+  if (isAt(path, "/responses")) return ["max_output_tokens"];
+  return isAt(path, "/chat/completions") ? ["max_tokens", "max_completion_tokens"] : ["max_tokens"];
+}
+
+/** A server of ours, or one that has not said otherwise. */
+export const takesEverything: Accepted = { lengthParameter: "max_tokens", refused: new Set() };
+
+/** Whether a path, which may have a query, is that of an endpoint. */
+function isAt(path: string, endpoint: string): boolean {
+  return path.replace(/\?.*$/s, "").endsWith(endpoint);
+}
+
+/** What one request asks for. */
+export interface Asking {
+  readonly path: string;
+  readonly stream: boolean;
+  readonly prompt: string;
+  readonly outputTokens: number;
+  readonly seed: number;
+  readonly model: string;
+  readonly accepted: Accepted;
+  /** vLLM's `ignore_eos`; default false. */
+  readonly ignoreEos?: boolean;
+  readonly includeUsage?: boolean;
+}
+
+/** The JSON of a request, in the shape of its endpoint. */
+export function bodyOf({ path, stream, prompt, outputTokens, seed, model, accepted, ignoreEos, includeUsage }: Asking): string {
+  const takesMessages = isAt(path, "/chat/completions") || isAt(path, "/messages");
+  const members: readonly (readonly [name: string, value: unknown])[] = [
+    ["model", model],
+    ...(stream ? ([["stream", stream]] as const) : []),
+    ...(includeUsage ? ([["stream_options", { include_usage: true }]] as const) : []),
+    [accepted.lengthParameter, outputTokens],
+    ...(ignoreEos ? ([["ignore_eos", true]] as const) : []),
+    ["seed", seed],
+    takesMessages ? ["messages", [{ role: "user", content: prompt }]] : [isAt(path, "/responses") ? "input" : "prompt", prompt],
+  ];
+  return JSON.stringify(Object.fromEntries(members.filter(([name]) => !accepted.refused.has(name))));
+}
+
+/** The body of a planned request. */
+function wordedBody(
   path: string,
   stream: boolean,
   inputTokens: number,
   outputTokens: number,
   seed: number,
-  { model, own }: Wording,
+  { model, own, accepted = takesEverything }: Wording,
   includeUsage = false,
 ): string {
-  const prompt = promptOf(inputTokens);
-  const said = path.endsWith("/chat/completions") ? { messages: [{ role: "user", content: prompt }] } : { prompt };
-  return JSON.stringify({
-    model,
-    ...(stream ? { stream } : {}),
-    ...(includeUsage ? { stream_options: { include_usage: true } } : {}),
-    max_tokens: outputTokens,
-    ...(own ? { ignore_eos: true } : {}),
-    seed,
-    ...said,
-  });
+  return bodyOf({ path, stream, prompt: promptOf(inputTokens), outputTokens, seed, model, accepted, ignoreEos: own, includeUsage });
 }
 
 /** The requests of round `round`; round -1 is the warm-up. `rate` is in requests per second. */
@@ -85,7 +132,7 @@ export function backgroundOf(
   if (background === null) return null;
   const { streams, outputTokens, itl, unreadMs } = background;
   const requests = Array.from({ length: streams }, (_, index): PlannedRequest => ({
-    body: bodyOf(path, true, inputTokens, outputTokens, seedOfCall(seed, 0, 800_000 + index), wording),
+    body: wordedBody(path, true, inputTokens, outputTokens, seedOfCall(seed, 0, 800_000 + index), wording),
     tokens: null,
     headers: { "x-fakeai-ttft": "0", "x-fakeai-itl": String(itl), ...headers },
   }));
@@ -113,7 +160,7 @@ function plain(workload: Workload, wording: Wording, seed: number, round: number
   if (wording.body !== null) return { body: wording.body, tokens: null };
   const callSeed = seedOfCall(seed, round + 1, wording.oneBody ? 0 : index);
   return {
-    body: bodyOf(path, stream, inputTokens, outputTokens, callSeed, wording, includeUsage),
+    body: wordedBody(path, stream, inputTokens, outputTokens, callSeed, wording, includeUsage),
     tokens: wording.own ? outputTokens : null,
   };
 }
@@ -122,7 +169,8 @@ function pageRequests({ page, inputTokens }: Workload, wording: Wording, seed: n
   let index = 0;
   return page!.flatMap(({ count, method, path, outputTokens = 16 }) =>
     Array.from({ length: count }, (): PlannedRequest => {
-      const body = method === "GET" ? "" : bodyOf(path, false, inputTokens, outputTokens, seedOfCall(seed, round + 1, index++), wording);
+      const body =
+        method === "GET" ? "" : wordedBody(path, false, inputTokens, outputTokens, seedOfCall(seed, round + 1, index++), wording);
       return { method, path, body, tokens: method === "GET" || !wording.own ? null : outputTokens };
     }),
   );
@@ -147,7 +195,7 @@ export function traceOf(trace: NonNullable<Workload["trace"]>): TraceRequest[] {
 function traceRequests(workload: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
   return traceOf(workload.trace!).map(({ atMs, inputTokens, outputTokens }, index) => {
     const tokens = Math.max(1, outputTokens);
-    const body = bodyOf(workload.path, workload.stream, Math.max(1, inputTokens), tokens, seedOfCall(seed, round + 1, index), wording);
+    const body = wordedBody(workload.path, workload.stream, Math.max(1, inputTokens), tokens, seedOfCall(seed, round + 1, index), wording);
     return { body: wording.body ?? body, tokens: wording.own && wording.body === null ? tokens : null, atUs: Math.round(atMs * 1000) };
   });
 }

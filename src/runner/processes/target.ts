@@ -1,12 +1,9 @@
 /** What is loaded: our own server as a child, or any other by its address. */
-import { protocolsOf } from "../../results/protocols.ts";
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { UsageError } from "../../base/usage-error.ts";
 import { boundToUs } from "../../base/children.ts";
 import { type Answered, type Answers, type Asked, endWithParent, type Question } from "../../base/parent-channel.ts";
-import { openConnection } from "../../load/client/open.ts";
 import type { TlsChoice } from "../../load/job.ts";
 import type { ProtocolName } from "../../results/types.ts";
 import { type ProcessUsage, usageOf } from "./machine.ts";
@@ -173,104 +170,4 @@ function firstLine(child: ChildProcess, ended: Promise<void>): Promise<string | 
     });
     void ended.then(() => settle(null));
   });
-}
-
-/** A server that is not ours. */
-export interface ExternalServer {
-  readonly url: string;
-  readonly caFile: string | null;
-  readonly insecure: boolean;
-  /** Sent with every request. */
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-export interface ProbeResult {
-  readonly protocol: ProtocolName;
-  /** null: spoken. */
-  readonly refused: string | null;
-}
-
-const probeTimeoutMs = 5000;
-
-/** Finds out which protocols a server speaks. */
-export async function probe(server: ExternalServer): Promise<{ target: Target; results: readonly ProbeResult[] }> {
-  const url = parseUrl(server.url);
-  const tls: TlsChoice = { ca: readCa(server.caFile), insecure: server.insecure, cipher: null };
-  // Side by side: a server that hangs costs one time-out.
-  const results: ProbeResult[] = await Promise.all(
-    protocolsOf(server.url).map(async (protocol) => ({ protocol, refused: await probeOne(url, protocol, tls, server.headers) })),
-  );
-  const spoken = results.filter(({ refused }) => refused === null);
-  return {
-    results,
-    target: {
-      origins: Object.fromEntries(spoken.map(({ protocol }) => [protocol, url.origin])),
-      tls,
-      usage: () => null,
-      eventLoopDelayP99Us: () => Promise.resolve(null),
-      died: null,
-      close: () => Promise.resolve(),
-    },
-  };
-}
-
-/** Checks the address of `--url` or `--via`. Throws UsageError. */
-export function parseUrl(text: string, flag: "--url" | "--via" = "--url"): URL {
-  let url: URL;
-  try {
-    url = new URL(text);
-  } catch {
-    throw new UsageError(`${flag}: "${text}" is not an address (for example http://127.0.0.1:8000)`);
-  }
-  if (url.protocol !== "http:" && url.protocol !== "https:") throw new UsageError(`${flag}: ${url.protocol} is neither http: nor https:`);
-  if (url.username !== "" || url.password !== "")
-    throw new UsageError(`${flag}: put credentials into --api-key or --header, not into the address`);
-  return url;
-}
-
-function readCa(path: string | null): string | null {
-  if (path === null) return null;
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw new UsageError(`--cacert: cannot read ${path} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`);
-  }
-}
-
-/** Asks for the list of models: any well-formed answer proves the protocol. */
-async function probeOne(
-  url: URL,
-  protocol: ProtocolName,
-  tls: TlsChoice,
-  headers: Readonly<Record<string, string>>,
-): Promise<string | null> {
-  const path = `${basePath(url)}/v1/models`;
-  const endpoint = { origin: url.origin, protocol, path, method: "GET" as const, headers, tls };
-  try {
-    const connection = await openConnection({ endpoint, timeoutMs: probeTimeoutMs });
-    try {
-      return await new Promise<string | null>((resolve) => {
-        const timer = setTimeout(() => resolve(`no answer within ${probeTimeoutMs / 1000} s`), probeTimeoutMs);
-        const settle = (result: string | null): void => {
-          clearTimeout(timer);
-          resolve(result);
-        };
-        connection.send(
-          { method: "GET", path, body: "" },
-          { onResponse: () => settle(null), onData: () => {}, onEnd: () => settle(null), onFail: (reason) => settle(reason) },
-        );
-      });
-    } finally {
-      connection.close();
-    }
-  } catch (error) {
-    const { message, cause } = error as Error;
-    const { code } = (cause ?? {}) as NodeJS.ErrnoException;
-    return `${message}${code !== undefined && /CERT|VERIFY/.test(code) ? " (trust it with --cacert <file>, or --insecure)" : ""}`;
-  }
-}
-
-/** The path of an address without a last "/v1", which clients' base URLs carry and endpoints repeat. */
-export function basePath(url: URL): string {
-  return url.pathname.replace(/\/+$/, "").replace(/\/v1$/, "");
 }
