@@ -186,7 +186,9 @@ describe.each(targets)("$name", (target) => {
 
     test("role and first token leave together at TTFT, gaps follow, the end comes with the last token", async () => {
       const headers = { "x-fakeai-ttft": "80", "x-fakeai-itl": "30ms" };
-      const { reads, startedMs } = await running.ask({ body: chat({ stream: true, max_tokens: 4 }), headers });
+      const answer = await running.ask({ body: chat({ stream: true, max_tokens: 4 }), headers });
+      const { startedMs } = answer;
+      const reads = answer.reads.filter(({ text }) => text.trim() !== "");
       expect(reads[0]!.atMs - startedMs).toBeGreaterThanOrEqual(79);
       expect(reads[0]!.atMs - startedMs).toBeLessThan(400);
       expect(eventsOf(reads[0]!.text).length).toBeGreaterThanOrEqual(2);
