@@ -49,6 +49,7 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     arguments: [{ name: "row", help: `rows, or how they begin: ${rows.map(({ id }) => id).join(", ")}`, isRepeatable: true }],
     flags: [
       { name: "--rounds", takes: "n", help: "rounds of each row (default 15)" },
+      { name: "--beside", takes: "file", help: "paced, unpaced and unary rows beside another build: the path of its dist/cli.js" },
       { name: "--peers", help: "beside other fake servers too, after `npm install --prefix bench/speed/peers`" },
     ],
   },

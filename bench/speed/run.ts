@@ -47,7 +47,9 @@ import {
   peersInstalled,
   startControl,
   startControls,
+  otherBuild,
   startFakeai,
+  startOtherBuild,
   startPeer,
   socketsOf,
   type Subject,
@@ -56,12 +58,17 @@ import {
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: "string", default: "15" }, peers: { type: "boolean", default: false } },
+  options: { rounds: { type: "string", default: "15" }, peers: { type: "boolean", default: false }, beside: { type: "string" } },
 });
 const rounds = Number(options.rounds);
 const progress = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };
+
+/** The dist/cli.js of another build of fakeai that paced, unpaced and unary rows are held against. */
+const beside = options.beside ?? null;
+/** Another build is slower where it takes this many times as long. */
+const buildLimit = 1.02;
 
 /** At most `limit` when the interval's upper end is, or the median over at least 15 rounds. */
 const atMost = (ratio: Ratio, limit: number): boolean => ratio.high <= limit || (ratio.rounds >= 15 && ratio.median <= limit);
@@ -115,9 +122,11 @@ async function pacedRow(row: PacedRow, material: Material, recording: string): P
   };
   const control = `raw ${row.control}`;
   const rate = (connections * streamsPerConnection * 1000) / itlMs;
+  const flags = ["--itl", String(itlMs), "--ttft", String(itlMs), ...(row.engineFlags ?? [])];
   await interleave(
     [
-      () => startFakeai(wire, ["--itl", String(itlMs), "--ttft", String(itlMs), ...(row.engineFlags ?? [])]),
+      () => startFakeai(wire, flags),
+      ...(beside === null ? [] : [() => startOtherBuild(beside, wire, flags)]),
       () => startControl(row.control, ["--mode", "paced", "--itl", String(itlMs), "--ttft", String(itlMs), "--recording", recording]),
     ],
     async (subject, round) => {
@@ -148,7 +157,12 @@ async function pacedRow(row: PacedRow, material: Material, recording: string): P
       met: atMost(ratio, target),
     };
   };
-  return { lines: [line(control, row.controlTarget), ...(row.loopTarget === null ? [] : [line("C loop", row.loopTarget)])], samples };
+  const lines = [
+    line(control, row.controlTarget),
+    ...(row.loopTarget === null ? [] : [line("C loop", row.loopTarget)]),
+    ...(beside === null ? [] : [line(otherBuild, buildLimit)]),
+  ];
+  return { lines, samples };
 }
 
 /** How long a server is loaded before it is measured: V8 compiles for some seconds, in which an answer can take thrice its CPU time. */
@@ -175,6 +189,7 @@ async function wholeRow(row: WholeRow, material: Material): Promise<{ lines: Lin
   await interleave(
     [
       () => startFakeai(wire, ["--output-tokens", "100"]),
+      ...(beside === null ? [] : [() => startOtherBuild(beside, wire, ["--output-tokens", "100"])]),
       () => startControl(row.control, ["--mode", mode, "--recording", material.recordingFile]),
       ...peers.map((name) => () => startPeer(name)),
     ],
@@ -206,12 +221,16 @@ async function wholeRow(row: WholeRow, material: Material): Promise<{ lines: Lin
       measured: show("fakeai"),
       against: `${name} ${show(name)}`,
       ratio,
-      target: target === null ? "" : `at least ${target}`,
+      target: target === null ? "" : `at least ${two(target)}`,
       met: target === null ? null : atLeast(ratio, target),
     };
   };
   return {
-    lines: [line(`raw ${row.control}`, row.controlTarget), ...peers.map((name) => line(name, name === "aimock" ? row.aimockTarget : null))],
+    lines: [
+      line(`raw ${row.control}`, row.controlTarget),
+      ...(beside === null ? [] : [line(otherBuild, 1 / buildLimit)]),
+      ...peers.map((name) => line(name, name === "aimock" ? row.aimockTarget : null)),
+    ],
     samples,
   };
 }

@@ -72,8 +72,20 @@ export const profile = "minimal";
 
 /** `fakeai serve` as users get it, but for the profile; `nodeFlags` are node's own. */
 export function startFakeai(wire: Wire, flags: readonly string[], nodeFlags: readonly string[] = []): Promise<Subject> {
+  return startBuild("fakeai", cliPath, wire, flags, nodeFlags);
+}
+
+/** What another build of fakeai is called in a row. */
+export const otherBuild = "other build";
+
+/** Another build of fakeai, by the path of its dist/cli.js. */
+export function startOtherBuild(cli: string, wire: Wire, flags: readonly string[]): Promise<Subject> {
+  return startBuild(otherBuild, cli, wire, flags, []);
+}
+
+function startBuild(name: string, cli: string, wire: Wire, flags: readonly string[], nodeFlags: readonly string[]): Promise<Subject> {
   const many = wire === "h2c" ? ["--max-concurrent-streams", "1000"] : [];
-  return start("fakeai", [...nodeFlags, cliPath, "serve", "--json", "--profile", profile, "--protocol", `${wire}:0`, ...many, ...flags]);
+  return start(name, [...nodeFlags, cli, "serve", "--json", "--profile", profile, "--protocol", `${wire}:0`, ...many, ...flags]);
 }
 
 /** A raw engine. */
