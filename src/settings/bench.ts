@@ -13,6 +13,9 @@ export type SuiteName = (typeof suiteNames)[number];
 /** What sends the load; `client` measures client libraries in place of scenarios. */
 const driverNames = ["stream", "autocannon", "h2load", "client"] as const;
 
+/** What a plain number among the times of a trace means. */
+const traceUnits = ["s", "ms", "us"] as const;
+
 /** Rounds of a scenario that says no other number. */
 export const defaultRounds = 5;
 
@@ -31,8 +34,10 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   /** Names of shipped scenarios, or paths of files. */
   readonly scenario: readonly string[];
   readonly protocol: readonly ProtocolName[] | null;
-  /** Path of a CSV or JSONL file. */
+  /** Path of a CSV or JSON file. */
   readonly trace: string | null;
+  /** What a plain number among its times means; null: by its format. */
+  readonly traceUnit: (typeof traceUnits)[number] | null;
   /** Times as fast. */
   readonly speed: number;
   /** Requests of the trace. */
@@ -162,7 +167,16 @@ export const benchFlags: FlagTable<BenchSettings> = [
     kind: "text",
     takes: "file",
     parse: text,
-    help: "replay an Azure LLM CSV or a Mooncake JSONL, open loop, on each protocol",
+    help: "replay recorded traffic: Azure LLM, BurstGPT, Mooncake, qwen-bailian, AIPerf",
+    group: measured,
+  },
+  {
+    key: "traceUnit",
+    kind: "text",
+    takes: "unit",
+    otherwise: "by the format",
+    parse: oneOf(traceUnits),
+    help: "what a number among its times means: s, ms or us",
     group: measured,
   },
   {
@@ -180,7 +194,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     takes: "n",
     otherwise: "all",
     parse: whole(1, 100_000_000),
-    help: "replay the first n requests",
+    help: "replay the first n requests, as --requests",
     group: measured,
   },
   { key: "list", kind: "boolean", help: "list the scenarios and end", group: measured, common: true },

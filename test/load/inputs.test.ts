@@ -2,9 +2,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { constantArrivalsUs, poissonArrivalsUs } from "../../src/load/arrivals.ts";
-import { readTrace } from "../../src/load/trace.ts";
+import { csvRows } from "../../src/load/records.ts";
+import { readTrace, TraceError } from "../../src/load/trace.ts";
 
 describe("arrivals", () => {
   test("a constant rate has equal gaps from 0", () => {
@@ -33,7 +35,7 @@ describe("arrivals", () => {
 describe("traces", () => {
   const directory = mkdtempSync(join(tmpdir(), "fakeai-trace-"));
   afterAll(() => rmSync(directory, { recursive: true }));
-  const file = (text: string): string => {
+  const file = (text: string | Buffer): string => {
     const path = join(directory, "trace");
     writeFileSync(path, text);
     return path;
@@ -58,6 +60,53 @@ describe("traces", () => {
     ]);
   });
 
+  const azure = "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:01,5,7\n2024-05-10 00:00:02.5,6,8\n";
+  const asRead = [
+    { atMs: 0, inputTokens: 5, outputTokens: 7 },
+    { atMs: 1500, inputTokens: 6, outputTokens: 8 },
+  ];
+  const utf16 = (text: string): Buffer => Buffer.from(`\u{feff}${text}`, "utf16le");
+  test.each<[string, string | Buffer]>([
+    ["quotes", 'TIMESTAMP,"ContextTokens","GeneratedTokens"\n"2024-05-10 00:00:01","5",7\r\n2024-05-10 00:00:02.5,6,"8"'],
+    ["a quoted cell with line ends, separators and quotes", `note,${azure.replaceAll("\n2", '\n"a ""b"",\n\r\n",2')}`],
+    ["blank lines first, between and last", `\n  \n${azure.replaceAll("\n", "\n\n")}\n`],
+    ["semicolons", azure.replaceAll(",", ";")],
+    ["tabs", azure.replaceAll(",", "\t")],
+    ["line ends of CR alone", azure.replaceAll("\n", "\r")],
+    ["UTF-8 with a byte order mark", `\u{feff}${azure}`],
+    ["UTF-16, little end first", utf16(azure)],
+    ["UTF-16, big end first", utf16(azure).swap16()],
+    [
+      "a JSON array",
+      ' [ {"timestamp":1000,"input_length":5,"output_length":7},\n{"timestamp":2500,"input_length":6,"output_length":8} ]\n',
+    ],
+    [
+      "blank lines of JSON",
+      '\n{"timestamp":1000,"input_length":5,"output_length":7}\r\n \n{"timestamp":2500,"input_length":6,"output_length":8}',
+    ],
+    ["a fraction of zero", '{"timestamp":1e3,"input_length":5.0,"output_length":7}\n{"timestamp":2500,"input_length":6,"output_length":8}'],
+    [
+      "BurstGPT, without its failures",
+      "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n1,ChatGPT,5,7,12,API log\n2,GPT-4,9,0,9,API log\n2.5,GPT-4,6,8,14,API log\n",
+    ],
+    [
+      "qwen-bailian",
+      '{"chat_id":1,"parent_chat_id":-1,"timestamp":1,"input_length":5,"output_length":7}\n{"chat_id":2,"parent_chat_id":-1,"timestamp":2.5,"input_length":6,"output_length":8}',
+    ],
+  ])("%s are read", (_what, text) => {
+    expect(readTrace(file(text))).toEqual(asRead);
+  });
+
+  test("where the unit of times is not known, it is asked for", () => {
+    const seconds = "timestamp,input_tokens,output_tokens\n1,5,7\n2.5,6,8\n";
+    expect(() => readTrace(file(seconds))).toThrow(/line 2: "timestamp" may be seconds or milliseconds: say --trace-unit/);
+    expect(readTrace(file(seconds), { unit: "s" })).toEqual(asRead);
+    expect(readTrace(file(seconds), { unit: "ms" })[1]!.atMs).toBeCloseTo(1.5, 9);
+    // guidellm writes Mooncake's members with seconds, AIPerf with milliseconds.
+    const mooncake = '{"timestamp":0.5,"input_length":5,"output_length":7}\n';
+    expect(() => readTrace(file(mooncake))).toThrow(/--trace-unit/);
+  });
+
   test("Mooncake's JSONL", () => {
     const text =
       '{"timestamp": 27000, "input_length": 10, "output_length": 5, "hash_ids": [0]}\n{"timestamp": 30000, "input_length": 1, "output_length": 2}\n';
@@ -71,12 +120,35 @@ describe("traces", () => {
     ["", /no trace/],
     ["a,b,c\n1,2,3\n", /no trace: expected a header/],
     ["TIMESTAMP,ContextTokens,GeneratedTokens\n", /holds no requests/],
-    ["TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", /line 2: "yesterday" is not a time/],
+    ["TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", /line 2: "TIMESTAMP" must be a time, not "yesterday"/],
     ["TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1\n", /line 2: "GeneratedTokens"/],
     ["TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,-1,2\n", /line 2: "ContextTokens"/],
     ['{"timestamp":0,"input_length":1,"output_length":1}\n{broken\n', /line 2: not JSON/],
     ['{"timestamp":"0","input_length":1,"output_length":1}\n', /line 1: "timestamp"/],
     ['{"timestamp":0,"output_length":1}\n', /line 1: "input_length"/],
+    ['{"timestamp":0,"input_length":null,"output_length":1}\n', /line 1: "input_length" must be a whole number.*not null/],
+    ['{"timestamp":0,"input_length":true,"output_length":1}\n', /line 1: "input_length".*not true/],
+    ['{"timestamp":0,"input_length":[5],"output_length":1}\n', /line 1: "input_length".*not \[5\]/],
+    ['{"timestamp":0,"input_length":" ","output_length":1}\n', /line 1: "input_length"/],
+    ['{"timestamp":0,"input_length":"5","output_length":1}\n', /line 1: "input_length"/],
+    ['{"timestamp":0,"input_length":1.5,"output_length":1}\n', /line 1: "input_length"/],
+    ['{"timestamp":0,"input_length":1,"output_length":1e9}\n', /line 1: "output_length" must be a whole number of tokens, up to 10000000/],
+    ['\n{"timestamp":1e400,"input_length":1,"output_length":1}\n', /line 2: "timestamp" must be a time/],
+    ['{"timestamp":-1,"input_length":1,"output_length":1}\n', /line 1: "timestamp"/],
+    ['[{"timestamp":0,"input_length":1,"output_length":1},\n\n5]', /line 3: not a JSON object/],
+    ['[{"timestamp":0,"input_length":1,"output_length":1},\n]', /line 2: a value is missing/],
+    ['[{"timestamp":0,"input_length":1,"output_length":1}', /line 1: the JSON array does not end/],
+    ['[{"timestamp":0,"input_length":1,"output_length":1}] x', /something follows/],
+    ["TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,0x10,2\n", /line 2: "ContextTokens"/],
+    ["TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46, ,2\n", /line 2: "ContextTokens"/],
+    ["TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1000000000,2\n", /line 2: "ContextTokens"/],
+    ["TIMESTAMP,ContextTokens,GeneratedTokens\n2023-02-30 18:15:46,1,2\n", /line 2: "TIMESTAMP" must be a time/],
+    ["TIMESTAMP,ContextTokens,GeneratedTokens\n2023-02-03 25:15:46,1,2\n", /line 2: "TIMESTAMP" must be a time/],
+    ['TIMESTAMP,ContextTokens,GeneratedTokens\n"2023-11-16 18:15:46,1,2\n', /line 2: a quote is not closed/],
+    ['TIMESTAMP,ContextTokens,GeneratedTokens\n"2023-11-16 18:15:46"x,1,2\n', /line 2: text follows a closing quote/],
+    ["TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1,2,3\n", /line 2: 4 cells, where the header has 3/],
+    [Buffer.from([0x7b, 0xff, 0x7d]), /line 1: not UTF-8 text/],
+    [Buffer.from([0x1f, 0x8b, 8, 0]), /is gzip/],
   ])("%j is refused in one line", (text, message) => {
     const path = file(text);
     expect(() => readTrace(path)).toThrow(message);
@@ -85,5 +157,63 @@ describe("traces", () => {
 
   test("a file that is not there", () => {
     expect(() => readTrace(join(directory, "none"))).toThrow(/cannot read the trace .*ENOENT/);
+  });
+
+  test("cells of any text come back as RFC 4180 has them written", () => {
+    const written = (cell: string): string => `"${cell.replaceAll('"', '""')}"`;
+    const cell = fc.string({ unit: fc.constantFrom(",", ";", '"', "\n", "\r", "a", " ", "\u{1f600}"), maxLength: 8 });
+    const rows = fc.array(fc.array(cell, { minLength: 2, maxLength: 4 }), { minLength: 1, maxLength: 5 });
+    fc.assert(
+      fc.property(rows, fc.constantFrom(",", ";"), fc.constantFrom("\n", "\r\n", "\r"), (cells, separator, end) => {
+        const text = cells.map((row) => row.map(written).join(separator)).join(end);
+        expect([...csvRows(text, separator, "x")].map((row) => row.cells)).toEqual(cells);
+      }),
+      { seed: 13, numRuns: 500 },
+    );
+  });
+
+  test("whatever a file holds, it is read within bounds or refused in one line", () => {
+    const number = fc.constantFrom(
+      "0",
+      "5",
+      "1e400",
+      "-0",
+      "1e9",
+      "null",
+      "true",
+      "[5]",
+      '" "',
+      "0x10",
+      "1.5",
+      '"',
+      "",
+      "2023-02-30 00:00:00",
+      "2023-02-03 00:00:00",
+    );
+    const json = fc.tuple(number, number, number).map(([t, i, o]) => `{"timestamp":${t},"input_length":${i},"output_length":${o}}`);
+    const csv = fc.tuple(number, number, number).map((cells) => cells.join(","));
+    const lines = fc.oneof(
+      fc.array(json, { maxLength: 4 }).map((all) => all.join("\n")),
+      fc.array(json, { maxLength: 4 }).map((all) => `[${all.join(",\n")}]`),
+      fc.array(csv, { maxLength: 4 }).map((all) => ["TIMESTAMP,ContextTokens,GeneratedTokens", ...all].join("\n")),
+      fc.string({ unit: fc.constantFrom("[", "]", "{", "}", ",", '"', "\\", "\n", ":", "1", "timestamp"), maxLength: 40 }),
+    );
+    let read = 0;
+    fc.assert(
+      fc.property(lines, (text) => {
+        try {
+          for (const { atMs, inputTokens, outputTokens } of readTrace(file(text))) {
+            read++;
+            expect(atMs >= 0 && atMs <= 1e13).toBe(true);
+            for (const tokens of [inputTokens, outputTokens]) expect(Number.isInteger(tokens) && tokens >= 0 && tokens <= 1e7).toBe(true);
+          }
+        } catch (error) {
+          expect(error).toBeInstanceOf(TraceError);
+          expect((error as Error).message).toMatch(/^[^\n\r]+$/);
+        }
+      }),
+      { seed: 13, numRuns: 1000 },
+    );
+    expect(read).toBeGreaterThan(0);
   });
 });

@@ -5,13 +5,14 @@ import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { UsageError } from "../../src/base/usage-error.ts";
 import { clockTickUs } from "../../src/base/proc.ts";
-import { estimateSeconds } from "../../src/runner/plan/adapt.ts";
+import { adapted, estimateSeconds } from "../../src/runner/plan/adapt.ts";
 import { parseCpuList, usageOf } from "../../src/runner/processes/machine.ts";
 import { resolveBench } from "../../src/runner/plan/options.ts";
 import { orderOfRounds } from "../../src/runner/plan/order.ts";
 import { overridden } from "../../src/runner/plan/overrides.ts";
 import { requestsOf, seedOfCall, traceOf } from "../../src/runner/plan/requests.ts";
 import { checkScenario, scenarioDirectory, scenarioNamed, shippedScenarios, variantsOf } from "../../src/runner/plan/scenario.ts";
+import type { BenchInput } from "../../src/settings/bench.ts";
 import { root } from "../support/process.ts";
 
 describe("options", () => {
@@ -32,6 +33,9 @@ describe("options", () => {
     [{ rate: "-1" }, /--rate/],
     [{ requests: "5", duration: "5" }, /give one of them/],
     [{ speed: "2" }, /belong to --trace/],
+    [{ traceUnit: "s" }, /belong to --trace/],
+    [{ trace: "x", traceUnit: "h" }, /--trace-unit: "h" is not one of s, ms, us/],
+    [{ trace: "x", limit: "5", requests: "6" }, /--limit and --requests are one thing/],
     [{ trace: "x", rate: "5" }, /--speed, not --rate/],
     [{ header: ["no colon"] }, /--header/],
     [{ header: ["a: b\r\nc: d"] }, /--header/],
@@ -179,6 +183,20 @@ describe("scenarios", () => {
     expect(slice.at(-1)!.atMs).toBeLessThan(2500);
     expect(slice.at(-1)!.atMs).toBeGreaterThan(2000);
     expect(traceOf({ file: "sample.csv", speed: 1, seconds: null, limit: 3 })).toHaveLength(3);
+  });
+
+  test("requests, duration and lengths that flags give hold for a trace too", () => {
+    const [variant] = variantsOf(scenarioNamed("trace"), "full");
+    const run = (flags: BenchInput): { atMs: number; inputTokens: number; outputTokens: number }[] =>
+      traceOf(adapted(variant!, resolveBench({ scenario: ["trace"], ...flags })).workload.trace!);
+    const all = run({});
+    expect(run({ requests: "7" })).toEqual(all.slice(0, 7));
+    const seconds = run({ duration: "1.5" });
+    expect(seconds.length).toBeGreaterThan(5);
+    expect(seconds).toEqual(all.filter(({ atMs }) => atMs < 1500));
+    const lengths = run({ outputTokens: "5", inputTokens: "9" });
+    expect(lengths.map(({ atMs }) => atMs)).toEqual(all.map(({ atMs }) => atMs));
+    expect(new Set(lengths.map(({ inputTokens, outputTokens }) => `${inputTokens} ${outputTokens}`))).toEqual(new Set(["9 5"]));
   });
 
   test("every directory of scenarios is shipped", () => {

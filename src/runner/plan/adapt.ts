@@ -5,6 +5,7 @@ import { h2loadVersion } from "../../load/drivers/h2load.ts";
 import { mergeNetworks, parseNetwork, roundTripMs } from "../../network/impairment.ts";
 import type { BenchOptions } from "./options.ts";
 import { traceOf, warmupTokensOf } from "./requests.ts";
+import type { TraceSpec } from "./scenario-file.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
 
 /** The variant as the options change it. */
@@ -40,7 +41,19 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
       requests,
       warmup: options.warmup ?? workload.warmup,
       network: mergeNetworks(workload.network, options.network),
+      trace: workload.trace === null ? null : adaptedTrace(workload.trace, options),
     },
+  };
+}
+
+/** Flags that speak of requests hold for those of a trace too. */
+function adaptedTrace(trace: TraceSpec, { requests, durationS, inputTokens, outputTokens }: BenchOptions): TraceSpec {
+  return {
+    ...trace,
+    limit: requests ?? trace.limit,
+    seconds: durationS === null ? trace.seconds : durationS * trace.speed,
+    ...(inputTokens === null ? {} : { inputTokens }),
+    ...(outputTokens === null ? {} : { outputTokens }),
   };
 }
 

@@ -11,6 +11,7 @@ import { settingsOf } from "../../settings/parse.ts";
 import { checkNetwork } from "../processes/network.ts";
 import { parseAddress } from "../processes/address.ts";
 import { readBody } from "./requests.ts";
+import type { TraceSpec } from "./scenario-file.ts";
 
 /** Settings that are in force as they were given. */
 const asGiven = [
@@ -51,7 +52,7 @@ export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[numbe
   readonly durationS: number | null;
   readonly idleTimeoutMs: number;
   readonly requestTimeoutMs: number;
-  readonly trace: { readonly file: string; readonly speed: number; readonly limit: number | null } | null;
+  readonly trace: Pick<TraceSpec, "file" | "speed" | "limit" | "unit"> | null;
   /** Put between client and server, over what a scenario says. */
   readonly network: NetworkInput;
   readonly requirements: readonly string[];
@@ -60,7 +61,7 @@ export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[numbe
 /** Settles what was given. Throws UsageError in one line. */
 export function resolveBench(input: BenchInput): BenchOptions {
   const settings = settingsOf(benchFlags, input);
-  const { url, via, trace, speed, limit, driver } = settings;
+  const { url, via, trace, traceUnit, speed, limit, driver } = settings;
   const address = url === null ? null : parseAddress(url);
   if (via !== null) parseAddress(via, "--via");
   checkTogether(input);
@@ -79,7 +80,7 @@ export function resolveBench(input: BenchInput): BenchOptions {
     durationS: settings.duration,
     idleTimeoutMs: (settings.timeout ?? (url === null ? defaultTimeoutS.own : defaultTimeoutS.url)) * 1000,
     requestTimeoutMs: settings.requestTimeout * 1000,
-    trace: trace === null ? null : { file: trace, speed, limit },
+    trace: trace === null ? null : { file: trace, speed, limit, ...(traceUnit === null ? {} : { unit: traceUnit }) },
     network: networkOf(settings),
     requirements: settings.require,
   };
@@ -96,7 +97,8 @@ function checkTogether(input: BenchInput): void {
     throw new UsageError(reason);
   };
   if (given("suite") && given("scenario")) refuse("--suite and --scenario: give one of them");
-  if (!given("trace") && given("speed", "limit")) refuse("--speed and --limit belong to --trace");
+  if (!given("trace") && given("speed", "limit", "traceUnit")) refuse("--speed, --limit and --trace-unit belong to --trace");
+  if (given("limit") && given("requests")) refuse("--limit and --requests are one thing with --trace: give one of them");
   if (given("trace") && given("rate")) refuse("--trace has its own arrivals: use --speed, not --rate");
   if (given("trace") && given("scenario")) refuse("--trace and --scenario: give one of them");
   if (given("via") && !given("url"))

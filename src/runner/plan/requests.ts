@@ -4,6 +4,7 @@ import { UsageError } from "../../base/usage-error.ts";
 import { constantArrivalsUs, poissonArrivalsUs } from "../../load/arrivals.ts";
 import type { BackgroundLoad, PlannedRequest } from "../../load/job.ts";
 import { readTrace, type TraceRequest } from "../../load/trace.ts";
+import type { TraceSpec } from "./scenario-file.ts";
 import { scenarioDirectory, type Workload } from "./scenario.ts";
 
 /** How requests are worded for this server. */
@@ -176,20 +177,34 @@ function pageRequests({ page, inputTokens }: Workload, wording: Wording, seed: n
   );
 }
 
-/** The requests of a trace that a workload replays, `atMs` from 0 and already at the workload's speed. Throws UsageError. */
-export function traceOf(trace: NonNullable<Workload["trace"]>): TraceRequest[] {
-  const shipped = `${scenarioDirectory}traces/${trace.file}`;
-  const path = !trace.file.includes("/") && existsSync(shipped) ? shipped : trace.file;
-  let rows: readonly TraceRequest[];
-  try {
-    rows = readTrace(path);
-  } catch (error) {
-    throw new UsageError(`--trace: ${(error as Error).message}`);
+/** Traces that were read, by path and unit: every round of every arm asks for its own. */
+const traces = new Map<string, readonly TraceRequest[]>();
+
+function readOnce({ file, unit }: TraceSpec): readonly TraceRequest[] {
+  const shipped = `${scenarioDirectory}traces/${file}`;
+  const path = !file.includes("/") && existsSync(shipped) ? shipped : file;
+  const key = JSON.stringify([path, unit]);
+  let rows = traces.get(key);
+  if (rows === undefined) {
+    try {
+      rows = readTrace(path, { unit: unit ?? null });
+    } catch (error) {
+      throw new UsageError(`--trace: ${(error as Error).message}`);
+    }
+    traces.set(key, rows);
   }
-  const origin = rows[0]?.atMs ?? 0;
-  const slice = rows.filter(({ atMs }) => trace.seconds === null || atMs - origin < trace.seconds * 1000).slice(0, trace.limit ?? Infinity);
-  if (slice.length === 0) throw new UsageError(`--trace: ${trace.file} holds no request`);
-  return slice.map((row) => ({ ...row, atMs: (row.atMs - origin) / trace.speed }));
+  return rows;
+}
+
+/** The requests of a trace that a workload replays, `atMs` from 0 and already at the workload's speed. Throws UsageError. */
+export function traceOf(trace: TraceSpec): TraceRequest[] {
+  const { speed, seconds, limit, inputTokens, outputTokens } = trace;
+  const rows = readOnce(trace).filter(({ atMs }) => seconds === null || atMs < seconds * 1000);
+  return rows.slice(0, limit ?? Infinity).map((row) => ({
+    atMs: row.atMs / speed,
+    inputTokens: inputTokens ?? row.inputTokens,
+    outputTokens: outputTokens ?? row.outputTokens,
+  }));
 }
 
 function traceRequests(workload: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {

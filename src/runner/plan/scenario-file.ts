@@ -136,6 +136,12 @@ export interface TraceSpec {
   readonly seconds: Positive | null;
   /** Requests of the trace that are replayed; null: all. */
   readonly limit: PositiveInteger | null;
+  /** What a plain number among its times means; that of its format unless said. */
+  readonly unit?: "s" | "ms" | "us";
+  /** Tokens of every prompt, in place of those recorded. */
+  readonly inputTokens?: Tokens;
+  /** Tokens of every answer, in place of those recorded. */
+  readonly outputTokens?: Tokens;
 }
 
 /** What is asked of the server, the same in every arm. */
