@@ -1,7 +1,7 @@
 /** Two results beside each other, in lines for a terminal. */
 import type { ResultsComparison, RunComparison } from "../results/runs.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
-import { changeWithInterval, differenceWithInterval } from "./format.ts";
+import { differenceWithInterval, effect, smallness } from "./format.ts";
 
 /** Differences, one line each, worse ones first. */
 export function renderComparison({ comparisons, invalid, missing, notes }: ResultsComparison, all = false): string {
@@ -23,8 +23,9 @@ function describeOne({ scenario, variant, arm, comparison }: RunComparison): str
   const { metric, statistic, ratio, difference, verdict, reason } = comparison;
   const facts = [
     `${scenarioLabel({ id: scenario, variant })}, ${arm}: ${metric}.${statistic}`,
-    ratio === null ? "" : changeWithInterval(ratio),
-    difference === null ? "" : differenceWithInterval(difference, metric),
+    effect(comparison),
+    difference === null || ratio === null ? "" : differenceWithInterval(difference, metric),
+    smallness(comparison),
     reason ?? "",
   ];
   return `${verdict.padEnd(12)} ${facts.filter((fact) => fact !== "").join("; ")}`.replaceAll("\u00A0", " ");

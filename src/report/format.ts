@@ -1,5 +1,6 @@
 /** Figures and sentences as all reports show them. */
 import { protocolTraits } from "../results/protocols.ts";
+import { absoluteEffect } from "../results/effects.ts";
 import { metricFacts } from "../results/metrics.ts";
 import type {
   ArmResult,
@@ -12,6 +13,7 @@ import type {
   RequirementOutcome,
   Unit,
 } from "../results/types.ts";
+import { negligibleBy, tooSmallBy } from "../results/verdict.ts";
 
 /** "TTFT p99", "requests/s". The mean of one value per round goes without saying. */
 export function metricLabel({ metric, statistic }: Pick<Comparison, "metric" | "statistic">): string {
@@ -96,6 +98,28 @@ export function differenceWithInterval({ estimate, low, high }: Interval, metric
 export function effect({ ratio, difference, metric }: Comparison): string {
   if (ratio !== null) return changeWithInterval(ratio);
   return difference === null ? "" : differenceWithInterval(difference, metric);
+}
+
+/**
+ * Why a difference does not matter, by the bound that decided: "less than 2% does not matter", or with the difference
+ * "+0.4 ms (+0.38 ms to +0.42 ms): less than 0.5 ms does not matter". Empty for other verdicts.
+ */
+export function smallness(comparison: Comparison): string {
+  const { verdict, ratio, difference, metric, smallestEffect } = comparison;
+  if (difference === null) return "";
+  const bound = verdict === "equivalent" ? negligibleBy(comparison) : isTooSmall(comparison) ? tooSmallBy(comparison) : null;
+  if (bound === null) return "";
+  if (bound === "none") return "no difference at all";
+  if (bound === "relative") return `less than ${digits(smallestEffect.ratio * 100)}% does not matter`;
+  const amount = quantity(absoluteEffect(smallestEffect) ?? 0, metricFacts[metric].unit, metric);
+  const shown = ratio === null ? "" : `${differenceWithInterval(difference, metric)}: `;
+  return `${shown}less than ${amount} does not matter`;
+}
+
+/** Inconclusive, though its interval shows a difference: the estimate is too small. */
+function isTooSmall({ verdict, ratio, difference }: Comparison): boolean {
+  if (verdict !== "inconclusive" || difference === null) return false;
+  return ratio === null ? difference.low > 0 || difference.high < 0 : ratio.low > 1 || ratio.high < 1;
 }
 
 /** "12.3% (10.2% to 14.1%)": a claim's gain. */

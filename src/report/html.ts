@@ -21,6 +21,7 @@ import {
   quantity,
   requiredValue,
   requirementOutcome,
+  smallness,
 } from "./format.ts";
 import { Html, html, type Part, render } from "./markup.ts";
 import { style } from "./style.ts";
@@ -85,6 +86,7 @@ function verdictRow(scenario: ScenarioResult, comparison: Comparison): Part[] {
     lines(
       html`<span class="line">${effect(comparison)}</span>`,
       small(ratio === null || difference === null ? null : html`<span class="line">${differenceWithInterval(difference, metric)}</span>`),
+      small(smallness(comparison)),
       small(reason),
     ),
     intervalBar(comparison),

@@ -12,6 +12,7 @@ import {
   probability,
   requiredValue,
   requirementOutcome,
+  smallness,
 } from "./format.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
 
@@ -117,6 +118,7 @@ function verdictText(scenario: ScenarioResult, comparison: Comparison): string {
   const facts = [
     conditions(scenario.arms, comparison),
     found === "" ? "" : [probability(p), `${rounds}\u00A0rounds`].filter((fact) => fact !== "").join(", "),
+    smallness(comparison),
     reason ?? "",
   ];
   const what = `${scenarioLabel(scenario)}: ${candidate} against ${baseline}, ${metricLabel(comparison)}${found === "" ? "" : ` ${found}`}`;

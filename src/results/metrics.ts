@@ -1,6 +1,6 @@
 /**
  * Every metric that a result may hold: its name, and in `metricFacts` its unit, direction and meaning. A new metric is a
- * name in one of the two lists and a row in the table below them; the published schema, `--require` and the reports follow.
+ * name in one of the two lists, a row in the table below them, and a place in `effects.ts`; the published schema, `--require` and the reports follow.
  *
  * Where the LLM benchmarks disagree about a name, ours means:
  * - ttfe: start to first event. vLLM calls this TTFT.
@@ -73,20 +73,6 @@ export const statisticNames = ["mean", "std", "min", "p50", "p90", "p95", "p99",
 /** A statistic of a metric, for comparisons and requirements: "ttft.p99", "requestsPerSecond.mean". */
 export type Statistic = (typeof statisticNames)[number];
 
-/** The smallest effect of interest. What lies below it is no difference that matters, however certain it is. */
-export interface SmallestEffect {
-  /**
-   * Relative effect: 0.02 is 2%.
-   * @unit ratio
-   */
-  readonly ratio: number;
-  /**
-   * Absolute effect, for latencies; null: none. An effect must exceed both.
-   * @unit us
-   */
-  readonly us: number | null;
-}
-
 /** One metric. */
 export interface MetricFacts {
   readonly unit: Unit;
@@ -94,30 +80,18 @@ export interface MetricFacts {
   readonly perRound: boolean;
   /** Which of two values is the better one. */
   readonly better: "lower" | "higher";
-  readonly smallestEffect: SmallestEffect;
   /** What tables and charts call it. */
   readonly label: string;
   /** One line, as the published schema has it. */
   readonly description: string;
 }
 
-const relative: SmallestEffect = { ratio: 0.02, us: null };
-
-/** Of a time that a user waits for: half a millisecond more or less does not matter. */
-const waiting: SmallestEffect = { ratio: 0.02, us: 500 };
-
 function latency(label: string, description: string): MetricFacts {
-  return { unit: "us", perRound: false, better: "lower", smallestEffect: waiting, label, description };
+  return { unit: "us", perRound: false, better: "lower", label, description };
 }
 
-function scalar(
-  label: string,
-  unit: Unit,
-  description: string,
-  better: MetricFacts["better"] = "lower",
-  smallestEffect: SmallestEffect = relative,
-): MetricFacts {
-  return { unit, perRound: true, better, smallestEffect, label, description };
+function scalar(label: string, unit: Unit, description: string, better: MetricFacts["better"] = "lower"): MetricFacts {
+  return { unit, perRound: true, better, label, description };
 }
 
 /** Every metric that a result may have. */
@@ -186,14 +160,8 @@ export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
     "higher",
   ),
   serverRssBytes: scalar("server memory", "bytes", "Resident memory of the server process"),
-  clientEventLoopDelayP99Us: scalar(
-    "client event-loop delay",
-    "us",
-    "99th percentile of the load generator's event-loop delay",
-    "lower",
-    waiting,
-  ),
-  serverEventLoopDelayP99Us: scalar("server event-loop delay", "us", "99th percentile of the server's event-loop delay", "lower", waiting),
+  clientEventLoopDelayP99Us: scalar("client event-loop delay", "us", "99th percentile of the load generator's event-loop delay"),
+  serverEventLoopDelayP99Us: scalar("server event-loop delay", "us", "99th percentile of the server's event-loop delay"),
   streamsRefused: scalar("streams refused", "count", "Streams that the server refused at its limit and that were asked for again"),
   requestsAborted: scalar(
     "requests given up",

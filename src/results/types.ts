@@ -10,7 +10,8 @@
  * a comment that says what its absence means: files of earlier runs lack it and are still read. A metric is added in
  * `metrics.ts` in the same way.
  */
-import type { DistributionMetric, MetricName, SmallestEffect, Statistic, Unit } from "./metrics.ts";
+import type { SmallestEffect } from "./effects.ts";
+import type { DistributionMetric, MetricName, Statistic, Unit } from "./metrics.ts";
 
 export type { DistributionMetric, MetricName, Statistic, Unit };
 

@@ -3,7 +3,8 @@
  *
  * An estimate comes with its own 95% interval, as if it were the only one, and with p, the chance of such a difference where
  * there is none. In this order:
- * 1. *equivalent*: the whole interval lies inside the smallest effect of interest (two one-sided tests at 2.5% each).
+ * 1. *equivalent*: the whole interval lies inside one bound of the smallest effect of interest (two one-sided tests at 2.5%
+ *    each). `effects.ts` has the bounds; reports name the one that decided.
  * 2. *faster* or *slower*: the interval excludes "no change", the estimate exceeds the smallest effect, and p stays at most
  *    5% after Holm's adjustment over all comparisons of the suite of the same kind. So a suite of equal arms declares any
  *    difference at all in at most 5% of its runs.
@@ -12,6 +13,7 @@
  * What is *described* has an interval and no verdict, and is not in Holm's family: each further metric there would cost the
  * ones that a scenario was made for. Claims are judged one by one, on the interval.
  */
+import { absoluteEffect, smallestEffectOf } from "./effects.ts";
 import { metricFacts } from "./metrics.ts";
 import { type Estimate, holm } from "./statistics.ts";
 import type { Claim, ClaimResult, Comparison, Interval, MetricName, Statistic } from "./types.ts";
@@ -26,7 +28,7 @@ export interface ComparisonSpec {
   /** Ids of the arms. */
   readonly baseline: string;
   readonly candidate: string;
-  /** That of the metric, unless said. */
+  /** That of `effects.ts`, unless said. */
   readonly smallestEffect?: Comparison["smallestEffect"];
   readonly kind: Comparison["kind"];
   readonly described?: boolean;
@@ -36,7 +38,7 @@ type Compared = Pick<Comparison, "metric" | "statistic" | "baseline" | "candidat
 
 /** What a comparison takes over from its spec, whatever else the caller's object carries. */
 function compared({ metric, statistic, baseline, candidate, smallestEffect, kind, described }: ComparisonSpec): Compared {
-  const effect = smallestEffect ?? metricFacts[metric].smallestEffect;
+  const effect = smallestEffect ?? smallestEffectOf(metric, statistic);
   return { metric, statistic, baseline, candidate, smallestEffect: effect, kind, ...(described ? { described } : {}) };
 }
 
@@ -71,34 +73,39 @@ function judged(comparison: Comparison): Comparison {
   const { ratio, difference, p, metric, described } = comparison;
   if (described) return { ...comparison, p: null, verdict: "described", reason: null };
   if (p === null || difference === null) return comparison;
-  if (isNegligible(comparison, difference)) return { ...comparison, verdict: "equivalent", reason: null };
+  if (negligibleBy(comparison) !== null) return { ...comparison, verdict: "equivalent", reason: null };
   const inconclusive = (reason: string): Comparison => ({ ...comparison, verdict: "inconclusive", reason });
   const excludesNoChange = ratio === null ? difference.low > 0 || difference.high < 0 : ratio.low > 1 || ratio.high < 1;
   if (!excludesNoChange) return inconclusive("the interval is too wide");
-  if (!exceedsSmallestEffect(comparison, difference))
-    return inconclusive("a difference, but its estimate is below the smallest effect of interest");
+  if (tooSmallBy(comparison) !== null) return inconclusive("a difference, but its estimate is below the smallest effect of interest");
   if (p > significance) return inconclusive("not significant beside the suite's other comparisons");
   const isHigher = ratio === null ? difference.estimate > 0 : ratio.estimate > 1;
   const isBetter = isHigher === (metricFacts[metric].better === "higher");
   return { ...comparison, verdict: isBetter ? "faster" : "slower", reason: null };
 }
 
-/** Whether the whole interval lies inside the smallest effect, relative or absolute, or the values are all the same. */
-function isNegligible({ ratio, smallestEffect }: Comparison, difference: Interval): boolean {
+/** The bound of the smallest effect that a difference stays below: a share, or an amount; none: there is no difference at all. */
+export type EffectBound = "relative" | "absolute" | "none";
+
+type Effect = Pick<Comparison, "ratio" | "difference" | "smallestEffect">;
+
+/** The bound that the whole interval lies inside, the relative one first: what makes a comparison equivalent. null: neither. */
+export function negligibleBy({ ratio, difference, smallestEffect }: Effect): EffectBound | null {
+  if (difference === null) return null;
+  if (difference.low === 0 && difference.high === 0) return "none";
   const most = 1 + smallestEffect.ratio;
-  const { us } = smallestEffect;
-  return (
-    (ratio !== null && ratio.low > 1 / most && ratio.high < most) ||
-    (us !== null && difference.low > -us && difference.high < us) ||
-    (difference.low === 0 && difference.high === 0)
-  );
+  if (ratio !== null && ratio.low > 1 / most && ratio.high < most) return "relative";
+  const absolute = absoluteEffect(smallestEffect);
+  return absolute !== null && difference.low > -absolute && difference.high < absolute ? "absolute" : null;
 }
 
-/** Whether the estimate exceeds the smallest effect: the relative one, and the absolute one where there is one. */
-function exceedsSmallestEffect({ ratio, smallestEffect }: Comparison, difference: Interval): boolean {
+/** The bound that the estimate does not exceed, the relative one first. null: it exceeds both. */
+export function tooSmallBy({ ratio, difference, smallestEffect }: Effect): EffectBound | null {
+  if (difference === null) return null;
   const most = 1 + smallestEffect.ratio;
-  const { us } = smallestEffect;
-  return (ratio === null || ratio.estimate > most || ratio.estimate < 1 / most) && (us === null || Math.abs(difference.estimate) > us);
+  if (ratio !== null && ratio.estimate <= most && ratio.estimate >= 1 / most) return "relative";
+  const absolute = absoluteEffect(smallestEffect);
+  return absolute !== null && Math.abs(difference.estimate) <= absolute ? "absolute" : null;
 }
 
 /**

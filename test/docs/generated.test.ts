@@ -8,7 +8,10 @@ import { measurements } from "../../bench/measurements.ts";
 import { serveFlags } from "../../src/cli/sources.ts";
 import { faultKinds } from "../../src/core/faults/fault.ts";
 import { imagesOf } from "../../src/report/images.ts";
+import { digits, quantity } from "../../src/report/format.ts";
 import { renderTable } from "../../src/report/table.ts";
+import { effectRows } from "../../src/results/effects.ts";
+import { metricFacts } from "../../src/results/metrics.ts";
 import type { BenchResult } from "../../src/results/types.ts";
 import { aliasTable } from "../../src/settings/aliases.ts";
 import { benchFlags } from "../../src/settings/bench.ts";
@@ -42,6 +45,25 @@ const parts: Readonly<Record<string, () => string>> = {
     table(
       ["fault", "what the client gets"],
       Object.entries(faultKinds).map(([name, kind]) => [`\`${faultForm(name, kind)}\``, kind.help]),
+    ),
+  "smallest-effects": () =>
+    table(
+      ["metrics", "relative", "absolute", "why"],
+      effectRows.map(({ metrics, ratio, absolute, tail, because }) => {
+        const [metric] = metrics;
+        const shown = (value: number): string =>
+          (metric === "itlError" ? `${digits(value * 100)} points` : quantity(value, metricFacts[metric!].unit, metric)).replaceAll(
+            "\u00A0",
+            " ",
+          );
+        const amount = absolute === null ? "none" : shown(absolute);
+        return [
+          metrics.map((name) => `\`${name}\``).join(", "),
+          `${digits(ratio * 100)}%`,
+          tail === undefined ? amount : `${amount}; ${shown(tail)} from p90 on`,
+          because,
+        ];
+      }),
     ),
   measurements: () =>
     table(
