@@ -1,10 +1,11 @@
 /** The TLS certificate: the user's, or a self-signed one for localhost that is made once and kept. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { createSecureContext } from "node:tls";
 import { UsageError } from "./usage-error.ts";
+import { makeDirectory } from "./directory.ts";
 
 /** Both as paths and as texts: uws reads files, node takes texts. */
 export interface Certificate {
@@ -72,7 +73,7 @@ export async function localhostCertificate(directory: string = cacheDirectory())
       },
     ],
   });
-  mkdirSync(directory, { recursive: true });
+  makeDirectory(directory);
   // The directory is renamed into place whole: two servers that start together never mix their pairs.
   const fresh = mkdtempSync(join(directory, "tls-"));
   chmodSync(fresh, 0o700);

@@ -1,12 +1,10 @@
-import { createWriteStream, mkdirSync, type WriteStream, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileNameOf, printable, printableJson } from "../base/printable.ts";
 import { renderComparison } from "../report/comparison.ts";
-import { renderHtml } from "../report/html.ts";
 import { renderTable } from "../report/table.ts";
 import { gateOf, outcomesOfComparison, outcomesOfResult } from "../results/gates.ts";
 import { compareResults, faultsOfResult, type ResultsComparison } from "../results/runs.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
-import { writeResult } from "../results/store.ts";
 import type { BenchResult } from "../results/types.ts";
 import { runBench, suiteLabel } from "../runner/bench.ts";
 import type { Observer } from "../runner/arms.ts";
@@ -17,9 +15,10 @@ import { type Flag, flagName } from "../settings/flags.ts";
 import { type GivenFlags, settingsOf } from "../settings/parse.ts";
 import { listenForInterruption } from "./interruption.ts";
 import type { Line } from "./command.ts";
+import { ResultDirectory } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { complain, complainOfResult, gateCodes, resultAt } from "./results.ts";
-import { tableStyle } from "./terminal.ts";
+import { print, tableStyle } from "./terminal.ts";
 
 /** `fakeai bench`. Its exit codes are in `--help-all`. */
 export async function bench({ given }: Line): Promise<number> {
@@ -37,17 +36,17 @@ export async function bench({ given }: Line): Promise<number> {
     complain("invalid", faults);
     return gateCodes.invalid;
   }
-  const directory = out ?? join(runsDirectory, `${timeName(new Date())}-${suiteLabel(options)}`);
   const progress = new Progress(process.stderr);
+  const path = out ?? join(runsDirectory, fileNameOf(`${timeName(new Date())}-${suiteLabel(options)}`));
+  const directory = new ResultDirectory(path, out === null ? null : "--out", (text) => progress.notice(text));
   const interruption = listenForInterruption(
     () => progress.notice("interrupted: writing what was measured (again to end at once)"),
     () => progress.notice("ended at once: no result was written"),
   );
-  const requests = new DetailsFile(directory);
   const observer: Observer = {
     progress: (text) => progress.update(text),
     notice: (text) => progress.notice(text),
-    detail: (where, detail) => requests.write({ ...where, ...detail }),
+    detail: (where, detail) => directory.detail({ ...where, ...detail }),
   };
   let result: BenchResult;
   try {
@@ -59,22 +58,40 @@ export async function bench({ given }: Line): Promise<number> {
       observer,
       signal: interruption.signal,
     });
+  } catch (error) {
+    // Nothing was measured.
+    directory.discard();
+    throw error;
   } finally {
     progress.end();
-    await requests.end();
+    await directory.endDetails();
   }
-  await writeResult(directory, result);
-  writeFileSync(join(directory, "report.html"), renderHtml(result));
   const comparison = baseline === null ? null : compareResults(baseline, result);
-  if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
-  else printResult(result, comparison, directory);
+  // Shown first: a full disk must not take along what can still be read here.
+  await print(json ? `${printableJson(result)}\n` : shownResult(result, comparison));
   complainOfResult(result);
   if (comparison !== null) complainOfComparison(comparison);
+  const isWritten = await writeFiles(directory, result, json);
   interruption.end();
   // A request that hangs would hold up the exit.
   if (!result.complete && interruption.exitCode !== null) process.exit(interruption.exitCode);
   const outcomes = [...outcomesOfResult(result), ...(comparison === null ? [] : outcomesOfComparison(comparison))];
-  return gateCodes[gateOf(outcomes, allowMissing)];
+  const code = gateCodes[gateOf(outcomes, allowMissing)];
+  return isWritten ? code : Math.max(1, code);
+}
+
+/** Writes the result and says where it is, on stderr where stdout is closed or holds JSON. false: not where it was meant to be. */
+async function writeFiles(directory: ResultDirectory, result: BenchResult, json: boolean): Promise<boolean> {
+  try {
+    const { result: file, report, elsewhere } = await directory.write(result);
+    if (elsewhere !== null) process.stderr.write(`fakeai: ${printable(elsewhere)}: the result is in ${printable(file)}\n`);
+    const places = `result: ${printable(file)}\nreport: ${printable(report)}\n`;
+    if (!json && !(await print(places))) process.stderr.write(places);
+    return elsewhere === null;
+  } catch (error) {
+    process.stderr.write(`fakeai: ${printable((error as Error).message)}\n`);
+    return false;
+  }
 }
 
 /** What the variables give that rows name: `OPENAI_API_KEY` for `--api-key`. */
@@ -82,10 +99,8 @@ function environmentOf(flags: readonly Flag[]): GivenFlags {
   return Object.fromEntries(flags.flatMap(({ key, environment }) => (environment === undefined ? [] : [[key, process.env[environment]]])));
 }
 
-function printResult(result: BenchResult, comparison: ResultsComparison | null, directory: string): void {
-  process.stdout.write(`${renderTable(result, tableStyle())}\n`);
-  if (comparison !== null) process.stdout.write(`${renderComparison(comparison)}\n`);
-  process.stdout.write(`result: ${join(directory, "result.json")}\nreport: ${join(directory, "report.html")}\n`);
+function shownResult(result: BenchResult, comparison: ResultsComparison | null): string {
+  return `${renderTable(result, tableStyle())}\n${comparison === null ? "" : `${renderComparison(comparison)}\n`}`;
 }
 
 /** With --json the comparison is on stderr alone. */
@@ -95,33 +110,6 @@ function complainOfComparison({ regressions, missing }: ResultsComparison): void
   });
   complain("slower than --baseline", names);
   complain("not compared with --baseline", missing);
-}
-
-/** `requests.jsonl` of `--details`: made with the first request that is written to it. */
-class DetailsFile {
-  readonly #directory: string;
-  #stream: WriteStream | null = null;
-
-  constructor(directory: string) {
-    this.#directory = directory;
-  }
-
-  write(row: object): void {
-    if (this.#stream === null) {
-      mkdirSync(this.#directory, { recursive: true });
-      this.#stream = createWriteStream(join(this.#directory, "requests.jsonl"));
-    }
-    this.#stream.write(`${JSON.stringify(row)}\n`);
-  }
-
-  /** Resolves when everything that was written is in the file. */
-  end(): Promise<void> {
-    const stream = this.#stream;
-    return new Promise((resolve) => {
-      if (stream === null) resolve();
-      else stream.end(resolve);
-    });
-  }
 }
 
 /** "2026-11-24T10-15-00", in local time: a name that sorts and that every file system takes. */

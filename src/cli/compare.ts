@@ -1,3 +1,4 @@
+import { printableJson } from "../base/printable.ts";
 import { renderComparison } from "../report/comparison.ts";
 import { gateOf, outcomesOfComparison } from "../results/gates.ts";
 import { compareResults } from "../results/runs.ts";
@@ -11,7 +12,7 @@ export async function compare({ given, positionals: [a, b] }: Line): Promise<num
   const { json, all, allowMissing } = settingsOf(compareFlags, given);
   const comparison = compareResults(await resultAt(a!), await resultAt(b!));
   const outcome = gateOf(outcomesOfComparison(comparison), allowMissing);
-  process.stdout.write(`${json ? JSON.stringify({ outcome, ...comparison }) : renderComparison(comparison, all)}\n`);
+  process.stdout.write(`${json ? printableJson({ outcome, ...comparison }) : renderComparison(comparison, all)}\n`);
   if (outcome === "invalid") complain("invalid", comparison.invalid);
   if (outcome === "missing") complain("not compared", comparison.missing);
   return gateCodes[outcome];

@@ -1,19 +1,27 @@
 /** From a command line to an exit code: finds the command, shows its help or runs it, and says in one line what went wrong. */
 import { UsageError } from "../base/usage-error.ts";
+import { printable } from "../base/printable.ts";
 import { commandNamed, commands } from "./commands.ts";
+import { outliveOutputs } from "./terminal.ts";
 
 /** 0: it did what was asked; 1: it could not; 2: wrong usage. Those that a command adds are in its `--help-all`. */
 const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
 
 /** Runs a command line, without node and the script, and sets the exit code of the process. */
 export async function main(args: readonly string[]): Promise<void> {
-  ignoreClosedPipes();
+  const stdoutFault = outliveOutputs();
   try {
     process.exitCode = await run(args);
   } catch (error) {
-    process.stderr.write(`fakeai: ${complaint(error, args[0])}\n`);
+    process.stderr.write(`fakeai: ${printable(complaint(error, args[0]))}\n`);
     process.exitCode = error instanceof UsageError ? exitCodes.usage : exitCodes.failed;
   }
+  // Told only after the turn in which it was written.
+  await new Promise((resolve) => setImmediate(resolve));
+  const fault = stdoutFault();
+  if (fault === null) return;
+  process.stderr.write(`fakeai: stdout: ${printable(fault)}\n`);
+  process.exitCode ||= exitCodes.failed;
 }
 
 async function run([name, ...rest]: readonly string[]): Promise<number> {
@@ -39,18 +47,11 @@ async function help(name: string | undefined, all: boolean): Promise<number> {
   return exitCodes.done;
 }
 
-/** A reader may leave first (head, a tee that Ctrl-C ends too): the command goes on. */
-function ignoreClosedPipes(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EPIPE") throw error;
-    });
-  }
-}
-
 /** What went wrong, in one line, with a hint where the system's own words give none. */
 function complaint(error: unknown, command: string | undefined): string {
-  const { code, message } = error as NodeJS.ErrnoException;
+  const { code, message, syscall } = error as NodeJS.ErrnoException;
+  // Files have such errors too, and no port.
+  if (code === "EACCES" && syscall !== "listen" && syscall !== "bind") return message;
   const isProxy = command === "proxy";
   const another = isProxy ? "--listen <port>, or --listen 0" : "--port or --protocol h1:<port>, or :0";
   const address = isProxy ? "--listen" : "--host";

@@ -1,5 +1,7 @@
 /** Progress on stderr: one line that is rewritten on a terminal, a line every few seconds elsewhere. */
 
+import { printable } from "../base/printable.ts";
+
 /** Milliseconds between two rewrites of the line. */
 const redrawMs = 100;
 /** Milliseconds between two lines of a log. */
@@ -26,7 +28,7 @@ export class Progress {
     const nowMs = performance.now();
     if (nowMs - this.#shownMs < (this.#output.isTTY ? redrawMs : sparseMs)) return;
     this.#shownMs = nowMs;
-    const line = `[${String(Math.round((nowMs - this.#startedMs) / 1000)).padStart(3)} s] ${text}`;
+    const line = `[${String(Math.round((nowMs - this.#startedMs) / 1000)).padStart(3)} s] ${printable(text)}`;
     if (this.#output.isTTY) {
       this.#output.write(`\r\x1b[K${line.slice(0, (this.#output.columns ?? 80) - 1)}`);
       this.#dirty = true;
@@ -38,7 +40,7 @@ export class Progress {
   /** A line that stays. */
   notice(text: string): void {
     this.end();
-    this.#output.write(`fakeai: ${text}\n`);
+    this.#output.write(`fakeai: ${printable(text)}\n`);
   }
 
   /** Clears the line that is rewritten. */

@@ -1,3 +1,4 @@
+import { printable } from "../base/printable.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { endsWithParent } from "../base/parent-channel.ts";
 import { SpecError } from "../core/random/distribution.ts";
@@ -20,7 +21,7 @@ export async function proxy({ given }: Line): Promise<void> {
     host,
     port,
     onUnreachable: (reason) =>
-      process.stderr.write(`fakeai: cannot reach ${target.host}:${target.port} (${reason}); its clients are reset\n`),
+      process.stderr.write(`fakeai: cannot reach ${printable(target.host)}:${target.port} (${printable(reason)}); its clients are reset\n`),
   });
   // Before anything is printed: its reader may send a signal at once.
   const ended = untilSignalled(proxy);

@@ -1,5 +1,7 @@
-import { mkdirSync, statSync, writeFileSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { makeDirectory } from "../base/directory.ts";
+import { printable, printableJson } from "../base/printable.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { renderHtml } from "../report/html.ts";
 import { imagesOf } from "../report/images.ts";
@@ -9,6 +11,7 @@ import type { ArmResult, BenchResult } from "../results/types.ts";
 import { settingsOf } from "../settings/parse.ts";
 import { reportFlags } from "../settings/results.ts";
 import type { Line } from "./command.ts";
+import { faultIn } from "./output.ts";
 import { resultAt } from "./results.ts";
 import { tableStyle } from "./terminal.ts";
 
@@ -18,23 +21,29 @@ export async function report({ given, positionals }: Line): Promise<void> {
   const path = positionals[0]!;
   const result = await resultAt(path);
   if (vllm !== null) {
-    process.stdout.write(`${JSON.stringify(vllmJson(armNamed(result, vllm)))}\n`);
+    process.stdout.write(`${printableJson(vllmJson(armNamed(result, vllm)))}\n`);
     return;
   }
   const page = out ?? join(statSync(path).isDirectory() ? path : dirname(path), "report.html");
-  writeFileSync(page, renderHtml(result));
-  process.stdout.write(`${renderTable(result, tableStyle())}\nreport: ${page}\n`);
-  if (svg !== null) process.stdout.write(`images: ${writeImages(result, svg)} in ${svg}\n`);
+  // Shown first: a full disk must not take along what can still be read here.
+  process.stdout.write(`${renderTable(result, tableStyle())}\n`);
+  try {
+    writeFileSync(page, renderHtml(result));
+  } catch (error) {
+    throw new UsageError(`--out: cannot write ${page} (${faultIn(error)})`);
+  }
+  process.stdout.write(`report: ${printable(page)}\n`);
+  if (svg !== null) process.stdout.write(`images: ${writeImages(result, svg)} in ${printable(svg)}\n`);
 }
 
 /** How many images were written. Throws UsageError where the folder cannot be written to. */
 function writeImages(result: BenchResult, directory: string): number {
   const images = imagesOf(result);
   try {
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
     for (const { name, svg } of images) writeFileSync(join(directory, name), svg);
   } catch (error) {
-    throw new UsageError(`--svg: cannot write to ${directory} (${(error as NodeJS.ErrnoException).code ?? "unwritable"})`);
+    throw new UsageError(`--svg: cannot write to ${directory} (${faultIn(error)})`);
   }
   return images.length;
 }

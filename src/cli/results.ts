@@ -1,4 +1,5 @@
 /** Reading results that were named on a command line. */
+import { printable } from "../base/printable.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { readResult } from "../results/store.ts";
 import type { GateOutcome } from "../results/gates.ts";
@@ -12,7 +13,7 @@ const mostComplaints = 20;
 
 /** Says on stderr why a gate did not pass. `what` begins each line. */
 export function complain(what: string, reasons: readonly string[]): void {
-  for (const reason of reasons.slice(0, mostComplaints)) process.stderr.write(`fakeai: ${what}: ${reason}\n`);
+  for (const reason of reasons.slice(0, mostComplaints)) process.stderr.write(`fakeai: ${what}: ${printable(reason)}\n`);
   if (reasons.length > mostComplaints) process.stderr.write(`fakeai: ${what}: and ${reasons.length - mostComplaints} more\n`);
 }
 

@@ -1,6 +1,7 @@
 import type { ModelSettings } from "../api/shared/model.ts";
 import type { BatchSettings } from "../core/pacing/scheduler.ts";
 import type { Distribution } from "../core/random/distribution.ts";
+import { printable } from "../base/printable.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { resolveConfig, type ServerConfig, standardPorts } from "../settings/server.ts";
 import { limitYoungGeneration } from "../server/heap.ts";
@@ -25,7 +26,7 @@ export async function serve({ given }: Line): Promise<void> {
   const recording = latencyFrom === undefined ? null : await readRecording(latencyFrom);
   const config = configOf(settings, recording);
   const complain = (line: string): void => {
-    if (!settings.quiet) process.stderr.write(`fakeai: ${line}\n`);
+    if (!settings.quiet) process.stderr.write(`fakeai: ${printable(line)}\n`);
   };
   enlargeUwsHeads(config);
   const alone = config.workers === 1 ? await startServer(config) : null;

@@ -1,4 +1,5 @@
 /** Two results beside each other, in lines for a terminal. */
+import { printable } from "../base/printable.ts";
 import type { ResultsComparison, RunComparison } from "../results/runs.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
 import { differenceWithInterval, effect, smallness } from "./format.ts";
@@ -9,13 +10,13 @@ export function renderComparison({ comparisons, invalid, missing, notes }: Resul
   const shown = comparisons
     .filter(({ comparison: { verdict } }) => all || verdict === "slower" || verdict === "faster")
     .toSorted((a, b) => rank[a.comparison.verdict] - rank[b.comparison.verdict]);
-  const lines = shown.map(describeOne);
+  const lines = shown.map((one) => printable(describeOne(one)));
   const counts = Object.keys(rank).flatMap((verdict) => {
     const count = comparisons.filter(({ comparison }) => comparison.verdict === verdict).length;
     return count === 0 ? [] : [`${count} ${verdict}`];
   });
   lines.push(`B against A: ${counts.length === 0 ? "nothing in common to compare" : counts.join(", ")}`);
-  const labelled = (label: string, texts: readonly string[]): string[] => texts.map((text) => `${label}: ${text}`);
+  const labelled = (label: string, texts: readonly string[]): string[] => texts.map((text) => `${label}: ${printable(text)}`);
   return [...lines, ...labelled("invalid", invalid), ...labelled("not compared", missing), ...labelled("note", notes)].join("\n");
 }
 

@@ -1,4 +1,5 @@
 /** Which images a result has, for pages that show no HTML report. */
+import { fileNameOf } from "../base/printable.ts";
 import { metricFacts } from "../results/metrics.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
 import type { BenchResult, Comparison, MetricName, ScenarioResult } from "../results/types.ts";
@@ -7,7 +8,7 @@ import { change, digits, metricLabel, quantity } from "./format.ts";
 import { barChart, type BarGroup, lineChart, ratioChart, stackedChart } from "./svg.ts";
 
 export interface Image {
-  /** File name. */
+  /** File name, without a folder, and of one image only. */
   readonly name: string;
   readonly svg: string;
 }
@@ -20,11 +21,23 @@ export interface Image {
 export function imagesOf(result: BenchResult): Image[] {
   const { scenarios } = result;
   const ids = [...new Set(scenarios.filter(({ skipped }) => skipped === null).map(({ id }) => id))];
-  return [
+  return distinct([
     ...verdicts(scenarios),
     ...ids.flatMap((id) => ofScenario(scenarios.filter((scenario) => scenario.id === id && scenario.skipped === null))),
     ...byStreams(result),
-  ];
+  ]);
+}
+
+/** The images under names that differ from each other. They come from names of scenarios, which come from files. */
+function distinct(images: readonly Image[]): Image[] {
+  const taken = new Set<string>();
+  return images.map(({ name, svg }) => {
+    const stem = fileNameOf(name.replace(/\.svg$/, ""));
+    let free = stem;
+    for (let count = 2; taken.has(free.toLowerCase()); count++) free = `${stem}-${count}`;
+    taken.add(free.toLowerCase());
+    return { name: `${free}.svg`, svg };
+  });
 }
 
 const toneOf = ({ verdict }: Comparison): "good" | "bad" | "soft" =>

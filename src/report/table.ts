@@ -1,4 +1,5 @@
 /** A result on a terminal: verdicts first, then claims, then every scenario's arms. */
+import { printable } from "../base/printable.ts";
 import type { ArmResult, BenchResult, ClaimVerdict, Comparison, ScenarioResult, Verdict } from "../results/types.ts";
 import {
   armColumns,
@@ -38,12 +39,6 @@ const paints: Readonly<Record<Verdict | ClaimVerdict, Paint>> = {
   refuted: "red",
 };
 
-/** Names and reasons come from files and servers: no control characters into a terminal. */
-function plain(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return text.replace(/[\u0000-\u001F\u007F-\u009F]+/gu, " ");
-}
-
 class Page {
   readonly #lines: string[] = [];
   readonly #options: TableOptions;
@@ -66,7 +61,7 @@ class Page {
     const lines: string[] = [];
     let line = "";
     const room = (): number => Math.max(20, this.#options.width - indent - (lines.length > 0 ? hang : 0));
-    for (const word of plain(text).split(" ")) {
+    for (const word of printable(text).split(" ")) {
       if (line !== "" && line.length + 1 + word.length > room()) {
         lines.push(line);
         line = word;
@@ -90,7 +85,7 @@ class Page {
 
   /** A table; where it is too wide, its columns go into several blocks, each with the first column. */
   table(header: readonly string[], rows: readonly (readonly string[])[]): void {
-    const cells = [header, ...rows].map((row) => row.map(plain));
+    const cells = [header, ...rows].map((row) => row.map(printable));
     const widths = header.map((_, column) => Math.max(...cells.map((row) => (row[column] ?? "").length)));
     const gap = 2;
     let column = 1;

@@ -1,6 +1,6 @@
 /** `result.json` on disk. */
 import { readFileSync } from "node:fs";
-import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import type { BenchResult } from "./types.ts";
@@ -23,15 +23,19 @@ function validator(): ValidateFunction {
 }
 
 /**
- * Writes `result.json` into a directory, which is made where it is missing. The file appears whole or not at all.
+ * Writes `result.json` into a directory that is there. The file appears whole or not at all.
  * @returns the path of the file.
  */
 export async function writeResult(directory: string, result: BenchResult): Promise<string> {
-  await mkdir(directory, { recursive: true });
   const file = path.join(directory, resultFile);
   const partial = `${file}.${process.pid}.partial`;
-  await writeFile(partial, `${JSON.stringify(result, null, 1)}\n`);
-  await rename(partial, file);
+  try {
+    await writeFile(partial, `${JSON.stringify(result, null, 1)}\n`);
+    await rename(partial, file);
+  } catch (error) {
+    await rm(partial, { force: true });
+    throw error;
+  }
   return file;
 }
 

@@ -20,7 +20,7 @@ describe("the store", () => {
   });
 
   it("reads what it wrote, from the directory or the file, and leaves nothing else", async () => {
-    const directory = path.join(await fresh(), "deep", "run");
+    const directory = await fresh();
     const file = await writeResult(directory, sample);
     expect(await readResult(directory)).toEqual(sample);
     expect(await readResult(file)).toEqual(sample);
