@@ -2,6 +2,7 @@
 import { EventReader, scanEvent, type TokenEvent } from "./events.ts";
 import type { PlannedRequest } from "./job.ts";
 import { monotonicUs } from "../base/clock.ts";
+import { ForeignBody, messageIn, oneLine, plainBody } from "./words.ts";
 import type { Exchange, FailureReason, ResponseHead } from "./client/connection.ts";
 
 /** Numbers kept of each content event: microseconds after the start. */
@@ -47,6 +48,8 @@ export class Answer implements Exchange {
   endUs = 0;
   status: number | null = null;
   error: FailureReason | null = null;
+  /** What more is known of the failure; null: nothing. */
+  words: string | null = null;
   /** The server says that it made a fault on purpose. */
   faulted = false;
   settled = false;
@@ -59,7 +62,8 @@ export class Answer implements Exchange {
   /** usage.completion_tokens; -1 where it was not said. */
   #usage = -1;
   #finished = false;
-  #failed = false;
+  /** What its error event says; null: none came. */
+  #failed: string | null = null;
   #times: Int32Array;
   #readUs = 0;
   #stamped = false;
@@ -67,6 +71,9 @@ export class Answer implements Exchange {
   /** Decided by the first bytes where the content type does not say. */
   #form: "stream" | "json" | "unknown" = "unknown";
   #json: Buffer[] = [];
+  /** The answer where it is not the one that was asked for: its words are kept. */
+  #foreign: ForeignBody | null = null;
+  #contentEncoding: string | null = null;
   /** What this answer has added to the context's `heldBytes`. */
   #heldBytes = 0;
   readonly #context: AnswerContext;
@@ -107,18 +114,24 @@ export class Answer implements Exchange {
     return due === none ? null : { due, sent: this.#times[i * stride + sentAt]! };
   }
 
-  onResponse({ status, contentType, clock, fault }: ResponseHead, readUs: number): void {
+  onResponse({ status, contentType, contentEncoding, location, clock, fault }: ResponseHead, readUs: number): void {
     this.activeUs = readUs;
     this.faulted = fault !== null;
     this.status = status;
     this.#stamped = clock !== null && clock === this.#context.clock;
     if (contentType.includes("event-stream")) this.#form = "stream";
     else if (contentType.includes("json")) this.#form = "json";
+    this.#contentEncoding = contentEncoding === "identity" ? null : contentEncoding;
+    const isGood = status >= 200 && status < 300;
+    const isStream = this.planned.stream ?? this.#context.stream;
+    if (!isGood || (isStream && (this.#form !== "stream" || this.#contentEncoding !== null)))
+      this.#foreign = new ForeignBody(contentType, contentEncoding, location);
   }
 
   /** Hot path. */
   onData(bytes: Buffer, start: number, end: number, readUs: number): void {
     this.activeUs = readUs;
+    this.#foreign?.push(bytes, start, end);
     // The text of an error is not a token.
     if (this.status !== 200 && (this.status === null || this.status > 299)) return;
     if (this.#form === "unknown") this.#form = bytes[start] === 123 || bytes[start] === 91 ? "json" : "stream";
@@ -144,10 +157,10 @@ export class Answer implements Exchange {
   }
 
   /** Gives the request up at the connection, as failed. */
-  giveUp(reason: FailureReason): void {
+  giveUp(reason: FailureReason, words?: string): void {
     const { cancel } = this;
     cancel();
-    this.onFail(reason);
+    this.onFail(reason, words);
   }
 
   onEnd(readUs: number): void {
@@ -155,32 +168,39 @@ export class Answer implements Exchange {
     this.endUs = readUs;
     const { status } = this;
     if (status === null || status < 200 || status > 299) return this.onFail(`status ${status ?? 0}`);
+    const isStream = this.planned.stream ?? this.#context.stream;
+    if (isStream && this.#contentEncoding !== null)
+      return this.onFail("compressed stream", `content-encoding: ${oneLine(this.#contentEncoding)}`);
     if (this.#form === "json") {
-      const body = this.#json.length === 1 ? this.#json[0]! : Buffer.concat(this.#json);
+      const body = plainBody(Buffer.concat(this.#json), this.#contentEncoding, maxBodyBytes);
       this.#json = [];
       scanEvent(body, 0, body.length, unary);
       if (unary.tokens >= 0) this.#usage = unary.tokens;
-      if (this.planned.stream ?? this.#context.stream) return this.onFail("not a stream");
+      if (isStream) return this.onFail("not a stream");
+      if (unary.failed) return this.onFail("error event", oneLine(messageIn(body.toString("utf8", 0, 8192))));
     } else if (this.#form === "stream") {
-      if (this.#failed) return this.onFail("error event");
-      if (!this.#finished) return this.onFail("incomplete stream");
-    } else if (this.planned.stream ?? this.#context.stream) {
-      return this.onFail("incomplete stream");
+      if (this.#failed !== null) return this.onFail("error event", this.#failed);
+      if (!this.#finished) return this.onFail(this.firstEvent < 0 && this.#foreign !== null ? "not a stream" : "incomplete stream");
+    } else if (isStream) {
+      return this.onFail("incomplete stream", "an empty body");
     }
-    if (this.planned.tokens !== null && this.tokens !== this.planned.tokens) return this.onFail("wrong token count");
+    if (this.planned.tokens !== null && this.tokens !== this.planned.tokens)
+      return this.onFail("wrong token count", `${this.tokens ?? "no"} of ${this.planned.tokens}`);
     this.#settle();
   }
 
-  onFail(reason: FailureReason): void {
+  onFail(reason: FailureReason, words?: string): void {
     if (this.settled || (reason === "refused" && this.#context.onRefused(this))) return;
     if (this.endUs === 0) this.endUs = monotonicUs();
     this.error = reason;
+    this.words = words ?? this.#foreign?.words() ?? null;
     this.#settle();
   }
 
   #settle(): void {
     this.settled = true;
     this.#reader = null;
+    this.#foreign = null;
     this.#json = [];
     this.#context.heldBytes -= this.#heldBytes;
     this.#heldBytes = 0;
@@ -204,7 +224,7 @@ export class Answer implements Exchange {
     const arrival = this.#readUs - this.startUs;
     if (this.firstEvent < 0) this.firstEvent = arrival;
     if (event.finished) this.#finished = true;
-    if (event.failed) this.#failed = true;
+    if (event.failed) this.#failed ??= oneLine(messageIn(this.#reader?.text() ?? ""));
     if (event.tokens >= 0) this.#usage = event.tokens;
     if (!event.content) return;
     const at = this.events++ * stride;

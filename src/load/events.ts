@@ -195,15 +195,26 @@ function responseTypeAt(bytes: Uint8Array, at: number, end: number, event: Token
   return type.startsWith("response.") ? (responseTypes[type] ?? "other") : null;
 }
 
+const none = Buffer.alloc(0);
+/** Bytes of an event that are shown. */
+const shownBytes = 4096;
+
 /** Takes the bytes of one event stream as they come and tells what each event says. */
 export class EventReader {
   readonly #event: TokenEvent = { content: false, finished: false, failed: false, tokens: -1, dueUs: -1, sentUs: -1 };
   readonly #stream: EventStreamReader;
+  /** Where the event lies that is being told. */
+  #bytes: Buffer = none;
+  #start = 0;
+  #end = 0;
 
   /** The event is the same object each time: valid during the call. */
   constructor(onEvent: (event: TokenEvent) => void) {
     this.#stream = new EventStreamReader((bytes, start, end) => {
       scanEvent(bytes, start, end, this.#event);
+      this.#bytes = bytes;
+      this.#start = start;
+      this.#end = end;
       onEvent(this.#event);
     });
   }
@@ -216,6 +227,11 @@ export class EventReader {
   /** Bytes held of the unfinished event. */
   get heldBytes(): number {
     return this.#stream.heldBytes;
+  }
+
+  /** The beginning of the event that is being told, for people. */
+  text(): string {
+    return this.#bytes.toString("utf8", this.#start, Math.min(this.#end, this.#start + shownBytes));
   }
 
   /** Hot path. */

@@ -165,7 +165,7 @@ class Sender {
           answer,
         );
       },
-      onFail: (reason) => answer.onFail(reason),
+      onFail: (reason, words) => answer.onFail(reason, words),
     });
   }
 
@@ -197,7 +197,11 @@ class Sender {
     if (answer.error === "timeout" || answer.error === "request timeout") this.#hanging++;
     else this.#answered++;
     if (this.#answered === 0 && this.#hanging >= Math.max(maxSilentRequests, this.#job.streams)) this.stop("the server does not answer");
-    else if (this.#pool.dead) this.stop(this.#pool.invalid ?? `no connection: ${this.#pool.lastFailure}`);
+    else if (this.#pool.dead)
+      this.stop(
+        this.#pool.invalid ??
+          `no connection: ${this.#pool.lastFailure}${this.#pool.lastWords === undefined ? "" : ` (${this.#pool.lastWords})`}`,
+      );
     if (connection !== undefined) this.#pool.release(connection);
     if (this.#stopped) return this.#finishIfDone();
     if (!this.#open) this.#takeUp();
@@ -297,6 +301,7 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     pool.close();
     const facts: RunFacts = {
       answers: sender.answers,
+      warmUpAnswers: warmup.answers,
       unsent: sender.unsent,
       unsentReason: sender.unsentReason,
       lagUs: sender.lagUs,

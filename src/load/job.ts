@@ -106,6 +106,8 @@ export interface RequestDetail {
   readonly startUs: number;
   readonly status: number | null;
   readonly error: string | null;
+  /** What more is known of the failure, in the server's words where it gave some; null: nothing, or none failed. */
+  readonly words: string | null;
   readonly tokens: number;
   readonly firstEventUs: number | null;
   readonly tokenUs: readonly number[];

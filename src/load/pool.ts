@@ -28,7 +28,7 @@ export interface PoolOptions {
 export interface Waiter {
   /** Uses the connection at once. */
   onConnection(connection: Connection): void;
-  onFail(reason: FailureReason): void;
+  onFail(reason: FailureReason, words?: string): void;
 }
 
 export class ConnectionPool {
@@ -44,6 +44,8 @@ export class ConnectionPool {
   #failedAttempts = 0;
   #closed = false;
   #lastFailure: FailureReason = "connection failed";
+  /** What the system or TLS said of it. */
+  #lastWords: string | undefined;
   /** Connections that the server is closing; streams may still be under way on them. */
   readonly #leaving: Connection[] = [];
   readonly #bytesOfGone = { read: 0, written: 0 };
@@ -80,6 +82,11 @@ export class ConnectionPool {
 
   get lastFailure(): FailureReason {
     return this.#lastFailure;
+  }
+
+  /** Why the last attempt failed, for people. */
+  get lastWords(): string | undefined {
+    return this.#lastWords;
   }
 
   /** Requests that can be under way at once; known when the connections are open. */
@@ -128,7 +135,7 @@ export class ConnectionPool {
 
   /** Gives the waiter a connection at once, or as soon as one has room. */
   acquire(waiter: Waiter): void {
-    if (this.dead || this.#closed) return waiter.onFail(this.#lastFailure);
+    if (this.dead || this.#closed) return waiter.onFail(this.#lastFailure, this.#lastWords);
     const connection = this.#options.reuse === "new" ? null : this.#take();
     if (connection !== null) return waiter.onConnection(connection);
     this.#waiting.push(waiter);
@@ -156,7 +163,7 @@ export class ConnectionPool {
     this.#closed = true;
     if (!this.dead) this.#lastFailure = reason;
     this.#stopped.abort();
-    this.#failWaiting(reason);
+    this.#failWaiting(reason, this.dead ? this.#lastWords : undefined);
   }
 
   close(): void {
@@ -186,8 +193,8 @@ export class ConnectionPool {
     }
   }
 
-  #failWaiting(reason: FailureReason): void {
-    for (let waiter = this.#waiting.shift(); waiter !== undefined; waiter = this.#waiting.shift()) waiter.onFail(reason);
+  #failWaiting(reason: FailureReason, words: string | undefined): void {
+    for (let waiter = this.#waiting.shift(); waiter !== undefined; waiter = this.#waiting.shift()) waiter.onFail(reason, words);
   }
 
   #openForWaiting(): void {
@@ -241,10 +248,11 @@ export class ConnectionPool {
   #onFailedAttempt(error: ConnectError): void {
     this.#failedAttempts++;
     this.#lastFailure = error.reason;
+    this.#lastWords = error.message;
     if (error.invalid) this.invalid = error.message;
     if (this.#closed) return;
-    if (this.dead) return this.#failWaiting(error.reason);
-    this.#waiting.shift()?.onFail(error.reason);
+    if (this.dead) return this.#failWaiting(error.reason, error.message);
+    this.#waiting.shift()?.onFail(error.reason, error.message);
     if (this.#waiting.length > 0) this.#openForWaiting();
   }
 

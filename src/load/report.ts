@@ -1,14 +1,17 @@
 /** From what a generator saw to a `LoadReport`. Failed requests are counted and are in no distribution. */
-import { protocolTraits } from "../results/protocols.ts";
+import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import { Recorder, summarize } from "../results/recorder.ts";
-import type { DistributionMetric, MetricName, Metrics, MetricSummary } from "../results/types.ts";
+import type { RequestCounts, DistributionMetric, MetricName, Metrics, MetricSummary } from "../results/types.ts";
 import type { Answer } from "./answer.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
 import { cpuShareLimit } from "./limits.ts";
+import { withoutSecrets } from "./words.ts";
 import type { FailureReason, Http2Limits, WireBytes } from "./client/connection.ts";
 
 export interface RunFacts {
   readonly answers: readonly Answer[];
+  /** Of the warm-up: what is told in detail where no other request was sent. */
+  readonly warmUpAnswers: readonly Answer[];
   readonly unsent: number;
   readonly unsentReason: string | null;
   readonly lagUs: readonly number[];
@@ -59,6 +62,7 @@ const distributions: readonly DistributionMetric[] = [
 export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   const recorders = Object.fromEntries(distributions.map((name) => [name, new Recorder("us")])) as Record<DistributionMetric, Recorder>;
   const errors: Record<string, number> = {};
+  const words: Record<string, string> = {};
   let completed = 0;
   let failed = 0;
   let aborted = 0;
@@ -72,6 +76,8 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
       const reason = answer.error ?? "lost";
       if (answer.settled) failed++;
       errors[reason] = (errors[reason] ?? 0) + 1;
+      // Of each kind the first words: reasons are few, and words may be as many as requests.
+      if (answer.words !== null) words[reason] ??= withoutSecrets(answer.words, job.endpoint.headers);
       continue;
     }
     completed++;
@@ -108,7 +114,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   metrics.clientEventLoopDelayP99Us = one(facts.eventLoopDelayP99Us, "us");
 
   return {
-    requests: { sent: facts.answers.length, completed, failed, errors, ...(faulted > 0 && { faulted }) },
+    requests: { sent: facts.answers.length, completed, failed, errors, ...saying(words), ...(faulted > 0 && { faulted }) },
     metrics,
     tokens: hasTokens ? tokens : null,
     durationUs,
@@ -123,8 +129,15 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     maxConcurrentStreams: facts.http2?.maxConcurrentStreams ?? null,
     clientCpuShare: cpuShare,
     invalid: invalidityOf(job, facts, { sent: facts.answers.length, completed, failed, cpuShare }),
-    details: job.detail ? facts.answers.map(detailOf) : [],
+    details: job.detail
+      ? (facts.answers.length > 0 ? facts.answers : facts.warmUpAnswers).map((answer) => detailOf(answer, job.endpoint.headers))
+      : [],
   };
+}
+
+/** The words of failures, where there are any. */
+function saying(words: Readonly<Record<string, string>>): { readonly words?: RequestCounts["words"] & object } {
+  return Object.keys(words).length === 0 ? {} : { words };
 }
 
 function one(value: number | null, unit: MetricSummary["unit"]): MetricSummary | null {
@@ -202,7 +215,7 @@ function invalidityOf(
   const reasons: string[] = [];
   const expected = protocolTraits[job.endpoint.protocol].negotiated;
   if (facts.protocolInvalid !== null) reasons.push(`protocol: ${facts.protocolInvalid}`);
-  const others = facts.negotiated.filter((name) => name !== expected);
+  const others = facts.negotiated.filter((name) => !isSpoken(job.endpoint.protocol, name));
   if (others.length > 0) reasons.push(`protocol: ${expected} was asked for, ${others.join(", ")} was spoken`);
   if (facts.answers.some(({ error }) => error === "wrong protocol") && facts.protocolInvalid === null)
     reasons.push(`protocol: ${expected} was asked for, the server answered in another`);
@@ -223,6 +236,8 @@ function invalidityOf(
       );
     }
   }
+  // Without an answer there is no figure that a busy generator could spoil.
+  if (completed === 0) return reasons;
   if (cpuShare > cpuShareLimit) reasons.push(`client-limited: the generator used ${Math.round(cpuShare * 100)}% of a core`);
   if (facts.eventLoopDelayUs > delayLimitUs)
     reasons.push(`client-limited: the generator's event loop was ${(facts.eventLoopDelayUs / 1000).toFixed(1)} ms late (p99)`);
@@ -232,7 +247,7 @@ function invalidityOf(
   return reasons;
 }
 
-function detailOf(answer: Answer): RequestDetail {
+function detailOf(answer: Answer, headers: Readonly<Record<string, string>>): RequestDetail {
   const { startUs, events } = answer;
   const tokenUs: number[] = [];
   const dueUs: number[] = [];
@@ -250,6 +265,7 @@ function detailOf(answer: Answer): RequestDetail {
     startUs,
     status: answer.status,
     error: answer.error,
+    words: answer.words === null ? null : withoutSecrets(answer.words, headers),
     tokens: answer.tokens ?? 0,
     firstEventUs: answer.firstEvent < 0 ? null : startUs + answer.firstEvent,
     tokenUs,

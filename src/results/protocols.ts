@@ -27,3 +27,9 @@ export function protocolsOf(address: string): readonly ProtocolName[] {
   const isEncrypted = address.startsWith("https:");
   return protocolNames.filter((name) => protocolTraits[name].isEncrypted === isEncrypted);
 }
+
+/** Whether what a connection spoke is the protocol. HTTP/1.0 is the same messages with a connection for each, and so h1. */
+export function isSpoken(protocol: ProtocolName, negotiated: string): boolean {
+  const traits = protocolTraits[protocol];
+  return negotiated === traits.negotiated || (!traits.isMultiplexed && negotiated === "http/1.0");
+}

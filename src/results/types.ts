@@ -95,6 +95,8 @@ export interface RequestCounts {
   readonly failed: Count;
   /** Failures by reason: "status 503", "timeout", "reset", "incomplete stream", "refused". */
   readonly errors: Readonly<Record<string, Count>>;
+  /** First words that were given for a reason: a server's text, a redirect's Location; cut, on one line. Absent: none were. */
+  readonly words?: Readonly<Record<string, string>>;
   /** Requests, completed or failed, whose answer names a fault on purpose (`x-fakeai-fault`); absent: none does, or the driver cannot tell. */
   readonly faulted?: Count;
   /** Requests that were under way when a ramp ended, and were left; absent: none was. */

@@ -24,8 +24,8 @@ import type { BenchOptions } from "./plan/options.ts";
 import { overridden } from "./plan/overrides.ts";
 import { type Accepted, lengthParameters, takesEverything } from "./plan/requests.ts";
 import { defaultWorkload, type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./plan/scenario.ts";
-import { parseAddress, pathAt, wholePathAt } from "./processes/address.ts";
-import { probe, probeParameters } from "./processes/probe.ts";
+import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
+import { probe, type Probed, probeParameters } from "./processes/probe.ts";
 import { RunError } from "./processes/target.ts";
 import { runVia } from "./via.ts";
 
@@ -312,26 +312,33 @@ async function reach(url: string, options: BenchOptions, observer: Observer): Pr
   }
   const pathOf = (path: string): string =>
     options.isEndpointWhole && path === options.endpoint ? wholePathAt(address, path) : pathAt(address, path);
-  const accepted = await acceptedBy(target, spoken[0]!.protocol, pathOf, options);
+  const path = pathOf(options.endpoint ?? defaultWorkload.path);
+  const usual: Accepted = { ...takesEverything, lengthParameter: lengthParameters(path)[0]! };
+  const probed = await askParameters(target, spoken[0]!.protocol, path, options);
+  if (probed !== null && probed.refusal !== null)
+    observer.notice(`POST ${origin}${path.replace(/\?.*$/s, "")}: ${probed.refusal}${hintOf(address, probed.refusal)}`);
+  const accepted = probed?.accepted ?? usual;
   const notes = notesOf(origin, accepted);
   for (const note of notes) observer.notice(note);
   return { target, pathOf, accepted, notes };
 }
 
-/** Which parameters a server takes; all of them where it cannot be asked. */
-async function acceptedBy(
+/** Asks a server which parameters it takes; null where a body of one's own is sent as it is. */
+async function askParameters(
   target: External["target"],
   protocol: ProtocolName,
-  pathOf: External["pathOf"],
-  { endpoint, body, model, headers }: BenchOptions,
-): Promise<Accepted> {
-  const path = pathOf(endpoint ?? defaultWorkload.path);
-  const usual: Accepted = { ...takesEverything, lengthParameter: lengthParameters(path)[0]! };
-  // A body of one's own is sent as it is.
-  if (body !== null) return usual;
+  path: string,
+  { body, model, headers }: BenchOptions,
+): Promise<Probed | null> {
+  if (body !== null) return null;
   const sent = { "content-type": "application/json", ...headers };
-  const origin = target.origins[protocol]!;
-  return (await probeParameters({ origin, protocol, path, method: "POST", headers: sent, tls: target.tls }, model)) ?? usual;
+  return probeParameters({ origin: target.origins[protocol]!, protocol, path, method: "POST", headers: sent, tls: target.tls }, model);
+}
+
+/** A base that is not there, and has no version at its end, is often one without its /v1. */
+function hintOf({ origin, base }: ServerAddress, refusal: string): string {
+  const isBare = !/\/v\d\w*(\/|$)/.test(base);
+  return refusal.startsWith("status 404") && isBare ? ` (the base URL is ${origin}${base}; is it ${origin}${base}/v1?)` : "";
 }
 
 function notesOf(origin: string, { lengthParameter, refused }: Accepted): string[] {

@@ -116,6 +116,7 @@ function observations(seen: readonly ArmRounds[]): string[] {
     const last = reports.at(-1);
     if (last === undefined) continue;
     const { windows, connectionsLost, heldBack } = last;
+    if (last.negotiated.includes("http/1.0")) notes.push(`${id}: the server answers in HTTP/1.0, with a connection for each request`);
     if (connectionsLost !== null && connectionsLost > 0) notes.push(`${id}: ${connectionsLost} connections were lost`);
     if (heldBack !== null && heldBack > 0)
       notes.push(

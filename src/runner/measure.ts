@@ -1,5 +1,6 @@
 /** One run of one arm: what was seen at both ends, and whether it may be used. */
-import { protocolTraits } from "../results/protocols.ts";
+import { describeFailures, joinWords } from "../results/failures.ts";
+import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import type { LoadJob, LoadReport } from "../load/job.ts";
 import { mergeSummaries, summarize } from "../results/recorder.ts";
 import type { MetricName, Metrics, MetricSummary, RoundResult, Unit } from "../results/types.ts";
@@ -66,15 +67,12 @@ export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, o
 /** Why a run's figures may not be used. */
 export function faultsOf(context: RunContext, arm: LiveArm, job: LoadJob, workload: Workload, { report }: Measured): string[] {
   const { requests, negotiated } = report;
-  const faults = [...report.invalid];
-  if (requests.failed > 0) {
-    const reasons = Object.entries(requests.errors).map(([reason, count]) => `${reason} (${count})`);
-    faults.push(`${requests.failed} of ${requests.sent} requests failed: ${reasons.join(", ") || "no reason given"}`);
-  }
+  // What the server did comes before what follows from it.
+  const faults = [...(requests.failed > 0 ? [describeFailures(requests)] : []), ...report.invalid];
   const lost = job.requests.length - requests.completed - requests.failed;
   if (lost > 0) faults.push(`${lost} of ${job.requests.length} requests are not accounted for`);
   const wanted = protocolTraits[arm.spec.protocol].negotiated;
-  const other = negotiated.find((name) => name !== wanted);
+  const other = negotiated.find((name) => !isSpoken(arm.spec.protocol, name));
   if (other !== undefined && !faults.some((fault) => fault.startsWith("protocol")))
     faults.push(`the protocol changed: ${wanted} was asked for, ${other} was spoken`);
   if (arm.target.died !== null) faults.push(arm.target.died);
@@ -85,7 +83,12 @@ export function faultsOf(context: RunContext, arm: LiveArm, job: LoadJob, worklo
   if (offered !== null && limit !== undefined && failedAt !== undefined && offered > limit) {
     faults.push(`client-limited: ${Math.round(offered)} tokens/s are offered, this machine's generator reproduces ${Math.round(limit)}`);
   }
-  return [...new Set(faults)];
+  return [...new Set(faults)].sort((a, b) => Number(isClientLimit(a)) - Number(isClientLimit(b)));
+}
+
+/** A busy generator is never the first reason: failures keep it busy as well. */
+function isClientLimit(fault: string): boolean {
+  return fault.startsWith("client-limited");
 }
 
 function scalar(value: number | null, unit: Unit): MetricSummary | null {
@@ -127,6 +130,7 @@ export function joined(runs: readonly Measured[]): { requests: RoundResult["requ
   const sum = (key: "sent" | "completed" | "failed" | "faulted"): number =>
     runs.reduce((total, { report }) => total + (report.requests[key] ?? 0), 0);
   const faulted = sum("faulted");
+  const words = joinWords(runs.map(({ report }) => report.requests));
   const names = new Set(all.flatMap((metrics) => Object.keys(metrics) as MetricName[]));
   const metrics: Partial<Record<MetricName, MetricSummary | null>> = {};
   for (const name of names) {
@@ -137,7 +141,14 @@ export function joined(runs: readonly Measured[]): { requests: RoundResult["requ
     else metrics[name] = mergeSummaries(parts);
   }
   return {
-    requests: { sent: sum("sent"), completed: sum("completed"), failed: sum("failed"), errors, ...(faulted > 0 && { faulted }) },
+    requests: {
+      sent: sum("sent"),
+      completed: sum("completed"),
+      failed: sum("failed"),
+      errors,
+      ...(words !== undefined && { words }),
+      ...(faulted > 0 && { faulted }),
+    },
     metrics,
   };
 }

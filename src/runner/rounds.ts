@@ -111,6 +111,9 @@ class Rounds {
       if (measured.report.requests.completed === 0) break;
     }
     if (runs.length === 0) return;
+    // An arm that answers nothing is not run again: what its warm-up saw is all that there is.
+    if (isWarmUp && runs.every(({ report }) => report.requests.completed === 0))
+      for (const { report } of runs) this.#tellDetails(arm, 0, report);
     const { requests, metrics } = joined(runs);
     (isWarmUp ? one.warmUps : one.reports).push(...runs.map(({ report }) => report));
     const isSilent = requests.completed === 0;

@@ -136,7 +136,7 @@ describe("a request that never ends fails after --request-timeout, though bytes 
     ],
   ])("HTTP/1.1: %s", async (_, answer) => {
     const { requests } = await run(jobAt(await h1(answer), "h1"));
-    expect(requests).toEqual({ sent: 2, completed: 0, failed: 2, errors: { "request timeout": 2 } });
+    expect(requests).toMatchObject({ sent: 2, completed: 0, failed: 2, errors: { "request timeout": 2 } });
   });
 
   test.each<[string, string]>([
@@ -147,7 +147,12 @@ describe("a request that never ends fails after --request-timeout, though bytes 
       stream.respond(asStream);
       drip(stream, text, 50);
     });
-    expect((await run(jobAt(origin, "h2c"))).requests).toEqual({ sent: 2, completed: 0, failed: 2, errors: { "request timeout": 2 } });
+    expect((await run(jobAt(origin, "h2c"))).requests).toMatchObject({
+      sent: 2,
+      completed: 0,
+      failed: 2,
+      errors: { "request timeout": 2 },
+    });
   });
 
   test("a server that answers nothing in time is left after the first requests", async () => {
@@ -211,7 +216,7 @@ describe("a response that never ends is held in memory only so far", () => {
     const origin = await h1(answer);
     const before = process.memoryUsage().rss;
     const { requests } = await run(jobAt(origin, "h1", { requestTimeoutMs: 20_000 }));
-    expect(requests).toEqual({ sent: 2, completed: 0, failed: 2, errors: { "response too large": 2 } });
+    expect(requests).toMatchObject({ sent: 2, completed: 0, failed: 2, errors: { "response too large": 2 } });
     expect(process.memoryUsage().rss - before).toBeLessThan(mostBytes);
   });
 
@@ -231,6 +236,6 @@ describe("a response that never ends is held in memory only so far", () => {
     ],
   ])("HTTP/2: %s", async (_, answer) => {
     const { requests } = await run(jobAt(await h2(answer), "h2c", { requestTimeoutMs: 20_000 }));
-    expect(requests).toEqual({ sent: 2, completed: 0, failed: 2, errors: { "response too large": 2 } });
+    expect(requests).toMatchObject({ sent: 2, completed: 0, failed: 2, errors: { "response too large": 2 } });
   });
 });

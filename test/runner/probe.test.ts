@@ -12,8 +12,8 @@ afterEach(() => {
   server?.close();
 });
 
-/** A server that answers a body with what `refusal` says of it, or well; what was asked, and what came of the probe. */
-async function probed(refusal: (body: Body) => { status: number; message: string } | null, path = "/v1/chat/completions") {
+/** A server that answers a body with what `answerTo` says of it, or well; what was asked, and what came of the probe. */
+async function probed(answerTo: (body: Body) => { status: number; message: string } | null, path = "/v1/chat/completions") {
   const bodies: Body[] = [];
   server = createServer((request, response) => {
     let text = "";
@@ -21,7 +21,7 @@ async function probed(refusal: (body: Body) => { status: number; message: string
     request.on("end", () => {
       const body = JSON.parse(text) as Body;
       bodies.push(body);
-      const refused = refusal(body);
+      const refused = answerTo(body);
       if (refused === null) response.writeHead(200, { "content-type": "text/event-stream" }).end("data: [DONE]\n\n");
       else response.writeHead(refused.status).end(JSON.stringify({ error: { message: refused.message } }));
     });
@@ -29,8 +29,8 @@ async function probed(refusal: (body: Body) => { status: number; message: string
   await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const tls = { ca: null, insecure: false, cipher: null };
-  const accepted = await probeParameters({ origin, protocol: "h1", path, method: "POST", headers: {}, tls }, "m");
-  return { bodies, accepted };
+  const { accepted, refusal } = await probeParameters({ origin, protocol: "h1", path, method: "POST", headers: {}, tls }, "m");
+  return { bodies, accepted, refusal };
 }
 
 describe("parameters", () => {
@@ -69,8 +69,9 @@ describe("parameters", () => {
     ["a model that is not there", 404, "The model `m` does not exist"],
     ["a key that is wrong", 401, "max_tokens"],
   ])("%s: not known, and not asked for ever", async (_name, status, message) => {
-    const { bodies, accepted } = await probed(() => ({ status, message }));
+    const { bodies, accepted, refusal } = await probed(() => ({ status, message }));
     expect(accepted).toBeNull();
+    expect(refusal).toBe(`status ${status}: "${message}"`);
     expect(bodies.length).toBeLessThan(5);
   });
 

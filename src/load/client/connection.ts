@@ -6,13 +6,17 @@ export interface Exchange {
   /** Hot path. Bytes from `start` to `end` of `bytes`, valid during the call. */
   onData(bytes: Buffer, start: number, end: number, readUs: number): void;
   onEnd(readUs: number): void;
-  /** The response will not go on. Called once, and never after `onEnd`. */
-  onFail(reason: FailureReason): void;
+  /** The response will not go on; `words` say more of why. Called once, and never after `onEnd`. */
+  onFail(reason: FailureReason, words?: string): void;
 }
 
 export interface ResponseHead {
   readonly status: number;
   readonly contentType: string;
+  /** `content-encoding`, or null. */
+  readonly contentEncoding: string | null;
+  /** Where a redirect leads, or null. */
+  readonly location: string | null;
   /** The server's `x-fakeai-clock`, or null. */
   readonly clock: string | null;
   /** The server's `x-fakeai-fault`: the fault it was asked for; null without the header. */
@@ -42,6 +46,8 @@ export type FailureReason =
   | "error event"
   /** A stream was expected, something else came. */
   | "not a stream"
+  /** A stream in a content coding, which was not asked for: its events cannot be timed. */
+  | "compressed stream"
   /** Bytes that are not the protocol. */
   | "malformed response"
   /** Another protocol than asked for. */

@@ -1,6 +1,7 @@
 /** HTTP/1.1 (RFC 9112) for a measuring client: one request at a time, or several that are pipelined. */
 import { ChunkedReader } from "../../wire/chunked.ts";
 import type { Endpoint } from "../job.ts";
+import { oneLine } from "../words.ts";
 import type { Connection, Exchange, FailureReason, OutgoingRequest, WireBytes } from "./connection.ts";
 import type { ClientSocket } from "./socket.ts";
 
@@ -69,7 +70,10 @@ export class H1Connection implements Connection {
       const wasClosing = this.#closing;
       this.open = false;
       this.#closing = true;
-      this.#fail(reset ? "reset" : "connection closed");
+      this.#fail(
+        reset ? "reset" : "connection closed",
+        this.#state === "length" ? `${this.#left} bytes of its body are missing` : undefined,
+      );
       if (!wasClosing) this.onClosed();
     };
   }
@@ -156,7 +160,7 @@ export class H1Connection implements Connection {
           break;
         case "chunked":
           at = this.#chunks.read(bytes, at, length);
-          if (this.#chunks.isMalformed) return this.#broken("malformed response");
+          if (this.#chunks.isMalformed) return this.#broken("malformed response", "not in chunks");
           if (this.#chunks.isDone) this.#finish(readUs);
           break;
         case "length": {
@@ -189,12 +193,14 @@ export class H1Connection implements Connection {
     }
     const text = this.#head + bytes.toString("latin1", at, length);
     if (!"HTTP/1.".startsWith(text.slice(0, 7))) {
-      this.#broken("wrong protocol");
+      this.#broken("wrong protocol", `it begins with ${oneLine(text.slice(0, 40))}`);
       return length;
     }
     const end = text.indexOf("\r\n\r\n");
     if (end < 0) {
       this.#head = text;
+      // Lines may end in LF alone (RFC 9112, section 2.2), and no server of this century does so.
+      if (/\n\n/.test(text)) this.#broken("malformed response", "the lines of its head end in LF without CR");
       if (text.length > maxHeadBytes) this.#broken("response too large");
       return length;
     }
@@ -204,7 +210,7 @@ export class H1Connection implements Connection {
     const [statusLine, ...lines] = text.slice(0, end).split("\r\n");
     const parsed = /^(HTTP\/1\.[01]) (\d{3})/.exec(statusLine!);
     if (!parsed) {
-      this.#broken("malformed response");
+      this.#broken("malformed response", oneLine(statusLine!.slice(0, 80)));
       return length;
     }
     const status = Number(parsed[2]);
@@ -232,14 +238,21 @@ export class H1Connection implements Connection {
       this.#state = "length";
       this.#left = empty ? 0 : Number(contentLength);
       if (!Number.isSafeInteger(this.#left) || this.#left < 0) {
-        this.#broken("malformed response");
+        this.#broken("malformed response", `content-length: ${oneLine((contentLength ?? "").slice(0, 40))}`);
         return length;
       }
     }
     const exchange = this.#exchange;
     const said = (name: string): string | null => headers.get(name) ?? null;
     exchange.onResponse(
-      { status, contentType: said("content-type") ?? "", clock: said("x-fakeai-clock"), fault: said("x-fakeai-fault") },
+      {
+        status,
+        contentType: said("content-type") ?? "",
+        contentEncoding: said("content-encoding"),
+        location: said("location"),
+        clock: said("x-fakeai-clock"),
+        fault: said("x-fakeai-fault"),
+      },
       readUs,
     );
     if (this.#state === "length" && this.#left === 0) this.#finish(readUs);
@@ -260,17 +273,17 @@ export class H1Connection implements Connection {
     exchange?.onEnd(readUs);
   }
 
-  #broken(reason: FailureReason): void {
+  #broken(reason: FailureReason, words?: string): void {
     this.open = false;
-    this.#fail(reason);
+    this.#fail(reason, words);
     this.#socket.destroy();
   }
 
-  #fail(reason: FailureReason): void {
+  #fail(reason: FailureReason, words?: string): void {
     const exchange = this.#exchange;
     this.#exchange = null;
     const behind = this.#behind.splice(0);
-    exchange?.onFail(reason);
+    exchange?.onFail(reason, words);
     for (const pending of behind) pending.exchange.onFail("connection closed");
   }
 }

@@ -4,13 +4,14 @@
  * costs it many times what a token costs here.
  */
 import { monotonicUs } from "../../base/clock.ts";
-import { defaultMaxFrameBytes, errorCode, flag, frame, FrameBytes, frameFault, preface } from "../../wire/h2/frames.ts";
+import { defaultMaxFrameBytes, errorCode, errorName, flag, frame, FrameBytes, frameFault, preface } from "../../wire/h2/frames.ts";
 import { HeaderBlockReader } from "../../wire/h2/header-blocks.ts";
 import { HpackDecoder } from "../../wire/h2/hpack.ts";
 import { FrameReader } from "../../wire/h2/reader.ts";
 import { readSettings, setting } from "../../wire/h2/settings.ts";
 import { ReceiveCredit, type ReceiveWindows, StreamCredit } from "../../wire/h2/windows.ts";
 import type { Endpoint } from "../job.ts";
+import { oneLine } from "../words.ts";
 import {
   ConnectError,
   type Connection,
@@ -75,6 +76,8 @@ export class H2Connection implements Connection {
   readonly #blocks: HeaderBlockReader;
   /** When the bytes that are being read came. */
   #readUs = 0;
+  /** What a GOAWAY with an error said. */
+  #farewell: string | undefined;
   /** Stream identifier and flags of the frame that is being read. */
   #id = 0;
   #flags = 0;
@@ -241,7 +244,7 @@ export class H2Connection implements Connection {
     this.onClosed();
   }
 
-  #lost(reason: FailureReason): void {
+  #lost(reason: FailureReason, words: string | undefined = this.#farewell): void {
     const wasClosing = this.#closing;
     const wasOpen = this.#open;
     this.#closing = true;
@@ -252,7 +255,7 @@ export class H2Connection implements Connection {
     this.#streams.clear();
     for (const stream of streams) {
       stream.gone = true;
-      stream.exchange.onFail(reason);
+      stream.exchange.onFail(reason, words);
     }
     if (wasOpen && !wasClosing) this.onClosed();
   }
@@ -312,7 +315,8 @@ export class H2Connection implements Connection {
         const stream = this.#streams.get(this.#id);
         if (stream === undefined) return;
         this.#remove(stream);
-        stream.exchange.onFail(bytes.readUInt32BE(start) === errorCode.refusedStream ? "refused" : "reset");
+        const code = bytes.readUInt32BE(start);
+        stream.exchange.onFail(code === errorCode.refusedStream ? "refused" : "reset", `RST_STREAM ${errorName(code)}`);
         return;
       }
       case frame.settings:
@@ -322,6 +326,7 @@ export class H2Connection implements Connection {
         if (this.#socket.unsentBytes > maxUnreadBytes) return this.#broken();
         return this.#sender.pong(bytes, start);
       case frame.goaway:
+        this.#farewell = farewellOf(bytes, start, end);
         return this.#onGoaway(bytes.readUInt32BE(start) & 0x7fff_ffff);
       case frame.windowUpdate: {
         const upload = this.#id === 0 ? null : this.#streams.get(this.#id)?.upload;
@@ -352,12 +357,14 @@ export class H2Connection implements Connection {
     if (!isUploaded) this.#sender.reset(stream.id, errorCode.cancel);
     this.#remove(stream);
     if (stream.responded) stream.exchange.onEnd(this.#readUs);
-    else stream.exchange.onFail("malformed response");
+    else stream.exchange.onFail("malformed response", "the stream ended without a head");
   }
 
   #onHeaderBlock(id: number, endStream: boolean, bytes: Buffer, start: number, end: number): void {
     let status = 0;
     let contentType = "";
+    let contentEncoding: string | null = null;
+    let location: string | null = null;
     let clock: string | null = null;
     let fault: string | null = null;
     try {
@@ -365,6 +372,8 @@ export class H2Connection implements Connection {
       this.#decoder.decode(bytes, start, end, (name, value) => {
         if (name === ":status") status = Number(value);
         else if (name === "content-type") contentType = value;
+        else if (name === "content-encoding") contentEncoding = value;
+        else if (name === "location") location = value;
         else if (name === "x-fakeai-clock") clock = value;
         else if (name === "x-fakeai-fault") fault = value;
       });
@@ -376,7 +385,7 @@ export class H2Connection implements Connection {
     // 1xx come before the answer; what comes after its head are trailers.
     if (!stream.responded && (status < 100 || status >= 200)) {
       stream.responded = true;
-      stream.exchange.onResponse({ status, contentType, clock, fault }, this.#readUs);
+      stream.exchange.onResponse({ status, contentType, contentEncoding, location, clock, fault }, this.#readUs);
     }
     if (!stream.responded && ++stream.interim > maxInterim) {
       this.#cancel(stream);
@@ -405,7 +414,14 @@ export class H2Connection implements Connection {
     for (const stream of this.#streams.values()) {
       if (stream.id <= lastId) continue;
       this.#remove(stream);
-      stream.exchange.onFail("refused");
+      stream.exchange.onFail("refused", this.#farewell);
     }
   }
+}
+
+/** What a GOAWAY says of why (RFC 9113, section 6.8): its code and its debug data. undefined: no error. */
+function farewellOf(bytes: Buffer, start: number, end: number): string | undefined {
+  const code = bytes.readUInt32BE(start + 4);
+  const said = oneLine(bytes.toString("utf8", start + 8, end));
+  return code === errorCode.none && said === "" ? undefined : `GOAWAY ${errorName(code)}${said === "" ? "" : `: ${said}`}`;
 }

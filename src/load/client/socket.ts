@@ -3,6 +3,7 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { monotonicUs } from "../../base/clock.ts";
 import type { Endpoint } from "../job.ts";
+import { oneLine } from "../words.ts";
 import { ConnectError, type FailureReason } from "./connection.ts";
 
 /** All cleartext sockets are read into this one buffer: consumers copy what they keep, and a read allocates nothing. */
@@ -133,5 +134,6 @@ function connectErrorOf(error: NodeJS.ErrnoException | null): ConnectError {
   if (code === "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL")
     return new ConnectError("the server does not offer the protocol by ALPN", "wrong protocol", true);
   const reasons: Readonly<Record<string, FailureReason>> = { ECONNREFUSED: "connection refused", ETIMEDOUT: "connection timeout" };
-  return new ConnectError(message, reasons[code] ?? "connection failed", false, { cause: error });
+  const hint = code === "EMFILE" || code === "ENFILE" ? `${code}: too many open files; raise the limit of this shell (ulimit -n)` : message;
+  return new ConnectError(oneLine(hint), reasons[code] ?? "connection failed", false, { cause: error });
 }

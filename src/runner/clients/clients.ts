@@ -1,4 +1,5 @@
 /** What client libraries cost: each one under the same paced streams, against what the server says it did. */
+import { describeFailures } from "../../results/failures.ts";
 import { protocolTraits } from "../../results/protocols.ts";
 import { UsageError } from "../../base/usage-error.ts";
 import { type CommandRun, runCommand } from "../../load/drivers/command.ts";
@@ -385,10 +386,7 @@ function faultsOf(
   const wanted = protocolTraits[arm.protocol].isMultiplexed ? "h2" : "http/1.1";
   const other = logged.streams.find(({ spoken }) => spoken !== wanted);
   if (other !== undefined) faults.push(`the protocol changed: ${wanted} was asked for, ${other.spoken} was spoken`);
-  if (requests.failed > 0 && !failuresCount && stopMs === 0) {
-    const reasons = Object.entries(requests.errors).map(([reason, count]) => `${reason} (${count})`);
-    faults.push(`${requests.failed} of ${requests.sent} requests failed: ${reasons.join(", ")}`);
-  }
+  if (requests.failed > 0 && !failuresCount && stopMs === 0) faults.push(describeFailures(requests));
   if (run.record !== null && run.record.streams.length !== streams)
     faults.push(`${run.record.streams.length} streams were opened, and not ${streams}`);
   return faults;

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { UsageError } from "../../base/usage-error.ts";
 import type { Connection } from "../../load/client/connection.ts";
 import { openConnection } from "../../load/client/open.ts";
+import { ForeignBody, withoutSecrets } from "../../load/words.ts";
 import type { Endpoint, TlsChoice } from "../../load/job.ts";
 import { protocolsOf } from "../../results/protocols.ts";
 import type { ProtocolName } from "../../results/types.ts";
@@ -66,7 +67,7 @@ function readCa(path: string | null): string | null {
 /** Asks for the list of models: any well-formed answer proves the protocol. Returns why it is not spoken, or null. */
 async function probeOne(endpoint: Endpoint): Promise<string | null> {
   try {
-    const answer = await ask(endpoint, "", 0);
+    const answer = await ask(endpoint, "");
     return answer.failed;
   } catch (error) {
     const { message, cause } = error as Error;
@@ -80,57 +81,55 @@ const probeTokens = 16;
 /** A server that refuses one parameter after the other is asked this often. */
 const mostQuestions = 12;
 
+/** What came of asking for parameters: what the server takes, or, for people, why it did not answer well. */
+export type Probed = { readonly accepted: Accepted; readonly refusal: null } | { readonly accepted: null; readonly refusal: string };
+
 /**
  * Finds out which parameters the server takes, by a short request: each that it names in a 400 or 422 is left out, and
- * `max_completion_tokens` stands in for `max_tokens`. null: no such request was answered well, for a reason that requests will
- * show.
+ * `max_completion_tokens` stands in for `max_tokens`.
  */
-export async function probeParameters(endpoint: Endpoint, model: string): Promise<Accepted | null> {
+export async function probeParameters(endpoint: Endpoint, model: string): Promise<Probed> {
   const names = [...lengthParameters(endpoint.path)];
   const refused = new Set<string>();
-  try {
-    for (let question = 0; question < mostQuestions; question++) {
-      const accepted: Accepted = { lengthParameter: names[0]!, refused: new Set(refused) };
-      const body = bodyOf({ path: endpoint.path, stream: true, prompt: "hello", outputTokens: probeTokens, seed: 1, model, accepted });
-      const { failed, status, text } = await ask(endpoint, body, longestAnswer);
-      if (failed !== null) return null;
-      if (status < 300) return accepted;
-      if (status !== 400 && status !== 422) return null;
-      const named = optionalParameters.find((name) => !refused.has(name) && speaksOf(text, name));
-      if (named !== undefined) refused.add(named);
-      else if (names.length > 1 && speaksOf(text, names[0]!)) names.shift();
-      else return null;
-    }
-  } catch {
-    // What keeps a connection from opening is said where requests fail.
+  let first: string | null = null;
+  for (let question = 0; question < mostQuestions; question++) {
+    const accepted: Accepted = { lengthParameter: names[0]!, refused: new Set(refused) };
+    const body = bodyOf({ path: endpoint.path, stream: true, prompt: "hello", outputTokens: probeTokens, seed: 1, model, accepted });
+    const { failed, status, text } = await ask(endpoint, body).catch((error: Error) => ({ failed: error.message, status: 0, text: null }));
+    if (failed === null && status < 300) return { accepted, refusal: null };
+    first ??= failed ?? `status ${status}${text === null ? "" : `: "${withoutSecrets(text, endpoint.headers)}"`}`;
+    const named = text === null || (status !== 400 && status !== 422) ? null : namedIn(text, names[0]!, refused);
+    if (named === null || (named === names[0] && names.length === 1)) break;
+    if (named === names[0]) names.shift();
+    else refused.add(named);
   }
-  return null;
+  return { accepted: null, refusal: first ?? "" };
 }
 
-/** Bytes of an answer that are looked at. */
-const longestAnswer = 16_384;
-
-function speaksOf(text: string, parameter: string): boolean {
-  return new RegExp(`\\b${parameter}\\b`).test(text);
+/** The parameter that an error's text speaks of, of those that can be left out or renamed; null: none of them. */
+function namedIn(text: string, lengthParameter: string, refused: ReadonlySet<string>): string | null {
+  const candidates = [...optionalParameters.filter((name) => !refused.has(name)), lengthParameter];
+  return candidates.find((name) => new RegExp(`\\b${name}\\b`).test(text)) ?? null;
 }
 
 interface Asked {
   readonly status: number;
-  readonly text: string;
+  /** What an error says; null: nothing. */
+  readonly text: string | null;
   /** Why there is no answer; null: there is one. */
   readonly failed: string | null;
 }
 
-/** Sends one request and reads its head, and up to `bytes` of the body of an error. Rejects where there is no connection. */
-async function ask(endpoint: Endpoint, body: string, bytes: number): Promise<Asked> {
+/** Sends one request and reads its head, and the words of an error. Rejects where there is no connection. */
+async function ask(endpoint: Endpoint, body: string): Promise<Asked> {
   const connection: Connection = await openConnection({ endpoint, timeoutMs: probeTimeoutMs });
   try {
     return await new Promise<Asked>((resolve) => {
       let status = 0;
-      let text = "";
+      let foreign: ForeignBody | null = null;
       const settle = (failed: string | null): void => {
         clearTimeout(timer);
-        resolve({ status, text, failed });
+        resolve({ status, text: foreign?.words() ?? null, failed });
       };
       const timer = setTimeout(() => settle(`no answer within ${probeTimeoutMs / 1000} s`), probeTimeoutMs);
       connection.send(
@@ -138,14 +137,12 @@ async function ask(endpoint: Endpoint, body: string, bytes: number): Promise<Ask
         {
           onResponse: (head) => {
             status = head.status;
-            if (bytes === 0 || status < 300) settle(null);
+            if (endpoint.method === "GET" || status < 300) settle(null);
+            else foreign = new ForeignBody(head.contentType, head.contentEncoding, head.location);
           },
-          onData: (chunk, start, end) => {
-            text += chunk.toString("utf8", start, Math.min(end, start + bytes - text.length));
-            if (text.length >= bytes) settle(null);
-          },
+          onData: (bytes, start, end) => foreign?.push(bytes, start, end),
           onEnd: () => settle(null),
-          onFail: (reason) => settle(reason),
+          onFail: (reason, words) => settle(words === undefined ? reason : `${reason} (${words})`),
         },
       );
     });

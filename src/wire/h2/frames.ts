@@ -31,6 +31,29 @@ export const errorCode = {
   http11Required: 13,
 } as const;
 
+/** The names of the codes (section 7), each at its number. */
+const errorNames = [
+  "NO_ERROR",
+  "PROTOCOL_ERROR",
+  "INTERNAL_ERROR",
+  "FLOW_CONTROL_ERROR",
+  "SETTINGS_TIMEOUT",
+  "STREAM_CLOSED",
+  "FRAME_SIZE_ERROR",
+  "REFUSED_STREAM",
+  "CANCEL",
+  "COMPRESSION_ERROR",
+  "CONNECT_ERROR",
+  "ENHANCE_YOUR_CALM",
+  "INADEQUATE_SECURITY",
+  "HTTP_1_1_REQUIRED",
+] as const;
+
+/** How section 7 calls an error code; other numbers as "error 0x2a". */
+export function errorName(code: number): string {
+  return errorNames[code] ?? `error 0x${code.toString(16)}`;
+}
+
 /** The 24 bytes a client begins with (section 3.4). */
 export const preface: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 export const frameHeaderBytes = 9;
