@@ -140,7 +140,7 @@ function describeScenarios(): string {
     `${id.padEnd(20)} ${title}`,
     `${"".padEnd(20)} isolates: ${isolates}`,
     ...variants.map(({ name, suites }) => `${"".padEnd(20)} - ${name} (${suites.join(", ") || "by name only"})`),
-    ...claims.map(({ text }) => `${"".padEnd(20)} claim: ${text}`),
+    ...claims.map(({ text, conditions }) => `${"".padEnd(20)} claim: ${text} (tested with ${conditions})`),
   ]);
   return `${lines.join("\n")}\n`;
 }

@@ -1,5 +1,4 @@
 /** Figures and sentences as all reports show them. */
-import { protocolTraits } from "../results/protocols.ts";
 import { absoluteEffect } from "../results/effects.ts";
 import { metricFacts } from "../results/metrics.ts";
 import type {
@@ -137,22 +136,6 @@ export function isDescribed({ verdict }: Comparison): boolean {
 export function probability(p: number | null): string {
   if (p === null) return "";
   return p < 0.001 ? `p${tied}<${tied}0.001` : `p${tied}${p.toFixed(3)}`;
-}
-
-/** What a verdict holds for: "node, TLSv1.3 TLS_AES_128_GCM_SHA256, RTT 40 ms". */
-export function conditions(arms: readonly ArmResult[], { baseline, candidate }: Pick<Comparison, "baseline" | "candidate">): string {
-  const both = [candidate, baseline].map((name) => arms.find(({ id }) => id === name)).filter((arm) => arm !== undefined);
-  const distinct = (values: readonly string[]): string => [...new Set(values)].join(" against ");
-  if (both.length === 0) return "";
-  return [
-    distinct(both.map(({ engine }) => engine)),
-    distinct(both.map(cipherOf)),
-    `RTT${tied}${distinct(both.map(({ rttMs }) => digits(rttMs)))}${tied}ms`,
-  ].join(", ");
-}
-
-function cipherOf({ cipher, protocol }: ArmResult): string {
-  return cipher ?? (protocolTraits[protocol].isEncrypted ? "TLS, cipher unknown" : "no TLS");
 }
 
 /** "p50 / p99" in milliseconds, or a dash where it was not measured. */

@@ -5,10 +5,10 @@ import { scenarioLabel } from "../results/scenarios.ts";
 import type { ArmResult, BenchResult, Comparison, ScenarioResult } from "../results/types.ts";
 import { type Bars, clientBars } from "./bars.ts";
 import { type Chart, loadCharts, scenarioCharts } from "./charts.ts";
+import { claimConditions, conditionsOf } from "./conditions.ts";
 import { drawCharts, planOf } from "./draw-charts.ts";
 import {
   armColumns,
-  conditions,
   differenceWithInterval,
   digits,
   effect,
@@ -91,7 +91,7 @@ function verdictRow(scenario: ScenarioResult, comparison: Comparison): Part[] {
     ),
     intervalBar(comparison),
     lines(probability(p), small(method === null ? null : `${rounds} rounds, ${method}`)),
-    conditions(scenario.arms, comparison),
+    lines(...conditionsOf(scenario, comparison)),
   ];
 }
 
@@ -113,7 +113,7 @@ function claimTable(scenarios: readonly ScenarioResult[]): Part {
         comparison === null
           ? scenarioLabel(scenario)
           : html`${scenarioLabel(scenario)}: ${comparison.candidate} against ${comparison.baseline}, ${metricLabel(comparison)}`,
-        comparison === null ? "" : conditions(scenario.arms, comparison),
+        lines(...claimConditions(scenario, claim)),
       ];
     }),
   );

@@ -3,7 +3,6 @@ import { printable } from "../base/printable.ts";
 import type { ArmResult, BenchResult, ClaimVerdict, Comparison, ScenarioResult, Verdict } from "../results/types.ts";
 import {
   armColumns,
-  conditions,
   digits,
   effect,
   gain,
@@ -15,6 +14,7 @@ import {
   requirementOutcome,
   smallness,
 } from "./format.ts";
+import { claimConditions, conditionsOf } from "./conditions.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
 
 /** How to print. The caller knows whether it is a terminal, and NO_COLOR. */
@@ -111,7 +111,7 @@ function verdictText(scenario: ScenarioResult, comparison: Comparison): string {
   const { baseline, candidate, p, rounds, reason } = comparison;
   const found = effect(comparison);
   const facts = [
-    conditions(scenario.arms, comparison),
+    ...conditionsOf(scenario, comparison),
     found === "" ? "" : [probability(p), `${rounds}\u00A0rounds`].filter((fact) => fact !== "").join(", "),
     smallness(comparison),
     reason ?? "",
@@ -139,7 +139,7 @@ function claims(page: Page, scenarios: readonly ScenarioResult[]): void {
       claim.comparison === null
         ? ""
         : `${claim.comparison.candidate} against ${claim.comparison.baseline}, ${metricLabel(claim.comparison)}`,
-      claim.comparison === null ? "" : conditions(scenario.arms, claim.comparison),
+      ...claimConditions(scenario, claim),
       claim.reason ?? "",
     ];
     page.verdict(

@@ -222,6 +222,8 @@ export interface Claim {
   readonly source: string;
   /** The claimed gain of the candidate as a relative improvement, at its lower end: 0.2 for "20% faster". */
   readonly gain: Ratio;
+  /** What it was tested with, beside the load: its verdict holds for that and no more; absent in files of earlier runs. */
+  readonly conditions?: string;
 }
 
 /** A claim and what became of it. */
@@ -249,6 +251,8 @@ export interface ScenarioResult {
   readonly isolates: string;
   /** Variant of the scenario, "1000 streams" for one of several; empty where there is one. */
   readonly variant: string;
+  /** What the verdicts of this variant hold for, beside the load and the arms; absent: nothing more. */
+  readonly conditions?: string;
   /** The workload as it was run. */
   readonly workload: Readonly<Record<string, string | number | boolean | null>>;
   /** Arms. */

@@ -133,17 +133,18 @@ export function adjustComparisons(comparisons: readonly Comparison[]): Compariso
  * gain or above. Refuted: the whole interval is below it.
  */
 export function judgeClaim(claim: Claim, comparison: Comparison | null): ClaimResult {
-  const { text, source, gain } = claim;
+  const { text, source, gain, conditions } = claim;
+  const stated = { text, source, gain, ...(conditions === undefined ? {} : { conditions }) };
   const ratio = comparison?.ratio ?? null;
   if (comparison === null || ratio === null || comparison.verdict === "not compared") {
     const reason = comparison?.reason ?? (comparison === null ? "its arms were not run" : "no ratio: a round's value is 0");
-    return { text, source, gain, comparison, measured: null, verdict: "not compared", reason };
+    return { ...stated, comparison, measured: null, verdict: "not compared", reason };
   }
   const measured =
     metricFacts[comparison.metric].better === "higher"
       ? { estimate: ratio.estimate - 1, low: ratio.low - 1, high: ratio.high - 1 }
       : { estimate: 1 - ratio.estimate, low: 1 - ratio.high, high: 1 - ratio.low };
-  const outcome = { text, source, gain, comparison, measured, reason: null };
+  const outcome = { ...stated, comparison, measured, reason: null };
   if (measured.low >= gain) return { ...outcome, verdict: "reproduced" };
   if (measured.high < gain) return { ...outcome, verdict: "refuted" };
   return { ...outcome, verdict: "inconclusive", reason: "the interval holds the claimed gain" };

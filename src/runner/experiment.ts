@@ -31,15 +31,17 @@ function resultHead({
   title,
   isolates,
   name,
+  conditions,
   workload,
   rounds,
-}: Variant): Pick<ScenarioResult, "id" | "title" | "isolates" | "variant" | "workload"> {
+}: Variant): Pick<ScenarioResult, "id" | "title" | "isolates" | "variant" | "conditions" | "workload"> {
   const shown = Object.entries(workload).flatMap(([key, value]): [string, string | number | boolean | null][] => {
     if (structured.has(key)) return value === null ? [] : [[key, JSON.stringify(value)]];
     if (key === "network") return Object.keys(value as object).length === 0 ? [] : [[key, JSON.stringify(value)]];
     return [[key, value as string | number | boolean | null]];
   });
-  return { id: scenario, title, isolates, variant: name, workload: { ...Object.fromEntries(shown), rounds } };
+  const holdsFor = conditions === undefined ? {} : { conditions };
+  return { id: scenario, title, isolates, variant: name, ...holdsFor, workload: { ...Object.fromEntries(shown), rounds } };
 }
 
 /**

@@ -142,6 +142,8 @@ describe("a claim", () => {
 
   it("is reproduced wholly above the gain, refuted wholly below, and inconclusive across it", () => {
     expect(judgeClaim(claim, time(0.6, 0.01))).toMatchObject({ verdict: "reproduced", reason: null });
+    expect(judgeClaim({ ...claim, conditions: "one burst" }, time(0.95, 0.01)).conditions).toBe("one burst");
+    expect(judgeClaim({ ...claim, conditions: "one burst" }, null).conditions).toBe("one burst");
     expect(judgeClaim(claim, time(0.95, 0.01)).verdict).toBe("refuted");
     expect(judgeClaim(claim, time(1.3, 0.01)).verdict).toBe("refuted");
     expect(judgeClaim(claim, time(0.8, 0.05)).verdict).toBe("inconclusive");

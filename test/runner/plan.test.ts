@@ -127,6 +127,19 @@ describe("scenarios", () => {
     }
   });
 
+  test("a claim carries the conditions of its own and of its variant, and none that a flag makes wrong", () => {
+    const claims = shipped.flatMap((file) => variantsOf(file, null)).flatMap((variant) => variant.claims);
+    expect(claims.length).toBeGreaterThan(30);
+    // --streams, --ttft, --itl, --rtt, --rate, --output-tokens: the report says these as they were run.
+    const named = /\d[\d,.]* ?(streams|ms|tokens|requests\/s|at once|rounds)/;
+    expect(claims.filter(({ conditions }) => conditions === undefined || named.test(conditions))).toEqual([]);
+    const [headers] = variantsOf(scenarioNamed("header-bytes"), "quick")[0]!.claims;
+    expect(headers!.conditions).toMatch(/^a GET without a body; the same 2 KB in each request, .*4,096 bytes/);
+    const file = JSON.parse(readFileSync(`${scenarioDirectory}bytes.json`, "utf8")) as { claims: { conditions?: string }[] };
+    delete file.claims[0]!.conditions;
+    expect(() => checkScenario(file, "mine.json")).toThrow("/claims/0 must have required property 'conditions'");
+  });
+
   const good = JSON.parse(readFileSync(`${scenarioDirectory}stream.json`, "utf8")) as Record<string, unknown>;
   test.each([
     ["an unknown key", { ...good, extra: 1 }, 'the file must NOT have additional properties ("extra") (see scenarios/schema.json)'],

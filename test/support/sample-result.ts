@@ -135,6 +135,7 @@ interface ScenarioPlan {
   readonly rttMs?: number;
   readonly arms: readonly ArmPlan[];
   readonly compare: readonly (readonly [MetricName, Statistic, string, string, "described"?])[];
+  readonly conditions?: string;
   readonly claim?: Claim;
   readonly notes?: readonly string[];
 }
@@ -160,12 +161,13 @@ function scenarioOf(plan: ScenarioPlan, seed: number, rounds: number): ScenarioR
     const spec: ComparisonSpec = { metric, statistic, baseline, candidate, kind };
     return compareArms(arms, { ...spec, described: described !== undefined });
   });
-  const { id, title, isolates, variant = "", claim, notes = [], levels } = plan;
+  const { id, title, isolates, variant = "", conditions, claim, notes = [], levels } = plan;
   return {
     id,
     title,
     isolates,
     variant,
+    ...(conditions === undefined ? {} : { conditions }),
     workload: {
       requests: levels?.requests ?? basic.requests,
       tokens: levels?.tokens ?? basic.tokens,
@@ -263,7 +265,13 @@ function plans(): ScenarioPlan[] {
         { id: "h2c", protocol: "h2c", connections: 1, levels: { bytesSent: 150 } },
       ],
       compare: [["bytesSentPerRequest", "mean", "h1", "h2c"]],
-      claim: { text: "HPACK halves what is sent", source: "RFC 7541's readers", gain: 0.5 },
+      conditions: "the same headers in each request",
+      claim: {
+        text: "HPACK halves what is sent",
+        source: "RFC 7541's readers",
+        gain: 0.5,
+        conditions: "a GET; the same headers in each request",
+      },
     },
     {
       id: "trace",

@@ -323,6 +323,11 @@ export interface ClaimFile {
    * inconclusive.
    */
   readonly threshold: Text;
+  /**
+   * What it is tested with, as a phrase: "a client without connections, full handshakes". The verdict says it. What a report
+   * knows of the load is not repeated: protocols, TLS, round trip, streams, pace, tokens, stalls.
+   */
+  readonly conditions: Text;
   /** What the claim is about. */
   readonly metric: MetricText;
   /** Id of the arm compared with. */
@@ -340,6 +345,8 @@ export interface ClaimFile {
 export interface VariantFile {
   /** What it is called: "1000 streams". */
   readonly name: string;
+  /** What its verdicts hold for, as a phrase, and with them those of the claims; what a report knows of the load is not repeated. */
+  readonly conditions?: Text;
   /** Suites that it belongs to; none: it is run by the scenario's name alone. */
   readonly suites: readonly SuiteName[];
   /** Member by member over the scenario's. */

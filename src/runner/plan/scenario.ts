@@ -63,6 +63,8 @@ export interface Variant {
   readonly isolates: string;
   /** Empty where a scenario has one variant. */
   readonly name: string;
+  /** What its verdicts hold for, beside the load and the arms. */
+  readonly conditions?: string;
   readonly workload: Workload;
   readonly arms: readonly ArmSpec[];
   readonly pairs: readonly PairSpec[];
@@ -210,13 +212,14 @@ function variantOf(file: ScenarioFile, variant: VariantFile): Variant {
     title: file.title,
     isolates: file.isolates,
     name: file.variants.length === 1 ? "" : variant.name,
+    ...(variant.conditions === undefined ? {} : { conditions: variant.conditions }),
     workload: workloadOf(file, variant),
     arms,
     pairs: pairsOf(file, variant).filter(isRun),
     claims: (file.claims ?? [])
       .filter(({ variants }) => variants === undefined || variants.includes(variant.name))
       .filter(isRun)
-      .map(claimOf),
+      .map((claim) => claimOf(claim, variant)),
     rounds: variant.rounds ?? file.rounds ?? defaultRounds,
   };
 }
@@ -231,8 +234,10 @@ function pairsOf(file: ScenarioFile, variant: VariantFile): PairSpec[] {
   );
 }
 
-function claimOf({ text, source, gain, threshold, baseline, candidate, metric }: ClaimFile): ClaimSpec {
-  return { text, source, gain, threshold, baseline, candidate, ...metricRef(metric) };
+/** A claim of one variant: its conditions are those of both. */
+function claimOf({ text, source, gain, threshold, baseline, candidate, metric, ...claim }: ClaimFile, variant: VariantFile): ClaimSpec {
+  const conditions = [claim.conditions, variant.conditions].filter((part) => part !== undefined).join("; ");
+  return { text, source, gain, threshold, conditions, baseline, candidate, ...metricRef(metric) };
 }
 
 function armOf({ via, ...arm }: ArmFile): ArmSpec {
