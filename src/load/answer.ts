@@ -1,5 +1,5 @@
 /** One request: when it left, when each token came, how it ended. */
-import { EventReader, scanEvent, type TokenEvent } from "./events.ts";
+import { EventReader, newTokenEvent, scanEvent, type TokenEvent } from "./events.ts";
 import type { PlannedRequest } from "./job.ts";
 import { monotonicUs } from "../base/clock.ts";
 import { ForeignBody, messageIn, oneLine, plainBody } from "./words.ts";
@@ -59,8 +59,18 @@ export class Answer implements Exchange {
   firstEvent = -1;
   /** Content events. */
   events = 0;
-  /** usage.completion_tokens; -1 where it was not said. */
-  #usage = -1;
+  /** Reads of the socket that held content. */
+  contentReads = 0;
+  /** UTF-8 bytes of the content. */
+  contentBytes = 0;
+  /** Null where the answer names none. */
+  finishReason: string | null = null;
+  /** usage.completion_tokens, the last that was said; -1: none was. */
+  usage = -1;
+  /** Reads of the socket that held a part of the stream. */
+  #bodyReads = 0;
+  /** When the last read that held content was. */
+  #contentUs = -1;
   #finished = false;
   /** What its error event says; null: none came. */
   #failed: string | null = null;
@@ -90,8 +100,30 @@ export class Answer implements Exchange {
 
   /** Output tokens: what usage says, else one for each content event; null where the answer says nothing of tokens. */
   get tokens(): number | null {
-    if (this.#usage >= 0) return this.#usage;
+    if (this.usage >= 0) return this.usage;
     return this.#form === "stream" ? this.events : null;
+  }
+
+  /** Whether it came as a stream of events. */
+  get streamed(): boolean {
+    return this.#form === "stream";
+  }
+
+  /**
+   * Whether several tokens came in one read, and nothing proves that they were sent one by one, as stamps do: when the first
+   * was there, and what lay between them, cannot be told. An event that alone holds all tokens does so if the whole body came
+   * with it.
+   */
+  get inOneRead(): boolean {
+    if (this.contentReads !== 1 || this.stamps(0) !== null) return false;
+    return this.events > 1 || (this.usage > 1 && this.#bodyReads === 1);
+  }
+
+  /** Whether usage contradicts what came: fewer tokens than events, more than bytes of text, more than were ordered. */
+  get contradicted(): boolean {
+    if (this.usage < 0 || !this.streamed || this.aborted) return false;
+    const most = this.planned.tokens ?? this.planned.maxTokens ?? Infinity;
+    return this.usage < this.events || this.usage > Math.min(most, Math.max(1, this.contentBytes));
   }
 
   get stamped(): boolean {
@@ -140,6 +172,7 @@ export class Answer implements Exchange {
       if (!this.settled) this.#json.push(Buffer.from(bytes.subarray(start, end)));
       return;
     }
+    if (readUs !== this.#readUs) this.#bodyReads++;
     this.#readUs = readUs;
     this.#reader ??= new EventReader((event) => this.#onEvent(event));
     const reader = this.#reader;
@@ -175,7 +208,9 @@ export class Answer implements Exchange {
       const body = plainBody(Buffer.concat(this.#json), this.#contentEncoding, maxBodyBytes);
       this.#json = [];
       scanEvent(body, 0, body.length, unary);
-      if (unary.tokens >= 0) this.#usage = unary.tokens;
+      if (unary.tokens >= 0) this.usage = unary.tokens;
+      this.contentBytes = unary.contentBytes;
+      this.finishReason = unary.finishReason;
       if (isStream) return this.onFail("not a stream");
       if (unary.failed) return this.onFail("error event", oneLine(messageIn(body.toString("utf8", 0, 8192))));
     } else if (this.#form === "stream") {
@@ -184,9 +219,19 @@ export class Answer implements Exchange {
     } else if (isStream) {
       return this.onFail("incomplete stream", "an empty body");
     }
-    if (this.planned.tokens !== null && this.tokens !== this.planned.tokens)
-      return this.onFail("wrong token count", `${this.tokens ?? "no"} of ${this.planned.tokens}`);
+    const { tokens } = this.planned;
+    if (tokens !== null && this.tokens !== tokens) return this.onFail("wrong token count", `${this.tokens ?? "no"} of ${tokens}`);
+    const fault = this.#faultOfEnd();
+    if (fault !== null) return this.onFail(fault);
     this.#settle();
+  }
+
+  /** Why a stream that ended well in form is no answer to what was asked, or null. */
+  #faultOfEnd(): FailureReason | null {
+    const { tokens, maxTokens } = this.planned;
+    if (!this.streamed || this.finishReason !== null) return null;
+    if (tokens !== null) return "no finish reason";
+    return maxTokens !== undefined && this.events === 0 ? "empty answer" : null;
   }
 
   onFail(reason: FailureReason, words?: string): void {
@@ -225,8 +270,14 @@ export class Answer implements Exchange {
     if (this.firstEvent < 0) this.firstEvent = arrival;
     if (event.finished) this.#finished = true;
     if (event.failed) this.#failed ??= oneLine(messageIn(this.#reader?.text() ?? ""));
-    if (event.tokens >= 0) this.#usage = event.tokens;
+    if (event.tokens >= 0) this.usage = event.tokens;
+    if (event.finishReason !== null) this.finishReason = event.finishReason;
     if (!event.content) return;
+    this.contentBytes += event.contentBytes;
+    if (this.#readUs !== this.#contentUs) {
+      this.#contentUs = this.#readUs;
+      this.contentReads++;
+    }
     const at = this.events++ * stride;
     if (at >= this.#times.length) this.#grow();
     const times = this.#times;
@@ -248,4 +299,4 @@ export class Answer implements Exchange {
 
 const noTimes = new Int32Array(0);
 const noop = (): void => {};
-const unary: TokenEvent = { content: false, finished: false, failed: false, tokens: -1, dueUs: -1, sentUs: -1 };
+const unary: TokenEvent = newTokenEvent();

@@ -15,6 +15,12 @@ export interface TokenEvent {
   finished: boolean;
   /** It carries an `error`, or is `response.failed`. */
   failed: boolean;
+  /** UTF-8 bytes of that content, escapes read. */
+  contentBytes: number;
+  /** The content itself; null where it is not asked for, and then it is not read. */
+  text: string | null;
+  /** finish_reason, stop_reason, or "completed" and "incomplete" of a Responses event; null where it has none. */
+  finishReason: string | null;
   /** usage.completion_tokens or usage.output_tokens; -1 where there is none. */
   tokens: number;
   /** Stamps, microseconds of the server's clock; -1 where there are none. */
@@ -27,6 +33,7 @@ const backslash = 92;
 const colon = 58;
 const LF = 10;
 const CR = 13;
+const letterU = 117;
 
 type Key =
   | "content"
@@ -100,24 +107,89 @@ function numberAt(bytes: Uint8Array, at: number, end: number): number {
   return value;
 }
 
+/**
+ * Hot path. UTF-8 bytes of the JSON string that begins at `at`, behind its quote: an escape of a surrogate counts as two, so
+ * that a pair has its four.
+ */
+function textBytes(bytes: Uint8Array, at: number, end: number): number {
+  let count = 0;
+  while (at < end) {
+    const byte = bytes[at]!;
+    if (byte === quote) break;
+    if (byte !== backslash) {
+      count++;
+      at++;
+    } else if (bytes[at + 1] !== letterU) {
+      count++;
+      at += 2;
+    } else {
+      const high = hexDigit(bytes[at + 2]!);
+      const next = hexDigit(bytes[at + 3]!);
+      const unit = (high << 12) | (next << 8) | (hexDigit(bytes[at + 4]!) << 4) | hexDigit(bytes[at + 5]!);
+      count += unit < 0x80 ? 1 : unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 2 : 3;
+      at += 6;
+    }
+  }
+  return count;
+}
+
+/** Hot path. */
+function hexDigit(byte: number): number {
+  return byte < 58 ? byte - 48 : (byte | 32) - 87;
+}
+
+/** The JSON string that begins at `at`, behind its quote; "" where it is malformed. */
+function textAt(bytes: Uint8Array, at: number, end: number): string {
+  let to = at;
+  while (to < end && bytes[to] !== quote) to += bytes[to] === backslash ? 2 : 1;
+  try {
+    return JSON.parse(`"${Buffer.from(bytes.buffer, bytes.byteOffset + at, to - at).toString("utf8")}"`) as string;
+  } catch {
+    return "";
+  }
+}
+
+const longestReason = 32;
+
+/** A reason as it is shown and counted: a foreign server's word, so short and of harmless letters. */
+function reasonAt(bytes: Uint8Array, at: number, end: number): string {
+  const reason = textAt(bytes, at, Math.min(end, at + longestReason + 1));
+  return reason.length <= longestReason && /^[\w.-]+$/.test(reason) ? reason : "other";
+}
+
+type ResponseMeaning = "delta" | "completed" | "incomplete" | "failed" | "other";
+
+/** Hot path. The content whose string begins at `at` is part of what the event says. */
+function addContent(bytes: Uint8Array, at: number, end: number, event: TokenEvent): void {
+  event.content = true;
+  event.contentBytes += textBytes(bytes, at, end);
+  if (event.text !== null) event.text += textAt(bytes, at, end);
+}
+
 /** What Responses events say by their type. */
-const responseTypes: Readonly<Record<string, "delta" | "finished" | "failed">> = {
+const responseTypes: Readonly<Record<string, ResponseMeaning>> = {
   "response.output_text.delta": "delta",
   "response.reasoning_text.delta": "delta",
   "response.reasoning_summary_text.delta": "delta",
-  "response.completed": "finished",
-  "response.incomplete": "finished",
+  "response.completed": "completed",
+  "response.incomplete": "incomplete",
   "response.failed": "failed",
 };
 
-/** Hot path. Fills `event` from JSON between `start` and `end`, or from `[DONE]`. Text that is not JSON says nothing. */
+/**
+ * Hot path. Fills `event` from JSON between `start` and `end`, or from `[DONE]`. Text that is not JSON says nothing. `text` is
+ * filled where it is not null.
+ */
 export function scanEvent(bytes: Uint8Array, start: number, end: number, event: TokenEvent): void {
   event.content = false;
   event.finished = false;
   event.failed = false;
+  event.contentBytes = 0;
+  event.finishReason = null;
   event.tokens = -1;
   event.dueUs = -1;
   event.sentUs = -1;
+  if (event.text !== null) event.text = "";
   let at = skipSpace(bytes, start, end);
   // "[DONE]" with nothing else; a chunk begins with "{".
   if (bytes[at] === 91 && bytes[at + 1] === 68) {
@@ -126,8 +198,8 @@ export function scanEvent(bytes: Uint8Array, start: number, end: number, event: 
   }
   let depth = 0;
   let inStamps = false;
-  let hasDelta = false;
-  let response: "delta" | "finished" | "failed" | "other" | null = null;
+  let deltaAt = -1;
+  let response: ResponseMeaning | null = null;
   while (at < end) {
     const byte = bytes[at++]!;
     if (byte === 123 || byte === 91) depth++;
@@ -148,14 +220,17 @@ export function scanEvent(bytes: Uint8Array, start: number, end: number, event: 
       case "text":
       case "reasoning_content":
       case "reasoning":
-        if (value === quote && bytes[at + 1] !== quote) event.content = true;
+        if (value === quote && bytes[at + 1] !== quote) addContent(bytes, at + 1, end, event);
         break;
       case "delta":
-        if (value === quote && bytes[at + 1] !== quote) hasDelta = true;
+        if (value === quote && bytes[at + 1] !== quote) deltaAt = at + 1;
         break;
       case "finish_reason":
       case "stop_reason":
-        if (value === quote) event.finished = true;
+        if (value !== quote) break;
+        event.finished = true;
+        // vLLM puts a stop_reason of its own, the string that stopped it, behind the finish_reason.
+        event.finishReason ??= reasonAt(bytes, at + 1, end);
         break;
       case "type":
         if (depth === 1 && value === quote) response = responseTypeAt(bytes, at + 1, end, event) ?? response;
@@ -180,13 +255,17 @@ export function scanEvent(bytes: Uint8Array, start: number, end: number, event: 
   }
   if (response === null) return;
   // Responses events repeat whole texts when an item is done: only deltas are tokens.
-  event.content = response === "delta" && hasDelta;
-  event.finished = response === "finished";
+  event.content = false;
+  event.contentBytes = 0;
+  if (event.text !== null) event.text = "";
+  if (response === "delta" && deltaAt >= 0) addContent(bytes, deltaAt, end, event);
+  event.finished = response === "completed" || response === "incomplete";
+  event.finishReason = event.finished ? response : null;
   event.failed ||= response === "failed";
 }
 
 /** The Responses meaning of the `type` whose text begins at `at`; null for types of other kinds. */
-function responseTypeAt(bytes: Uint8Array, at: number, end: number, event: TokenEvent): "delta" | "finished" | "failed" | "other" | null {
+function responseTypeAt(bytes: Uint8Array, at: number, end: number, event: TokenEvent): ResponseMeaning | null {
   let to = at;
   while (to < end && bytes[to] !== quote) to++;
   const type = Buffer.from(bytes.buffer, bytes.byteOffset + at, to - at).toString("latin1");
@@ -195,21 +274,28 @@ function responseTypeAt(bytes: Uint8Array, at: number, end: number, event: Token
   return type.startsWith("response.") ? (responseTypes[type] ?? "other") : null;
 }
 
+/** An event that says nothing. `withText`: what is scanned into it has its text read. */
+export function newTokenEvent(withText = false): TokenEvent {
+  const text = withText ? "" : null;
+  return { content: false, contentBytes: 0, text, finished: false, finishReason: null, failed: false, tokens: -1, dueUs: -1, sentUs: -1 };
+}
+
 const none = Buffer.alloc(0);
 /** Bytes of an event that are shown. */
 const shownBytes = 4096;
 
 /** Takes the bytes of one event stream as they come and tells what each event says. */
 export class EventReader {
-  readonly #event: TokenEvent = { content: false, finished: false, failed: false, tokens: -1, dueUs: -1, sentUs: -1 };
+  readonly #event: TokenEvent;
   readonly #stream: EventStreamReader;
   /** Where the event lies that is being told. */
   #bytes: Buffer = none;
   #start = 0;
   #end = 0;
 
-  /** The event is the same object each time: valid during the call. */
-  constructor(onEvent: (event: TokenEvent) => void) {
+  /** The event is the same object each time: valid during the call. `withText`: its text is read too. */
+  constructor(onEvent: (event: TokenEvent) => void, withText = false) {
+    this.#event = newTokenEvent(withText);
     this.#stream = new EventStreamReader((bytes, start, end) => {
       scanEvent(bytes, start, end, this.#event);
       this.#bytes = bytes;

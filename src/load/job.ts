@@ -1,7 +1,6 @@
 /** The job of a loader process, and its report. Plain JSON: both cross a process border. */
 import { defaultWindow, type ReceiveWindows } from "../wire/h2/windows.ts";
-import type { GeneratedPrompt } from "./prompts.ts";
-import type { Metrics, ProtocolName, RequestCounts } from "../results/types.ts";
+import type { Metrics, ProtocolName, RequestCounts, Work } from "../results/types.ts";
 
 /** How TLS is spoken. It is pinned so that arms differ by their protocol alone. */
 export interface TlsChoice {
@@ -27,8 +26,6 @@ export interface Endpoint {
 export interface PlannedRequest {
   /** Body; empty for GET. */
   readonly body: string;
-  /** Words that are put into the body when it is sent. */
-  readonly prompt?: GeneratedPrompt;
   /** Path, where it differs from the endpoint's. */
   readonly path?: string;
   readonly method?: "GET" | "POST";
@@ -36,6 +33,8 @@ export interface PlannedRequest {
   readonly atUs?: number;
   /** Tokens of a right answer; null: not known beforehand. */
   readonly tokens: number | null;
+  /** Tokens that are asked for at most, where no exact number is ordered. */
+  readonly maxTokens?: number;
   /** Whether a streamed answer is expected, where it differs from the job's. */
   readonly stream?: boolean;
   /** Sent with this request alone, names in lower case, in place of the endpoint's of the same name. */
@@ -90,6 +89,11 @@ export interface LoadJob {
    */
   readonly atStreamLimit?: "invalid" | "queue" | "race";
   readonly background?: BackgroundLoad;
+  /**
+   * A gateway stands in front of the server. Answers that it gathers into one read keep their TTFT and ITL, since that is what
+   * its users see; of other answers without stamps these are not told.
+   */
+  readonly gateway?: boolean;
   /** A request without a byte for this long has failed. */
   readonly idleTimeoutMs: number;
   /** A request that has not ended this long after it was sent has failed, however many bytes came. */
@@ -124,6 +128,8 @@ export interface LoadReport {
   readonly metrics: Metrics;
   /** Output tokens read; null where the driver cannot tell. */
   readonly tokens: number | null;
+  /** What the answers held; null where the driver cannot tell. */
+  readonly work: Work | null;
   readonly durationUs: number;
   /** Monotonic microseconds at which the measured part began and ended. */
   readonly startedUs: number;

@@ -1,10 +1,11 @@
 /** From what a generator saw to a `LoadReport`. Failed requests are counted and are in no distribution. */
 import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import { Recorder, summarize } from "../results/recorder.ts";
-import type { RequestCounts, DistributionMetric, MetricName, Metrics, MetricSummary } from "../results/types.ts";
+import type { DistributionMetric, MetricName, Metrics, MetricSummary, RequestCounts, Work } from "../results/types.ts";
 import type { Answer } from "./answer.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
 import { cpuShareLimit } from "./limits.ts";
+import { workOf } from "./work.ts";
 import { withoutSecrets } from "./words.ts";
 import type { FailureReason, Http2Limits, WireBytes } from "./client/connection.ts";
 
@@ -67,8 +68,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   let failed = 0;
   let aborted = 0;
   let faulted = 0;
-  let tokens = 0;
-  let tokensKnown = true;
+  const answered: Answer[] = [];
   const gaps = { measured: 0, planned: 0 };
   for (const answer of facts.answers) {
     if (answer.faulted) faulted++;
@@ -81,10 +81,9 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
       continue;
     }
     completed++;
+    answered.push(answer);
     if (answer.aborted) aborted++;
-    if (answer.tokens === null) tokensKnown = false;
-    else tokens += answer.tokens;
-    recordAnswer(answer, job.mode === "open", recorders);
+    recordAnswer(answer, job, recorders);
     addGaps(answer, gaps);
   }
   for (const us of facts.connectUs) recorders.connect.record(us);
@@ -93,7 +92,9 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   const cpuShare = durationUs > 0 ? facts.cpuUs / durationUs : 0;
   const per = (amount: number, count: number): number | null => (count > 0 ? amount / count : null);
   const ended = completed + failed;
-  const hasTokens = tokensKnown && completed > 0;
+  const work = workOf(answered);
+  const tokens = work.tokens ?? 0;
+  const hasTokens = work.tokens !== null;
   const metrics: Partial<Record<MetricName, MetricSummary | null>> = Object.fromEntries(
     distributions.map((name) => [name, recorders[name].summary()]),
   );
@@ -116,7 +117,8 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   return {
     requests: { sent: facts.answers.length, completed, failed, errors, ...saying(words), ...(faulted > 0 && { faulted }) },
     metrics,
-    tokens: hasTokens ? tokens : null,
+    tokens: work.tokens,
+    work,
     durationUs,
     startedUs: facts.startedUs,
     endedUs: facts.endedUs,
@@ -128,7 +130,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     windows: facts.http2?.windows ?? null,
     maxConcurrentStreams: facts.http2?.maxConcurrentStreams ?? null,
     clientCpuShare: cpuShare,
-    invalid: invalidityOf(job, facts, { sent: facts.answers.length, completed, failed, cpuShare }),
+    invalid: invalidityOf(job, facts, { sent: facts.answers.length, completed, failed, cpuShare, work }),
     details: job.detail
       ? (facts.answers.length > 0 ? facts.answers : facts.warmUpAnswers).map((answer) => detailOf(answer, job.endpoint.headers))
       : [],
@@ -172,13 +174,14 @@ function addGaps(answer: Answer, to: { measured: number; planned: number }): voi
   to.planned += until.due - from.due;
 }
 
-function recordAnswer(answer: Answer, isOpen: boolean, to: Record<DistributionMetric, Recorder>): void {
+function recordAnswer(answer: Answer, { mode, gateway = false }: LoadJob, to: Record<DistributionMetric, Recorder>): void {
   const { events, startUs, intendedUs } = answer;
   const delay = startUs - intendedUs;
-  if (isOpen) to.scheduleDelay.record(delay);
-  if (answer.firstEvent >= 0) to.ttfe.record(answer.firstEvent);
-  // An unstreamed answer has no first token, only an end.
-  if (events === 0) {
+  if (mode === "open") to.scheduleDelay.record(delay);
+  const inOneRead = answer.inOneRead && !gateway;
+  if (answer.firstEvent >= 0 && !(inOneRead && Math.round(answer.firstEvent) >= answer.arrival(0))) to.ttfe.record(answer.firstEvent);
+  // An unstreamed answer has no first token, only an end; so has one whose tokens came all at once.
+  if (events === 0 || inOneRead) {
     const e2el = answer.endUs - startUs;
     to.e2el.record(e2el);
     to.e2elFromIntended.record(e2el + delay);
@@ -210,7 +213,7 @@ function recordAnswer(answer: Answer, isOpen: boolean, to: Record<DistributionMe
 function invalidityOf(
   job: LoadJob,
   facts: RunFacts,
-  { sent, completed, failed, cpuShare }: { sent: number; completed: number; failed: number; cpuShare: number },
+  { sent, completed, failed, cpuShare, work }: { sent: number; completed: number; failed: number; cpuShare: number; work: Work },
 ): string[] {
   const reasons: string[] = [];
   const expected = protocolTraits[job.endpoint.protocol].negotiated;
@@ -223,6 +226,7 @@ function invalidityOf(
   else if (facts.unsentReason !== null && facts.protocolInvalid === null)
     reasons.push(`given up: ${facts.unsentReason}, ${facts.unsent} of ${job.requests.length} requests were not sent`);
   if (completed === 0) reasons.push("no request was completed");
+  else if (work.withoutToken === completed) reasons.push("no answer held a token");
   if (sent !== completed + failed) reasons.push(`${sent - completed - failed} requests were lost by the generator`);
   if (facts.backgroundFailures.length > 0)
     reasons.push(

@@ -186,7 +186,7 @@ function pacingTable(arms: readonly ArmResult[]): Part {
 }
 
 function scenarioSection(scenario: ScenarioResult, index: number, charts: readonly Chart[]): Html {
-  const { title, isolates, workload, arms, notes, skipped } = scenario;
+  const { title, isolates, workload, arms, findings, notes, skipped } = scenario;
   if (skipped !== null) {
     return html`<section id="scenario-${index}">
       <h2>${scenarioLabel(scenario)}</h2>
@@ -210,8 +210,8 @@ function scenarioSection(scenario: ScenarioResult, index: number, charts: readon
     </p>
     ${table("Arms: protocol, engine, driver, streams at once on connections", ["arm", ...columns.map((column) => column.title)], rows, true)}
     ${arms.flatMap((arm) => invalidReasons(arm).map((reason) => html`<p class="warning">${arm.id} not valid: ${reason}</p>`))}
-    ${notes.map((note) => html`<p class="note">${note}</p>`)} ${barFigures(clientBars(scenario))} ${pacingTable(arms)}
-    ${chartFigures(charts)}
+    ${(findings ?? []).map((finding) => html`<p class="warning">${finding}</p>`)} ${notes.map((note) => html`<p class="note">${note}</p>`)}
+    ${barFigures(clientBars(scenario))} ${pacingTable(arms)} ${chartFigures(charts)}
   </section>`;
 }
 

@@ -149,6 +149,13 @@ function claims(page: Page, scenarios: readonly ScenarioResult[]): void {
   }
 }
 
+function findings(page: Page, scenarios: readonly ScenarioResult[]): void {
+  const all = scenarios.flatMap((scenario) => (scenario.findings ?? []).map((text) => `${scenarioLabel(scenario)}: ${text}`));
+  if (all.length === 0) return;
+  page.heading("Findings: a gateway that changes the work (no fault of the run)");
+  for (const text of all) page.text(text, 2, 2, "yellow");
+}
+
 /** "h1 node", and what else tells the arm from others. */
 function armLabel({ id, engine, driver }: ArmResult, arms: readonly ArmResult[]): string {
   const several = new Set(arms.map((arm) => arm.driver)).size > 1;
@@ -199,6 +206,7 @@ export function renderTable(result: BenchResult, options: TableOptions): string 
   verdicts(page, "Clients, each against the first on its protocol", scenarios, (one) => one.kind === "client" && !one.described);
   claims(page, scenarios);
   verdicts(page, "Described (each interval as if it were the only one: no verdict)", scenarios, isDescribed);
+  findings(page, scenarios);
   requirements(page, result);
   for (const scenario of scenarios) scenarioBlock(page, scenario);
   if (calibration !== null) {

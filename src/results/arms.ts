@@ -1,6 +1,7 @@
 /** One arm's rounds taken together: what every report shows of it, and what comparisons read from its rounds. */
 import { mergeSummaries } from "./recorder.ts";
 import { estimateMean } from "./statistics.ts";
+import { addWork } from "./work.ts";
 import type { ArmDescription, ArmResult, Interval, MetricName, MetricSummary, RoundResult, Statistic } from "./types.ts";
 
 /** Rounds that may be used. */
@@ -57,7 +58,20 @@ export function summarizeArm(description: ArmDescription, rounds: readonly Round
   if (valid.length === 0) for (const round of rounds) for (const reason of round.invalid) invalid.add(reason);
   if (rounds.length === 0) invalid.add("no round was run");
   const { negotiated, cipher, rttMs } = findings;
-  return { ...description, negotiated, cipher, rttMs, rounds, metrics, intervals, invalid: [...invalid] };
+  const work = addWork(valid.map((round) => round.work));
+  const counting = work?.tokensCountedBy ?? null;
+  return {
+    ...description,
+    negotiated,
+    cipher,
+    rttMs,
+    rounds,
+    metrics,
+    ...(work === undefined ? {} : { work }),
+    ...(counting === null ? {} : { tokensCountedBy: counting }),
+    intervals,
+    invalid: [...invalid],
+  };
 }
 
 /**

@@ -6,7 +6,8 @@ import { protocolTraits } from "./protocols.ts";
 import { resolution, validRounds, valueIn } from "./arms.ts";
 import { estimateMean } from "./statistics.ts";
 import type { ArmResult, Comparison, MetricSummary } from "./types.ts";
-import { type ComparisonSpec, decided, notCompared } from "./verdict.ts";
+import { type ComparisonSpec, decided, notCompared, ofUnequalWork } from "./verdict.ts";
+import { unequalWork } from "./work.ts";
 
 /** Why two arms cannot decide about a protocol, or null. */
 function unlike(baseline: ArmResult, candidate: ArmResult): string | null {
@@ -22,6 +23,7 @@ function unlike(baseline: ArmResult, candidate: ArmResult): string | null {
 
 /**
  * Compares two arms by their rounds. Rounds that are invalid, or lack the metric, in either arm are left out of both.
+ * Arms that did unequal work are not compared.
  * The verdict is the comparison's own until `adjustComparisons` has seen the whole suite.
  */
 export function compareArms(arms: readonly ArmResult[], spec: ComparisonSpec): Comparison {
@@ -36,6 +38,8 @@ export function compareArms(arms: readonly ArmResult[], spec: ComparisonSpec): C
   }
   const difference = spec.kind === "protocol" ? unlike(baseline, candidate) : null;
   if (difference !== null) return notCompared(spec, 0, difference);
+  const unequal = unequalWork(baseline.work, candidate.work, spec.varies);
+  if (unequal.length > 0) return ofUnequalWork(spec, unequal);
   const pairs: { readonly from: number; readonly to: number }[] = [];
   const others = new Map(validRounds(candidate).map((round) => [round.round, round]));
   const summaries: MetricSummary[] = [];

@@ -6,7 +6,8 @@ import { resolution, validRounds, valueIn } from "./arms.ts";
 import { sameScenario, scenarioLabel } from "./scenarios.ts";
 import { estimateDifference } from "./statistics.ts";
 import type { ArmResult, BenchResult, Comparison, Environment, MetricName, MetricSummary, ScenarioResult, Statistic } from "./types.ts";
-import { adjustComparisons, type ComparisonSpec, decided, notCompared } from "./verdict.ts";
+import { adjustComparisons, type ComparisonSpec, decided, notCompared, ofUnequalWork } from "./verdict.ts";
+import { unequalWork } from "./work.ts";
 
 /** One metric of one arm in two results. */
 export interface RunComparison {
@@ -196,6 +197,8 @@ function compareRuns(before: ArmResult, after: ArmResult, metric: MetricName, st
   }
   const unlike = unlikeArms(before, after);
   if (unlike !== null) return notCompared(spec, rounds, unlike);
+  const unequal = unequalWork(before.work, after.work);
+  if (unequal.length > 0) return ofUnequalWork(spec, unequal);
   if (rounds === 0) return notCompared(spec, 0, `measured in ${from.length > 0 ? "A" : "B"} only`);
   if (rounds === 1) return notCompared(spec, 1, `one valid round in ${from.length === 1 ? "A" : "B"}: no interval`);
   const all = [...from, ...to];

@@ -23,8 +23,6 @@ export type { DistributionMetric, MetricName, Statistic, Unit };
  * @minimum 0
  */
 type Count = number;
-/** @unit tokens */
-type Tokens = number;
 /** @unit ms */
 type Milliseconds = number;
 /** @unit s */
@@ -105,6 +103,50 @@ export interface RequestCounts {
   readonly cut?: Count;
 }
 
+/** usage: what the server says. tokenizer: what `--tokenizer` makes of the text. events: content events, which are not tokens. */
+export type TokenCounting = "usage" | "tokenizer" | "events";
+
+/**
+ * What two arms must have in common before they are compared; a scenario names those that it varies on purpose. reads: whether
+ * answers come in one read.
+ */
+export type WorkPart = "tokens" | "events" | "contentBytes" | "finishReasons" | "reads";
+
+/**
+ * The work behind the figures of a round: what its answers held, those that the client gave up among them. Failed requests are
+ * not in it. Sums over all answers, so that arms are compared a request.
+ */
+export interface Work {
+  /** Answers that were completed. */
+  readonly answers: Count;
+  /** What was counted as tokens; null: nothing, as for answers that are no text. */
+  readonly tokensCountedBy: TokenCounting | null;
+  /** Output tokens, or content events where `tokensCountedBy` says so; null: the driver cannot tell. */
+  readonly tokens: Count | null;
+  /** Events with content; null: the driver cannot tell. */
+  readonly events: Count | null;
+  /** UTF-8 bytes of the text in them; null: the driver cannot tell. */
+  readonly contentBytes: Bytes | null;
+  /** Bytes of the bodies, where a driver sees neither tokens nor text; null: it does. */
+  readonly bodyBytes: Bytes | null;
+  /** Answers by their finish reason; "none": it had none. "given up": the client left. null: the driver cannot tell. */
+  readonly finishReasons: Readonly<Record<string, Count>> | null;
+  /** true: an exact number of tokens was ordered, from a server that takes the order. */
+  readonly exact: boolean;
+  /** Answers with fewer tokens than were asked for. */
+  readonly short: Count;
+  /** Answers without any content, to requests for text. */
+  readonly withoutToken: Count;
+  /** Streamed answers that ended without a finish reason. */
+  readonly withoutFinishReason: Count;
+  /** Streamed answers whose several tokens came in one read and without stamps: their TTFT and ITL are not measured. */
+  readonly inOneRead: Count;
+  /** Reads of a socket that held content, over all streamed answers; null: the driver cannot tell. */
+  readonly contentReads: Count | null;
+  /** Answers whose usage contradicts what came: fewer tokens than events, more than bytes, or more than were ordered. */
+  readonly contradicted: Count;
+}
+
 /** One arm in one round, the unit of every comparison. */
 export interface RoundResult {
   /** Number of the round; arms are paired by it. */
@@ -117,6 +159,8 @@ export interface RoundResult {
   readonly requests: RequestCounts;
   /** What was measured in this round. */
   readonly metrics: Metrics;
+  /** The work that was done; absent: an earlier run, or the driver cannot tell. */
+  readonly work?: Work;
   /** Why the round may not be used, each reason in one line; empty: it may. */
   readonly invalid: readonly string[];
 }
@@ -153,6 +197,10 @@ export interface ArmResult extends ArmDescription {
   readonly rounds: readonly RoundResult[];
   /** All valid rounds together: histograms added, scalars pooled. */
   readonly metrics: Metrics;
+  /** The work of all valid rounds; absent: an earlier run, or the driver cannot tell. */
+  readonly work?: Work;
+  /** What tokens and everything per token were counted by; absent: an earlier run, or no tokens were counted. */
+  readonly tokensCountedBy?: TokenCounting;
   /** Interval over the rounds, by "metric.statistic". */
   readonly intervals: Readonly<Record<string, Interval>>;
   /** Why the arm may not be used, each reason in one line; empty: it may. */
@@ -211,6 +259,10 @@ export interface Comparison {
    * Holm's adjustment runs over. Absent: it decides.
    */
   readonly described?: boolean;
+  /** What the arms' work may differ in: the scenario varies it, or a gateway stands in front of one. Absent: nothing. */
+  readonly varies?: readonly WorkPart[];
+  /** true: the arms did unequal work, so that nothing may be concluded and the run is invalid. Absent: none that was seen. */
+  readonly unequalWork?: boolean;
 }
 
 /** What the interval says of the claimed gain. */
@@ -243,35 +295,6 @@ export interface ClaimResult extends Claim {
   readonly reason: string | null;
 }
 
-/** What prompts were sent in a round: the same in every arm, where `cacheBust` is null. */
-export interface PromptsSent {
-  /** Where they come from. words: made of a seed. */
-  readonly source: "words" | "dataset" | "trace";
-  /** Name of the file that they, or their lengths, come from; null: none. */
-  readonly file: string | null;
-  /** Seed that decides them. */
-  readonly seed: Seed;
-  /** Requests with a prompt in the first round. */
-  readonly requests: Count;
-  /** Different prompts among them. */
-  readonly distinct: Count;
-  /** Tokens of a prompt, without what a chat template puts around it. */
-  readonly tokens: {
-    /** Mean. */
-    readonly mean: Tokens;
-    /** Median: half of the prompts have at most so many. */
-    readonly p50: Tokens;
-    /** The longest. */
-    readonly max: Tokens;
-  };
-  /** words: exact by OpenAI's o200k_base and cl100k_base. characters: estimated as four characters each. */
-  readonly tokensCountedBy: "words" | "characters";
-  /** Tokens that all prompts begin with. */
-  readonly sharedPrefix: Count;
-  /** Number that decides the words before the prompts of each arm and round; null: there are none. */
-  readonly cacheBust: Count | null;
-}
-
 /** One scenario in one variant. */
 export interface ScenarioResult {
   /** Name of the scenario. */
@@ -286,14 +309,14 @@ export interface ScenarioResult {
   readonly conditions?: string;
   /** The workload as it was run. */
   readonly workload: Readonly<Record<string, string | number | boolean | null>>;
-  /** The prompts of a round; null: none were sent, or those of --body. Missing in results of earlier versions. */
-  readonly prompts?: PromptsSent | null;
   /** Arms. */
   readonly arms: readonly ArmResult[];
   /** Comparisons. */
   readonly comparisons: readonly Comparison[];
   /** Claims. */
   readonly claims: readonly ClaimResult[];
+  /** Unequal work that is no fault but what the experiment found, each in one line; absent: none. */
+  readonly findings?: readonly string[];
   /** What a reader should know, each note in one line. */
   readonly notes: readonly string[];
   /** Why it was not run; null: it was. */

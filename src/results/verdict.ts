@@ -16,7 +16,7 @@
 import { absoluteEffect, smallestEffectOf } from "./effects.ts";
 import { metricFacts } from "./metrics.ts";
 import { type Estimate, holm } from "./statistics.ts";
-import type { Claim, ClaimResult, Comparison, Interval, MetricName, Statistic } from "./types.ts";
+import type { Claim, ClaimResult, Comparison, Interval, MetricName, Statistic, WorkPart } from "./types.ts";
 
 /** What may be declared a difference: adjusted p at most this. */
 const significance = 0.05;
@@ -32,19 +32,35 @@ export interface ComparisonSpec {
   readonly smallestEffect?: Comparison["smallestEffect"];
   readonly kind: Comparison["kind"];
   readonly described?: boolean;
+  /** What the arms' work may differ in. */
+  readonly varies?: readonly WorkPart[];
 }
 
-type Compared = Pick<Comparison, "metric" | "statistic" | "baseline" | "candidate" | "smallestEffect" | "kind" | "described">;
+type Compared = Pick<Comparison, "metric" | "statistic" | "baseline" | "candidate" | "smallestEffect" | "kind" | "described" | "varies">;
 
 /** What a comparison takes over from its spec, whatever else the caller's object carries. */
-function compared({ metric, statistic, baseline, candidate, smallestEffect, kind, described }: ComparisonSpec): Compared {
+function compared({ metric, statistic, baseline, candidate, smallestEffect, kind, described, varies = [] }: ComparisonSpec): Compared {
   const effect = smallestEffect ?? smallestEffectOf(metric, statistic);
-  return { metric, statistic, baseline, candidate, smallestEffect: effect, kind, ...(described ? { described } : {}) };
+  return {
+    metric,
+    statistic,
+    baseline,
+    candidate,
+    smallestEffect: effect,
+    kind,
+    ...(described ? { described } : {}),
+    ...(varies.length > 0 ? { varies } : {}),
+  };
 }
 
 /** A comparison that could not be made, and why. */
 export function notCompared(spec: ComparisonSpec, rounds: number, reason: string): Comparison {
   return { ...compared(spec), ratio: null, difference: null, rounds, method: null, pRaw: null, p: null, verdict: "not compared", reason };
+}
+
+/** A comparison of arms that did unequal work: it makes the run invalid. `differences` are those of `unequalWork`. */
+export function ofUnequalWork(spec: ComparisonSpec, differences: readonly string[]): Comparison {
+  return { ...notCompared(spec, 0, `unequal work: ${differences.join("; ")}`), unequalWork: true };
 }
 
 /** A comparison with its own verdict. `logRatio` is null where a round's value is not above 0: the differences decide then. */

@@ -289,10 +289,9 @@ function headersOf({ method, headerBytes }: Workload, context: RunContext): Reco
   };
 }
 
-/** How requests of an arm are worded. */
-export function wordingOf(context: RunContext, arm: LiveArm): Wording {
+function wordingOf(context: RunContext, arm: LiveArm): Wording {
   const { model, body } = context.options;
-  return { model, own: context.external === null, accepted: arm.accepted, body, oneBody: arm.driver.name !== "stream", arm: arm.spec.id };
+  return { model, own: context.external === null, accepted: arm.accepted, body, oneBody: arm.driver.name !== "stream" };
 }
 
 /** Requests of a trace that the discarded warm-up sends. */
@@ -328,6 +327,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     ...(atStreamLimit === undefined ? {} : { atStreamLimit }),
     ...(windows === undefined ? {} : { windows }),
     ...(background === null ? {} : { background }),
+    ...(arm.spec.via === undefined && arm.spec.place === "server" ? {} : { gateway: true }),
     requests: planned.map((request) => (request.path === undefined ? request : { ...request, path: arm.pathOf(request.path) })),
     idleTimeoutMs: options.idleTimeoutMs,
     requestTimeoutMs: options.requestTimeoutMs,

@@ -91,7 +91,7 @@ export async function runBench({ options, baseline, command, details, observer, 
         scenarios.push(skippedResult(variant, "interrupted before it had a result"));
   }
   const judged = withFinalVerdicts(scenarios);
-  invalid.push(...judged.flatMap(faultsIn));
+  invalid.push(...judged.flatMap(faultsIn), ...judged.flatMap(unequalPairs));
   return {
     kind: "fakeai.bench",
     schemaVersion: 1,
@@ -148,6 +148,14 @@ function faultsIn({ id, variant, arms }: ScenarioResult): string[] {
         return `${label}, ${arm.id}${where}: ${reason}`;
       });
   });
+}
+
+/** Pairs of arms that did unequal work: each once, with the figures. */
+function unequalPairs({ id, variant, comparisons }: ScenarioResult): string[] {
+  const label = variant === "" ? id : `${id} (${variant})`;
+  return comparisons
+    .filter(({ unequalWork }) => unequalWork)
+    .map(({ baseline, candidate, reason }) => `${label}, ${candidate} against ${baseline}: ${reason}`);
 }
 
 /** What the result is called: the suite's name, or what was run in its place. */

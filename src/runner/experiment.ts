@@ -1,13 +1,13 @@
 /** One experiment: its rounds, and its verdicts. */
 import { summarizeArm } from "../results/arms.ts";
 import { compareArms } from "../results/compare.ts";
-import type { ArmResult, ClaimResult, Comparison, MetricName, ScenarioResult } from "../results/types.ts";
+import type { ArmResult, ClaimResult, Comparison, MetricName, ScenarioResult, WorkPart } from "../results/types.ts";
 import { judgeClaim, notCompared } from "../results/verdict.ts";
+import { unequalWork, workNotes, workParts } from "../results/work.ts";
 import { withoutH2load } from "./plan/adapt.ts";
-import { type Closable, type LiveArm, prepareArms, type RunContext, wordingOf } from "./arms.ts";
+import { type Closable, type LiveArm, prepareArms, type RunContext } from "./arms.ts";
 import { describeVia } from "./processes/gateway.ts";
 import type { BenchOptions } from "./plan/options.ts";
-import { promptsOf } from "./plan/requests.ts";
 import type { MetricRef, PairSpec, Variant, Workload } from "./plan/scenario.ts";
 import { type ArmRounds, runRounds } from "./rounds.ts";
 
@@ -25,7 +25,7 @@ export function skippedResult(variant: Variant, reason: string): ScenarioResult 
 }
 
 /** Parts of a workload that are no plain value, and that most workloads have not. */
-const structured: ReadonlySet<string> = new Set<keyof Workload>(["dataset", "page", "trace", "server", "abort", "background"]);
+const structured: ReadonlySet<string> = new Set<keyof Workload>(["page", "trace", "server", "abort", "background"]);
 
 function resultHead({
   scenario,
@@ -68,9 +68,10 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
   const { options } = context;
   const { seen, limited, workload } = await runRounds(context, variant, arms, notes);
   const results = seen.map(armResult);
-  notes.push(...observations(seen), ...gatewayNotes(arms, results));
+  notes.push(...results.flatMap(workNotes), ...observations(seen), ...gatewayNotes(arms, results));
   for (const [id, fault] of limited) notes.push(`${id}: ${fault}${workload.clientWork ? ", which belongs to what is compared here" : ""}`);
-  const compare = (pair: ComparedPair): Comparison => compareOne(pair, results, limited, options, workload);
+  const compare = (pair: Omit<ComparedPair, "varies">): Comparison =>
+    compareOne({ ...pair, varies: isThroughGateway(variant, pair) ? workParts : variant.varies }, results, limited, options, workload);
   const comparisons = variant.pairs.flatMap(({ baseline, candidate, kind, metrics, described = [] }) => [
     ...metrics.map((metric) => compare({ baseline, candidate, kind, ...metric })),
     ...described.map((metric) => compare({ baseline, candidate, kind, ...metric, described: true })),
@@ -88,20 +89,32 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
   const head = resultHead({ ...variant, workload });
   // With a duration the number of requests is what the warm-up found.
   const run = options.durationS === null ? head : { ...head, workload: { ...head.workload, durationS: options.durationS } };
-  const prompts = arms.length === 0 ? null : promptsOf(workload, wordingOf(context, arms[0]!), options.seed);
-  notes.push(...promptNotes(context, arms, prompts));
-  return { ...run, prompts, arms: results, comparisons, claims, notes: [...new Set(notes)], skipped: null };
+  const findings = findingsOf(variant, results);
+  return {
+    ...run,
+    arms: results,
+    comparisons,
+    claims,
+    ...(findings.length > 0 ? { findings } : {}),
+    notes: [...new Set(notes)],
+    skipped: null,
+  };
 }
 
-/** Where a server's prefix cache may decide what is measured. */
-function promptNotes({ external }: RunContext, arms: readonly LiveArm[], prompts: ScenarioResult["prompts"]): string[] {
-  if (prompts === null || prompts === undefined) return [];
-  const { requests, distinct, cacheBust } = prompts;
-  const notes: string[] = [];
-  if (distinct < requests && arms[0]!.driver.name === "stream") notes.push(`${requests} prompts a round, ${distinct} of them different`);
-  if (external !== null && cacheBust === null && arms.length > 1)
-    notes.push("the arms of a round send the same prompts: a server with a prefix cache knows them in the later ones (--cache-bust)");
-  return notes;
+/** Whether a gateway stands in front of one arm of a pair: what it does to answers is then what is looked for. */
+function isThroughGateway({ arms }: Variant, { baseline, candidate }: Pick<PairSpec, "baseline" | "candidate">): boolean {
+  return arms.some(({ id, via, place }) => (id === baseline || id === candidate) && (via !== undefined || place === "gateway"));
+}
+
+/** What gateways make of the work: pairs of arms that differ in it, each in one line. */
+function findingsOf(variant: Variant, results: readonly ArmResult[]): string[] {
+  const workOf = (name: string): ArmResult["work"] => results.find(({ id }) => id === name)?.work;
+  return variant.pairs
+    .filter((pair) => isThroughGateway(variant, pair))
+    .flatMap(({ baseline, candidate }) => {
+      const unequal = unequalWork(workOf(baseline), workOf(candidate));
+      return unequal.length === 0 ? [] : [`${candidate} against ${baseline}: unequal work: ${unequal.join("; ")}`];
+    });
 }
 
 function armResult({ arm, rounds, reports, warmUps, isDead }: ArmRounds): ArmResult {
@@ -170,16 +183,17 @@ const counted: ReadonlySet<MetricName> = new Set<MetricName>([
 ]);
 
 /** Two arms and what is compared of them. */
-type ComparedPair = Pick<PairSpec, "baseline" | "candidate" | "kind"> & MetricRef & { readonly described?: boolean };
+type ComparedPair = Pick<PairSpec, "baseline" | "candidate" | "kind"> &
+  MetricRef & { readonly described?: boolean; readonly varies: readonly WorkPart[] };
 
 function compareOne(
-  { baseline, candidate, metric, statistic, kind, described = false }: ComparedPair,
+  { baseline, candidate, metric, statistic, kind, varies, described = false }: ComparedPair,
   results: readonly ArmResult[],
   limited: ReadonlyMap<string, string>,
   { protocols, via }: BenchOptions,
   { mode, clientWork }: Workload,
 ): Comparison {
-  const spec = { metric, statistic, baseline, candidate, kind, described };
+  const spec = { metric, statistic, baseline, candidate, kind, varies, described };
   // Direct and through a gateway are two arms on one protocol.
   if (protocols?.length === 1 && via === null) return notCompared(spec, 0, `--protocol ${protocols[0]} leaves nothing to compare with`);
   const busy = clientWork ? undefined : [baseline, candidate].find((id) => limited.has(id));

@@ -4,6 +4,7 @@ import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import type { LoadJob, LoadReport } from "../load/job.ts";
 import { mergeSummaries, summarize } from "../results/recorder.ts";
 import type { MetricName, Metrics, MetricSummary, RoundResult, Unit } from "../results/types.ts";
+import { addWork } from "../results/work.ts";
 import { offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { LiveArm, RunContext } from "./arms.ts";
 import type { ProcessUsage } from "./processes/machine.ts";
@@ -121,9 +122,11 @@ function metricsOf({ report, server: used, gatewayCpuUs, serverDelayUs, shared }
 }
 
 /** Several runs of one job as one round: counts added, histograms added, scalars averaged (runs are equally long). */
-export function joined(runs: readonly Measured[]): { requests: RoundResult["requests"]; metrics: Metrics } {
+export function joined(runs: readonly Measured[]): Pick<RoundResult, "requests" | "metrics" | "work"> {
   const all = runs.map(metricsOf);
-  if (runs.length === 1) return { requests: runs[0]!.report.requests, metrics: all[0]! };
+  const done = addWork(runs.map(({ report }) => report.work));
+  const work = done === undefined ? {} : { work: done };
+  if (runs.length === 1) return { requests: runs[0]!.report.requests, metrics: all[0]!, ...work };
   const errors: Record<string, number> = {};
   for (const { report } of runs)
     for (const [reason, count] of Object.entries(report.requests.errors)) errors[reason] = (errors[reason] ?? 0) + count;
@@ -150,5 +153,6 @@ export function joined(runs: readonly Measured[]): { requests: RoundResult["requ
       ...(faulted > 0 && { faulted }),
     },
     metrics,
+    ...work,
   };
 }

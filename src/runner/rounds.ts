@@ -114,12 +114,12 @@ class Rounds {
     // An arm that answers nothing is not run again: what its warm-up saw is all that there is.
     if (isWarmUp && runs.every(({ report }) => report.requests.completed === 0))
       for (const { report } of runs) this.#tellDetails(arm, 0, report);
-    const { requests, metrics } = joined(runs);
+    const { requests, ...measured } = joined(runs);
     (isWarmUp ? one.warmUps : one.reports).push(...runs.map(({ report }) => report));
     const isSilent = requests.completed === 0;
     if (isSilent) one.isDead = true;
     if (!isWarmUp || isSilent)
-      one.rounds.push({ round: Math.max(0, round), position, startedAt: runs[0]!.startedAt, requests, metrics, invalid: [...faults] });
+      one.rounds.push({ round: Math.max(0, round), position, startedAt: runs[0]!.startedAt, requests, ...measured, invalid: [...faults] });
   }
 
   /** The faults that count. A limit of the generator that is none of this arm's goes to `limited`. */

@@ -75,6 +75,7 @@ function viaVariant(server: External, gateway: External): Variant {
     arms: [...direct, ...via],
     pairs,
     claims: [],
+    varies: [],
     rounds: defaultRounds,
   };
 }

@@ -5,11 +5,11 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Endpoint } from "../../src/load/job.ts";
 import { H1Connection, type H1Socket } from "../../src/load/client/h1.ts";
-import { EventReader, scanEvent, type TokenEvent } from "../../src/load/events.ts";
+import { EventReader, newTokenEvent, scanEvent, type TokenEvent } from "../../src/load/events.ts";
 import { parseH2load, parseH2loadFile, parseH2loadLog, writesJson } from "../../src/load/drivers/h2load-output.ts";
 
 const scan = (json: string): TokenEvent => {
-  const event = { content: true, finished: true, failed: true, tokens: 0, dueUs: 0, sentUs: 0 };
+  const event = { ...newTokenEvent(true), content: true, finished: true, failed: true, tokens: 0, dueUs: 0, sentUs: 0 };
   const bytes = Buffer.from(json);
   scanEvent(bytes, 0, bytes.length, event);
   return event;
@@ -83,7 +83,45 @@ describe("a token event", () => {
     ["broken JSON", '{"choices":[{"delta":{"conte', {}],
     ["nothing", "", {}],
   ])("%s", (_, json, expected) => {
-    expect(scan(json)).toEqual({ ...nothing, ...expected });
+    expect(scan(json)).toMatchObject({ ...nothing, ...expected });
+  });
+
+  test.each<[string, string, Pick<TokenEvent, "contentBytes" | "text" | "finishReason">]>([
+    ["a role alone", '{"choices":[{"delta":{"role":"assistant","content":""}}]}', { contentBytes: 0, text: "", finishReason: null }],
+    ["a token", '{"choices":[{"delta":{"content":" é"},"finish_reason":null}]}', { contentBytes: 3, text: " é", finishReason: null }],
+    [
+      "escapes, a pair of surrogates among them",
+      '{"choices":[{"delta":{"content":"\\n\\u00e9\\ud83d\\ude00\\""},"finish_reason":"length"}]}',
+      { contentBytes: 8, text: '\né😀"', finishReason: "length" },
+    ],
+    [
+      "reasoning and text in one event",
+      '{"choices":[{"delta":{"reasoning_content":"ab","content":"c"}}]}',
+      { contentBytes: 3, text: "abc", finishReason: null },
+    ],
+    [
+      "the finish reason before vLLM's stop_reason",
+      '{"choices":[{"finish_reason":"stop","stop_reason":"</s>"}]}',
+      { contentBytes: 0, text: "", finishReason: "stop" },
+    ],
+    [
+      "a reason with an escape for terminals",
+      '{"choices":[{"finish_reason":"\\u001b[2J"}]}',
+      { contentBytes: 0, text: "", finishReason: "other" },
+    ],
+    [
+      "a reason that is too long",
+      `{"choices":[{"finish_reason":"${"a".repeat(40)}"}]}`,
+      { contentBytes: 0, text: "", finishReason: "other" },
+    ],
+    ["a delta of Responses", '{"type":"response.output_text.delta","delta":"Hi"}', { contentBytes: 2, text: "Hi", finishReason: null }],
+    [
+      "the end of Responses, which repeats the text",
+      '{"type":"response.incomplete","response":{"output":[{"content":[{"text":"Hi"}]}]}}',
+      { contentBytes: 0, text: "", finishReason: "incomplete" },
+    ],
+  ])("holds: %s", (_, json, expected) => {
+    expect(scan(json)).toMatchObject(expected);
   });
 
   test("says what JSON.parse says, whatever the text", () => {
@@ -103,7 +141,10 @@ describe("a token event", () => {
           };
           expect(scan(JSON.stringify(chunk, null, indent))).toEqual({
             content: content !== "",
+            contentBytes: Buffer.byteLength(content),
+            text: content,
             finished,
+            finishReason: finished ? "stop" : null,
             failed: false,
             tokens: usage ?? -1,
             dueUs: fakeai?.due ?? -1,
@@ -138,7 +179,10 @@ describe("an event stream", () => {
           const at = cuts.map((share) => Math.floor(share * bytes.length)).sort((a, b) => a - b);
           const expected = events.map(([{ content, due, sent }]) => ({
             content: content !== "",
+            contentBytes: expect.any(Number),
+            text: null,
             finished: false,
+            finishReason: null,
             failed: false,
             tokens: -1,
             dueUs: due,

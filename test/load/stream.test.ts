@@ -210,7 +210,7 @@ describe("HTTP/1.1 servers that misbehave", () => {
   test("one that hangs in the middle fails each stream by its own time-out", async () => {
     const url = await rawH1((socket, request) => {
       socket.write(head + chunk(event("a")));
-      if (request % 2 === 0) socket.write(`${chunk(`${event("b")}data: [DONE]\n\n`)}0\r\n\r\n`);
+      if (request % 2 === 0) setTimeout(() => socket.write(`${chunk(`${event("b", "stop")}data: [DONE]\n\n`)}0\r\n\r\n`), 5);
     });
     const report = await run(toRaw(url, "h1"));
     expect(report.requests).toEqual({ sent: 6, completed: 3, failed: 3, errors: { timeout: 3 } });
@@ -254,23 +254,46 @@ describe("HTTP/1.1 servers that misbehave", () => {
     expect(report.connectionsLost).toBeGreaterThanOrEqual(4);
   });
 
-  test("several tokens in one read have gaps of 0, and no stamps are no stamps", async () => {
+  test("a body in one read, without stamps, has an end and neither TTFT nor ITL", async () => {
     const url = await rawH1((socket) => socket.write(`${head}${chunk(whole)}0\r\n\r\n`));
     const report = await run(toRaw(url, "h1"));
     expect(report.requests.completed).toBe(6);
-    expect(report.metrics.itl).toMatchObject({ count: 6, min: 0, max: 0 });
+    expect(report.metrics.e2el!.count).toBe(6);
+    for (const name of ["ttfe", "ttft", "itl", "tpot"] as const) expect([name, report.metrics[name]]).toEqual([name, null]);
+    expect(report.work).toMatchObject({ answers: 6, inOneRead: 6, events: 12, contentReads: 6 });
+  });
+
+  test("a gateway that gathers answers keeps their times: they are what its users see", async () => {
+    const url = await rawH1((socket) => socket.write(`${head}${chunk(whole)}0\r\n\r\n`));
+    const report = await run(toRaw(url, "h1", { gateway: true }));
+    expect(report.work).toMatchObject({ answers: 6, inOneRead: 6 });
+    expect(report.metrics.ttft!.count).toBe(6);
+  });
+
+  test("several tokens in one of several reads have gaps of 0, and no stamps are no stamps", async () => {
+    const url = await rawH1((socket) => {
+      socket.write(`${head}${chunk(event("a") + event("b"))}`);
+      setTimeout(() => socket.write(`${chunk(`${event("c", "stop")}data: [DONE]\n\n`)}0\r\n\r\n`), 10);
+    });
+    const report = await run(toRaw(url, "h1", { requests: times(6, { body: chatBody(), tokens: 3 }) }));
+    expect(report.requests.completed).toBe(6);
+    expect(report.metrics.itl).toMatchObject({ count: 12, min: 0 });
+    expect(report.metrics.itl!.max).toBeGreaterThan(5000);
     expect(report.metrics.serverLateness).toBeNull();
     expect(report.metrics.transport).toBeNull();
     expect(report.metrics.plannedTtft).toBeNull();
-    expect(report.metrics.client!.count).toBe(12);
+    expect(report.metrics.client!.count).toBe(18);
   });
 
   test("real servers: CRLF, comments, no space, several tokens an event, usage at the end, early hints", async () => {
     const text =
-      ': hi\r\n\r\ndata:{"choices":[{"delta":{"content":"a b c"}}]}\r\n\r\ndata:{"choices":[],"usage":{"completion_tokens":3}}\r\n\r\ndata:[DONE]\r\n\r\n';
+      ': hi\r\n\r\ndata:{"choices":[{"delta":{"content":"a b c"},"finish_reason":"stop"}]}\r\n\r\ndata:{"choices":[],"usage":{"completion_tokens":3}}\r\n\r\ndata:[DONE]\r\n\r\n';
     const url = await rawH1((socket) => {
       const bytes = Buffer.from(`HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n${head}${chunk(text)}0;ext=1\r\ntrailer: 1\r\n\r\n`);
-      for (let i = 0; i < bytes.length; i += 7) socket.write(bytes.subarray(i, i + 7));
+      const rest = bytes.length - 40;
+      socket.setNoDelay(true);
+      for (let i = 0; i < rest; i += 7) socket.write(bytes.subarray(i, Math.min(rest, i + 7)));
+      setTimeout(() => socket.write(bytes.subarray(rest)), 40);
     });
     const report = await run(toRaw(url, "h1", { requests: times(4, { body: chatBody(), tokens: 3 }) }));
     expect(report.requests).toEqual({ sent: 4, completed: 4, failed: 0, errors: {} });
@@ -359,7 +382,8 @@ describe("HTTP/2 servers that misbehave", () => {
     const url = await rawH2(
       (stream) => {
         stream.respond(stream200);
-        setTimeout(() => stream.end(whole), 20);
+        setTimeout(() => stream.write(event("a")), 10);
+        setTimeout(() => stream.end(`${event("b", "stop")}data: [DONE]\n\n`), 20);
       },
       { maxConcurrentStreams: 2 },
     );

@@ -40,8 +40,12 @@ export type FailureReason =
   | "incomplete stream"
   /** HTTP/2 REFUSED_STREAM, or a stream above the last one of a GOAWAY. */
   | "refused"
-  /** Another number of tokens than the plan has. */
+  /** Another number of tokens than was ordered. */
   | "wrong token count"
+  /** An exact number of tokens was ordered, and the answer ended without a finish reason. */
+  | "no finish reason"
+  /** A streamed answer to a request for text with neither a token nor a finish reason. */
+  | "empty answer"
   /** An `error` inside a stream that had begun well. */
   | "error event"
   /** A stream was expected, something else came. */

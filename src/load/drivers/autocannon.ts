@@ -13,7 +13,8 @@
 import autocannon from "autocannon";
 import { monotonicUs } from "../../base/clock.ts";
 import { Recorder, summarize } from "../../results/recorder.ts";
-import type { MetricName, MetricSummary } from "../../results/types.ts";
+import type { MetricName, MetricSummary, Work } from "../../results/types.ts";
+import { unseenWork } from "../../results/work.ts";
 import { maxBodyBytes } from "../answer.ts";
 import type { FailureReason } from "../client/connection.ts";
 import { EventReader } from "../events.ts";
@@ -59,9 +60,34 @@ class Tally {
   failed = 0;
   tokens = 0;
   tokensKnown = true;
+  usageKnown = true;
+  contentBytes = 0;
+  readonly finishReasons: Record<string, number> = {};
   connections = 0;
   firstUs = Infinity;
   lastUs = 0;
+
+  hold({ tokens, usage, contentBytes, finishReason }: Judged): void {
+    if (tokens === null) this.tokensKnown = false;
+    else this.tokens += tokens;
+    if (usage < 0) this.usageKnown = false;
+    this.contentBytes += contentBytes;
+    this.finishReasons[finishReason] = (this.finishReasons[finishReason] ?? 0) + 1;
+  }
+
+  /** What the answers held. The number of events is not kept, nor when they came. */
+  work(exact: boolean): Work {
+    const isKnown = this.tokensKnown && this.completed > 0;
+    return {
+      ...unseenWork,
+      answers: this.completed,
+      tokensCountedBy: !isKnown ? null : this.usageKnown ? "usage" : "events",
+      tokens: isKnown ? this.tokens : null,
+      contentBytes: this.contentBytes,
+      finishReasons: this.finishReasons,
+      exact,
+    };
+  }
 
   fail(exchange: Exchange, reason: FailureReason): void {
     // A failure counts even in a request whose time would not.
@@ -72,15 +98,29 @@ class Tally {
   }
 }
 
-/** Tokens of a whole answer, and why it counts as failed. */
-function judge(body: string, planned: PlannedRequest, isStream: boolean): { tokens: number | null; failure: FailureReason | null } {
+/** What a whole answer holds. */
+interface Judged {
+  readonly tokens: number | null;
+  readonly usage: number;
+  readonly contentBytes: number;
+  /** "none" where it names none. */
+  readonly finishReason: string;
+  /** Why it counts as failed. */
+  readonly failure: FailureReason | null;
+}
+
+function judge(body: string, planned: PlannedRequest, isStream: boolean): Judged {
   const bytes = Buffer.from(body);
   let events = 0;
   let usage = -1;
+  let contentBytes = 0;
+  let finishReason = "none";
   let finished = false;
   let failed = false;
   const reader = new EventReader((event) => {
     if (event.content) events++;
+    contentBytes += event.contentBytes;
+    if (event.finishReason !== null) ({ finishReason } = event);
     if (event.tokens >= 0) usage = event.tokens;
     finished ||= event.finished;
     failed ||= event.failed;
@@ -92,9 +132,10 @@ function judge(body: string, planned: PlannedRequest, isStream: boolean): { toke
     reader.push(event, 0, event.length);
   }
   const tokens = usage >= 0 ? usage : isStream ? events : null;
-  if (isStream && failed) return { tokens, failure: "error event" };
-  if (isStream && !finished) return { tokens, failure: "incomplete stream" };
-  return { tokens, failure: planned.tokens !== null && tokens !== planned.tokens ? "wrong token count" : null };
+  const judged = (failure: FailureReason | null): Judged => ({ tokens, usage, contentBytes, finishReason, failure });
+  if (isStream && failed) return judged("error event");
+  if (isStream && !finished) return judged("incomplete stream");
+  return judged(planned.tokens !== null && tokens !== planned.tokens ? "wrong token count" : null);
 }
 
 function safeJson(text: string): unknown {
@@ -232,7 +273,8 @@ class Cannonade {
     const exchange = this.#answered;
     this.#answered = null;
     if (exchange === null) return true;
-    const { tokens, failure } = judge(body, this.#planned, this.#isStream);
+    const judged = judge(body, this.#planned, this.#isStream);
+    const { failure } = judged;
     if (failure !== null) {
       tally.fail(exchange, failure);
       return false;
@@ -240,8 +282,7 @@ class Cannonade {
     if (!exchange.measured) return true;
     tally.completed++;
     tally.lastUs = exchange.activeUs;
-    if (tokens === null) tally.tokensKnown = false;
-    else tally.tokens += tokens;
+    tally.hold(judged);
     if (this.#isStream) tally.ttfe.record(exchange.firstUs - exchange.startUs);
     tally.e2el.record(exchange.activeUs - exchange.startUs);
     this.#onDone(tally.completed);
@@ -294,7 +335,8 @@ function reportOf(job: LoadJob, tally: Tally, span: Span): LoadReport {
   const { startedUs, endedUs, cpuUs } = span;
   // From the first request on an open connection to the last answer: autocannon itself ends at its next tick.
   const durationUs = Number.isFinite(tally.firstUs) ? tally.lastUs - tally.firstUs : endedUs - startedUs;
-  const hasTokens = tally.tokensKnown && completed > 0;
+  const work = tally.work(job.requests.every(({ tokens }) => tokens !== null));
+  const hasTokens = work.tokens !== null;
   const one = (value: number, unit: MetricSummary["unit"]): MetricSummary | null =>
     completed > 0 && Number.isFinite(value) ? summarize([value], unit) : null;
   const metrics: Partial<Record<MetricName, MetricSummary | null>> = {
@@ -310,7 +352,8 @@ function reportOf(job: LoadJob, tally: Tally, span: Span): LoadReport {
   return {
     requests: { sent, completed, failed, errors: tally.errors },
     metrics,
-    tokens: hasTokens ? tally.tokens : null,
+    tokens: work.tokens,
+    work,
     durationUs,
     startedUs,
     endedUs,

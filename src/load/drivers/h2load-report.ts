@@ -1,10 +1,11 @@
 /** From what h2load printed and logged to a report. */
 import { protocolTraits } from "../../results/protocols.ts";
 import { Recorder, summarize } from "../../results/recorder.ts";
-import type { Metrics, MetricSummary } from "../../results/types.ts";
+import type { Metrics, MetricSummary, Work } from "../../results/types.ts";
 import type { FailureReason, Http2Limits } from "../client/connection.ts";
 import type { LoadJob, LoadReport } from "../job.ts";
 import { cpuShareLimit } from "../limits.ts";
+import { unseenWork } from "../../results/work.ts";
 import { type H2loadLogRow, type H2loadOutput, parseH2load, parseH2loadFile } from "./h2load-output.ts";
 
 /** The output of a run of h2load, and what was seen of it. */
@@ -37,6 +38,7 @@ export function reportOf(job: LoadJob, run: H2loadRun): LoadReport {
     requests: { sent, completed, failed: sent - completed, errors: errorsOf(log, sent, printed) },
     metrics: metricsOf(job, succeeded, durationUs, cpuShare, printed),
     tokens: null,
+    work: workOf(printed, completed),
     durationUs,
     startedUs: run.startedUs,
     endedUs: run.endedUs,
@@ -51,6 +53,11 @@ export function reportOf(job: LoadJob, run: H2loadRun): LoadReport {
     invalid: [...(fault === null ? [] : [fault]), ...faultsOf(job, run, printed, completed)],
     details: [],
   };
+}
+
+/** h2load counts the bytes of bodies and sees nothing in them. */
+function workOf(printed: H2loadOutput | null, completed: number): Work | null {
+  return printed === null ? null : { ...unseenWork, answers: completed, bodyBytes: printed.bytes.data };
 }
 
 /** The parsed result, or why there is none; no fault where the run was interrupted. */

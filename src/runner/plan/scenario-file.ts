@@ -8,7 +8,7 @@
 import type { DriverName } from "../../load/job.ts";
 import type { GatewayName } from "../../network/gateways.ts";
 import type { NetworkInput } from "../../network/impairment.ts";
-import type { MetricName, ProtocolName, Statistic } from "../../results/types.ts";
+import type { MetricName, ProtocolName, Statistic, WorkPart } from "../../results/types.ts";
 import type { ReceiveWindows } from "../../wire/h2/windows.ts";
 import type { SuiteName } from "../../settings/bench.ts";
 import type { ViaSpec } from "../processes/gateway.ts";
@@ -50,13 +50,6 @@ type Connections = number;
  * @maximum 3600000
  */
 type Milliseconds = number;
-/**
- * @asType integer
- * @minimum 1
- * @maximum 1000000
- * @minLength 1
- */
-type Lengths = number | string;
 /** @exclusiveMinimum 0 */
 type Positive = number;
 /**
@@ -145,17 +138,9 @@ export interface TraceSpec {
   readonly limit: PositiveInteger | null;
   /** What a plain number among its times means; that of its format unless said. */
   readonly unit?: "s" | "ms" | "us";
-  /** Tokens of every prompt, in place of those recorded: a number or a distribution. */
-  readonly inputTokens?: Lengths;
+  /** Tokens of every prompt, in place of those recorded. */
+  readonly inputTokens?: Tokens;
   /** Tokens of every answer, in place of those recorded. */
-  readonly outputTokens?: Tokens;
-}
-
-/** Prompts out of a file. */
-export interface DatasetSpec {
-  /** A path. */
-  readonly file: Text;
-  /** Tokens of every answer, in place of those that the file says. */
   readonly outputTokens?: Tokens;
 }
 
@@ -171,14 +156,8 @@ export interface WorkloadFile {
   readonly ttft?: Latency;
   /** Inter-token latency of our own server, in the same forms. */
   readonly itl?: Latency;
-  /** Tokens of each prompt: a number, or a distribution as --input-tokens takes it: "lognormal(512,0.5)". */
-  readonly inputTokens?: Lengths;
-  /** Tokens before each prompt that are the same in all. */
-  readonly sharedPrefix?: Tokens;
-  /** Prompts of each arm and round begin with words of their own, so that no arm finds those of another in the server's cache. */
-  readonly cacheBust?: boolean;
-  /** Prompts out of a file, in place of words. */
-  readonly dataset?: DatasetSpec;
+  /** Tokens of each prompt. */
+  readonly inputTokens?: Tokens;
   /** Tokens of each answer. */
   readonly outputTokens?: Tokens;
   /** closed: a request follows an answer. open: requests leave on a schedule, whatever the answers do. */
@@ -421,6 +400,14 @@ export interface ScenarioFile {
    * @minItems 1
    */
   readonly described?: readonly MetricText[];
+  /**
+   * What the arms' work may differ in, because the scenario varies it on purpose: tokens or events of an answer, bytes of its
+   * content, its finish reason, or whether it comes in one read. Arms that differ in anything else are not compared, and the
+   * run is invalid.
+   * @minItems 1
+   * @uniqueItems
+   */
+  readonly varies?: readonly WorkPart[];
   /** Pairs of arms that are compared. */
   readonly compare: readonly PairFile[];
   /** Claims that it tests. */

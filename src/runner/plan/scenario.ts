@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import { UsageError } from "../../base/usage-error.ts";
 import { mergeNetworks, type NetworkInput } from "../../network/impairment.ts";
-import type { Claim, MetricName, Statistic } from "../../results/types.ts";
+import type { Claim, MetricName, Statistic, WorkPart } from "../../results/types.ts";
 import type { ViaSpec } from "../processes/gateway.ts";
 import { defaultRounds, type SuiteName } from "../../settings/bench.ts";
 import { didYouMean } from "../../settings/guess.ts";
@@ -15,7 +15,7 @@ import type { ArmFile, ClaimFile, MetricText, ScenarioFile, VariantFile, Workloa
 export type { ScenarioFile };
 
 /** Members of a workload that may be left out altogether. */
-type Unset = "rate" | "rateOfCapacity" | "sharedPrefix" | "cacheBust" | "dataset" | "page" | "trace" | "server" | "abort" | "background";
+type Unset = "rate" | "rateOfCapacity" | "page" | "trace" | "server" | "abort" | "background";
 
 /** What is asked of the server, the same in every arm; null: not asked for. `WorkloadFile` says what each member means. */
 export type Workload = Readonly<Required<Omit<WorkloadFile, Unset | "rttMs">>> & {
@@ -69,6 +69,8 @@ export interface Variant {
   readonly arms: readonly ArmSpec[];
   readonly pairs: readonly PairSpec[];
   readonly claims: readonly ClaimSpec[];
+  /** What the arms' work may differ in. */
+  readonly varies: readonly WorkPart[];
   readonly rounds: number;
 }
 
@@ -86,9 +88,6 @@ export const defaultWorkload: Workload = {
   ttft: 0,
   itl: 0,
   inputTokens: 16,
-  sharedPrefix: null,
-  cacheBust: null,
-  dataset: null,
   outputTokens: 32,
   mode: "closed",
   streams: 1,
@@ -223,6 +222,7 @@ function variantOf(file: ScenarioFile, variant: VariantFile): Variant {
       .filter(({ variants }) => variants === undefined || variants.includes(variant.name))
       .filter(isRun)
       .map((claim) => claimOf(claim, variant)),
+    varies: file.varies ?? [],
     rounds: variant.rounds ?? file.rounds ?? defaultRounds,
   };
 }

@@ -1,0 +1,53 @@
+/** What the answers of a run held, beside when it came. */
+import type { TokenCounting, Work } from "../results/types.ts";
+import type { Answer } from "./answer.ts";
+
+/** Tokens that a request asks for, exactly or at most; null where that is not known, or it asks for no text. */
+function askedOf({ planned: { tokens, maxTokens } }: Answer): number | null {
+  return tokens ?? maxTokens ?? null;
+}
+
+/** What is counted as tokens of these answers: one thing for all of them. null: one of them says nothing of tokens. */
+function countingOf(answers: readonly Answer[]): TokenCounting | null {
+  if (answers.length === 0) return null;
+  if (answers.every(({ usage }) => usage >= 0)) return "usage";
+  return answers.every(({ streamed, usage }) => streamed || usage >= 0) ? "events" : null;
+}
+
+/** What the answers held, those that were given up among them. */
+export function workOf(answers: readonly Answer[]): Work {
+  const counting = countingOf(answers);
+  const tokensOf = ({ usage, events, streamed }: Answer): number => (counting === "usage" || !streamed ? usage : events);
+  const texts = answers.filter((answer) => answer.streamed || answer.usage >= 0 || askedOf(answer) !== null);
+  const streams = answers.filter(({ streamed }) => streamed);
+  const finishReasons: Record<string, number> = {};
+  for (const { aborted, finishReason } of texts) {
+    const reason = aborted ? "given up" : (finishReason ?? "none");
+    finishReasons[reason] = (finishReasons[reason] ?? 0) + 1;
+  }
+  const sum = (of: readonly Answer[], value: (answer: Answer) => number): number | null =>
+    of.length === 0 ? null : of.reduce((total, answer) => total + value(answer), 0);
+  const count = (of: readonly Answer[], is: (answer: Answer) => boolean): number => of.filter(is).length;
+  /** Events that hold several tokens are fewer than those that were asked for, and an answer cut at its limit says so. */
+  const isShort = (answer: Answer): boolean => {
+    const asked = askedOf(answer);
+    if (asked === null || counting === null || answer.aborted || tokensOf(answer) >= asked) return false;
+    return counting !== "events" || answer.finishReason !== "length";
+  };
+  return {
+    answers: answers.length,
+    tokensCountedBy: counting,
+    tokens: counting === null ? null : sum(answers, tokensOf),
+    events: sum(streams, ({ events }) => events),
+    contentBytes: sum(texts, ({ contentBytes }) => contentBytes),
+    bodyBytes: null,
+    finishReasons: texts.length === 0 ? null : finishReasons,
+    exact: answers.length > 0 && answers.every(({ planned }) => planned.tokens !== null),
+    short: count(texts, isShort),
+    withoutToken: count(texts, (answer) => askedOf(answer) !== null && answer.contentBytes === 0),
+    withoutFinishReason: count(streams, ({ aborted, finishReason }) => !aborted && finishReason === null),
+    inOneRead: count(streams, ({ inOneRead }) => inOneRead),
+    contentReads: sum(streams, ({ contentReads }) => contentReads),
+    contradicted: count(streams, ({ contradicted }) => contradicted),
+  };
+}
