@@ -23,7 +23,7 @@ function meanGapUs(ratePerSecond: number): number {
 }
 
 /** Uniform in [0, 1), 53 bits of two draws of splitmix32 (Steele, Lea, Flood 2014, in its 32-bit form). */
-function uniform(seed: number): () => number {
+export function uniform(seed: number): () => number {
   let state = seed >>> 0;
   const next = (): number => {
     state = (state + 0x9e37_79b9) >>> 0;

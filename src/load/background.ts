@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BackgroundLoad, LoadJob, PlannedRequest } from "./job.ts";
 import type { ConnectionPool } from "./pool.ts";
+import { sentBody } from "./prompts.ts";
 import type { Connection, FailureReason } from "./client/connection.ts";
 
 /** The measured part begins this long after the last stream was sent: time for a server's buffers to fill. */
@@ -65,7 +66,7 @@ export class BackgroundStreams {
       {
         method: request.method ?? endpoint.method,
         path: request.path ?? endpoint.path,
-        body: request.body,
+        body: sentBody(request),
         headers: request.headers,
         unreadMs: this.#load.unreadMs,
       },

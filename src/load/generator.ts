@@ -5,6 +5,7 @@ import { Answer, type AnswerContext } from "./answer.ts";
 import { BackgroundStreams } from "./background.ts";
 import { defaultWindows, type LoadJob, type LoadReport, type PlannedRequest } from "./job.ts";
 import { combined, ConnectionPool } from "./pool.ts";
+import { sentBody } from "./prompts.ts";
 import { type RunFacts, sumUp } from "./report.ts";
 import type { Connection } from "./client/connection.ts";
 
@@ -157,11 +158,13 @@ class Sender {
         // Given up while it waited.
         if (answer.settled) return this.#pool.release(connection);
         const { endpoint } = this.#job;
+        // Made before the clock starts: the time that it takes is none of the server's.
+        const body = sentBody(planned);
         this.#connectionOf.set(answer, connection);
         answer.startUs = answer.activeUs = monotonicUs();
         if (answer.firstSentUs === 0) answer.firstSentUs = answer.startUs;
         answer.cancel = connection.send(
-          { method: planned.method ?? endpoint.method, path: planned.path ?? endpoint.path, body: planned.body, headers: planned.headers },
+          { method: planned.method ?? endpoint.method, path: planned.path ?? endpoint.path, body, headers: planned.headers },
           answer,
         );
       },

@@ -1,5 +1,6 @@
 /** The job of a loader process, and its report. Plain JSON: both cross a process border. */
 import { defaultWindow, type ReceiveWindows } from "../wire/h2/windows.ts";
+import type { GeneratedPrompt } from "./prompts.ts";
 import type { Metrics, ProtocolName, RequestCounts, Work } from "../results/types.ts";
 
 /** How TLS is spoken. It is pinned so that arms differ by their protocol alone. */
@@ -26,6 +27,8 @@ export interface Endpoint {
 export interface PlannedRequest {
   /** Body; empty for GET. */
   readonly body: string;
+  /** Words that are put into the body when it is sent. */
+  readonly prompt?: GeneratedPrompt;
   /** Path, where it differs from the endpoint's. */
   readonly path?: string;
   readonly method?: "GET" | "POST";

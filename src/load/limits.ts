@@ -60,6 +60,7 @@ export function onlyOurs({ windows, pipelining = 1, atStreamLimit, background, r
   if (background !== undefined) return "only our own generator keeps other streams beside the measured ones";
   if (requests.some(({ abortAfter }) => abortAfter !== undefined)) return "only our own generator gives requests up on purpose";
   if (requests.some(({ headers }) => headers !== undefined)) return "only our own generator sends headers of their own with some requests";
+  if (requests.some(({ prompt }) => prompt !== undefined)) return "only our own generator makes the words of each prompt";
   return null;
 }
 

@@ -23,6 +23,8 @@ export type { DistributionMetric, MetricName, Statistic, Unit };
  * @minimum 0
  */
 type Count = number;
+/** @unit tokens */
+type Tokens = number;
 /** @unit ms */
 type Milliseconds = number;
 /** @unit s */
@@ -295,6 +297,35 @@ export interface ClaimResult extends Claim {
   readonly reason: string | null;
 }
 
+/** What prompts were sent in a round: the same in every arm, where `cacheBust` is null. */
+export interface PromptsSent {
+  /** Where they come from. words: made of a seed. */
+  readonly source: "words" | "dataset" | "trace";
+  /** Name of the file that they, or their lengths, come from; null: none. */
+  readonly file: string | null;
+  /** Seed that decides them. */
+  readonly seed: Seed;
+  /** Requests with a prompt in the first round. */
+  readonly requests: Count;
+  /** Different prompts among them. */
+  readonly distinct: Count;
+  /** Tokens of a prompt, without what a chat template puts around it. */
+  readonly tokens: {
+    /** Mean. */
+    readonly mean: Tokens;
+    /** Median: half of the prompts have at most so many. */
+    readonly p50: Tokens;
+    /** The longest. */
+    readonly max: Tokens;
+  };
+  /** words: exact by OpenAI's o200k_base and cl100k_base. characters: estimated as four characters each. */
+  readonly tokensCountedBy: "words" | "characters";
+  /** Tokens that all prompts begin with. */
+  readonly sharedPrefix: Count;
+  /** Number that decides the words before the prompts of each arm and round; null: there are none. */
+  readonly cacheBust: Count | null;
+}
+
 /** One scenario in one variant. */
 export interface ScenarioResult {
   /** Name of the scenario. */
@@ -309,6 +340,8 @@ export interface ScenarioResult {
   readonly conditions?: string;
   /** The workload as it was run. */
   readonly workload: Readonly<Record<string, string | number | boolean | null>>;
+  /** The prompts of a round; null: none were sent, or those of --body. Missing in results of earlier versions. */
+  readonly prompts?: PromptsSent | null;
   /** Arms. */
   readonly arms: readonly ArmResult[];
   /** Comparisons. */

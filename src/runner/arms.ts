@@ -289,9 +289,10 @@ function headersOf({ method, headerBytes }: Workload, context: RunContext): Reco
   };
 }
 
-function wordingOf(context: RunContext, arm: LiveArm): Wording {
+/** How requests of an arm are worded. */
+export function wordingOf(context: RunContext, arm: LiveArm): Wording {
   const { model, body } = context.options;
-  return { model, own: context.external === null, accepted: arm.accepted, body, oneBody: arm.driver.name !== "stream" };
+  return { model, own: context.external === null, accepted: arm.accepted, body, oneBody: arm.driver.name !== "stream", arm: arm.spec.id };
 }
 
 /** Requests of a trace that the discarded warm-up sends. */

@@ -5,9 +5,10 @@ import type { ArmResult, ClaimResult, Comparison, MetricName, ScenarioResult, Wo
 import { judgeClaim, notCompared } from "../results/verdict.ts";
 import { unequalWork, workNotes, workParts } from "../results/work.ts";
 import { withoutH2load } from "./plan/adapt.ts";
-import { type Closable, type LiveArm, prepareArms, type RunContext } from "./arms.ts";
+import { type Closable, type LiveArm, prepareArms, type RunContext, wordingOf } from "./arms.ts";
 import { describeVia } from "./processes/gateway.ts";
 import type { BenchOptions } from "./plan/options.ts";
+import { promptsOf } from "./plan/requests.ts";
 import type { MetricRef, PairSpec, Variant, Workload } from "./plan/scenario.ts";
 import { type ArmRounds, runRounds } from "./rounds.ts";
 
@@ -25,7 +26,7 @@ export function skippedResult(variant: Variant, reason: string): ScenarioResult 
 }
 
 /** Parts of a workload that are no plain value, and that most workloads have not. */
-const structured: ReadonlySet<string> = new Set<keyof Workload>(["page", "trace", "server", "abort", "background"]);
+const structured: ReadonlySet<string> = new Set<keyof Workload>(["dataset", "page", "trace", "server", "abort", "background"]);
 
 function resultHead({
   scenario,
@@ -89,9 +90,12 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
   const head = resultHead({ ...variant, workload });
   // With a duration the number of requests is what the warm-up found.
   const run = options.durationS === null ? head : { ...head, workload: { ...head.workload, durationS: options.durationS } };
+  const prompts = arms.length === 0 ? null : promptsOf(workload, wordingOf(context, arms[0]!), options.seed);
+  notes.push(...promptNotes(context, arms, prompts));
   const findings = findingsOf(variant, results);
   return {
     ...run,
+    prompts,
     arms: results,
     comparisons,
     claims,
@@ -99,6 +103,17 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
     notes: [...new Set(notes)],
     skipped: null,
   };
+}
+
+/** Where a server's prefix cache may decide what is measured. */
+function promptNotes({ external }: RunContext, arms: readonly LiveArm[], prompts: ScenarioResult["prompts"]): string[] {
+  if (prompts === null || prompts === undefined) return [];
+  const { requests, distinct, cacheBust } = prompts;
+  const notes: string[] = [];
+  if (distinct < requests && arms[0]!.driver.name === "stream") notes.push(`${requests} prompts a round, ${distinct} of them different`);
+  if (external !== null && cacheBust === null && arms.length > 1)
+    notes.push("the arms of a round send the same prompts: a server with a prefix cache knows them in the later ones (--cache-bust)");
+  return notes;
 }
 
 /** Whether a gateway stands in front of one arm of a pair: what it does to answers is then what is looked for. */

@@ -1,11 +1,12 @@
 /** The flags of `fakeai bench`. What they rule out in each other is in runner/plan/options.ts. */
 import { protocolNames } from "../results/types.ts";
 import { UsageError } from "../base/usage-error.ts";
+import { countUnits } from "../core/random/distribution.ts";
 import { parseRequirement } from "../results/requirements.ts";
 import type { ProtocolName } from "../results/types.ts";
 import { type NetworkKey, networkFlags } from "./network.ts";
 import { type FlagTable, positive, several, text, whole } from "./parse.ts";
-import { latency, oneOf } from "./values.ts";
+import { distribution, integer, latency, oneOf } from "./values.ts";
 
 const suiteNames = ["quick", "full"] as const;
 export type SuiteName = (typeof suiteNames)[number];
@@ -15,6 +16,9 @@ const driverNames = ["stream", "autocannon", "h2load", "client"] as const;
 
 /** What a plain number among the times of a trace means. */
 const traceUnits = ["s", "ms", "us"] as const;
+
+/** Tokens of a prompt at most. */
+const mostTokens = 1_000_000;
 
 /** Rounds of a scenario that says no other number. */
 export const defaultRounds = 5;
@@ -71,7 +75,13 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   readonly driver: (typeof driverNames)[number] | null;
   readonly client: readonly string[];
   readonly clientCmd: readonly string[];
-  readonly inputTokens: number | null;
+  /** A number, or a distribution such as "lognormal(512,0.5)". */
+  readonly inputTokens: number | string | null;
+  /** Tokens before every prompt that are the same in all. */
+  readonly sharedPrefix: number | null;
+  readonly cacheBust: boolean;
+  /** Path of a file of prompts. */
+  readonly dataset: string | null;
   readonly outputTokens: number | null;
   /** Path of a JSON file. */
   readonly body: string | null;
@@ -109,6 +119,13 @@ function requirement(given: string): string {
 function latencySpec(given: string, flag: string): string {
   latency(given, flag);
   return given;
+}
+
+/** A number of tokens, or a distribution of numbers. */
+function lengths(given: string, flag: string): number | string {
+  const { constant } = distribution(given, countUnits(flag, mostTokens));
+  if (constant === null) return given;
+  return integer(1, mostTokens)(constant, flag);
 }
 
 function endpoint(given: string): string {
@@ -347,10 +364,32 @@ export const benchFlags: FlagTable<BenchSettings> = [
   },
   {
     key: "inputTokens",
+    kind: "text",
+    takes: "spec",
+    parse: lengths,
+    help: "tokens of a prompt: a number, or a distribution such as lognormal(512,0.5)",
+    group: answers,
+  },
+  {
+    key: "sharedPrefix",
     kind: "integer",
     takes: "n",
     parse: whole(1, 1_000_000),
-    help: "tokens of a prompt, at four characters each",
+    help: "tokens before every prompt, the same in all",
+    group: answers,
+  },
+  {
+    key: "dataset",
+    kind: "text",
+    takes: "file",
+    parse: text,
+    help: "prompts out of a file: ShareGPT, OpenAI chats, vLLM, guidellm, AIPerf, text",
+    group: answers,
+  },
+  {
+    key: "cacheBust",
+    kind: "boolean",
+    help: "no prompt finds those of another arm, round or run in the server's cache",
     group: answers,
   },
   {

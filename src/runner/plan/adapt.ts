@@ -5,7 +5,7 @@ import { h2loadVersion } from "../../load/drivers/h2load.ts";
 import { mergeNetworks, parseNetwork, roundTripMs } from "../../network/impairment.ts";
 import type { BenchOptions } from "./options.ts";
 import { traceOf, warmupTokensOf } from "./requests.ts";
-import type { TraceSpec } from "./scenario-file.ts";
+import type { DatasetSpec, TraceSpec } from "./scenario-file.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
 
 /** The variant as the options change it. */
@@ -33,6 +33,9 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
       ttft: options.ttft ?? workload.ttft,
       itl: options.itl ?? workload.itl,
       inputTokens: options.inputTokens ?? workload.inputTokens,
+      sharedPrefix: workload.trace === null ? (options.sharedPrefix ?? workload.sharedPrefix) : null,
+      cacheBust: options.cacheBust ? true : workload.cacheBust,
+      dataset: adaptedDataset(workload, options),
       outputTokens: options.outputTokens ?? workload.outputTokens,
       mode: options.rate === null ? workload.mode : "open",
       rate,
@@ -44,6 +47,12 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
       trace: workload.trace === null ? null : adaptedTrace(workload.trace, options),
     },
   };
+}
+
+function adaptedDataset({ method, page, trace, dataset }: Workload, { dataset: file, outputTokens }: BenchOptions): DatasetSpec | null {
+  const isAsked = method === "POST" && page === null && trace === null;
+  const spec = file !== null && isAsked ? { file } : dataset;
+  return spec === null || outputTokens === null ? spec : { ...spec, outputTokens };
 }
 
 /** Flags that speak of requests hold for those of a trace too. */

@@ -31,6 +31,9 @@ const asGiven = [
   "ttft",
   "itl",
   "inputTokens",
+  "sharedPrefix",
+  "cacheBust",
+  "dataset",
   "outputTokens",
 ] as const;
 
@@ -107,8 +110,11 @@ function checkTogether(input: BenchInput): void {
     );
   for (const key of ["cacert", "insecure"] as const) if (given(key) && !given("url")) refuse(`--${key} belongs to --url`);
   if (given("requests") && given("duration")) refuse("--requests and --duration: give one of them");
-  if (given("body") && given("outputTokens", "inputTokens"))
-    refuse("--body is the whole request: --input-tokens and --output-tokens do not apply");
+  const wording = (["outputTokens", "inputTokens", "sharedPrefix", "cacheBust", "dataset"] as const).find((key) => given(key));
+  if (given("body") && wording !== undefined) refuse(`--body is the whole request: --${flagName(wording)} does not apply`);
+  if (given("dataset") && given("inputTokens")) refuse("--dataset has prompts of its own: --input-tokens does not apply");
+  const replaced = (["dataset", "sharedPrefix"] as const).find((key) => given(key));
+  if (given("trace") && replaced !== undefined) refuse(`--trace says what prompts begin with: --${flagName(replaced)} does not apply`);
   if (given("client", "clientCmd") && input.driver !== "client") refuse("--client and --client-cmd belong to --driver client");
 }
 
@@ -131,6 +137,7 @@ function networkOf(settings: BenchSettings): NetworkInput {
 /** What does not go with clients: they are measured against our own server's log, and open what they like. */
 const notWithClients: readonly (keyof BenchInput)[] = [
   ...(["url", "via", "trace", "suite", "endpoint", "body", "inputTokens", "connections", "rate"] as const),
+  ...(["sharedPrefix", "cacheBust", "dataset"] as const),
   ...(["requests", "duration", "warmup", "delay", "model", "header"] as const),
   ...networkFlags.map(({ key }) => key),
 ];

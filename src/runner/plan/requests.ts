@@ -1,9 +1,23 @@
-/** From a workload to the requests of a round: the same bytes and the same seeds in every arm. */
+/** From a workload to the requests of a round: the same prompts and the same seeds in every arm. */
 import { existsSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { UsageError } from "../../base/usage-error.ts";
 import { constantArrivalsUs, poissonArrivalsUs } from "../../load/arrivals.ts";
+import type { DatasetMessage } from "../../load/dataset.ts";
 import type { BackgroundLoad, PlannedRequest } from "../../load/job.ts";
+import { sentBody } from "../../load/prompts.ts";
 import { readTrace, type TraceRequest } from "../../load/trace.ts";
+import type { PromptsSent } from "../../results/types.ts";
+import {
+  describePrompts,
+  inputTokensOf,
+  outputTokensOf,
+  type Prompt,
+  promptOf,
+  seedOfCall,
+  textOfMessages,
+  tracePrompt,
+} from "./prompts.ts";
 import type { TraceSpec } from "./scenario-file.ts";
 import { scenarioDirectory, type Workload } from "./scenario.ts";
 
@@ -16,21 +30,10 @@ export interface Wording {
   readonly accepted?: Accepted;
   /** Sent as every body in place of ours. */
   readonly body: string | null;
-  /** Every request carries the seed of its round: for a driver that sends one body only. */
+  /** Every request is the first of its round: for a driver that sends one body only. */
   readonly oneBody: boolean;
-}
-
-/** Seeds of one run lie apart from those of the next: a million for each run, a hundred thousand for each round. */
-export function seedOfCall(runSeed: number, round: number, index: number): number {
-  return runSeed * 1_000_000_000 + round * 1_000_000 + index;
-}
-
-const filler = "load ";
-
-/** A prompt worth `tokens` tokens, at four characters a token. */
-function promptOf(tokens: number): string {
-  const length = tokens * 4;
-  return filler.repeat(Math.ceil(length / filler.length)).slice(0, length);
+  /** Id of the arm, which decides what `cacheBust` puts before its prompts; default: none. */
+  readonly arm?: string;
 }
 
 /** What a server takes of the parameters that we send. */
@@ -63,6 +66,10 @@ export interface Asking {
   readonly path: string;
   readonly stream: boolean;
   readonly prompt: string;
+  /** In place of `prompt`, where the endpoint takes messages. */
+  readonly messages?: readonly unknown[];
+  /** Further members, where the endpoint takes messages. */
+  readonly more?: Readonly<Record<string, unknown>>;
   readonly outputTokens: number;
   readonly seed: number;
   readonly model: string;
@@ -73,7 +80,9 @@ export interface Asking {
 }
 
 /** The JSON of a request, in the shape of its endpoint. */
-export function bodyOf({ path, stream, prompt, outputTokens, seed, model, accepted, ignoreEos, includeUsage }: Asking): string {
+export function bodyOf(asking: Asking): string {
+  const { path, stream, prompt, messages = [{ role: "user", content: prompt }], more = {} } = asking;
+  const { outputTokens, seed, model, accepted, ignoreEos, includeUsage } = asking;
   const takesMessages = isAt(path, "/chat/completions") || isAt(path, "/messages");
   const members: readonly (readonly [name: string, value: unknown])[] = [
     ["model", model],
@@ -82,22 +91,49 @@ export function bodyOf({ path, stream, prompt, outputTokens, seed, model, accept
     [accepted.lengthParameter, outputTokens],
     ...(ignoreEos ? ([["ignore_eos", true]] as const) : []),
     ["seed", seed],
-    takesMessages ? ["messages", [{ role: "user", content: prompt }]] : [isAt(path, "/responses") ? "input" : "prompt", prompt],
+    takesMessages ? ["messages", messages] : [isAt(path, "/responses") ? "input" : "prompt", prompt],
+    ...(takesMessages ? Object.entries(more) : []),
   ];
   return JSON.stringify(Object.fromEntries(members.filter(([name]) => !accepted.refused.has(name))));
 }
 
-/** The body of a planned request. */
-function wordedBody(
-  path: string,
-  stream: boolean,
-  inputTokens: number,
+/** Stands in a body for the words that are made where it is sent. */
+const placeholder = "\u{e000}words\u{e000}";
+
+/** The messages of a file's prompt with words before the first text. */
+function withWords(messages: readonly DatasetMessage[]): readonly DatasetMessage[] {
+  const at = messages.findIndex(({ content }) => typeof content === "string");
+  if (at < 0) return [{ role: "user", content: placeholder }, ...messages];
+  const { content } = messages[at]!;
+  return messages.with(at, Object.assign({}, messages[at], { content: `${placeholder}\n\n${content as string}` }));
+}
+
+/** What is sent: a body, and the words that go into it. */
+function worded(
+  { path, stream, includeUsage }: Pick<Workload, "path" | "stream" | "includeUsage">,
+  { pieces, given }: Prompt,
   outputTokens: number,
   seed: number,
-  { model, own, accepted = takesEverything }: Wording,
-  includeUsage = false,
-): string {
-  return bodyOf({ path, stream, prompt: promptOf(inputTokens), outputTokens, seed, model, accepted, ignoreEos: own, includeUsage });
+  { model, own, accepted = takesEverything, oneBody }: Wording,
+): Pick<PlannedRequest, "body" | "prompt"> {
+  const hasWords = pieces.length > 0;
+  const text = given === null ? "" : textOfMessages(given);
+  const body = bodyOf({
+    path,
+    stream,
+    prompt: given === null ? placeholder : hasWords ? `${placeholder}\n\n${text}` : text,
+    ...(given === null ? {} : { messages: hasWords ? withWords(given.messages) : given.messages, more: given.more }),
+    outputTokens,
+    seed,
+    model,
+    accepted,
+    ignoreEos: own,
+    includeUsage,
+  });
+  const at = body.indexOf(placeholder);
+  if (at < 0) return { body };
+  const planned = { body: body.slice(0, at) + body.slice(at + placeholder.length), prompt: { pieces, at }, tokens: null };
+  return oneBody ? { body: sentBody(planned) } : { body: planned.body, prompt: planned.prompt };
 }
 
 /** The requests of round `round`; round -1 is the warm-up. `rate` is in requests per second. */
@@ -125,15 +161,22 @@ function isAborted({ abort }: Workload, index: number): boolean {
 
 /** The streams that run beside the measured ones; `headers` are the arm's for them. */
 export function backgroundOf(
-  { background, path, inputTokens }: Workload,
+  workload: Workload,
   headers: Readonly<Record<string, string>> | undefined,
   wording: Wording,
   seed: number,
 ): BackgroundLoad | null {
-  if (background === null) return null;
-  const { streams, outputTokens, itl, unreadMs } = background;
+  if (workload.background === null) return null;
+  const { streams, outputTokens, itl, unreadMs } = workload.background;
+  const asked = { path: workload.path, stream: true, includeUsage: false };
   const requests = Array.from({ length: streams }, (_, index): PlannedRequest => ({
-    body: wordedBody(path, true, inputTokens, outputTokens, seedOfCall(seed, 0, 800_000 + index), wording),
+    ...worded(
+      asked,
+      promptOf(workload, seed, -1, 800_000 + index, wording.arm ?? ""),
+      outputTokens,
+      seedOfCall(seed, 0, 800_000 + index),
+      wording,
+    ),
     tokens: null,
     headers: { "x-fakeai-ttft": "0", "x-fakeai-itl": String(itl), ...headers },
   }));
@@ -156,12 +199,13 @@ export function warmupOf(given: Workload, wording: Wording, seed: number, round:
 }
 
 function plain(workload: Workload, wording: Wording, seed: number, round: number, index: number): PlannedRequest {
-  const { method, path, stream, inputTokens, outputTokens, includeUsage } = workload;
-  if (method === "GET") return { body: "", tokens: null };
+  if (workload.method === "GET") return { body: "", tokens: null };
   if (wording.body !== null) return { body: wording.body, tokens: null };
-  const callSeed = seedOfCall(seed, round + 1, wording.oneBody ? 0 : index);
+  const number = wording.oneBody ? 0 : index;
+  const prompt = promptOf(workload, seed, round, number, wording.arm ?? "");
+  const outputTokens = outputTokensOf(workload, prompt);
   return {
-    body: wordedBody(path, stream, inputTokens, outputTokens, callSeed, wording, includeUsage),
+    ...worded(workload, prompt, outputTokens, seedOfCall(seed, round + 1, number), wording),
     ...orderOf(outputTokens, wording),
   };
 }
@@ -171,14 +215,39 @@ function orderOf(tokens: number, { own }: Wording): Pick<PlannedRequest, "tokens
   return own ? { tokens } : { tokens: null, maxTokens: tokens };
 }
 
-function pageRequests({ page, inputTokens }: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
+function pageRequests(workload: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
   let index = 0;
-  return page!.flatMap(({ count, method, path, outputTokens = 16 }) =>
+  return workload.page!.flatMap(({ count, method, path, outputTokens = 16 }) =>
     Array.from({ length: count }, (): PlannedRequest => {
-      const body =
-        method === "GET" ? "" : wordedBody(path, false, inputTokens, outputTokens, seedOfCall(seed, round + 1, index++), wording);
-      return { method, path, body, ...(method === "GET" ? { tokens: null } : orderOf(outputTokens, wording)) };
+      if (method === "GET") return { method, path, body: "", tokens: null };
+      const prompt = promptOf(workload, seed, round, index, wording.arm ?? "");
+      const asked = { path, stream: false, includeUsage: false };
+      const call = worded(asked, prompt, outputTokens, seedOfCall(seed, round + 1, index), wording);
+      index++;
+      return { method, path, ...call, ...orderOf(outputTokens, wording) };
     }),
+  );
+}
+
+/** What the prompts of the first round are, for the result; null where none are sent. */
+export function promptsOf(workload: Workload, wording: Wording, seed: number): PromptsSent | null {
+  const { page, trace, dataset, method, requests } = workload;
+  const one = (index: number): Prompt => promptOf(workload, seed, 0, index, wording.arm ?? "");
+  const numbered = (count: number): Prompt[] => Array.from({ length: count }, (_, index) => one(wording.oneBody ? 0 : index));
+  if (wording.body !== null) return null;
+  if (trace !== null) {
+    const prompts = traceOf(trace).map((row, index) => tracePrompt(workload, row, seed, 0, index, wording.arm ?? ""));
+    return describePrompts(workload, prompts, seed, "trace", basename(trace.file));
+  }
+  const posts =
+    page === null ? (method === "GET" ? 0 : requests) : page.reduce((sum, call) => sum + (call.method === "GET" ? 0 : call.count), 0);
+  if (posts === 0) return null;
+  return describePrompts(
+    workload,
+    numbered(posts),
+    seed,
+    dataset === null ? "words" : "dataset",
+    dataset === null ? null : basename(dataset.file),
   );
 }
 
@@ -205,19 +274,21 @@ function readOnce({ file, unit }: TraceSpec): readonly TraceRequest[] {
 export function traceOf(trace: TraceSpec): TraceRequest[] {
   const { speed, seconds, limit, inputTokens, outputTokens } = trace;
   const rows = readOnce(trace).filter(({ atMs }) => seconds === null || atMs < seconds * 1000);
-  return rows.slice(0, limit ?? Infinity).map((row) => ({
+  return rows.slice(0, limit ?? Infinity).map((row, index) => ({
     atMs: row.atMs / speed,
-    inputTokens: inputTokens ?? row.inputTokens,
+    inputTokens: inputTokens === undefined ? row.inputTokens : inputTokensOf(inputTokens, index),
     outputTokens: outputTokens ?? row.outputTokens,
   }));
 }
 
 function traceRequests(workload: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
-  return traceOf(workload.trace!).map(({ atMs, inputTokens, outputTokens }, index) => {
-    const tokens = Math.max(1, outputTokens);
-    const body = wordedBody(workload.path, workload.stream, Math.max(1, inputTokens), tokens, seedOfCall(seed, round + 1, index), wording);
-    const order = wording.body === null ? orderOf(tokens, wording) : { tokens: null };
-    return { body: wording.body ?? body, ...order, atUs: Math.round(atMs * 1000) };
+  return traceOf(workload.trace!).map((row, index) => {
+    const tokens = Math.max(1, row.outputTokens);
+    const atUs = Math.round(row.atMs * 1000);
+    if (wording.body !== null) return { body: wording.body, tokens: null, atUs };
+    const prompt = tracePrompt(workload, row, seed, round, index, wording.arm ?? "");
+    const call = worded(workload, prompt, tokens, seedOfCall(seed, round + 1, index), wording);
+    return { ...call, ...orderOf(tokens, wording), atUs };
   });
 }
 

@@ -50,6 +50,13 @@ type Connections = number;
  * @maximum 3600000
  */
 type Milliseconds = number;
+/**
+ * @asType integer
+ * @minimum 1
+ * @maximum 1000000
+ * @minLength 1
+ */
+type Lengths = number | string;
 /** @exclusiveMinimum 0 */
 type Positive = number;
 /**
@@ -138,9 +145,17 @@ export interface TraceSpec {
   readonly limit: PositiveInteger | null;
   /** What a plain number among its times means; that of its format unless said. */
   readonly unit?: "s" | "ms" | "us";
-  /** Tokens of every prompt, in place of those recorded. */
-  readonly inputTokens?: Tokens;
+  /** Tokens of every prompt, in place of those recorded: a number or a distribution. */
+  readonly inputTokens?: Lengths;
   /** Tokens of every answer, in place of those recorded. */
+  readonly outputTokens?: Tokens;
+}
+
+/** Prompts out of a file. */
+export interface DatasetSpec {
+  /** A path. */
+  readonly file: Text;
+  /** Tokens of every answer, in place of those that the file says. */
   readonly outputTokens?: Tokens;
 }
 
@@ -156,8 +171,14 @@ export interface WorkloadFile {
   readonly ttft?: Latency;
   /** Inter-token latency of our own server, in the same forms. */
   readonly itl?: Latency;
-  /** Tokens of each prompt. */
-  readonly inputTokens?: Tokens;
+  /** Tokens of each prompt: a number, or a distribution as --input-tokens takes it: "lognormal(512,0.5)". */
+  readonly inputTokens?: Lengths;
+  /** Tokens before each prompt that are the same in all. */
+  readonly sharedPrefix?: Tokens;
+  /** Prompts of each arm and round begin with words of their own, so that no arm finds those of another in the server's cache. */
+  readonly cacheBust?: boolean;
+  /** Prompts out of a file, in place of words. */
+  readonly dataset?: DatasetSpec;
   /** Tokens of each answer. */
   readonly outputTokens?: Tokens;
   /** closed: a request follows an answer. open: requests leave on a schedule, whatever the answers do. */

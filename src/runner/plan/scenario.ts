@@ -15,7 +15,7 @@ import type { ArmFile, ClaimFile, MetricText, ScenarioFile, VariantFile, Workloa
 export type { ScenarioFile };
 
 /** Members of a workload that may be left out altogether. */
-type Unset = "rate" | "rateOfCapacity" | "page" | "trace" | "server" | "abort" | "background";
+type Unset = "rate" | "rateOfCapacity" | "sharedPrefix" | "cacheBust" | "dataset" | "page" | "trace" | "server" | "abort" | "background";
 
 /** What is asked of the server, the same in every arm; null: not asked for. `WorkloadFile` says what each member means. */
 export type Workload = Readonly<Required<Omit<WorkloadFile, Unset | "rttMs">>> & {
@@ -88,6 +88,9 @@ export const defaultWorkload: Workload = {
   ttft: 0,
   itl: 0,
   inputTokens: 16,
+  sharedPrefix: null,
+  cacheBust: null,
+  dataset: null,
   outputTokens: 32,
   mode: "closed",
   streams: 1,
