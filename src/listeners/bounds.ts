@@ -8,6 +8,8 @@ export interface ListenerLimits {
   readonly maxConnections: number;
   /** Streams a client may have open on one HTTP/2 connection. */
   readonly maxConcurrentStreams: number;
+  /** SETTINGS_HEADER_TABLE_SIZE (RFC 9113, section 6.5.2): what HPACK keeps of the request headers of a connection. */
+  readonly headerTableBytes: number;
   /** Names and values of the headers of a request. */
   readonly maxHeadBytes: number;
   readonly maxBodyBytes: number;

@@ -20,6 +20,8 @@ export interface Endpoint {
   readonly path: string;
   readonly method: "GET" | "POST";
   readonly headers: Readonly<Record<string, string>>;
+  /** HTTP/2: the most that our HPACK encoder keeps, where the server allows as much. Default: 4,096 bytes, the protocol's. */
+  readonly headerTableBytes?: number;
   readonly tls: TlsChoice;
 }
 

@@ -52,8 +52,9 @@ function useFault({ endpoint, connections, reuse, requests, pipelining = 1, atSt
 }
 
 /** What only our own generator does, in one line, or null. */
-export function onlyOurs({ windows, pipelining = 1, atStreamLimit, background, requests }: LoadJob): string | null {
+export function onlyOurs({ endpoint, windows, pipelining = 1, atStreamLimit, background, requests }: LoadJob): string | null {
   if (windows?.connectionCredit === "read") return "only our own generator holds back a connection's window for a stream that is not read";
+  if (endpoint.headerTableBytes !== undefined) return "only our own generator bounds the table of its headers";
   if (pipelining > 1) return "only our own generator pipelines, and sees when the tokens of each answer come";
   if (atStreamLimit !== undefined && atStreamLimit !== "invalid")
     return "only our own generator counts how long requests wait for a stream";

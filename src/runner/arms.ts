@@ -8,7 +8,7 @@ import { type GatewayChild, startGateway } from "./processes/gateway.ts";
 import { ownVersion, type Pinning } from "./processes/machine.ts";
 import { type NetworkChild, type NetworkStats, startNetwork } from "./processes/network.ts";
 import type { BenchOptions } from "./plan/options.ts";
-import { type Accepted, backgroundOf, requestsOf, takesEverything, warmupOf, type Wording } from "./plan/requests.ts";
+import { type Accepted, backgroundOf, cookieOf, requestsOf, takesEverything, warmupOf, type Wording } from "./plan/requests.ts";
 import type { ArmSpec, Variant, Workload } from "./plan/scenario.ts";
 import { RunError, startServerChild, type Target } from "./processes/target.ts";
 
@@ -167,6 +167,7 @@ async function startServers(
         itl: workload.itl,
         outputTokens: workload.outputTokens,
         maxConcurrentStreams: workload.server?.maxConcurrentStreams ?? Math.max(256, streamsOf(workload)),
+        ...(workload.server?.headerTableBytes !== undefined && { headerTableBytes: workload.server.headerTableBytes }),
         ...(workload.server?.batching !== undefined && { batching: workload.server.batching }),
         seed: options.seed,
         cpu: pinning?.server ?? null,
@@ -270,13 +271,12 @@ function describeNetwork(protocol: ProtocolName, stats: NetworkStats | null): st
   return `network of ${protocol}, warm-up included: ${did}${late}, ${(cpuUs / 1e6).toFixed(1)} s of CPU${own}`;
 }
 
-/** Headers of every request; `headerBytes` more in a cookie, as clients behind gateways send them. */
-function headersOf({ method, headerBytes }: Workload, context: RunContext): Record<string, string> {
-  const cookie = "session=".padEnd(headerBytes, "0123456789abcdefghijklmnopqrstuvwxyz");
+/** Headers of every request. */
+function headersOf({ method, headerBytes, headerBytesDiffer }: Workload, context: RunContext): Record<string, string> {
   return {
     ...(method === "POST" ? { "content-type": "application/json" } : {}),
     "user-agent": `fakeai-bench/${ownVersion()}`,
-    ...(headerBytes > 0 ? { cookie: cookie.slice(0, Math.max(9, headerBytes - "cookie: \r\n".length)) } : {}),
+    ...(headerBytes > 0 && !headerBytesDiffer ? cookieOf(headerBytes, "") : {}),
     // A fakeai server that is not our child may have its stamps off.
     ...(context.external === null
       ? {}
@@ -307,7 +307,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     0,
     round < 0 && workload.trace !== null ? traceWarmup : Infinity,
   );
-  const { pipelining, atStreamLimit, windows, backgroundHeaders } = arm.spec;
+  const { pipelining, atStreamLimit, windows, headerTableBytes, backgroundHeaders } = arm.spec;
   const background = backgroundOf(workload, backgroundHeaders, wording, options.seed);
   return {
     endpoint: {
@@ -316,6 +316,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
       path: arm.pathOf(workload.path),
       method: workload.method,
       headers: { ...headersOf(workload, context), ...arm.spec.headers },
+      ...(headerTableBytes === undefined ? {} : { headerTableBytes }),
       tls: arm.tls,
     },
     connections: arm.description.connections ?? workload.streams,

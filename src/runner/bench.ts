@@ -26,6 +26,7 @@ import { type Accepted, lengthParameters, takesEverything } from "./plan/request
 import { defaultWorkload, type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./plan/scenario.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
 import { probe, type Probed, probeParameters } from "./processes/probe.ts";
+import type { SuiteName } from "../settings/bench.ts";
 import { RunError } from "./processes/target.ts";
 import { runVia } from "./via.ts";
 
@@ -257,14 +258,13 @@ function variantsWanted(options: BenchOptions): Variant[] {
     ];
   }
   const files = scenarios.length > 0 ? scenarios.map(scenarioNamed) : shippedScenarios();
-  const variants = files.flatMap((file) => namedVariants(file, scenarios.length > 0 ? null : suite));
+  const variants = files.flatMap((file) => (scenarios.length > 0 ? namedVariants(file, suite) : variantsOf(file, suite)));
   return url === null ? variants : variants.map((variant) => overTls(variant, url)).filter(({ arms }) => arms.length > 0);
 }
 
-/** A scenario named on its own runs what the quick suite has of it; all of it where that has nothing. */
-function namedVariants(file: ScenarioFile, suite: "quick" | "full" | null): Variant[] {
-  if (suite !== null) return variantsOf(file, suite);
-  const quick = variantsOf(file, "quick");
+/** A scenario that is named runs what the quick suite has of it; all of it where that has nothing, or with --suite full. */
+function namedVariants(file: ScenarioFile, suite: SuiteName): Variant[] {
+  const quick = suite === "full" ? [] : variantsOf(file, suite);
   return quick.length > 0 ? quick : variantsOf(file, null);
 }
 

@@ -70,6 +70,8 @@ export interface ServerOptions extends SchedulerOptions {
   readonly maxConnections?: number;
   /** HTTP/2 streams per connection. */
   readonly maxConcurrentStreams?: number;
+  /** HTTP/2: SETTINGS_HEADER_TABLE_SIZE, what HPACK keeps of a connection's request headers, bytes or "4kb". */
+  readonly headerTable?: string | number;
   /** Names and values of a request's head, bytes or "16kb". */
   readonly maxHead?: string | number;
   /** The largest request body, bytes or "10mb". */

@@ -435,6 +435,14 @@ const table = {
     group: limits,
     parse: values.integer(1, 1_000_000),
   },
+  headerTable: {
+    kind: "text",
+    takes: "bytes",
+    default: "4kb",
+    help: "HTTP/2: HPACK's table for request headers, for each connection",
+    group: limits,
+    parse: values.bytes(0, 1_048_576),
+  },
   maxHead: {
     kind: "text",
     takes: "bytes",
@@ -646,6 +654,7 @@ function limitsOf(settled: Values): ListenerLimits {
   return {
     maxConnections: settled.maxConnections,
     maxConcurrentStreams: settled.maxConcurrentStreams,
+    headerTableBytes: settled.headerTable,
     maxHeadBytes: settled.maxHead,
     maxBodyBytes: settled.maxBody,
     maxJsonDepth: settled.maxJsonDepth,

@@ -19,7 +19,6 @@ import { root } from "../support/process.ts";
 describe("options", () => {
   const refused: readonly (readonly [object, RegExp])[] = [
     [{ suite: "huge" }, /--suite: "huge" is neither quick nor full/],
-    [{ suite: "full", scenario: ["stream"] }, /give one of them/],
     [{ driver: "wrk" }, /--driver: "wrk" is not one of stream, autocannon, h2load/],
     [{ protocol: "h3" }, /--protocol: "h3"/],
     [{ url: "http://x", protocol: "h2" }, /h2 cannot be spoken to an http: address; h1 and h2c can/],

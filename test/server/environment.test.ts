@@ -51,6 +51,7 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   adminToken: { admin: true, adminToken: "a-long-enough-token" },
   maxConnections: { maxConnections: 100 },
   maxConcurrentStreams: { http2: true, maxConcurrentStreams: 10 },
+  headerTable: { http2: true, headerTable: "64kb" },
   maxHead: { maxHead: "64kb", ...node },
   maxBody: { maxBody: "1mb" },
   maxJsonDepth: { maxJsonDepth: 10 },

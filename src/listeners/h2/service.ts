@@ -257,9 +257,9 @@ export class NodeH2Service {
 }
 
 function createEngine(limits: ListenerLimits): Http2Server {
-  const { maxConcurrentStreams, maxHeadBytes } = limits;
+  const { maxConcurrentStreams, maxHeadBytes, headerTableBytes } = limits;
   return createServer({
-    settings: { maxConcurrentStreams, maxHeaderListSize: maxHeadBytes * engineHeads },
+    settings: { maxConcurrentStreams, headerTableSize: headerTableBytes, maxHeaderListSize: maxHeadBytes * engineHeads },
     // In megabytes. node refuses streams when a session's buffers pass this; 256 KiB a stream is never too little for an honest
     // client.
     maxSessionMemory: Math.max(16, Math.ceil(maxConcurrentStreams / 4)),

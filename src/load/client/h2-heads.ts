@@ -4,14 +4,15 @@ import type { Endpoint } from "../job.ts";
 import type { OutgoingRequest } from "./connection.ts";
 
 export class RequestHeads {
-  readonly #encoder = new HpackEncoder();
+  readonly #encoder: HpackEncoder;
   /** Fields of every request. */
   readonly #base: readonly (readonly [string, string])[];
   /** The base fields once they all come from the table, and the version of the table that says so. */
   #cached: Buffer | null = null;
   #cachedVersion = -1;
 
-  constructor({ origin, headers }: Endpoint) {
+  constructor({ origin, headers, headerTableBytes }: Endpoint) {
+    this.#encoder = new HpackEncoder(headerTableBytes);
     const url = new URL(origin);
     this.#base = [
       [":scheme", url.protocol.slice(0, -1)],

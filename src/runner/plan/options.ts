@@ -99,7 +99,6 @@ function checkTogether(input: BenchInput): void {
   const refuse = (reason: string): never => {
     throw new UsageError(reason);
   };
-  if (given("suite") && given("scenario")) refuse("--suite and --scenario: give one of them");
   if (!given("trace") && given("speed", "limit", "traceUnit")) refuse("--speed, --limit and --trace-unit belong to --trace");
   if (given("limit") && given("requests")) refuse("--limit and --requests are one thing with --trace: give one of them");
   if (given("trace") && given("rate")) refuse("--trace has its own arrivals: use --speed, not --rate");

@@ -149,9 +149,16 @@ export function requestsOf(workload: Workload, wording: Wording, seed: number, r
         : poissonArrivalsUs(rate, count, seedOfCall(seed, round + 1, 0) % 2_147_483_647);
   return Array.from({ length: count }, (_, index) => ({
     ...plain(workload, wording, seed, round, index),
+    ...(workload.headerBytesDiffer ? { headers: cookieOf(workload.headerBytes, seedOfCall(seed, round + 1, index)) } : {}),
     ...(arrivals === null ? {} : { atUs: arrivals[index]! }),
     ...(isAborted(workload, index) ? { abortAfter: workload.abort!.afterTokens } : {}),
   }));
+}
+
+/** A cookie that makes a head `bytes` longer, as clients behind gateways send it; another for each `salt`. */
+export function cookieOf(bytes: number, salt: number | ""): { cookie: string } {
+  const cookie = `session=${salt}`.padEnd(bytes, "0123456789abcdefghijklmnopqrstuvwxyz");
+  return { cookie: cookie.slice(0, Math.max(9, bytes - "cookie: \r\n".length)) };
 }
 
 /** Whether a request is one of those that are given up: they are spread evenly, and the same in every arm. */

@@ -98,6 +98,13 @@ export interface ServerSettings {
    */
   readonly maxConcurrentStreams?: number;
   /**
+   * HTTP/2: HPACK's table for request headers (SETTINGS_HEADER_TABLE_SIZE), bytes; 4,096 unless said.
+   * @asType integer
+   * @minimum 0
+   * @maximum 1048576
+   */
+  readonly headerTableBytes?: number;
+  /**
    * Flags of its batched scheduler, by their names; the workload's ttft and itl are then rough guesses for the bench alone.
    * @propertyNames { "pattern": "^[a-z-]+$" }
    */
@@ -222,6 +229,8 @@ export interface WorkloadFile {
    * @maximum 16000
    */
   readonly headerBytes?: number;
+  /** Whether the extra bytes differ from request to request, as signatures and trace ids do; by default they are the same. */
+  readonly headerBytesDiffer?: boolean;
   /**
    * Milliseconds, short for network.rtt.
    * @minimum 0
@@ -302,6 +311,14 @@ export interface ArmFile {
   readonly backgroundHeaders?: Readonly<Record<string, string>>;
   /** HTTP/2: our receive windows. */
   readonly windows?: WindowsFile;
+  /**
+   * HTTP/2: the most that our HPACK encoder keeps of the request headers, bytes, where the server allows as much; 4,096 unless
+   * said.
+   * @asType integer
+   * @minimum 0
+   * @maximum 1048576
+   */
+  readonly headerTableBytes?: number;
   /** HTTP/1.1: requests on a connection before the first is answered. */
   readonly pipelining?: Times;
   /**

@@ -101,6 +101,7 @@ export const defaultWorkload: Workload = {
   rateOfCapacity: null,
   arrivals: "poisson",
   headerBytes: 0,
+  headerBytesDiffer: false,
   network: {},
   repeat: 1,
   clientWork: false,

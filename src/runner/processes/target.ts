@@ -38,6 +38,8 @@ export interface ServerNeeds {
   readonly batching?: Readonly<Record<string, string | number>>;
   /** HTTP/2 streams that one connection may have. */
   readonly maxConcurrentStreams: number;
+  /** HPACK's table for request headers; default 4,096. */
+  readonly headerTableBytes?: number;
   readonly seed: number;
   readonly cpu: number | null;
   /** Whether answers carry stamps; by default they do. */
@@ -84,6 +86,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     String(needs.seed),
     "--max-concurrent-streams",
     String(needs.maxConcurrentStreams),
+    ...(needs.headerTableBytes === undefined ? [] : ["--header-table", String(needs.headerTableBytes)]),
   ];
   const [command, args] =
     needs.cpu === null ? [process.execPath, flags] : ["taskset", ["-c", String(needs.cpu), process.execPath, ...flags]];
