@@ -1,7 +1,9 @@
 /**
- * Event streams (WHATWG HTML, sections 9.2.5 and 9.2.6), cut into events: LF and CRLF, comments, several `data` lines, with
- * or without a space behind the colon. Only `data` is read; `event`, `id` and `retry` are skipped. A lone CR ends no line,
- * and a byte order mark is not looked for: no model server sends either.
+ * Event streams (WHATWG HTML, sections 9.2.5 and 9.2.6), cut into events: LF, CRLF and CR, comments, several `data` lines, with
+ * or without a space behind the colon, a byte order mark. Only `data` is read; `event`, `id` and `retry` are skipped.
+ *
+ * Model servers end lines in LF or CRLF, so that is what the hot path looks for. The first CR that is seen to end a line alone
+ * turns to a reader of all three. One within a line that ends in LF is not seen: JSON has no bare CR.
  */
 
 const colon = 58;
@@ -9,6 +11,7 @@ const space = 32;
 const LF = 10;
 const CR = 13;
 const empty = Buffer.alloc(0);
+const byteOrderMark = Buffer.from("\uFEFF");
 const lineFeed = Buffer.from("\n");
 const nameBytes = "data".length;
 
@@ -26,6 +29,12 @@ export class EventStreamReader {
   #dataLength = 0;
   #hasData = false;
   #isTooLong = false;
+  /** A CR has ended a line alone: lines end in any of the three from here on. */
+  #anyEnd = false;
+  /** The last byte was a CR: an LF behind it belongs to it. */
+  #afterCr = false;
+  /** No line has been read: a byte order mark may come. */
+  #isFirst = true;
 
   /** `onEvent` gets the data of an event, between `start` and `end`; valid during the call. */
   constructor(onEvent: (bytes: Buffer, start: number, end: number) => void) {
@@ -44,21 +53,16 @@ export class EventStreamReader {
 
   /** Hot path. An event that comes whole and in one line is read where it lies: nothing is copied. */
   push(bytes: Buffer, start: number, end: number): void {
+    if (this.#anyEnd) return this.#pushAnyEnd(bytes, start, end);
     let at = start;
     while (at < end && !this.#isTooLong) {
       const lineEnd = bytes.indexOf(LF, at);
       if (lineEnd < 0 || lineEnd >= end) {
-        if (this.#lineLength + end - at > maxEventBytes) return this.#giveUp();
-        this.#line = append(this.#line, this.#lineLength, bytes, at, end);
-        this.#lineLength += end - at;
-        return;
+        if (this.#hasLoneCr(bytes, at, end)) return this.#turnToAnyEnd(bytes, at, end);
+        return this.#holdLine(bytes, at, end);
       }
-      if (this.#lineLength > 0) {
-        this.#line = append(this.#line, this.#lineLength, bytes, at, lineEnd);
-        const length = this.#lineLength + lineEnd - at;
-        this.#lineLength = 0;
-        this.#takeLine(this.#line, 0, length);
-      } else if (
+      if (
+        this.#lineLength === 0 &&
         !this.#hasData &&
         lineEnd + 1 < end &&
         bytes[lineEnd + 1] === LF &&
@@ -68,11 +72,54 @@ export class EventStreamReader {
         this.#onEvent(bytes, valueStart(bytes, at, lineEnd), lineEnd);
         at = lineEnd + 2;
         continue;
-      } else {
-        this.#takeLine(bytes, at, lineEnd);
       }
+      this.#endLine(bytes, at, lineEnd);
       at = lineEnd + 1;
     }
+  }
+
+  /** Puts the beginning of a line, or more of it, aside. */
+  #holdLine(bytes: Buffer, start: number, end: number): void {
+    if (this.#lineLength + end - start > maxEventBytes) return this.#giveUp();
+    this.#line = append(this.#line, this.#lineLength, bytes, start, end);
+    this.#lineLength += end - start;
+  }
+
+  /** Whether a CR that no LF follows is in the unfinished line and the bytes behind it, which hold no LF. */
+  #hasLoneCr(bytes: Buffer, start: number, end: number): boolean {
+    if (this.#lineLength > 0 && this.#line[this.#lineLength - 1] === CR) return true;
+    for (let at = start; at < end - 1; at++) if (bytes[at] === CR) return true;
+    return false;
+  }
+
+  #turnToAnyEnd(bytes: Buffer, start: number, end: number): void {
+    this.#anyEnd = true;
+    const held = Buffer.from(this.#line.subarray(0, this.#lineLength));
+    this.#lineLength = 0;
+    this.#pushAnyEnd(held, 0, held.length);
+    this.#pushAnyEnd(bytes, start, end);
+  }
+
+  #pushAnyEnd(bytes: Buffer, start: number, end: number): void {
+    let lineStart = start;
+    for (let at = start; at < end && !this.#isTooLong; at++) {
+      const byte = bytes[at]!;
+      const isSecond = byte === LF && this.#afterCr;
+      this.#afterCr = byte === CR;
+      if (byte !== CR && byte !== LF) continue;
+      if (!isSecond) this.#endLine(bytes, lineStart, at);
+      lineStart = at + 1;
+    }
+    if (lineStart < end && !this.#isTooLong) this.#holdLine(bytes, lineStart, end);
+  }
+
+  /** A line ends at `end`, with what was held of it before. */
+  #endLine(bytes: Buffer, start: number, end: number): void {
+    if (this.#lineLength === 0) return this.#takeLine(bytes, start, end);
+    this.#line = append(this.#line, this.#lineLength, bytes, start, end);
+    const length = this.#lineLength + end - start;
+    this.#lineLength = 0;
+    this.#takeLine(this.#line, 0, length);
   }
 
   #giveUp(): void {
@@ -81,7 +128,9 @@ export class EventStreamReader {
     this.#data = empty;
   }
 
-  #takeLine(bytes: Buffer, start: number, lineEnd: number): void {
+  #takeLine(bytes: Buffer, lineStart: number, lineEnd: number): void {
+    const start = this.#isFirst && bytes.indexOf(byteOrderMark, lineStart) === lineStart ? lineStart + byteOrderMark.length : lineStart;
+    this.#isFirst = false;
     const end = lineEnd > start && bytes[lineEnd - 1] === CR ? lineEnd - 1 : lineEnd;
     if (end === start) {
       if (!this.#hasData) return;
