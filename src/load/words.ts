@@ -36,7 +36,7 @@ export class ForeignBody {
   words(): string | null {
     const text = decoded(Buffer.concat(this.#parts), this.#contentEncoding);
     const type = this.#contentType.replace(/;.*$/s, "").trim();
-    const isPlain = type === "" || type === "text/plain" || type.includes("json");
+    const isPlain = type === "" || /^text\/plain$|[/+]json$/.test(type);
     const said = text === null ? `a body in ${this.#contentEncoding}` : messageIn(text);
     const words = [this.#location === null ? "" : `Location: ${this.#location}`, isPlain ? "" : type, said].filter((part) => part !== "");
     return words.length === 0 ? null : oneLine(words.join("; "));

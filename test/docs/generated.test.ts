@@ -19,6 +19,7 @@ import { type Flag, flagTable, flagTables } from "../../src/settings/flags.ts";
 import { networkFlags } from "../../src/settings/network.ts";
 import { rooms } from "../architecture/imports.ts";
 import { root } from "../support/process.ts";
+import { networks, servers, type Stranger } from "../support/strangers.ts";
 import { aligned, guides, readPage, withGenerated } from "./markdown.ts";
 
 const cell = (text: string): string => text.replaceAll("|", "\\|");
@@ -35,6 +36,12 @@ function withoutGroup(flags: readonly Flag[], group: string): readonly Flag[] {
 /** A fault as it is written: `burst(after=,silence=)`. */
 const faultForm = (name: string, { options, bare }: (typeof faultKinds)[keyof typeof faultKinds]): string =>
   options.length === 0 ? name : `${name}(${options.map((option) => (option === bare ? `<${option}>` : `${option}=`)).join(",")})`;
+
+const strangersTable = (title: string, strangers: readonly Stranger[]): string =>
+  table(
+    [title, "the bench says"],
+    strangers.map(({ does, says }) => [does, says === null ? "measured as any other" : `\`${says}\``]),
+  );
 
 const parts: Readonly<Record<string, () => string>> = {
   "server-flags": () => flagTables(withoutGroup(serveFlags, "Names that other tools use")),
@@ -65,6 +72,8 @@ const parts: Readonly<Record<string, () => string>> = {
         ];
       }),
     ),
+  "odd-servers": () => strangersTable("a server that", servers),
+  "odd-networks": () => strangersTable("a network that", networks),
   measurements: () =>
     table(
       ["name", "what it measures", "takes", "writes"],

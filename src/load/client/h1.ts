@@ -193,7 +193,12 @@ export class H1Connection implements Connection {
     }
     const text = this.#head + bytes.toString("latin1", at, length);
     if (!"HTTP/1.".startsWith(text.slice(0, 7))) {
-      this.#broken("wrong protocol", `it begins with ${oneLine(text.slice(0, 40))}`);
+      // A TLS record that is an alert (RFC 8446, section 5.1).
+      const isTls = text.startsWith("\u0015\u0003");
+      this.#broken(
+        "wrong protocol",
+        isTls ? "it answers in TLS; is it an https: address?" : `it begins with ${oneLine(text.slice(0, 40))}`,
+      );
       return length;
     }
     const end = text.indexOf("\r\n\r\n");

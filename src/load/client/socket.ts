@@ -128,12 +128,25 @@ export class ClientSocket {
   }
 }
 
+const tooManyFiles = "too many open files; raise the limit of this shell (ulimit -n)";
+const noTls = "the port does not speak TLS; is it an http: address?";
+
+/** What to do about an error, where the system's own words do not say. */
+const hints: Readonly<Record<string, string>> = {
+  EMFILE: tooManyFiles,
+  ENFILE: tooManyFiles,
+  // OpenSSL's names for the first bytes of an answer in cleartext.
+  ERR_SSL_WRONG_VERSION_NUMBER: noTls,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: noTls,
+  ERR_SSL_HTTP_REQUEST: noTls,
+};
+
 function connectErrorOf(error: NodeJS.ErrnoException | null): ConnectError {
   const { code = "", message = "the server closed the connection" } = error ?? {};
   // The server refuses every protocol that ALPN offered: alert 120 (RFC 7301, section 3.2).
   if (code === "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL")
     return new ConnectError("the server does not offer the protocol by ALPN", "wrong protocol", true);
   const reasons: Readonly<Record<string, FailureReason>> = { ECONNREFUSED: "connection refused", ETIMEDOUT: "connection timeout" };
-  const hint = code === "EMFILE" || code === "ENFILE" ? `${code}: too many open files; raise the limit of this shell (ulimit -n)` : message;
+  const hint = hints[code] ?? message;
   return new ConnectError(oneLine(hint), reasons[code] ?? "connection failed", false, { cause: error });
 }
