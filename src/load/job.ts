@@ -127,6 +127,20 @@ export interface RequestDetail {
   readonly sentUs: readonly number[];
 }
 
+/** How fast tokens came, and how fast they were planned to: over the answers of a run that were streamed to their end. */
+export interface PaceFacts {
+  /** Answers with a first and a last token. */
+  readonly answers: number;
+  /** Tokens per second while all streams ran, or, where they never all did, from the first token of all to the last; null: no time passed. */
+  readonly flowTokensPerSecond: number | null;
+  /** Microseconds from sending a request to its last token, summed over all answers. */
+  readonly measuredUs: number;
+  /** Microseconds from the first token to the last as the stamps plan it, summed. */
+  readonly plannedGapsUs: number;
+  /** Microseconds from sending a request to its first token as planned, summed: what it waited before the server read it is in it. */
+  readonly plannedTtftUs: number;
+}
+
 /** What a driver saw. A value that a driver cannot see is null (or left out of `metrics`), never 0. */
 export interface LoadReport {
   readonly requests: RequestCounts;
@@ -135,6 +149,8 @@ export interface LoadReport {
   readonly tokens: number | null;
   /** What the answers held; null where the driver cannot tell. */
   readonly work: Work | null;
+  /** How fast tokens came beside their plan; null where the driver cannot tell, or no answer carries stamps. */
+  readonly pace: PaceFacts | null;
   readonly durationUs: number;
   /** Monotonic microseconds at which the measured part began and ended. */
   readonly startedUs: number;

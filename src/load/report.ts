@@ -5,6 +5,7 @@ import type { DistributionMetric, MetricName, Metrics, MetricSummary, RequestCou
 import type { Answer } from "./answer.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
 import { cpuShareLimit } from "./limits.ts";
+import { paceOf } from "./pace.ts";
 import { workOf } from "./work.ts";
 import { withoutSecrets } from "./words.ts";
 import type { FailureReason, Http2Limits, WireBytes } from "./client/connection.ts";
@@ -119,6 +120,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     metrics,
     tokens: work.tokens,
     work,
+    pace: paceOf(facts.answers),
     durationUs,
     startedUs: facts.startedUs,
     endedUs: facts.endedUs,

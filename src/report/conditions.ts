@@ -1,18 +1,18 @@
 /** What a verdict holds for. Every report says it beside the verdict: an experiment shows nothing about other conditions. */
 import { protocolTraits } from "../results/protocols.ts";
 import type { ArmResult, ClaimResult, Comparison, ScenarioResult } from "../results/types.ts";
-import { digits } from "./format.ts";
+import { behindOf, digits } from "./format.ts";
 
 type Tested = Pick<ScenarioResult, "arms" | "workload" | "conditions">;
 
 /**
  * What a comparison holds for, each part a phrase: the arms ("node, no TLS, RTT 40 ms"), the load ("1,000 streams started at
- * once, ITL 10 ms, 30 tokens"), and what the scenario adds.
+ * once, ITL 10 ms, 30 tokens"), what the scenario adds, and who fell behind the plan.
  */
 export function conditionsOf(scenario: Tested, { baseline, candidate }: Pick<Comparison, "baseline" | "candidate">): string[] {
   const { arms, conditions = "" } = scenario;
   const both = [candidate, baseline].map((name) => arms.find(({ id }) => id === name)).filter((arm) => arm !== undefined);
-  return [armsText(both), loadText(scenario), conditions].filter((text) => text !== "");
+  return [armsText(both), loadText(scenario), conditions, behindOf(both).join(", ")].filter((text) => text !== "");
 }
 
 /** What a claim was tested with. Its own conditions have those of the scenario's variant in them. */

@@ -3,6 +3,8 @@ import { absoluteEffect } from "../results/effects.ts";
 import { metricFacts } from "../results/metrics.ts";
 import type {
   ArmResult,
+  Behind,
+  Calibration,
   ClaimResult,
   Comparison,
   Interval,
@@ -248,6 +250,50 @@ export function requirementOutcome({ met, outcome }: Requirement): RequirementOu
 
 function isMetric(name: string): name is MetricName {
   return Object.hasOwn(metricFacts, name);
+}
+
+/** "h2c: server behind the plan in 2 of 2 rounds: its tokens left ...", with what was reached, for each who fell behind. */
+export function behindLines({ id, rounds }: ArmResult): string[] {
+  const paced = rounds.flatMap(({ pace }) => (pace ? [pace] : []));
+  const { plannedTokensPerSecond: planned = null, reachedTokensPerSecond: reached = null } =
+    paced.find(({ behind }) => behind.length > 0) ?? {};
+  const rates = planned === null || reached === null ? "" : `; ${digits(reached)} tokens/s reached of ${digits(planned)} planned`;
+  return (["server", "generator", "unknown"] as const).flatMap((who) => {
+    const reasons = paced.flatMap(({ behind }) => behind.filter((one) => one.who === who).slice(0, 1));
+    const [first] = reasons;
+    if (first === undefined) return [];
+    return [`${id}: ${whoBehind(first)} in ${reasons.length} of ${rounds.length} rounds: ${first.reason}${rates}`];
+  });
+}
+
+/** "h2c: server behind the plan", for each arm of which any round was; empty where none was. */
+export function behindOf(arms: readonly ArmResult[]): string[] {
+  return arms.flatMap(({ id, rounds }) => {
+    const who = new Set(rounds.flatMap(({ pace }) => pace?.behind.map(whoBehind) ?? []));
+    return [...who].map((text) => `${id}: ${text}`);
+  });
+}
+
+function whoBehind({ who }: Pick<Behind, "who">): string {
+  return who === "unknown" ? "behind the plan" : `${who} behind the plan`;
+}
+
+/** What calibration found, in sentences: what was read, what was offered, and who fell behind. */
+export function calibrationLines({ rows, limitTokensPerSecond }: Calibration): string[] {
+  return Object.entries(limitTokensPerSecond).map(([protocol, limit]) => {
+    const own = rows.filter((row) => row.protocol === protocol);
+    const good = own.filter(({ ok }) => ok);
+    const row = good.find(({ tokensPerSecond }) => tokensPerSecond === limit) ?? own.at(-1);
+    const rate = row?.offeredTokensPerSecond === undefined ? "offered" : "read";
+    const facts = [
+      row?.offeredTokensPerSecond === undefined ? "" : `${digits(row.offeredTokensPerSecond)} offered`,
+      row?.serverLatenessP99Us === undefined ? "" : `server lateness p99 ${ms(row.serverLatenessP99Us)} ms`,
+      row === undefined ? "" : `mean gap off by ${digits(row.itlError * 100)}%`,
+      ...new Set(row?.behind?.map(whoBehind)),
+    ].filter((fact) => fact !== "");
+    const what = good.length > 0 ? "the plan was kept at" : "no load that was tried kept its plan; the last was";
+    return `${protocol}: ${what} ${digits(row?.tokensPerSecond ?? limit)} tokens/s ${rate} (${facts.join(", ")}).`;
+  });
 }
 
 /** Why an arm, or some of its rounds, do not count: each reason once. */

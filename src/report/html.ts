@@ -9,6 +9,7 @@ import { claimConditions, conditionsOf } from "./conditions.ts";
 import { drawCharts, planOf } from "./draw-charts.ts";
 import {
   armColumns,
+  behindLines,
   differenceWithInterval,
   digits,
   effect,
@@ -17,6 +18,7 @@ import {
   isDescribed,
   metricLabel,
   middleAndTail,
+  ms,
   probability,
   quantity,
   requiredValue,
@@ -210,6 +212,7 @@ function scenarioSection(scenario: ScenarioResult, index: number, charts: readon
     </p>
     ${table("Arms: protocol, engine, driver, streams at once on connections", ["arm", ...columns.map((column) => column.title)], rows, true)}
     ${arms.flatMap((arm) => invalidReasons(arm).map((reason) => html`<p class="warning">${arm.id} not valid: ${reason}</p>`))}
+    ${arms.flatMap((arm) => behindLines(arm).map((line) => html`<p class="warning">${line}</p>`))}
     ${(findings ?? []).map((finding) => html`<p class="warning">${finding}</p>`)} ${notes.map((note) => html`<p class="note">${note}</p>`)}
     ${barFigures(clientBars(scenario))} ${pacingTable(arms)} ${chartFigures(charts)}
   </section>`;
@@ -217,18 +220,25 @@ function scenarioSection(scenario: ScenarioResult, index: number, charts: readon
 
 function calibrationTable({ calibration }: BenchResult): Part {
   if (calibration === null) return null;
-  const rows = calibration.rows.map(({ protocol, streams, tokensPerSecond, itlError, clientCpuShare, ok }): Part[] => [
-    protocol,
-    digits(streams),
-    digits(tokensPerSecond),
-    `${digits(itlError * 100)}%`,
-    `${digits(clientCpuShare * 100)}%`,
-    ok ? "yes" : "no",
-  ]);
+  const rows = calibration.rows.map((calibrated): Part[] => {
+    const { protocol, streams, tokensPerSecond, offeredTokensPerSecond, itlError, clientCpuShare, serverLatenessP99Us, ok, behind } =
+      calibrated;
+    return [
+      protocol,
+      digits(streams),
+      offeredTokensPerSecond === undefined ? digits(tokensPerSecond) : digits(offeredTokensPerSecond),
+      offeredTokensPerSecond === undefined ? "–" : digits(tokensPerSecond),
+      ms(serverLatenessP99Us),
+      `${digits(itlError * 100)}%`,
+      `${digits(clientCpuShare * 100)}%`,
+      ok ? "yes" : "no",
+      [...new Set(behind?.map(({ who }) => who))].join(", "),
+    ];
+  });
   return html`<h2 id="calibration">Calibration</h2>
     ${table(
-      "The load that this machine's generator reproduces within 5%: beyond it a run measures the client",
-      ["protocol", "streams", "tokens/s", "ITL error", "client CPU", "reproduced"],
+      "Loads that were tried; the plan is kept where the mean gap is within 5% of it and 90% of what was offered was read",
+      ["protocol", "streams", "tokens/s offered", "tokens/s read", "server lateness p99 ms", "ITL error", "client CPU", "kept", "behind"],
       rows,
       true,
     )}`;

@@ -3,6 +3,8 @@ import { printable } from "../base/printable.ts";
 import type { ArmResult, BenchResult, ClaimVerdict, Comparison, ScenarioResult, Verdict } from "../results/types.ts";
 import {
   armColumns,
+  behindLines,
+  calibrationLines,
   digits,
   effect,
   gain,
@@ -175,6 +177,7 @@ function scenarioBlock(page: Page, scenario: ScenarioResult): void {
     arms.map((arm) => [armLabel(arm, arms), ...columns.map(({ cell }) => cell(arm))]),
   );
   for (const arm of arms) for (const reason of invalidReasons(arm)) page.text(`${arm.id} not valid: ${reason}`, 2, 2, "red");
+  for (const arm of arms) for (const line of behindLines(arm)) page.text(line, 2, 2, "yellow");
   for (const note of scenario.notes) page.text(note, 2, 0, "dim");
 }
 
@@ -210,12 +213,8 @@ export function renderTable(result: BenchResult, options: TableOptions): string 
   requirements(page, result);
   for (const scenario of scenarios) scenarioBlock(page, scenario);
   if (calibration !== null) {
-    const limits = Object.entries(calibration.limitTokensPerSecond).map(([protocol, limit]) => `${protocol} ${digits(limit)} tokens/s`);
     page.heading("Calibration");
-    page.text(
-      `The load generator reproduces the plan within 5% up to: ${limits.length === 0 ? "no load that was tried" : limits.join(", ")}.`,
-      2,
-    );
+    for (const line of calibrationLines(calibration)) page.text(line, 2, 2);
   }
   page.heading("Environment");
   const { cpu, cores, os, kernel, node, fakeai, pinned, tools, target, loadAverage } = environment;

@@ -27,6 +27,8 @@ type Count = number;
 type Tokens = number;
 /** @unit ms */
 type Milliseconds = number;
+/** @unit us */
+type Microseconds = number;
 /** @unit s */
 type Seconds = number;
 /** @unit bytes */
@@ -149,6 +151,24 @@ export interface Work {
   readonly contradicted: Count;
 }
 
+/** Who fell behind the plan, and by what measure. */
+export interface Behind {
+  /** unknown: answers took longer than planned, and neither the server's stamps nor the generator's limits show why. */
+  readonly who: "server" | "generator" | "unknown";
+  /** The measure and its bound, in one line. */
+  readonly reason: string;
+}
+
+/** How a round kept its plan. */
+export interface Pace {
+  /** Tokens that the streams under way would have carried, had each answer kept its plan; null: no stamps. */
+  readonly plannedTokensPerSecond: PerSecond | null;
+  /** Tokens that they carried; null: no stamps. */
+  readonly reachedTokensPerSecond: PerSecond | null;
+  /** Who fell behind by more than a bound; empty: the plan was kept. */
+  readonly behind: readonly Behind[];
+}
+
 /** One arm in one round, the unit of every comparison. */
 export interface RoundResult {
   /** Number of the round; arms are paired by it. */
@@ -165,6 +185,8 @@ export interface RoundResult {
   readonly work?: Work;
   /** Why the round may not be used, each reason in one line; empty: it may. */
   readonly invalid: readonly string[];
+  /** How it kept its plan; null: there is no plan, or it cannot be seen. Absent in files of earlier runs. */
+  readonly pace?: Pace | null;
 }
 
 /** How one arm talks to the server. */
@@ -390,21 +412,27 @@ export interface CalibrationRow {
   readonly protocol: ProtocolName;
   /** Streams at once. */
   readonly streams: Count;
-  /** Tokens read. */
+  /** Tokens read per second while all streams ran. In files without `offeredTokensPerSecond`, what was offered. */
   readonly tokensPerSecond: PerSecond;
+  /** Streams by the planned ITL: what the load would be, if all of it kept its plan at once. */
+  readonly offeredTokensPerSecond?: PerSecond;
+  /** Server lateness by stamps, 99th percentile. */
+  readonly serverLatenessP99Us?: Microseconds;
   /** Measured over planned mean ITL, minus 1. */
   readonly itlError: Ratio;
   /** CPU time of the load process by elapsed time: 1 is one core. */
   readonly clientCpuShare: Ratio;
-  /** Whether it is within 5% of the plan. */
+  /** Whether the mean ITL is within 5% of the plan, 90% of what was offered was read, and no request failed. */
   readonly ok: boolean;
+  /** Who fell behind the plan; absent in files of earlier runs. */
+  readonly behind?: readonly Behind[];
 }
 
-/** The load that this machine's generator reproduces within 5%: beyond it a run measures the client. */
+/** What this machine's generator reads with a mean ITL within 5% of the plan. A load beyond what was tried may measure the client. */
 export interface Calibration {
   /** Loads tried. */
   readonly rows: readonly CalibrationRow[];
-  /** Highest tokens per second that were reproduced, by protocol. */
+  /** Highest tokens per second that were read in a load that is ok, by protocol; 0: none is. */
   readonly limitTokensPerSecond: Readonly<Record<string, PerSecond>>;
 }
 

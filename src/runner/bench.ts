@@ -15,7 +15,7 @@ import {
   type ScenarioResult,
 } from "../results/types.ts";
 import { calibrate } from "./plan/calibrate.ts";
-import { estimateSeconds, offeredTokensPerSecond } from "./plan/adapt.ts";
+import { beyondCalibration, estimateSeconds, isLimit, offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { External, Observer, RunContext } from "./arms.ts";
 import { runVariant, skippedResult } from "./experiment.ts";
 import { runClients } from "./clients/clients.ts";
@@ -121,11 +121,11 @@ function patience(signal: AbortSignal): Promise<void> {
 }
 
 /**
- * A generator that was late in one round of five or fewer: the round is left out and says so, the run stands. Lost and
+ * A generator, or a server, that was at its limit in one round of five or fewer: the round is left out and says so, the run stands. Lost and
  * failed requests and other protocols are never excused.
  */
 function isHiccup({ reason, rounds }: { readonly reason: string; readonly rounds: ReadonlySet<number> }, arm: ArmResult): boolean {
-  return reason.startsWith("client-limited") && arm.invalid.length === 0 && rounds.size * 5 <= arm.rounds.length;
+  return isLimit(reason) && arm.invalid.length === 0 && rounds.size * 5 <= arm.rounds.length;
 }
 
 /** Why a scenario's runs are invalid: each kind of reason once for each arm, with the rounds that it struck. */
@@ -369,12 +369,8 @@ async function calibrateFor(context: Omit<RunContext, "calibration">, variants: 
   if (Object.keys(needs).length === 0) return null;
   const calibration = await calibrate(context, needs);
   for (const protocol of Object.keys(needs) as ProtocolName[]) {
-    const rows = calibration.rows.filter((row) => row.protocol === protocol);
-    const failed = rows.find(({ ok }) => !ok);
-    if (failed !== undefined)
-      context.observer.notice(
-        `${protocol}: this machine's generator reproduces ${Math.round(calibration.limitTokensPerSecond[protocol] ?? 0)} tokens/s within 5%, and not ${Math.round(failed.tokensPerSecond)} (off by ${(failed.itlError * 100).toFixed(1)}%)`,
-      );
+    const beyond = beyondCalibration(needs[protocol]!, calibration, protocol);
+    if (beyond !== null) context.observer.notice(`${protocol}: ${beyond}`);
   }
   return calibration;
 }
@@ -399,10 +395,8 @@ function beyondLimit({ workload, arms }: Variant, calibration: Calibration | nul
   const offered = offeredTokensPerSecond(workload);
   if (offered === null || calibration === null || workload.clientWork) return null;
   for (const { protocol } of arms) {
-    const failed = calibration.rows.some((row) => row.protocol === protocol && !row.ok);
-    const limit = calibration.limitTokensPerSecond[protocol];
-    if (failed && limit !== undefined && offered > limit)
-      return `left out: it offers ${Math.round(offered)} tokens/s, and on ${protocol} this machine's generator reproduces ${Math.round(limit)}; a verdict would be about the client`;
+    const beyond = beyondCalibration(offered, calibration, protocol);
+    if (beyond !== null) return `left out: on ${protocol} ${beyond}; a verdict would be about this machine`;
   }
   return null;
 }

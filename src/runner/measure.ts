@@ -5,7 +5,7 @@ import type { LoadJob, LoadReport } from "../load/job.ts";
 import { mergeSummaries, summarize } from "../results/recorder.ts";
 import type { MetricName, Metrics, MetricSummary, RoundResult, Unit } from "../results/types.ts";
 import { addWork } from "../results/work.ts";
-import { offeredTokensPerSecond } from "./plan/adapt.ts";
+import { beyondCalibration, isLimit, offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { LiveArm, RunContext } from "./arms.ts";
 import type { ProcessUsage } from "./processes/machine.ts";
 import type { Workload } from "./plan/scenario.ts";
@@ -79,17 +79,11 @@ export function faultsOf(context: RunContext, arm: LiveArm, job: LoadJob, worklo
   if (arm.target.died !== null) faults.push(arm.target.died);
   if (arm.gateway !== null && arm.gateway.died !== null) faults.push(arm.gateway.died);
   const offered = offeredTokensPerSecond(workload);
-  const limit = context.calibration?.limitTokensPerSecond[arm.spec.protocol];
-  const failedAt = context.calibration?.rows.find((row) => row.protocol === arm.spec.protocol && !row.ok)?.tokensPerSecond;
-  if (offered !== null && limit !== undefined && failedAt !== undefined && offered > limit) {
-    faults.push(`client-limited: ${Math.round(offered)} tokens/s are offered, this machine's generator reproduces ${Math.round(limit)}`);
-  }
-  return [...new Set(faults)].sort((a, b) => Number(isClientLimit(a)) - Number(isClientLimit(b)));
-}
-
-/** A busy generator is never the first reason: failures keep it busy as well. */
-function isClientLimit(fault: string): boolean {
-  return fault.startsWith("client-limited");
+  const beyond =
+    offered === null || context.calibration === null ? null : beyondCalibration(offered, context.calibration, arm.spec.protocol);
+  if (beyond !== null) faults.push(beyond);
+  // An end at its limit is never the first reason: failures keep it busy as well.
+  return [...new Set(faults)].sort((one, other) => Number(isLimit(one)) - Number(isLimit(other)));
 }
 
 function scalar(value: number | null, unit: Unit): MetricSummary | null {

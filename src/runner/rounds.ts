@@ -3,6 +3,8 @@ import type { LoadReport } from "../load/job.ts";
 import type { RoundResult } from "../results/types.ts";
 import { jobOf, type LiveArm, type RunContext } from "./arms.ts";
 import { faultsOf, joined, measure, type Measured } from "./measure.ts";
+import { judgePace } from "./pace.ts";
+import { isLimit } from "./plan/adapt.ts";
 import type { BenchOptions } from "./plan/options.ts";
 import { orderOfRounds } from "./plan/order.ts";
 import type { ArmSpec, Variant, Workload } from "./plan/scenario.ts";
@@ -94,6 +96,7 @@ class Rounds {
     const progress = this.#progressOf(arm, round, job.requests.length);
     const runs: Measured[] = [];
     const faults = new Set<string>();
+    const limits = new Set<string>();
     progress(null);
     for (let repeat = 0; repeat < workload.repeat && !signal.aborted; repeat++) {
       const measured = await measure(this.#context, arm, job, progress).catch((error: Error) => error);
@@ -106,7 +109,9 @@ class Rounds {
         return;
       }
       runs.push(measured);
-      for (const fault of this.#faultsOf(arm, faultsOf(this.#context, arm, job, workload, measured), isWarmUp)) faults.add(fault);
+      const found = faultsOf(this.#context, arm, job, workload, measured);
+      for (const fault of measured.report.invalid) limits.add(fault);
+      for (const fault of this.#faultsOf(arm, found, isWarmUp)) faults.add(fault);
       if (!isWarmUp) this.#tellDetails(arm, round, measured.report);
       if (measured.report.requests.completed === 0) break;
     }
@@ -115,17 +120,26 @@ class Rounds {
     if (isWarmUp && runs.every(({ report }) => report.requests.completed === 0))
       for (const { report } of runs) this.#tellDetails(arm, 0, report);
     const { requests, ...measured } = joined(runs);
+    const pace = judgePace(runs, measured.metrics, [...limits], arm, workload, this.#context.external === null);
     (isWarmUp ? one.warmUps : one.reports).push(...runs.map(({ report }) => report));
     const isSilent = requests.completed === 0;
     if (isSilent) one.isDead = true;
     if (!isWarmUp || isSilent)
-      one.rounds.push({ round: Math.max(0, round), position, startedAt: runs[0]!.startedAt, requests, ...measured, invalid: [...faults] });
+      one.rounds.push({
+        round: Math.max(0, round),
+        position,
+        startedAt: runs[0]!.startedAt,
+        requests,
+        ...measured,
+        invalid: [...faults],
+        pace,
+      });
   }
 
   /** The faults that count. A limit of the generator that is none of this arm's goes to `limited`. */
   #faultsOf(arm: LiveArm, faults: readonly string[], isWarmUp: boolean): string[] {
     return faults.filter((fault) => {
-      if (!fault.startsWith("client-limited") || !mayBeLimited(this.#variant, arm.spec)) return true;
+      if (!isLimit(fault) || !mayBeLimited(this.#variant, arm.spec)) return true;
       if (!isWarmUp) this.limited.set(arm.description.id, fault);
       return false;
     });

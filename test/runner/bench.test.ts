@@ -128,6 +128,19 @@ describe("a small comparison on all four protocols", () => {
   });
 });
 
+test("a load that no machine carries: what was read is printed, not what was offered, and who fell behind", async () => {
+  // 3,000 streams by 2 ms are 1,500,000 tokens/s.
+  const plan = ["--streams", "3000", "--requests", "3000", "--itl", "2", "--output-tokens", "60", "--rounds", "1"];
+  const { result, stdout } = await bench(["--scenario", "stream", "--protocol", "h2c", ...plan]);
+  const { rows, limitTokensPerSecond } = result.calibration!;
+  expect(rows[0]!.offeredTokensPerSecond).toBe(1_500_000);
+  expect(Math.max(limitTokensPerSecond["h2c"]!, ...rows.map(({ tokensPerSecond }) => tokensPerSecond))).toBeLessThan(1_000_000);
+  const { pace } = result.scenarios[0]!.arms[0]!.rounds[0]!;
+  expect(pace!.reachedTokensPerSecond).toBeLessThan(pace!.plannedTokensPerSecond! / 2);
+  expect(pace!.behind.map(({ who }) => who)).toContain("server");
+  expect(stdout.replaceAll(/\s+/g, " ")).toMatch(/h2c: server behind the plan in 1 of 1 rounds: .* tokens\/s reached of .* planned/);
+}, 240_000);
+
 test("a baseline of another plan: exit 2 with what differs; --allow-missing passes it", async () => {
   const args = ["--scenario", "stream", ...tiny, "--protocol", "h1"];
   const before = await undisturbed(args);

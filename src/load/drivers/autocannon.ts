@@ -354,6 +354,7 @@ function reportOf(job: LoadJob, tally: Tally, span: Span): LoadReport {
     metrics,
     tokens: work.tokens,
     work,
+    pace: null,
     durationUs,
     startedUs,
     endedUs,

@@ -39,6 +39,7 @@ export function reportOf(job: LoadJob, run: H2loadRun): LoadReport {
     metrics: metricsOf(job, succeeded, durationUs, cpuShare, printed),
     tokens: null,
     work: workOf(printed, completed),
+    pace: null,
     durationUs,
     startedUs: run.startedUs,
     endedUs: run.endedUs,

@@ -3,6 +3,7 @@ import { protocolTraits } from "../../results/protocols.ts";
 import { UsageError } from "../../base/usage-error.ts";
 import { h2loadVersion } from "../../load/drivers/h2load.ts";
 import { mergeNetworks, parseNetwork, roundTripMs } from "../../network/impairment.ts";
+import type { Calibration, CalibrationRow, ProtocolName } from "../../results/types.ts";
 import type { BenchOptions } from "./options.ts";
 import { traceOf, warmupTokensOf } from "./requests.ts";
 import type { DatasetSpec, TraceSpec } from "./scenario-file.ts";
@@ -79,6 +80,38 @@ function roughMs(spec: number | string): number {
 export function offeredTokensPerSecond({ stream, itl, streams, mode, trace }: Workload): number | null {
   const gapMs = roughMs(itl);
   return stream && gapMs > 0 && mode === "closed" && trace === null ? (streams * 1000) / gapMs : null;
+}
+
+/** A load that calibration tried in vain, and the greatest one that kept its plan, by what each offered in tokens per second. */
+export interface LoadLimit {
+  readonly keptOffered: number;
+  readonly failed: CalibrationRow;
+}
+
+/** Null where every load that was tried kept its plan. */
+export function loadLimit({ rows }: Calibration, protocol: ProtocolName): LoadLimit | null {
+  const own = rows.filter((row) => row.protocol === protocol);
+  const failed = own.find(({ ok }) => !ok);
+  if (failed === undefined) return null;
+  return {
+    keptOffered: Math.max(0, ...own.filter(({ ok }) => ok).map((row) => row.offeredTokensPerSecond ?? row.tokensPerSecond)),
+    failed,
+  };
+}
+
+/** Why a load is beyond what calibration could carry, in one line that begins with who was at its limit; null: it is not. */
+export function beyondCalibration(offered: number, calibration: Calibration, protocol: ProtocolName): string | null {
+  const limit = loadLimit(calibration, protocol);
+  if (limit === null || offered <= limit.keptOffered) return null;
+  const { offeredTokensPerSecond, tokensPerSecond, itlError, behind = [] } = limit.failed;
+  const isServer = behind.some(({ who }) => who === "server") && !behind.some(({ who }) => who === "generator");
+  const tried = `of ${Math.round(offeredTokensPerSecond ?? tokensPerSecond)} it carried ${Math.round(tokensPerSecond)}, with the mean gap off by ${(itlError * 100).toFixed(1)}%`;
+  return `${isServer ? "server" : "client"}-limited: ${Math.round(offered)} tokens/s are offered, and calibration kept the plan up to ${Math.round(limit.keptOffered)} (${tried})`;
+}
+
+/** Whether a fault says that one end was at its limit, rather than that an answer was wrong. */
+export function isLimit(fault: string): boolean {
+  return /^(client|server)-limited/.test(fault);
 }
 
 /** Requests per second of a run without pace: a guess, for the estimate only. */

@@ -2,6 +2,7 @@
 import { protocolTraits } from "../../results/protocols.ts";
 import { clockIdentity } from "../../base/clock.ts";
 import type { Calibration, ProtocolName } from "../../results/types.ts";
+import { generatorBehind, serverBehind } from "../pace.ts";
 import { driverOf, type RunContext } from "../arms.ts";
 import { requestsOf } from "./requests.ts";
 import { defaultWorkload, type Workload } from "./scenario.ts";
@@ -9,6 +10,8 @@ import { RunError, type ServerNeeds, startServerChild, type Target } from "../pr
 
 /** A run whose mean gap is this much off is beyond the limit. */
 const tolerance = 0.05;
+/** And one that carries less than this share of what was offered. Streams that begin one after the other cost some of it. */
+const leastReached = 0.9;
 const itlMs = 10;
 const tokens = 40;
 /** Long enough for every request to be in before the first token. */
@@ -18,7 +21,7 @@ const fewStreams = 100;
 
 /**
  * Finds, for each protocol, a load that is reproduced within 5%: all that is going to be asked, or, where that is too much,
- * three quarters of it, or half. The engine is the fastest that the protocol has, so that a limit is the
+ * three quarters of it, or half. What a row says of tokens is what was read, beside what was offered. The engine is the fastest that the protocol has, so that a limit is the
  * generator's and not the server's wherever the two can be told apart.
  */
 export async function calibrate(
@@ -102,15 +105,20 @@ async function step(
     },
     { signal: context.signal, cpu: context.pinning?.load ?? null, onPhase: () => {}, onProgress: () => {} },
   );
-  const { itl } = report.metrics;
-  if (context.signal.aborted || !itl) return null;
+  const { itl, serverLateness } = report.metrics;
+  if (context.signal.aborted || !itl || report.pace === null) return null;
+  const offeredTokensPerSecond = (streams * 1000) / itlMs;
+  const tokensPerSecond = report.pace.flowTokensPerSecond ?? 0;
   const itlError = itl.mean / (itlMs * 1000) - 1;
   return {
     protocol,
     streams,
-    tokensPerSecond: (streams * 1000) / itlMs,
+    tokensPerSecond,
+    offeredTokensPerSecond,
+    ...(serverLateness ? { serverLatenessP99Us: serverLateness.p99 } : {}),
     itlError,
     clientCpuShare: report.clientCpuShare ?? 0,
-    ok: Math.abs(itlError) <= tolerance && report.requests.failed === 0,
+    ok: Math.abs(itlError) <= tolerance && tokensPerSecond >= leastReached * offeredTokensPerSecond && report.requests.failed === 0,
+    behind: [...serverBehind(report.metrics), ...generatorBehind(report.metrics, report.invalid)],
   };
 }
