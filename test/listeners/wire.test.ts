@@ -101,7 +101,7 @@ describe.each(h1Targets)("$name", (target) => {
 test("one seed is one sequence of bytes on every protocol and engine, empty lines on uws aside", async () => {
   const bodies = await Promise.all(
     targets.map(async (target) => {
-      const running = await start(target, { ttft: 0, itl: 2, outputTokens });
+      const running = await start(target, { ttft: 0, itl: 40, outputTokens });
       const body = { ...chat({ stream: true }), seed: 7 };
       const isH1 = target.client === "http/1.1";
       const text = isH1 ? (await readRaw(running, body)).chunks.map((chunk) => chunk.text).join("") : (await running.ask({ body })).body;
