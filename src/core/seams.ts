@@ -52,6 +52,8 @@ export interface FrameSource {
   readonly joins?: boolean;
   /** Hot path. The frames from `index` to `index + count - 1` in one piece, for frames that are due at the same time. */
   join?(index: number, count: number): Uint8Array;
+  /** Hot path. Writes another time of sending over that in a copy of the frame last asked for. Left out where it cannot be changed. */
+  restamp?(copy: Uint8Array, sentUs: number): void;
 }
 
 /** Called by a live schedule when `nextDueUs` may have a new answer. The pacer implements it. */
@@ -129,6 +131,12 @@ export interface ResponseSink {
   start(head: ResponseHead): void;
   /** Hot path. false: the client does not keep up. The frame is accepted; the next may follow after `onDrain`. */
   write(frame: Uint8Array): boolean;
+  /**
+   * Hot path. Left out where a frame is on the wire when `write` or `end` returns. Elsewhere the engine sends what was written when
+   * the JavaScript of this turn of the event loop is over. Returns the copy of the frame last written that the engine will send;
+   * until then its bytes, not its length, may change. Called at most once after a write. null: the copy is out of reach.
+   */
+  takeUnsent?(): Uint8Array | null;
   /** Ends the response, with a last frame if there is one. A head with `streamed: false` takes its whole body here. */
   end(frame?: Uint8Array): void;
   /** Cuts this response so that its client sees an error: by RST_STREAM on HTTP/2, with its connection on HTTP/1.1. */

@@ -41,6 +41,12 @@ class LoggedFrames implements FrameSource {
     return bytes;
   }
 
+  /** Hot path. */
+  restamp(copy: Uint8Array, sentUs: number): void {
+    this.#frames.restamp?.(copy, sentUs);
+    if (this.tokens > 0) this.#sentUs[this.#count - 1] = sentUs - this.#receivedUs;
+  }
+
   get times(): Pick<StreamRecord, "dueUs" | "sentUs"> {
     return { dueUs: this.#dueUs.slice(0, this.#count), sentUs: this.#sentUs.slice(0, this.#count) };
   }

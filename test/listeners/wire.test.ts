@@ -120,6 +120,20 @@ test("one seed is one sequence of bytes on every protocol and engine, empty line
   }
 });
 
+test("on HTTP/2 all that a turn writes is stamped with the time at which the turn sends it", async () => {
+  const running = await start(
+    targets.find(({ protocol }) => protocol === "h2c")!,
+    { ttft: 100, itl: 40, outputTokens: 4, stamps: true },
+  );
+  const asked = Array.from({ length: 150 }, () => running.ask({ body: chat({ stream: true }) }));
+  const answers = await Promise.all(asked);
+  await running.stop();
+  const sent = answers.flatMap(({ body }) => stamped(eventsOf(body)).map((chunk) => chunk.fakeai!.sent));
+  expect(sent.length).toBeGreaterThan(150 * 4);
+  // A turn takes a millisecond or more, and writes many streams. Stamped one by one, no two of them would agree.
+  expect(new Set(sent).size).toBeLessThan(sent.length / 5);
+});
+
 const h1 = h1Targets.filter(({ protocol }) => protocol === "h1");
 const hasRequests = existsSync(python) && (await run(python, ["-c", "import requests, urllib3"]).then(Boolean, () => false));
 if (!hasRequests && process.env["CI"] === undefined) console.warn("python3-requests is not installed: its tests are left out");

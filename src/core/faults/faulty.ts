@@ -26,6 +26,7 @@ const nothing = new Uint8Array();
 /** A sink whose response is faulted. */
 export class FaultySink implements ResponseSink {
   readonly faults: readonly Fault[];
+  readonly takeUnsent?: () => Uint8Array | null;
   readonly #sink: ResponseSink;
   /** What the next write does instead. */
   #next: WireFault | null = null;
@@ -33,6 +34,7 @@ export class FaultySink implements ResponseSink {
   constructor(sink: ResponseSink, faults: readonly Fault[]) {
     this.#sink = sink;
     this.faults = faults;
+    if (sink.takeUnsent !== undefined) this.takeUnsent = () => sink.takeUnsent!();
   }
 
   get closed(): boolean {

@@ -217,6 +217,31 @@ export function writeStamps(event: Uint8Array, end: number, dueUs: number, sentU
   writeNumber(event, end - sentFromEnd, Math.round(sentUs));
 }
 
+const sentMember = encoder.encode('"sent":');
+
+/** Hot path. Whether an event that ends at `end` carries stamps. */
+function isStamped(bytes: Uint8Array, end: number): boolean {
+  const at = end - sentFromEnd - sentMember.length;
+  if (at < 0) return false;
+  for (let index = 0; index < sentMember.length; index++) if (bytes[at + index] !== sentMember[index]) return false;
+  return true;
+}
+
+const lineFeed = 10;
+
+/** Hot path. Writes the time of sending into each stamped event of a frame. JSON holds no line feed: two of them end an event. */
+function restampEvents(frame: Uint8Array, sentUs: number): void {
+  const sent = Math.round(sentUs);
+  let end = frame.length;
+  while (end > 0) {
+    if (isStamped(frame, end)) writeNumber(frame, end - sentFromEnd, sent);
+    let at = end - eventEnd.length;
+    do at = at > 0 ? frame.lastIndexOf(lineFeed, at - 1) : -1;
+    while (at > 0 && frame[at - 1] !== lineFeed);
+    end = at + 1;
+  }
+}
+
 /** Shorter joins do not make it worth while to encode the whole corpus. */
 const fewestInRun = 16;
 
@@ -275,6 +300,10 @@ export class StreamFrames implements FrameSource {
     if (index === this.length - 1) end = this.#end(end, dueUs, sentUs);
     else end = this.#append(tokens.event(this.#cursor.next()), end, dueUs, sentUs);
     return scratch.subarray(0, end);
+  }
+
+  restamp(copy: Uint8Array, sentUs: number): void {
+    if (this.#tokens.format.stamped) restampEvents(copy, sentUs);
   }
 
   /** Puts the last frame behind what the scratch buffer holds; returns the new end. */
@@ -362,5 +391,9 @@ export class UnaryFrame implements FrameSource {
     // A body ends with the brace; an event has two newlines more.
     if (this.#stamped) writeStamps(bytes, written + 2, dueUs, sentUs);
     return bytes;
+  }
+
+  restamp(copy: Uint8Array, sentUs: number): void {
+    if (this.#stamped) writeNumber(copy, copy.length + 2 - sentFromEnd, Math.round(sentUs));
   }
 }

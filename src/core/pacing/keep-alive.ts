@@ -47,6 +47,11 @@ export class AwaitedFrames implements FrameSource, Schedule {
     return frame;
   }
 
+  /** A sign carries no stamps. */
+  restamp(copy: Uint8Array, sentUs: number): void {
+    this.#frames?.restamp?.(copy, sentUs);
+  }
+
   get isLive(): boolean {
     return this.#schedule.isLive === true;
   }

@@ -35,6 +35,42 @@ function gather(frame: Uint8Array, filled: number): number {
   return end;
 }
 
+/** Frames that were written in this turn of the event loop and leave at its end. */
+class Unsent {
+  /** Entries in use; the lists keep their size. */
+  #length = 0;
+  #filed = 0;
+  readonly #frames: (FrameSource | null)[] = [];
+  readonly #copies: (Uint8Array | null)[] = [];
+  /** For each entry of the meter, when its frame was due and how many frames that were. */
+  readonly #dueUs: number[] = [];
+  readonly #times: number[] = [];
+
+  /** Hot path. Keeps what the meter is to count of frames due together. */
+  addDue(dueUs: number, times: number): void {
+    this.#dueUs[this.#filed] = dueUs;
+    this.#times[this.#filed++] = times;
+  }
+
+  /** Hot path. Keeps a copy whose stamps can be changed. */
+  addCopy(frames: FrameSource, copy: Uint8Array): void {
+    this.#frames[this.#length] = frames;
+    this.#copies[this.#length++] = copy;
+  }
+
+  /** Hot path. All of it leaves at this time. */
+  leave(sentUs: number, meter: Meter): void {
+    for (let index = 0; index < this.#filed; index++) meter.pacingError.record(sentUs - this.#dueUs[index]!, this.#times[index]);
+    this.#filed = 0;
+    for (let index = 0; index < this.#length; index++) {
+      this.#frames[index]!.restamp!(this.#copies[index]!, sentUs);
+      this.#frames[index] = null;
+      this.#copies[index] = null;
+    }
+    this.#length = 0;
+  }
+}
+
 /** A response under way: its place in the wheel and in its plan. */
 class Emission implements SinkObserver, ScheduleObserver {
   readonly pacer: Pacer;
@@ -120,6 +156,13 @@ export class Pacer {
   #again = false;
   /** When the clock will wake us; Infinity while it will not. */
   #wakeUs = Infinity;
+  readonly #unsent = new Unsent();
+  #leaving = false;
+  /** Runs when all else that JavaScript does in this turn of the event loop is done, as the last before the engine sends. */
+  readonly #leave = (): void => {
+    this.#leaving = false;
+    this.#unsent.leave(this.#clock.nowUs(), this.#meter);
+  };
 
   constructor(clock: Clock, meter: Meter, options: PacerOptions) {
     this.#clock = clock;
@@ -191,10 +234,11 @@ export class Pacer {
     const { tokens } = frames;
     meter.countStatus(plan.head.status);
     meter.promptTokens += plan.promptTokens;
-    meter.pacingError.record(nowUs - dueUs);
+    this.#countSent(sink, dueUs, nowUs, 1);
     if (tokens > 0) meter.ttft.record(nowUs - startUs);
     meter.generationTokens += tokens;
     sink.end(frame);
+    this.#keepUnsent(frames, sink);
     meter.finished[plan.finishReason]++;
     meter.e2e.record(nowUs - startUs);
   }
@@ -310,7 +354,11 @@ export class Pacer {
     }
     if (isLast) {
       this.#finish(emission, frame);
-    } else if (!sink.write(frame)) {
+      return;
+    }
+    const mayGoOn = sink.write(frame);
+    this.#keepUnsent(frames, sink);
+    if (!mayGoOn) {
       this.#block(emission, nowUs);
     } else if (emission.dueUs > nowUs) {
       this.#link(emission, emission.dueUs);
@@ -331,7 +379,7 @@ export class Pacer {
   #count(emission: Emission, dueUs: number, sentUs: number): void {
     const meter = this.#meter;
     const { plan } = emission;
-    meter.pacingError.record(sentUs - dueUs);
+    this.#countSent(emission.sink, dueUs, sentUs, 1);
     const { tokens } = emission.frames;
     if (emission.tokensSent > 0) {
       meter.itl.record(sentUs - emission.lastSentUs);
@@ -349,13 +397,32 @@ export class Pacer {
   #countJoined(emission: Emission, dueUs: number, sentUs: number, frames: number): void {
     const meter = this.#meter;
     const tokens = frames * emission.frames.tokens;
-    meter.pacingError.record(sentUs - dueUs, frames);
+    this.#countSent(emission.sink, dueUs, sentUs, frames);
     if (tokens > 0) {
       meter.itl.record(0, frames);
       if (dueUs <= emission.drainedUs && dueUs > emission.blockedUs) meter.heldTokens += tokens;
     }
     emission.tokensSent += tokens;
     meter.generationTokens += tokens;
+  }
+
+  /** Hot path. Counts how late frames are sent; those that leave with the turn are counted when they leave. */
+  #countSent(sink: ResponseSink, dueUs: number, sentUs: number, times: number): void {
+    if (sink.takeUnsent === undefined) {
+      this.#meter.pacingError.record(sentUs - dueUs, times);
+      return;
+    }
+    this.#unsent.addDue(dueUs, times);
+    if (this.#leaving) return;
+    this.#leaving = true;
+    queueMicrotask(this.#leave);
+  }
+
+  /** Hot path. Keeps a copy of the frame just written, whose stamps can still change. */
+  #keepUnsent(frames: FrameSource, sink: ResponseSink): void {
+    if (sink.takeUnsent === undefined || frames.restamp === undefined) return;
+    const copy = sink.takeUnsent();
+    if (copy !== null) this.#unsent.addCopy(frames, copy);
   }
 
   /** Hot path. Moves past the frames that leave in one piece. Returns true when there are no more. */
@@ -384,6 +451,7 @@ export class Pacer {
     const meter = this.#meter;
     this.#remove(emission, false);
     sink.end(frame);
+    this.#keepUnsent(emission.frames, sink);
     meter.finished[plan.finishReason]++;
     meter.e2e.record(emission.lastSentUs - plan.startUs);
     if (plan.head.streamed && plan.outputTokens > 1) {

@@ -37,6 +37,9 @@ function destroyStream(this: ServerHttp2Stream, error?: Error): ServerHttp2Strea
 
 const ignore = (): void => {};
 
+/** The copy that the last `write` or `end` of any sink gave to its stream; module-wide, so that no stream keeps it alive. */
+let unsent: Uint8Array | null = null;
+
 /** Prepares a stream that node has just made. */
 export function prepareStream(stream: ServerHttp2Stream): void {
   // Without this listener one protocol error of a stream ends the process.
@@ -115,15 +118,27 @@ export class NodeH2Sink extends QueuedSink implements Waiting, BodyOwner, Sessio
 
   /** Hot path. */
   write(frame: Uint8Array): boolean {
+    unsent = null;
     if (this.closed || (!this.#headSent && !this.#sendHead(false))) return false;
     const stream = this.#stream;
     if (this.#isSlow && frame.length > slowPieceBytes) return this.#mayGoOn(this.#writeInPieces(frame));
     // A reader that keeps up has taken everything before the next frame comes: then there is nothing to count.
     const keepsUp = stream.writableLength === 0 && this.#counted === 0 && frame.length <= uncountedBytes;
     const chunk = stream.writableLength === 0 ? slabCopy(frame) : ownCopy(frame);
+    unsent = chunk;
     const ok = keepsUp ? stream.write(chunk) : stream.write(chunk, this.#onFlushed);
     if (!ok) this.#awaitDrain();
     return keepsUp ? ok : this.#mayGoOn(ok);
+  }
+
+  /**
+   * node:http2 sends what its streams were given in the check phase of the event loop, one session after the other, when the
+   * JavaScript of the turn is over (`MaybeScheduleWrite` in src/node_http2.cc). Until then it keeps the copy, and no other.
+   */
+  takeUnsent(): Uint8Array | null {
+    const copy = unsent;
+    unsent = null;
+    return copy;
   }
 
   #awaitDrain(): void {
@@ -154,6 +169,7 @@ export class NodeH2Sink extends QueuedSink implements Waiting, BodyOwner, Sessio
   }
 
   end(frame?: Uint8Array): void {
+    unsent = null;
     if (this.closed) return;
     const open = this.#sendHead(this.#headOnly || frame === undefined, frame?.length);
     this.closed = true;
@@ -164,7 +180,7 @@ export class NodeH2Sink extends QueuedSink implements Waiting, BodyOwner, Sessio
     if (frame !== undefined && this.#isSlow) this.#writeInPieces(frame);
     if (frame === undefined || this.#isSlow) this.#stream.end();
     else if (frame.length > pieceBytes) this.#endInPieces(Buffer.from(frame), 0);
-    else this.#stream.end(this.#stream.writableLength === 0 ? slabCopy(frame) : ownCopy(frame));
+    else this.#stream.end((unsent = this.#stream.writableLength === 0 ? slabCopy(frame) : ownCopy(frame)));
     if (this.endsRequest) this.#stream.close(constants.NGHTTP2_NO_ERROR);
     this.#count();
   }

@@ -49,8 +49,12 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
   write(frame: Uint8Array): boolean {
     if (this.closed) return false;
     this.#sendHead();
+    const { socket } = this.#response;
+    // By itself node sends the parts of a chunk when the turn is over (`connectionCorkNT`), after all other responses of the turn.
+    socket?.cork();
     // Copied: node keeps the chunk until the socket has taken it, and the frame is valid during this call only.
     const ok = this.#response.write(Buffer.from(frame));
+    socket?.uncork();
     return ok || this.#wait();
   }
 

@@ -55,6 +55,41 @@ function readAll(source: StreamFrames, times: (index: number) => [number, number
   return all;
 }
 
+describe("restamp", () => {
+  /** The stamps in a frame, in order. */
+  const stampsIn = (text: string): { due: number; sent: number }[] =>
+    [...text.matchAll(/"fakeai":(\{[^}]*\})/g)].map(([, json]) => JSON.parse(json!) as { due: number; sent: number });
+
+  test("changes the time of sending in every event of a frame, and nothing else", () => {
+    const source = frames({ texts: ["a", 'say "sent": 1', "c"], stamped: true, includeUsage: true });
+    for (let index = 0; index < source.length; index++) {
+      const copy = source.frame(index, 1_000_000 + index, 2_000_000).slice();
+      const before = strict.decode(copy);
+      source.restamp(copy, 1_234_567_890.4);
+      const after = strict.decode(copy);
+      const stamps = stampsIn(before);
+      expect(stamps.length).toBeGreaterThan(index === 1 ? 0 : 1);
+      expect(stampsIn(after)).toEqual(stamps.map(({ due }) => ({ due, sent: 1_234_567_890 })));
+      expect(after.replace(/"sent": *\d+/g, "")).toBe(before.replace(/"sent": *\d+/g, ""));
+    }
+  });
+
+  test("leaves frames without stamps as they are", () => {
+    const source = frames({ texts: ["a", "b"] });
+    const copy = source.frame(0, 1, 2).slice();
+    const before = strict.decode(copy);
+    source.restamp(copy, 3);
+    expect(strict.decode(copy)).toBe(before);
+  });
+
+  test("of an answer in one piece", () => {
+    const frame = new UnaryFrame(() => '{"a":1}', 1, true);
+    const copy = frame.frame(0, 5, 6).slice();
+    frame.restamp(copy, 7_000_000);
+    expect(JSON.parse(strict.decode(copy))).toEqual({ a: 1, fakeai: { due: 5, sent: 7_000_000 } });
+  });
+});
+
 /** Any text a client can name, the nasty parts often: lone surrogates, line ends, separators, marks, emoji. */
 const anyText = fc
   .array(

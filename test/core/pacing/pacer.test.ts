@@ -60,6 +60,64 @@ test("a reader that takes a little of what waits within each stall time-out is s
   expect(meter).toMatchObject({ stallCutStreams: 1, stalledStreams: 0 });
 });
 
+/** A sink of an engine that sends what was written when the turn of the event loop is over. */
+class DeferringSink extends FakeSink {
+  readonly #clock: FakeClock;
+  readonly #costUs: number;
+  #copy: Uint8Array | null = null;
+  constructor(clock: FakeClock, costUs: number) {
+    super();
+    this.#clock = clock;
+    this.#costUs = costUs;
+  }
+  override write(frame: Uint8Array): boolean {
+    this.#copy = frame.slice();
+    this.#clock.us += this.#costUs;
+    return super.write(frame);
+  }
+  override end(frame?: Uint8Array): void {
+    this.#copy = frame?.slice() ?? null;
+    super.end(frame);
+  }
+  takeUnsent(): Uint8Array | null {
+    const copy = this.#copy;
+    this.#copy = null;
+    return copy;
+  }
+}
+
+describe("where the engine sends when the turn is over", () => {
+  const streams = 20;
+  const costUs = 200;
+
+  test("each frame is stamped and counted with the end of its turn, not with its write", async () => {
+    const { clock, pacer, meter } = setUp();
+    const restamped: { index: number; sentUs: number }[] = [];
+    for (let stream = 0; stream < streams; stream++) {
+      const frames = Object.assign(new LoggedFrames(2), {
+        restamp: (_copy: Uint8Array, sentUs: number) => restamped.push({ index: stream, sentUs }),
+      });
+      pacer.send(plan(clock, [5000, 50_000], frames), new DeferringSink(clock, costUs));
+    }
+    clock.run(clock.us + 10_000);
+    expect(restamped).toEqual([]);
+    expect(meter.pacingError.sumUs).toBe(0);
+    const endUs = clock.us;
+    await Promise.resolve();
+    expect(restamped.map(({ index }) => index).sort((a, b) => a - b)).toEqual(Array.from({ length: streams }, (_, index) => index));
+    expect(new Set(restamped.map(({ sentUs }) => sentUs))).toEqual(new Set([endUs]));
+    expect(meter.pacingError.counts.reduce((sum, count) => sum + count, 0)).toBe(streams);
+    // Each is as late as the turn's end; by the times of the writes it would be half of that.
+    expect(meter.pacingError.sumUs / streams).toBeGreaterThanOrEqual(streams * costUs);
+  });
+
+  test("a sink without takeUnsent has its frames counted at once", () => {
+    const { clock, pacer, meter } = setUp();
+    pacer.send(plan(clock, [0, 50_000]), new FakeSink());
+    expect(meter.pacingError.counts.reduce((sum, count) => sum + count, 0)).toBe(1);
+  });
+});
+
 describe("deadlines", () => {
   test.each([
     ["one token at once", [0]],
