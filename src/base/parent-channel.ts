@@ -3,6 +3,8 @@
  * the answers, and whether the child ends with its parent.
  */
 
+import type { Pauses } from "./pauses.ts";
+
 /** One streamed answer. Times are microseconds of the monotonic clock; those of tokens count from `receivedUs`. */
 export interface StreamRecord {
   /** The `x-client-request-id` of the request; null without one. */
@@ -39,6 +41,8 @@ export function endsWithParent(): boolean {
 export type Question =
   /** 99th percentile of the event loop's delay since it was last asked, microseconds. */
   | { readonly ask: "delay" }
+  /** When the process did not run though it could have, since it was last asked. The first question begins to look. */
+  | { readonly ask: "pauses" }
   /** Changes these knobs, forgets the recorded answers, and records every streamed answer from here on. */
   | { readonly ask: "record"; readonly knobs: Readonly<Record<string, string | number>> }
   /** What was recorded, and HTTP/2 streams refused so far. */
@@ -46,6 +50,7 @@ export type Question =
 
 export interface Answers {
   readonly delay: number;
+  readonly pauses: Pauses;
   readonly record: true;
   readonly recorded: StreamLogged & { readonly streamsRefused: number };
 }

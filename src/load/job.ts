@@ -1,4 +1,5 @@
 /** The job of a loader process, and its report. Plain JSON: both cross a process border. */
+import type { Pauses } from "../base/pauses.ts";
 import { defaultWindow, type ReceiveWindows } from "../wire/h2/windows.ts";
 import type { GeneratedPrompt } from "./prompts.ts";
 import type { Metrics, ProtocolName, RequestCounts, Work } from "../results/types.ts";
@@ -172,6 +173,8 @@ export interface LoadReport {
   /** Why the figures may not be used, beside failed requests. */
   readonly invalid: readonly string[];
   readonly details: readonly RequestDetail[];
+  /** When the generator did not run though it could have; absent where a tool does not say. */
+  readonly pauses?: Pauses;
 }
 
 export type DriverName = "stream" | "autocannon" | "h2load";
@@ -190,6 +193,8 @@ export interface RunOptions {
 /** A generator of load. Never imports the server that it loads. */
 export interface LoadDriver {
   readonly name: DriverName;
+  /** Process of the load, where it is known before a run; null: not yet, or one for each run. */
+  readonly pid: number | null;
   /** true, or in one line why this driver cannot run the job, or would run it wrongly. */
   supports(job: LoadJob): true | string;
   /** Rejects only where nothing could be measured at all (the tool is missing); all else is in the report. */

@@ -3,6 +3,7 @@
  *
  * In: { driver, job }, { go } (the measured part may begin), { abort }. Out: { phase }, { done }, { report } or { error }.
  */
+import { PauseMeter, type Pauses } from "../base/pauses.ts";
 import { generate } from "./generator.ts";
 import type { LoadJob, LoadReport } from "./job.ts";
 
@@ -25,20 +26,31 @@ let go: () => void = () => {};
 
 async function run(driver: "stream" | "autocannon", job: LoadJob): Promise<void> {
   abort = new AbortController();
+  const meter = new PauseMeter();
+  let pauses: Pauses | undefined;
   try {
     const run = driver === "stream" ? generate : (await import("./drivers/autocannon.ts")).generateWithAutocannon;
     const report = await run(job, {
       signal: abort.signal,
       onPhase(phase) {
         tell({ kind: "phase", phase });
+        if (phase === "end") pauses = meter.read();
         // In both phases the parent reads the CPU time of the server before the load goes on.
-        return new Promise((resolve) => (go = resolve));
+        return new Promise((resolve) => {
+          go = () => {
+            // Only the measured part counts, without the wait for the parent.
+            if (phase === "begin") meter.read();
+            resolve();
+          };
+        });
       },
       onProgress: (done) => tell({ kind: "progress", done }),
     });
-    tell({ kind: "report", report });
+    tell({ kind: "report", report: { ...report, ...(pauses === undefined ? {} : { pauses }) } });
   } catch (error) {
     tell({ kind: "error", message: (error as Error).message });
+  } finally {
+    meter.stop();
   }
 }
 

@@ -169,6 +169,32 @@ export interface Pace {
   readonly behind: readonly Behind[];
 }
 
+/** What else the machine did during a round. null: the system does not say (no /proc), or it cannot be told apart. */
+export interface MachineLoad {
+  /** How long the machine was watched: the measured part of the round; of several runs in one round, the longest. */
+  readonly watchedUs: Microseconds | null;
+  /** CPU time of processes that are not the bench's, over the round's time on all cores; null also with a server of this machine at --url. */
+  readonly othersCpuShare: Ratio | null;
+  /** CPU time that the hypervisor gave to other machines, over the round's time on all cores. */
+  readonly stealShare: Ratio | null;
+  /** Time that the server was ready to run and waited for a core, over the round's time. */
+  readonly serverWaitShare: Ratio | null;
+  /** The same of the load generator. */
+  readonly loadWaitShare: Ratio | null;
+  /** Longest time in which the server did not run and that its own CPU time does not explain. */
+  readonly serverPauseUs: Microseconds | null;
+  /** All such times, over the round's time. */
+  readonly serverPausedShare: Ratio | null;
+  /** The same of the load generator. */
+  readonly loadPauseUs: Microseconds | null;
+  /** All of them, over the round's time. */
+  readonly loadPausedShare: Ratio | null;
+  /** Why the round counts as disturbed, by the rule in docs/bench.md; empty: it does not. */
+  readonly disturbed: readonly string[];
+  /** Whether it is left out for that. */
+  readonly leftOut: boolean;
+}
+
 /** One arm in one round, the unit of every comparison. */
 export interface RoundResult {
   /** Number of the round; arms are paired by it. */
@@ -187,6 +213,8 @@ export interface RoundResult {
   readonly invalid: readonly string[];
   /** How it kept its plan; null: there is no plan, or it cannot be seen. Absent in files of earlier runs. */
   readonly pace?: Pace | null;
+  /** What else the machine did; absent: an earlier version, or nothing was measured. */
+  readonly machine?: MachineLoad;
 }
 
 /** How one arm talks to the server. */

@@ -3,6 +3,7 @@ import { protocolsOf, protocolTraits } from "../results/protocols.ts";
 import { basename } from "node:path";
 import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
+import { validRounds } from "../results/arms.ts";
 import { adjustComparisons, judgeClaim } from "../results/verdict.ts";
 import { checkRequirements, parseRequirement } from "../results/requirements.ts";
 import { sameScenario, scenarioLabel } from "../results/scenarios.ts";
@@ -19,6 +20,7 @@ import { beyondCalibration, estimateSeconds, isLimit, offeredTokensPerSecond } f
 import type { External, Observer, RunContext } from "./arms.ts";
 import { runVariant, skippedResult } from "./experiment.ts";
 import { runClients } from "./clients/clients.ts";
+import { disturbedPrefix } from "./processes/disturbance.ts";
 import { choosePinning, describeEnvironment } from "./processes/machine.ts";
 import type { BenchOptions } from "./plan/options.ts";
 import { overridden } from "./plan/overrides.ts";
@@ -92,7 +94,7 @@ export async function runBench({ options, baseline, command, details, observer, 
         scenarios.push(skippedResult(variant, "interrupted before it had a result"));
   }
   const judged = withFinalVerdicts(scenarios);
-  invalid.push(...judged.flatMap(faultsIn), ...judged.flatMap(unequalPairs));
+  invalid.push(...judged.flatMap(faultsIn), ...judged.flatMap(unequalPairs), ...judged.flatMap(tooFewLeft));
   return {
     kind: "fakeai.bench",
     schemaVersion: 1,
@@ -142,12 +144,41 @@ function faultsIn({ id, variant, arms }: ScenarioResult): string[] {
     for (const { round, invalid } of arm.rounds) for (const reason of invalid) add(reason, round);
     // An interrupt leaves arms without rounds; that is no fault of theirs.
     if (arm.rounds.length > 0) for (const reason of arm.invalid) add(reason, null);
-    return [...kinds.values()]
-      .filter((kind) => !isHiccup(kind, arm))
-      .map(({ reason, rounds }) => {
-        const where = rounds.size === 0 ? "" : rounds.size === 1 ? `, round ${[...rounds][0]! + 1}` : `, ${rounds.size} rounds`;
-        return `${label}, ${arm.id}${where}: ${reason}`;
-      });
+    return (
+      [...kinds.values()]
+        // What the machine did is no fault of a run that has rounds left: `tooFewLeft` says where it has not.
+        .filter((kind) => !isHiccup(kind, arm) && !kind.reason.startsWith(`${disturbedPrefix}: `))
+        .map(({ reason, rounds }) => {
+          const where = rounds.size === 0 ? "" : rounds.size === 1 ? `, round ${[...rounds][0]! + 1}` : `, ${rounds.size} rounds`;
+          return `${label}, ${arm.id}${where}: ${reason}`;
+        })
+    );
+  });
+}
+
+/** Rounds that an interval needs. */
+const leastRounds = 2;
+
+/** Arms, and pairs of them, that have fewer than two rounds left because the machine was disturbed. */
+export function tooFewLeft({ id, variant, arms, comparisons }: Pick<ScenarioResult, "id" | "variant" | "arms" | "comparisons">): string[] {
+  const label = variant === "" ? id : `${id} (${variant})`;
+  const hint = "run it again on a quiet machine, or with --keep-disturbed";
+  const leftOut = new Map(arms.map((arm) => [arm.id, arm.rounds.filter(({ machine }) => machine?.leftOut === true).length]));
+  const few = arms.flatMap((arm) => {
+    const left = validRounds(arm).length;
+    if (leftOut.get(arm.id) === 0 || left >= leastRounds) return [];
+    return [
+      `${label}, ${arm.id}: ${leftOut.get(arm.id)} of ${arm.rounds.length} rounds were disturbed, ${left} left of the two that are needed: ${hint}`,
+    ];
+  });
+  if (few.length > 0) return few;
+  const pairs = new Map(comparisons.map(({ baseline, candidate }) => [`${baseline} and ${candidate}`, [baseline, candidate]]));
+  return [...pairs].flatMap(([names, ids]) => {
+    const both = arms.filter((arm) => ids.includes(arm.id));
+    if (both.length < 2 || both.every((arm) => leftOut.get(arm.id) === 0)) return [];
+    const [first, second] = both.map((arm) => new Set(validRounds(arm).map(({ round }) => round)));
+    const common = [...first!].filter((round) => second!.has(round)).length;
+    return common >= leastRounds ? [] : [`${label}: ${names} have ${common} undisturbed rounds in common, two are needed: ${hint}`];
   });
 }
 

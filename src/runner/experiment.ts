@@ -69,7 +69,7 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
   const { options } = context;
   const { seen, limited, workload } = await runRounds(context, variant, arms, notes);
   const results = seen.map(armResult);
-  notes.push(...results.flatMap(workNotes), ...observations(seen), ...gatewayNotes(arms, results));
+  notes.push(...results.flatMap(workNotes), ...observations(seen), ...machineNotes(results), ...gatewayNotes(arms, results));
   for (const [id, fault] of limited) notes.push(`${id}: ${fault}${workload.clientWork ? ", which belongs to what is compared here" : ""}`);
   const compare = (pair: Omit<ComparedPair, "varies">): Comparison =>
     compareOne({ ...pair, varies: isThroughGateway(variant, pair) ? workParts : variant.varies }, results, limited, options, workload);
@@ -149,6 +149,18 @@ function gatewayNotes(arms: readonly LiveArm[], results: readonly ArmResult[]): 
     const used = cpu === null || cpu === undefined ? "" : `, which takes ${cpu.mean.toFixed(1)} µs of CPU time for a token`;
     return [`${spec.id}: through ${describeVia(spec.via)}${used}`];
   });
+}
+
+/** Disturbed rounds that count all the same, and what this system does not tell. */
+function machineNotes(results: readonly ArmResult[]): string[] {
+  const seen = results.flatMap(({ id, rounds }) => rounds.flatMap(({ round, machine }) => (machine ? [{ id, round, machine }] : [])));
+  const kept = seen.flatMap(({ id, round, machine: { disturbed, leftOut } }) =>
+    disturbed.length > 0 && !leftOut
+      ? [`${id}, round ${round + 1} was disturbed and counts (--keep-disturbed): ${disturbed.join("; ")}`]
+      : [],
+  );
+  const isBlind = seen.length > 0 && seen.every(({ machine }) => machine.watchedUs === null);
+  return isBlind ? [...kept, "what other processes did meanwhile is not known: this system has no /proc"] : kept;
 }
 
 /** What a reader of the figures should know beside them. */

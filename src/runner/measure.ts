@@ -1,12 +1,14 @@
 /** One run of one arm: what was seen at both ends, and whether it may be used. */
 import { describeFailures, joinWords } from "../results/failures.ts";
 import { isSpoken, protocolTraits } from "../results/protocols.ts";
+import type { Pauses } from "../base/pauses.ts";
 import type { LoadJob, LoadReport } from "../load/job.ts";
 import { mergeSummaries, summarize } from "../results/recorder.ts";
-import type { MetricName, Metrics, MetricSummary, RoundResult, Unit } from "../results/types.ts";
+import type { MachineLoad, MetricName, Metrics, MetricSummary, RoundResult, Unit } from "../results/types.ts";
 import { addWork } from "../results/work.ts";
 import { beyondCalibration, isLimit, offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { LiveArm, RunContext } from "./arms.ts";
+import { MachineWatch } from "./processes/disturbance.ts";
 import type { ProcessUsage } from "./processes/machine.ts";
 import type { Workload } from "./plan/scenario.ts";
 import { RunError } from "./processes/target.ts";
@@ -19,6 +21,8 @@ export interface Measured {
   readonly gatewayCpuUs: number | null;
   readonly serverDelayUs: number | null;
   readonly startedAt: string;
+  /** What else the machine did meanwhile. */
+  readonly machine: MachineLoad;
   /** Whether streams ran beside the measured ones. */
   readonly shared: boolean;
 }
@@ -35,6 +39,9 @@ export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, o
   let gatewayBefore: ProcessUsage | null = null;
   let gatewayAfter: ProcessUsage | null = null;
   let delayed: Promise<number | null> = Promise.resolve(null);
+  let paused: Promise<Pauses | null> = Promise.resolve(null);
+  const watch = new MachineWatch();
+  const watched = { server: arm.target.pid, load: arm.driver.pid };
   const startedAt = new Date().toISOString();
   const report = await arm.driver.run(job, {
     signal: context.signal,
@@ -45,10 +52,15 @@ export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, o
         gatewayBefore = arm.gateway?.usage() ?? null;
         // This question resets the count; its answer is not used.
         void arm.target.eventLoopDelayP99Us();
+        void arm.target.pauses();
+        watched.load = arm.driver.pid;
+        watch.begin(watched);
       } else {
+        watch.end(watched);
         after = arm.target.usage();
         gatewayAfter = arm.gateway?.usage() ?? null;
         delayed = arm.target.eventLoopDelayP99Us();
+        paused = arm.target.pauses();
       }
     },
     onProgress,
@@ -60,9 +72,21 @@ export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, o
     startedAt,
     shared: job.background !== undefined,
     serverDelayUs: await delayed,
+    machine: watch.load(watched, {
+      server: await paused,
+      load: report.pauses ?? null,
+      durationUs: report.durationUs,
+      othersKnown: !isServedHere(arm),
+    }),
     gatewayCpuUs: gatewayFrom === null || gatewayTo === null ? null : gatewayTo.cpuUs - gatewayFrom.cpuUs,
     server: from === null || to === null ? null : { cpuUs: to.cpuUs - from.cpuUs, rssBytes: to.rssBytes },
   };
+}
+
+/** Whether a server that is not ours runs on this machine: what it uses cannot be told from what others use. */
+function isServedHere({ target, origin }: LiveArm): boolean {
+  const { hostname } = new URL(origin);
+  return target.pid === null && /^(localhost|127\.[\d.]+|\[::1\])$/.test(hostname);
 }
 
 /** Why a run's figures may not be used. */

@@ -1,7 +1,8 @@
 /** The rounds of a variant: every arm in each, in an order that changes, and a warm-up before them that is thrown away. */
 import type { LoadReport } from "../load/job.ts";
-import type { RoundResult } from "../results/types.ts";
+import type { MachineLoad, RoundResult } from "../results/types.ts";
 import { jobOf, type LiveArm, type RunContext } from "./arms.ts";
+import { disturbedPrefix, worstOf } from "./processes/disturbance.ts";
 import { faultsOf, joined, measure, type Measured } from "./measure.ts";
 import { judgePace } from "./pace.ts";
 import { isLimit } from "./plan/adapt.ts";
@@ -97,6 +98,7 @@ class Rounds {
     const runs: Measured[] = [];
     const faults = new Set<string>();
     const limits = new Set<string>();
+    const limitedBefore = this.limited.get(arm.description.id);
     progress(null);
     for (let repeat = 0; repeat < workload.repeat && !signal.aborted; repeat++) {
       const measured = await measure(this.#context, arm, job, progress).catch((error: Error) => error);
@@ -121,6 +123,9 @@ class Rounds {
       for (const { report } of runs) this.#tellDetails(arm, 0, report);
     const { requests, ...measured } = joined(runs);
     const pace = judgePace(runs, measured.metrics, [...limits], arm, workload, this.#context.external === null);
+    const machine = this.#judge(arm, round, runs, faults);
+    // A limit in a round that is left out says nothing of the arm.
+    if (machine.leftOut && limitedBefore === undefined) this.limited.delete(arm.description.id);
     (isWarmUp ? one.warmUps : one.reports).push(...runs.map(({ report }) => report));
     const isSilent = requests.completed === 0;
     if (isSilent) one.isDead = true;
@@ -133,7 +138,24 @@ class Rounds {
         ...measured,
         invalid: [...faults],
         pace,
+        machine,
       });
+  }
+
+  /**
+   * What else the machine did in a round. A disturbed round is left out, unless `--keep-disturbed` was given: that is a fault
+   * of the round, and the generator's lateness is explained by it.
+   */
+  #judge({ description }: LiveArm, round: number, runs: readonly Measured[], faults: Set<string>): MachineLoad {
+    const worst = worstOf(runs.map(({ machine }) => machine));
+    const leftOut = worst.disturbed.length > 0 && !this.#context.options.keepDisturbed;
+    if (round === warmUpRound || worst.disturbed.length === 0) return worst;
+    const why = worst.disturbed.join("; ");
+    this.#context.observer.notice(`${description.id}, round ${round + 1} was disturbed${leftOut ? " and is left out" : ""}: ${why}`);
+    if (!leftOut) return { ...worst, leftOut };
+    for (const fault of faults) if (isLimit(fault)) faults.delete(fault);
+    faults.add(`${disturbedPrefix}: ${why}`);
+    return { ...worst, leftOut };
   }
 
   /** The faults that count. A limit of the generator that is none of this arm's goes to `limited`. */

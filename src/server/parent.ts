@@ -1,5 +1,6 @@
 /** Answers what a parent with an IPC channel, `fakeai bench`, asks `fakeai serve`. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import { PauseMeter } from "../base/pauses.ts";
 import type { Answered, Asked, Question } from "../base/parent-channel.ts";
 import type { StartedServer } from "./server.ts";
 
@@ -11,7 +12,9 @@ export function answerParent(server: StartedServer | null): void {
   if (process.send === undefined) return;
   const delay = monitorEventLoopDelay({ resolution: delayResolutionMs });
   delay.enable();
+  const pauses = new PauseMeter();
   const answerTo = (question: Question): Answered["answer"] => {
+    if (question.ask === "pauses") return pauses.read();
     if (question.ask === "delay") {
       const us = Math.max(0, delay.percentile(99) / 1000 - delayResolutionMs * 1000);
       delay.reset();

@@ -71,6 +71,7 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   readonly timeout: number | null;
   /** Seconds. */
   readonly requestTimeout: number;
+  readonly keepDisturbed: boolean;
   readonly seed: number;
   readonly driver: (typeof driverNames)[number] | null;
   readonly client: readonly string[];
@@ -333,6 +334,12 @@ export const benchFlags: FlagTable<BenchSettings> = [
     default: 300,
     parse: positive(86_400, "s"),
     help: "a request that has not ended after this long has failed, however many bytes came",
+    group: load,
+  },
+  {
+    key: "keepDisturbed",
+    kind: "boolean",
+    help: "count rounds that other processes disturbed too, and only mark them",
     group: load,
   },
   {

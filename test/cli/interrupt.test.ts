@@ -22,7 +22,7 @@ interface Interrupted extends Ended {
 /** Starts a bench, lets `act` do with it what it wants once its progress says `when`, and waits for its end. */
 async function interrupted(args: readonly string[], when: RegExp, act: (run: Running) => unknown, detached = false): Promise<Interrupted> {
   const directory = join(folder, String(runs++));
-  const run = runCli(["bench", "--out", directory, ...args], { detached });
+  const run = runCli(["bench", "--keep-disturbed", "--out", directory, ...args], { detached });
   let text = "";
   run.child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()));
   await eventually(() => when.test(text), `${when}`, 20_000);

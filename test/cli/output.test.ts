@@ -28,7 +28,7 @@ function disk(kilobytes: number): string | null {
 }
 
 /** A run of a second. */
-const short = ["--scenario", "stream", "--protocol", "h1", "--streams", "4", "--requests", "40", "--rounds", "2"];
+const short = ["--scenario", "stream", "--protocol", "h1", "--streams", "4", "--requests", "40", "--rounds", "2", "--keep-disturbed"];
 const paced = ["--ttft", "5", "--itl", "1", "--output-tokens", "6"];
 const bench = (out: string, ...more: string[]): Promise<Ended> => runCli(["bench", ...short, ...paced, "--out", out, ...more]).ended;
 

@@ -29,7 +29,7 @@ interface Benched extends Ended {
 
 async function bench(args: readonly string[], options: RunOptions = {}): Promise<Benched> {
   const directory = join(folder, String(runs++));
-  const ended = await runCli(["bench", "--out", directory, ...args], options).ended;
+  const ended = await runCli(["bench", "--keep-disturbed", "--out", directory, ...args], options).ended;
   return {
     ...ended,
     directory,

@@ -169,7 +169,7 @@ describe.skipIf(nginx === null || !curl)("nginx", () => {
       }),
     );
     const out = join(directory, "out");
-    const { code, stderr } = await runCli(["bench", "--scenario", file, "--rounds", "2", "--out", out]).ended;
+    const { code, stderr } = await runCli(["bench", "--keep-disturbed", "--scenario", file, "--rounds", "2", "--out", out]).ended;
     expect(stderr).not.toMatch(/invalid/);
     expect(code).toBe(0);
     const result = JSON.parse(readFileSync(join(out, "result.json"), "utf8")) as BenchResult;

@@ -12,7 +12,7 @@ const drivers = new Map<DriverName, LoadDriver>();
 afterAll(() => Promise.all([...drivers.values()].map((driver) => driver.close())));
 
 const context = (): RunContext => ({
-  options: resolveBench({ rounds: "1" }),
+  options: resolveBench({ rounds: "1", keepDisturbed: true }),
   details: false,
   pinning: null,
   signal: new AbortController().signal,
@@ -162,6 +162,8 @@ describe("scenarios", () => {
         tls: { ca: null, insecure: false, cipher: null },
         usage: () => null,
         eventLoopDelayP99Us: () => Promise.resolve(null),
+        pauses: () => Promise.resolve(null),
+        pid: null,
         died: null,
         close: () => Promise.resolve(),
       },

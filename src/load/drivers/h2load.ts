@@ -44,6 +44,7 @@ const cipherSuites13: ReadonlySet<string> = new Set(["TLS_AES_128_GCM_SHA256", "
 
 export class H2loadDriver implements LoadDriver {
   readonly name = "h2load";
+  readonly pid = null;
   #version: string | null | undefined;
 
   supports(job: LoadJob): true | string {

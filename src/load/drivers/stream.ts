@@ -40,6 +40,10 @@ export class LoaderDriver implements LoadDriver {
     this.name = name;
   }
 
+  get pid(): number | null {
+    return this.#child?.pid ?? null;
+  }
+
   supports(job: LoadJob): true | string {
     return this.name === "autocannon" ? autocannonSupports(job) : (jobFault(job) ?? true);
   }

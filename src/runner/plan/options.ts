@@ -26,6 +26,7 @@ const asGiven = [
   "rate",
   "requests",
   "rounds",
+  "keepDisturbed",
   "warmup",
   "seed",
   "ttft",

@@ -49,6 +49,8 @@ export async function probe(server: ExternalServer): Promise<{ target: Target; r
       tls,
       usage: () => null,
       eventLoopDelayP99Us: () => Promise.resolve(null),
+      pauses: () => Promise.resolve(null),
+      pid: null,
       died: null,
       close: () => Promise.resolve(),
     },

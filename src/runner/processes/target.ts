@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { Pauses } from "../../base/pauses.ts";
 import { boundToUs } from "../../base/children.ts";
 import { type Answered, type Answers, type Asked, endWithParent, type Question } from "../../base/parent-channel.ts";
 import type { TlsChoice } from "../../load/job.ts";
@@ -22,6 +23,10 @@ export interface Target {
   usage(): ProcessUsage | null;
   /** 99th percentile of the server's event-loop delay since it was last asked, microseconds; null where it cannot be known. */
   eventLoopDelayP99Us(): Promise<number | null>;
+  /** When the server did not run though it could have, since it was last asked; null where it cannot be known. */
+  pauses(): Promise<Pauses | null>;
+  /** Process of the server; null where it is not ours. */
+  readonly pid: number | null;
   /** Why it no longer runs; null while it does. */
   readonly died: string | null;
   close(): Promise<void>;
@@ -120,6 +125,8 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     tls: { ca: caPath === null ? null : readFileSync(caPath, "utf8"), insecure: false, cipher: pinnedCipher },
     usage: () => (child.pid === undefined ? null : usageOf(child.pid)),
     eventLoopDelayP99Us: () => ask(child, { ask: "delay" }),
+    pauses: () => ask(child, { ask: "pauses" }),
+    pid: child.pid ?? null,
     ask: (question) => ask(child, question),
     caPath,
     get died() {
