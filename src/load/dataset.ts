@@ -106,16 +106,37 @@ function lengthOf(values: Row["values"], at: string, isCsv: boolean): number | n
 
 /** OpenAI's: all messages up to the answer, which the last one may be. */
 function chatPrompt(given: readonly unknown[], tools: unknown, outputTokens: number | null, at: string): DatasetPrompt | null {
-  const messages = given.map((message) => {
-    const { role, content } = (typeof message === "object" && message !== null ? message : {}) as Partial<DatasetMessage>;
-    if (typeof role !== "string") throw new DatasetError(`${at}: a message has no role`);
-    return Object.assign({}, message, { role, content });
-  });
+  const messages = messagesOf(given, at);
   const last = messages.at(-1);
   const answer = last?.role === "assistant" && typeof last.content === "string" ? last.content : null;
   const asked = answer === null ? messages : messages.slice(0, -1);
   if (asked.length === 0) return null;
   return { messages: asked, more: tools === undefined ? {} : { tools }, outputTokens, answer };
+}
+
+/** Checks that each message has a role. Throws DatasetError, whose message begins with `at`. */
+export function messagesOf(given: readonly unknown[], at: string): DatasetMessage[] {
+  return given.map((message) => {
+    const { role, content } = (typeof message === "object" && message !== null ? message : {}) as Partial<DatasetMessage>;
+    if (typeof role !== "string") throw new DatasetError(`${at}: a message has no role`);
+    return Object.assign({}, message, { role, content });
+  });
+}
+
+/** The texts of a message, whose content is one or a list of parts. */
+export function textsOf({ content }: DatasetMessage): string[] {
+  if (typeof content === "string") return [content];
+  if (!Array.isArray(content)) return [];
+  return content.flatMap((part: unknown) => {
+    const text = typeof part === "object" && part !== null ? (part as { readonly text?: unknown }).text : null;
+    return typeof text === "string" ? [text] : [];
+  });
+}
+
+/** Four characters a token, at least one. */
+export function estimatedTokens({ messages }: Pick<DatasetPrompt, "messages">): number {
+  const characters = messages.flatMap(textsOf).reduce((sum, { length }) => sum + length, 0);
+  return Math.max(1, Math.ceil(characters / 4));
 }
 
 const shareRoles: Readonly<Record<string, string>> = {

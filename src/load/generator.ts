@@ -31,6 +31,21 @@ const firstPauseMs = 10;
 /** After this many requests in a row without a byte, and none answered, the server counts as hanging. */
 const maxSilentRequests = 8;
 
+/** A timer sleeps no longer, and is set again: Node's end at 24 days. */
+const longestSleepMs = 60_000;
+
+/** Indices of the requests that follow another, by its index. */
+function followersOf(requests: readonly PlannedRequest[]): Map<number, number[]> {
+  const followers = new Map<number, number[]>();
+  for (const [index, { after }] of requests.entries()) {
+    if (after === undefined) continue;
+    const others = followers.get(after);
+    if (others === undefined) followers.set(after, [index]);
+    else others.push(index);
+  }
+  return followers;
+}
+
 /** Sends one list of requests and resolves when each has ended. */
 class Sender {
   readonly answers: Answer[] = [];
@@ -51,9 +66,16 @@ class Sender {
   /** How often requests under way were refused. */
   readonly #refusals = new Map<Answer, number>();
   readonly #context: AnswerContext;
-  #next = 0;
-  /** Open loop: requests that are due. */
+  /** Indices of the requests that follow no other, in order. */
+  readonly #starts: readonly number[];
+  /** Indices of the requests that follow another, by its index. */
+  readonly #followers: ReadonlyMap<number, readonly number[]>;
+  /** Of `#starts`: those that were due, or in a closed loop sent. */
   #due = 0;
+  /** Due and held back, in the order in which they became due. */
+  readonly #held: { readonly index: number; readonly intendedUs: number }[] = [];
+  /** Timers of turns that wait for their time. */
+  readonly #pauses = new Set<NodeJS.Timeout>();
   #startUs = 0;
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
@@ -64,6 +86,8 @@ class Sender {
   constructor(job: LoadJob, requests: readonly PlannedRequest[], open: boolean, pool: ConnectionPool) {
     this.#job = job;
     this.#requests = requests;
+    this.#starts = requests.flatMap(({ after }, index) => (after === undefined ? [index] : []));
+    this.#followers = followersOf(requests);
     this.#open = open;
     this.#pool = pool;
     this.#context = {
@@ -102,7 +126,7 @@ class Sender {
   }
 
   #startSlots(): void {
-    const slots = Math.min(this.#job.streams, this.#requests.length);
+    const slots = Math.min(this.#job.streams, this.#starts.length);
     const rampUs = this.#job.rampUs ?? 0;
     let started = 0;
     const startSome = (): void => {
@@ -110,7 +134,7 @@ class Sender {
       const elapsedUs = monotonicUs() - this.#startUs;
       while (started < slots && (started * rampUs) / slots <= elapsedUs && !this.#stopped) {
         started++;
-        this.#sendNext(monotonicUs());
+        this.#takeUp();
       }
       if (started < slots && !this.#stopped) this.#timer = setTimeout(startSome, 1);
     };
@@ -124,30 +148,62 @@ class Sender {
   #pump(): void {
     this.#timer = null;
     const nowUs = monotonicUs() - this.#startUs;
-    while (this.#due < this.#requests.length && this.#requests[this.#due]!.atUs! <= nowUs) {
-      this.lagUs.push(nowUs - this.#requests[this.#due]!.atUs!);
-      this.#due++;
-      if (this.#underWay.size >= this.#job.streams) this.heldBack++;
-      else this.#sendDue();
+    while (this.#due < this.#starts.length && this.#nextStartUs <= nowUs) {
+      const atUs = this.#nextStartUs;
+      this.lagUs.push(nowUs - atUs);
+      this.#sendOrHold(this.#starts[this.#due++]!, this.#startUs + atUs);
       if (this.#stopped) return;
     }
-    if (this.#due === this.#requests.length) return;
-    const waitMs = Math.min((this.#requests[this.#due]!.atUs! - (monotonicUs() - this.#startUs)) / 1000, 60_000);
+    if (this.#due === this.#starts.length) return;
+    const waitMs = Math.min((this.#nextStartUs - (monotonicUs() - this.#startUs)) / 1000, longestSleepMs);
     this.#timer = setTimeout(() => this.#pump(), Math.max(1, Math.floor(waitMs)));
   }
 
-  #sendDue(): void {
-    this.#sendNext(this.#startUs + this.#requests[this.#next]!.atUs!);
+  /** Open loop: when the next request that follows no other is due, microseconds after the start. */
+  get #nextStartUs(): number {
+    return this.#requests[this.#starts[this.#due]!]!.atUs!;
   }
 
-  #sendNext(intendedUs: number): void {
-    if (this.#next >= this.#requests.length) return this.#finishIfDone();
-    const index = this.#next++;
+  /** Open loop: a request is due. */
+  #sendOrHold(index: number, intendedUs: number): void {
+    // What waits goes first.
+    if (this.#underWay.size < this.#job.streams && this.#held.length === 0) this.#sendOne(index, intendedUs);
+    else {
+      this.heldBack++;
+      this.#held.push({ index, intendedUs });
+    }
+  }
+
+  #sendOne(index: number, intendedUs: number): void {
     const planned = this.#requests[index]!;
     const answer = new Answer(this.#context, index, planned, intendedUs);
     this.answers.push(answer);
     this.#underWay.add(answer);
     this.#send(answer);
+  }
+
+  /** Sends the turns that follow a request, which has just ended, after their pauses. */
+  #follow(turns: readonly number[]): void {
+    const endedUs = monotonicUs();
+    for (const index of turns) {
+      const { atUs = 0, delayUs = 0 } = this.#requests[index]!;
+      this.#sendAt(index, Math.max(endedUs + delayUs, this.#startUs + atUs));
+    }
+  }
+
+  #sendAt(index: number, dueUs: number): void {
+    const waitMs = (dueUs - monotonicUs()) / 1000;
+    if (waitMs > 0) {
+      const onTime = (): void => {
+        this.#pauses.delete(timer);
+        this.#sendAt(index, dueUs);
+      };
+      const timer = setTimeout(onTime, Math.min(Math.ceil(waitMs), longestSleepMs));
+      this.#pauses.add(timer);
+    } else if (this.#open) {
+      this.lagUs.push(-waitMs * 1000);
+      this.#sendOrHold(index, dueUs);
+    } else this.#sendOne(index, dueUs);
   }
 
   #send(answer: Answer): void {
@@ -207,15 +263,19 @@ class Sender {
       );
     if (connection !== undefined) this.#pool.release(connection);
     if (this.#stopped) return this.#finishIfDone();
-    if (!this.#open) this.#takeUp();
-    else if (this.#next < this.#due) this.#sendDue();
+    const turns = this.#followers.get(answer.index) ?? [];
+    this.#follow(turns);
+    // In a closed loop a conversation keeps its slot to its end.
+    if (!this.#open && turns.length === 0) this.#takeUp();
+    const held = this.#underWay.size < this.#job.streams ? this.#held.shift() : undefined;
+    if (held !== undefined) this.#sendOne(held.index, held.intendedUs);
     else this.#finishIfDone();
   }
 
-  /** A slot of the closed loop sends its next request, if there is one. */
+  /** A slot of the closed loop sends the next request that follows no other, if there is one. */
   #takeUp(): void {
-    if (this.#next >= this.#requests.length) return this.#finishIfDone();
-    this.#sendNext(monotonicUs());
+    if (this.#due < this.#starts.length) this.#sendOne(this.#starts[this.#due++]!, monotonicUs());
+    else this.#finishIfDone();
   }
 
   /** Fails requests without a byte for too long, and those that take too long as a whole. */
@@ -241,6 +301,7 @@ class Sender {
     this.unsent = this.#requests.length - this.answers.length;
     this.unsentReason = why;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    for (const timer of this.#pauses) clearTimeout(timer);
     this.#pool.stop(this.#pool.dead ? this.#pool.lastFailure : "aborted");
     for (const answer of this.#underWay) {
       const { cancel } = answer;
@@ -251,7 +312,7 @@ class Sender {
   }
 
   #finishIfDone(): void {
-    if (this.#underWay.size === 0 && (this.#stopped || this.#next === this.#requests.length)) this.#done();
+    if (this.#underWay.size === 0 && (this.#stopped || this.answers.length === this.#requests.length)) this.#done();
   }
 }
 

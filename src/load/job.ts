@@ -35,8 +35,12 @@ export interface PlannedRequest {
   /** Path, where it differs from the endpoint's. */
   readonly path?: string;
   readonly method?: "GET" | "POST";
-  /** Open loop: microseconds after the start of the round. */
+  /** Open loop: microseconds after the start of the round. Of a request with `after`: not before. */
   readonly atUs?: number;
+  /** The next turn of a conversation: it leaves when the request of this index, which is smaller, has ended. */
+  readonly after?: number;
+  /** With `after`: microseconds between that end and this request. */
+  readonly delayUs?: number;
   /** Tokens of a right answer; null: not known beforehand. */
   readonly tokens: number | null;
   /** Tokens that are asked for at most, where no exact number is ordered. */

@@ -12,8 +12,10 @@ export function jobFault(job: LoadJob): string | null {
   if (encrypted !== protocolTraits[endpoint.protocol].isEncrypted) return `${endpoint.protocol} does not go with ${endpoint.origin}`;
   if (!(connections >= 1 && streams >= 1)) return "a load needs at least one connection and one stream";
   if (requests.length === 0) return "a load needs at least one request";
-  if (mode === "open" && requests.some(({ atUs }, i) => !(atUs !== undefined && atUs >= 0 && atUs >= (requests[i - 1]?.atUs ?? 0))))
+  const starts = requests.filter(({ after }) => after === undefined);
+  if (mode === "open" && starts.some(({ atUs }, i) => !(atUs !== undefined && atUs >= 0 && atUs >= (starts[i - 1]?.atUs ?? 0))))
     return "an open loop needs a rising send time for every request";
+  if (requests.some(({ after }, i) => after !== undefined && !(after >= 0 && after < i))) return "a turn follows an earlier request";
   // A connection's window can only be made larger (RFC 9113, section 6.9.2).
   if (
     windows &&
@@ -61,6 +63,7 @@ export function onlyOurs({ endpoint, windows, pipelining = 1, atStreamLimit, bac
   if (background !== undefined) return "only our own generator keeps other streams beside the measured ones";
   if (requests.some(({ abortAfter }) => abortAfter !== undefined)) return "only our own generator gives requests up on purpose";
   if (requests.some(({ headers }) => headers !== undefined)) return "only our own generator sends headers of their own with some requests";
+  if (requests.some(({ after }) => after !== undefined)) return "only our own generator sends a turn when the one before it has ended";
   if (requests.some(({ prompt }) => prompt !== undefined)) return "only our own generator makes the words of each prompt";
   return null;
 }

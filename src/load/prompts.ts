@@ -49,6 +49,16 @@ function* wordsOf({ seed, tokens }: Piece): Generator<string> {
   }
 }
 
+/** A seed that a text names: FNV-1a, twice, cut to 52 bits. */
+export function seedOfText(text: string): number {
+  let [high, low] = [0x811c_9dc5, 0x01c9_dc51];
+  for (let i = 0; i < text.length; i++) {
+    high = Math.imul(high ^ text.charCodeAt(i), 0x0100_0193);
+    low = Math.imul(low ^ text.charCodeAt(i), 0x0100_0193);
+  }
+  return (high >>> 12) * 0x1_0000_0000 + (low >>> 0);
+}
+
 /** The text of a prompt. */
 export function textOfPieces(pieces: readonly Piece[]): string {
   const all: string[] = [];

@@ -26,6 +26,7 @@ import type { BenchOptions } from "./plan/options.ts";
 import { overridden } from "./plan/overrides.ts";
 import { type Accepted, lengthParameters, takesEverything } from "./plan/requests.ts";
 import { defaultWorkload, type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./plan/scenario.ts";
+import { isUntimed, traceOf } from "./plan/trace.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
 import { probe, type Probed, probeParameters } from "./processes/probe.ts";
 import type { SuiteName } from "../settings/bench.ts";
@@ -270,13 +271,18 @@ function describeSeconds(seconds: number): string {
   return seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
 }
 
+/** Requests or conversations at once of a trace without times. */
+const untimedStreams = 32;
+
 function variantsWanted(options: BenchOptions): Variant[] {
   const { trace, scenarios, suite, url } = options;
   if (trace !== null) {
     // The scenario's variants differ in what of its own trace they replay: of this one there is one replay.
     const variant = variantsOf(scenarioNamed("trace"), "full")[0]!;
     const pace = trace.speed === 1 ? "" : `, ${trace.speed} times as fast`;
-    const name = `${basename(trace.file)}${trace.limit === null ? "" : `, first ${trace.limit}`}${pace}`;
+    const replay = { ...trace, seconds: null };
+    const untimed = isUntimed(traceOf(replay));
+    const name = `${basename(trace.file)}${trace.limit === null ? "" : `, first ${trace.limit}`}${untimed ? ", without times: closed loop" : pace}`;
     const isOurs = url === null && options.protocols === null;
     return [
       {
@@ -284,7 +290,7 @@ function variantsWanted(options: BenchOptions): Variant[] {
         name,
         arms: isOurs ? variant.arms : forEachProtocol(variant, options),
         pairs: isOurs ? variant.pairs : tracePairs(variant),
-        workload: { ...variant.workload, trace: { ...trace, seconds: null } },
+        workload: { ...variant.workload, ...(untimed ? { mode: "closed", streams: untimedStreams } : {}), trace: replay },
       },
     ];
   }

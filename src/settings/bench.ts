@@ -42,6 +42,8 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   readonly trace: string | null;
   /** What a plain number among its times means; null: by its format. */
   readonly traceUnit: (typeof traceUnits)[number] | null;
+  /** Tokens of a block in its hash_ids; null: by its format. */
+  readonly traceBlockSize: number | null;
   /** Times as fast. */
   readonly speed: number;
   /** Requests of the trace. */
@@ -195,6 +197,15 @@ export const benchFlags: FlagTable<BenchSettings> = [
     otherwise: "by the format",
     parse: oneOf(traceUnits),
     help: "what a number among its times means: s, ms or us",
+    group: measured,
+  },
+  {
+    key: "traceBlockSize",
+    kind: "integer",
+    takes: "n",
+    otherwise: "by the format",
+    parse: whole(1, 1_000_000),
+    help: "tokens of a block in its hash_ids",
     group: measured,
   },
   {

@@ -1,5 +1,5 @@
 /** What a load is made from: arrivals and traces. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -32,6 +32,9 @@ describe("arrivals", () => {
   });
 });
 
+/** Published, and not in the repository. */
+const mooncake = join(process.env["FAKEAI_TRACES"] ?? "traces", "mooncake-conversation.jsonl");
+
 describe("traces", () => {
   const directory = mkdtempSync(join(tmpdir(), "fakeai-trace-"));
   afterAll(() => rmSync(directory, { recursive: true }));
@@ -54,7 +57,7 @@ describe("traces", () => {
 
   test("Azure's 2024 form, with offsets and out of order", () => {
     const text = "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:01.5+00:00,2,3\n2024-05-10 01:00:00.000000+01:00,1,1\n";
-    expect(readTrace(file(text))).toEqual([
+    expect(readTrace(file(text))).toMatchObject([
       { atMs: 0, inputTokens: 1, outputTokens: 1 },
       { atMs: 1500, inputTokens: 2, outputTokens: 3 },
     ]);
@@ -94,23 +97,115 @@ describe("traces", () => {
       '{"chat_id":1,"parent_chat_id":-1,"timestamp":1,"input_length":5,"output_length":7}\n{"chat_id":2,"parent_chat_id":-1,"timestamp":2.5,"input_length":6,"output_length":8}',
     ],
   ])("%s are read", (_what, text) => {
-    expect(readTrace(file(text))).toEqual(asRead);
+    expect(readTrace(file(text))).toMatchObject(asRead);
   });
 
   test("where the unit of times is not known, it is asked for", () => {
     const seconds = "timestamp,input_tokens,output_tokens\n1,5,7\n2.5,6,8\n";
     expect(() => readTrace(file(seconds))).toThrow(/line 2: "timestamp" may be seconds or milliseconds: say --trace-unit/);
-    expect(readTrace(file(seconds), { unit: "s" })).toEqual(asRead);
+    expect(readTrace(file(seconds), { unit: "s" })).toMatchObject(asRead);
     expect(readTrace(file(seconds), { unit: "ms" })[1]!.atMs).toBeCloseTo(1.5, 9);
     // guidellm writes Mooncake's members with seconds, AIPerf with milliseconds.
     const mooncake = '{"timestamp":0.5,"input_length":5,"output_length":7}\n';
     expect(() => readTrace(file(mooncake))).toThrow(/--trace-unit/);
   });
 
+  test("turns of a session follow each other: the first at its time, the others after their delays", () => {
+    const rows = [
+      { session_id: "a", timestamp: 1000, input_length: 100, output_length: 5 },
+      { session_id: "b", timestamp: 1500, input_length: 50, output_length: 6 },
+      { session_id: "a", delay: 250.5, input_length: 200, output_length: 7 },
+      { session_id: "a", delay: 0, input_length: 300, output_length: 8 },
+    ];
+    const read = readTrace(file(rows.map((row) => JSON.stringify(row)).join("\n")));
+    expect(read.map(({ atMs, after, delayMs, session }) => ({ atMs, after, delayMs, session }))).toEqual([
+      { atMs: 0, after: null, delayMs: 0, session: "a" },
+      { atMs: null, after: 0, delayMs: 250.5, session: "a" },
+      { atMs: null, after: 1, delayMs: 0, session: "a" },
+      { atMs: 500, after: null, delayMs: 0, session: "b" },
+    ]);
+  });
+
+  test("qwen-bailian: a turn follows its parent, not before its own time; BurstGPT: the row before it of its session", () => {
+    const rows = [
+      { chat_id: 1, parent_chat_id: -1, timestamp: 0.5, input_length: 16, output_length: 1, hash_ids: [7] },
+      { chat_id: 5, parent_chat_id: 99, timestamp: 1, input_length: 1, output_length: 1, hash_ids: [8] },
+      { chat_id: 9, parent_chat_id: 1, timestamp: 3, input_length: 17, output_length: 1, hash_ids: [7, 9] },
+    ];
+    const read = readTrace(file(rows.map((row) => JSON.stringify(row)).join("\n")));
+    expect(read.map(({ atMs, after, blocks }) => ({ atMs, after, blocks }))).toEqual([
+      { atMs: 0, after: null, blocks: { ids: [7], tokens: 16 } },
+      { atMs: 500, after: null, blocks: { ids: [8], tokens: 16 } },
+      { atMs: 2500, after: 0, blocks: { ids: [7, 9], tokens: 16 } },
+    ]);
+    const burst =
+      "Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type\n1,x,1,GPT-4,5,7,12,c\n2,,1,GPT-4,5,7,12,c\n3,x,1,GPT-4,6,8,14,c\n";
+    expect(readTrace(file(burst)).map(({ atMs, after }) => ({ atMs, after }))).toEqual([
+      { atMs: 0, after: null },
+      { atMs: 1000, after: null },
+      { atMs: 2000, after: 0 },
+    ]);
+  });
+
+  test("AIPerf's texts: whole histories as they are, new parts after what was said before", () => {
+    const rows = [
+      {
+        session_id: "c",
+        turns: [
+          { text: "One", output_length: 3 },
+          { text: "Two", delay: 1000 },
+        ],
+      },
+      { session_id: "d", message_mode: "delta", messages: [{ role: "user", content: "Three" }], output_length: 4, timestamp: 0 },
+    ];
+    const [first, second] = readTrace(file(JSON.stringify(rows[0])));
+    expect(first).toMatchObject({
+      atMs: null,
+      after: null,
+      inputTokens: 1,
+      outputTokens: 3,
+      given: { messages: [{ role: "user", content: "One" }] },
+    });
+    const { messages } = second!.given!;
+    expect(messages.map(({ role }) => role)).toEqual(["user", "assistant", "user"]);
+    expect(String(messages[1]!.content).split(" ")).toHaveLength(3);
+    expect(second).toMatchObject({ atMs: null, after: 0, delayMs: 1000, outputTokens: null });
+    const whole = {
+      session_id: "e",
+      timestamp: 5,
+      messages: [
+        { role: "user", content: "a" },
+        { role: "assistant", content: "b" },
+        { role: "user", content: "c" },
+      ],
+      output_length: 2,
+    };
+    expect(readTrace(file(JSON.stringify([rows[1], whole])))).toMatchObject([
+      { atMs: 0, outputTokens: 4, given: { messages: [{ role: "user", content: "Three" }] } },
+      { atMs: 5, outputTokens: 2, given: { messages: whole.messages } },
+    ]);
+  });
+
+  test("lengths without times, as Vidur has them of ShareGPT", () => {
+    const text = ",num_prefill_tokens,num_decode_tokens,pd_ratio\n0,5,7,0.7\n1,6,8,0.7\n";
+    expect(readTrace(file(text)).map(({ atMs, inputTokens, outputTokens }) => [atMs, inputTokens, outputTokens])).toEqual([
+      [null, 5, 7],
+      [null, 6, 8],
+    ]);
+  });
+
+  test.skipIf(!existsSync(mooncake))("all of Mooncake's conversations, with their blocks", () => {
+    const read = readTrace(mooncake);
+    expect(read).toHaveLength(12_031);
+    expect(read.every(({ blocks, inputTokens }) => blocks!.tokens === 512 && blocks!.ids.length === Math.ceil(inputTokens / 512))).toBe(
+      true,
+    );
+  });
+
   test("Mooncake's JSONL", () => {
     const text =
       '{"timestamp": 27000, "input_length": 10, "output_length": 5, "hash_ids": [0]}\n{"timestamp": 30000, "input_length": 1, "output_length": 2}\n';
-    expect(readTrace(file(text))).toEqual([
+    expect(readTrace(file(text))).toMatchObject([
       { atMs: 0, inputTokens: 10, outputTokens: 5 },
       { atMs: 3000, inputTokens: 1, outputTokens: 2 },
     ]);
@@ -147,6 +242,16 @@ describe("traces", () => {
     ['TIMESTAMP,ContextTokens,GeneratedTokens\n"2023-11-16 18:15:46,1,2\n', /line 2: a quote is not closed/],
     ['TIMESTAMP,ContextTokens,GeneratedTokens\n"2023-11-16 18:15:46"x,1,2\n', /line 2: text follows a closing quote/],
     ["TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1,2,3\n", /line 2: 4 cells, where the header has 3/],
+    [
+      '{"timestamp":0,"input_length":20,"output_length":1,"hash_ids":[1,2]}\n',
+      /line 1: 20 tokens are 1 blocks of 512, but "hash_ids" has 2 \(--trace-block-size\)/,
+    ],
+    ['{"timestamp":0,"input_length":20,"output_length":1,"hash_ids":["1"]}\n', /line 1: "hash_ids" must be a list/],
+    ['{"session_id":"a","timestamp":0,"input_length":1,"output_length":1,"delay":-1}\n', /line 1: "delay" must be milliseconds/],
+    ['{"session_id":[1],"timestamp":0,"input_length":1,"output_length":1}\n', /line 1: "session_id" must be/],
+    ['{"timestamp":0,"input_length":1,"output_length":1}\n{"input_length":1,"output_length":1}\n', /line 2: a time is missing/],
+    ['{"session_id":"a","turns":[5]}\n', /line 1: a turn is no object/],
+    ['{"timestamp":0,"text_input":5,"output_length":1}\n', /line 1: "text_input" must be a text/],
     [Buffer.from([0x7b, 0xff, 0x7d]), /line 1: not UTF-8 text/],
     [Buffer.from([0x1f, 0x8b, 8, 0]), /is gzip/],
   ])("%j is refused in one line", (text, message) => {
@@ -204,8 +309,9 @@ describe("traces", () => {
         try {
           for (const { atMs, inputTokens, outputTokens } of readTrace(file(text))) {
             read++;
-            expect(atMs >= 0 && atMs <= 1e13).toBe(true);
-            for (const tokens of [inputTokens, outputTokens]) expect(Number.isInteger(tokens) && tokens >= 0 && tokens <= 1e7).toBe(true);
+            expect(atMs !== null && atMs >= 0 && atMs <= 1e13).toBe(true);
+            for (const tokens of [inputTokens, outputTokens])
+              expect(tokens !== null && Number.isInteger(tokens) && tokens >= 0 && tokens <= 1e7).toBe(true);
           }
         } catch (error) {
           expect(error).toBeInstanceOf(TraceError);

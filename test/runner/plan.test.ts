@@ -11,9 +11,11 @@ import { resolveBench } from "../../src/runner/plan/options.ts";
 import { orderOfRounds } from "../../src/runner/plan/order.ts";
 import { overridden } from "../../src/runner/plan/overrides.ts";
 import { seedOfCall } from "../../src/runner/plan/prompts.ts";
-import { requestsOf, traceOf } from "../../src/runner/plan/requests.ts";
+import { requestsOf } from "../../src/runner/plan/requests.ts";
 import { checkScenario, scenarioDirectory, scenarioNamed, shippedScenarios, variantsOf } from "../../src/runner/plan/scenario.ts";
 import type { BenchInput } from "../../src/settings/bench.ts";
+import { traceOf } from "../../src/runner/plan/trace.ts";
+import type { TraceRequest } from "../../src/load/trace.ts";
 import { root } from "../support/process.ts";
 
 describe("options", () => {
@@ -200,13 +202,13 @@ describe("scenarios", () => {
 
   test("requests, duration and lengths that flags give hold for a trace too", () => {
     const [variant] = variantsOf(scenarioNamed("trace"), "full");
-    const run = (flags: BenchInput): { atMs: number; inputTokens: number; outputTokens: number }[] =>
+    const run = (flags: BenchInput): TraceRequest[] =>
       traceOf(adapted(variant!, resolveBench({ scenario: ["trace"], ...flags })).workload.trace!);
     const all = run({});
     expect(run({ requests: "7" })).toEqual(all.slice(0, 7));
     const seconds = run({ duration: "1.5" });
     expect(seconds.length).toBeGreaterThan(5);
-    expect(seconds).toEqual(all.filter(({ atMs }) => atMs < 1500));
+    expect(seconds).toEqual(all.filter(({ atMs }) => atMs! < 1500));
     const lengths = run({ outputTokens: "5", inputTokens: "9" });
     expect(lengths.map(({ atMs }) => atMs)).toEqual(all.map(({ atMs }) => atMs));
     expect(new Set(lengths.map(({ inputTokens, outputTokens }) => `${inputTokens} ${outputTokens}`))).toEqual(new Set(["9 5"]));

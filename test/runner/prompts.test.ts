@@ -10,6 +10,7 @@ import type { PlannedRequest } from "../../src/load/job.ts";
 import { sentBody } from "../../src/load/prompts.ts";
 import { promptsOf, requestsOf, warmupOf } from "../../src/runner/plan/requests.ts";
 import { defaultWorkload, type Workload } from "../../src/runner/plan/scenario.ts";
+import { traceOf, traceSeconds } from "../../src/runner/plan/trace.ts";
 import { jobOn } from "../support/loads.ts";
 
 const wording = { model: "m", own: true, body: null, oneBody: false, arm: "h1" };
@@ -105,6 +106,7 @@ describe("prompts of a file", () => {
         .slice(0, 2)
         .map(({ tokens }) => tokens),
     ).toEqual([5, 2]);
+    expect(new Set(warmupOf(asked, wording, 1, 0).map(({ tokens }) => tokens))).toEqual(new Set([2]));
     const ordered = { ...asked, dataset: { file: path, outputTokens: 9 } };
     expect(new Set(requestsOf(ordered, wording, 1, 0, null).map(({ tokens }) => tokens))).toEqual(new Set([9]));
     expect(promptsOf(asked, wording, 1)).toMatchObject({
@@ -121,6 +123,67 @@ describe("prompts of a file", () => {
     expect(promptsIn(shared, 0)[1]).toMatch(/^[a-z]{3} [a-z]{3} [a-z]{3}\n\nQuestion 1\?$/);
     const [legacy] = requestsOf({ ...shared, path: "/v1/completions" }, wording, 1, 0, null);
     expect((JSON.parse(sentBody(legacy!)) as { prompt: string }).prompt).toMatch(/^[a-z]{3} [a-z]{3} [a-z]{3}\n\nQuestion 0\?$/);
+  });
+});
+
+describe("prompts of a trace", () => {
+  const directory = mkdtempSync(join(tmpdir(), "fakeai-trace-prompts-"));
+  afterAll(() => rmSync(directory, { recursive: true }));
+  let files = 0;
+  const replayed = (rows: readonly object[]): Workload => {
+    // A file is read once in a run.
+    const file = join(directory, `${files++}.jsonl`);
+    writeFileSync(file, rows.map((row) => JSON.stringify(row)).join("\n"));
+    return { ...workload, mode: "open", trace: { file, speed: 2, seconds: null, limit: null } };
+  };
+  const wordsIn = (asked: Workload, round = 0): string[][] => promptsIn(asked, round).map((text) => text.split(" "));
+
+  test("equal hash_ids are equal text, as far as they are equal", () => {
+    const blocks = [[1, 2], [1, 3], [1, 2, 4], [5]];
+    const rows = blocks.map((hash_ids, i) => ({ timestamp: i, input_length: hash_ids.length * 512 - 12, output_length: 1, hash_ids }));
+    const [a, b, c, d] = wordsIn(replayed(rows));
+    expect([a, b, c, d].map((words) => words!.length)).toEqual([1012, 1012, 1524, 500]);
+    const equal = (one: string[], other: string[]): number => one.findIndex((word, i) => word !== other[i]);
+    expect(equal(a!, b!)).toBeGreaterThanOrEqual(512);
+    expect(equal(a!, b!)).toBeLessThan(512 + 3);
+    expect(c!.slice(0, 1012)).toEqual(a);
+    expect(equal(d!, a!)).toBeLessThan(3);
+    expect(wordsIn(replayed(rows), 1)[0]!.slice(0, 16)).not.toEqual(a!.slice(0, 16));
+  });
+
+  test("turns of a session begin with the turn before, and follow it", () => {
+    const rows = [
+      { session_id: "a", timestamp: 0, input_length: 100, output_length: 3 },
+      { session_id: "a", delay: 500, input_length: 150, output_length: 4 },
+      { session_id: "b", timestamp: 1000, input_length: 100, output_length: 5 },
+      { timestamp: 2000, input_length: 100, output_length: 6 },
+    ];
+    const asked = replayed(rows);
+    const [a0, a1, b, alone] = wordsIn(asked);
+    expect(a1!.slice(0, 100)).toEqual(a0);
+    expect(b).not.toEqual(a0);
+    expect(alone).not.toEqual(b);
+    const planned = requestsOf(asked, wording, 1, 0, null);
+    expect(planned.map(({ atUs, after, delayUs, tokens }) => ({ atUs, after, delayUs, tokens }))).toEqual([
+      { atUs: 0, tokens: 3 },
+      { after: 0, delayUs: 250_000, tokens: 4 },
+      { atUs: 500_000, tokens: 5 },
+      { atUs: 1_000_000, tokens: 6 },
+    ]);
+    expect(promptsOf(asked, wording, 1)).toMatchObject({ source: "trace", distinct: 4, requests: 4, tokens: { max: 150 } });
+  });
+
+  test("a part of a trace keeps no turn without the one before it", () => {
+    const rows = [
+      { chat_id: 1, parent_chat_id: -1, timestamp: 0, input_length: 1, output_length: 1 },
+      { chat_id: 2, parent_chat_id: -1, timestamp: 1, input_length: 1, output_length: 1 },
+      { chat_id: 3, parent_chat_id: 2, timestamp: 2, input_length: 1, output_length: 1 },
+      { chat_id: 4, parent_chat_id: 1, timestamp: 3, input_length: 1, output_length: 1 },
+    ];
+    const trace = replayed(rows).trace!;
+    expect(traceOf({ ...trace, limit: 3 }).map(({ after }) => after)).toEqual([null, null, 1]);
+    expect(traceOf({ ...trace, seconds: 2.5 })).toHaveLength(3);
+    expect(traceSeconds(traceOf(trace))).toBe(1.5);
   });
 });
 

@@ -5,9 +5,10 @@ import { h2loadVersion } from "../../load/drivers/h2load.ts";
 import { mergeNetworks, parseNetwork, roundTripMs } from "../../network/impairment.ts";
 import type { Calibration, CalibrationRow, ProtocolName } from "../../results/types.ts";
 import type { BenchOptions } from "./options.ts";
-import { traceOf, warmupTokensOf } from "./requests.ts";
+import { warmupTokensOf } from "./requests.ts";
 import type { DatasetSpec, TraceSpec } from "./scenario-file.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
+import { traceOf, traceSeconds } from "./trace.ts";
 
 /** The variant as the options change it. */
 export function adapted(variant: Variant, options: BenchOptions): Variant {
@@ -133,7 +134,7 @@ function secondsPerRun(workload: Workload, arm: ArmSpec, durationS: number | nul
   const impairment = parseNetwork(workload.network, (key) => key);
   const roundTripsS = impairment === null ? 0 : (roundTripMs(impairment) * 3) / 1000;
   const startS = 0.05 + streams * 0.0003 + rampMs / 1000;
-  if (trace !== null) return (traceOf(trace).at(-1)?.atMs ?? 0) / 1000 + answerS + startS;
+  if (trace !== null) return traceSeconds(traceOf(trace)) + answerS + startS;
   if (page !== null) return repeat * (0.06 + answerS + roundTripsS);
   const warmupS = Math.ceil(warmup / streams) * answerOf(warmupTokensOf(workload)) + warmup / guessedRate;
   if (durationS !== null) return durationS + warmupS + startS;

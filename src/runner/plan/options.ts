@@ -56,7 +56,7 @@ export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[numbe
   readonly durationS: number | null;
   readonly idleTimeoutMs: number;
   readonly requestTimeoutMs: number;
-  readonly trace: Pick<TraceSpec, "file" | "speed" | "limit" | "unit"> | null;
+  readonly trace: Pick<TraceSpec, "file" | "speed" | "limit" | "unit" | "blockTokens"> | null;
   /** Put between client and server, over what a scenario says. */
   readonly network: NetworkInput;
   readonly requirements: readonly string[];
@@ -65,7 +65,7 @@ export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[numbe
 /** Settles what was given. Throws UsageError in one line. */
 export function resolveBench(input: BenchInput): BenchOptions {
   const settings = settingsOf(benchFlags, input);
-  const { url, via, trace, traceUnit, speed, limit, driver } = settings;
+  const { url, via, trace, traceUnit, traceBlockSize, speed, limit, driver } = settings;
   const address = url === null ? null : parseAddress(url);
   if (via !== null) parseAddress(via, "--via");
   checkTogether(input);
@@ -84,7 +84,16 @@ export function resolveBench(input: BenchInput): BenchOptions {
     durationS: settings.duration,
     idleTimeoutMs: (settings.timeout ?? (url === null ? defaultTimeoutS.own : defaultTimeoutS.url)) * 1000,
     requestTimeoutMs: settings.requestTimeout * 1000,
-    trace: trace === null ? null : { file: trace, speed, limit, ...(traceUnit === null ? {} : { unit: traceUnit }) },
+    trace:
+      trace === null
+        ? null
+        : {
+            file: trace,
+            speed,
+            limit,
+            ...(traceUnit === null ? {} : { unit: traceUnit }),
+            ...(traceBlockSize === null ? {} : { blockTokens: traceBlockSize }),
+          },
     network: networkOf(settings),
     requirements: settings.require,
   };
@@ -100,7 +109,8 @@ function checkTogether(input: BenchInput): void {
   const refuse = (reason: string): never => {
     throw new UsageError(reason);
   };
-  if (!given("trace") && given("speed", "limit", "traceUnit")) refuse("--speed, --limit and --trace-unit belong to --trace");
+  if (!given("trace") && given("speed", "limit", "traceUnit", "traceBlockSize"))
+    refuse("--speed, --limit, --trace-unit and --trace-block-size belong to --trace");
   if (given("limit") && given("requests")) refuse("--limit and --requests are one thing with --trace: give one of them");
   if (given("trace") && given("rate")) refuse("--trace has its own arrivals: use --speed, not --rate");
   if (given("trace") && given("scenario")) refuse("--trace and --scenario: give one of them");

@@ -3,8 +3,8 @@ import { randomInt } from "node:crypto";
 import { UsageError } from "../../base/usage-error.ts";
 import { countUnits, type Distribution } from "../../core/random/distribution.ts";
 import { Random, seedOf } from "../../core/random/random.ts";
-import { type DatasetPrompt, readDataset } from "../../load/dataset.ts";
-import { type Piece, textOfPieces } from "../../load/prompts.ts";
+import { type DatasetPrompt, estimatedTokens, readDataset, textsOf } from "../../load/dataset.ts";
+import { type Piece, seedOfText, textOfPieces } from "../../load/prompts.ts";
 import type { TraceRequest } from "../../load/trace.ts";
 import type { PromptsSent } from "../../results/types.ts";
 import { distribution } from "../../settings/values.ts";
@@ -63,18 +63,11 @@ export function datasetOf(file: string): readonly DatasetPrompt[] {
 
 /** What all prompts of an arm in a round begin with. `arm` is its id. */
 function beginning({ sharedPrefix, cacheBust }: Workload, runSeed: number, round: number, arm: string): Piece[] {
-  const bust = { seed: hash(`${cacheBustOfRun} ${arm} ${round}`), tokens: cacheBustTokens };
+  const bust = { seed: seedOfText(`${cacheBustOfRun} ${arm} ${round}`), tokens: cacheBustTokens };
   return [
     ...(cacheBust === true ? [bust] : []),
     ...(sharedPrefix === null ? [] : [{ seed: sharedPrefixSeed + runSeed, tokens: sharedPrefix }]),
   ];
-}
-
-/** FNV-1a, 32 bits. */
-function hash(text: string): number {
-  let value = 0x811c_9dc5;
-  for (const character of text) value = Math.imul(value ^ character.codePointAt(0)!, 0x0100_0193);
-  return value >>> 0;
 }
 
 /** The prompt of request `index` in a round; round -1 and indices from 900,000 warm up. */
@@ -83,25 +76,31 @@ export function promptOf(workload: Workload, runSeed: number, round: number, ind
   if (workload.dataset !== null) {
     const prompts = datasetOf(workload.dataset.file);
     const given = prompts[(Math.max(0, round) * workload.requests + index) % prompts.length]!;
-    return { pieces, given, tokens: tokensOf(pieces) + Math.max(1, Math.ceil(charactersOf(given) / 4)) };
+    return { pieces, given, tokens: tokensOf(pieces) + estimatedTokens(given) };
   }
   const seed = seedOfCall(runSeed, round + 1, index);
   const all = [...pieces, { seed, tokens: inputTokensOf(workload.inputTokens, seed) }];
   return { pieces: all, given: null, tokens: tokensOf(all) };
 }
 
-/** The prompt of a request of a trace: words, as many as were recorded. */
-export function tracePrompt(
-  workload: Workload,
-  { inputTokens }: TraceRequest,
-  runSeed: number,
-  round: number,
-  index: number,
-  arm: string,
-): Prompt {
-  const own = { seed: seedOfCall(runSeed, round + 1, index), tokens: Math.max(1, inputTokens) };
-  const pieces = [...beginning(workload, runSeed, round, arm), own];
-  return { pieces, given: null, tokens: tokensOf(pieces) };
+/**
+ * The prompt of a request of a trace: its text, or words as many as were recorded. Equal blocks have equal words, and the turns
+ * of a conversation begin with those of the turn before.
+ */
+export function tracePrompt(workload: Workload, row: TraceRequest, runSeed: number, round: number, index: number, arm: string): Prompt {
+  const first = beginning(workload, runSeed, round, arm);
+  const { given } = row;
+  if (given !== null) return { pieces: first, given, tokens: tokensOf(first) + row.inputTokens };
+  const pieces = [...first, ...ownPieces(row, runSeed, round, index)];
+  return { pieces, given, tokens: tokensOf(pieces) };
+}
+
+function ownPieces({ inputTokens, session, blocks }: TraceRequest, runSeed: number, round: number, index: number): Piece[] {
+  const tokens = Math.max(1, inputTokens);
+  const named = (what: string): number => seedOfText(`${runSeed} ${round} ${what}`);
+  if (blocks !== null)
+    return blocks.ids.map((id, i) => ({ seed: named(`block ${id}`), tokens: Math.min(blocks.tokens, tokens - i * blocks.tokens) }));
+  return [{ seed: session === null ? seedOfCall(runSeed, round + 1, index) : named(`session ${session}`), tokens }];
 }
 
 /** The tokens of an answer: as ordered, as its prompt's file says, or as in its file a quarter of the answer's characters. */
@@ -117,20 +116,7 @@ export function tokensOf(pieces: readonly Piece[]): number {
 
 /** All texts in the messages, one after the other. */
 export function textOfMessages({ messages }: DatasetPrompt): string {
-  return messages.map(({ content }) => textsOf(content).join("\n")).join("\n");
-}
-
-function textsOf(content: unknown): string[] {
-  if (typeof content === "string") return [content];
-  if (!Array.isArray(content)) return [];
-  return content.flatMap((part: unknown) => {
-    const text = typeof part === "object" && part !== null ? (part as { readonly text?: unknown }).text : null;
-    return typeof text === "string" ? [text] : [];
-  });
-}
-
-function charactersOf({ messages }: DatasetPrompt): number {
-  return messages.reduce((sum, { content }) => sum + textsOf(content).reduce((all, { length }) => all + length, 0), 0);
+  return messages.flatMap(textsOf).join("\n");
 }
 
 /** Prompts so short that unlike pieces may say the same are compared by their text. */
@@ -162,7 +148,7 @@ export function describePrompts(
     requests: prompts.length,
     distinct: distinct.size,
     tokens: { mean: sum / sorted.length, p50: sorted[Math.ceil(sorted.length / 2) - 1]!, max: sorted.at(-1)! },
-    tokensCountedBy: workload.dataset === null ? "words" : "characters",
+    tokensCountedBy: prompts.some(({ given }) => given !== null) ? "characters" : "words",
     sharedPrefix: workload.sharedPrefix ?? 0,
     cacheBust: workload.cacheBust === true ? cacheBustOfRun : null,
   };

@@ -1,25 +1,15 @@
 /** From a workload to the requests of a round: the same prompts and the same seeds in every arm. */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { UsageError } from "../../base/usage-error.ts";
 import { constantArrivalsUs, poissonArrivalsUs } from "../../load/arrivals.ts";
 import type { DatasetMessage } from "../../load/dataset.ts";
 import type { BackgroundLoad, PlannedRequest } from "../../load/job.ts";
 import { sentBody } from "../../load/prompts.ts";
-import { readTrace, type TraceRequest } from "../../load/trace.ts";
 import type { PromptsSent } from "../../results/types.ts";
-import {
-  describePrompts,
-  inputTokensOf,
-  outputTokensOf,
-  type Prompt,
-  promptOf,
-  seedOfCall,
-  textOfMessages,
-  tracePrompt,
-} from "./prompts.ts";
-import type { TraceSpec } from "./scenario-file.ts";
-import { scenarioDirectory, type Workload } from "./scenario.ts";
+import { describePrompts, outputTokensOf, type Prompt, promptOf, seedOfCall, textOfMessages, tracePrompt } from "./prompts.ts";
+import type { Workload } from "./scenario.ts";
+import { traceOf } from "./trace.ts";
 
 /** How requests are worded for this server. */
 export interface Wording {
@@ -201,7 +191,8 @@ export function warmupTokensOf({ stream, outputTokens }: Workload): number {
 
 /** What warms the connections up before a round. */
 export function warmupOf(given: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
-  const workload = { ...given, outputTokens: warmupTokensOf(given) };
+  const outputTokens = warmupTokensOf(given);
+  const workload = { ...given, outputTokens, dataset: given.dataset === null ? null : { ...given.dataset, outputTokens } };
   return Array.from({ length: workload.warmup }, (_, index) => plain(workload, wording, seed, round, 900_000 + index));
 }
 
@@ -258,44 +249,17 @@ export function promptsOf(workload: Workload, wording: Wording, seed: number): P
   );
 }
 
-/** Traces that were read, by path and unit: every round of every arm asks for its own. */
-const traces = new Map<string, readonly TraceRequest[]>();
-
-function readOnce({ file, unit }: TraceSpec): readonly TraceRequest[] {
-  const shipped = `${scenarioDirectory}traces/${file}`;
-  const path = !file.includes("/") && existsSync(shipped) ? shipped : file;
-  const key = JSON.stringify([path, unit]);
-  let rows = traces.get(key);
-  if (rows === undefined) {
-    try {
-      rows = readTrace(path, { unit: unit ?? null });
-    } catch (error) {
-      throw new UsageError(`--trace: ${(error as Error).message}`);
-    }
-    traces.set(key, rows);
-  }
-  return rows;
-}
-
-/** The requests of a trace that a workload replays, `atMs` from 0 and already at the workload's speed. Throws UsageError. */
-export function traceOf(trace: TraceSpec): TraceRequest[] {
-  const { speed, seconds, limit, inputTokens, outputTokens } = trace;
-  const rows = readOnce(trace).filter(({ atMs }) => seconds === null || atMs < seconds * 1000);
-  return rows.slice(0, limit ?? Infinity).map((row, index) => ({
-    atMs: row.atMs / speed,
-    inputTokens: inputTokens === undefined ? row.inputTokens : inputTokensOf(inputTokens, index),
-    outputTokens: outputTokens ?? row.outputTokens,
-  }));
-}
-
 function traceRequests(workload: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
   return traceOf(workload.trace!).map((row, index) => {
-    const tokens = Math.max(1, row.outputTokens);
-    const atUs = Math.round(row.atMs * 1000);
-    if (wording.body !== null) return { body: wording.body, tokens: null, atUs };
+    const tokens = Math.max(1, row.outputTokens ?? workload.outputTokens);
+    const when = {
+      ...(row.atMs === null ? {} : { atUs: Math.round(row.atMs * 1000) }),
+      ...(row.after === null ? {} : { after: row.after, delayUs: Math.round(row.delayMs * 1000) }),
+    };
+    if (wording.body !== null) return { body: wording.body, tokens: null, ...when };
     const prompt = tracePrompt(workload, row, seed, round, index, wording.arm ?? "");
     const call = worded(workload, prompt, tokens, seedOfCall(seed, round + 1, index), wording);
-    return { ...call, ...orderOf(tokens, wording), atUs };
+    return { ...call, ...orderOf(tokens, wording), ...when };
   });
 }
 

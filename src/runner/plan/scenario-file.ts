@@ -50,13 +50,6 @@ type Connections = number;
  * @maximum 3600000
  */
 type Milliseconds = number;
-/**
- * @asType integer
- * @minimum 1
- * @maximum 1000000
- * @minLength 1
- */
-type Lengths = number | string;
 /** @exclusiveMinimum 0 */
 type Positive = number;
 /**
@@ -140,7 +133,7 @@ export interface AbortSpec {
   readonly afterTokens: Tokens;
 }
 
-/** Arrivals and lengths out of a file, in an open loop. */
+/** Arrivals and lengths out of a file. Where it has no times, its requests run in a closed loop. */
 export interface TraceSpec {
   /** A path, or the name of a file in scenarios/traces. */
   readonly file: Text;
@@ -152,8 +145,10 @@ export interface TraceSpec {
   readonly limit: PositiveInteger | null;
   /** What a plain number among its times means; that of its format unless said. */
   readonly unit?: "s" | "ms" | "us";
+  /** Tokens of a block in its hash_ids; that of its format unless said. */
+  readonly blockTokens?: Tokens;
   /** Tokens of every prompt, in place of those recorded: a number or a distribution. */
-  readonly inputTokens?: Lengths;
+  readonly inputTokens?: Tokens | Text;
   /** Tokens of every answer, in place of those recorded. */
   readonly outputTokens?: Tokens;
 }
@@ -179,7 +174,7 @@ export interface WorkloadFile {
   /** Inter-token latency of our own server, in the same forms. */
   readonly itl?: Latency;
   /** Tokens of each prompt: a number, or a distribution as --input-tokens takes it: "lognormal(512,0.5)". */
-  readonly inputTokens?: Lengths;
+  readonly inputTokens?: Tokens | Text;
   /** Tokens before each prompt that are the same in all. */
   readonly sharedPrefix?: Tokens;
   /** Prompts of each arm and round begin with words of their own, so that no arm finds those of another in the server's cache. */
