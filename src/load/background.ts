@@ -3,14 +3,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { BackgroundLoad, LoadJob, PlannedRequest } from "./job.ts";
 import type { ConnectionPool } from "./pool.ts";
 import { sentBody } from "./prompts.ts";
-import type { Connection, FailureReason } from "./client/connection.ts";
+import type { Connection } from "./client/connection.ts";
+import { ForeignBody, withoutSecrets } from "./words.ts";
 
 /** The measured part begins this long after the last stream was sent: time for a server's buffers to fill. */
 const settleMs = 150;
 
 export class BackgroundStreams {
   /** Why streams ended early. */
-  readonly failures: FailureReason[] = [];
+  readonly failures: string[] = [];
   readonly #job: LoadJob;
   readonly #load: BackgroundLoad;
   readonly #pool: ConnectionPool;
@@ -44,8 +45,8 @@ export class BackgroundStreams {
           else this.#sendOn(connection, request);
           resolve();
         },
-        onFail: (reason) => {
-          this.failures.push(reason);
+        onFail: (reason, words) => {
+          this.failures.push(words === undefined ? reason : `${reason} (${words})`);
           resolve();
         },
       });
@@ -54,13 +55,16 @@ export class BackgroundStreams {
 
   #sendOn(connection: Connection, request: PlannedRequest): void {
     const { endpoint } = this.#job;
-    const end = (reason: FailureReason | null): void => {
+    const end = (reason: string | null): void => {
       this.#cancels.delete(cancel);
       this.#pool.release(connection);
       if (this.#stopped) return;
       if (reason === null) void this.#begin(request);
       else this.failures.push(reason);
     };
+    const said = (reason: string, words: string | null | undefined): string =>
+      words === null || words === undefined ? reason : `${reason} (${withoutSecrets(words, endpoint.headers)})`;
+    let foreign: ForeignBody | null = null;
     let status = 0;
     const cancel = connection.send(
       {
@@ -73,10 +77,11 @@ export class BackgroundStreams {
       {
         onResponse: (head) => {
           status = head.status;
+          if (status > 299) foreign = new ForeignBody(head.contentType, head.contentEncoding, head.location);
         },
-        onData: () => {},
-        onEnd: () => end(status < 300 ? null : `status ${status}`),
-        onFail: end,
+        onData: (bytes, start, end) => foreign?.push(bytes, start, end),
+        onEnd: () => end(status < 300 ? null : said(`status ${status}`, foreign?.words())),
+        onFail: (reason, words) => end(said(reason, words)),
       },
     );
     this.#cancels.add(cancel);

@@ -256,11 +256,7 @@ class Sender {
     if (answer.error === "timeout" || answer.error === "request timeout") this.#hanging++;
     else this.#answered++;
     if (this.#answered === 0 && this.#hanging >= Math.max(maxSilentRequests, this.#job.streams)) this.stop("the server does not answer");
-    else if (this.#pool.dead)
-      this.stop(
-        this.#pool.invalid ??
-          `no connection: ${this.#pool.lastFailure}${this.#pool.lastWords === undefined ? "" : ` (${this.#pool.lastWords})`}`,
-      );
+    else if (this.#pool.dead) this.stop(this.#pool.invalid ?? `no connection: ${this.#pool.lastFailure}`);
     if (connection !== undefined) this.#pool.release(connection);
     if (this.#stopped) return this.#finishIfDone();
     const turns = this.#followers.get(answer.index) ?? [];

@@ -84,11 +84,6 @@ export class ConnectionPool {
     return this.#lastFailure;
   }
 
-  /** Why the last attempt failed, for people. */
-  get lastWords(): string | undefined {
-    return this.#lastWords;
-  }
-
   /** Requests that can be under way at once; known when the connections are open. */
   get capacity(): number {
     let capacity = 0;

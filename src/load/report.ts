@@ -8,7 +8,7 @@ import { cpuShareLimit } from "./limits.ts";
 import { paceOf } from "./pace.ts";
 import { workOf } from "./work.ts";
 import { withoutSecrets } from "./words.ts";
-import type { FailureReason, Http2Limits, WireBytes } from "./client/connection.ts";
+import type { Http2Limits, WireBytes } from "./client/connection.ts";
 
 export interface RunFacts {
   readonly answers: readonly Answer[];
@@ -31,7 +31,7 @@ export interface RunFacts {
   /** Streams that were refused and sent again; null where refused streams are not sent again. */
   readonly refused: number | null;
   /** Why streams beside the measured ones ended. */
-  readonly backgroundFailures: readonly FailureReason[];
+  readonly backgroundFailures: readonly string[];
   readonly connectionsOpened: number;
   readonly connectionsLost: number;
   readonly connectUs: readonly number[];

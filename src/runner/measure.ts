@@ -95,7 +95,9 @@ export function faultsOf(context: RunContext, arm: LiveArm, job: LoadJob, worklo
   // What the server did comes before what follows from it.
   const faults = [...(requests.failed > 0 ? [describeFailures(requests)] : []), ...report.invalid];
   const lost = job.requests.length - requests.completed - requests.failed;
-  if (lost > 0) faults.push(`${lost} of ${job.requests.length} requests are not accounted for`);
+  // Requests that were given up without being sent have a reason of their own.
+  const isGivenUp = report.invalid.some((reason) => reason.startsWith("given up"));
+  if (lost > 0 && !isGivenUp) faults.push(`${lost} of ${job.requests.length} requests are not accounted for`);
   const wanted = protocolTraits[arm.spec.protocol].negotiated;
   const other = negotiated.find((name) => !isSpoken(arm.spec.protocol, name));
   if (other !== undefined && !faults.some((fault) => fault.startsWith("protocol")))

@@ -2,6 +2,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test } from "vitest";
+import { generateWithAutocannon } from "../../src/load/drivers/autocannon.ts";
 import { generate } from "../../src/load/generator.ts";
 import type { LoadJob, LoadReport } from "../../src/load/job.ts";
 import { messageIn, oneLine, withoutSecrets } from "../../src/load/words.ts";
@@ -26,10 +27,15 @@ async function failing(
   return reportOf(`http://127.0.0.1:${await listen(server)}`, more, headers);
 }
 
-function reportOf(origin: string, more: Partial<LoadJob> = {}, headers: Readonly<Record<string, string>> = {}): Promise<LoadReport> {
+const quietly = { signal: new AbortController().signal, onPhase: () => Promise.resolve(), onProgress() {} };
+
+const reportOf = (origin: string, more: Partial<LoadJob> = {}, headers: Readonly<Record<string, string>> = {}): Promise<LoadReport> =>
+  generate(jobAt(origin, more, headers), quietly);
+
+function jobAt(origin: string, more: Partial<LoadJob> = {}, headers: Readonly<Record<string, string>> = {}): LoadJob {
   const tls = { ca: null, insecure: false, cipher: null };
   const request = { body: "{}", tokens: null };
-  const job: LoadJob = {
+  return {
     endpoint: { origin, protocol: "h1", path: "/v1/chat/completions", method: "POST", headers, tls },
     connections: 1,
     reuse: "new",
@@ -44,7 +50,6 @@ function reportOf(origin: string, more: Partial<LoadJob> = {}, headers: Readonly
     clock: null,
     ...more,
   };
-  return generate(job, { signal: new AbortController().signal, onPhase: () => Promise.resolve(), onProgress() {} });
 }
 
 const http = (status: string, headers: string, body: string | Buffer): Buffer =>
@@ -113,6 +118,18 @@ describe("an answer that is none", () => {
     expect(details.map((detail) => [detail.error, detail.words])).toEqual(details.map(() => [reason, words ?? null]));
     // Two failed requests say nothing of the generator.
     expect(invalid.filter((fault) => fault.startsWith("client-limited"))).toEqual([]);
+  });
+
+  test("autocannon says it too", async () => {
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.on("data", () => socket.write(http("400 Bad Request", json, openAi)));
+    });
+    servers.push(server);
+    const origin = `http://127.0.0.1:${await listen(server)}`;
+    const { requests } = await generateWithAutocannon(jobAt(origin, { stream: false, reuse: "keep" }), quietly);
+    expect(requests.errors["status 400"]).toBeGreaterThan(0);
+    expect(requests.words).toEqual({ "status 400": "Unsupported parameter: 'max_tokens'" });
   });
 
   test("no connection, in the system's words", async () => {

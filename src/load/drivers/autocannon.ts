@@ -21,16 +21,25 @@ import { EventReader } from "../events.ts";
 import { checkEveryMs, type GenerateOptions } from "../generator.ts";
 import type { LoadJob, LoadReport, PlannedRequest } from "../job.ts";
 import { cpuShareLimit, uniformRequest } from "../limits.ts";
+import { ForeignBody, oneLine, withoutSecrets } from "../words.ts";
 
 /** Seconds, longer than any run: autocannon's timer does not see that bytes arrive. */
 const noTimeoutS = 86_400;
 const sampleEveryMs = 50;
 
+interface Head {
+  readonly statusCode: number;
+  readonly versionMajor: number;
+  readonly versionMinor: number;
+  /** Names and values, one after the other. */
+  readonly headers: readonly string[];
+}
+
 /** The part of autocannon's client that its types leave out. */
 interface Client {
   on(event: "request" | "done", listener: () => void): void;
-  on(event: "headers", listener: (head: { statusCode: number; versionMajor: number; versionMinor: number }) => void): void;
-  on(event: "body", listener: (part: { readonly length: number }) => void): void;
+  on(event: "headers", listener: (head: Head) => void): void;
+  on(event: "body", listener: (part: Buffer) => void): void;
   on(event: "response", listener: (status: number) => void): void;
   on(event: "connError", listener: (error: NodeJS.ErrnoException) => void): void;
   destroy(): void;
@@ -45,6 +54,8 @@ interface Exchange {
   activeUs: number;
   /** Of the body so far. */
   bytes: number;
+  /** The answer, where its status says that it is none. */
+  foreign: ForeignBody | null;
 }
 
 const connectionFailures: Readonly<Record<string, FailureReason>> = { ECONNREFUSED: "connection refused", ECONNRESET: "reset" };
@@ -53,6 +64,8 @@ class Tally {
   readonly ttfe: Recorder = new Recorder("us");
   readonly e2el: Recorder = new Recorder("us");
   readonly errors: Record<string, number> = {};
+  /** The first words for each reason. */
+  readonly words: Record<string, string> = {};
   readonly negotiated: Set<string> = new Set();
   cipher: string | null = null;
   sent = 0;
@@ -89,11 +102,12 @@ class Tally {
     };
   }
 
-  fail(exchange: Exchange, reason: FailureReason): void {
+  fail(exchange: Exchange, reason: FailureReason, words: string | null = null): void {
     // A failure counts even in a request whose time would not.
     if (!exchange.measured) this.sent++;
     this.failed++;
     this.errors[reason] = (this.errors[reason] ?? 0) + 1;
+    if (words !== null) this.words[reason] ??= words;
     this.lastUs = monotonicUs();
   }
 }
@@ -136,6 +150,14 @@ function judge(body: string, planned: PlannedRequest, isStream: boolean): Judged
   if (isStream && failed) return judged("error event");
   if (isStream && !finished) return judged("incomplete stream");
   return judged(planned.tokens !== null && tokens !== planned.tokens ? "wrong token count" : null);
+}
+
+function foreignBodyOf({ headers }: Head): ForeignBody {
+  const said = (name: string): string | null => {
+    const at = headers.findIndex((one, index) => index % 2 === 0 && one.toLowerCase() === name);
+    return at < 0 ? null : (headers[at + 1] ?? null);
+  };
+  return new ForeignBody(said("content-type") ?? "", said("content-encoding"), said("location"));
 }
 
 function safeJson(text: string): unknown {
@@ -210,6 +232,11 @@ class Cannonade {
     } as autocannon.Options;
   }
 
+  #wordsOf({ foreign }: Exchange): string | null {
+    const words = foreign?.words() ?? null;
+    return words === null ? null : withoutSecrets(words, this.#job.endpoint.headers);
+  }
+
   #attend(client: Client): void {
     const { tally } = this;
     const underWay = this.#underWay;
@@ -224,18 +251,21 @@ class Cannonade {
         tally.sent++;
         tally.firstUs = Math.min(tally.firstUs, startUs);
       }
-      underWay.set(client, { startUs, measured: !isFirst, firstUs: 0, activeUs: startUs, bytes: 0 });
+      underWay.set(client, { startUs, measured: !isFirst, firstUs: 0, activeUs: startUs, bytes: 0, foreign: null });
       isFirst = false;
     });
     client.on("headers", (head) => {
       tally.negotiated.add(`http/${head.versionMajor}.${head.versionMinor}`);
       tally.cipher ??= client.conn.getCipher ? `${client.conn.getProtocol?.() ?? "TLS"} ${client.conn.getCipher().standardName}` : null;
       const exchange = underWay.get(client);
-      if (exchange !== undefined) exchange.activeUs = monotonicUs();
+      if (exchange === undefined) return;
+      exchange.activeUs = monotonicUs();
+      if (head.statusCode < 200 || head.statusCode > 299) exchange.foreign = foreignBodyOf(head);
     });
     client.on("body", (part) => {
       const exchange = underWay.get(client);
       if (exchange === undefined) return;
+      exchange.foreign?.push(part, 0, part.length);
       // autocannon holds the whole body.
       exchange.bytes += part.length;
       if (exchange.bytes > maxBodyBytes) return this.#giveUp(client, exchange, "response too large");
@@ -247,12 +277,12 @@ class Cannonade {
       this.#answered = null;
       if (exchange === undefined) return;
       exchange.activeUs = monotonicUs();
-      if (status < 200 || status > 299) tally.fail(exchange, `status ${status}`);
+      if (status < 200 || status > 299) tally.fail(exchange, `status ${status}`, this.#wordsOf(exchange));
       else this.#answered = exchange;
     });
     client.on("connError", (error) => {
       const exchange = this.#end(client);
-      if (exchange !== undefined) tally.fail(exchange, connectionFailures[error.code ?? ""] ?? "connection failed");
+      if (exchange !== undefined) tally.fail(exchange, connectionFailures[error.code ?? ""] ?? "connection failed", oneLine(error.message));
     });
     client.on("done", () => {
       const exchange = this.#end(client);
@@ -350,7 +380,7 @@ function reportOf(job: LoadJob, tally: Tally, span: Span): LoadReport {
     connectionsOpened: one(tally.connections, "count"),
   };
   return {
-    requests: { sent, completed, failed, errors: tally.errors },
+    requests: { sent, completed, failed, errors: tally.errors, ...(Object.keys(tally.words).length > 0 && { words: tally.words }) },
     metrics,
     tokens: work.tokens,
     work,

@@ -4,6 +4,7 @@ import { basename } from "node:path";
 import { UsageError } from "../../base/usage-error.ts";
 import { constantArrivalsUs, poissonArrivalsUs } from "../../load/arrivals.ts";
 import type { DatasetMessage } from "../../load/dataset.ts";
+import { oneLine } from "../../load/words.ts";
 import type { BackgroundLoad, PlannedRequest } from "../../load/job.ts";
 import { sentBody } from "../../load/prompts.ts";
 import type { PromptsSent } from "../../results/types.ts";
@@ -273,8 +274,8 @@ export function readBody(path: string): string {
   }
   try {
     JSON.parse(text);
-  } catch {
-    throw new UsageError(`--body: ${path} is not JSON`);
+  } catch (error) {
+    throw new UsageError(`--body: ${path} is not JSON (${oneLine((error as Error).message)})`);
   }
   return text.trim();
 }
