@@ -6,8 +6,8 @@ import { ForeignBody, messageIn, oneLine, plainBody } from "./words.ts";
 import type { Exchange, FailureReason, ResponseHead } from "./client/connection.ts";
 
 /** Numbers kept of each content event: microseconds after the start. */
-const stride = 4;
-const [arrivalAt, seenAt, dueAt, sentAt] = [0, 1, 2, 3];
+const stride = 5;
+const [arrivalAt, seenAt, dueAt, sentAt, tokensAt] = [0, 1, 2, 3, 4];
 /** Bytes held of an answer that is no stream. An answer with 2,048 embeddings of 2,048 numbers takes 50 MB. */
 export const maxBodyBytes = 67_108_864;
 /** Content events of one answer whose times are kept: 16 MiB. Models end at some 100,000 tokens. */
@@ -138,6 +138,11 @@ export class Answer implements Exchange {
   /** Microseconds after the start at which content event `i` was handled. */
   seen(i: number): number {
     return this.#times[i * stride + seenAt]!;
+  }
+
+  /** Tokens up to and with content event `i`, as the usage in it says; -1 where it says nothing. */
+  tokensAt(i: number): number {
+    return this.#times[i * stride + tokensAt]!;
   }
 
   /** Stamps of content event `i` after the start, or null. */
@@ -286,6 +291,7 @@ export class Answer implements Exchange {
     const isStamped = this.#stamped && event.dueUs >= 0 && event.sentUs >= 0;
     times[at + dueAt] = isStamped ? Math.round(event.dueUs - this.startUs) : none;
     times[at + sentAt] = isStamped ? Math.round(event.sentUs - this.startUs) : none;
+    times[at + tokensAt] = event.tokens;
     if (this.events === this.planned.abortAfter) this.#endEarly();
   }
 

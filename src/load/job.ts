@@ -126,6 +126,8 @@ export interface RequestDetail {
   /** What more is known of the failure, in the server's words where it gave some; null: nothing, or none failed. */
   readonly words: string | null;
   readonly tokens: number;
+  /** What `tokens` are: tokens by usage, or content events; null: the answer says nothing of either. */
+  readonly tokensCountedBy: "usage" | "events" | null;
   readonly firstEventUs: number | null;
   readonly tokenUs: readonly number[];
   readonly dueUs: readonly number[];

@@ -6,7 +6,7 @@ import type { Answer } from "./answer.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
 import { cpuShareLimit } from "./limits.ts";
 import { paceOf } from "./pace.ts";
-import { workOf } from "./work.ts";
+import { tokensIn, workOf } from "./work.ts";
 import { withoutSecrets } from "./words.ts";
 import type { Http2Limits, WireBytes } from "./client/connection.ts";
 
@@ -45,10 +45,14 @@ export interface RunFacts {
 /** With an event loop, or half of all requests, this late, the figures are wrong. */
 const delayLimitUs = 10_000;
 
+/** A server that claims more in one event is not followed. */
+const mostTokensInEvent = 1000;
+
 const distributions: readonly DistributionMetric[] = [
   "ttfe",
   "ttft",
   "itl",
+  "itlPerToken",
   "tpot",
   "e2el",
   "ttftFromIntended",
@@ -84,16 +88,16 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     completed++;
     answered.push(answer);
     if (answer.aborted) aborted++;
-    recordAnswer(answer, job, recorders);
     addGaps(answer, gaps);
   }
+  const work = workOf(answered);
+  for (const answer of answered) recordAnswer(answer, job, tokensIn(answer, work.tokensCountedBy), recorders);
   for (const us of facts.connectUs) recorders.connect.record(us);
 
   const durationUs = facts.endedUs - facts.startedUs;
   const cpuShare = durationUs > 0 ? facts.cpuUs / durationUs : 0;
   const per = (amount: number, count: number): number | null => (count > 0 ? amount / count : null);
   const ended = completed + failed;
-  const work = workOf(answered);
   const tokens = work.tokens ?? 0;
   const hasTokens = work.tokens !== null;
   const metrics: Partial<Record<MetricName, MetricSummary | null>> = Object.fromEntries(
@@ -102,6 +106,8 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   metrics.durationUs = one(durationUs, "us");
   metrics.requestsPerSecond = one(completed > 0 ? completed / (durationUs / 1e6) : null, "1/s");
   metrics.tokensPerSecond = one(hasTokens ? tokens / (durationUs / 1e6) : null, "1/s");
+  const events = work.tokensCountedBy === "events" ? work.events : null;
+  metrics.eventsPerSecond = one(events === null ? null : events / (durationUs / 1e6), "1/s");
   metrics.clientCpuUsPerRequest = one(per(facts.cpuUs, ended), "us");
   metrics.clientCpuUsPerToken = one(hasTokens ? per(facts.cpuUs, tokens) : null, "us");
   // Streams beside the measured ones share the connections: their bytes cannot be separated.
@@ -176,7 +182,13 @@ function addGaps(answer: Answer, to: { measured: number; planned: number }): voi
   to.planned += until.due - from.due;
 }
 
-function recordAnswer(answer: Answer, { mode, gateway = false }: LoadJob, to: Record<DistributionMetric, Recorder>): void {
+/** `tokens`: those of the answer; null where they are not known. */
+function recordAnswer(
+  answer: Answer,
+  { mode, gateway = false }: LoadJob,
+  tokens: number | null,
+  to: Record<DistributionMetric, Recorder>,
+): void {
   const { events, startUs, intendedUs } = answer;
   const delay = startUs - intendedUs;
   if (mode === "open") to.scheduleDelay.record(delay);
@@ -197,12 +209,11 @@ function recordAnswer(answer: Answer, { mode, gateway = false }: LoadJob, to: Re
   if (!answer.aborted) {
     to.e2el.record(e2el);
     to.e2elFromIntended.record(e2el + delay);
-    const tokens = answer.tokens ?? events;
-    if (tokens > 1) to.tpot.record((e2el - ttft) / (tokens - 1));
+    if (tokens !== null && tokens > 1) to.tpot.record((e2el - ttft) / (tokens - 1));
   }
   for (let i = 0; i < events; i++) {
     const arrival = answer.arrival(i);
-    if (i > 0) to.itl.record(arrival - answer.arrival(i - 1));
+    if (i > 0) recordGap(answer, i, to);
     to.client.record(answer.seen(i) - arrival);
     const stamps = answer.stamps(i);
     if (stamps === null) continue;
@@ -210,6 +221,15 @@ function recordAnswer(answer: Answer, { mode, gateway = false }: LoadJob, to: Re
     to.serverLateness.record(stamps.sent - stamps.due);
     to.transport.record(arrival - stamps.sent);
   }
+}
+
+/** Records the gap before event `i`, and where events say how many tokens they hold, that of each of these. */
+function recordGap(answer: Answer, i: number, to: Record<DistributionMetric, Recorder>): void {
+  const gap = answer.arrival(i) - answer.arrival(i - 1);
+  to.itl.record(gap);
+  const tokens = answer.tokensAt(i) - answer.tokensAt(i - 1);
+  if (answer.tokensAt(i - 1) < 0 || tokens < 1) return;
+  for (let token = 0; token < Math.min(tokens, mostTokensInEvent); token++) to.itlPerToken.record(gap / tokens);
 }
 
 function invalidityOf(
@@ -273,6 +293,7 @@ function detailOf(answer: Answer, headers: Readonly<Record<string, string>>): Re
     error: answer.error,
     words: answer.words === null ? null : withoutSecrets(answer.words, headers),
     tokens: answer.tokens ?? 0,
+    tokensCountedBy: answer.usage >= 0 ? "usage" : answer.streamed ? "events" : null,
     firstEventUs: answer.firstEvent < 0 ? null : startUs + answer.firstEvent,
     tokenUs,
     dueUs,

@@ -14,10 +14,15 @@ function countingOf(answers: readonly Answer[]): TokenCounting | null {
   return answers.every(({ streamed, usage }) => streamed || usage >= 0) ? "events" : null;
 }
 
+/** Tokens of an answer by what is counted; null: events are, which are no tokens. */
+export function tokensIn({ usage }: Answer, counting: TokenCounting | null): number | null {
+  return counting === "usage" ? usage : null;
+}
+
 /** What the answers held, those that were given up among them. */
 export function workOf(answers: readonly Answer[]): Work {
   const counting = countingOf(answers);
-  const tokensOf = ({ usage, events, streamed }: Answer): number => (counting === "usage" || !streamed ? usage : events);
+  const tokensOf = (answer: Answer): number => tokensIn(answer, counting) ?? answer.events;
   const texts = answers.filter((answer) => answer.streamed || answer.usage >= 0 || askedOf(answer) !== null);
   const streams = answers.filter(({ streamed }) => streamed);
   const finishReasons: Record<string, number> = {};
@@ -37,7 +42,7 @@ export function workOf(answers: readonly Answer[]): Work {
   return {
     answers: answers.length,
     tokensCountedBy: counting,
-    tokens: counting === null ? null : sum(answers, tokensOf),
+    tokens: counting === null || counting === "events" ? null : sum(answers, tokensOf),
     events: sum(streams, ({ events }) => events),
     contentBytes: sum(texts, ({ contentBytes }) => contentBytes),
     bodyBytes: null,

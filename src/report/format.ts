@@ -194,22 +194,39 @@ function startsAsPlanned({ metrics: { ttft, ttftFromIntended } }: ArmResult): bo
   return same(ttft.p50, ttftFromIntended.p50) && same(ttft.p99, ttftFromIntended.p99);
 }
 
+/** Tokens per second, and what they were counted by: "402.1 (usage)". */
+function tokenRate(arm: ArmResult): string {
+  const rate = means("tokensPerSecond")(arm);
+  return rate === "–" || arm.tokensCountedBy === undefined ? rate : `${rate} (${arm.tokensCountedBy})`;
+}
+
+function tokensInEvent({ work }: ArmResult): string {
+  if (work === undefined || work.tokens === null || !work.events) return "–";
+  return digits(work.tokens / work.events);
+}
+
 /** The columns that say anything about these arms, in order. */
 export function armColumns(arms: readonly ArmResult[]): ArmColumn[] {
   // An arm says more of a streamed answer by its tokens than by its end.
   const streamed = arms.some(({ metrics }) => metrics.ttft);
   const tail = (metric: MetricName, title: string): ArmColumn => ({ title, cell: ({ metrics }) => middleAndTail(metrics[metric]) });
+  const gaps = (metric: "itl" | "itlPerToken" | "tpot", title: string): ArmColumn => ({
+    title,
+    cell: ({ metrics }) => (metrics[metric] ? `${middleAndTail(metrics[metric])} (${ms(metrics[metric].mean)})` : "–"),
+  });
+  // Gaps between events are then not those between tokens.
+  const holdsSeveral = arms.some(({ work }) => work && work.tokens !== null && work.events !== null && work.tokens > 1.05 * work.events);
   const columns: ArmColumn[] = [
     tail("connect", "connect p50/p99 ms"),
     tail("ttft", "TTFT p50/p99 ms"),
     tail("ttftFromIntended", "from planned p50/p99 ms"),
-    {
-      title: "ITL p50/p99 (mean) ms",
-      cell: ({ metrics }) => (metrics.itl ? `${middleAndTail(metrics.itl)} (${ms(metrics.itl.mean)})` : "–"),
-    },
+    gaps("itl", holdsSeveral ? "ITL per event p50/p99 (mean) ms" : "ITL p50/p99 (mean) ms"),
+    gaps("itlPerToken", "ITL per token p50/p99 (mean) ms"),
+    ...(holdsSeveral ? [gaps("tpot", "TPOT p50/p99 (mean) ms"), { title: "tok/event", cell: tokensInEvent }] : []),
     tail("e2el", "E2E p50/p99 ms"),
     { title: "req/s", cell: means("requestsPerSecond") },
-    { title: "tok/s", cell: means("tokensPerSecond") },
+    { title: "tok/s", cell: tokenRate },
+    { title: "events/s", cell: means("eventsPerSecond") },
     streamed
       ? { title: "CPU µs/req / tok", cell: means("serverCpuUsPerRequest", "serverCpuUsPerToken") }
       : { title: "CPU µs/req", cell: means("serverCpuUsPerRequest") },

@@ -63,7 +63,7 @@ export const effectRows: readonly EffectRow[] = [
       "a gap repeats with each token: 0.05 ms is 50 ms in an answer of 1,000; a late token is one, and the bench itself is off by up to 0.2 ms",
   },
   {
-    metrics: ["tpot"],
+    metrics: ["tpot", "itlPerToken"],
     ratio: 0.02,
     absolute: 50,
     because: "a mean of gaps, so its tail is no single late token",
@@ -100,7 +100,7 @@ export const effectRows: readonly EffectRow[] = [
     because: "0.5% of a core at 100,000 tokens/s",
   },
   {
-    metrics: ["requestsPerSecond", "tokensPerSecond", "keepsUpTokensPerSecond"],
+    metrics: ["requestsPerSecond", "tokensPerSecond", "eventsPerSecond", "keepsUpTokensPerSecond"],
     ratio: 0.02,
     absolute: null,
     because: "from one request in ten seconds to 100,000 in one, all are usual",

@@ -6,6 +6,7 @@
  * - ttfe: start to first event. vLLM calls this TTFT.
  * - ttft: start to first event with non-empty content (llmperf, inference-perf, genai-perf).
  * - itl: every single gap between two content events (vLLM; aiperf and guidellm call their mean per request ITL).
+ * - itlPerToken: itl over the tokens of the event, where each event says how many it holds (genai-perf's ITL).
  * - tpot: (e2el - ttft) / (tokens - 1) per request; requests of one token are left out (vLLM).
  * - e2el: start to last content event; usage and [DONE] are excluded (vLLM, aiperf).
  *
@@ -20,6 +21,7 @@ export type DistributionMetric =
   | "ttfe"
   | "ttft"
   | "itl"
+  | "itlPerToken"
   | "tpot"
   | "e2el"
   | "ttftFromIntended"
@@ -37,6 +39,7 @@ export type DistributionMetric =
 type ScalarMetric =
   | "requestsPerSecond"
   | "tokensPerSecond"
+  | "eventsPerSecond"
   | "durationUs"
   | "serverCpuUsPerRequest"
   | "serverCpuUsPerToken"
@@ -99,6 +102,10 @@ export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
   ttfe: latency("TTFE", "Time to first event: request handed to the socket to the first event of any kind (vLLM's TTFT)"),
   ttft: latency("TTFT", "Time to first token: request handed to the socket to the first event with content (llmperf, inference-perf)"),
   itl: latency("ITL", "Inter-token latency: every gap between two content events (vLLM's ITL, aiperf's ICL)"),
+  itlPerToken: latency(
+    "ITL per token",
+    "Inter-token latency where events hold several tokens and say how many: the gap before an event over its tokens, once for each of them (genai-perf)",
+  ),
   tpot: latency("TPOT", "Time per output token, per request: (e2el - ttft) / (tokens - 1) (vLLM's TPOT)"),
   e2el: latency("E2E latency", "End-to-end latency: request handed to the socket to the last content event"),
   ttftFromIntended: latency(
@@ -124,7 +131,8 @@ export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
     "Per token, from the server's log: handed to the server's transport, to the application having it (transport and client together)",
   ),
   requestsPerSecond: scalar("requests/s", "1/s", "Completed requests by the measured time", "higher"),
-  tokensPerSecond: scalar("tokens/s", "1/s", "Output tokens by the measured time", "higher"),
+  tokensPerSecond: scalar("tokens/s", "1/s", "Output tokens by the measured time, as usage or a tokenizer counts them", "higher"),
+  eventsPerSecond: scalar("events/s", "1/s", "Content events by the measured time, where nothing says how many tokens they hold", "higher"),
   durationUs: scalar("wall time", "us", "Measured time of a round"),
   serverCpuUsPerRequest: scalar("server CPU/request", "us", "User and system time of the server process for each completed request"),
   serverCpuUsPerToken: scalar("server CPU/token", "us", "User and system time of the server process for each output token"),

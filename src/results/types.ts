@@ -125,7 +125,7 @@ export interface Work {
   readonly answers: Count;
   /** What was counted as tokens; null: nothing, as for answers that are no text. */
   readonly tokensCountedBy: TokenCounting | null;
-  /** Output tokens, or content events where `tokensCountedBy` says so; null: the driver cannot tell. */
+  /** Output tokens; null: the driver cannot tell, or only events were counted. */
   readonly tokens: Count | null;
   /** Events with content; null: the driver cannot tell. */
   readonly events: Count | null;

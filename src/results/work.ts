@@ -128,6 +128,11 @@ export function workNotes({ id, engine, work, metrics }: Pick<ArmResult, "id" | 
     const why = isMeasured ? "gathered on the way" : "from a cache or unstreamed: their TTFT and ITL cannot be told and are left out";
     notes.push(`${of(work.inOneRead)} came in one read, ${why}`);
   }
+  if (tokensCountedBy === "events") notes.push(`${id}: no usage: events were counted, and how many tokens they hold is not known`);
+  else if (tokens !== null && events !== null && tokens > 1.05 * events)
+    notes.push(
+      `${id}: ${(tokens / events).toFixed(1)} tokens in an event, by ${tokensCountedBy}: ITL is the gap between events, TPOT that of tokens`,
+    );
   if (work.contradicted > 0)
     notes.push(
       `${id}: usage contradicts what came in ${work.contradicted} of ${answers} answers: ${perAnswer(tokens, answers)} tokens an answer by ${tokensCountedBy}, in ${perAnswer(events, answers)} events and ${perAnswer(work.contentBytes, answers)} bytes of content`,

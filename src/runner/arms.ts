@@ -292,7 +292,11 @@ function headersOf({ method, headerBytes, headerBytesDiffer }: Workload, context
 /** How requests of an arm are worded. */
 export function wordingOf(context: RunContext, arm: LiveArm): Wording {
   const { model, body } = context.options;
-  return { model, own: context.external === null, accepted: arm.accepted, body, oneBody: arm.driver.name !== "stream", arm: arm.spec.id };
+  const { accepted, spec } = arm;
+  const own = context.external === null;
+  // What a gateway does to the number of tokens is a finding, and no failure.
+  const exact = own || (accepted.exact === true && spec.place === "server");
+  return { model, own, accepted, exact, body, oneBody: arm.driver.name !== "stream", arm: spec.id };
 }
 
 /** Requests of a trace that the discarded warm-up sends. */

@@ -24,7 +24,7 @@ import { disturbedPrefix } from "./processes/disturbance.ts";
 import { choosePinning, describeEnvironment } from "./processes/machine.ts";
 import type { BenchOptions } from "./plan/options.ts";
 import { overridden } from "./plan/overrides.ts";
-import { type Accepted, lengthParameters, takesEverything } from "./plan/requests.ts";
+import { type Accepted, acceptedByBoth, lengthParameters } from "./plan/requests.ts";
 import { defaultWorkload, type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./plan/scenario.ts";
 import { isUntimed, traceOf } from "./plan/trace.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
@@ -71,8 +71,11 @@ export async function runBench({ options, baseline, command, details, observer, 
   let calibration: Calibration | null = null;
   let finished = false;
   const work = async (): Promise<void> => {
-    const external = options.url === null ? null : await reach(options.url, options, observer);
-    const gateway = options.via === null ? null : await reach(options.via, options, observer);
+    const server = options.url === null ? null : await reach(options.url, options, observer);
+    const proxy = options.via === null ? null : await reach(options.via, options, observer);
+    const accepted = server === null || proxy === null ? null : acceptedByBoth(server.accepted, proxy.accepted);
+    const external = server === null || accepted === null ? server : { ...server, accepted };
+    const gateway = proxy === null || accepted === null ? proxy : { ...proxy, accepted };
     const base = { options, details, pinning, signal, observer, external, gateway, drivers };
     if (external === null && options.clients === null) calibration = await calibrateFor(base, plan.variants);
     const context: RunContext = { ...base, calibration };
@@ -358,7 +361,8 @@ async function reach(url: string, options: BenchOptions, observer: Observer): Pr
   const pathOf = (path: string): string =>
     options.isEndpointWhole && path === options.endpoint ? wholePathAt(address, path) : pathAt(address, path);
   const path = pathOf(options.endpoint ?? defaultWorkload.path);
-  const usual: Accepted = { ...takesEverything, lengthParameter: lengthParameters(path)[0]! };
+  // What was not asked for is not sent.
+  const usual: Accepted = { lengthParameter: lengthParameters(path)[0]!, refused: new Set(["ignore_eos", "min_tokens"]) };
   const probed = await askParameters(target, spoken[0]!.protocol, path, options);
   if (probed !== null && probed.refusal !== null)
     observer.notice(`POST ${origin}${path.replace(/\?.*$/s, "")}: ${probed.refusal}${hintOf(address, probed.refusal)}`);
@@ -386,11 +390,12 @@ function hintOf({ origin, base }: ServerAddress, refusal: string): string {
   return refusal.startsWith("status 404") && isBare ? ` (the base URL is ${origin}${base}; is it ${origin}${base}/v1?)` : "";
 }
 
-function notesOf(origin: string, { lengthParameter, refused }: Accepted): string[] {
+function notesOf(origin: string, { lengthParameter, refused, exact }: Accepted): string[] {
   const without = [...refused].join(", ");
   return [
     ...(lengthParameter === "max_completion_tokens" ? [`${origin} refuses max_tokens: requests carry max_completion_tokens`] : []),
     ...(without === "" ? [] : [`${origin} refuses ${without}: requests go without`]),
+    ...(exact ? [`${origin} gives the number of tokens that is ordered: an answer with another number has failed`] : []),
   ];
 }
 

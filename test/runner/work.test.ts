@@ -108,3 +108,67 @@ test("behind a gateway unequal work is the finding: exit 0", async () => {
     gateway.stop();
   }
 });
+
+describe("what is counted is named beside the figure", () => {
+  test("no usage: events, and never tok/s", async () => {
+    const { code, stdout, arm } = await against(() => ({ events: 5, tokensPerEvent: 4, usage: null }));
+    const { metrics, work, tokensCountedBy } = arm("h1");
+    expect([tokensCountedBy, work!.tokens, work!.events]).toEqual(["events", null, 60]);
+    expect([metrics.tokensPerSecond, metrics.tpot ?? null]).toEqual([null, null]);
+    expect(metrics.eventsPerSecond!.count).toBe(2);
+    expect(stdout).toMatch(/events\/s/);
+    expect(stdout).not.toMatch(/tok\/s/);
+    expect(stdout).toMatch(/h1: no usage: events were counted/);
+    expect(code).toBe(0);
+  });
+
+  test("usage where an event holds four tokens: gaps of events and of tokens are told apart", async () => {
+    const { code, stdout, asked, arm } = await against(() => ({ events: 5, tokensPerEvent: 4 }));
+    expect(asked.at(-1)!.body).toMatchObject({ stream_options: { include_usage: true }, ignore_eos: true, min_tokens: 20 });
+    expect(asked.at(-1)!.body["stream_options"]).not.toHaveProperty("continuous_usage_stats");
+    const { metrics, work, tokensCountedBy } = arm("h1");
+    expect([tokensCountedBy, work!.tokens, work!.events]).toEqual(["usage", 240, 60]);
+    expect([metrics.itl!.count, metrics.tpot!.count, metrics.itlPerToken ?? null]).toEqual([48, 12, null]);
+    expect(stdout.replaceAll(/\s+/g, " ")).toMatch(/ITL per event p50\/p99 \(mean\) ms.*TPOT p50\/p99 \(mean\) ms.*tok\/event/);
+    expect(stdout).toMatch(/\d \(usage\)/);
+    expect(stdout).toMatch(/h1: 4\.0 tokens in an event, by usage/);
+    expect(code).toBe(0);
+  });
+
+  test("where events say how many tokens they hold, each token has its gap", async () => {
+    const { asked, arm } = await against(() => ({ events: 5, tokensPerEvent: 4, continuousUsage: true }));
+    expect(asked.at(-1)!.body["stream_options"]).toEqual({ include_usage: true, continuous_usage_stats: true });
+    const { itl, itlPerToken } = arm("h1").metrics;
+    expect([itl!.count, itlPerToken!.count]).toEqual([48, 192]);
+    expect(itlPerToken!.mean).toBeCloseTo(itl!.mean / 4, 0);
+  });
+
+  test("usage that lies is noted", async () => {
+    const { stdout, arm } = await against(() => ({ events: 20, usage: 96 }));
+    expect(arm("h1").work!.contradicted).toBe(12);
+    expect(stdout.replaceAll(/\s+/g, " ")).toMatch(
+      /h1: usage contradicts what came in 12 of 12 answers: 96 tokens an answer by usage, in 20 events/,
+    );
+  });
+
+  test("a server that takes the order on one protocol and gives half on the other: failures", async () => {
+    const { code, stderr, stdout } = await against(({ protocol, body }) => {
+      const ordered = Number(body["min_tokens"]);
+      return { events: protocol === "h2c" ? ordered / 2 : ordered };
+    });
+    expect(stdout).toMatch(/gives the number of tokens that is ordered/);
+    expect(stderr).toMatch(/h2c.*requests failed: wrong token count \(\d+\)/);
+    expect(code).toBe(3);
+  });
+
+  test("a server that refuses what it does not know is asked without it", async () => {
+    const { code, stdout, asked } = await against(({ body }) => {
+      const unknown = ["min_tokens", "ignore_eos", "stream_options"].find((name) => name in body);
+      const text = JSON.stringify({ error: { message: `Unrecognized request argument supplied: ${unknown}` } });
+      return unknown === undefined ? { events: 20 } : { events: 0, error: [400, text] };
+    });
+    expect(Object.keys(asked.at(-1)!.body).sort()).toEqual(["max_tokens", "messages", "model", "seed", "stream"]);
+    expect(stdout.replaceAll(/\s+/g, " ")).toMatch(/refuses .*ignore_eos.*: requests go without/);
+    expect(code).toBe(0);
+  });
+});

@@ -4,8 +4,11 @@ import { clockIdentity } from "../../src/base/clock.ts";
 import type { FakeAiServer, Protocol } from "../../src/index.ts";
 import type { LoadJob, LoadReport, PlannedRequest, RunOptions } from "../../src/load/job.ts";
 
-export const chatBody = (more: object = {}): string =>
-  JSON.stringify({ model: "m", stream: true, messages: [{ role: "user", content: "Hello there" }], ...more });
+/** A chat; `more` goes over it. Usage is asked for where the answer is streamed: elsewhere servers refuse the question. */
+export const chatBody = (more: { readonly stream?: boolean; readonly [member: string]: unknown } = {}): string => {
+  const usage = more.stream === false ? {} : { stream_options: { include_usage: true } };
+  return JSON.stringify({ model: "m", stream: true, ...usage, messages: [{ role: "user", content: "Hello there" }], ...more });
+};
 
 /** What is invalid about a report, beside a machine that was too busy for the load. */
 export const withoutLimits = ({ invalid }: LoadReport): readonly string[] =>

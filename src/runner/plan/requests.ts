@@ -19,6 +19,8 @@ export interface Wording {
   readonly own: boolean;
   /** Default: everything. */
   readonly accepted?: Accepted;
+  /** Whether the server gives the number of tokens that is ordered. Default: ours does. */
+  readonly exact?: boolean;
   /** Sent as every body in place of ours. */
   readonly body: string | null;
   /** Every request is the first of its round: for a driver that sends one body only. */
@@ -33,10 +35,24 @@ export interface Accepted {
   readonly lengthParameter: string;
   /** Parameters that it refuses, of `optionalParameters`. */
   readonly refused: ReadonlySet<string>;
+  /** true: it gives the number of tokens that `ignore_eos` and `min_tokens` order, and its usage says so. Default false. */
+  readonly exact?: boolean;
+  /** true: its events hold several tokens, and with `continuous_usage_stats` (vLLM, SGLang) each says how many. Default false. */
+  readonly continuousUsage?: boolean;
+}
+
+/** What a server and the gateway in front of it both take, so that the same requests go to both. */
+export function acceptedByBoth(one: Accepted, other: Accepted): Accepted {
+  return {
+    lengthParameter: one.lengthParameter,
+    refused: new Set([...one.refused, ...other.refused]),
+    exact: one.exact === true && other.exact === true,
+    continuousUsage: one.continuousUsage === true && other.continuousUsage === true,
+  };
 }
 
 /** Parameters without which a request means the same to a server. */
-export const optionalParameters: readonly string[] = ["seed", "stream_options"];
+export const optionalParameters: readonly string[] = ["seed", "stream_options", "ignore_eos", "min_tokens"];
 
 /** Names of the bound on an answer's tokens at an endpoint, the one that most servers take first. */
 export function lengthParameters(path: string): readonly string[] {
@@ -50,6 +66,11 @@ export const takesEverything: Accepted = { lengthParameter: "max_tokens", refuse
 /** Whether a path, which may have a query, is that of an endpoint. */
 function isAt(path: string, endpoint: string): boolean {
   return path.replace(/\?.*$/s, "").endsWith(endpoint);
+}
+
+/** Whether an endpoint has `stream_options`, and in vLLM and its like `ignore_eos` and `min_tokens`; the others of OpenAI and Anthropic send usage unasked. */
+export function takesUsage(path: string): boolean {
+  return isAt(path, "/completions");
 }
 
 /** What one request asks for. */
@@ -67,20 +88,24 @@ export interface Asking {
   readonly accepted: Accepted;
   /** vLLM's `ignore_eos`; default false. */
   readonly ignoreEos?: boolean;
+  /** Orders the number of tokens by `min_tokens` too; default false. */
+  readonly minTokens?: boolean;
   readonly includeUsage?: boolean;
 }
 
 /** The JSON of a request, in the shape of its endpoint. */
 export function bodyOf(asking: Asking): string {
   const { path, stream, prompt, messages = [{ role: "user", content: prompt }], more = {} } = asking;
-  const { outputTokens, seed, model, accepted, ignoreEos, includeUsage } = asking;
+  const { outputTokens, seed, model, accepted, ignoreEos, minTokens, includeUsage } = asking;
+  const usage = { include_usage: true, ...(accepted.continuousUsage ? { continuous_usage_stats: true } : {}) };
   const takesMessages = isAt(path, "/chat/completions") || isAt(path, "/messages");
   const members: readonly (readonly [name: string, value: unknown])[] = [
     ["model", model],
     ...(stream ? ([["stream", stream]] as const) : []),
-    ...(includeUsage ? ([["stream_options", { include_usage: true }]] as const) : []),
+    ...(stream && includeUsage && takesUsage(path) ? ([["stream_options", usage]] as const) : []),
     [accepted.lengthParameter, outputTokens],
     ...(ignoreEos ? ([["ignore_eos", true]] as const) : []),
+    ...(minTokens ? ([["min_tokens", outputTokens]] as const) : []),
     ["seed", seed],
     takesMessages ? ["messages", messages] : [isAt(path, "/responses") ? "input" : "prompt", prompt],
     ...(takesMessages ? Object.entries(more) : []),
@@ -118,7 +143,8 @@ function worded(
     seed,
     model,
     accepted,
-    ignoreEos: own,
+    ignoreEos: own || takesUsage(path),
+    minTokens: !own && takesUsage(path),
     includeUsage,
   });
   const at = body.indexOf(placeholder);
@@ -210,8 +236,8 @@ function plain(workload: Workload, wording: Wording, seed: number, round: number
 }
 
 /** How many tokens are ordered: exactly, where the server takes that, or at most. */
-function orderOf(tokens: number, { own }: Wording): Pick<PlannedRequest, "tokens" | "maxTokens"> {
-  return own ? { tokens } : { tokens: null, maxTokens: tokens };
+function orderOf(tokens: number, { own, exact = own }: Wording): Pick<PlannedRequest, "tokens" | "maxTokens"> {
+  return exact ? { tokens } : { tokens: null, maxTokens: tokens };
 }
 
 function pageRequests(workload: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {

@@ -245,7 +245,9 @@ export interface WorkloadFile {
   readonly page?: readonly PageCall[];
   /** A trace in place of `requests` equal ones. */
   readonly trace?: TraceSpec;
-  /** Asks for the usage at the end of a stream, where an event holds several tokens and cannot tell. */
+  /**
+   * Asks for the usage at the end of a stream; true unless said. Without it events are counted, and nothing is said of tokens.
+   */
   readonly includeUsage?: boolean;
   /** Settings of our own server. */
   readonly server?: ServerSettings;

@@ -107,7 +107,7 @@ export const defaultWorkload: Workload = {
   clientWork: false,
   page: null,
   trace: null,
-  includeUsage: false,
+  includeUsage: true,
   server: null,
   abort: null,
   background: null,

@@ -2,12 +2,13 @@
 import { readFileSync } from "node:fs";
 import { UsageError } from "../../base/usage-error.ts";
 import type { Connection } from "../../load/client/connection.ts";
+import { EventReader } from "../../load/events.ts";
 import { openConnection } from "../../load/client/open.ts";
 import { ForeignBody, withoutSecrets } from "../../load/words.ts";
 import type { Endpoint, TlsChoice } from "../../load/job.ts";
 import { protocolsOf } from "../../results/protocols.ts";
 import type { ProtocolName } from "../../results/types.ts";
-import { type Accepted, bodyOf, lengthParameters, optionalParameters } from "../plan/requests.ts";
+import { type Accepted, bodyOf, lengthParameters, optionalParameters, takesUsage } from "../plan/requests.ts";
 import { parseAddress, pathAt } from "./address.ts";
 import type { Target } from "./target.ts";
 
@@ -86,9 +87,13 @@ const mostQuestions = 12;
 /** What came of asking for parameters: what the server takes, or, for people, why it did not answer well. */
 export type Probed = { readonly accepted: Accepted; readonly refusal: null } | { readonly accepted: null; readonly refusal: string };
 
+/** Parameters that order an exact number of tokens; few servers but vLLM and its like know them. */
+const ordering = ["ignore_eos", "min_tokens"];
+
 /**
  * Finds out which parameters the server takes, by a short request: each that it names in a 400 or 422 is left out, and
- * `max_completion_tokens` stands in for `max_tokens`.
+ * `max_completion_tokens` stands in for `max_tokens`. What it gives is looked at too: whether it keeps to the number of tokens
+ * that is ordered, where a greeting is shorter, and whether its events can say how many tokens they hold.
  */
 export async function probeParameters(endpoint: Endpoint, model: string): Promise<Probed> {
   const names = [...lengthParameters(endpoint.path)];
@@ -96,16 +101,40 @@ export async function probeParameters(endpoint: Endpoint, model: string): Promis
   let first: string | null = null;
   for (let question = 0; question < mostQuestions; question++) {
     const accepted: Accepted = { lengthParameter: names[0]!, refused: new Set(refused) };
-    const body = bodyOf({ path: endpoint.path, stream: true, prompt: "hello", outputTokens: probeTokens, seed: 1, model, accepted });
-    const { failed, status, text } = await ask(endpoint, body).catch((error: Error) => ({ failed: error.message, status: 0, text: null }));
-    if (failed === null && status < 300) return { accepted, refusal: null };
+    const { failed, status, text, seen } = await askFor(endpoint, model, accepted);
+    if (failed === null && status < 300) return { accepted: await completed(endpoint, model, accepted, seen), refusal: null };
     first ??= failed ?? `status ${status}${text === null ? "" : `: "${withoutSecrets(text, endpoint.headers)}"`}`;
-    const named = text === null || (status !== 400 && status !== 422) ? null : namedIn(text, names[0]!, refused);
+    const isBadRequest = status === 400 || status === 422;
+    const named = text === null || !isBadRequest ? null : namedIn(text, names[0]!, refused);
+    // It names nothing that we send: what few servers know is left out.
+    if (named === null && isBadRequest && takesUsage(endpoint.path) && !ordering.every((name) => refused.has(name))) {
+      for (const name of ordering) refused.add(name);
+      continue;
+    }
     if (named === null || (named === names[0] && names.length === 1)) break;
     if (named === names[0]) names.shift();
     else refused.add(named);
   }
   return { accepted: null, refusal: first ?? "" };
+}
+
+/** The probe's request, with what is accepted. Never rejects. */
+function askFor(endpoint: Endpoint, model: string, accepted: Accepted): Promise<Asked> {
+  const { path } = endpoint;
+  const isOrder = takesUsage(path);
+  const asking = { path, stream: true, prompt: "hello", outputTokens: probeTokens, seed: 1, model, accepted, includeUsage: true };
+  const body = bodyOf({ ...asking, ignoreEos: isOrder, minTokens: isOrder });
+  return ask(endpoint, body).catch((error: Error) => ({ failed: error.message, status: 0, text: null, seen: unseen }));
+}
+
+/** What is accepted, with what the answer shows of it. */
+async function completed(endpoint: Endpoint, model: string, accepted: Accepted, { events, tokens }: Seen): Promise<Accepted> {
+  const isOrdered = takesUsage(endpoint.path) && !ordering.every((name) => accepted.refused.has(name));
+  const found: Accepted = isOrdered && tokens === probeTokens ? { ...accepted, exact: true } : accepted;
+  if (events === 0 || tokens <= events) return found;
+  const continuous = { ...found, continuousUsage: true };
+  const { failed, status, seen } = await askFor(endpoint, model, continuous);
+  return failed === null && status < 300 && seen.eventsWithUsage > 1 ? continuous : found;
 }
 
 /** The parameter that an error's text speaks of, of those that can be left out or renamed; null: none of them. */
@@ -120,18 +149,39 @@ interface Asked {
   readonly text: string | null;
   /** Why there is no answer; null: there is one. */
   readonly failed: string | null;
+  readonly seen: Seen;
 }
 
-/** Sends one request and reads its head, and the words of an error. Rejects where there is no connection. */
+/** What a streamed answer held. */
+interface Seen {
+  /** Events with content, and those of them that have usage. */
+  readonly events: number;
+  readonly eventsWithUsage: number;
+  /** The last usage.completion_tokens; -1: none. */
+  readonly tokens: number;
+}
+
+const unseen: Seen = { events: 0, eventsWithUsage: 0, tokens: -1 };
+
+/** Sends one request and reads its head, the stream that it asks for, and the words of an error. Rejects where there is no connection. */
 async function ask(endpoint: Endpoint, body: string): Promise<Asked> {
   const connection: Connection = await openConnection({ endpoint, timeoutMs: probeTimeoutMs });
   try {
     return await new Promise<Asked>((resolve) => {
       let status = 0;
       let foreign: ForeignBody | null = null;
+      const seen = { ...unseen };
+      const reader = new EventReader((event) => {
+        if (event.tokens >= 0) seen.tokens = event.tokens;
+        if (!event.content) return;
+        seen.events++;
+        if (event.tokens >= 0) seen.eventsWithUsage++;
+      });
       const settle = (failed: string | null): void => {
         clearTimeout(timer);
-        resolve({ status, text: foreign?.words() ?? null, failed });
+        // A long answer that began well is an answer.
+        const isWell = status >= 200 && status < 300;
+        resolve({ status, text: foreign?.words() ?? null, failed: isWell ? null : failed, seen });
       };
       const timer = setTimeout(() => settle(`no answer within ${probeTimeoutMs / 1000} s`), probeTimeoutMs);
       connection.send(
@@ -139,10 +189,10 @@ async function ask(endpoint: Endpoint, body: string): Promise<Asked> {
         {
           onResponse: (head) => {
             status = head.status;
-            if (endpoint.method === "GET" || status < 300) settle(null);
-            else foreign = new ForeignBody(head.contentType, head.contentEncoding, head.location);
+            if (endpoint.method === "GET") settle(null);
+            else if (status >= 300) foreign = new ForeignBody(head.contentType, head.contentEncoding, head.location);
           },
-          onData: (bytes, start, end) => foreign?.push(bytes, start, end),
+          onData: (bytes, start, end) => (foreign ?? reader).push(bytes, start, end),
           onEnd: () => settle(null),
           onFail: (reason, words) => settle(words === undefined ? reason : `${reason} (${words})`),
         },
