@@ -12,7 +12,7 @@ import { Bounds, newCounts } from "../../src/listeners/bounds.ts";
 import { NodeH2Service } from "../../src/listeners/h2/service.ts";
 import { frame } from "../../src/wire/h2/frames.ts";
 import { bodyOf, rawRequest, type RawStreams, rawStreams, requests, resetRequests } from "../support/h2-frames.ts";
-import { chat, chunksOf } from "../support/chat.ts";
+import { chat, chunksOf, withoutEmptyLines } from "../support/chat.ts";
 import { start, type Started, targets } from "../support/targets.ts";
 import { eventually, sleep } from "../support/wait.ts";
 
@@ -211,8 +211,7 @@ test.each(targets.filter(({ engine }) => engine === "uws"))("what is counted as 
   // What the kernel has is still delivered, what the engine holds is not.
   const stopped = running.stop();
   reader.resume();
-  // Without the empty lines that follow each event on this engine.
-  const got = (await reader.body).replaceAll("\n\n\n\n", "\n\n").split("\n\n");
+  const got = withoutEmptyLines(await reader.body).split("\n\n");
   await stopped;
   const bytes = got.slice(1).reduce((sum, event) => sum + event.length + 2, 0) / (got.length - 1);
   const held = (tokens - (got.length - 2)) * bytes;

@@ -9,6 +9,7 @@ import { type Proxy, startProxy } from "../../src/network/proxy.ts";
 import { SleepingClock } from "../../src/network/sleeping-clock.ts";
 import { runCli } from "../support/process.ts";
 import { listen } from "../support/servers.ts";
+import { withoutEmptyLines } from "../support/chat.ts";
 
 const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null };
 
@@ -248,7 +249,7 @@ describe("every protocol passes", () => {
         dispatcher,
       });
       expect(response.status).toBe(200);
-      return response.text();
+      return withoutEmptyLines(await response.text());
     };
     const through = await Promise.all(Array.from({ length: 10 }, (_, seed) => ask(seed, url.href, dispatchers[0])));
     const direct = await Promise.all(Array.from({ length: 10 }, (_, seed) => ask(seed, server.urls[protocol]!, dispatchers[1])));

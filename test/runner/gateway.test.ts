@@ -10,6 +10,7 @@ import { startGateway } from "../../src/runner/processes/gateway.ts";
 import type { BenchResult } from "../../src/results/types.ts";
 import { checkScenario, variantsOf } from "../../src/runner/plan/scenario.ts";
 import { available, runCli } from "../support/process.ts";
+import { withoutEmptyLines } from "../support/chat.ts";
 
 const nginx = gatewayProgram(gateways["nginx"]!);
 if (nginx === null) {
@@ -100,12 +101,15 @@ describe.skipIf(nginx === null || !curl)("nginx", () => {
       cpu: null,
     });
     ends.push(() => gateway.close());
-    const direct = (await ask(`${upstream}/v1/chat/completions`, ["-H", "x-fakeai-seed: 7"])).replace(/[\d.]+ [\d.]+$/, "");
+    const direct = withoutEmptyLines(await ask(`${upstream}/v1/chat/completions`, ["-H", "x-fakeai-seed: 7"])).replace(
+      /[\d.]+ [\d.]+$/,
+      "",
+    );
     const flags = { h1: [], h1s: ["-k", "--http1.1"], h2c: ["--http2-prior-knowledge"], h2: ["-k"] } as const;
     for (const protocol of ["h1", "h1s", "h2c", "h2"] as const) {
       const answer = await ask(`${gateway.origins[protocol]}/v1/chat/completions`, ["-H", "x-fakeai-seed: 7", ...flags[protocol]]);
       const [, body, version, first] = /^(.*\n\n)([\d.]+) ([\d.]+)$/s.exec(answer)!;
-      expect(body).toBe(direct);
+      expect(withoutEmptyLines(body!)).toBe(direct);
       expect(version).toBe(protocol.startsWith("h1") ? "1.1" : "2");
       // The whole takes 310 ms.
       expect(Number(first)).toBeLessThan(0.2);

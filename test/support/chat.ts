@@ -16,6 +16,9 @@ export interface Chunk {
   readonly fakeai?: { due: number; sent: number };
 }
 
+/** The body of a stream without the two empty lines that uws sends after each write; how many writes there are, timing decides. */
+export const withoutEmptyLines = (body: string): string => body.replaceAll("\n\n\n\n", "\n\n");
+
 /** The data of each event. */
 export function eventsOf(body: string): string[] {
   return body

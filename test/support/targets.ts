@@ -8,6 +8,7 @@ import type { Engine, FakeAiServer, Protocol, ServerOptions } from "../../src/in
 import { loadUws } from "../../src/listeners/uws/module.ts";
 import { type Siblings, type StartedServer, startServer } from "../../src/server/server.ts";
 import { freePorts, resolveConfig } from "../../src/settings/server.ts";
+import { withoutEmptyLines } from "./chat.ts";
 
 export interface Target {
   readonly name: string;
@@ -130,7 +131,7 @@ function http1Client(server: FakeAiServer, origin: string, engine: Engine): Clie
             startedMs,
             (read) => {
               const isStream = engine === "uws" && response.headers["content-type"]?.startsWith("text/event-stream") === true;
-              const body = isStream ? read.body.replaceAll("\n\n\n\n", "\n\n") : read.body;
+              const body = isStream ? withoutEmptyLines(read.body) : read.body;
               resolve({ ...read, body, status: response.statusCode!, headers: response.headers, httpVersion: response.httpVersion });
             },
             reject,
