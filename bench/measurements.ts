@@ -1,5 +1,6 @@
 /** The measurements of fakeai itself: what each tells, what it takes, and how it is started. */
 import { rows } from "./speed/rows.ts";
+import { tools } from "./tools/tools.ts";
 
 /** An argument that is no flag. */
 interface Argument {
@@ -121,6 +122,14 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     takes: "three minutes",
     writes: "stdout",
     arguments: [{ name: "fault", help: "faults as in the table's first column; h1, h2: all of a protocol", isRepeatable: true }],
+  },
+  tools: {
+    what: "load tools of others, unchanged: what each reports beside the server's own log of the same requests",
+    module: "tools/run.ts",
+    needsBuild: true,
+    takes: "ten minutes for all; a tool that is not on the PATH is left out",
+    writes: "stdout",
+    arguments: [{ name: "tool", help: "tools by name", choices: tools.map(({ name }) => name), isRepeatable: true }],
   },
   profiles: {
     what: "bytes and time per token of each wire profile",
