@@ -172,6 +172,11 @@ function validity({ rounds, invalid }: ArmResult): string {
   return invalid.length > 0 ? "invalid" : valid === rounds.length ? "yes" : `${valid} of ${rounds.length}`;
 }
 
+function sharesText(arm: ArmResult): string {
+  const shares = cpuShares(arm);
+  return shares === null ? "–" : `${percent(shares.client.share)} / ${percent(shares.server.share)}`;
+}
+
 /** What is of interest where clients are compared. */
 function clientColumns(arms: readonly ArmResult[]): ArmColumn[] {
   if (arms.every(({ driver }) => driver !== "client")) return [];
@@ -205,8 +210,27 @@ function tokensInEvent({ work }: ArmResult): string {
   return digits(work.tokens / work.events);
 }
 
-/** The columns that say anything about these arms, in order. */
-export function armColumns(arms: readonly ArmResult[]): ArmColumn[] {
+/** CPU time of one end: microseconds for a request, and by elapsed time, 1 is one core. */
+export interface CpuShare {
+  readonly us: number;
+  readonly share: number;
+}
+
+/** CPU time of both ends; null where it was not measured. */
+export function cpuShares({ metrics }: Pick<ArmResult, "metrics">): { readonly client: CpuShare; readonly server: CpuShare } | null {
+  const { clientCpuUsPerRequest: client, serverCpuUsPerRequest: server, requestsPerSecond: rate } = metrics;
+  if (!client || !server || !rate) return null;
+  const of = ({ mean: us }: MetricSummary): CpuShare => ({ us, share: (us * rate.mean) / 1e6 });
+  return { client: of(client), server: of(server) };
+}
+
+/** "34%", from a share of 1. */
+export function percent(share: number): string {
+  return `${Math.round(share * 100)}%`;
+}
+
+/** The columns that say anything about these arms, in order; with `clientWork`, how busy both ends were. */
+export function armColumns(arms: readonly ArmResult[], clientWork = false): ArmColumn[] {
   // An arm says more of a streamed answer by its tokens than by its end.
   const streamed = arms.some(({ metrics }) => metrics.ttft);
   const tail = (metric: MetricName, title: string): ArmColumn => ({ title, cell: ({ metrics }) => middleAndTail(metrics[metric]) });
@@ -230,6 +254,7 @@ export function armColumns(arms: readonly ArmResult[]): ArmColumn[] {
     streamed
       ? { title: "CPU µs/req / tok", cell: means("serverCpuUsPerRequest", "serverCpuUsPerToken") }
       : { title: "CPU µs/req", cell: means("serverCpuUsPerRequest") },
+    ...(clientWork ? [{ title: "CPU of wall time client / server", cell: sharesText }] : []),
     tail("ttftAdded", "added to TTFT p50/p99 ms"),
     tail("tokenAdded", "added to a token p50/p99 ms"),
     ...clientColumns(arms),

@@ -5,6 +5,7 @@ import { scenarioLabel } from "../results/scenarios.ts";
 import type { ArmResult, BenchResult, Comparison, ScenarioResult } from "../results/types.ts";
 import { type Bars, clientBars } from "./bars.ts";
 import { type Chart, loadCharts, scenarioCharts } from "./charts.ts";
+import { causesOf } from "./causes.ts";
 import { claimConditions, conditionsOf } from "./conditions.ts";
 import { drawCharts, planOf } from "./draw-charts.ts";
 import {
@@ -89,6 +90,7 @@ function verdictRow(scenario: ScenarioResult, comparison: Comparison): Part[] {
       html`<span class="line">${effect(comparison)}</span>`,
       small(ratio === null || difference === null ? null : html`<span class="line">${differenceWithInterval(difference, metric)}</span>`),
       small(smallness(comparison)),
+      ...causesOf(scenario, comparison).map(small),
       small(reason),
     ),
     intervalBar(comparison),
@@ -111,7 +113,7 @@ function claimTable(scenarios: readonly ScenarioResult[]): Part {
         badge(claim.verdict),
         html`“${claim.text}”<br /><small>${claim.source}</small>`,
         `at least ${digits(claim.gain * 100)}%`,
-        lines(gain(claim), small(reason)),
+        lines(gain(claim), ...(comparison === null ? [] : causesOf(scenario, comparison).map(small)), small(reason)),
         comparison === null
           ? scenarioLabel(scenario)
           : html`${scenarioLabel(scenario)}: ${comparison.candidate} against ${comparison.baseline}, ${metricLabel(comparison)}`,
@@ -195,7 +197,7 @@ function scenarioSection(scenario: ScenarioResult, index: number, charts: readon
       <p>${title}. Not run: ${skipped}.</p>
     </section>`;
   }
-  const columns = armColumns(arms);
+  const columns = armColumns(arms, scenario.workload["clientWork"] === true);
   const rows = arms.map((arm): Part[] => [
     html`<b>${arm.id}</b>
       <small

@@ -16,6 +16,7 @@ import {
   requirementOutcome,
   smallness,
 } from "./format.ts";
+import { causesOf } from "./causes.ts";
 import { claimConditions, conditionsOf } from "./conditions.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
 
@@ -113,6 +114,7 @@ function verdictText(scenario: ScenarioResult, comparison: Comparison): string {
   const { baseline, candidate, p, rounds, reason } = comparison;
   const found = effect(comparison);
   const facts = [
+    ...causesOf(scenario, comparison),
     ...conditionsOf(scenario, comparison),
     found === "" ? "" : [probability(p), `${rounds}\u00A0rounds`].filter((fact) => fact !== "").join(", "),
     smallness(comparison),
@@ -141,6 +143,7 @@ function claims(page: Page, scenarios: readonly ScenarioResult[]): void {
       claim.comparison === null
         ? ""
         : `${claim.comparison.candidate} against ${claim.comparison.baseline}, ${metricLabel(claim.comparison)}`,
+      ...(claim.comparison === null ? [] : causesOf(scenario, claim.comparison)),
       ...claimConditions(scenario, claim),
       claim.reason ?? "",
     ];
@@ -171,7 +174,7 @@ function scenarioBlock(page: Page, scenario: ScenarioResult): void {
     return;
   }
   const { arms } = scenario;
-  const columns = armColumns(arms);
+  const columns = armColumns(arms, scenario.workload["clientWork"] === true);
   page.table(
     ["arm", ...columns.map(({ title }) => title)],
     arms.map((arm) => [armLabel(arm, arms), ...columns.map(({ cell }) => cell(arm))]),

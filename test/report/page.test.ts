@@ -42,7 +42,7 @@ describe("figures", () => {
 
 describe("the table on a terminal", () => {
   it("begins with the verdicts, each with engine, cipher and RTT", () => {
-    const lines = renderTable(sample, { color: false, width: 200 }).split("\n");
+    const lines = renderTable(sample, { color: false, width: 1000 }).split("\n");
     expect(lines[0]).toMatch(/^Verdicts/u);
     const end = lines.indexOf("");
     const verdicts = lines.slice(1, end);

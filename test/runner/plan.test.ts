@@ -294,7 +294,13 @@ describe("flags over what variants and arms differ in", () => {
     expect(names("mux-scale", "quick", { streams: "1" })).toEqual(["1 stream"]);
     expect(names("mux-scale", "quick", { streams: "20", stall: "1%,40ms" })).toEqual(["20 streams"]);
     // One stream has five requests each, and so many more are another workload.
-    expect(names("mux-scale", "full", { streams: "20" })).toEqual(["20 streams", "20 streams (as 50 streams)", "20 streams, TLS"]);
+    expect(names("mux-scale", "full", { streams: "20" })).toEqual([
+      "20 streams",
+      "20 streams (as 50 streams)",
+      "20 streams, ramped",
+      "20 streams, TLS",
+      "20 streams, ramped, TLS",
+    ]);
   });
 
   test.each<[string, object, string[]]>([
