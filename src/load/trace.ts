@@ -227,7 +227,7 @@ class RowReader {
     const session = this.#session() ?? this.#at;
     return turns.flatMap((turn) => {
       if (typeof turn !== "object" || turn === null || Array.isArray(turn)) throw new TraceError(`${this.#at}: a turn is no object`);
-      const values = { ...turn, session_id: session, message_mode: "delta" };
+      const values = { ...turn, session_id: session, message_mode: "delta", turns: undefined };
       return new RowReader({ line: 0, values }, fieldsOf(Object.keys(values)), "json", this.#at, this.#options).turns(histories);
     });
   }

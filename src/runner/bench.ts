@@ -284,8 +284,9 @@ function variantsWanted(options: BenchOptions): Variant[] {
     const variant = variantsOf(scenarioNamed("trace"), "full")[0]!;
     const pace = trace.speed === 1 ? "" : `, ${trace.speed} times as fast`;
     const replay = { ...trace, seconds: null };
+    const limit = options.requests ?? trace.limit;
     const untimed = isUntimed(traceOf(replay));
-    const name = `${basename(trace.file)}${trace.limit === null ? "" : `, first ${trace.limit}`}${untimed ? ", without times: closed loop" : pace}`;
+    const name = `${basename(trace.file)}${limit === null ? "" : `, first ${limit}`}${untimed ? ", without times: closed loop" : pace}`;
     const isOurs = url === null && options.protocols === null;
     return [
       {

@@ -295,7 +295,23 @@ describe("traces", () => {
       "2023-02-30 00:00:00",
       "2023-02-03 00:00:00",
     );
-    const json = fc.tuple(number, number, number).map(([t, i, o]) => `{"timestamp":${t},"input_length":${i},"output_length":${o}}`);
+    const more = fc.constantFrom(
+      "",
+      ',"session_id":"a"',
+      ',"session_id":"a","delay":5',
+      ',"session_id":null,"delay":-1',
+      ',"hash_ids":[1]',
+      ',"hash_ids":[1,"x"]',
+      ',"chat_id":2,"parent_chat_id":2',
+      ',"text_input":"a"',
+      ',"session_id":"b","messages":[{"role":"user"}],"message_mode":"delta"',
+      ',"messages":[null]',
+      ',"turns":[{"text":"a"},{"text":"b","delay":1}]',
+      ',"turns":[{"turns":[]}]',
+    );
+    const json = fc
+      .tuple(number, number, number, more)
+      .map(([t, i, o, m]) => `{"timestamp":${t},"input_length":${i},"output_length":${o}${m}}`);
     const csv = fc.tuple(number, number, number).map((cells) => cells.join(","));
     const lines = fc.oneof(
       fc.array(json, { maxLength: 4 }).map((all) => all.join("\n")),
@@ -307,11 +323,13 @@ describe("traces", () => {
     fc.assert(
       fc.property(lines, (text) => {
         try {
-          for (const { atMs, inputTokens, outputTokens } of readTrace(file(text))) {
+          for (const [index, { atMs, after, delayMs, inputTokens, outputTokens }] of readTrace(file(text)).entries()) {
             read++;
-            expect(atMs !== null && atMs >= 0 && atMs <= 1e13).toBe(true);
-            for (const tokens of [inputTokens, outputTokens])
-              expect(tokens !== null && Number.isInteger(tokens) && tokens >= 0 && tokens <= 1e7).toBe(true);
+            expect(atMs === null || (atMs >= 0 && atMs <= 1e13)).toBe(true);
+            expect(after === null || after < index).toBe(true);
+            expect(delayMs >= 0 && delayMs <= 604_800_000).toBe(true);
+            for (const tokens of [inputTokens, outputTokens ?? 0])
+              expect(Number.isInteger(tokens) && tokens >= 0 && tokens <= 1e7).toBe(true);
           }
         } catch (error) {
           expect(error).toBeInstanceOf(TraceError);

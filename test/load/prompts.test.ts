@@ -159,4 +159,42 @@ describe("a file of prompts", () => {
     expect(() => readDataset(path)).toThrow(message);
     expect(() => readDataset(path)).toThrow(/^[^\n]+$/);
   });
+
+  test("whatever a file holds, it is read or refused in one line", () => {
+    const value = fc.constantFrom(
+      '"Hi"',
+      '""',
+      "5",
+      "null",
+      "[]",
+      "{}",
+      '[{"role":"user","content":"a"}]',
+      '[{"from":"human","value":"a"},{"from":"gpt","value":"b"}]',
+      "[null]",
+    );
+    const name = fc.constantFrom("prompt", "text", "messages", "conversations", "body", "output_tokens", "system", "tools");
+    const record = fc
+      .array(fc.tuple(name, value), { maxLength: 3 })
+      .map((all) => `{${all.map(([key, one]) => `"${key}":${one}`).join(",")}}`);
+    const text = fc.oneof(
+      fc.array(record, { maxLength: 3 }).map((all) => all.join("\n")),
+      fc.array(record, { maxLength: 3 }).map((all) => `[${all.join(",")}]`),
+      fc.string({ unit: fc.constantFrom("[", "{", "}", '"', "\n", ",", "a", "prompt"), maxLength: 20 }),
+    );
+    let read = 0;
+    fc.assert(
+      fc.property(text, fc.constantFrom("x.jsonl", "x.csv", "x.txt"), (given, path) => {
+        try {
+          const prompts = readDataset(file(given, path));
+          expect(prompts.every(({ messages }) => messages.length > 0)).toBe(true);
+          read += prompts.length;
+        } catch (error) {
+          expect(error).toBeInstanceOf(DatasetError);
+          expect((error as Error).message).toMatch(/^[^\n\r]+$/);
+        }
+      }),
+      { seed: 14, numRuns: 500 },
+    );
+    expect(read).toBeGreaterThan(0);
+  });
 });
