@@ -7,6 +7,7 @@ import { type ProtocolName, protocolNames, type ScenarioResult } from "../result
 import { defaultRounds } from "../settings/bench.ts";
 import { adapted } from "./plan/adapt.ts";
 import type { External, RunContext } from "./arms.ts";
+import { type ClosedGaps, closedGaps, describeReads, isCoalesced } from "./coalescing.ts";
 import { runVariant } from "./experiment.ts";
 import { type Asking, bodyOf } from "./plan/requests.ts";
 import { type ArmSpec, defaultWorkload, type MetricRef, type PairSpec, type Variant } from "./plan/scenario.ts";
@@ -30,6 +31,8 @@ export async function runVia(context: RunContext, server: External, gateway: Ext
   const variant = adapted(viaVariant(server, gateway), paced.options);
   const result = await runVariant(paced, variant);
   const notes = [...result.notes];
+  // A server that takes no plan has its own pace: what came direct says it.
+  const plannedUs = result.arms.find(({ id }) => id.startsWith("direct-"))?.metrics.itl?.p50 ?? itlMs * 1000;
   for (const { id, protocol, place } of variant.arms) {
     if (context.signal.aborted) break;
     const external = place === "gateway" ? gateway : server;
@@ -40,7 +43,12 @@ export async function runVia(context: RunContext, server: External, gateway: Ext
       options.endpoint,
     );
     const asked = { model: options.model, accepted: external.accepted };
-    if (look !== null) notes.push(`${id}: ${await describeStream(look, asked)}`);
+    const gapsOf = (name: string): ClosedGaps | null => {
+      const arm = result.arms.find((one) => one.id === name);
+      return arm === undefined ? null : closedGaps(arm, plannedUs);
+    };
+    const inRounds = { own: gapsOf(id), direct: place === "gateway" ? gapsOf(`direct-${protocol}`) : null };
+    if (look !== null) notes.push(`${id}: ${await describeStream(look, asked, inRounds)}`);
     if (place === "gateway" && look !== null) notes.push(`${id}: ${await describeAbort(look, server, asked)}`);
   }
   return { ...result, notes };
@@ -96,8 +104,8 @@ function endpointOf(
 type Asked = Pick<Asking, "model" | "accepted">;
 
 interface Seen {
-  readonly reads: number;
-  readonly events: number;
+  /** Events of each read that held any. */
+  readonly sizes: readonly number[];
   readonly stamped: boolean;
   readonly clock: string | null;
   readonly failed: string | null;
@@ -108,14 +116,14 @@ const timeoutMs = 15_000;
 /** Sends one streamed request and looks at each read; gives it up after `abortAfter` reads. */
 async function look(connection: Connection, endpoint: Endpoint, asked: Asked, outputTokens: number, abortAfter: number): Promise<Seen> {
   const body = bodyOf({ ...asked, path: endpoint.path, stream: true, prompt: "hello", outputTokens, seed: 1 });
-  let reads = 0;
-  let events = 0;
+  const sizes: number[] = [];
+  let readAtUs = -1;
   let stamped = false;
   let clock: string | null = null;
   return new Promise((resolve) => {
     const settle = (failed: string | null): void => {
       clearTimeout(timer);
-      resolve({ reads, events, stamped, clock, failed });
+      resolve({ sizes, stamped, clock, failed });
     };
     const timer = setTimeout(() => settle("no end within 15 s"), timeoutMs);
     const giveUp = connection.send(
@@ -124,13 +132,15 @@ async function look(connection: Connection, endpoint: Endpoint, asked: Asked, ou
         onResponse: (head) => {
           clock = head.clock;
         },
-        onData: (bytes, start, end) => {
+        onData: (bytes, start, end, readUs) => {
           const text = bytes.toString("latin1", start, end);
           const count = text.split("data: {").length - 1;
-          if (count > 0) reads++;
-          events += count;
+          // Frames and chunks of one read come one by one.
+          if (count > 0 && readUs === readAtUs) sizes.push(sizes.pop()! + count);
+          else if (count > 0) sizes.push(count);
+          if (count > 0) readAtUs = readUs;
           stamped ||= text.includes('"fakeai":{"due"');
-          if (reads >= abortAfter) {
+          if (sizes.length >= abortAfter) {
             giveUp();
             settle(null);
           }
@@ -142,21 +152,34 @@ async function look(connection: Connection, endpoint: Endpoint, asked: Asked, ou
   });
 }
 
-/** Looks at one streamed answer, for people: reads, events and stamps. Never rejects. */
-export async function describeStream(endpoint: Endpoint, asked: Asked): Promise<string> {
+/** Answers that are looked at, as long as each seems to be held back. */
+const looks = 3;
+
+/** What the rounds showed of an arm, and of the direct arm on its protocol; null: nothing. */
+interface InRounds {
+  readonly own: ClosedGaps | null;
+  readonly direct: ClosedGaps | null;
+}
+
+/** Looks at one streamed answer, for people: reads, events and stamps, beside what the rounds showed. Never rejects. */
+export async function describeStream(endpoint: Endpoint, asked: Asked, inRounds: InRounds = { own: null, direct: null }): Promise<string> {
   try {
     const connection = await openConnection({ endpoint, timeoutMs });
     try {
-      const { reads, events, stamped, clock, failed } = await look(connection, endpoint, asked, tokens, Infinity);
+      const { own, direct } = inRounds;
+      let seen = await look(connection, endpoint, asked, tokens, Infinity);
+      // A client that was late once reads tokens together that came apart: what is held back is so each time.
+      for (let again = 1; again < looks && seen.failed === null && isCoalesced(seen, null, null); again++)
+        seen = await look(connection, endpoint, asked, tokens, Infinity);
+      const { sizes, stamped, clock, failed } = seen;
       if (failed !== null) return `the stream could not be looked at: ${failed}`;
-      // The role before the first token and the finish after the last come beside a token by right.
-      const coalesced = events - reads > 3;
+      const coalesced = isCoalesced({ sizes }, own, direct);
       const stamps = stamped
         ? clock === null
           ? "the stamps came through, the x-fakeai-clock header was dropped"
           : "the stamps came through"
         : "no stamps came through";
-      return `${events} events in ${reads} reads, ${coalesced ? "tokens were coalesced" : "tokens were not coalesced"}; ${stamps}`;
+      return `${describeReads({ sizes }, own, direct)}: ${coalesced ? "tokens were coalesced" : "tokens were not coalesced"}; ${stamps}`;
     } finally {
       connection.close();
     }

@@ -28,7 +28,7 @@ export const limits = {
   watchedUs: 100_000,
   /** A single pause, and all of them as a share of the round. */
   pauseUs: 50_000,
-  pausedShare: 0.02,
+  pausedShare: 0.05,
 } as const;
 
 /** Begins the reason of a round that is left out for what the machine did. */
