@@ -17,7 +17,17 @@ async function benched({ protocol = "h1", network = {}, start }: Stranger) {
   const at = await start(started);
   const url = typeof at === "number" ? `http://127.0.0.1:${at}` : at;
   const said: string[] = [];
-  const given = { url, protocol, apiKey: key, scenario: ["stream"], streams: "2", warmup: "0", rounds: "1", timeout: "1" };
+  const given = {
+    url,
+    protocol,
+    apiKey: key,
+    scenario: ["stream"],
+    streams: "2",
+    warmup: "0",
+    rounds: "1",
+    timeout: "1",
+    keepDisturbed: true as const,
+  };
   const result = await runBench({
     options: { ...resolveBench({ ...given, requests: "2", outputTokens: String(tokens) }), network },
     baseline: null,
