@@ -304,6 +304,35 @@ export const servers: readonly Stranger[] = [
     start: h1((socket) => slowly(socket, [`${head}\r\n`, ...events.map((one) => chunk(one.replaceAll(",", ",\ndata: "))), "0\r\n\r\n"])),
   },
   {
+    does: "takes max_completion_tokens, and neither max_tokens nor seed",
+    says: "refuses max_tokens: requests carry max_completion_tokens",
+    start: h1((socket, request) => {
+      const wrong = ["seed", "max_tokens"].find((name) => request.includes(`"${name}"`));
+      if (wrong === undefined) return stream(socket);
+      return socket.write(sized("400 X", json, JSON.stringify({ error: { message: `Unsupported parameter: '${wrong}'` } })));
+    }),
+  },
+  {
+    does: "stands at /v1beta/openai/ and wants a query",
+    says: null,
+    start: async (started) => {
+      const port = await h1((socket, request) =>
+        request.startsWith("POST /v1beta/openai/chat/completions?version=2 ") ? stream(socket) : socket.write(sized("404 X", "", "")),
+      )(started);
+      return `http://127.0.0.1:${port}/v1beta/openai/?version=2`;
+    },
+  },
+  {
+    does: "stands at /proxy/v1 and is asked at /proxy",
+    says: 'status 404: "no such path" (the base URL is http://127.0.0.1:',
+    start: async (started) => {
+      const port = await h1((socket, request) =>
+        request.startsWith("POST /proxy/v1/") ? stream(socket) : socket.write(sized("404 X", "", "no such path")),
+      )(started);
+      return `http://127.0.0.1:${port}/proxy`;
+    },
+  },
+  {
     does: "speaks HTTP/1.0",
     says: "the server answers in HTTP/1.0, with a connection for each request",
     start: (started) =>
