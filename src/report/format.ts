@@ -311,8 +311,10 @@ export function behindLines({ id, rounds }: ArmResult): string[] {
 /** "h2c: server behind the plan", for each arm of which any round was; empty where none was. */
 export function behindOf(arms: readonly ArmResult[]): string[] {
   return arms.flatMap(({ id, rounds }) => {
-    const who = new Set(rounds.flatMap(({ pace }) => pace?.behind.map(whoBehind) ?? []));
-    return [...who].map((text) => `${id}: ${text}`);
+    const who = new Set(rounds.flatMap(({ pace }) => pace?.behind.map((one) => one.who) ?? []));
+    // Where some rounds show who it was, others that do not say nothing more.
+    if (who.size > 1) who.delete("unknown");
+    return [...who].map((one) => `${id}: ${whoBehind({ who: one })}`);
   });
 }
 

@@ -196,6 +196,15 @@ describe("a result with a server that fell behind", () => {
     ).toEqual(pace);
   });
 
+  test("names no unknown where another round shows who it was", () => {
+    const stream = result.scenarios.find(({ id }) => id === "stream")!;
+    const unknown: Pace = { ...pace, behind: [{ who: "unknown", reason: "answers took 9% longer than planned" }] };
+    const arms = stream.arms.map((arm) =>
+      arm.id === "h2c" ? { ...arm, rounds: [...arm.rounds, { ...arm.rounds[0]!, pace: unknown }] } : arm,
+    );
+    expect(conditionsOf({ ...stream, arms }, { baseline: "h1", candidate: "h2c" }).at(-1)).toBe("h2c: server behind the plan");
+  });
+
   test("and nothing of it where the plan was kept", () => {
     expect(renderTable(sample, { color: false, width: 400 })).not.toContain("behind the plan");
   });
