@@ -229,12 +229,19 @@ function isStamped(bytes: Uint8Array, end: number): boolean {
 
 const lineFeed = 10;
 
-/** Hot path. Writes the time of sending into each stamped event of a frame. JSON holds no line feed: two of them end an event. */
-function restampEvents(frame: Uint8Array, sentUs: number): void {
+/**
+ * Hot path. Writes the time of sending into each stamped event of a frame. No event has fewer than `leastBytes`. JSON holds no line
+ * feed: two of them end an event.
+ */
+function restampEvents(frame: Uint8Array, sentUs: number, leastBytes: number): void {
   const sent = Math.round(sentUs);
   let end = frame.length;
   while (end > 0) {
-    if (isStamped(frame, end)) writeNumber(frame, end - sentFromEnd, sent);
+    if (isStamped(frame, end)) {
+      writeNumber(frame, end - sentFromEnd, sent);
+      // Most frames are one event: there is no room for another.
+      if (end < 2 * leastBytes) return;
+    }
     let at = end - eventEnd.length;
     do at = at > 0 ? frame.lastIndexOf(lineFeed, at - 1) : -1;
     while (at > 0 && frame[at - 1] !== lineFeed);
@@ -303,7 +310,8 @@ export class StreamFrames implements FrameSource {
   }
 
   restamp(copy: Uint8Array, sentUs: number): void {
-    if (this.#tokens.format.stamped) restampEvents(copy, sentUs);
+    const { format, identityOffset } = this.#tokens;
+    if (format.stamped) restampEvents(copy, sentUs, identityOffset + format.identityLength + format.shared.length);
   }
 
   /** Puts the last frame behind what the scratch buffer holds; returns the new end. */
