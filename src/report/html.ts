@@ -212,12 +212,27 @@ function scenarioSection(scenario: ScenarioResult, index: number, charts: readon
     <p class="workload">
       ${Object.entries(workload).map(([name, value]) => html`<span><small>${name}</small> ${value === null ? "–" : typeof value === "boolean" ? String(value) : value}</span> `)}
     </p>
+    ${promptsLine(scenario)}
     ${table("Arms: protocol, engine, driver, streams at once on connections", ["arm", ...columns.map((column) => column.title)], rows, true)}
     ${arms.flatMap((arm) => invalidReasons(arm).map((reason) => html`<p class="warning">${arm.id} not valid: ${reason}</p>`))}
     ${arms.flatMap((arm) => behindLines(arm).map((line) => html`<p class="warning">${line}</p>`))}
     ${(findings ?? []).map((finding) => html`<p class="warning">${finding}</p>`)} ${notes.map((note) => html`<p class="note">${note}</p>`)}
     ${barFigures(clientBars(scenario))} ${pacingTable(arms)} ${chartFigures(charts)}
   </section>`;
+}
+
+/** What prompts were sent; nothing where none were, or an earlier version did not say. */
+function promptsLine({ prompts }: ScenarioResult): Part {
+  if (prompts === undefined || prompts === null) return null;
+  const { source, file, requests, distinct, tokens, tokensCountedBy, sharedPrefix, cacheBust } = prompts;
+  const estimated = tokensCountedBy === "characters" ? ", estimated by their characters" : "";
+  const shared = sharedPrefix > 0 ? `; the first ${digits(sharedPrefix)} tokens are the same in all` : "";
+  const own = cacheBust === null ? "" : "; each arm and round begins with words of its own";
+  return html`<p class="note">
+    Prompts of a round: ${digits(requests)}, ${digits(distinct)} of them different, from ${source}${file === null ? "" : ` ${file}`};
+    ${digits(tokens.mean)} tokens in the mean, ${digits(tokens.p50)} in the median, at most
+    ${digits(tokens.max)}${estimated}${shared}${own}.
+  </p>`;
 }
 
 function calibrationTable({ calibration }: BenchResult): Part {

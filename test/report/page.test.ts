@@ -207,3 +207,23 @@ describe("the page", () => {
     });
   });
 });
+
+it("says what prompts were sent, where the result knows", () => {
+  const prompts = {
+    source: "dataset",
+    file: "<b>.jsonl",
+    seed: 1,
+    requests: 40,
+    distinct: 39,
+    tokens: { mean: 12.5, p50: 11, max: 90 },
+    tokensCountedBy: "characters",
+    sharedPrefix: 8,
+    cacheBust: null,
+  } as const;
+  const [first, ...others] = sample.scenarios;
+  const page = renderHtml({ ...sample, scenarios: [{ ...first!, prompts }, ...others] }).replaceAll(/\s+/g, " ");
+  expect(page).toContain(
+    "Prompts of a round: 40, 39 of them different, from dataset &#60;b&#62;.jsonl; 12.5 tokens in the mean, 11 in the median, at most 90, estimated by their characters; the first 8 tokens are the same in all.",
+  );
+  expect(page.split("Prompts of a round")).toHaveLength(2);
+});
