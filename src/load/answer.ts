@@ -21,6 +21,8 @@ const none = -2_147_483_648;
 /** What all requests of a run share. */
 export interface AnswerContext {
   readonly stream: boolean;
+  /** Whether the text of answers is kept, for a tokenizer. */
+  readonly keepsText: boolean;
   /** The clock whose stamps can be compared with ours; null for none. */
   readonly clock: string | null;
   /** Bytes that answers under way hold. */
@@ -69,6 +71,10 @@ export class Answer implements Exchange {
   usage = -1;
   /** Reads of the socket that held a part of the stream. */
   #bodyReads = 0;
+  /** The content, where it is kept. */
+  text = "";
+  /** Tokens of the text by a tokenizer; -1: it was not counted. */
+  tokenized = -1;
   /** When the last read that held content was. */
   #contentUs = -1;
   #finished = false;
@@ -179,7 +185,7 @@ export class Answer implements Exchange {
     }
     if (readUs !== this.#readUs) this.#bodyReads++;
     this.#readUs = readUs;
-    this.#reader ??= new EventReader((event) => this.#onEvent(event));
+    this.#reader ??= new EventReader((event) => this.#onEvent(event), this.#context.keepsText);
     const reader = this.#reader;
     reader.push(bytes, start, end);
     if (this.settled) return;
@@ -212,7 +218,9 @@ export class Answer implements Exchange {
     if (this.#form === "json") {
       const body = plainBody(Buffer.concat(this.#json), this.#contentEncoding, maxBodyBytes);
       this.#json = [];
+      const unary = newTokenEvent(this.#context.keepsText);
       scanEvent(body, 0, body.length, unary);
+      this.text = unary.text ?? "";
       if (unary.tokens >= 0) this.usage = unary.tokens;
       this.contentBytes = unary.contentBytes;
       this.finishReason = unary.finishReason;
@@ -279,6 +287,7 @@ export class Answer implements Exchange {
     if (event.finishReason !== null) this.finishReason = event.finishReason;
     if (!event.content) return;
     this.contentBytes += event.contentBytes;
+    if (event.text !== null) this.text += event.text;
     if (this.#readUs !== this.#contentUs) {
       this.#contentUs = this.#readUs;
       this.contentReads++;
@@ -305,4 +314,3 @@ export class Answer implements Exchange {
 
 const noTimes = new Int32Array(0);
 const noop = (): void => {};
-const unary: TokenEvent = newTokenEvent();

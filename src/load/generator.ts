@@ -1,6 +1,7 @@
 /** Runs a job in this process: sends each request when it is due, watches each answer, and sums up. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { monotonicUs } from "../base/clock.ts";
+import { loadEncoding } from "../base/encodings.ts";
 import { Answer, type AnswerContext } from "./answer.ts";
 import { BackgroundStreams } from "./background.ts";
 import { defaultWindows, type LoadJob, type LoadReport, type PlannedRequest } from "./job.ts";
@@ -93,6 +94,7 @@ class Sender {
     this.#context = {
       stream: job.stream,
       clock: job.clock,
+      keepsText: (job.tokenizer ?? null) !== null,
       heldBytes: 0,
       onRefused: (answer) => this.#retry(answer),
       onSettled: (answer) => this.#onSettled(answer),
@@ -324,6 +326,7 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     early: job.atStreamLimit === "race",
     connectTimeoutMs: Math.min(job.idleTimeoutMs, longestConnectMs),
   });
+  const encoding = job.tokenizer === undefined || job.tokenizer === null ? null : await loadEncoding(job.tokenizer);
   const onAbort = (): void => pool.stop("aborted");
   signal.addEventListener("abort", onAbort);
   try {
@@ -386,6 +389,8 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
       interrupted: signal.aborted,
       protocolInvalid: pool.invalid,
     };
+    // After the measured part: it takes the CPU that answers are read with.
+    if (encoding !== null) for (const answer of sender.answers) answer.tokenized = encoding.count(answer.text);
     return sumUp(job, facts);
   } finally {
     signal.removeEventListener("abort", onAbort);

@@ -1,5 +1,6 @@
 /** The job of a loader process, and its report. Plain JSON: both cross a process border. */
 import type { Pauses } from "../base/pauses.ts";
+import type { Encoding } from "../base/encodings.ts";
 import { defaultWindow, type ReceiveWindows } from "../wire/h2/windows.ts";
 import type { GeneratedPrompt } from "./prompts.ts";
 import type { Metrics, ProtocolName, RequestCounts, Work } from "../results/types.ts";
@@ -112,6 +113,8 @@ export interface LoadJob {
   readonly stream: boolean;
   /** Keep every token's time: for the per-request export. */
   readonly detail: boolean;
+  /** Counts the text of answers in this encoding, where they send no usage; null and the default: nothing does. */
+  readonly tokenizer?: Encoding | null;
   /** The name of the clock (`x-fakeai-clock`) that this process shares; stamps of another are not used. */
   readonly clock: string | null;
 }

@@ -11,12 +11,13 @@ function askedOf({ planned: { tokens, maxTokens } }: Answer): number | null {
 function countingOf(answers: readonly Answer[]): TokenCounting | null {
   if (answers.length === 0) return null;
   if (answers.every(({ usage }) => usage >= 0)) return "usage";
+  if (answers.every(({ tokenized }) => tokenized >= 0)) return "tokenizer";
   return answers.every(({ streamed, usage }) => streamed || usage >= 0) ? "events" : null;
 }
 
 /** Tokens of an answer by what is counted; null: events are, which are no tokens. */
-export function tokensIn({ usage }: Answer, counting: TokenCounting | null): number | null {
-  return counting === "usage" ? usage : null;
+export function tokensIn({ usage, tokenized }: Answer, counting: TokenCounting | null): number | null {
+  return counting === "usage" ? usage : counting === "tokenizer" ? tokenized : null;
 }
 
 /** What the answers held, those that were given up among them. */

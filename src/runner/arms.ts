@@ -339,6 +339,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     requestTimeoutMs: options.requestTimeoutMs,
     stream: workload.stream,
     detail: context.details,
+    tokenizer: options.tokenizer,
     clock: clockIdentity,
   };
 }

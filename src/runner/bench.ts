@@ -1,6 +1,7 @@
 /** A whole bench: its plan, its servers, and its result, also where it is interrupted. */
 import { protocolsOf, protocolTraits } from "../results/protocols.ts";
 import { basename } from "node:path";
+import { checkEncoding } from "../base/encodings.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
 import { validRounds } from "../results/arms.ts";
@@ -57,6 +58,7 @@ interface Plan {
 
 /** Runs what the options say. Throws UsageError for what cannot be meant; everything else that goes wrong is in the result. */
 export async function runBench({ options, baseline, command, details, observer, signal }: BenchRun): Promise<BenchResult> {
+  if (options.tokenizer !== null) checkEncoding(options.tokenizer);
   const startedAt = new Date();
   const plan = planOf(options, observer);
   if (baseline !== null) checkComparable(plan.variants, baseline);

@@ -1,4 +1,5 @@
 /** The flags of `fakeai bench`. What they rule out in each other is in runner/plan/options.ts. */
+import { type Encoding, encodingNames } from "../base/encodings.ts";
 import { protocolNames } from "../results/types.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { countUnits } from "../core/random/distribution.ts";
@@ -75,6 +76,7 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   readonly requestTimeout: number;
   readonly keepDisturbed: boolean;
   readonly seed: number;
+  readonly tokenizer: Encoding | null;
   readonly driver: (typeof driverNames)[number] | null;
   readonly client: readonly string[];
   readonly clientCmd: readonly string[];
@@ -427,6 +429,14 @@ export const benchFlags: FlagTable<BenchSettings> = [
     help: "inter-token latency of our server",
     group: answers,
     common: true,
+  },
+  {
+    key: "tokenizer",
+    kind: "text",
+    takes: "name",
+    parse: oneOf(encodingNames),
+    help: "counts answers without usage: o200k_base or cl100k_base, with gpt-tokenizer installed",
+    group: answers,
   },
   { key: "body", kind: "text", takes: "file", parse: text, help: "JSON file sent as every request", group: answers },
 

@@ -1,10 +1,10 @@
 /** What a server can be told, typed for users of the library. The flags' table in server.ts has a row for each. */
+import type { Encoding } from "../base/encodings.ts";
 import type { TimerMode } from "../base/clock.ts";
 import type { Engine } from "../core/seams.ts";
 import type { ProfileName } from "../api/shared/model.ts";
 
-/** Encodings that `tokenizer` can count in. */
-export type Encoding = "o200k_base" | "cl100k_base";
+export type { Encoding };
 
 export type SchedulerName = "independent" | "batched";
 

@@ -9,7 +9,21 @@ import { type Ended, runCli } from "../support/process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-work-"));
 let runs = 0;
-const load = ["--streams", "2", "--requests", "6", "--warmup", "2", "--rounds", "2", "--output-tokens", "20", "--timeout", "3"];
+const load = [
+  "--streams",
+  "2",
+  "--requests",
+  "6",
+  "--warmup",
+  "2",
+  "--rounds",
+  "2",
+  "--output-tokens",
+  "20",
+  "--timeout",
+  "3",
+  "--keep-disturbed",
+];
 
 interface Benched extends Ended {
   readonly result: BenchResult;
@@ -17,7 +31,20 @@ interface Benched extends Ended {
   readonly arm: (id: string) => ArmResult;
 }
 
+/** Again where another program on this machine got in the generator's way, which the bench says by itself. */
 async function against(answerOf: (ask: OddAsk) => OddAnswer, args: readonly string[] = []): Promise<Benched> {
+  for (let attempt = 1; ; attempt++) {
+    const benched = await benchOnce(answerOf, args);
+    if (attempt === 4 || !isDisturbed(benched.result)) return benched;
+  }
+}
+
+function isDisturbed({ scenarios }: BenchResult): boolean {
+  const rounds = scenarios.flatMap(({ arms }) => arms.flatMap((arm) => arm.rounds));
+  return rounds.some(({ invalid }) => invalid.some((reason) => reason.startsWith("client-limited")));
+}
+
+async function benchOnce(answerOf: (ask: OddAsk) => OddAnswer, args: readonly string[]): Promise<Benched> {
   const server = await oddServer(answerOf);
   const directory = join(folder, String(runs++));
   try {
@@ -91,13 +118,30 @@ test("equal work on both protocols, shorter than asked for: compared, counted, s
   expect(stdout).toMatch(/h2c: 12 of 12 answers held fewer tokens than were asked for/);
 });
 
-test("behind a gateway unequal work is the finding: exit 0", async () => {
+test("behind a gateway unequal work is the finding: exit 0", { timeout: 60_000 }, async () => {
   const [server, gateway] = await Promise.all([oddServer(() => ({ events: 30 })), oddServer(() => ({ events: 15 }))]);
   const directory = join(folder, String(runs++));
   try {
-    const flags = ["--protocol", "h1", "--streams", "2", "--requests", "6", "--warmup", "2", "--rounds", "2", "--out", directory];
-    const { code, stdout } = await runCli(["bench", "--url", server.url, "--via", gateway.url, ...flags]).ended;
-    const { scenarios } = JSON.parse(readFileSync(join(directory, "result.json"), "utf8")) as BenchResult;
+    const flags = [
+      "--protocol",
+      "h1",
+      "--streams",
+      "2",
+      "--requests",
+      "6",
+      "--warmup",
+      "2",
+      "--rounds",
+      "2",
+      "--keep-disturbed",
+      "--out",
+      directory,
+    ];
+    const read = (): BenchResult => JSON.parse(readFileSync(join(directory, "result.json"), "utf8")) as BenchResult;
+    const bench = (): Promise<Ended> => runCli(["bench", "--url", server.url, "--via", gateway.url, ...flags]).ended;
+    let { code, stdout } = await bench();
+    for (let again = 0; again < 3 && isDisturbed(read()); again++) ({ code, stdout } = await bench());
+    const { scenarios } = read();
     expect(scenarios[0]!.findings).toEqual([
       expect.stringMatching(/^via-h1 against direct-h1: unequal work: .*events an answer 30 and 15/),
     ]);
@@ -120,6 +164,15 @@ describe("what is counted is named beside the figure", () => {
     expect(stdout).not.toMatch(/tok\/s/);
     expect(stdout).toMatch(/h1: no usage: events were counted/);
     expect(code).toBe(0);
+  });
+
+  test("no usage and a tokenizer: tokens of the text", async () => {
+    const { arm, stdout } = await against(() => ({ events: 5, tokensPerEvent: 4, usage: null }), ["--tokenizer", "o200k_base"]);
+    const { metrics, work, tokensCountedBy } = arm("h1");
+    // " tok" is one token of o200k_base.
+    expect([tokensCountedBy, work!.tokens, work!.events]).toEqual(["tokenizer", 240, 60]);
+    expect([metrics.tpot!.count, metrics.tokensPerSecond!.count]).toEqual([12, 2]);
+    expect(stdout).toMatch(/\d \(tokenizer\)/);
   });
 
   test("usage where an event holds four tokens: gaps of events and of tokens are told apart", async () => {

@@ -65,7 +65,8 @@ export async function oddServer(answerOf: (ask: OddAsk) => OddAnswer): Promise<O
   const h1 = createHttpServer(handle("h1"));
   const h2 = createHttp2Server(handle("h2c"));
   const sockets = new Set<{ destroy(): void }>();
-  const front = createServer((socket) => {
+  // Each event is a write of its own: Nagle's algorithm would gather them.
+  const front = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
     socket.on("error", () => {});
     socket.once("readable", () => {

@@ -29,6 +29,7 @@ const asGiven = [
   "keepDisturbed",
   "warmup",
   "seed",
+  "tokenizer",
   "ttft",
   "itl",
   "inputTokens",
