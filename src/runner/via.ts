@@ -5,9 +5,11 @@ import type { Endpoint } from "../load/job.ts";
 import type { Connection } from "../load/client/connection.ts";
 import { type ProtocolName, protocolNames, type ScenarioResult } from "../results/types.ts";
 import { defaultRounds } from "../settings/bench.ts";
+import { RunError } from "./processes/target.ts";
 import { adapted } from "./plan/adapt.ts";
 import type { External, RunContext } from "./arms.ts";
 import { type ClosedGaps, closedGaps, describeReads, isCoalesced } from "./coalescing.ts";
+import type { BenchOptions } from "./plan/options.ts";
 import { runVariant } from "./experiment.ts";
 import { type Asking, bodyOf } from "./plan/requests.ts";
 import { type ArmSpec, defaultWorkload, type MetricRef, type PairSpec, type Variant } from "./plan/scenario.ts";
@@ -29,8 +31,9 @@ export async function runVia(context: RunContext, server: External, gateway: Ext
   const headers = { "x-fakeai-ttft": options.ttft ?? String(ttftMs), "x-fakeai-itl": options.itl ?? String(itlMs), ...options.headers };
   const paced: RunContext = { ...context, options: { ...options, headers } };
   const variant = adapted(viaVariant(server, gateway), paced.options);
+  const upstream = await sharedUpstream(server, gateway, headers, options);
   const result = await runVariant(paced, variant);
-  const notes = [...result.notes];
+  const notes = [upstream, ...result.notes];
   // A server that takes no plan has its own pace: what came direct says it.
   const plannedUs = result.arms.find(({ id }) => id.startsWith("direct-"))?.metrics.itl?.p50 ?? itlMs * 1000;
   for (const { id, protocol, place } of variant.arms) {
@@ -52,6 +55,52 @@ export async function runVia(context: RunContext, server: External, gateway: Ext
     if (place === "gateway" && look !== null) notes.push(`${id}: ${await describeAbort(look, server, asked)}`);
   }
   return { ...result, notes };
+}
+
+/** What an answer says of the server that gave it; null where it says nothing. */
+export type Origin = Pick<Seen, "clock" | "instance">;
+
+/**
+ * Says which model server `--url` and `--via` share. Throws RunError where stamps tell that they share none: the difference
+ * would be that of two servers.
+ */
+export function upstreamOf(origin: string, direct: Origin | null, through: Origin | null): string {
+  const differ = (key: keyof Origin): boolean => direct?.[key] != null && through?.[key] != null && direct[key] !== through[key];
+  if (differ("instance") || differ("clock"))
+    throw new RunError(
+      `--via: behind the gateway another server answers than ${origin}: their ${differ("instance") ? "x-fakeai-instance" : "x-fakeai-clock"} differs. Let the gateway lead to ${origin}`,
+    );
+  if (direct?.instance != null && direct.instance === through?.instance)
+    return `direct and through the gateway one model server answers: ${origin}, instance ${direct.instance}`;
+  const who = direct?.instance == null ? "the server says" : "the gateway passes on";
+  return `direct answers ${origin}; whether the gateway leads to the same server is not known: ${who} no x-fakeai-instance`;
+}
+
+async function sharedUpstream(
+  server: External,
+  gateway: External,
+  headers: Readonly<Record<string, string>>,
+  { endpoint: path, model }: BenchOptions,
+): Promise<string> {
+  const originOf = async (external: External): Promise<Origin | null> => {
+    const protocol = protocolNames.find((name) => external.target.origins[name] !== undefined);
+    const sent = { ...headers, "content-type": "application/json", "x-fakeai-stamps": "1" };
+    const endpoint = protocol === undefined ? null : endpointOf(external, protocol, sent, path);
+    if (endpoint === null) return null;
+    try {
+      const connection = await openConnection({ endpoint, timeoutMs });
+      try {
+        return await look(connection, endpoint, { model, accepted: external.accepted }, 1, Infinity);
+      } finally {
+        connection.close();
+      }
+    } catch {
+      // The rounds show what is wrong with it.
+      return null;
+    }
+  };
+  const direct = Object.values(server.target.origins)[0] ?? "the server";
+  return upstreamOf(direct, await originOf(server), await originOf(gateway));
 }
 
 function viaVariant(server: External, gateway: External): Variant {
@@ -108,6 +157,7 @@ interface Seen {
   readonly sizes: readonly number[];
   readonly stamped: boolean;
   readonly clock: string | null;
+  readonly instance: string | null;
   readonly failed: string | null;
 }
 
@@ -120,10 +170,11 @@ async function look(connection: Connection, endpoint: Endpoint, asked: Asked, ou
   let readAtUs = -1;
   let stamped = false;
   let clock: string | null = null;
+  let instance: string | null = null;
   return new Promise((resolve) => {
     const settle = (failed: string | null): void => {
       clearTimeout(timer);
-      resolve({ sizes, stamped, clock, failed });
+      resolve({ sizes, stamped, clock, instance, failed });
     };
     const timer = setTimeout(() => settle("no end within 15 s"), timeoutMs);
     const giveUp = connection.send(
@@ -131,6 +182,7 @@ async function look(connection: Connection, endpoint: Endpoint, asked: Asked, ou
       {
         onResponse: (head) => {
           clock = head.clock;
+          instance = head.instance;
         },
         onData: (bytes, start, end, readUs) => {
           const text = bytes.toString("latin1", start, end);

@@ -1,4 +1,5 @@
 /** POST /v1/messages: a message in one piece, or as events with a ping (docs.anthropic.com/en/docs/build-with-claude/streaming). */
+import { instanceId } from "../../base/instance.ts";
 import { UnaryFrame } from "../../core/frames/frames.ts";
 import { AwaitedFrames, type KeepAlive } from "../../core/pacing/keep-alive.ts";
 import { frameSchedule } from "../../core/pacing/schedule.ts";
@@ -226,7 +227,10 @@ function headOf(streamed: boolean, clock: string | null): ResponseHead {
     "anthropic-organization-id": "fakeai",
   };
   if (streamed) headers["cache-control"] = "no-cache";
-  if (clock !== null) headers["x-fakeai-clock"] = clock;
+  if (clock !== null) {
+    headers["x-fakeai-clock"] = clock;
+    headers["x-fakeai-instance"] = instanceId;
+  }
   return { status: 200, headers, streamed };
 }
 

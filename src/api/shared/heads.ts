@@ -1,4 +1,5 @@
 /** Response headers as each provider sends them; those that an edge in front of it adds are left out. */
+import { instanceId } from "../../base/instance.ts";
 import { type Allowance, formatDuration, type RateState } from "../../core/limits/rate-limit.ts";
 import type { ResponseHead } from "../../core/seams.ts";
 import type { ProfileName } from "./model.ts";
@@ -52,7 +53,10 @@ function makeHead({ profile, streamed, tokens, processingMs, clock }: HeadOption
     headers["x-request-id"] = requestId();
   }
   if (profile === "openrouter" && streamed) headers["cache-control"] = "no-cache";
-  if (clock !== null) headers["x-fakeai-clock"] = clock;
+  if (clock !== null) {
+    headers["x-fakeai-clock"] = clock;
+    headers["x-fakeai-instance"] = instanceId;
+  }
   return { status: 200, headers, streamed };
 }
 

@@ -19,6 +19,8 @@ export interface ResponseHead {
   readonly location: string | null;
   /** The server's `x-fakeai-clock`, or null. */
   readonly clock: string | null;
+  /** The server's `x-fakeai-instance`, or null. */
+  readonly instance: string | null;
   /** The server's `x-fakeai-fault`: the fault it was asked for; null without the header. */
   readonly fault: string | null;
 }

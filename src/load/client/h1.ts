@@ -256,6 +256,7 @@ export class H1Connection implements Connection {
         contentEncoding: said("content-encoding"),
         location: said("location"),
         clock: said("x-fakeai-clock"),
+        instance: said("x-fakeai-instance"),
         fault: said("x-fakeai-fault"),
       },
       readUs,

@@ -366,6 +366,7 @@ export class H2Connection implements Connection {
     let contentEncoding: string | null = null;
     let location: string | null = null;
     let clock: string | null = null;
+    let instance: string | null = null;
     let fault: string | null = null;
     try {
       // Decoded for streams that are gone as well: the table is the connection's.
@@ -375,6 +376,7 @@ export class H2Connection implements Connection {
         else if (name === "content-encoding") contentEncoding = value;
         else if (name === "location") location = value;
         else if (name === "x-fakeai-clock") clock = value;
+        else if (name === "x-fakeai-instance") instance = value;
         else if (name === "x-fakeai-fault") fault = value;
       });
     } catch {
@@ -385,7 +387,7 @@ export class H2Connection implements Connection {
     // 1xx come before the answer; what comes after its head are trailers.
     if (!stream.responded && (status < 100 || status >= 200)) {
       stream.responded = true;
-      stream.exchange.onResponse({ status, contentType, contentEncoding, location, clock, fault }, this.#readUs);
+      stream.exchange.onResponse({ status, contentType, contentEncoding, location, clock, instance, fault }, this.#readUs);
     }
     if (!stream.responded && ++stream.interim > maxInterim) {
       this.#cancel(stream);

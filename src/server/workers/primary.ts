@@ -2,6 +2,7 @@
  * Several processes that share the ports. The primary serves no request. It finds the ports, starts the workers, replaces one that
  * ends by itself, and keeps what all have in common: metrics, rate limits and changed knobs.
  */
+import { instanceId, instanceVariable } from "../../base/instance.ts";
 import cluster, { type Worker } from "node:cluster";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { dirname, extname, join } from "node:path";
@@ -163,7 +164,7 @@ class Primary {
 
   /** Starts a worker in a seat; resolves when it listens. Rejects when it cannot, or ends before. */
   async #fork(seat: Seat): Promise<Started> {
-    const worker = cluster.fork();
+    const worker = cluster.fork({ [instanceVariable]: instanceId });
     const { index } = seat;
     // A message is lost that comes before the worker listens to its channel.
     let greeted = (): void => {};
