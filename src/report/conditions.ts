@@ -72,8 +72,9 @@ function shown(value: Value): string {
   return typeof value === "number" ? digits(value) : String(value);
 }
 
+/** A number, or the text of a flag, which is one of milliseconds unless it says otherwise. */
 function pace(value: Value): string {
-  return typeof value === "number" ? `${digits(value)}\u00A0ms` : String(value);
+  return typeof value === "number" || /^[\d.]+$/.test(String(value)) ? `${digits(Number(value))}\u00A0ms` : String(value);
 }
 
 /** Settings of the network beside its round trip: "stall 1%,40ms". A result has them as JSON. */

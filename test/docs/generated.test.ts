@@ -13,6 +13,7 @@ import { renderTable } from "../../src/report/table.ts";
 import { effectRows } from "../../src/results/effects.ts";
 import { metricFacts } from "../../src/results/metrics.ts";
 import type { BenchResult } from "../../src/results/types.ts";
+import { shippedScenarios } from "../../src/runner/plan/scenario.ts";
 import { aliasTable } from "../../src/settings/aliases.ts";
 import { benchFlags } from "../../src/settings/bench.ts";
 import { type Flag, flagTable, flagTables } from "../../src/settings/flags.ts";
@@ -104,6 +105,22 @@ test.each(generatedPages)("$path", async ({ path, text }) => {
 test("the tree in docs/architecture.md has every room, with a line each", () => {
   const lines = [...readPage("docs/architecture.md").prose.matchAll(/^ {6}([a-z]+)\/ +\S/gm)].map((match) => match[1]!);
   expect(lines.sort()).toEqual(Object.keys(rooms).sort());
+});
+
+test("docs/conclusions.md says of every scenario what it shows, what it does not, and what was changed", () => {
+  const rows = readPage("docs/conclusions.md")
+    .text.split("\n")
+    .filter((line) => line.startsWith("| `"));
+  const cells = rows.map((line) =>
+    line
+      .split("|")
+      .slice(1, -1)
+      .map((text) => text.trim()),
+  );
+  const ids = shippedScenarios().map(({ id }) => id);
+  expect(new Set(cells.map(([name]) => name!.replaceAll("`", "")))).toEqual(new Set(ids));
+  expect(cells).toHaveLength(ids.length);
+  expect(cells.filter((row) => row.length !== 4 || row.some((text) => text === ""))).toEqual([]);
 });
 
 describe("the README shows a run that is there", () => {

@@ -23,6 +23,7 @@ describe("the load that a verdict holds for", () => {
   test.each<readonly [string, ScenarioResult["workload"], string]>([
     ["a burst", burst, "node, no TLS, RTT 0 ms; 1,000 streams started at once, TTFT 100 ms, ITL 10 ms, 30 tokens"],
     ["a ramp", { ...burst, rampMs: 150 }, "1,000 streams started over 150 ms"],
+    ["a flag", { ...burst, itl: "40" }, "ITL 40 ms"],
     ["a distribution", { ...burst, itl: "lognormal(20,0.5)" }, "ITL lognormal(20,0.5)"],
     ["answers in one piece", { ...burst, stream: false }, "; 1,000 at once, 30 tokens"],
     ["a GET", { ...burst, stream: false, method: "GET", streams: 1 }, "RTT 0 ms; one at a time"],
