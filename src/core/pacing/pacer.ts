@@ -420,7 +420,8 @@ export class Pacer {
 
   /** Hot path. Keeps a copy of the frame just written, whose stamps can still change. */
   #keepUnsent(frames: FrameSource, sink: ResponseSink): void {
-    if (sink.takeUnsent === undefined || frames.restamp === undefined) return;
+    // Frames that join carry no stamps.
+    if (sink.takeUnsent === undefined || frames.restamp === undefined || frames.joins === true) return;
     const copy = sink.takeUnsent();
     if (copy !== null) this.#unsent.addCopy(frames, copy);
   }
