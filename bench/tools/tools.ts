@@ -344,7 +344,7 @@ const library = (name: "requests" | "urllib3"): Tool => ({
 const withTokenizer = (folder: string, command: readonly string[]): string[] => [
   "sh",
   "-c",
-  '"$(dirname "$1")/python3" "$2" "$3" >&2 && shift 3 && HF_HUB_OFFLINE=1 exec "$@"',
+  '"$(dirname "$1")/python3" "$2" "$3" >&2 && shift 3 && exec "$@"',
   "sh",
   "{program}",
   here("tokenizer.py"),
@@ -374,6 +374,9 @@ const guidellm: Tool = {
   engines: ["uws"],
   command: ({ url, folder }) =>
     withTokenizer(folder, [
+      // aiperf takes no folder as a tokenizer with this set.
+      "env",
+      "HF_HUB_OFFLINE=1",
       "{program}",
       "run",
       "--backend",
