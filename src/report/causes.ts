@@ -23,23 +23,29 @@ export function causesOf({ arms }: Pick<ScenarioResult, "arms">, comparison: Com
   const [before, after] = [baseline, candidate].map((name) => arms.find(({ id }) => id === name));
   if (before === undefined || after === undefined || verdict === "equivalent" || verdict === "not compared") return [];
   if (metric === "itl" && percentiles.has(statistic)) return byStamps(before, after, comparison);
-  if (metric === "durationUs" || metric === "requestsPerSecond") return byCpu(before, after);
+  if (metric === "durationUs" || metric === "requestsPerSecond") return byCpu(before, after, comparison);
   return [];
+}
+
+/** Whether the interval leaves out that nothing differs. */
+function isDifference({ difference }: Comparison): boolean {
+  return difference !== null && (difference.low > 0 || difference.high < 0);
 }
 
 /**
  * Gaps between tokens, by the stamps of every token. Percentiles do not add up to that of the gaps; which part differs most is
  * told all the same where it differs by more than the others together.
  */
-function byStamps(before: ArmResult, after: ArmResult, { statistic, difference }: Comparison): string[] {
+function byStamps(before: ArmResult, after: ArmResult, comparison: Comparison): string[] {
+  const { statistic, difference } = comparison;
   const parts = stampedParts.flatMap(([metric, name]) => {
     const [from, to] = [before.metrics[metric]?.[statistic], after.metrics[metric]?.[statistic]];
     return from === undefined || to === undefined ? [] : [{ name, from, to }];
   });
   if (parts.length === 0) return [];
   const said = parts.map(({ name, from, to }) => `${name}\u00A0${digits(from / 1000)} to\u00A0${digits(to / 1000)}\u00A0ms`).join(", ");
-  // Of some parts alone none can be called most of it.
-  if (parts.length < stampedParts.length) return [`by stamps, ${statistic} of a token: ${said}`];
+  // Of some parts alone, or of a difference that may be none, no part is most of it.
+  if (parts.length < stampedParts.length || !isDifference(comparison)) return [`by stamps, ${statistic} of a token: ${said}`];
   const direction = Math.sign(difference?.estimate ?? 0);
   const along = parts.map(({ name, from, to }) => ({ name, by: Math.max(0, (to - from) * direction) }));
   const total = along.reduce((sum, { by }) => sum + by, 0);
@@ -49,7 +55,7 @@ function byStamps(before: ArmResult, after: ArmResult, { statistic, difference }
 }
 
 /** CPU time of both ends, which may compute at once: how long, what share of the wall time, and whose the difference is. */
-function byCpu(before: ArmResult, after: ArmResult): string[] {
+function byCpu(before: ArmResult, after: ArmResult, comparison: Comparison): string[] {
   const [from, to] = [cpuShares(before), cpuShares(after)];
   if (from === null || to === null) return [];
   const said = (["client", "server"] as const).map((end) => {
@@ -60,6 +66,6 @@ function byCpu(before: ArmResult, after: ArmResult): string[] {
   const client = from.client.us - to.client.us;
   const both = client + from.server.us - to.server.us;
   // Where one end saves and the other pays, the two have no common whole.
-  const isShared = both !== 0 && client / both >= 0 && client / both <= 1;
+  const isShared = isDifference(comparison) && both !== 0 && client / both >= 0 && client / both <= 1;
   return [`CPU time a request: ${said.join(", ")}${isShared ? `, ${percent(client / both)} of the difference the client's` : ""}`];
 }

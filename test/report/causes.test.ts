@@ -44,6 +44,11 @@ describe("a gap between tokens, by stamps", () => {
     expect(said(even, step, less)).toMatch(/client 0\.02 to 0\.02 ms$/);
   });
 
+  test("names no part of a difference that may be none", () => {
+    const unsure = { difference: { estimate: -10_000, low: -30_000, high: 9000 } };
+    expect(said(step, { serverLateness: 8900, transport: 13_300, client: 30 }, unsure)).toMatch(/client 0\.02 to 0\.03 ms$/);
+  });
+
   test("says nothing where nothing differs, of other metrics, and without stamps", () => {
     expect(said(step, step, { verdict: "equivalent" })).toBe("");
     expect(said(step, step, { metric: "ttft" })).toBe("");
@@ -56,7 +61,8 @@ describe("a gap between tokens, by stamps", () => {
 
 describe("wall time, by the CPU time of both ends", () => {
   const before = { clientCpuUsPerRequest: 900, serverCpuUsPerRequest: 500, requestsPerSecond: 1000 };
-  const wall = { metric: "durationUs", statistic: "mean" } as const;
+  const less = { difference: { estimate: -500, low: -600, high: -400 } };
+  const wall = { metric: "durationUs", statistic: "mean", ...less } as const;
 
   test("says whose it is, per arm, as a share", () => {
     expect(said(before, { clientCpuUsPerRequest: 200, serverCpuUsPerRequest: 200, requestsPerSecond: 4000 }, wall)).toBe(
