@@ -42,7 +42,7 @@ export type WireFault =
  * until the next call on any FrameSource: a caller that keeps them copies them.
  */
 export interface FrameSource {
-  /** Number of frames, at least 1. Infinity until it is known, which is no later than with the last frame. */
+  /** Number of frames, at least 1. Infinity while unknown. Known at the latest when the last frame has been asked for. */
   readonly length: number;
   /** Output tokens in the frame last asked for, tokens that no client sees included. Keep-alives hold none. */
   readonly tokens: number;
@@ -52,7 +52,7 @@ export interface FrameSource {
   readonly joins?: boolean;
   /** Hot path. The frames from `index` to `index + count - 1` in one piece, for frames that are due at the same time. */
   join?(index: number, count: number): Uint8Array;
-  /** Hot path. Writes another time of sending over that in a copy of the frame last asked for. Left out where it cannot be changed. */
+  /** Hot path. Replaces the time of sending in a copy of the frame last asked for. Absent if frames carry no stamps. */
   restamp?(copy: Uint8Array, sentUs: number): void;
 }
 
@@ -132,9 +132,9 @@ export interface ResponseSink {
   /** Hot path. false: the client does not keep up. The frame is accepted; the next may follow after `onDrain`. */
   write(frame: Uint8Array): boolean;
   /**
-   * Hot path. Left out where a frame is on the wire when `write` or `end` returns. Elsewhere the engine sends what was written when
-   * the JavaScript of this turn of the event loop is over. Returns the copy of the frame last written that the engine will send;
-   * until then its bytes, not its length, may change. Called at most once after a write. null: the copy is out of reach.
+   * Hot path. Only for engines that send at the end of the turn (HTTP/2); absent where a frame is on the wire when `write` or `end`
+   * returns. Returns the copy of the frame last written that the engine will send. Until the JavaScript of this turn of the event
+   * loop is over its bytes may change, its length may not. null: the copy is out of reach. Called at most once after a write.
    */
   takeUnsent?(): Uint8Array | null;
   /** Ends the response, with a last frame if there is one. A head with `streamed: false` takes its whole body here. */

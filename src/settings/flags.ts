@@ -66,13 +66,17 @@ export function flagGroups<Row extends Flag>(flags: readonly Row[]): ReadonlyMap
   return groups;
 }
 
+/** The default as Markdown: the value as code, or words; empty where there is none. */
+export function flagDefault({ default: value, otherwise }: Pick<Flag, "default" | "otherwise">): string {
+  if (otherwise !== undefined) return otherwise;
+  return value === undefined || value === false ? "" : `\`${value}\``;
+}
+
 /** Flags as a Markdown table: flag, default, what it does. */
 export function flagTable(flags: readonly Flag[]): string {
   const rows = flags.map((flag) => {
-    const { default: value, otherwise } = flag;
-    const shown = otherwise === undefined && value !== undefined && value !== false ? `\`${value}\`` : (otherwise ?? "");
     const live = flag.isLive === true ? "; may change at run time" : "";
-    return `| \`${cell(flagForm(flag))}\` | ${cell(shown)} | ${cell(flag.help)}${live} |`;
+    return `| \`${cell(flagForm(flag))}\` | ${cell(flagDefault(flag))} | ${cell(flag.help)}${live} |`;
   });
   return ["| flag | default | what it does |", "| --- | --- | --- |", ...rows].join("\n");
 }

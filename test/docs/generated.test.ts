@@ -16,11 +16,13 @@ import type { BenchResult } from "../../src/results/types.ts";
 import { shippedScenarios } from "../../src/runner/plan/scenario.ts";
 import { aliasTable } from "../../src/settings/aliases.ts";
 import { benchFlags } from "../../src/settings/bench.ts";
-import { type Flag, flagTable, flagTables } from "../../src/settings/flags.ts";
+import { type Flag, flagDefault, flagForm, flagTable, flagTables } from "../../src/settings/flags.ts";
 import { networkFlags } from "../../src/settings/network.ts";
+import { serverFlags } from "../../src/settings/server.ts";
 import { rooms } from "../architecture/imports.ts";
 import { root } from "../support/process.ts";
 import { networks, servers, type Stranger } from "../support/strangers.ts";
+import { bounds } from "./bounds.ts";
 import { aligned, guides, readPage, withGenerated } from "./markdown.ts";
 
 const cell = (text: string): string => text.replaceAll("|", "\\|");
@@ -43,6 +45,9 @@ const strangersTable = (title: string, strangers: readonly Stranger[]): string =
     [title, "the bench says"],
     strangers.map(({ does, says }) => [does, says === null ? "measured as any other" : `\`${says}\``]),
   );
+
+/** The flags that bound a client. `--grace` bounds the server's own end. */
+const boundingFlags = serverFlags.filter(({ key, group }) => group === "Limits" && key !== "grace");
 
 const parts: Readonly<Record<string, () => string>> = {
   "server-flags": () => flagTables(withoutGroup(serveFlags, "Names that other tools use")),
@@ -73,6 +78,14 @@ const parts: Readonly<Record<string, () => string>> = {
         ];
       }),
     ),
+  bounds: () =>
+    table(
+      ["flag", "default", "beyond", "bound, or counter"],
+      boundingFlags.map((flag) => {
+        const { beyond, counter } = bounds[flag.key]!;
+        return [`\`${flagForm(flag)}\``, flagDefault(flag), beyond, counter];
+      }),
+    ),
   "odd-servers": () => strangersTable("a server that", servers),
   "odd-networks": () => strangersTable("a network that", networks),
   measurements: () =>
@@ -91,11 +104,15 @@ const parts: Readonly<Record<string, () => string>> = {
     ),
 };
 
-const generatedPages = guides.filter(({ text }) => text.includes("<!-- generated: "));
+const generatedPages = [...guides, readPage("src/listeners/README.md")].filter(({ text }) => text.includes("<!-- generated: "));
 
 test("every part has its place", () => {
   const named = generatedPages.flatMap(({ text }) => [...text.matchAll(/<!-- generated: ([\w-]+) -->/g)].map((match) => match[1]!));
   expect(named.sort()).toEqual(Object.keys(parts).sort());
+});
+
+test("every bound says what happens beyond it", () => {
+  expect(Object.keys(bounds)).toEqual(boundingFlags.map(({ key }) => key));
 });
 
 test.each(generatedPages)("$path", async ({ path, text }) => {
@@ -123,6 +140,9 @@ test("docs/conclusions.md says of every scenario what it shows, what it does not
   expect(cells.filter((row) => row.length !== 4 || row.some((text) => text === ""))).toEqual([]);
 });
 
+/** The entries of a table of the bench: a line, and the deeper ones behind it that go on with it. */
+const entriesOf = (text: string): string[] => text.trimEnd().split(/\n(?! {3})/);
+
 describe("the README shows a run that is there", () => {
   const quick = JSON.parse(readFileSync(join(root, "results/experiments/quick.json"), "utf8")) as BenchResult;
 
@@ -130,13 +150,13 @@ describe("the README shows a run that is there", () => {
     await expect(imagesOf(quick).find(({ name }) => name === "verdicts.svg")!.svg).toMatchFileSnapshot(join(root, "docs/verdicts.svg"));
   });
 
-  test("its lines", () => {
-    const said = new Set(renderTable(quick, { color: false, width: 100 }).split("\n"));
+  test("its verdicts, each of them whole", () => {
+    const said = new Set(entriesOf(renderTable(quick, { color: false, width: 120 })));
     const shown = readPage("README.md")
       .blocks.filter(({ language }) => language === "text")
-      .flatMap(({ text }) => text.trimEnd().split("\n"));
+      .flatMap(({ text }) => entriesOf(text));
     expect(shown.length).toBeGreaterThan(2);
-    expect(shown.filter((line) => !said.has(line))).toEqual([]);
+    expect(shown.filter((entry) => !said.has(entry))).toEqual([]);
   });
 });
 

@@ -152,13 +152,13 @@ export class Pacer {
   #inTurn = false;
   /** Before this no turn begins. */
   #nextTurnUs = 0;
-  /** Whether something was put off to the very next turn. */
+  /** true: a response has more frames due and continues in the next turn. */
   #again = false;
-  /** When the clock will wake us; Infinity while it will not. */
+  /** When the clock wakes the pacer; Infinity: never. */
   #wakeUs = Infinity;
   readonly #unsent = new Unsent();
   #leaving = false;
-  /** Runs when all else that JavaScript does in this turn of the event loop is done, as the last before the engine sends. */
+  /** Runs as a microtask after all other JavaScript of this turn of the event loop, right before the engine sends. */
   readonly #leave = (): void => {
     this.#leaving = false;
     this.#unsent.leave(this.#clock.nowUs(), this.#meter);
@@ -533,7 +533,7 @@ export class Pacer {
     for (let ahead = 0; ahead < lookAheadSlots; ahead++) {
       const position = this.#position + ahead;
       if (this.#sizes[position % slotCount] === 0) continue;
-      // A near slot decides by itself: a closer look would touch every stream in it.
+      // If the slot is due before the next turn may begin, the exact alarm does not matter: do not scan every stream in it.
       if (turnUs > 0 && position * slotUs <= nowUs + turnUs) return Math.max(nowUs, this.#nextTurnUs);
       const endUs = (position + 1) * slotUs;
       let nextUs = endUs;

@@ -15,8 +15,8 @@ let largeSlab = Buffer.allocUnsafeSlow(largeSlabBytes);
 let largeUsed = 0;
 
 /**
- * Hot path. A copy in a slab. For a stream whose queue is empty: a slice keeps its whole slab alive, which no count of
- * buffered bytes includes, so that a stream that is not read must not hold more than one.
+ * Hot path. A copy in a slab. Use it only for a stream with an empty queue: a slice keeps its whole slab alive, and a stalled
+ * stream would hold many slabs. No count of buffered bytes includes them.
  */
 export function slabCopy(frame: Uint8Array): Buffer {
   const size = frame.length;

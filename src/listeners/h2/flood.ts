@@ -10,9 +10,9 @@ import type { SessionState } from "./session.ts";
 const controlBytes = 1_048_576;
 
 /**
- * Streams that one session may open and reset within one turn of the event loop, where it may have fewer open: one read can
- * bring thousands, and what is left unread ends with the session. When all sessions together reset more than twice as many in a
- * turn, each may reset only `fewResetsPerTurn`.
+ * The least allowance of streams that a session opens and resets in one turn of the event loop, also with a small
+ * `--max-concurrent-streams`: one read can bring thousands of streams. If all sessions together reset more than twice the
+ * allowance in a turn, each may reset only `fewResetsPerTurn`.
  */
 const leastResetsPerTurn = 128;
 const fewResetsPerTurn = 32;

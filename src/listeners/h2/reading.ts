@@ -8,12 +8,12 @@ import type { SessionState } from "./session.ts";
 /** What a session sends of one stream before the next stream has its turn: a DATA frame (RFC 9113, section 4.2). */
 const turnBytes = 16_384;
 /**
- * A session counts as read when its socket took more than this since the last look. PINGs and acknowledgements leave without
- * any reader: for each byte that the client sent, bodies left out, `answeredBy` bytes of ours do not count.
+ * A session counts as read when its socket took more than this since the last look. PINGs and ACKs leave without a reader, so
+ * `answeredBy` of our bytes per byte received (bodies aside) are ignored.
  */
 const leastTakenBytes = 1024;
 const answeredBy = 3;
-/** It must also have taken this part of what stands before the stream: in 64 time-outs at most the stream has its turn. */
+/** It must also have taken this part of what stands before the stream, so a waiting stream is reached within 64 time-outs. */
 const leastTakenShare = 1 / 64;
 
 /** A sink that knows its place in the queue of its session. Fields instead of an object of its own: there is one for each request. */
