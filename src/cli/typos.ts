@@ -1,6 +1,6 @@
 /** What an unknown command or flag was meant to be: a typo of ours, or what other tools call it. Loaded when there is one. */
 import { type Flag, flagName } from "../settings/flags.ts";
-import { didYouMean, guesses } from "../settings/guess.ts";
+import { didYouMean, guesses, saysUnspoken } from "../settings/guess.ts";
 
 /** ": did you mean serve?", or "". */
 export function guessAtCommand(name: string, commands: readonly string[]): string {
@@ -11,15 +11,20 @@ export function guessAtCommand(name: string, commands: readonly string[]): strin
 export function guessAtFlag(name: string, command: string, flags: readonly Flag[]): string {
   const words = flagWords[command] ?? {};
   const word = name.replace(/^--?/, "");
+  const unspoken = saysUnspoken(word);
+  if (unspoken !== "") return unspoken;
   if (Object.hasOwn(words, word)) return `: did you mean ${words[word]}?`;
   // A typo may be one of another tool's word, too. Letters alone are near to everything.
   const known = new Map([
-    ...flags.map(({ key }) => [`--${flagName(key)}`, `--${flagName(key)}`] as const),
+    ...flags.map(({ key }) => [`--${flagName(key)}`, `--${renamed[key] ?? flagName(key)}`] as const),
     ...Object.entries(words).filter(([other]) => other.length > 3),
   ]);
   const meant = new Set(guesses(name, [...known.keys()]).map((near) => known.get(near)!));
   return meant.size === 0 ? "" : `: did you mean ${[...meant].join(" or ")}?`;
 }
+
+/** Flags of `fakeai serve` that still work under an old name of ours, by key: a guess says the new name. */
+const renamed: Readonly<Record<string, string>> = { engine: "scheduler" };
 
 /** A word, and what to say in its place. */
 type Words = Readonly<Record<string, string>>;
@@ -72,7 +77,7 @@ const benchWords: Words = {
   users: "--streams",
   vus: "--streams",
   workers: "--streams",
-  clients: "--connections",
+  clients: "--client or --connections",
   conns: "--connections",
   // How many, and for how long.
   n: "--requests",
@@ -148,8 +153,7 @@ const benchWords: Words = {
   // What is asked.
   data: "--body",
   "input-file": "--body, or --trace to replay traffic",
-  "dataset-path": "--trace",
-  dataset: "--trace",
+  "dataset-path": "--dataset for texts, --trace for times and lengths",
   "input-len": "--input-tokens",
   "random-input-len": "--input-tokens",
   "prompt-tokens": "--input-tokens",
@@ -250,6 +254,7 @@ export const flagWords: Readonly<Record<string, Words>> = {
   serve: serveWords,
   bench: benchWords,
   proxy: proxyWords,
+  compare: { out: "> file", output: "> file", o: "> file" },
   "proxy-config": { upstream: "--to", port: "--listen", cert: "--tls-cert", key: "--tls-key", output: "> file" },
   report: { html: "--out", output: "--out", o: "--out", png: "--svg", images: "--svg", charts: "--svg" },
   merge: { output: "--out", o: "--out" },

@@ -24,8 +24,25 @@ const protocolWords: Readonly<Record<string, readonly string[]>> = {
   h2cleartext: ["h2c"],
   h2priorknowledge: ["h2c"],
   http2priorknowledge: ["h2c"],
-  grpc: ["h2c", "h2"],
 };
+
+/** Protocols that fakeai does not speak, by their names as above. */
+const unspokenProtocols: Readonly<Record<string, string>> = {
+  h3: "HTTP/3",
+  http3: "HTTP/3",
+  http30: "HTTP/3",
+  https3: "HTTP/3",
+  quic: "HTTP/3",
+  grpc: "gRPC",
+};
+
+const protocols = new Set(Object.values(protocolWords).flat());
+
+/** ": there is no HTTP/3 (docs/decisions.md says why)", or "" where the word names no protocol that fakeai leaves out. */
+export function saysUnspoken(word: string): string {
+  const asked = bare(word);
+  return Object.hasOwn(unspokenProtocols, asked) ? `: there is no ${unspokenProtocols[asked]!} (docs/decisions.md says why)` : "";
+}
 
 /** The names that `word` may stand for, at most three, best first. Protocols are known by their other names too. */
 export function guesses<Name extends string>(word: string, names: readonly Name[]): readonly Name[] {
@@ -44,6 +61,7 @@ export function guesses<Name extends string>(word: string, names: readonly Name[
   // One slip is more likely than a name that was cut short, and that more likely than several slips.
   const begun = asked.length < 3 || fewest === 1 ? [] : names.filter((name) => bare(name).startsWith(asked));
   if (begun.length > 0 && begun.length <= 3) return begun;
+  if (near.length === 0) return byPart(asked, names);
   return near
     .filter(([, edits]) => edits === fewest)
     .map(([name]) => name)
@@ -52,10 +70,24 @@ export function guesses<Name extends string>(word: string, names: readonly Name[
 
 /** ": did you mean h2 or h2c?", to end a message with, or "" where no name is near. */
 export function didYouMean(word: string, names: readonly string[]): string {
+  const unspoken = names.some((name) => protocols.has(name)) ? saysUnspoken(word) : "";
+  if (unspoken !== "") return unspoken;
   const found = guesses(word, names);
   if (found.length === 0) return "";
   const last = found.at(-1)!;
   return `: did you mean ${found.length === 1 ? last : `${found.slice(0, -1).join(", ")} or ${last}`}?`;
+}
+
+/** The names of several words of which one is near, at most three: "lama" may be "groq-llama-2-70b". Short words are near to too many. */
+function byPart<Name extends string>(asked: string, names: readonly Name[]): readonly Name[] {
+  if (asked.length < 4) return [];
+  const isNear = (part: string): boolean => part.length >= 4 && distance(asked, part) <= 1;
+  const hasNear = (name: string): boolean =>
+    name
+      .toLowerCase()
+      .split(/[^a-z0-9]+/)
+      .some(isNear);
+  return names.filter(hasNear).slice(0, 3);
 }
 
 /** A third of the letters may be wrong; of four, two, so that a swap beside another typo is still known. */
@@ -63,6 +95,7 @@ function mostEdits(length: number): number {
   return length < 4 ? Math.floor(length / 3) : Math.ceil(length / 3);
 }
 
+/** Letters and digits alone, in lower case. */
 function bare(word: string): string {
   return word
     .slice(0, 60)

@@ -34,7 +34,7 @@ test.each([
   ["bench", "-n", "--requests"],
   ["bench", "-z", "--duration"],
   ["bench", "-H", "--header"],
-  ["bench", "--clients", "--connections"],
+  ["bench", "--clients", "--client or --connections"],
   ["bench", "--senario", "--scenario"],
   ["bench", "--input-token", "--input-tokens"],
   ["bench", "--stal", "--stall"],
@@ -45,7 +45,9 @@ test.each([
   ["proxy", "--upstream", "--to"],
   ["proxy", "--loss", "--stall"],
   ["proxy", "--jiter", "--jitter"],
+  ["serve", "--engin", "--scheduler"],
   ["report", "--png", "--svg"],
+  ["compare", "--outt", "> file"],
 ])("%s %s: %s", async (command, word, meant) => {
   expect(guessAtFlag(word, command, await flagsOf(command))).toBe(`: did you mean ${meant}?`);
 });
@@ -56,6 +58,14 @@ test.each([
   ["serve", "--constructor"],
 ])("%s %s is near to nothing", async (command, word) => {
   expect(guessAtFlag(word, command, await flagsOf(command))).toBe("");
+});
+
+test.each([
+  ["bench", "--http3", "HTTP/3"],
+  ["serve", "--h3", "HTTP/3"],
+  ["serve", "--grpc", "gRPC"],
+])("%s %s: there is none", async (command, word, protocol) => {
+  expect(guessAtFlag(word, command, await flagsOf(command))).toBe(`: there is no ${protocol} (docs/decisions.md says why)`);
 });
 
 test("what a guess names is there", async () => {
@@ -76,6 +86,9 @@ describe("a value that is none of a few", () => {
     [["bench", "--driver", "autocanon"], /: did you mean autocannon\?\n$/],
     [["bench", "--scenario", "muxscale"], /: did you mean mux-scale\?\n$/],
     [["bench", "--protocol", "http2"], /^fakeai: --protocol: "http2" is not one of .*: did you mean h2 or h2c\?\n$/],
+    [["bench", "--protocol", "h3"], /^fakeai: --protocol: "h3" is not one of .*: there is no HTTP\/3 \(docs\/decisions\.md says why\)\n$/],
+    [["serve", "--protocol", "http3"], /: there is no HTTP\/3 /],
+    [["serve", "--preset", "togeter"], /: did you mean together-llama-2-70b\?\n$/],
     [["bench", "--driver", "client", "--client", "opanai"], /: did you mean openai\?\n$/],
     [["proxy-config", "ngnix"], /^fakeai: "ngnix" is not one of nginx: did you mean nginx\?\n$/],
     [["proxy-config", "nginx", "--listen", "http2:9080"], /"http2" is not one of h1, h2c, h2: did you mean h2 or h2c\?\n$/],

@@ -32,7 +32,7 @@ describe("arrivals", () => {
   });
 });
 
-/** Published, and not in the repository. */
+/** Published, and not in the repository: the folder that FAKEAI_TRACES names has it. */
 const mooncake = join(process.env["FAKEAI_TRACES"] ?? "traces", "mooncake-conversation.jsonl");
 
 describe("traces", () => {
@@ -194,7 +194,8 @@ describe("traces", () => {
     ]);
   });
 
-  test.skipIf(!existsSync(mooncake))("all of Mooncake's conversations, with their blocks", () => {
+  test("all of Mooncake's conversations, with their blocks", ({ skip }) => {
+    skip(!existsSync(mooncake), `${mooncake} is missing: set FAKEAI_TRACES to the folder that has it`);
     const read = readTrace(mooncake);
     expect(read).toHaveLength(12_031);
     expect(read.every(({ blocks, inputTokens }) => blocks!.tokens === 512 && blocks!.ids.length === Math.ceil(inputTokens / 512))).toBe(

@@ -32,12 +32,23 @@ test.each([
   ["constructor", []],
 ])("profile %s", (word, found) => expect(guesses(word, ["openai", "vllm", "openrouter", "minimal"])).toEqual(found));
 
+const presets = ["llama-3.1-8b-h100", "llama-3.1-8b-a100", "llama-3.3-70b-4xh100", "groq-llama-2-70b"];
+
+test.each([
+  ["lama", presets.slice(0, 3)],
+  ["goq", []],
+  ["grok", ["groq-llama-2-70b"]],
+  ["gpt-4", []],
+])("%s, part of a name of several words", (word, found) => expect(guesses(word, presets)).toEqual(found));
+
 test("a protocol's other name is no guess among other words", () => {
   expect(guesses("http2", ["uws", "node"])).toEqual([]);
 });
 
 test("as a message ends", () => {
   expect(didYouMean("http2", protocols)).toBe(": did you mean h2 or h2c?");
+  expect(didYouMean("HTTP/3", protocols)).toBe(": there is no HTTP/3 (docs/decisions.md says why)");
+  expect(didYouMean("http3", ["uws", "node"])).toBe("");
   expect(didYouMean("ecco", ["random", "echo"])).toBe(": did you mean echo?");
   expect(didYouMean("nothing", protocols)).toBe("");
 });
