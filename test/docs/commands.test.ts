@@ -135,7 +135,7 @@ describe.runIf(curlSpeaksH2 || process.env["CI"] === "true")("an answer", () => 
 
 describe("it ends well", () => {
   test.each(named(ending))("%s", async (_name, { command }) => {
-    const own = command.replace("npx fakeai", `'${process.execPath}' '${cliPath}'`).replaceAll("/tmp/", `${folder}/`);
+    const own = command.replaceAll("/tmp/", `${folder}/`).replace("npx fakeai", `'${process.execPath}' '${cliPath}'`);
     const cwd = command.startsWith("npm run ") ? root : folder;
     const { stdout } = await run("bash", ["-c", own], { cwd, maxBuffer: 16_000_000 });
     const written = / > \/tmp\/(\S+)/.exec(command)?.[1];
