@@ -116,13 +116,14 @@ async function admitted(server: Serving): Promise<number> {
   return Infinity;
 }
 
-const maxStreams = (server: Serving): Promise<number | undefined> =>
+/** One of the settings that an HTTP/2 server announces. */
+const announced = (server: Serving, name: "maxConcurrentStreams" | "headerTableSize"): Promise<number | undefined> =>
   new Promise((resolve, reject) => {
     const session = connectH2(origin(server, "h2c"));
     session.on("error", reject);
     session.on("remoteSettings", (settings) => {
       session.destroy();
-      resolve(settings.maxConcurrentStreams);
+      resolve(settings[name]);
     });
   });
 
@@ -315,8 +316,14 @@ const groups: readonly Group[] = [
       {
         key: "maxConcurrentStreams",
         values: [100, 101, 102],
-        seen: maxStreams,
+        seen: (server) => announced(server, "maxConcurrentStreams"),
         expected: [100, 101, 102],
+      },
+      {
+        key: "headerTable",
+        values: ["8kb", 16_384, "32kb"],
+        seen: (server) => announced(server, "headerTableSize"),
+        expected: [8192, 16_384, 32_768],
       },
       {
         key: "maxBody",
