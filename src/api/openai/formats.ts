@@ -124,35 +124,83 @@ class ChunkTemplate {
 
 /** The script of a streamed chat or legacy completion. */
 export function completionScript(answer: Answer, options: ScriptOptions): Script {
-  const { wire, kind, model, identity, includeUsage, obfuscated, continuousUsage, stamped } = options;
-  const { ask, reasoning } = answer;
-  const start = `data: {"id":"${identityJson(kind, identity)},${wire.shared(kind, model)}`;
-  const sent: number[] = answer.choices.map(() => 0);
-  const usage = (completionTokens: number): Usage => ({
-    promptTokens: ask.promptTokens,
-    cachedTokens: answer.cache.cachedTokens,
-    completionTokens,
-    reasoningTokens: Math.min(completionTokens, answer.reasoningTokens),
-  });
-  const tail = continuousUsage ? wire.tail(kind, model, false).replace(',"usage":null', "") : wire.tail(kind, model, includeUsage);
-  /** Ends a chunk whose text had so many characters. */
-  const end = (out: EventBuffer, choice: number, characters: number): void => {
-    if (continuousUsage) out.text(`,"usage":${JSON.stringify(wire.usage(usage(sent[choice]!)))}`);
-    if (obfuscated) out.bytes(obfuscationBytes(characters));
-    out.endEvent();
+  const chunks = new Chunks(answer, options);
+  const lastFinish: Finish = answer.choices.at(-1)!.finish;
+  return {
+    choices: answer.choices.map((choice, index) => partsOf(choice, index, chunks, answer, options)),
+    close: (out) => {
+      if (options.includeUsage) chunks.writeUsage(out, lastFinish);
+      out.bytes(doneEvent);
+    },
+    tokensPerFrame: answer.tokensPerChunk,
+    hiddenTokens: hiddenTokens(answer, options.wire),
+    stamped: options.stamped,
   };
-  const chunk = (out: EventBuffer, choice: number, said: string, finish: string, isRole = false): void => {
-    out.text(`${start}"choices":[${wire.choice(kind, choice, said, "null", finish, isRole)}]${tail}${isRole ? wire.roleTail : ""}`);
-    end(out, choice, 0);
-  };
-  const hidden = wire.showsReasoning ? 0 : reasoning.tokens;
+}
 
-  /** The tokens of one run, each in an event of `said`. */
-  const tokens = (choice: number, run: Run, said: string, finish: string, logprobs: LogprobsWriter | null): Part => {
+/** The parts of one choice, in the order in which they are sent. */
+function partsOf({ prefix, text, calls, finish }: Choice, choice: number, chunks: Chunks, answer: Answer, options: ScriptOptions): Part[] {
+  const { wire, kind, logprobs } = options;
+  const parts: Part[] = [];
+  const showsReasoning = reasoningShown(answer, wire);
+  const roleAlone = kind === "chat" && wire.roleDelta !== null && (calls.length === 0 || wire.name === "vllm" || showsReasoning);
+  const hidden = hiddenTokens(answer, wire);
+  if (hidden > 0) parts.push(chunks.hidden(choice, hidden));
+  if (roleAlone) parts.push(chunks.one(choice, wire.roleDelta!, "null", true));
+  if (showsReasoning) parts.push(chunks.tokens(choice, answer.reasoning, wire.reasoningDelta, "null", null));
+  if (prefix !== null) parts.push(chunks.repeated(choice, prefix));
+  let finished = false;
+  if (text !== null && text.tokens > 0) {
+    finished = wire.finishOnLastToken && finish === "length";
+    const said = kind === "chat" ? wire.contentDelta : `"${textSlot}"`;
+    parts.push(chunks.tokens(choice, text, said, finished ? '"length"' : "null", logprobs));
+  }
+  calls.forEach((call, index) => {
+    const name = { index, id: options.callId(), name: call.name };
+    parts.push(chunks.one(choice, wire.callDelta(name, index === 0 && !roleAlone), "null"));
+    parts.push(chunks.tokens(choice, call.arguments, wire.argumentsDelta(index), "null", null));
+  });
+  if (!finished) parts.push(chunks.one(choice, kind === "chat" ? wire.finishDelta : '""', `"${finish}"`));
+  return parts;
+}
+
+/** Makes the chunks of one response, and counts the tokens that each choice has sent. */
+class Chunks {
+  readonly #answer: Answer;
+  readonly #options: ScriptOptions;
+  /** What every chunk begins with, and what follows its choices. */
+  readonly #start: string;
+  readonly #tail: string;
+  /** Tokens so far, by choice. */
+  readonly #sent: number[];
+
+  constructor(answer: Answer, options: ScriptOptions) {
+    const { wire, kind, model, identity, includeUsage, continuousUsage } = options;
+    this.#answer = answer;
+    this.#options = options;
+    this.#start = `data: {"id":"${identityJson(kind, identity)},${wire.shared(kind, model)}`;
+    this.#tail = continuousUsage ? wire.tail(kind, model, false).replace(',"usage":null', "") : wire.tail(kind, model, includeUsage);
+    this.#sent = answer.choices.map(() => 0);
+  }
+
+  /** No chunk: tokens that count and are not shown. */
+  hidden(choice: number, tokens: number): Part {
+    return event(() => void (this.#sent[choice]! += tokens));
+  }
+
+  /** One chunk of no tokens. `said` and `finish` are JSON. */
+  one(choice: number, said: string, finish: string, isRole = false): Part {
+    const { wire } = this.#options;
+    return event((out) => {
+      out.text(`${this.#opening(choice, said, "null", finish, isRole)}${isRole ? wire.roleTail : ""}`);
+      this.#end(out, choice, 0);
+    });
+  }
+
+  /** The tokens of one run, each in a chunk of `said`; the last one has the `finish`. */
+  tokens(choice: number, run: Run, said: string, finish: string, logprobs: LogprobsWriter | null): Part {
     const templateOf = (finishJson: string): ChunkTemplate =>
-      new ChunkTemplate(
-        `${start}"choices":[${wire.choice(kind, choice, said, logprobs === null ? "null" : logprobsSlot, finishJson)}]${tail}`,
-      );
+      new ChunkTemplate(this.#opening(choice, said, logprobs === null ? "null" : logprobsSlot, finishJson));
     const template = templateOf("null");
     const last = finish === "null" ? template : templateOf(finish);
     return {
@@ -160,62 +208,65 @@ export function completionScript(answer: Answer, options: ScriptOptions): Script
       source: EscapedTokens.of(run.vocabulary),
       cursor: run.cursor(),
       run: (out, taken, isLast) => {
-        sent[choice]! += taken.count;
+        this.#sent[choice]! += taken.count;
         (isLast ? last : template).write(out, taken, logprobs === null ? "" : logprobs.write(choice, taken));
-        end(out, choice, taken.characters);
+        this.#end(out, choice, taken.characters);
       },
     };
-  };
-  const event = (write: (out: EventBuffer) => void): Part => ({ tokens: 0, source: null, cursor: null, open: write });
+  }
 
-  /** A prompt that is repeated, in one event. */
-  const repeated = (prefix: Run, choice: number): Part =>
-    event((out) => {
+  /** A prompt that is repeated, in one chunk. */
+  repeated(choice: number, prefix: Run): Part {
+    const { logprobs } = this.#options;
+    return event((out) => {
       const said = prefix.text();
-      const { logprobs } = options;
       const probabilities = logprobs === null ? "null" : JSON.stringify(logprobs.of(choice, prefix.tokenTexts(), true));
-      out.text(`${start}"choices":[${wire.choice(kind, choice, JSON.stringify(said), probabilities, "null")}]${tail}`);
-      end(out, choice, said.length);
+      out.text(this.#opening(choice, JSON.stringify(said), probabilities, "null"));
+      this.#end(out, choice, said.length);
     });
+  }
 
-  const partsOf = ({ prefix, text, calls, finish }: Choice, choice: number): Part[] => {
-    const parts: Part[] = [];
-    const roleAlone =
-      kind === "chat" && wire.roleDelta !== null && (calls.length === 0 || wire.name === "vllm" || reasoningShown(answer, wire));
-    if (hidden > 0) parts.push(event(() => void (sent[choice]! += hidden)));
-    if (roleAlone) parts.push(event((out) => chunk(out, choice, wire.roleDelta!, "null", true)));
-    if (reasoningShown(answer, wire)) parts.push(tokens(choice, reasoning, wire.reasoningDelta, "null", null));
-    if (prefix !== null) parts.push(repeated(prefix, choice));
-    let finished = false;
-    if (text !== null && text.tokens > 0) {
-      finished = wire.finishOnLastToken && finish === "length";
-      const said = kind === "chat" ? wire.contentDelta : `"${textSlot}"`;
-      parts.push(tokens(choice, text, said, finished ? '"length"' : "null", options.logprobs));
-    }
-    calls.forEach((call, index) => {
-      const name = { index, id: options.callId(), name: call.name };
-      parts.push(event((out) => chunk(out, choice, wire.callDelta(name, index === 0 && !roleAlone), "null")));
-      parts.push(tokens(choice, call.arguments, wire.argumentsDelta(index), "null", null));
-    });
-    if (!finished) parts.push(event((out) => chunk(out, choice, kind === "chat" ? wire.finishDelta : '""', `"${finish}"`)));
-    return parts;
-  };
+  /** The chunk of the whole response's usage. */
+  writeUsage(out: EventBuffer, finish: Finish): void {
+    const { wire, kind, model, obfuscated } = this.#options;
+    out.text(this.#start + usageMembers(wire, kind, model, `"${finish}"`, this.#usage(this.#answer.outputTokens)));
+    if (obfuscated) out.bytes(obfuscationBytes(0));
+    out.endEvent();
+  }
 
-  const lastFinish: Finish = answer.choices.at(-1)!.finish;
-  return {
-    choices: answer.choices.map(partsOf),
-    close: (out) => {
-      if (includeUsage) {
-        out.text(start + usageMembers(wire, kind, model, `"${lastFinish}"`, usage(answer.outputTokens)));
-        if (obfuscated) out.bytes(obfuscationBytes(0));
-        out.endEvent();
-      }
-      out.bytes(doneEvent);
-    },
-    tokensPerFrame: answer.tokensPerChunk,
-    hiddenTokens: hidden,
-    stamped,
-  };
+  /** A chunk up to what follows its choices. */
+  #opening(choice: number, said: string, logprobs: string, finish: string, isRole = false): string {
+    const { wire, kind } = this.#options;
+    return `${this.#start}"choices":[${wire.choice(kind, choice, said, logprobs, finish, isRole)}]${this.#tail}`;
+  }
+
+  /** Ends a chunk whose text had so many characters. */
+  #end(out: EventBuffer, choice: number, characters: number): void {
+    const { wire, continuousUsage, obfuscated } = this.#options;
+    if (continuousUsage) out.text(`,"usage":${JSON.stringify(wire.usage(this.#usage(this.#sent[choice]!)))}`);
+    if (obfuscated) out.bytes(obfuscationBytes(characters));
+    out.endEvent();
+  }
+
+  #usage(completionTokens: number): Usage {
+    const { ask, cache, reasoningTokens } = this.#answer;
+    return {
+      promptTokens: ask.promptTokens,
+      cachedTokens: cache.cachedTokens,
+      completionTokens,
+      reasoningTokens: Math.min(completionTokens, reasoningTokens),
+    };
+  }
+}
+
+/** A part of no tokens. */
+function event(write: (out: EventBuffer) => void): Part {
+  return { tokens: 0, source: null, cursor: null, open: write };
+}
+
+/** Tokens of reasoning that are counted and not shown. */
+function hiddenTokens({ reasoning }: Answer, wire: Wire): number {
+  return wire.showsReasoning ? 0 : reasoning.tokens;
 }
 
 function reasoningShown({ reasoning }: Answer, wire: Wire): boolean {
