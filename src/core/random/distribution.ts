@@ -52,84 +52,104 @@ export function countUnits(name: string, max: number): SpecUnits {
 
 /** Reads a spec. Throws SpecError with a one-line message. */
 export function parseDistribution(text: string | number, units: SpecUnits): Distribution {
-  const spec = String(text).trim();
-  const fail = (why: string, where = ` in "${shorten(spec)}"`): never => {
-    throw new SpecError(`${units.name}: ${why}${where} (for example ${units.example})`);
-  };
-  const value = (word: string): number => {
-    const match = /^(\d+(?:\.\d*)?|\.\d+)([a-z]*)$/.exec(word.trim().toLowerCase());
-    if (!match && word.trim().startsWith("-")) return fail("negative value");
-    if (!match) return fail(`cannot read "${shorten(word.trim())}"`, word.trim() === spec ? "" : undefined);
-    const suffix = match[2]!;
-    const scale =
-      suffix === "" ? units.plain : Object.hasOwn(units.suffixes, suffix) ? units.suffixes[suffix]! : fail(`unknown unit "${suffix}"`);
-    const result = Number(match[1]) * scale;
-    if (!(result <= units.max)) fail("value too large");
-    return result;
-  };
-  const ratio = (word: string, what: string): number => {
-    const match = /^(\d+(?:\.\d*)?|\.\d+)(%?)$/.exec(word.trim());
-    if (!match) return fail(`cannot read the ${what} "${shorten(word.trim())}"`);
-    return Number(match[1]) / (match[2] === "%" ? 100 : 1);
-  };
+  const words = new SpecWords(String(text).trim(), units);
+  const call = /^([a-z]+)\((.*)\)$/i.exec(words.spec);
+  return call === null ? plainDistribution(words) : namedDistribution(call[1]!.toLowerCase(), call[2]!.split(","), words);
+}
 
-  const call = /^([a-z]+)\((.*)\)$/i.exec(spec);
-  if (!call) {
-    const parts = spec.split(":");
-    if (parts.length > 2) fail("more than one ':'");
-    const mean = value(parts[0]!);
-    if (parts.length === 1) return constant(spec, mean);
-    const spread = ratio(parts[1]!.replace(/%$/, ""), "variance") / 100;
-    if (spread > 1) fail("a variance over 100%");
-    return spread === 0 ? constant(spec, mean) : uniform(spec, mean * (1 - spread), mean * (1 + spread));
+/** Reads the words of one spec, in its units. */
+class SpecWords {
+  readonly spec: string;
+  readonly #units: SpecUnits;
+
+  constructor(spec: string, units: SpecUnits) {
+    this.spec = spec;
+    this.#units = units;
   }
 
-  const name = call[1]!.toLowerCase();
-  const words = call[2]!.split(",");
+  fail(why: string, where = ` in "${shorten(this.spec)}"`): never {
+    throw new SpecError(`${this.#units.name}: ${why}${where} (for example ${this.#units.example})`);
+  }
+
+  /** A number with or without a suffix, in result units. */
+  value(word: string): number {
+    const units = this.#units;
+    const match = /^(\d+(?:\.\d*)?|\.\d+)([a-z]*)$/.exec(word.trim().toLowerCase());
+    if (!match && word.trim().startsWith("-")) return this.fail("negative value");
+    if (!match) return this.fail(`cannot read "${shorten(word.trim())}"`, word.trim() === this.spec ? "" : undefined);
+    const suffix = match[2]!;
+    const scale =
+      suffix === "" ? units.plain : Object.hasOwn(units.suffixes, suffix) ? units.suffixes[suffix]! : this.fail(`unknown unit "${suffix}"`);
+    const result = Number(match[1]) * scale;
+    return result <= units.max ? result : this.fail("value too large");
+  }
+
+  /** `0.5` or `50%`; `what` names it in a complaint. */
+  ratio(word: string, what: string): number {
+    const match = /^(\d+(?:\.\d*)?|\.\d+)(%?)$/.exec(word.trim());
+    if (!match) return this.fail(`cannot read the ${what} "${shorten(word.trim())}"`);
+    return Number(match[1]) / (match[2] === "%" ? 100 : 1);
+  }
+}
+
+/** `20` or `20:10`: a value, or a mean and the percentage around it. */
+function plainDistribution(words: SpecWords): Distribution {
+  const { spec } = words;
+  const parts = spec.split(":");
+  if (parts.length > 2) words.fail("more than one ':'");
+  const mean = words.value(parts[0]!);
+  if (parts.length === 1) return constant(spec, mean);
+  const spread = words.ratio(parts[1]!.replace(/%$/, ""), "variance") / 100;
+  if (spread > 1) words.fail("a variance over 100%");
+  return spread === 0 ? constant(spec, mean) : uniform(spec, mean * (1 - spread), mean * (1 + spread));
+}
+
+/** `name(parameters)`. */
+function namedDistribution(name: string, parameters: readonly string[], words: SpecWords): Distribution {
+  const { spec } = words;
   const need = (count: number, form: string): void => {
-    if (words.length !== count) fail(`${name} takes ${form}`);
+    if (parameters.length !== count) words.fail(`${name} takes ${form}`);
   };
   switch (name) {
     case "uniform": {
       need(2, "(low,high)");
-      const low = value(words[0]!);
-      const high = value(words[1]!);
-      if (low > high) fail("low is above high");
+      const low = words.value(parameters[0]!);
+      const high = words.value(parameters[1]!);
+      if (low > high) words.fail("low is above high");
       return uniform(spec, low, high);
     }
     case "normal": {
       need(2, "(mean,std)");
-      const mean = value(words[0]!);
-      const std = value(words[1]!);
+      const mean = words.value(parameters[0]!);
+      const std = words.value(parameters[1]!);
       return varying(spec, (random) => Math.max(0, mean + std * random.normal()));
     }
     case "lognormal": {
       need(2, "(median,cv)");
-      const median = value(words[0]!);
-      const sigma = Math.sqrt(Math.log1p(ratio(words[1]!, "cv") ** 2));
+      const median = words.value(parameters[0]!);
+      const sigma = Math.sqrt(Math.log1p(words.ratio(parameters[1]!, "cv") ** 2));
       return varying(spec, (random) => median * Math.exp(sigma * random.normal()));
     }
     case "exponential": {
       need(1, "(mean)");
-      const mean = value(words[0]!);
+      const mean = words.value(parameters[0]!);
       return varying(spec, (random) => -mean * Math.log(random.unit()));
     }
     case "gamma": {
       need(2, "(mean,cv)");
-      const mean = value(words[0]!);
-      const cv = ratio(words[1]!, "cv");
+      const mean = words.value(parameters[0]!);
+      const cv = words.ratio(parameters[1]!, "cv");
       if (cv === 0) return constant(spec, mean);
       const shape = 1 / (cv * cv);
       return varying(spec, (random) => (mean / shape) * gamma(random, shape));
     }
     case "percentiles":
       return percentiles(
-        spec,
-        words.map((word) => point(word, value, fail)),
-        fail,
+        words,
+        parameters.map((word) => point(word, words)),
       );
     default:
-      return fail(`unknown distribution "${shorten(name)}"`);
+      return words.fail(`unknown distribution "${shorten(name)}"`);
   }
 }
 
@@ -167,13 +187,13 @@ interface Point {
   readonly log: number;
 }
 
-function point(word: string, value: (word: string) => number, fail: (why: string) => never): Point {
+function point(word: string, words: SpecWords): Point {
   const match = /^\s*p(\d+(?:\.\d+)?)\s*=(.*)$/i.exec(word);
-  if (!match) return fail("percentiles takes p50=..,p90=..");
+  if (!match) return words.fail("percentiles takes p50=..,p90=..");
   const p = Number(match[1]) / 100;
-  if (!(p > 0 && p < 1)) fail(`p${match[1]} is not between p0 and p100`);
-  const at = value(match[2]!);
-  if (at <= 0) fail("a percentile must be above 0");
+  if (!(p > 0 && p < 1)) words.fail(`p${match[1]} is not between p0 and p100`);
+  const at = words.value(match[2]!);
+  if (at <= 0) words.fail("a percentile must be above 0");
   return { z: normalQuantile(p), log: Math.log(at) };
 }
 
@@ -181,12 +201,12 @@ function point(word: string, value: (word: string) => number, fail: (why: string
  * Through the given percentiles, straight in (normal quantile, logarithm): a lognormal between each two points.
  * Beyond the outer points the outer slopes go on, to 3.5 standard deviations at the most.
  */
-function percentiles(spec: string, points: Point[], fail: (why: string) => never): Distribution {
-  if (points.length < 2) fail("percentiles takes two or more");
+function percentiles(words: SpecWords, points: readonly Point[]): Distribution {
+  if (points.length < 2) words.fail("percentiles takes two or more");
   for (let i = 1; i < points.length; i++) {
-    if (!(points[i]!.z > points[i - 1]!.z && points[i]!.log >= points[i - 1]!.log)) fail("percentiles must rise");
+    if (!(points[i]!.z > points[i - 1]!.z && points[i]!.log >= points[i - 1]!.log)) words.fail("percentiles must rise");
   }
-  return varying(spec, (random) => {
+  return varying(words.spec, (random) => {
     const z = Math.max(-3.5, Math.min(3.5, random.normal()));
     let right = 1;
     while (right < points.length - 1 && points[right]!.z < z) right++;
