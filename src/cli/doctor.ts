@@ -8,7 +8,7 @@ const howToGet: Readonly<Record<string, string>> = {
   h2load: "Debian, Ubuntu: apt-get install nghttp2-client   macOS: brew install nghttp2   Fedora: dnf install nghttp2",
   autocannon: "npm install (it comes with fakeai)",
   taskset: "Debian, Ubuntu, Fedora: util-linux   macOS: has none; both ends then share the cores",
-  nginx: gateways["nginx"]!.install,
+  ...Object.fromEntries(Object.entries(gateways).map(([name, { install }]) => [name, install])),
   curl: "only for trying things out",
 };
 
@@ -32,9 +32,10 @@ async function diagnose(): Promise<string> {
     "",
     "scenarios",
     ...shippedScenarios().map(({ id, arms }) => {
+      const proxies = new Set(arms.flatMap(({ via }) => (via === undefined ? [] : [typeof via === "string" ? via : via.proxy])));
       const notes = [
         ...(tools["h2load"] === null && arms.some(({ driver }) => driver === "h2load") ? ["h2load is missing: runs on stream"] : []),
-        ...(tools["nginx"] === null && arms.some(({ via }) => via !== undefined) ? ["without the arms through nginx"] : []),
+        ...[...proxies].filter((proxy) => tools[proxy] === null).map((proxy) => `without the arms through ${proxy}`),
         ...(uws !== null && arms.some(({ engine }) => engine === "uws") ? ["without the arm on uWebSockets.js"] : []),
       ];
       return `  ${id.padEnd(20)} ${notes.length === 0 ? "all of it" : notes.join("; ")}`;

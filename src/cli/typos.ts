@@ -1,4 +1,5 @@
 /** What an unknown command or flag was meant to be: a typo of ours, or what other tools call it. Loaded when there is one. */
+import { gateways } from "../network/gateways.ts";
 import { type Flag, flagName } from "../settings/flags.ts";
 import { didYouMean, guesses, saysUnspoken } from "../settings/guess.ts";
 
@@ -53,7 +54,7 @@ const commandWords: Words = {
   network: "proxy",
   netem: "proxy",
   toxiproxy: "proxy",
-  nginx: "proxy-config nginx",
+  ...Object.fromEntries(Object.keys(gateways).map((name) => [name, `proxy-config ${name}`])),
   gateway: "proxy-config",
   check: "doctor",
   info: "doctor",

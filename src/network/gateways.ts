@@ -33,6 +33,8 @@ export interface Gateway {
   readonly programs: readonly string[];
   /** How to install it. */
   readonly install: string;
+  /** The argument that prints its version, and where the version stands in what it prints. */
+  readonly version: { readonly flag: string; readonly pattern: RegExp };
   /** The configuration file, complete. */
   config(settings: GatewaySettings): string;
   /** Arguments that run it in the foreground with that file. */
@@ -113,6 +115,7 @@ const rows: Readonly<Record<GatewayName, Gateway>> = {
     fileName: "nginx.conf",
     programs: ["nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx", "/opt/homebrew/bin/nginx"],
     install: "Debian, Ubuntu: apt-get install nginx-light   macOS: brew install nginx   Fedora: dnf install nginx",
+    version: { flag: "-v", pattern: /nginx\/(\S+)/ },
     config: nginxConfig,
     args: (configPath, directory) => ["-p", directory, "-c", configPath],
   },

@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createServer, type FakeAiServer } from "../../src/index.ts";
 import { gatewayProgram, gateways } from "../../src/network/gateways.ts";
 import { startGateway } from "../../src/runner/processes/gateway.ts";
+import { toolVersions } from "../../src/runner/processes/machine.ts";
 import type { BenchResult } from "../../src/results/types.ts";
 import { checkScenario, variantsOf } from "../../src/runner/plan/scenario.ts";
 import { available, runCli } from "../support/process.ts";
@@ -218,4 +219,12 @@ test("a program is looked for in PATH, and where it is known to be", () => {
   expect(gatewayProgram({ ...gateway, programs: ["no-such-proxy", "/no/such/proxy"] })).toBeNull();
   expect(gatewayProgram({ ...gateway, programs: ["no-such-proxy", process.execPath] })).toBe(process.execPath);
   expect(gatewayProgram({ ...gateway, programs: ["sh"] })).toMatch(/^\/.*\/sh$/);
+});
+
+test("the version of each gateway is known where it is installed", () => {
+  const versions = toolVersions();
+  for (const [name, gateway] of Object.entries(gateways)) {
+    const version = expect.stringMatching(/^\d+\.\d+/);
+    expect(versions).toEqual(expect.objectContaining({ [name]: gatewayProgram(gateway) === null ? null : version }));
+  }
 });

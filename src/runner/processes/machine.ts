@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { cpus, loadavg, release, totalmem, type as osType } from "node:os";
 import { h2loadVersion } from "../../load/drivers/h2load.ts";
 import { clockTickUs, rssBytesOf, statOf } from "../../base/proc.ts";
-import { gatewayProgram, gateways } from "../../network/gateways.ts";
+import { type Gateway, gatewayProgram, gateways } from "../../network/gateways.ts";
 import type { Environment } from "../../results/types.ts";
 
 /** What a process has used so far. */
@@ -100,9 +100,9 @@ function commandVersion(command: string, pattern: RegExp, flag = "--version"): s
   return status === 0 ? (pattern.exec(`${stdout}${stderr}`)?.[1] ?? "present") : null;
 }
 
-function nginxVersion(): string | null {
-  const program = gatewayProgram(gateways["nginx"]!);
-  return program === null ? null : commandVersion(program, /nginx\/(\S+)/, "-v");
+function gatewayVersion(gateway: Gateway): string | null {
+  const program = gatewayProgram(gateway);
+  return program === null ? null : commandVersion(program, gateway.version.pattern, gateway.version.flag);
 }
 
 /** Versions of everything a bench can use, null where missing. */
@@ -112,7 +112,7 @@ export function toolVersions(): Record<string, string | null> {
     autocannon: packageVersion("autocannon"),
     taskset: commandVersion("taskset", /(\d+\.\d+\S*)/),
     curl: commandVersion("curl", /curl (\S+)/),
-    nginx: nginxVersion(),
+    ...Object.fromEntries(Object.entries(gateways).map(([name, gateway]) => [name, gatewayVersion(gateway)])),
   };
 }
 
