@@ -339,10 +339,10 @@ function forEachProtocol(variant: Variant, { url, protocols }: BenchOptions): Va
 
 function tracePairs(variant: Variant): Variant["pairs"] {
   const [pair] = variant.pairs;
-  return [
-    { ...pair!, baseline: "h1", candidate: "h2c" },
-    { ...pair!, baseline: "h1s", candidate: "h2" },
-  ];
+  return protocolNames.flatMap((candidate) => {
+    const { baseline } = protocolTraits[candidate];
+    return baseline === null ? [] : [{ ...pair!, baseline, candidate }];
+  });
 }
 
 /** Finds out what the server speaks and takes, and says so. Throws RunError where it speaks nothing. */

@@ -34,9 +34,10 @@ export class NodeListener implements ProtocolListener {
   constructor(protocol: Protocol, tls: TlsMaterial | null, handler: RequestHandler, bounds: Bounds) {
     this.protocol = protocol;
     const { limits } = bounds;
+    const { isEncrypted, isHttp2 } = servedProtocols[protocol];
     const resetConnection = (socket: Socket): void => this.#resetConnection(socket);
-    this.#h1 = protocol === "h2c" ? null : new NodeH1Service(protocol, handler, bounds, this.counts, resetConnection);
-    this.#h2 = servedProtocols[protocol].isHttp2 ? new NodeH2Service(protocol, handler, bounds, this.counts, resetConnection) : null;
+    this.#h1 = isHttp2 && !isEncrypted ? null : new NodeH1Service(protocol, handler, bounds, this.counts, resetConnection);
+    this.#h2 = isHttp2 ? new NodeH2Service(protocol, handler, bounds, this.counts, resetConnection) : null;
     const accept = (socket: Socket | TLSSocket): void => {
       if (this.#h1 === null) {
         sniffHttp2(socket, limits.headTimeoutMs, {
@@ -52,13 +53,13 @@ export class NodeListener implements ProtocolListener {
       const negotiated = "alpnProtocol" in socket && socket.alpnProtocol === "h2";
       (this.#h2 !== null && negotiated ? this.#h2 : this.#h1).accept(socket);
     };
-    if (servedProtocols[protocol].isEncrypted) {
+    if (isEncrypted) {
       this.#server = createTlsServer(
         {
           ...tls!,
           noDelay: true,
           handshakeTimeout: limits.headTimeoutMs,
-          ALPNProtocols: protocol === "h2" ? ["h2", "http/1.1"] : ["http/1.1"],
+          ALPNProtocols: isHttp2 ? ["h2", "http/1.1"] : ["http/1.1"],
         },
         accept,
       );
@@ -99,13 +100,14 @@ export class NodeListener implements ProtocolListener {
 
   /** Refuses one connection too many: with an answer where the protocol allows one before a handshake, else by closing it. */
   #refuse(socket: Socket, handler: RequestHandler): void {
-    if (this.protocol === "h1") {
+    const { isEncrypted, isHttp2 } = servedProtocols[this.protocol];
+    if (!isEncrypted && !isHttp2) {
       this.#refused.add(socket);
       refuse("too-many-connections", null, new RawAnswerSink(socket), handler, this.counts);
       return;
     }
     this.counts.bounds["too-many-connections"]++;
-    if (this.protocol === "h2c") {
+    if (!isEncrypted) {
       this.#refused.add(socket);
       socket.end(tooMuch);
       socket.resume();
