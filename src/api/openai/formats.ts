@@ -146,7 +146,7 @@ function partsOf({ prefix, text, calls, finish }: Choice, choice: number, chunks
   const roleAlone = kind === "chat" && wire.roleDelta !== null && (calls.length === 0 || wire.name === "vllm" || showsReasoning);
   const hidden = hiddenTokens(answer, wire);
   if (hidden > 0) parts.push(chunks.hidden(choice, hidden));
-  if (roleAlone) parts.push(chunks.one(choice, wire.roleDelta!, "null", true));
+  if (roleAlone) parts.push(chunks.one(choice, wire.roleDelta, "null", true));
   if (showsReasoning) parts.push(chunks.tokens(choice, answer.reasoning, wire.reasoningDelta, "null", null));
   if (prefix !== null) parts.push(chunks.repeated(choice, prefix));
   let finished = false;
