@@ -56,7 +56,8 @@ export class Passage {
     this.#client = client;
     // Loopback's handshake takes no time: SYN and SYN-ACK are waited for here, and then the ACK.
     const openUs = alarms.nowUs() + this.#roundTripUs;
-    this.#upstream = connect({ ...target, allowHalfOpen: true, noDelay: true });
+    // Not the target as it is: to node a path is that of a local socket.
+    this.#upstream = connect({ host: target.host, port: target.port, allowHalfOpen: true, noDelay: true });
     this.#upstream.once("connect", () => (this.#isReached = true));
     this.#lines = [
       this.#lineOf("up", client, this.#upstream, openUs, number * 2),
