@@ -10,14 +10,18 @@ function askedOf({ planned: { tokens, maxTokens } }: Answer): number | null {
 /** What is counted as tokens of these answers: one thing for all of them. null: one of them says nothing of tokens. */
 function countingOf(answers: readonly Answer[]): TokenCounting | null {
   if (answers.length === 0) return null;
-  if (answers.every(({ usage }) => usage >= 0)) return "usage";
+  // An answer that was given up ends before its usage. Its events are its tokens where the whole answers show that they are.
+  const whole = answers.filter(({ aborted }) => !aborted);
+  const isOneTokenAnEvent = whole.length > 0 && whole.every(({ usage, events }) => usage === events);
+  if (answers.every((answer) => answer.usage >= 0 || (answer.aborted && isOneTokenAnEvent))) return "usage";
   if (answers.every(({ tokenized }) => tokenized >= 0)) return "tokenizer";
   return answers.every(({ streamed, usage }) => streamed || usage >= 0) ? "events" : null;
 }
 
 /** Tokens of an answer by what is counted; null: events are, which are no tokens. */
-export function tokensIn({ usage, tokenized }: Answer, counting: TokenCounting | null): number | null {
-  return counting === "usage" ? usage : counting === "tokenizer" ? tokenized : null;
+export function tokensIn({ usage, tokenized, events }: Answer, counting: TokenCounting | null): number | null {
+  if (counting === "usage") return usage >= 0 ? usage : events;
+  return counting === "tokenizer" ? tokenized : null;
 }
 
 /** What the answers held, those that were given up among them. */
