@@ -121,14 +121,19 @@ static void event(struct stream *stream, const char *begin, const char *end) {
   stream->last_due = due, stream->last_sent = sent, stream->last_seen = now_us;
 }
 
+/* An event ends with two line ends behind its data. Those behind a chunk's size, and behind an event's end, are none. */
+static int ends_data(const char *begin, const char *at) {
+  return at == begin || (at[-1] != '\r' && at[-1] != '\n');
+}
+
 static void scan(struct stream *stream, const char *data, size_t size, char *last) {
   const char *begin = data, *at = data, *end = data + size;
   if (*last == '\n' && *data == '\n') event(stream, data, data + 1), begin = at = data + 1;
   while (at < end && (at = memchr(at, '\n', end - at))) {
-    if (at + 1 < end && at[1] == '\n') event(stream, begin, at + 2), begin = at = at + 2;
+    if (at + 1 < end && at[1] == '\n' && ends_data(data, at)) event(stream, begin, at + 2), begin = at = at + 2;
     else at++;
   }
-  *last = end[-1];
+  *last = end[-1] == '\n' && !ends_data(data, end - 1) ? 0 : end[-1];
 }
 
 static void send_all(int fd, const void *data, size_t size) {
