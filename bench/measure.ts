@@ -8,7 +8,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { UsageError } from "../src/base/usage-error.ts";
-import { didYouMean } from "../src/settings/guess.ts";
+import { didYouMean } from "../src/base/guess.ts";
 import { type Measurement, measurements } from "./measurements.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));

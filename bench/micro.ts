@@ -23,6 +23,7 @@ const request: RouteRequest = {
   method: "POST",
   path: "/v1/chat/completions",
   query: "",
+  ownHeaders: [],
   header: () => undefined,
   receivedUs: 0,
 };

@@ -22,6 +22,7 @@ const request: RouteRequest = {
   method: "POST",
   path: "/",
   query: "",
+  ownHeaders: [],
   header: (name) => (name === "anthropic-version" ? "2023-06-01" : undefined),
   receivedUs: 0,
 };

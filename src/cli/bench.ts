@@ -11,8 +11,10 @@ import type { Observer } from "../runner/arms.ts";
 import { resolveBench } from "../runner/plan/options.ts";
 import { shippedScenarios } from "../runner/plan/scenario.ts";
 import { benchFlags, runsDirectory } from "../settings/bench.ts";
-import { type Flag, flagName } from "../settings/flags.ts";
+import { givenByEnvironment } from "../settings/environment.ts";
+import { flagName } from "../settings/flags.ts";
 import { type GivenFlags, settingsOf } from "../settings/parse.ts";
+import { refuseUnknownVariables } from "./environment.ts";
 import { listenForInterruption } from "./interruption.ts";
 import type { Line } from "./command.ts";
 import { ResultDirectory } from "./output.ts";
@@ -22,7 +24,9 @@ import { print, tableStyle } from "./terminal.ts";
 
 /** `fakeai bench`. Its exit codes are in `--help-all`. */
 export async function bench({ given }: Line): Promise<number> {
-  const input: GivenFlags = { ...environmentOf(benchFlags), ...given };
+  refuseUnknownVariables(benchFlags);
+  // What rows name: `OPENAI_API_KEY` for `--api-key`.
+  const input: GivenFlags = { ...givenByEnvironment(benchFlags, process.env, ({ environment }) => environment), ...given };
   const { list, out, json, details, baseline: baselinePath, allowMissing } = settingsOf(benchFlags, input);
   if (list) {
     process.stdout.write(describeScenarios());
@@ -92,11 +96,6 @@ async function writeFiles(directory: ResultDirectory, result: BenchResult, json:
     process.stderr.write(`fakeai: ${printable((error as Error).message)}\n`);
     return false;
   }
-}
-
-/** What the variables give that rows name: `OPENAI_API_KEY` for `--api-key`. */
-function environmentOf(flags: readonly Flag[]): GivenFlags {
-  return Object.fromEntries(flags.flatMap(({ key, environment }) => (environment === undefined ? [] : [[key, process.env[environment]]])));
 }
 
 function shownResult(result: BenchResult, comparison: ResultsComparison | null): string {

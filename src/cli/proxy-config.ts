@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { localhostCertificate, readCertificate } from "../base/certificate.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { gateways, type GatewaySettings } from "../network/gateways.ts";
-import { didYouMean } from "../settings/guess.ts";
+import { didYouMean } from "../base/guess.ts";
 import { settingsOf } from "../settings/parse.ts";
 import { proxyConfigFlags, type ProxyConfigSettings } from "../settings/proxy.ts";
 import type { Line } from "./command.ts";

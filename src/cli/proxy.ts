@@ -8,9 +8,11 @@ import { networkFlagName, networkInputOf } from "../settings/network.ts";
 import { settingsOf } from "../settings/parse.ts";
 import { proxyFlags } from "../settings/proxy.ts";
 import type { Line } from "./command.ts";
+import { refuseUnknownVariables } from "./environment.ts";
 
 /** `fakeai proxy`: runs until a signal ends it, and says then what it did. */
 export async function proxy({ given }: Line): Promise<void> {
+  refuseUnknownVariables(proxyFlags);
   const { to: target, listen, seed, json } = settingsOf(proxyFlags, given);
   if (target === null) throw new UsageError("--to: name the server (for example --to 127.0.0.1:8000)");
   const { host, port } = listen;

@@ -3,6 +3,7 @@ import type { BatchSettings } from "../core/pacing/scheduler.ts";
 import type { Distribution } from "../core/random/distribution.ts";
 import { printable } from "../base/printable.ts";
 import { UsageError } from "../base/usage-error.ts";
+import { serviceLinks } from "../settings/environment.ts";
 import { resolveConfig, type ServerConfig, standardPorts } from "../settings/server.ts";
 import { limitYoungGeneration } from "../server/heap.ts";
 import { endsWithParent } from "../base/parent-channel.ts";
@@ -13,10 +14,12 @@ import { uwsMaxHeadVariable } from "../server/listening.ts";
 import { startServer } from "../server/server.ts";
 import { type Served, startWorkers } from "../server/workers/primary.ts";
 import type { Line } from "./command.ts";
-import { type ServeSettings, serveSettings } from "./sources.ts";
+import { refuseUnknownVariables } from "./environment.ts";
+import { serveFlags, type ServeSettings, serveSettings } from "./sources.ts";
 
 /** `fakeai serve`: runs until a signal ends it. */
 export async function serve({ given }: Line): Promise<void> {
+  refuseUnknownVariables();
   const settings = await serveSettings(given);
   const { preset, latencyFrom } = settings.server;
   if (preset === "list") {
@@ -28,6 +31,8 @@ export async function serve({ given }: Line): Promise<void> {
   const complain = (line: string): void => {
     if (!settings.quiet) process.stderr.write(`fakeai: ${printable(line)}\n`);
   };
+  for (const name of serviceLinks(serveFlags, process.env))
+    complain(`${name}=${process.env[name]!} is a service link of Kubernetes or Docker and no setting: it is left out`);
   enlargeUwsHeads(config);
   const alone = config.workers === 1 ? await startServer(config) : null;
   if (alone !== null) limitYoungGeneration(alone.listening);
@@ -55,7 +60,7 @@ const leastHeadBytes = 16_384;
 
 /** Has uWebSockets.js take heads of `--max-head`, in this process and in workers. A size that the user's environment sets stays. */
 function enlargeUwsHeads({ limits }: ServerConfig): void {
-  process.env[uwsMaxHeadVariable] ??= String(Math.max(leastHeadBytes, limits.maxHeadBytes));
+  process.env[uwsMaxHeadVariable] ||= String(Math.max(leastHeadBytes, limits.maxHeadBytes));
 }
 
 function describe(server: Served): string {

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { UsageError } from "../base/usage-error.ts";
 import { aliases, aliasMeaning, checkedValue, type Given, guessAtName, inGivenNames, kindOf, optionsOf } from "../settings/aliases.ts";
+import { givenByEnvironment } from "../settings/environment.ts";
 import { environmentName, type Flag, flagForm, type FlagKind, flagName, keyName } from "../settings/flags.ts";
 import type { GivenFlag, GivenFlags } from "../settings/parse.ts";
 import type { ServerOptions } from "../settings/options.ts";
@@ -51,7 +52,7 @@ export interface ServeSettings {
 
 /** What the command line, the environment and the file gave. Throws UsageError for what cannot be used. */
 export async function serveSettings(line: GivenFlags): Promise<ServeSettings> {
-  const environment = serverEnvironment();
+  const environment = givenByEnvironment(serveFlags, process.env);
   const path = line["config"] ?? environment["config"];
   const sources: Given[] = [
     valuesOf(line, ({ key }) => `--${flagName(key)}`),
@@ -66,11 +67,6 @@ export async function serveSettings(line: GivenFlags): Promise<ServeSettings> {
     quiet: asked("quiet"),
     inGivenNames: (message) => inGivenNames(message, knobs),
   };
-}
-
-/** What `FAKEAI_` variables give for flags, a text each. */
-function serverEnvironment(): GivenFlags {
-  return Object.fromEntries(serveFlags.map(({ key }) => [key, process.env[environmentName(flagName(key))]]));
 }
 
 /** What one source of texts gave, by flag names, with the values of the flags' kinds. `--config` is no setting. */
@@ -98,7 +94,7 @@ function valueOf({ kind, key, takes }: Flag, given: GivenFlag, name: string): un
 
 function booleanOf(text: string, name: string): boolean {
   if (/^(1|true|yes|on)$/i.test(text)) return true;
-  if (/^(0|false|no|off|)$/i.test(text)) return false;
+  if (/^(0|false|no|off)$/i.test(text)) return false;
   throw new UsageError(`${name}: "${text.slice(0, 60)}" is neither true nor false`);
 }
 

@@ -2,7 +2,7 @@
 
 /** Colors where a person reads, unless NO_COLOR says otherwise (no-color.org); columns of the terminal, 100 where there is none. */
 export function tableStyle(): { readonly color: boolean; readonly width: number } {
-  return { color: process.stdout.isTTY && process.env["NO_COLOR"] === undefined, width: process.stdout.columns ?? 100 };
+  return { color: process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "", width: process.stdout.columns ?? 100 };
 }
 
 /** Writes to stdout. Resolves with false where it cannot be written to: closed, or a file on a full disk. */

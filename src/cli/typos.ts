@@ -1,7 +1,8 @@
 /** What an unknown command or flag was meant to be: a typo of ours, or what other tools call it. Loaded when there is one. */
 import { gateways } from "../network/gateways.ts";
 import { type Flag, flagName } from "../settings/flags.ts";
-import { didYouMean, guesses, saysUnspoken } from "../settings/guess.ts";
+import { didYouMean, guesses, saysUnspoken } from "../base/guess.ts";
+import { serveWords, type Words } from "../settings/words.ts";
 
 /** ": did you mean serve?", or "". */
 export function guessAtCommand(name: string, commands: readonly string[]): string {
@@ -26,9 +27,6 @@ export function guessAtFlag(name: string, command: string, flags: readonly Flag[
 
 /** Flags of `fakeai serve` that still work under an old name of ours, by key: a guess says the new name. */
 const renamed: Readonly<Record<string, string>> = { engine: "scheduler" };
-
-/** A word, and what to say in its place. */
-type Words = Readonly<Record<string, string>>;
 
 const commandWords: Words = {
   server: "serve",
@@ -184,47 +182,6 @@ const benchWords: Words = {
   thresholds: "--require",
   slo: "--require",
   loss: "--stall",
-};
-
-/** vLLM, mock servers, uvicorn and nginx. Names that `fakeai serve` takes are in settings/aliases.ts. */
-const serveWords: Words = {
-  p: "--port",
-  latency: "--ttft",
-  delay: "--ttft",
-  ttfb: "--ttft",
-  tpot: "--itl",
-  tbt: "--itl",
-  "time-per-output-token": "--itl",
-  tps: "--itl",
-  speed: "--itl",
-  tokens: "--output-tokens",
-  "max-tokens": "--output-tokens",
-  "output-len": "--output-tokens",
-  h1: "--protocol h1",
-  http1: "--protocol h1",
-  h2: "--protocol h2",
-  h2c: "--protocol h2c",
-  https: "--protocol h1s",
-  tls: "--protocol h2 or --protocol h1s",
-  ssl: "--protocol h2 or --protocol h1s",
-  cert: "--tls-cert",
-  bind: "--host",
-  listen: "--host",
-  address: "--host",
-  threads: "--workers",
-  processes: "--workers",
-  cluster: "--workers",
-  "error-rate": "--fault",
-  "failure-rate": "--fault",
-  errors: "--fault",
-  chaos: "--fault",
-  rpm: "--rate-limit rpm=<n>",
-  tpm: "--rate-limit tpm=<n>",
-  response: "--text-file",
-  reply: "--text-file",
-  text: "--text-file",
-  provider: "--profile",
-  token: "--api-key",
 };
 
 /** tc netem and toxiproxy. */

@@ -149,6 +149,9 @@ export interface ResponseSink {
   inject?(fault: WireFault): void;
 }
 
+/** How the headers begin that only this server reads. */
+export const ownHeaderPrefix = "x-fakeai-";
+
 /** What a route may know of a request. It stays valid after the handler returns. */
 export interface RouteRequest {
   readonly protocol: Protocol;
@@ -160,6 +163,8 @@ export interface RouteRequest {
   readonly query: string;
   /** The value of a header, its bytes read as UTF-8. `name` is lower case. Of several lines: all joined, or the first. */
   header(name: string): string | undefined;
+  /** Names of its headers that begin with `ownHeaderPrefix`, in lower case. */
+  readonly ownHeaders: readonly string[];
   /** When the whole request had arrived. */
   readonly receivedUs: number;
 }

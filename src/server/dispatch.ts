@@ -1,10 +1,11 @@
 /** From a request to its answer: the gate, then faults on purpose, then the route. */
 import type { FaultInjector } from "./fault-injector.ts";
-import type { Gate } from "./gate.ts";
+import { type Gate, isOpenPath } from "./gate.ts";
 import { errorAnswer } from "../api/errors/answers.ts";
 import { ApiError, type Problem } from "../api/errors/api-error.ts";
 import { sendJson } from "../api/shared/answer.ts";
 import type { ProfileName } from "../api/shared/model.ts";
+import { checkOwnNames } from "../api/shared/overrides.ts";
 import type { Meter } from "../core/pacing/meter.ts";
 import type { RequestHandler, ResponseSink, Route, RouteRequest } from "../core/seams.ts";
 
@@ -95,8 +96,9 @@ export function createHandler(options: DispatchOptions): RequestHandler {
   };
 }
 
-/** Hands an admitted request to its route. Throws ApiError where there is none. */
+/** Hands an admitted request to its route. Throws ApiError where there is none, and for names of ours that it does not know. */
 function dispatch(options: DispatchOptions, request: RouteRequest, body: Uint8Array, sink: ResponseSink): void {
+  if (!isOpenPath(request.path)) checkOwnNames(request);
   const faulty = options.injector.meet(request, body, sink);
   if (faulty === null) return;
   const { method, path } = request;

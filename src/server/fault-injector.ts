@@ -5,6 +5,7 @@ import { ApiError } from "../api/errors/api-error.ts";
 import { faultAnswer } from "../api/errors/faults.ts";
 import { peekBody } from "../api/shared/body.ts";
 import type { ProfileName, RequestCounter } from "../api/shared/model.ts";
+import type { OwnHeader } from "../api/shared/overrides.ts";
 import { type Provider, providerOf } from "../api/shared/provider.ts";
 import { SpecError } from "../core/random/distribution.ts";
 import { cannot, carrierOf, choose, type Fault, hits, parseFaults } from "../core/faults/fault.ts";
@@ -16,7 +17,7 @@ import type { ProtocolListener, ResponsePlan, ResponseSink, RouteRequest } from 
 import { nameOfKey } from "../base/keys.ts";
 import { isOpenPath, keyOf } from "./gate.ts";
 
-const header = "x-fakeai-fault";
+const header: OwnHeader = "x-fakeai-fault";
 
 /** Settings in force, read for each request: they can change. */
 export interface FaultSettings {

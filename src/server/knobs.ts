@@ -5,7 +5,7 @@ import { UsageError } from "../base/usage-error.ts";
 import { flagName } from "../settings/flags.ts";
 import type { ServerKey } from "../settings/options.ts";
 import { type KnobValue, resolveAgain, type ServerConfig, serverFlags, settledOf } from "../settings/server.ts";
-import { didYouMean } from "../settings/guess.ts";
+import { didYouMean } from "../base/guess.ts";
 import type { ProtocolListener } from "../core/seams.ts";
 import { checkedValue, type Given, inGivenNames, kindOf, optionsOf, aliases } from "../settings/aliases.ts";
 

@@ -26,6 +26,7 @@ import { BatchScheduler } from "../core/pacing/scheduler.ts";
 import { seedOf } from "../core/random/random.ts";
 import type { Protocol } from "../core/seams.ts";
 import { Bounds } from "../listeners/bounds.ts";
+import { checkOptionNames } from "../settings/aliases.ts";
 import type { ServerOptions } from "../settings/options.ts";
 import { readRecording } from "../settings/recording.ts";
 import { freePorts, resolveConfig, type ServerConfig } from "../settings/server.ts";
@@ -75,6 +76,7 @@ export interface StartedServer extends FakeAiServer {
  * with the code EADDRINUSE where a port is taken.
  */
 export async function createServer(options: ServerOptions = {}): Promise<FakeAiServer> {
+  checkOptionNames(options);
   const recording = options.latencyFrom === undefined ? null : await readRecording(options.latencyFrom);
   const config = resolveConfig(options, freePorts, recording);
   if (config.workers > 1) throw new UsageError("--workers: createServer starts one process; start `fakeai serve --workers` for more");

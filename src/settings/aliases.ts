@@ -1,9 +1,10 @@
 /** The names a knob goes by: its flag, and what users of other tools call it. */
 import { UsageError } from "../base/usage-error.ts";
-import { type FlagKind, flagName } from "./flags.ts";
-import { didYouMean } from "./guess.ts";
+import { type FlagKind, flagName, keyName } from "./flags.ts";
+import { didYouMean } from "../base/guess.ts";
 import type { ServerKey, ServerOptions } from "./options.ts";
 import { serverFlags } from "./server.ts";
+import { serveWords } from "./words.ts";
 import { countUnits, latencyUnits, parseDistribution, SpecError } from "../core/random/distribution.ts";
 import { failureTypes } from "../core/faults/fault.ts";
 
@@ -86,9 +87,28 @@ const kinds: ReadonlyMap<string, FlagKind> = new Map([
   ]),
 ]);
 
-/** Names that are like this one, to end a complaint about it with, or "". `others` are taken beside the flags and aliases. */
-export function guessAtName(name: string, others: readonly string[] = []): string {
-  return didYouMean(name, [...kinds.keys(), ...others]);
+/**
+ * Names that are like this one, to end a complaint about it with, or "". `others` are taken beside the flags and aliases; `shown`
+ * is how the reader would write a flag or an alias.
+ */
+export function guessAtName(name: string, others: readonly string[] = [], shown: (flag: string) => string = (flag) => flag): string {
+  const word = flagName(name);
+  if (Object.hasOwn(serveWords, word))
+    return `: did you mean ${serveWords[word]!.replaceAll(/--([a-z0-9-]+)/g, (_, flag: string) => shown(flag))}?`;
+  return didYouMean(name, [...kinds.keys(), ...others], shown);
+}
+
+/** Throws UsageError for an option that is not there, which JavaScript lets pass and which would change nothing. */
+export function checkOptionNames(options: ServerOptions): void {
+  const given: unknown = options;
+  if (typeof given !== "object" || given === null || Array.isArray(given))
+    throw new UsageError("createServer takes an object of options, as in createServer({ ttft: 100 })");
+  const unknown = Object.keys(given).find((key) => key !== "engine" && !serverFlags.some((flag) => flag.key === key));
+  if (unknown === undefined) return;
+  const optionOf = (flag: string): string => aliases.find(({ name }) => name === flag)?.of ?? keyName(flag);
+  const guess = guessAtName(unknown, [], optionOf);
+  const see = "; options are the flags of fakeai serve, as in maxConcurrentStreams";
+  throw new UsageError(`"${unknown.slice(0, 60)}" is not an option${guess === "" ? see : guess}`);
 }
 
 export function kindOf(name: string): FlagKind | undefined {

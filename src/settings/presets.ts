@@ -1,6 +1,6 @@
 /** Published operating points. Every number has a source; what was measured, and what follows from it, is said with it. */
 import { flagName } from "./flags.ts";
-import { didYouMean } from "./guess.ts";
+import { didYouMean } from "../base/guess.ts";
 import type { SchedulerOptions, ServerOptions } from "./options.ts";
 import { UsageError } from "../base/usage-error.ts";
 

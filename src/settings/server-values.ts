@@ -7,7 +7,7 @@ import { UsageError } from "../base/usage-error.ts";
 import { type Fault, parseFaults } from "../core/faults/fault.ts";
 import { maxRateLimit, type RateLimits } from "../core/limits/rate-limit.ts";
 import type { Protocol } from "../core/seams.ts";
-import { didYouMean } from "./guess.ts";
+import { didYouMean } from "../base/guess.ts";
 import { integer, orUsageError, readText, shown, text } from "./values.ts";
 
 /** One listener that is asked for; a port of null is the protocol's own. */

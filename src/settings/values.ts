@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { UsageError } from "../base/usage-error.ts";
 import { type Distribution, latencyUnits, parseDistribution, SpecError } from "../core/random/distribution.ts";
-import { didYouMean } from "./guess.ts";
+import { didYouMean } from "../base/guess.ts";
 
 /** From a value to what it means; `name` begins the message of a UsageError. */
 export type Parse<Value, Meaning> = (value: Value, name: string) => Meaning;

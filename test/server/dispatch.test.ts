@@ -52,6 +52,7 @@ async function answerOf(handle: Route["handle"]): Promise<{ status: number; body
     method: "GET",
     path: "/x",
     query: "",
+    ownHeaders: [],
     header: () => undefined,
     receivedUs: 0,
   };

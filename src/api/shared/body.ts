@@ -39,7 +39,17 @@ export function parseBody(bytes: Uint8Array): JsonObject {
     );
   }
   if (!isObject(value)) throw invalidType("body", "an object", value);
+  for (const name in value) if (ownMember.test(name)) throw unknownMember(name);
   return value;
+}
+
+/** A member that is called like this server or a header of it. Bodies hold what providers' bodies hold. */
+const ownMember = /^(?:x[-_])?fakeai(?:$|[-_])/i;
+
+function unknownMember(name: string): ApiError {
+  const param = name.slice(0, 60);
+  const hint = "(HINT: a request overrides this server by headers, as in x-fakeai-ttft: 100.)";
+  return new ApiError(400, `Unknown parameter: '${param}'. ${hint}`, param, "unknown_parameter");
 }
 
 export function isObject(value: unknown): value is JsonObject {

@@ -1,7 +1,46 @@
 /** Request headers that override the server's knobs. Each reader gives undefined without its header and throws ApiError for a bad one. */
 import { type Distribution, parseDistribution, SpecError } from "../../core/random/distribution.ts";
-import type { RouteRequest } from "../../core/seams.ts";
+import { didYouMean } from "../../base/guess.ts";
+import { ownHeaderPrefix, type RouteRequest } from "../../core/seams.ts";
 import { ApiError } from "../errors/api-error.ts";
+
+/** Every header of a request that only this server reads. */
+const ownHeaders = [
+  "x-fakeai-ttft",
+  "x-fakeai-itl",
+  "x-fakeai-output-tokens",
+  "x-fakeai-text",
+  "x-fakeai-seed",
+  "x-fakeai-tokens-per-chunk",
+  "x-fakeai-stamps",
+  "x-fakeai-fault",
+] as const;
+
+export type OwnHeader = (typeof ownHeaders)[number];
+
+const knownHeaders: ReadonlySet<string> = new Set(ownHeaders);
+const ownWords = ownHeaders.map((name) => name.slice(ownHeaderPrefix.length));
+
+/** Throws ApiError for a header that means this server, and that it does not read: a typo would change nothing, unseen. */
+export function checkOwnNames({ ownHeaders: sent, query }: RouteRequest): void {
+  for (const name of sent) if (!knownHeaders.has(name)) throw unknownHeader(name);
+  if (query !== "") checkQuery(query);
+}
+
+function unknownHeader(name: string): ApiError {
+  const guess = didYouMean(name.slice(ownHeaderPrefix.length), ownWords, (word) => ownHeaderPrefix + word);
+  const known = guess === "" ? `; there are ${ownHeaders.join(", ")}` : guess;
+  return headerError(name.slice(0, 60), `${name.slice(0, 60)}: there is no such header${known}`);
+}
+
+/** A parameter that is called like a header of ours: what is asked for in the query is never read. */
+const ownParameter = /(?:^|&)((?:x-)?fakeai[-_][a-z-_]*)/i;
+
+function checkQuery(query: string): void {
+  const name = ownParameter.exec(query)?.[1]?.slice(0, 60);
+  if (name === undefined) return;
+  throw headerError(name, `${name}: the query changes nothing here; there are headers: ${ownHeaders.join(", ")}`);
+}
 
 export function headerError(name: string, message: string): ApiError {
   return new ApiError(400, message, name, "invalid_value");
@@ -9,7 +48,7 @@ export function headerError(name: string, message: string): ApiError {
 
 export function overriding(
   request: RouteRequest,
-  name: string,
+  name: OwnHeader,
   units: (name: string) => Parameters<typeof parseDistribution>[1],
 ): Distribution | undefined {
   const value = request.header(name);
@@ -22,7 +61,7 @@ export function overriding(
   }
 }
 
-export function integerHeader(request: RouteRequest, name: string): number | undefined {
+export function integerHeader(request: RouteRequest, name: OwnHeader): number | undefined {
   const value = request.header(name);
   if (value === undefined) return undefined;
   const number = Number(value);
@@ -30,7 +69,7 @@ export function integerHeader(request: RouteRequest, name: string): number | und
   return number;
 }
 
-export function booleanHeader(request: RouteRequest, name: string): boolean | undefined {
+export function booleanHeader(request: RouteRequest, name: OwnHeader): boolean | undefined {
   const value = request.header(name);
   if (value === undefined) return undefined;
   if (value !== "1" && value !== "0") throw headerError(name, `${name}: expected 1 or 0`);

@@ -2,9 +2,20 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
 import { monotonicUs } from "../../base/clock.ts";
-import type { ListenerCounts, Protocol, Refusal, RequestHandler, ResponseSink, RouteRequest } from "../../core/seams.ts";
+import {
+  type ListenerCounts,
+  ownHeaderPrefix,
+  type Protocol,
+  type Refusal,
+  type RequestHandler,
+  type ResponseSink,
+  type RouteRequest,
+} from "../../core/seams.ts";
 import { type AwaitedBody, type BodyDeadlines, deliver, type ListenerLimits, refuse } from "../bounds.ts";
 import { discardBytes } from "../sink.ts";
+
+/** Most requests have no header of ours. */
+const noHeaders: readonly string[] = [];
 
 export class NodeRequest implements RouteRequest {
   readonly engine = "node";
@@ -23,6 +34,12 @@ export class NodeRequest implements RouteRequest {
     this.path = question < 0 ? origin : origin.slice(0, question);
     this.query = question < 0 ? "" : origin.slice(question + 1);
     this.#headers = headers;
+  }
+
+  get ownHeaders(): readonly string[] {
+    let own: string[] | null = null;
+    for (const name in this.#headers) if (name.startsWith(ownHeaderPrefix)) (own ??= []).push(name);
+    return own ?? noHeaders;
   }
 
   header(name: string): string | undefined {

@@ -1,9 +1,9 @@
 /** Requests on uWebSockets.js. */
 import type { HttpRequest } from "uWebSockets.js";
-import type { RouteRequest } from "../../core/seams.ts";
+import { ownHeaderPrefix, type RouteRequest } from "../../core/seams.ts";
 
-/** Headers that only this server reads. Most requests have none and are asked for many. */
-const ownPrefix = "x-fakeai-";
+/** Most requests have no header of ours, and are asked for many. */
+const noHeaders: readonly string[] = [];
 
 /** The request whose headers `copyHeader` fills in: module-wide, so that a request needs no closure. */
 let copied: UwsRequest;
@@ -26,7 +26,7 @@ export class UwsRequest implements RouteRequest {
   receivedUs = 0;
   /** Names and values in turns: a request has few headers, and a list is cheaper to fill than an object. */
   readonly #headers: string[] = [];
-  #hasOwn = false;
+  #own: string[] | null = null;
   /** Bytes of names and values. */
   headBytes = 0;
   #hosts = 0;
@@ -55,7 +55,7 @@ export class UwsRequest implements RouteRequest {
         break;
       default:
     }
-    if (name.startsWith(ownPrefix)) this.#hasOwn = true;
+    if (name.startsWith(ownHeaderPrefix)) (this.#own ??= []).push(name);
   }
 
   /**
@@ -66,9 +66,13 @@ export class UwsRequest implements RouteRequest {
     return this.#hosts > 1 || this.#lengths > 1 || this.#oddCoding;
   }
 
+  get ownHeaders(): readonly string[] {
+    return this.#own ?? noHeaders;
+  }
+
   /** The first of that name. */
   header(name: string): string | undefined {
-    if (!this.#hasOwn && name.startsWith(ownPrefix)) return undefined;
+    if (this.#own === null && name.startsWith(ownHeaderPrefix)) return undefined;
     const headers = this.#headers;
     for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1];
     return undefined;

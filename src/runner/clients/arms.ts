@@ -5,7 +5,7 @@ import { UsageError } from "../../base/usage-error.ts";
 import type { ProtocolName } from "../../results/types.ts";
 import { packageVersion } from "../processes/machine.ts";
 import { scenarioDirectory } from "../plan/scenario.ts";
-import { didYouMean } from "../../settings/guess.ts";
+import { didYouMean } from "../../base/guess.ts";
 import type { ServerChild } from "../processes/target.ts";
 
 /** Who is to be measured: libraries by name, and commands. */

@@ -13,7 +13,7 @@ import { armsOf, type ClientArm, type ClientChoice, environmentOf, estimatedSeco
 import { type ClientFindings, findingsOf, findingsWithoutRecord, rampCounts, rampOf } from "./metrics.ts";
 import { orderOfRounds } from "../plan/order.ts";
 import { defaultRounds } from "../../settings/bench.ts";
-import { didYouMean } from "../../settings/guess.ts";
+import { didYouMean } from "../../base/guess.ts";
 import { RunError, type ServerChild, startServerChild } from "../processes/target.ts";
 
 /** The three questions, as scenarios. */

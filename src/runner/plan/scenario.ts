@@ -8,7 +8,7 @@ import { mergeNetworks, type NetworkInput } from "../../network/impairment.ts";
 import type { Claim, MetricName, Statistic, WorkPart } from "../../results/types.ts";
 import type { ViaSpec } from "../processes/gateway.ts";
 import { defaultRounds, type SuiteName } from "../../settings/bench.ts";
-import { didYouMean } from "../../settings/guess.ts";
+import { didYouMean } from "../../base/guess.ts";
 import { checkNetwork } from "../processes/network.ts";
 import type { ArmFile, ClaimFile, MetricText, ScenarioFile, VariantFile, WorkloadFile } from "./scenario-file.ts";
 

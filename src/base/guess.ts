@@ -68,11 +68,11 @@ export function guesses<Name extends string>(word: string, names: readonly Name[
     .slice(0, 3);
 }
 
-/** ": did you mean h2 or h2c?", to end a message with, or "" where no name is near. */
-export function didYouMean(word: string, names: readonly string[]): string {
+/** ": did you mean h2 or h2c?", to end a message with, or "" where no name is near. `shown` is how the message writes a name. */
+export function didYouMean(word: string, names: readonly string[], shown: (name: string) => string = (name) => name): string {
   const unspoken = names.some((name) => protocols.has(name)) ? saysUnspoken(word) : "";
   if (unspoken !== "") return unspoken;
-  const found = guesses(word, names);
+  const found = [...new Set(guesses(word, names).map(shown))];
   if (found.length === 0) return "";
   const last = found.at(-1)!;
   return `: did you mean ${found.length === 1 ? last : `${found.slice(0, -1).join(", ")} or ${last}`}?`;

@@ -1,6 +1,6 @@
 /** What a word with a typo was meant to be. */
 import { expect, test } from "vitest";
-import { didYouMean, guesses } from "../../src/settings/guess.ts";
+import { didYouMean, guesses } from "../../src/base/guess.ts";
 
 const protocols = ["h1", "h1s", "h2c", "h2"];
 

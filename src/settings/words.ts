@@ -1,0 +1,45 @@
+/** What other tools call the settings of a server, where that is no name which `fakeai serve` takes: for guesses. */
+
+/** A word, and what to say in its place. */
+export type Words = Readonly<Record<string, string>>;
+
+/** vLLM, mock servers, uvicorn and nginx. Names that `fakeai serve` takes are in aliases.ts. */
+export const serveWords: Words = {
+  p: "--port",
+  latency: "--ttft",
+  delay: "--ttft",
+  ttfb: "--ttft",
+  tpot: "--itl",
+  tbt: "--itl",
+  "time-per-output-token": "--itl",
+  tps: "--itl",
+  speed: "--itl",
+  tokens: "--output-tokens",
+  "max-tokens": "--output-tokens",
+  "output-len": "--output-tokens",
+  h1: "--protocol h1",
+  http1: "--protocol h1",
+  h2: "--protocol h2",
+  h2c: "--protocol h2c",
+  https: "--protocol h1s",
+  tls: "--protocol h2 or --protocol h1s",
+  ssl: "--protocol h2 or --protocol h1s",
+  cert: "--tls-cert",
+  bind: "--host",
+  listen: "--host",
+  address: "--host",
+  threads: "--workers",
+  processes: "--workers",
+  cluster: "--workers",
+  "error-rate": "--fault",
+  "failure-rate": "--fault",
+  errors: "--fault",
+  chaos: "--fault",
+  rpm: "--rate-limit rpm=<n>",
+  tpm: "--rate-limit tpm=<n>",
+  response: "--text-file",
+  reply: "--text-file",
+  text: "--text-file",
+  provider: "--profile",
+  token: "--api-key",
+};
