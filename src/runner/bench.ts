@@ -1,42 +1,26 @@
 /** A whole bench: its plan, its servers, and its result, also where it is interrupted. */
-import { protocolsOf, protocolTraits } from "../results/protocols.ts";
-import { basename } from "node:path";
 import { checkEncoding } from "../base/encodings.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
 import { validRounds } from "../results/arms.ts";
 import { adjustComparisons, judgeClaim } from "../results/verdict.ts";
 import { checkRequirements, parseRequirement } from "../results/requirements.ts";
-import { sameScenario, scenarioLabel } from "../results/scenarios.ts";
-import {
-  type ArmResult,
-  type BenchResult,
-  type Calibration,
-  type ProtocolName,
-  protocolNames,
-  type ScenarioResult,
-} from "../results/types.ts";
+import type { ArmResult, BenchResult, Calibration, ProtocolName, ScenarioResult } from "../results/types.ts";
 import { calibrate } from "./plan/calibrate.ts";
-import { beyondCalibration, estimateSeconds, isLimit, offeredTokensPerSecond } from "./plan/adapt.ts";
+import { beyondCalibration, isLimit, offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { External, Observer, RunContext } from "./arms.ts";
 import { runVariant, skippedResult } from "./experiment.ts";
 import { runClients } from "./clients/clients.ts";
 import { disturbedPrefix } from "./processes/disturbance.ts";
 import { choosePinning, describeEnvironment } from "./processes/machine.ts";
 import type { BenchOptions } from "./plan/options.ts";
-import { overridden } from "./plan/overrides.ts";
+import { checkComparable, planOf } from "./plan/plan.ts";
 import { type Accepted, acceptedByBoth, lengthParameters } from "./plan/requests.ts";
-import { defaultWorkload, type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./plan/scenario.ts";
-import { isUntimed, traceOf } from "./plan/trace.ts";
+import { defaultWorkload, type Variant } from "./plan/scenario.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
 import { probe, type Probed, probeParameters } from "./processes/probe.ts";
-import type { SuiteName } from "../settings/bench.ts";
 import { RunError } from "./processes/target.ts";
 import { runVia } from "./via.ts";
-
-/** Seconds that the quick suite may take. */
-const quickBudgetS = 110;
-const calibrationS = 6;
 
 export interface BenchRun {
   readonly options: BenchOptions;
@@ -47,13 +31,6 @@ export interface BenchRun {
   readonly details: boolean;
   readonly observer: Observer;
   readonly signal: AbortSignal;
-}
-
-/** What is going to be run, and what of it is left out and why. */
-interface Plan {
-  readonly variants: readonly Variant[];
-  readonly skipped: readonly ScenarioResult[];
-  readonly seconds: number;
 }
 
 /** Runs what the options say. Throws UsageError for what cannot be meant; everything else that goes wrong is in the result. */
@@ -203,146 +180,6 @@ export function suiteLabel({ scenarios, suite, trace, via, url, clients }: Bench
   if (trace !== null) return "trace";
   if (scenarios.length > 0) return scenarios.map((name) => name.replace(/^.*\/|\.json$/g, "")).join("+");
   return url === null ? suite : `${suite}-url`;
-}
-
-function planOf(options: BenchOptions, observer: Observer): Plan {
-  if (options.via !== null || options.clients !== null) return { variants: [], skipped: [], seconds: 20 };
-  const wanted = variantsWanted(options);
-  const { variants: candidates, notes, pointless } = overridden(wanted, options);
-  for (const note of notes) observer.notice(note);
-  const variants: Variant[] = [];
-  const skipped: ScenarioResult[] = [];
-  const asSuite = options.scenarios.length === 0 && options.trace === null;
-  let seconds = options.url === null ? calibrationS : 1;
-  for (const variant of candidates) {
-    if (variant.arms.length === 0) {
-      // A file that was asked for by name has to do something.
-      if (!asSuite) throw new UsageError(`--protocol: ${variant.scenario} has no arm that speaks ${options.protocols?.join(" or ")}`);
-      continue;
-    }
-    const nothing = pointless.get(variant);
-    if (nothing !== undefined) {
-      if (!asSuite) throw new UsageError(`${variant.scenario}: ${nothing}`);
-      observer.notice(`${variant.scenario}: ${nothing}`);
-      skipped.push(skippedResult(variant, nothing));
-      continue;
-    }
-    const own = estimateSeconds(variant, options.durationS);
-    if (asSuite && options.suite === "quick" && options.rounds === null && seconds + own > quickBudgetS) {
-      const label = `${variant.scenario}${variant.name === "" ? "" : ` (${variant.name})`}`;
-      const reason = `left out to keep the quick suite short (about ${Math.round(own)} s; run it with --scenario ${variant.scenario})`;
-      observer.notice(`${label}: ${reason}`);
-      skipped.push(skippedResult(variant, reason));
-      continue;
-    }
-    seconds += own;
-    variants.push(variant);
-  }
-  if (variants.length === 0) throw new UsageError("nothing is left to run: --protocol and --url leave no arm");
-  for (const text of options.requirements) checkMeaning(text, candidates);
-  const of = [...new Set(variants.map(({ scenario }) => scenario))].join(", ");
-  observer.notice(`about ${describeSeconds(seconds)}: ${of}`);
-  return { variants, skipped, seconds };
-}
-
-/** A requirement on a scenario or arm that is not run could only fail, and after minutes. Throws UsageError. */
-function checkMeaning(text: string, variants: readonly Variant[]): void {
-  const required = parseRequirement(text);
-  const meant = variants.filter(({ scenario }) => required.scenario === null || scenario === required.scenario);
-  const names = [...new Set(meant.flatMap(({ arms }) => arms.flatMap(({ id, protocol }) => [protocol, id])))];
-  if (meant.length === 0)
-    throw new UsageError(
-      `--require: "${text}": ${required.scenario} is not run (there are ${[...new Set(variants.map(({ scenario }) => scenario))].join(", ")})`,
-    );
-  if (required.arm !== null && !names.includes(required.arm))
-    throw new UsageError(`--require: "${text}": no arm ${required.arm} is run (there are ${names.join(", ")})`);
-}
-
-/** A comparison that cannot be made is known before the run. Throws UsageError. */
-function checkComparable(variants: readonly Variant[], baseline: BenchResult): void {
-  // What measures clients or a gateway settles its scenarios as it runs.
-  if (variants.length === 0) return;
-  const hint = "; --allow-missing passes what is not compared";
-  const common = variants.filter(({ scenario, name }) => sameScenario(baseline, { id: scenario, variant: name }) !== undefined);
-  if (common.length === 0)
-    throw new UsageError(
-      `--baseline: nothing in common: it has ${baseline.scenarios.map(scenarioLabel).join(", ") || "no scenario"}, and ${variants.map(({ scenario, name }) => scenarioLabel({ id: scenario, variant: name })).join(", ")} would be run${hint}`,
-    );
-  const single = common.filter(({ rounds }) => rounds < 2);
-  if (single.length === common.length) throw new UsageError(`--baseline: one round has no interval; give --rounds 2 or more${hint}`);
-}
-
-function describeSeconds(seconds: number): string {
-  return seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
-}
-
-/** Requests or conversations at once of a trace without times. */
-const untimedStreams = 32;
-
-function variantsWanted(options: BenchOptions): Variant[] {
-  const { trace, scenarios, suite, url } = options;
-  if (trace !== null) {
-    // The scenario's variants differ in what of its own trace they replay: of this one there is one replay.
-    const variant = variantsOf(scenarioNamed("trace"), "full")[0]!;
-    const pace = trace.speed === 1 ? "" : `, ${trace.speed} times as fast`;
-    const replay = { ...trace, seconds: null };
-    const limit = options.requests ?? trace.limit;
-    const untimed = isUntimed(traceOf(replay));
-    const name = `${basename(trace.file)}${limit === null ? "" : `, first ${limit}`}${untimed ? ", without times: closed loop" : pace}`;
-    const isOurs = url === null && options.protocols === null;
-    return [
-      {
-        ...variant,
-        name,
-        arms: isOurs ? variant.arms : forEachProtocol(variant, options),
-        pairs: isOurs ? variant.pairs : tracePairs(variant),
-        workload: { ...variant.workload, ...(untimed ? { mode: "closed", streams: untimedStreams } : {}), trace: replay },
-      },
-    ];
-  }
-  const files = scenarios.length > 0 ? scenarios.map(scenarioNamed) : shippedScenarios();
-  const variants = files.flatMap((file) => (scenarios.length > 0 ? namedVariants(file, suite) : variantsOf(file, suite)));
-  return url === null ? variants : variants.map((variant) => overTls(variant, url)).filter(({ arms }) => arms.length > 0);
-}
-
-/** A scenario that is named runs what the quick suite has of it; all of it where that has nothing, or with --suite full. */
-function namedVariants(file: ScenarioFile, suite: SuiteName): Variant[] {
-  const quick = suite === "full" ? [] : variantsOf(file, suite);
-  return quick.length > 0 ? quick : variantsOf(file, null);
-}
-
-/** The arms for an address: those of its scheme, or, where a scenario has none, the same ones with or without TLS. */
-function overTls(variant: Variant, url: string): Variant {
-  const speakable = protocolsOf(url);
-  const way = url.startsWith("https:") ? "overTls" : "inCleartext";
-  const arms = variant.arms.filter(({ protocol, role }) => speakable.includes(protocol) && role === "protocol");
-  const kept =
-    arms.length > 0
-      ? arms
-      : variant.arms.filter(({ role }) => role === "protocol").map((arm) => ({ ...arm, protocol: protocolTraits[arm.protocol][way] }));
-  const has = (id: string): boolean => kept.some((arm) => arm.id === id);
-  return {
-    ...variant,
-    arms: kept,
-    pairs: variant.pairs.filter(({ baseline, candidate }) => has(baseline) && has(candidate)),
-    claims: variant.claims.filter(({ baseline, candidate }) => has(baseline) && has(candidate)),
-  };
-}
-
-function forEachProtocol(variant: Variant, { url, protocols }: BenchOptions): Variant["arms"] {
-  const speakable: readonly ProtocolName[] = url === null ? protocolNames : protocolsOf(url);
-  const [h1, h2] = variant.arms;
-  return (protocols ?? speakable)
-    .filter((protocol) => speakable.includes(protocol))
-    .map((protocol) => ({ ...(protocolTraits[protocol].isMultiplexed ? h2! : h1!), id: protocol, protocol }));
-}
-
-function tracePairs(variant: Variant): Variant["pairs"] {
-  const [pair] = variant.pairs;
-  return protocolNames.flatMap((candidate) => {
-    const { baseline } = protocolTraits[candidate];
-    return baseline === null ? [] : [{ ...pair!, baseline, candidate }];
-  });
 }
 
 /** Finds out what the server speaks and takes, and says so. Throws RunError where it speaks nothing. */

@@ -217,12 +217,13 @@ function compareOne(
   { baseline, candidate, metric, statistic, kind, varies, described = false }: ComparedPair,
   results: readonly ArmResult[],
   limited: ReadonlyMap<string, string>,
-  { protocols, via }: BenchOptions,
+  { protocols }: BenchOptions,
   { mode, clientWork }: Workload,
 ): Comparison {
   const spec = { metric, statistic, baseline, candidate, kind, varies, described };
-  // Direct and through a gateway are two arms on one protocol.
-  if (protocols?.length === 1 && via === null) return notCompared(spec, 0, `--protocol ${protocols[0]} leaves nothing to compare with`);
+  const isThere = (name: string): boolean => results.some(({ id }) => id === name);
+  if (protocols !== null && isThere(baseline) !== isThere(candidate))
+    return notCompared(spec, 0, `--protocol ${protocols.join(",")} leaves nothing to compare with`);
   const busy = clientWork ? undefined : [baseline, candidate].find((id) => limited.has(id));
   if (busy !== undefined && !counted.has(metric)) return notCompared(spec, 0, `${busy}: ${limited.get(busy)}`);
   if (mode === "open" && (metric === "requestsPerSecond" || metric === "tokensPerSecond"))

@@ -180,7 +180,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     kind: "text",
     takes: "list",
     parse: several(oneOf(protocolNames)),
-    help: "only these of h1,h1s,h2c,h2",
+    help: "only these of h1,h1s,h2c,h2; made for a scenario that lacks them",
     group: measured,
     common: true,
   },

@@ -23,11 +23,11 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
   return {
     ...variant,
     rounds: options.rounds ?? variant.rounds,
-    arms: variant.arms
-      .filter(({ protocol }) => options.protocols === null || options.protocols.includes(protocol))
-      // Engines are compared beside protocols: with one protocol there is nothing to compare.
-      .filter(({ role }) => role === "protocol" || (options.protocols?.length !== 1 && options.url === null))
-      .map((arm) => ({ ...arm, driver: options.driver ?? arm.driver, connections: options.connections ?? arm.connections })),
+    arms: variant.arms.map((arm) => ({
+      ...arm,
+      driver: options.driver ?? arm.driver,
+      connections: options.connections ?? arm.connections,
+    })),
     workload: {
       ...workload,
       path: wordable ? (options.endpoint ?? workload.path) : workload.path,

@@ -5,6 +5,7 @@
 import type { NetworkInput } from "../../network/impairment.ts";
 import { adapted } from "./adapt.ts";
 import type { BenchOptions } from "./options.ts";
+import { overProtocols } from "./protocols.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
 
 /** A setting that names of variants speak of. */
@@ -106,9 +107,14 @@ export interface Overridden {
 }
 
 /** The variants as the options change them: what has become the same is run once, under a name that says what it is. */
-export function overridden(wanted: readonly Variant[], options: BenchOptions): Overridden {
+export function overridden(given: readonly Variant[], options: BenchOptions): Overridden {
   const notes = new Set<string>();
   const pointless = new Map<Variant, string>();
+  const wanted = given.map((variant) => {
+    const spoken = overProtocols(variant, { protocols: options.protocols, urls: options.url === null ? null : [options.url] });
+    if (spoken.note !== null) notes.add(spoken.note);
+    return spoken.variant;
+  });
   const changed = wanted.map((before) => {
     const family = wanted.filter(({ scenario }) => scenario === before.scenario);
     const differ = (of: (workload: Workload) => unknown): boolean => new Set(family.map(({ workload }) => String(of(workload)))).size > 1;

@@ -1,0 +1,128 @@
+/** Arms over the protocols that were asked for: those that a scenario has, and those that are made from them. */
+import { protocolsOf, protocolTraits } from "../../results/protocols.ts";
+import { type ProtocolName, protocolNames } from "../../results/types.ts";
+import type { ArmSpec, PairSpec, Variant } from "./scenario.ts";
+
+/** What is asked for. */
+export interface Wanted {
+  /** null: whatever the scenario has. */
+  readonly protocols: readonly ProtocolName[] | null;
+  /** Addresses that have to be spoken to; null: our own server, which speaks everything. */
+  readonly urls: readonly string[] | null;
+}
+
+/** A variant over what was asked for. */
+export interface Spoken {
+  readonly variant: Variant;
+  /** What was made, in one line; null: nothing. */
+  readonly note: string | null;
+}
+
+/**
+ * The variant over the protocols that are asked for. One that it has no arm for gets arms made from its others: from the same
+ * ones with or without TLS, so that like stays with like, or, where it multiplexes in none or in all of them, from those.
+ * Beside made arms stand the arms that they are compared with, made in the same way. Claims hold for the arms that a file names
+ * and for no others.
+ */
+export function overProtocols(variant: Variant, { protocols, urls }: Wanted): Spoken {
+  if (protocols === null && urls === null) return { variant, note: null };
+  const speakable = urls === null ? protocolNames : protocolNames.filter((name) => urls.some((url) => protocolsOf(url).includes(name)));
+  const own = variant.arms.filter(({ role }) => role === "protocol");
+  const kept = variant.arms.filter(
+    ({ protocol, role }) =>
+      speakable.includes(protocol) &&
+      (protocols === null || protocols.includes(protocol)) &&
+      // Engines are compared beside protocols: with one protocol there is nothing to compare.
+      (role === "protocol" || (protocols?.length !== 1 && urls === null)),
+  );
+  const isThere = (protocol: ProtocolName): boolean => kept.some((arm) => arm.protocol === protocol && arm.role === "protocol");
+  const missing =
+    protocols === null
+      ? kept.length > 0
+        ? []
+        : [...new Set(own.map(({ protocol }) => twinIn(protocol, speakable)))]
+      : protocols.filter((name) => !isThere(name) && speakable.includes(name));
+  const made = new Made(variant, kept);
+  for (const protocol of missing) made.add(protocol);
+  // A pair with one arm left says that there is nothing to compare it with.
+  const has = ({ baseline, candidate }: { readonly baseline: string; readonly candidate: string }): boolean =>
+    kept.some(({ id }) => id === baseline || id === candidate);
+  return {
+    variant: {
+      ...variant,
+      arms: [...kept, ...made.arms],
+      pairs: [...variant.pairs.filter(has), ...made.pairs],
+      claims: variant.claims.filter(has),
+    },
+    note: made.arms.length === 0 ? null : `${variant.scenario} has no arm for ${missing.join(", ")}: ${made.describe()}`,
+  };
+}
+
+/** The protocol itself or its twin with or without TLS, whichever can be spoken. */
+function twinIn(protocol: ProtocolName, speakable: readonly ProtocolName[]): ProtocolName {
+  const { overTls, inCleartext } = protocolTraits[protocol];
+  return [protocol, overTls, inCleartext].find((name) => speakable.includes(name)) ?? protocol;
+}
+
+class Made {
+  readonly arms: ArmSpec[] = [];
+  readonly pairs: PairSpec[] = [];
+  readonly #variant: Variant;
+  readonly #kept: readonly ArmSpec[];
+  /** Ids of the arms that arms were made from. */
+  readonly #sources = new Set<string>();
+
+  constructor(variant: Variant, kept: readonly ArmSpec[]) {
+    this.#variant = variant;
+    this.#kept = kept;
+  }
+
+  /** Adds the arms of one protocol, and those that they are compared with. */
+  add(protocol: ProtocolName): void {
+    const own = this.#variant.arms.filter(({ role }) => role === "protocol");
+    const { isMultiplexed, isEncrypted } = protocolTraits[protocol];
+    const like = own.filter((arm) => protocolTraits[arm.protocol].isMultiplexed === isMultiplexed);
+    const unlike = own.filter((arm) => protocolTraits[arm.protocol].isEncrypted === isEncrypted);
+    const sources = like.length > 0 ? like : unlike.length > 0 ? unlike : own;
+    const ids = new Map(sources.map((arm) => [arm.id, this.#make(arm, protocol)]));
+    const way = isEncrypted ? "overTls" : "inCleartext";
+    for (const pair of this.#variant.pairs) {
+      if (pair.kind !== "protocol" || !ids.has(pair.candidate)) continue;
+      const baseline = own.find(({ id }) => id === pair.baseline)!;
+      const to = ids.get(baseline.id) ?? this.#make(baseline, protocolTraits[baseline.protocol][way]);
+      const candidate = ids.get(pair.candidate)!;
+      const isKnown = this.pairs.some((one) => one.baseline === to && one.candidate === candidate);
+      if (to !== candidate && !isKnown) this.pairs.push({ ...pair, baseline: to, candidate });
+    }
+  }
+
+  /** The id of the arm over another protocol, which is made where it is not there yet. */
+  #make(arm: ArmSpec, protocol: ProtocolName): string {
+    if (arm.protocol === protocol) {
+      if (![...this.#kept, ...this.arms].some(({ id }) => id === arm.id)) this.arms.push(arm);
+      return arm.id;
+    }
+    const id = arm.id.startsWith(arm.protocol) ? protocol + arm.id.slice(arm.protocol.length) : `${arm.id}-${protocol}`;
+    const there = [...this.#kept, ...this.arms].find((one) => one.id === id);
+    if (there === undefined) {
+      this.arms.push({ ...carried(arm, protocol), id });
+      this.#sources.add(arm.id);
+    }
+    return id;
+  }
+
+  /** "h2-1, h2-4, h1s are made from h2c-1, h2c-4, h1". */
+  describe(): string {
+    return `${this.arms.map(({ id }) => id).join(", ")} ${this.arms.length === 1 ? "is" : "are"} made from ${[...this.#sources].join(", ")}`;
+  }
+}
+
+/** The arm over another protocol: what only the one that it leaves can do is left behind. */
+function carried(arm: ArmSpec, protocol: ProtocolName): ArmSpec {
+  const [from, to] = [protocolTraits[arm.protocol], protocolTraits[protocol]];
+  // Autocannon speaks HTTP/1.1 only.
+  const driver = arm.driver === "autocannon" && to.isMultiplexed ? "stream" : arm.driver;
+  if (from.isMultiplexed === to.isMultiplexed) return { ...arm, protocol, driver };
+  const { windows: _windows, headerTableBytes: _table, pipelining: _pipelining, atStreamLimit: _limit, ...rest } = arm;
+  return { ...rest, protocol, driver, connections: to.isMultiplexed ? 1 : "streams" };
+}

@@ -1,0 +1,86 @@
+/** Every scenario over every protocol: which arms are run, and with what they are compared. */
+import { describe, expect, test } from "vitest";
+import { protocolTraits } from "../../src/results/protocols.ts";
+import { type ProtocolName, protocolNames } from "../../src/results/types.ts";
+import { resolveBench } from "../../src/runner/plan/options.ts";
+import { overridden } from "../../src/runner/plan/overrides.ts";
+import { scenarioNamed, shippedScenarios, type Variant, variantsOf } from "../../src/runner/plan/scenario.ts";
+import type { BenchInput } from "../../src/settings/bench.ts";
+
+const plan = (id: string, input: BenchInput): { variants: readonly Variant[]; notes: readonly string[] } =>
+  overridden(variantsOf(scenarioNamed(id), null), resolveBench(input));
+const ids = ({ arms }: Variant): string[] => arms.map(({ id }) => id);
+const pairs = (variant: Variant): string[] => variant.pairs.map(({ baseline, candidate }) => `${baseline} ${candidate}`);
+
+describe.each(shippedScenarios().map(({ id }) => id))("%s", (id) => {
+  test.each(protocolNames)("runs over %s, like against like", (protocol: ProtocolName) => {
+    const { variants } = plan(id, { protocol });
+    expect(variants.length).toBeGreaterThan(0);
+    for (const variant of variants) {
+      const arm = (name: string): Variant["arms"][number] | undefined => variant.arms.find((one) => one.id === name);
+      expect(variant.arms.filter((one) => one.protocol === protocol && one.role === "protocol")).not.toEqual([]);
+      // What is beside it is what it is compared with.
+      for (const other of variant.arms)
+        if (other.protocol !== protocol) expect(variant.pairs.map(({ baseline }) => baseline)).toContain(other.id);
+      expect(new Set(ids(variant)).size).toBe(variant.arms.length);
+      for (const { baseline, candidate } of variant.pairs) {
+        const [from, to] = [arm(baseline), arm(candidate)];
+        if (from === undefined || to === undefined) continue;
+        expect(protocolTraits[from.protocol].isEncrypted).toBe(protocolTraits[to.protocol].isEncrypted);
+        expect([from.engine, from.role]).toEqual([to.engine, to.role]);
+      }
+      for (const { protocol: spoken, ...one } of variant.arms) {
+        const { isMultiplexed } = protocolTraits[spoken];
+        if (isMultiplexed) expect([one.pipelining, one.driver === "autocannon"]).toEqual([undefined, false]);
+        else expect([one.windows, one.headerTableBytes, one.atStreamLimit]).toEqual([undefined, undefined, undefined]);
+      }
+    }
+  });
+});
+
+test("unary over TLS: h2 as often as it is there in cleartext, with h1s beside it", () => {
+  const { variants, notes } = plan("unary", { protocol: "h2" });
+  expect(variants.map(ids)).toEqual([["h2-1", "h2-4", "h1s"]]);
+  expect(pairs(variants[0]!)).toEqual(["h1s h2-1", "h1s h2-4"]);
+  expect(variants[0]!.arms.map(({ connections, driver }) => [connections, driver])).toEqual([
+    [1, "h2load"],
+    [4, "h2load"],
+    ["streams", "h2load"],
+  ]);
+  expect(notes).toEqual(["unary has no arm for h2: h2-1, h2-4, h1s are made from h2c-1, h2c-4, h1"]);
+});
+
+test("arms that the file has stay as they are, and nothing is made beside them", () => {
+  const { variants, notes } = plan("stream", { protocol: "h1,h2" });
+  expect([variants.map(ids), notes]).toEqual([[["h1", "h2", "h1-uws"]], []]);
+  expect(ids(plan("stream", {}).variants[0]!)).toEqual(["h1", "h2c", "h1s", "h2", "h1-uws"]);
+});
+
+test("a scenario of HTTP/1.1 alone goes over HTTP/2 with its own pairs, and one of HTTP/2 alone over HTTP/1.1", () => {
+  const [chunks] = plan("chunking", { protocol: "h2" }).variants;
+  expect([ids(chunks!), pairs(chunks!)]).toEqual([
+    ["h2-1", "h2-4", "h2-16"],
+    ["h2-1 h2-4", "h2-1 h2-16"],
+  ]);
+  expect(chunks!.arms.map(({ connections, headers }) => [connections, headers!["x-fakeai-tokens-per-chunk"]])).toEqual([
+    [1, "1"],
+    [1, "4"],
+    [1, "16"],
+  ]);
+  const [nginx] = plan("nginx", { protocol: "h1s" }).variants;
+  expect([ids(nginx!), new Set(nginx!.arms.map(({ connections }) => connections))]).toEqual([
+    ["native-h1s", "nginx-h1s", "nginx-buffered-h1s", "nginx-default-h1s"],
+    new Set(["streams"]),
+  ]);
+});
+
+test("claims are tested with the arms that their file names, and with no others", () => {
+  expect(plan("mux-scale", { protocol: "h1,h2c" }).variants.some(({ claims }) => claims.length > 0)).toBe(true);
+  for (const protocol of ["h2c", "h1"]) expect(plan("cold", { protocol }).variants.flatMap(({ claims }) => claims)).toEqual([]);
+});
+
+test("an address decides by its scheme, and a protocol that is asked for is made for it", () => {
+  expect(ids(plan("unary", { url: "https://x" }).variants[0]!)).toEqual(["h1s", "h1s-autocannon", "h2-1", "h2-4"]);
+  expect(ids(plan("unary", { url: "https://x", protocol: "h2" }).variants[0]!)).toEqual(["h2-1", "h2-4", "h1s"]);
+  expect(ids(plan("stream", { url: "http://x" }).variants[0]!)).toEqual(["h1", "h2c"]);
+});
