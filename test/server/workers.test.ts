@@ -403,3 +403,68 @@ describe("start", () => {
     await expect(createServer({ workers: 2 })).rejects.toThrow(UsageError);
   });
 });
+
+describe.runIf(linux).each(engines)("a worker that is stopped, h1 on %s", (engine) => {
+  /** The first answer of many connections: those that are dealt to the stopped worker wait. */
+  const first = (action: () => Promise<Got>): Promise<Got> => Promise.race(Array.from({ length: 16 }, action));
+
+  test("keeps no change and no scrape waiting, is named, and changes when it runs again", async () => {
+    const server = await serve(["--port", "0", "--workers", "2", "--admin", "--h1-engine", engine]);
+    const [, pid] = workersOf(server);
+    process.kill(pid!, "SIGSTOP");
+    const before = performance.now();
+    const changed = await first(() => ask(server, "h1", "/admin/config", { ttft: 5 }));
+    expect(performance.now() - before).toBeLessThan(4000);
+    expect([changed.status, JSON.parse(changed.body)]).toMatchObject([503, { error: { code: "worker_not_changed" } }]);
+    expect((JSON.parse(changed.body) as { error: { message: string } }).error.message).toMatch(
+      new RegExp(
+        `^Worker (0|1) \\(process ${pid}\\) gave no answer for 1000 ms: stopped, or stuck\\. What runs again changes then\\. Worker (0|1) changed\\.$`,
+      ),
+    );
+    const { body } = await first(() => ask(server, "h1", "/admin/config"));
+    expect(JSON.parse(body)).toMatchObject({ ttft: "5" });
+    // It was late once: no scrape waits for it again.
+    const scraped = performance.now();
+    const page = await first(() => ask(server, "h1", "/metrics"));
+    expect(performance.now() - scraped).toBeLessThan(900);
+    expect(
+      page.body
+        .match(/^fakeai_worker_answers\{worker="\d"\} \d$/gm)
+        ?.map((line) => line.at(-1))
+        .sort(),
+    ).toEqual(["0", "1"]);
+    expect((await first(() => ask(server, "h1", "/health"))).status).toBe(200);
+
+    process.kill(pid!, "SIGCONT");
+    await eventually(async () => {
+      const answers = await manyAsk(16, () => ask(server, "h1", "/admin/config"));
+      return answers.every(({ body }) => (JSON.parse(body) as { ttft: unknown }).ttft === "5");
+    }, "both have changed");
+    await eventually(async () => (await perWorker(server, "fakeai_worker_answers")).join() === "1,1", "both answer");
+    expect((await ask(server, "h1", "/admin/config", { ttft: 6 })).status).toBe(200);
+    expect((await server.stop()).code).toBe(0);
+  });
+
+  test("does not hold up the end: it is killed when the grace is over", async () => {
+    const server = await serve(["--port", "0", "--workers", "2", "--grace", "1500", "--h1-engine", engine]);
+    const pids = workersOf(server);
+    process.kill(pids[0]!, "SIGSTOP");
+    const before = performance.now();
+    const { code, signal } = await server.stop();
+    const took = performance.now() - before;
+    expect([code, signal]).toEqual([0, null]);
+    expect(took).toBeGreaterThan(1400);
+    expect(took).toBeLessThan(3000);
+    expect(pids.some((pid) => isAlive(pid))).toBe(false);
+  });
+});
+
+// On node the first process accepts the connections, so no worker could answer.
+test.runIf(linux && hasUws)("a first process that is stopped is named", async () => {
+  const server = await serve(["--port", "0", "--workers", "2"]);
+  process.kill(server.child.pid!, "SIGSTOP");
+  const { status, body } = await ask(server, "h1", "/metrics").finally(() => process.kill(server.child.pid!, "SIGCONT"));
+  expect([status, body]).toEqual([503, expect.stringContaining(`The first process (${server.child.pid}) gave no answer`) as string]);
+  expect((await ask(server, "h1", "/metrics")).status).toBe(200);
+  expect((await server.stop()).code).toBe(0);
+});

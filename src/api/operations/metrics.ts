@@ -16,6 +16,8 @@ export interface LiveState {
 
 /** One of several processes that share the ports. */
 export interface WorkerState {
+  /** false: dead, stopped or stuck. Its other figures are those that it told last. */
+  readonly isAnswering: boolean;
   readonly openConnections: number;
   /** Responses begun, over all its lives. */
   readonly responses: number;
@@ -178,6 +180,8 @@ function addListeners(out: Exposition, { listeners }: LiveState): void {
 
 function addWorkers(out: Exposition, { workers, restarts }: WorkersState): void {
   out.single("fakeai_worker_restarts_total", "counter", "Workers that ended by themselves and were started again.", restarts);
+  const answering = workers.map(({ isAnswering }, worker) => [worker, isAnswering ? 1 : 0] as const);
+  out.each("fakeai_worker_answers", "gauge", "0: the worker is dead, stopped or stuck; its figures are its last.", "worker", answering);
   const connections = workers.map(({ openConnections }, worker) => [worker, openConnections] as const);
   out.each("fakeai_worker_open_connections", "gauge", "Open TCP connections of a worker.", "worker", connections);
   const responses = workers.map(({ responses }, worker) => [worker, responses] as const);

@@ -46,6 +46,8 @@ export class Channel<Theirs> {
   readonly #waiting = new Map<number, Waiting>();
   #calls = 0;
   #closed = false;
+  /** Messages of the other side so far: a process that is stopped sends none. */
+  received = 0;
 
   constructor(port: Port, mine: Readonly<Record<string, (argument: never) => unknown>>) {
     this.#port = port;
@@ -96,6 +98,7 @@ export class Channel<Theirs> {
   }
 
   async #receive(message: Message, mine: Readonly<Record<string, (argument: never) => unknown>>): Promise<void> {
+    this.received++;
     if ("answer" in message) {
       const waiting = this.#settle(message.answer);
       if (message.error === undefined) waiting?.resolve(message.value);

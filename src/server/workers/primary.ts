@@ -16,14 +16,13 @@ import { LocalRateLimiter } from "../../core/limits/rate-limit.ts";
 import { changedConfig } from "../knobs.ts";
 import { findCertificate, type Listening } from "../listening.ts";
 import type { FakeAiServer } from "../server.ts";
-import { Channel, GoneError, type Methods } from "./channel.ts";
+import { Channel, GoneError, LateError, type Methods } from "./channel.ts";
 import type { Changes, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
 import { mergedMetrics, Tally } from "./tally.ts";
 
-/** How long a stuck worker is waited for. Then a scrape shows what it noted last, and a change fails. */
-const snapshotTimeoutMs = 1000;
-const changeTimeoutMs = 10_000;
-/** How long a drained worker may take beyond the grace before it is killed. */
+/** How long a worker that is stopped or stuck is waited for. Then a scrape shows what it noted last, and a change says which it is. */
+const answerTimeoutMs = 1000;
+/** How long a drained worker may take beyond the grace before it is killed. One that gives no sign of life gets none of it. */
 const closeMarginMs = 2000;
 /** The wait before a worker is replaced: none after a life longer than `soundLifeMs`, else longer with each short life in a row. */
 const soundLifeMs = 5000;
@@ -43,6 +42,18 @@ interface Seat {
   startedMs: number;
   /** Short lives in a row. */
   shortLives: number;
+  /** `received` of its channel when an answer was late; null: none was. */
+  lateAt: number | null;
+}
+
+/** Whether the worker of a seat is there, and has been heard of since it was late. */
+function isAnswering({ channel, lateAt }: Seat): boolean {
+  return channel !== null && lateAt !== channel.received;
+}
+
+function inWords(workers: readonly string[]): string {
+  const last = workers.at(-1)!;
+  return workers.length === 1 ? `Worker ${last}` : `Workers ${workers.slice(0, -1).join(", ")} and ${last}`;
 }
 
 /**
@@ -121,6 +132,7 @@ class Primary {
       nextIndex: index,
       startedMs: 0,
       shortLives: 0,
+      lateAt: null,
     }));
   }
 
@@ -148,18 +160,32 @@ class Primary {
   async #close(graceMs: number): Promise<void> {
     const workers = this.#seats.flatMap(({ worker }) => (worker === null || worker.isDead() ? [] : worker));
     const ended = Promise.all(workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve))));
-    for (const { channel, worker } of this.#seats) {
-      if (channel !== null) channel.tell("close", graceMs);
-      // It serves no request yet.
-      else worker?.process.kill("SIGKILL");
+    const silent = new Set(this.#seats);
+    for (const seat of this.#seats) {
+      const { channel, worker } = seat;
+      if (channel === null) {
+        // It serves no request yet.
+        worker?.process.kill("SIGKILL");
+        continue;
+      }
+      channel.tell("close", graceMs);
+      const heard = (): boolean => silent.delete(seat);
+      channel.call("snapshot", null).then(heard, heard);
     }
-    const timer = setTimeout(() => this.#killAll(), graceMs + closeMarginMs);
+    const timers = [
+      setTimeout(() => this.#kill(silent), Math.max(graceMs, answerTimeoutMs)),
+      setTimeout(() => this.#killAll(), graceMs + closeMarginMs),
+    ];
     await ended;
-    clearTimeout(timer);
+    timers.forEach(clearTimeout);
   }
 
   #killAll(): void {
-    for (const { worker } of this.#seats) worker?.process.kill("SIGKILL");
+    this.#kill(this.#seats);
+  }
+
+  #kill(seats: Iterable<Seat>): void {
+    for (const { worker } of seats) worker?.process.kill("SIGKILL");
   }
 
   /** Starts a worker in a seat; resolves when it listens. Rejects when it cannot, or ends before. */
@@ -185,6 +211,7 @@ class Primary {
     };
     const channel = new Channel<WorkerMethods>(worker, mine);
     seat.worker = worker;
+    seat.lateAt = null;
     seat.startedMs = performance.now();
     worker.on("error", () => {});
     const dead = endOf(worker);
@@ -227,26 +254,49 @@ class Primary {
   async #change(changes: Changes): Promise<void> {
     this.config = changedConfig(this.config, changes, this.#listening);
     this.#limiter.setLimits(this.config.rateLimits);
+    const changed: string[] = [];
+    const late: string[] = [];
     await Promise.all(
-      this.#seats.map(async ({ channel, index }) => {
+      this.#seats.map(async (seat) => {
+        const { channel, worker, index } = seat;
         try {
-          await channel?.call("change", changes, changeTimeoutMs);
+          if (channel !== null) await this.#ask(seat, channel.call("change", changes, answerTimeoutMs));
+          changed.push(String(index));
         } catch (error) {
           // The worker that replaces it starts with the new knobs.
-          if (error instanceof GoneError) return;
-          throw new ApiError(503, `Worker ${index} has not changed: ${(error as Error).message}`, null, "worker_not_changed");
+          if (error instanceof GoneError) changed.push(String(index));
+          else if (error instanceof LateError) late.push(`${index} (process ${worker!.process.pid})`);
+          else throw new ApiError(503, `Worker ${index} has not changed: ${(error as Error).message}`, null, "worker_not_changed");
         }
       }),
     );
+    if (late.length === 0) return;
+    const others = changed.length === 0 ? "" : ` ${inWords(changed.sort())} changed.`;
+    const why = `${inWords(late.sort())} gave no answer for ${answerTimeoutMs} ms: stopped, or stuck.`;
+    // What was sent waits in the channel.
+    throw new ApiError(503, `${why} What runs again changes then.${others}`, null, "worker_not_changed");
+  }
+
+  /** Notes whether the answer was late. */
+  async #ask<T>(seat: Seat, answer: Promise<T>): Promise<T> {
+    const { channel } = seat;
+    try {
+      return await answer;
+    } catch (error) {
+      if (error instanceof LateError && seat.channel === channel) seat.lateAt = channel!.received;
+      throw error;
+    }
   }
 
   async #metrics(): Promise<string> {
     await Promise.all(
       this.#seats.map(async (seat) => {
         const { channel } = seat;
+        // One that was late has its question still: no scrape waits for it again before it is heard of.
+        if (channel === null || !isAnswering(seat)) return;
         try {
-          const snapshot = await channel?.call("snapshot", null, snapshotTimeoutMs);
-          if (snapshot !== undefined && seat.channel === channel) seat.tally.latest = snapshot;
+          const snapshot = await this.#ask(seat, channel.call("snapshot", null, answerTimeoutMs));
+          if (seat.channel === channel) seat.tally.latest = snapshot;
         } catch {
           // It is dying, stuck or not ready yet: its last note counts.
         }
@@ -254,6 +304,7 @@ class Primary {
     );
     return mergedMetrics({
       tallies: this.#seats.map(({ tally }) => tally),
+      answering: this.#seats.map(isAnswering),
       listening: this.#listening,
       model: this.config.model.models?.[0] ?? "fakeai",
       draining: this.#closing !== null,

@@ -57,6 +57,8 @@ export class Tally {
 
 export interface MergeOptions {
   readonly tallies: readonly Tally[];
+  /** For each: whether its worker is there and answers. */
+  readonly answering: readonly boolean[];
   readonly listening: readonly Listening[];
   readonly model: string;
   readonly draining: boolean;
@@ -64,7 +66,7 @@ export interface MergeOptions {
 }
 
 /** The exposition text over all workers and this process. */
-export function mergedMetrics({ tallies, listening, model, draining, restarts }: MergeOptions): string {
+export function mergedMetrics({ tallies, answering, listening, model, draining, restarts }: MergeOptions): string {
   const meter = new Meter();
   const workers: WorkerState[] = [];
   const { user, system } = process.cpuUsage();
@@ -80,13 +82,14 @@ export function mergedMetrics({ tallies, listening, model, draining, restarts }:
           waiting: schedulers.reduce((sum, { waiting }) => sum + waiting, 0),
           cacheUsage: schedulers.reduce((sum, { cacheUsage }) => sum + cacheUsage, 0) / schedulers.length,
         };
-  for (const tally of tallies) {
+  for (const [index, tally] of tallies.entries()) {
     const own = tally.meter;
     meter.add(own.snapshot());
     cpuSeconds += tally.cpuSeconds;
     rssBytes += tally.latest?.live.process.rssBytes ?? 0;
     running += tally.latest?.live.running ?? 0;
     workers.push({
+      isAnswering: answering[index]!,
       openConnections: (tally.latest?.live.listeners ?? []).reduce((sum, { counts }) => sum + counts.connections, 0),
       responses: [...own.statuses.values()].reduce((sum, count) => sum + count, 0),
     });

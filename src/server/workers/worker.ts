@@ -3,16 +3,19 @@
  * the primary says so or is gone.
  */
 import { type RequestCounter, StridedCounter } from "../../api/shared/model.ts";
+import { ApiError } from "../../api/errors/api-error.ts";
 import { monotonicUs } from "../../base/clock.ts";
 import { resolveAgain } from "../../settings/server.ts";
 import { LeasingRateLimiter, type RateAnswer, type RateQuestion } from "../../core/limits/lease.ts";
 import { limitYoungGeneration } from "../heap.ts";
 import { type StartedServer, startServer } from "../server.ts";
-import { Channel, type Methods } from "./channel.ts";
+import { Channel, LateError, type Methods } from "./channel.ts";
 import type { Assignment, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
 
 /** How often the primary gets the counts, milliseconds. */
 const noteIntervalMs = 250;
+/** How long the primary is waited for: longer than it waits for the other workers. */
+const primaryTimeoutMs = 3000;
 /** Requests whose numbers are reserved at a time. */
 const reservedRequests = 1024;
 
@@ -92,6 +95,17 @@ class RateAsker {
   }
 }
 
+/** A primary that is stopped or stuck is no defect of this worker. */
+async function orUnavailable<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!(error instanceof LateError)) throw error;
+    const why = `The first process (${process.ppid}) gave no answer for ${primaryTimeoutMs} ms: stopped, or stuck.`;
+    throw new ApiError(503, why, null, "primary_not_answering");
+  }
+}
+
 async function start({ options, settled, firstIndex, workers }: Assignment): Promise<Started> {
   const config = resolveAgain(options, settled);
   const asker = new RateAsker();
@@ -104,8 +118,8 @@ async function start({ options, settled, firstIndex, workers }: Assignment): Pro
       nowUs: monotonicUs,
       ask: (question) => asker.ask(question),
     }),
-    metrics: () => primary.call("metrics", null),
-    change: (changes) => primary.call("change", changes),
+    metrics: () => orUnavailable(primary.call("metrics", null, primaryTimeoutMs)),
+    change: (changes) => orUnavailable(primary.call("change", changes, primaryTimeoutMs)),
   });
   limitYoungGeneration(server.listening);
   let noted = "";
