@@ -9,6 +9,11 @@ export function validRounds(arm: { readonly rounds: readonly RoundResult[] }): r
   return arm.rounds.filter(({ invalid }) => invalid.length === 0);
 }
 
+/** An arm by its id; undefined where it was not run. */
+export function armNamed(arms: readonly ArmResult[], name: string): ArmResult | undefined {
+  return arms.find(({ id }) => id === name);
+}
+
 /** A statistic of a metric in one round; null where it was not measured. */
 export function valueIn(round: RoundResult, metric: MetricName, statistic: Statistic): number | null {
   const value = round.metrics[metric]?.[statistic];

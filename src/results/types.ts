@@ -386,6 +386,10 @@ export interface ScenarioResult {
   readonly isolates: string;
   /** Variant of the scenario, "1000 streams" for one of several; empty where there is one. */
   readonly variant: string;
+  /** The question that it answers, in plain words and with the figures of the load as it was run; absent: an earlier run, or it names none. */
+  readonly question?: string;
+  /** The metric that answers the question, such as "ttft.p50"; absent: all that are compared do, by the rule in `answers.ts`. */
+  readonly decides?: string;
   /** What the verdicts of this variant hold for, beside the load and the arms; absent: nothing more. */
   readonly conditions?: string;
   /** The workload as it was run. */

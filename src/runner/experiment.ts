@@ -33,17 +33,40 @@ function resultHead({
   title,
   isolates,
   name,
+  question,
+  decides,
   conditions,
   workload,
   rounds,
-}: Variant): Pick<ScenarioResult, "id" | "title" | "isolates" | "variant" | "conditions" | "workload"> {
+}: Variant): Pick<ScenarioResult, "id" | "title" | "isolates" | "variant" | "question" | "decides" | "conditions" | "workload"> {
   const shown = Object.entries(workload).flatMap(([key, value]): [string, string | number | boolean | null][] => {
     if (structured.has(key)) return value === null ? [] : [[key, JSON.stringify(value)]];
     if (key === "network") return Object.keys(value as object).length === 0 ? [] : [[key, JSON.stringify(value)]];
     return [[key, value as string | number | boolean | null]];
   });
+  const asked = question === undefined ? {} : { question: asRun(question, name, workload) };
+  const decided = decides === undefined ? {} : { decides };
   const holdsFor = conditions === undefined ? {} : { conditions };
-  return { id: scenario, title, isolates, variant: name, ...holdsFor, workload: { ...Object.fromEntries(shown), rounds } };
+  return {
+    id: scenario,
+    title,
+    isolates,
+    variant: name,
+    ...asked,
+    ...decided,
+    ...holdsFor,
+    workload: { ...Object.fromEntries(shown), rounds },
+  };
+}
+
+/** A question with the numbers of the load as it was run: "100 paced streams" of "{streams} paced streams", and "1 paced stream". */
+function asRun(question: string, variant: string, workload: Workload): string {
+  const values: Readonly<Record<string, unknown>> = { ...workload, variant };
+  return question.replaceAll(/\{([^}]*)\}((?: \w+)*? \w+?s\b)?/gu, (_, name: string, counted = "") => {
+    const value = values[name];
+    if (value === 1) return `1${counted.replace(/s$/u, "")}`;
+    return `${typeof value === "number" ? value.toLocaleString("en-US") : String(value)}${counted}`;
+  });
 }
 
 /**

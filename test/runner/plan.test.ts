@@ -12,6 +12,7 @@ import { orderOfRounds } from "../../src/runner/plan/order.ts";
 import { overridden } from "../../src/runner/plan/overrides.ts";
 import { seedOfCall } from "../../src/runner/plan/prompts.ts";
 import { requestsOf } from "../../src/runner/plan/requests.ts";
+import { skippedResult } from "../../src/runner/experiment.ts";
 import { checkScenario, scenarioDirectory, scenarioNamed, shippedScenarios, variantsOf } from "../../src/runner/plan/scenario.ts";
 import type { BenchInput } from "../../src/settings/bench.ts";
 import { traceOf } from "../../src/runner/plan/trace.ts";
@@ -170,6 +171,22 @@ describe("scenarios", () => {
     expect(() => checkScenario(value, "x.json")).toThrow(/^--scenario: x\.json: .*$/);
   });
 
+  test.each([
+    [{ question: "{stream} streams" }, "question: {stream} is no number of a workload"],
+    [{ decides: "itl.p50" }, 'decides is none of its metrics ("itl.p50")'],
+  ])("a question that says nothing is refused: %j", (members, message) => {
+    const file = { ...scenarioNamed("stream"), ...members };
+    expect(() => checkScenario(file, "mine.json")).toThrow(message);
+  });
+
+  test("every shipped scenario asks a question of a few words", () => {
+    for (const file of shippedScenarios())
+      for (const variant of variantsOf(file, null)) {
+        const { question } = skippedResult(variant, "not run");
+        expect(question).toMatch(/^[^{}]{5,48}$/);
+      }
+  });
+
   test("an unknown name lists the known ones", () => {
     expect(() => scenarioNamed("nope")).toThrow(/"nope" is neither a scenario \(stream, mux-scale, .*\) nor a file/);
   });
@@ -326,6 +343,17 @@ describe("flags over what variants and arms differ in", () => {
     expect(mux!.pairs.map(({ baseline, candidate }) => [baseline, candidate])).toEqual([["h1", "h2c-2"]]);
     const { pointless } = plan("shard", "full", { connections: "2" });
     expect([...pointless.values()]).toContain("the flags make h2c-4, h2c-16 the same as another arm, and nothing is left to compare");
+  });
+
+  test("a question has the figures of the load as flags change it", () => {
+    const questions = (name: string, suite: "quick" | "full", input: object): (string | undefined)[] =>
+      plan(name, suite, input).variants.map((variant) => skippedResult(variant, "not run").question);
+    expect(questions("stream", "quick", {})).toEqual(["100 paced streams"]);
+    expect(questions("stream", "quick", { streams: "1" })).toEqual(["1 paced stream"]);
+    expect(questions("stream", "quick", { streams: "2000" })).toEqual(["2,000 paced streams"]);
+    expect(questions("bytes", "full", { outputTokens: "30" })[0]).toBe("bytes of a token, 30 tokens");
+    expect(questions("cold", "full", { rtt: "10" })).toEqual(["connections for calls, RTT 10 ms"]);
+    expect(questions("hol-stall", "full", { stall: "3%,40ms" })).toContain("1% of segments stall, --stall 3%,40ms");
   });
 
   test("without flags every shipped scenario stays as it is", () => {

@@ -42,10 +42,18 @@ function networkSettings({ rtt: _rtt, up, down, ...both }: NetworkInput): Map<st
   return new Map([...rows(both, ""), ...rows(up ?? {}, "-up"), ...rows(down ?? {}, "-down")]);
 }
 
-/** The name of a variant after flags have changed it. `differ` tells whether the variants of its scenario differ in a setting. */
-function nameOf(before: Variant, after: Variant, differ: (of: (workload: Workload) => unknown) => boolean): string {
+/**
+ * The name of a variant after flags have changed it, and with it its question. `differ` tells whether the variants of its
+ * scenario differ in a setting.
+ */
+function namesOf(
+  before: Variant,
+  after: Variant,
+  differ: (of: (workload: Workload) => unknown) => boolean,
+): Pick<Variant, "name" | "question"> {
   let { name } = before;
-  if (name === "") return name;
+  const { question } = before;
+  if (name === "") return question === undefined ? { name } : { name, question };
   const more: string[] = [];
   for (const { flag, of, pattern, text } of named) {
     const value = String(of(after.workload));
@@ -57,7 +65,9 @@ function nameOf(before: Variant, after: Variant, differ: (of: (workload: Workloa
   const settingsBefore = networkSettings(before.workload.network);
   for (const [flag, value] of networkSettings(after.workload.network))
     if (settingsBefore.get(flag) !== value && differ(({ network }) => networkSettings(network).get(flag))) more.push(`${flag} ${value}`);
-  return [name, ...more].join(", ");
+  const renamed = [name, ...more].join(", ");
+  if (question === undefined) return { name: renamed };
+  return { name: renamed, question: question.includes("{variant}") ? question : [question, ...more].join(", ") };
 }
 
 /** What an arm does, whatever it is called. */
@@ -120,7 +130,7 @@ export function overridden(given: readonly Variant[], options: BenchOptions): Ov
     const differ = (of: (workload: Workload) => unknown): boolean => new Set(family.map(({ workload }) => String(of(workload)))).size > 1;
     const after = adapted(before, options);
     const { variant, left } = withoutTwinArms(before, after);
-    const all = { ...variant, name: nameOf(before, after, differ) };
+    const all = { ...variant, ...namesOf(before, after, differ) };
     if (left.length > 0) {
       const why = `the flags make ${left.join(", ")} the same as another arm`;
       if (after.pairs.length > 0 && all.pairs.length === 0) pointless.set(all, `${why}, and nothing is left to compare`);

@@ -108,6 +108,7 @@ function variantsWanted(options: BenchOptions): Variant[] {
       {
         ...variant,
         name,
+        question: "{variant}",
         workload: { ...variant.workload, ...(untimed ? { mode: "closed", streams: untimedStreams } : {}), trace: replay },
       },
     ];

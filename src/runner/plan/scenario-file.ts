@@ -17,6 +17,11 @@ import type { ViaSpec } from "../processes/gateway.ts";
 
 /** @minLength 1 */
 type Text = string;
+/**
+ * @minLength 1
+ * @maxLength 60
+ */
+type Question = string;
 /** @pattern ^[a-z0-9-]{1,40}$ */
 type Id = string;
 /** @pattern ^/ */
@@ -380,6 +385,10 @@ export interface ClaimFile {
 export interface VariantFile {
   /** What it is called: "1000 streams". */
   readonly name: string;
+  /** In place of the scenario's question. */
+  readonly question?: Question;
+  /** In place of the scenario's decides. */
+  readonly decides?: MetricText;
   /** What its verdicts hold for, as a phrase, and with them those of the claims; what a report knows of the load is not repeated. */
   readonly conditions?: Text;
   /** Suites that it belongs to; none: it is run by the scenario's name alone. */
@@ -416,6 +425,14 @@ export interface ScenarioFile {
   readonly id: Id;
   /** Title for people. */
   readonly title: Text;
+  /**
+   * The question that each pair answers, in a few plain words: "{streams} paced streams". A workload's number stands in braces
+   * by its name, and {variant} for the variant's name, so that the words are those of the load as it was run. Without {variant}
+   * it is added for a scenario with several, unless the variant has a question of its own.
+   */
+  readonly question?: Question;
+  /** The metric that answers it, one of the metrics; unless said all of them do. */
+  readonly decides?: MetricText;
   /** What differs between the arms, and what does not. */
   readonly isolates: Text;
   /** What is asked of the server. */

@@ -63,6 +63,10 @@ export interface Variant {
   readonly isolates: string;
   /** Empty where a scenario has one variant. */
   readonly name: string;
+  /** With names of the workload's numbers in braces, and {variant} for the variant's. */
+  readonly question?: string;
+  /** "ttft.p50", one of the metrics of a pair. */
+  readonly decides?: string;
   /** What its verdicts hold for, beside the load and the arms. */
   readonly conditions?: string;
   readonly workload: Workload;
@@ -112,6 +116,9 @@ export const defaultWorkload: Workload = {
   abort: null,
   background: null,
 };
+
+/** Members of a workload that a question may name: those that have a number wherever it is run. */
+const workloadNumbers = Object.entries(defaultWorkload).flatMap(([name, value]) => (typeof value === "number" ? [name] : []));
 
 /** Every shipped scenario, in the order of the suites. */
 export function shippedScenarios(): ScenarioFile[] {
@@ -190,7 +197,8 @@ function shapeError({ instancePath, keyword, message, params, data, parentSchema
 }
 
 /** Why the names of a file do not fit together, or null. */
-function nameError({ arms, variants, compare, claims = [] }: ScenarioFile): string | null {
+function nameError(file: ScenarioFile): string | null {
+  const { arms, variants, compare, claims = [] } = file;
   const ids = new Set(arms.map(({ id }) => id));
   const names = new Set(variants.map(({ name }) => name));
   if (ids.size < arms.length) return "two arms share an id";
@@ -198,6 +206,14 @@ function nameError({ arms, variants, compare, claims = [] }: ScenarioFile): stri
   const namedArms = [...compare, ...claims].flatMap(({ baseline, candidate }) => [baseline, candidate]);
   const unknownArm = [...namedArms, ...variants.flatMap((variant) => variant.arms ?? [])].find((id) => !ids.has(id));
   if (unknownArm !== undefined) return `no arm is called "${unknownArm}"${didYouMean(unknownArm, [...ids])}`;
+  const decision = [file, ...variants].find(
+    ({ decides, metrics = file.metrics }) => decides !== undefined && !metrics.includes(decides),
+  )?.decides;
+  if (decision !== undefined) return `decides is none of its metrics ("${decision}")`;
+  const named = [file, ...variants].flatMap(({ question = "" }) => [...question.matchAll(/\{([^}]*)\}/gu)].map(([, member]) => member!));
+  const unknownNumber = named.find((member) => member !== "variant" && !workloadNumbers.includes(member));
+  if (unknownNumber !== undefined)
+    return `question: {${unknownNumber}} is no number of a workload${didYouMean(unknownNumber, workloadNumbers)}`;
   const unknownVariant = claims.flatMap((claim) => claim.variants ?? []).find((variant) => !names.has(variant));
   if (unknownVariant !== undefined) return `no variant is called "${unknownVariant}"${didYouMean(unknownVariant, [...names])}`;
   return null;
@@ -218,6 +234,7 @@ function variantOf(file: ScenarioFile, variant: VariantFile): Variant {
     title: file.title,
     isolates: file.isolates,
     name: file.variants.length === 1 ? "" : variant.name,
+    ...questionOf(file, variant),
     ...(variant.conditions === undefined ? {} : { conditions: variant.conditions }),
     workload: workloadOf(file, variant),
     arms,
@@ -229,6 +246,13 @@ function variantOf(file: ScenarioFile, variant: VariantFile): Variant {
     varies: file.varies ?? [],
     rounds: variant.rounds ?? file.rounds ?? defaultRounds,
   };
+}
+
+function questionOf({ question, decides, variants }: ScenarioFile, variant: VariantFile): Pick<Variant, "question" | "decides"> {
+  const common = question === undefined || variants.length === 1 || question.includes("{variant}") ? question : `${question}, {variant}`;
+  const asked = variant.question ?? common;
+  const deciding = variant.decides ?? decides;
+  return { ...(asked === undefined ? {} : { question: asked }), ...(deciding === undefined ? {} : { decides: deciding }) };
 }
 
 /** A pair with metrics of its own shows nothing beside them. */
