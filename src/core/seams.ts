@@ -48,6 +48,8 @@ export interface FrameSource {
   readonly tokens: number;
   /** Hot path. `dueUs` and `sentUs` go into stamps. */
   frame(index: number, dueUs: number, sentUs: number): Uint8Array;
+  /** true: the frames are pieces of one body. The first alone is paced; the others follow as fast as they are made and taken. */
+  readonly isOneBody?: boolean;
   /** true: `join` may be called, and `tokens` never changes. Never true where frames carry stamps. */
   readonly joins?: boolean;
   /** Hot path. The frames from `index` to `index + count - 1` in one piece, for frames that are due at the same time. */

@@ -76,11 +76,19 @@ export class FaultInjector {
     return faults.length === 0 ? sink : new FaultySink(sink, faults);
   }
 
-  /** Sends a plan as its sink wants it. */
+  /** Sends a plan as its sink wants it. Throws ApiError where it cannot have faults. */
   send(plan: ResponsePlan, sink: ResponseSink, path: string): void {
     if (!(sink instanceof FaultySink)) {
       this.#pacer.send(plan, sink);
       return;
+    }
+    if (plan.frames.isOneBody === true) {
+      throw new ApiError(
+        400,
+        `${header}: an answer that is sent in pieces, as this one is for its size, takes no faults`,
+        header,
+        "invalid_value",
+      );
     }
     const asker = { path, profile: this.#settings().profile };
     const teller = {

@@ -1,5 +1,7 @@
 /** What a request asks for is what its answer says, streamed and not. */
 import { describe, expect, test } from "vitest";
+import { pieceBytes } from "../../src/core/frames/pieces.ts";
+import { leastCpuUs } from "../support/effort.ts";
 import { bodyOf, jsonEvents, provider } from "../support/provider.ts";
 
 interface Delta {
@@ -314,6 +316,39 @@ describe("embeddings", () => {
       new Set(vectors({ input: Array.from({ length: 2000 }, (_, i) => `text ${i}`), dimensions: 96 }).map((vector) => vector.join())).size,
     ).toBe(2000);
   });
+  test("a large answer is made in pieces while it is sent, each small, and says the same", () => {
+    for (const [profile, encoding_format] of [
+      ["openai", "float"],
+      ["vllm", "base64"],
+    ] as const) {
+      const input = Array.from({ length: 2048 }, (_, index) => `text ${index}`);
+      const { frames, schedule, head } = provider({ profile }).plan("/v1/embeddings", {
+        model: "e",
+        input,
+        dimensions: 256,
+        encoding_format,
+      });
+      expect(head).toMatchObject({ streamed: true, headers: { "content-type": "application/json" } });
+      expect(frames).toMatchObject({ isOneBody: true, tokens: 0 });
+      let text = "";
+      for (let index = 0; index < frames.length; index++) {
+        const piece = frames.frame(index, schedule.nextDueUs(index), 0);
+        expect(piece.length).toBeLessThan(2 * pieceBytes);
+        text += Buffer.from(piece).toString();
+      }
+      const answer = JSON.parse(text) as { data: { index: number; embedding: unknown }[] };
+      expect(answer.data.map(({ index }) => index)).toEqual([...input.keys()]);
+      const small = provider({ profile }).body("/v1/embeddings", {
+        model: "e",
+        input: input.slice(7, 9),
+        dimensions: 256,
+        encoding_format,
+      });
+      expect((JSON.parse(small) as typeof answer).data.map(({ embedding }) => embedding)).toEqual(
+        answer.data.slice(7, 9).map(({ embedding }) => embedding),
+      );
+    }
+  });
   test.each<[object, string]>([
     [{}, "input"],
     [{ input: [] }, "input"],
@@ -344,4 +379,52 @@ test("an explicit seed decides every surface", () => {
     expect(provider({ seed: 2 }).body(path, { model: "m", ...body }, seeded)).toBe(bytes);
     expect(first.body(path, { model: "m", ...body })).not.toBe(bytes);
   }
+});
+
+describe("one budget a request", () => {
+  const refused = (status: number, param: string, message: RegExp): Error =>
+    expect.objectContaining({
+      problem: expect.objectContaining({ status, param, message: expect.stringMatching(message) as string }) as unknown,
+    }) as Error;
+
+  test("what it spends too much on is named, with the bound", () => {
+    const schema = { type: "array", minItems: 1000, items: { type: "string", minLength: 20_000 } };
+    const ask = provider();
+    const format = { type: "json_schema", json_schema: { name: "s", schema } };
+    expect(() => ask.plan(chat, { model: "m", messages, response_format: format })).toThrow(
+      refused(400, "response_format.json_schema.schema", /more than 200000 characters/),
+    );
+    const called = { type: "function", function: { name: "f", parameters: schema } };
+    expect(() => ask.plan(chat, { model: "m", messages, tools: [called], tool_choice: "required" })).toThrow(
+      refused(400, "tools[0].function.parameters", /more than 200000 characters/),
+    );
+    expect(() => ask.plan(chat, { model: "m", messages, stop: ["x".repeat(5000)] })).toThrow(refused(400, "stop", /4096/));
+    expect(() => ask.plan(chat, { model: "m", messages, stop: "never said" }, { "x-fakeai-output-tokens": "1000000" })).toThrow(
+      refused(400, "stop", /more than 524288 characters/),
+    );
+    expect(() => ask.plan("/v1/messages", { model: "m", messages, max_tokens: 9, stop_sequences: ["x".repeat(5000)] })).toThrow(/4096/);
+  });
+
+  test("choices share it", () => {
+    const json_schema = { name: "s", schema: { type: "string", minLength: 20_000 } };
+    expect(() => provider().plan(chat, { model: "m", messages, n: 20, response_format: { type: "json_schema", json_schema } })).toThrow(
+      refused(400, "response_format.json_schema.schema", /characters/),
+    );
+  });
+
+  test("tools are found by name, however many are allowed", () => {
+    const ask = provider();
+    const plan = (count: number) => (): void => {
+      const tools = Array.from({ length: count }, (_, i) => tool(`f${i}`));
+      const allowed = Array.from({ length: count }, () => ({ type: "function", function: { name: `f${count - 1}` } }));
+      ask.plan(chat, {
+        model: "m",
+        messages,
+        tools,
+        tool_choice: { type: "allowed_tools", allowed_tools: { mode: "required", tools: allowed } },
+      });
+    };
+    // Looked for from the first on, ten times as many take a hundred times as long.
+    expect(leastCpuUs(plan(4000))).toBeLessThan(40 * leastCpuUs(plan(400)));
+  });
 });

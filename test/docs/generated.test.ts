@@ -7,6 +7,7 @@ import { describe, expect, test } from "vitest";
 import { measurements } from "../../bench/measurements.ts";
 import { serveFlags } from "../../src/cli/sources.ts";
 import { faultKinds } from "../../src/core/faults/fault.ts";
+import { workBounds } from "../../src/core/limits/budget.ts";
 import { imagesOf } from "../../src/report/images.ts";
 import { digits, quantity } from "../../src/report/format.ts";
 import { renderTable } from "../../src/report/table.ts";
@@ -85,6 +86,11 @@ const parts: Readonly<Record<string, () => string>> = {
         const { beyond, counter } = bounds[flag.key]!;
         return [`\`${flagForm(flag)}\``, flagDefault(flag), beyond, counter];
       }),
+    ),
+  work: () =>
+    table(
+      ["at most", "of what one request causes", "OpenAI's published limit"],
+      Object.values(workBounds).map(({ most, counted, openai }) => [most.toLocaleString("en"), counted, openai ?? "none"]),
     ),
   "odd-servers": () => strangersTable("a server that", servers),
   "odd-networks": () => strangersTable("a network that", networks),

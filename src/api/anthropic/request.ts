@@ -1,5 +1,6 @@
 /** Reading a request to Anthropic's /v1/messages: every complaint is worded as theirs (docs.anthropic.com/en/api/messages). */
-import { type Ask, type CallPlan, maxOutputTokens, type ModelSettings, type Tool } from "../shared/model.ts";
+import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
+import { type Ask, type CallPlan, maxOutputTokens, type ModelSettings, type Stops, type Tool } from "../shared/model.ts";
 import { isObject, type JsonObject, parseBody, textOfContent, textsOfContent } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
@@ -127,11 +128,13 @@ function readThinking(body: JsonObject): number {
   );
 }
 
-function readStops(body: JsonObject): readonly string[] {
+function readStops(body: JsonObject): Stops {
   const stops = body["stop_sequences"] ?? [];
   if (!Array.isArray(stops) || !stops.every(isText)) throw bad("stop_sequences: Input should be a valid list of strings");
   if (stops.some((stop) => stop.trim() === "")) throw bad("stop_sequences: each stop sequence must contain non-whitespace");
-  return stops.slice(0, 64);
+  const characters = charactersOf(stops);
+  if (characters > mostStopCharacters) throw bad(`stop_sequences: ${characters} characters are more than ${mostStopCharacters} together`);
+  return { sequences: stops, param: "stop_sequences" };
 }
 
 function readFormat(body: JsonObject): Ask["json"] {

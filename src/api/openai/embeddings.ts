@@ -1,5 +1,7 @@
 /** POST /v1/embeddings: unit vectors that follow from model and text alone. */
 import { UnaryFrame } from "../../core/frames/frames.ts";
+import { pieceBytes, PieceFrames } from "../../core/frames/pieces.ts";
+import { frameSchedule } from "../../core/pacing/schedule.ts";
 import { purpose, Random, type Seed } from "../../core/random/random.ts";
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
 import type { Model, ModelSettings } from "../shared/model.ts";
@@ -12,8 +14,12 @@ import { checkModel } from "./request.ts";
 
 const mostInputs = 2048;
 const mostDimensions = 4096;
-/** Numbers in one answer: what is printed while others' streams wait. */
+/** Numbers in one answer. */
 const mostNumbers = 4_194_304;
+/** About the bytes of a printed number. */
+const bytesOfNumber = 13;
+/** An answer of more pieces than this is made piece by piece, while it is sent. */
+const wholePieces = 8;
 /** Bases kept, one per number of dimensions. */
 const basesKept = 8;
 
@@ -131,6 +137,32 @@ function readInputs(
   return { texts, tokens, prompts };
 }
 
+/** The vectors of one answer. */
+interface Vectors {
+  readonly name: string;
+  readonly texts: readonly string[];
+  readonly dimensions: number;
+  readonly isBase64: boolean;
+  readonly indented: boolean;
+}
+
+/** JSON text of the vectors from `from` to before `to`; the first begins the body, the last ends it. */
+function pieceOf({ name, texts, dimensions, isBase64, indented }: Vectors, from: number, to: number, tokens: number): string {
+  const shell = { object: "list", data: [], model: name, usage: { prompt_tokens: tokens, total_tokens: tokens } };
+  const [opening, closing] = JSON.stringify(shell, null, indented ? 2 : 0).split("[]") as [string, string];
+  const [open, separator, close] = indented ? ["[\n        ", ",\n        ", "\n      ]"] : ["[", ",", "]"];
+  let text = from === 0 ? `${opening}[${indented ? "\n" : ""}` : "";
+  for (let index = from; index < to; index++) {
+    const seed = seedOfText(name, texts[index]!);
+    const vector = isBase64 ? base64Of(seed, dimensions) : open + decimalsOf(seed, dimensions, separator) + close;
+    text += indented
+      ? `    {\n      "object": "embedding",\n      "index": ${index},\n      "embedding": ${vector}\n    }`
+      : `{"object":"embedding","index":${index},"embedding":${vector}}`;
+    if (index < texts.length - 1) text += indented ? ",\n" : ",";
+  }
+  return to === texts.length ? `${text}${indented ? "\n  " : ""}]${closing}` : text;
+}
+
 /** Plans the answer. Throws ApiError. */
 export function planEmbeddings(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
   const { settings } = model;
@@ -151,39 +183,24 @@ export function planEmbeddings(model: Model, clockIdentity: string, request: Rou
     throw new ApiError(400, "Invalid value for 'encoding_format': expected 'float' or 'base64'.", "encoding_format", "invalid_value");
   }
   const { schedule, firstUs, stamped } = model.latency(request, prompts);
-  const indented = settings.profile === "openai";
-  const json = (): string => {
-    // The vectors are put in as text, where a large batch would take long to print from numbers.
-    const shell = JSON.stringify(
-      {
-        object: "list",
-        data: texts.map((_, index) => ({ object: "embedding", index, embedding: "\u0000" })),
-        model: name,
-        usage: { prompt_tokens: tokens, total_tokens: tokens },
-      },
-      null,
-      indented ? 2 : 0,
-    );
-    const pieces = shell.split(String.raw`"\u0000"`);
-    let text = pieces[0]!;
-    texts.forEach((input, index) => {
-      const seed = seedOfText(name, input);
-      const [open, separator, close] = indented ? ["[\n        ", ",\n        ", "\n      ]"] : ["[", ",", "]"];
-      text += format === "base64" ? base64Of(seed, dimensions) : open + decimalsOf(seed, dimensions, separator) + close;
-      text += pieces[index + 1]!;
-    });
-    return text;
-  };
+  const vectors: Vectors = { name, texts, dimensions, isBase64: format === "base64", indented: settings.profile === "openai" };
+  const perPiece = Math.max(1, Math.floor(pieceBytes / (dimensions * bytesOfNumber)));
+  const length = Math.ceil(texts.length / perPiece);
+  const piece = (index: number): string => pieceOf(vectors, index * perPiece, Math.min(texts.length, (index + 1) * perPiece), tokens);
+  const inPieces = length > wholePieces;
   return {
     head: successHead({
       profile: settings.profile,
-      streamed: false,
+      streamed: inPieces,
+      contentType: "application/json",
       tokens,
       processingMs: firstUs / 1000,
       clock: stamped ? clockIdentity : null,
     }),
-    frames: new UnaryFrame(json, 0, stamped),
-    schedule,
+    frames: inPieces
+      ? new PieceFrames(length, piece, 0, stamped)
+      : new UnaryFrame(() => Array.from({ length }, (_, index) => piece(index)).join(""), 0, stamped),
+    schedule: inPieces ? frameSchedule(schedule, { next: () => 0 }) : schedule,
     startUs: request.receivedUs,
     outputTokens: 0,
     promptTokens: tokens,

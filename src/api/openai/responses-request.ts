@@ -14,7 +14,7 @@ import {
 import { ApiError } from "../errors/api-error.ts";
 import { countTurns, outputLimit, partsOfTurns, tokensOfTexts, type Turn } from "../shared/prompt.ts";
 import { checkModel, readSeed } from "./request.ts";
-import { readCalls, readFormat, reasoningTokensOf } from "./tools.ts";
+import { noStops, readCalls, readFormat, reasoningTokensOf } from "./tools.ts";
 
 /** What the answer repeats of its request, and the form it wants. */
 export interface ResponseOptions {
@@ -138,7 +138,7 @@ export function readResponse(body: JsonObject, settings: ModelSettings): { ask: 
       limit: outputLimit("input", settings.maxModelLen, promptTokens, limit ?? Infinity),
       minTokens: optionalInteger(body, "min_tokens", 0, maxOutputTokens) ?? 0,
       ignoreEos: optionalBoolean(body, "ignore_eos") ?? false,
-      stop: [],
+      stop: noStops,
       seed: readSeed(body),
       reasoningTokens: reasoningTokensOf(reasoning["effort"], "reasoning.effort"),
       calls,

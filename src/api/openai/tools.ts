@@ -1,5 +1,6 @@
 /** Tools, tool choices and response formats of a request, in the forms of chat completions and of Responses. */
-import type { Ask, CallPlan, Tool } from "../shared/model.ts";
+import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
+import type { Ask, CallPlan, Stops, Tool } from "../shared/model.ts";
 import { invalidType, isObject, type JsonObject, missing, optionalBoolean } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 
@@ -61,8 +62,11 @@ function readChoice(
     return { mode: tools.length > 0 ? choice : "none", tools };
   }
   if (!isObject(choice)) throw invalidType("tool_choice", "one of a string or an object", choice);
+  const named = new Map<unknown, Tool>();
+  // Of two with one name the first counts.
+  for (const tool of tools) if (!named.has(tool.name)) named.set(tool.name, tool);
   const byName = (name: unknown): Tool => {
-    const tool = tools.find((candidate) => candidate.name === name);
+    const tool = named.get(name);
     if (!tool) throw invalidValue("tool_choice", `Tool choice '${String(name).slice(0, 64)}' not found in 'tools' parameter.`);
     return tool;
   };
@@ -117,25 +121,38 @@ export function readFormat(format: unknown, param: string, form: ToolForm): Ask[
   return { schema: schema ?? anyJsonObject, param: `${at}.schema` };
 }
 
+/** OpenAI's limit. */
+const mostStops = 4;
+
+/** No stop sequences. */
+export const noStops: Stops = { sequences: [], param: "stop" };
+
 /** Up to four texts at which the answer ends. */
-export function readStop(body: JsonObject, param = "stop", most = 4): readonly string[] {
+export function readStop(body: JsonObject): Stops {
+  const param = "stop";
   const stop = body[param];
-  if (stop === undefined || stop === null) return [];
+  if (stop === undefined || stop === null) return noStops;
   const list: unknown = typeof stop === "string" ? [stop] : stop;
   if (!Array.isArray(list)) throw invalidType(param, "one of a string or array of strings", stop);
-  if (list.length > most) {
+  if (list.length > mostStops) {
     throw new ApiError(
       400,
-      `Invalid '${param}': array too long. Expected an array with maximum length ${most}, but got an array with length ${list.length} instead.`,
+      `Invalid '${param}': array too long. Expected an array with maximum length ${mostStops}, but got an array with length ${list.length} instead.`,
       param,
       "array_above_max_length",
     );
   }
-  return list.map((item: unknown, index) => {
+  const sequences = list.map((item: unknown, index) => {
     if (typeof item !== "string") throw invalidType(`${param}[${index}]`, "a string", item);
     if (item === "") throw invalidValue(`${param}[${index}]`, `Invalid '${param}[${index}]': empty string.`);
     return item;
   });
+  const characters = charactersOf(sequences);
+  if (characters > mostStopCharacters) {
+    const message = `Invalid '${param}': ${characters} characters are more than ${mostStopCharacters} together.`;
+    throw new ApiError(400, message, param, "string_above_max_length");
+  }
+  return { sequences, param };
 }
 
 /** Hidden tokens that each effort is worth; OpenAI counts them in blocks of 64. */

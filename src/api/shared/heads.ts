@@ -16,6 +16,8 @@ const requestsResetText = formatDuration(Math.round(60_000 / requestLimit) * 100
 export interface HeadOptions {
   readonly profile: ProfileName;
   readonly streamed: boolean;
+  /** Absent: that of an event stream, or of JSON. */
+  readonly contentType?: string;
   /** Prompt tokens of the request, or 0. */
   readonly tokens: number;
   /** Milliseconds until the first byte, as planned. */
@@ -30,15 +32,15 @@ const sharedHeads = new Map<string, ResponseHead>();
 /** The head of a 200. */
 export function successHead(options: HeadOptions): ResponseHead {
   const { profile, streamed, clock } = options;
-  if (profile === "openai" || clock !== null) return makeHead(options);
+  if (profile === "openai" || clock !== null || (streamed && options.contentType !== undefined)) return makeHead(options);
   const key = streamed ? profile : `${profile} body`;
   let head = sharedHeads.get(key);
   if (head === undefined) sharedHeads.set(key, (head = makeHead(options)));
   return head;
 }
 
-function makeHead({ profile, streamed, tokens, processingMs, clock }: HeadOptions): ResponseHead {
-  const headers: Record<string, string> = { "content-type": streamed ? streamTypes[profile] : "application/json" };
+function makeHead({ profile, streamed, contentType, tokens, processingMs, clock }: HeadOptions): ResponseHead {
+  const headers: Record<string, string> = { "content-type": contentType ?? (streamed ? streamTypes[profile] : "application/json") };
   if (profile === "openai") {
     headers["access-control-expose-headers"] = "X-Request-ID";
     headers["openai-organization"] = "fakeai";
@@ -52,7 +54,7 @@ function makeHead({ profile, streamed, tokens, processingMs, clock }: HeadOption
     headers["x-ratelimit-reset-tokens"] = formatDuration(Math.round((60_000 * tokens) / tokenLimit) * 1000);
     headers["x-request-id"] = requestId();
   }
-  if (profile === "openrouter" && streamed) headers["cache-control"] = "no-cache";
+  if (profile === "openrouter" && streamed && contentType === undefined) headers["cache-control"] = "no-cache";
   if (clock !== null) {
     headers["x-fakeai-clock"] = clock;
     headers["x-fakeai-instance"] = instanceId;

@@ -1,13 +1,14 @@
 /** The fake model: from what a request asks for to what is said, how long it is, and when each token is due. */
 import { countUnits, type Distribution, latencyUnits } from "../../core/random/distribution.ts";
 import { jsonInside } from "../../core/frames/frames.ts";
-import { schemaInstance, SchemaError } from "../../core/schema/instance.ts";
+import { Budget, BudgetError } from "../../core/limits/budget.ts";
+import { SchemaError, SchemaMaker } from "../../core/schema/instance.ts";
 import { purpose, Random, type Seed, seedOf, seedOfRequest } from "../../core/random/random.ts";
 import type { BatchScheduler, SequenceAsk } from "../../core/pacing/scheduler.ts";
 import { independentSchedule, unstreamedSchedule } from "../../core/pacing/schedule.ts";
 import type { EventBuffer } from "../../core/frames/script.ts";
 import type { RouteRequest, Schedule } from "../../core/seams.ts";
-import { findStop } from "../../core/text/stop.ts";
+import { findStop, type Stop } from "../../core/text/stop.ts";
 import {
   corpusCursor,
   corpusTokens,
@@ -98,6 +99,12 @@ export interface CallPlan {
   readonly parallel: boolean;
 }
 
+/** Texts at which the answer ends, and the parameter that names them. */
+export interface Stops {
+  readonly sequences: readonly string[];
+  readonly param: string;
+}
+
 /** What a request asks for, in the same terms for every endpoint. */
 export interface Ask {
   readonly model: string;
@@ -114,7 +121,7 @@ export interface Ask {
   readonly limit: number;
   readonly minTokens: number;
   readonly ignoreEos: boolean;
-  readonly stop: readonly string[];
+  readonly stop: Stops;
   readonly seed: number | undefined;
   readonly reasoningTokens: number;
   readonly calls: CallPlan | null;
@@ -278,11 +285,12 @@ export class Model {
       ask.reasoningTokens === 0
         ? noRun
         : new Run(corpusVocabulary, Math.min(ask.reasoningTokens, ask.limit), seedOfRequest(seed, 1_000_000));
+    const work = new AnswerWork();
     const choices: Choice[] = [];
     let outputTokens = 0;
     let longest = 0;
     for (let i = 0; i < ask.choices; i++) {
-      const choice = this.#choice(ask, i, i === 0 ? seed : seedOfRequest(seed, i), reasoning.tokens, headerText, lengths);
+      const choice = this.#choice(ask, i, i === 0 ? seed : seedOfRequest(seed, i), reasoning.tokens, headerText, lengths, work);
       const tokens = reasoning.tokens + tokensOf(choice);
       outputTokens += tokens;
       longest = Math.max(longest, tokens);
@@ -387,23 +395,32 @@ export class Model {
     return count;
   }
 
-  #choice(ask: Ask, index: number, seed: Seed, before: number, headerText: string | null, lengths: Distribution | undefined): Choice {
+  #choice(
+    ask: Ask,
+    index: number,
+    seed: Seed,
+    before: number,
+    headerText: string | null,
+    lengths: Distribution | undefined,
+    work: AnswerWork,
+  ): Choice {
     const left = ask.limit - before;
     const cutShort = before > 0 && left === 0;
-    if (ask.calls !== null && !cutShort && (headerText === null || ask.calls.choice !== "auto")) return makeCalls(ask.calls, seed, left);
-    const given = this.#given(ask, index, seed, headerText);
+    if (ask.calls !== null && !cutShort && (headerText === null || ask.calls.choice !== "auto"))
+      return makeCalls(ask.calls, seed, left, work);
+    const given = this.#given(ask, index, seed, headerText, work);
     const { tokens, finish } = cutShort
       ? { tokens: 0, finish: "length" as const }
       : this.#length(ask, seed, before, given?.tokens ?? null, lengths);
     const text = given === null ? new Run(corpusVocabulary, tokens, seed) : given.cutTo(tokens);
-    return stopAt(text, ask.stop, finish, seed, ask.prefixOf?.(index, seed) ?? null);
+    return stopAt(text, ask.stop, finish, seed, ask.prefixOf?.(index, seed) ?? null, work);
   }
 
   /** The text that the answer is not free to choose. */
-  #given(ask: Ask, index: number, seed: Seed, headerText: string | null): Run | null {
-    if (headerText !== null) return Run.of(headerText);
-    if (ask.json !== null) return Run.ofJson(instanceOf(ask.json.schema, ask.json.param, seed));
-    if (this.settings.mode === "echo") return Run.of(ask.promptText(index));
+  #given(ask: Ask, index: number, seed: Seed, headerText: string | null, work: AnswerWork): Run | null {
+    if (headerText !== null) return work.textOf(headerText);
+    if (ask.json !== null) return Run.ofJson(work.instanceOf(ask.json.schema, ask.json.param, seed));
+    if (this.settings.mode === "echo") return work.textOf(ask.promptText(index));
     return this.fixedText === null ? null : new Run(this.fixedText, this.fixedText.texts.length, null);
   }
 
@@ -441,17 +458,44 @@ function tokensOf({ text, calls }: Choice): number {
   return calls.length === 0 ? said : calls.reduce((sum, call) => sum + call.arguments.tokens, said);
 }
 
-function instanceOf(schema: unknown, param: string, seed: Seed): unknown {
-  try {
-    return schemaInstance(schema, new Random(seed, purpose.schema));
-  } catch (error) {
-    if (error instanceof SchemaError) throw new ApiError(400, `Invalid schema for '${param}': ${error.message}.`, param, "invalid_schema");
-    throw error;
+/** What the choices of one answer share: the budget of all their work, and what was found out or made for one of them. */
+class AnswerWork {
+  readonly #budget = new Budget();
+  readonly #makers = new Map<unknown, SchemaMaker>();
+  readonly #texts = new Map<string, Run>();
+
+  /** A value of a schema. Throws ApiError. */
+  instanceOf(schema: unknown, param: string, seed: Seed): unknown {
+    try {
+      let maker = this.#makers.get(schema);
+      if (maker === undefined) this.#makers.set(schema, (maker = new SchemaMaker(schema, this.#budget)));
+      return maker.make(new Random(seed, purpose.schema));
+    } catch (error) {
+      if (!(error instanceof SchemaError || error instanceof BudgetError)) throw error;
+      throw new ApiError(400, `Invalid schema for '${param}': ${error.message}.`, param, "invalid_schema");
+    }
+  }
+
+  /** A text that is given, in tokens. */
+  textOf(text: string): Run {
+    let run = this.#texts.get(text);
+    if (run === undefined) this.#texts.set(text, (run = Run.of(text)));
+    return run;
+  }
+
+  /** The first of the stop sequences in a text. Throws ApiError. */
+  findStop(text: Run, { sequences, param }: Stops): Stop | null {
+    try {
+      return findStop(text.vocabulary, text.cursor(), text.tokens, sequences, this.#budget);
+    } catch (error) {
+      if (!(error instanceof BudgetError)) throw error;
+      throw new ApiError(400, `Invalid '${param}': ${error.message}. Ask for fewer tokens.`, param, "invalid_value");
+    }
   }
 }
 
 /** One call, or two in one of four answers with parallel calls. The limit cuts the arguments. */
-function makeCalls({ tools, choice, parallel }: CallPlan, seed: Seed, limit: number): Choice {
+function makeCalls({ tools, choice, parallel }: CallPlan, seed: Seed, limit: number, work: AnswerWork): Choice {
   const random = new Random(seed, purpose.tools);
   const count = parallel && choice !== "named" && random.below(4) === 0 ? 2 : 1;
   const calls: ToolCall[] = [];
@@ -459,7 +503,7 @@ function makeCalls({ tools, choice, parallel }: CallPlan, seed: Seed, limit: num
   for (let i = 0; i < count && left > 0; i++) {
     const { name, parameters, param } = tools[random.below(tools.length)]!;
     const given = parameters === undefined || parameters === null ? { type: "object", properties: {} } : parameters;
-    const full = Run.ofJson(instanceOf(given, param, seedOfRequest(seed, i)));
+    const full = Run.ofJson(work.instanceOf(given, param, seedOfRequest(seed, i)));
     calls.push({ name, arguments: full.cutTo(Math.min(left, full.tokens)) });
     left -= full.tokens;
   }
@@ -471,10 +515,10 @@ function makeCalls({ tools, choice, parallel }: CallPlan, seed: Seed, limit: num
 const noCalls: readonly ToolCall[] = [];
 
 /** Cuts the text before the first of the stop sequences. */
-function stopAt(text: Run, stop: readonly string[], finish: Finish, seed: Seed, prefix: Run | null): Choice {
+function stopAt(text: Run, stop: Stops, finish: Finish, seed: Seed, prefix: Run | null, work: AnswerWork): Choice {
   const whole = { prefix, text, calls: noCalls, finish, stopSequence: null, seed };
-  if (stop.length === 0) return whole;
-  const found = findStop(text.vocabulary, text.cursor(), text.tokens, stop);
+  if (stop.sequences.length === 0) return whole;
+  const found = work.findStop(text, stop);
   if (found === null) return whole;
   const { at: end, sequence: stopSequence } = found;
   const { texts } = text.vocabulary;

@@ -78,6 +78,7 @@ class Emission implements SinkObserver, ScheduleObserver {
   readonly frames: FrameSource;
   readonly schedule: Schedule;
   readonly sink: ResponseSink;
+  readonly isOneBody: boolean;
   /** The next frame to write, and when it is due. Infinity: its schedule does not know yet. */
   index = 0;
   dueUs: number;
@@ -103,6 +104,7 @@ class Emission implements SinkObserver, ScheduleObserver {
     this.frames = plan.frames;
     this.schedule = plan.schedule;
     this.sink = sink;
+    this.isOneBody = plan.frames.isOneBody === true;
     plan.schedule.begin?.(this);
     this.dueUs = plan.startUs + plan.schedule.nextDueUs(0);
   }
@@ -379,7 +381,7 @@ export class Pacer {
   #count(emission: Emission, dueUs: number, sentUs: number): void {
     const meter = this.#meter;
     const { plan } = emission;
-    this.#countSent(emission.sink, dueUs, sentUs, 1);
+    if (!emission.isOneBody || emission.index === 0) this.#countSent(emission.sink, dueUs, sentUs, 1);
     const { tokens } = emission.frames;
     if (emission.tokensSent > 0) {
       meter.itl.record(sentUs - emission.lastSentUs);
@@ -455,7 +457,7 @@ export class Pacer {
     this.#keepUnsent(emission.frames, sink);
     meter.finished[plan.finishReason]++;
     meter.e2e.record(emission.lastSentUs - plan.startUs);
-    if (plan.head.streamed && plan.outputTokens > 1) {
+    if (plan.head.streamed && !emission.isOneBody && plan.outputTokens > 1) {
       meter.tpot.record((emission.lastSentUs - emission.firstSentUs) / (plan.outputTokens - 1));
     }
   }
@@ -478,7 +480,7 @@ export class Pacer {
     }
     this.#meter.stallCutStreams++;
     this.#countAborted(emission);
-    while (emission.dueUs <= nowUs) {
+    while (emission.dueUs <= nowUs && !emission.isOneBody) {
       if (emission.dueUs > emission.blockedUs) this.#meter.heldTokens++;
       if (this.#moveOn(emission)) break;
     }

@@ -1,61 +1,80 @@
 /**
  * Instances of JSON schemas, valid by construction: the subset that OpenAI's structured outputs take (types, enum, const,
- * anyOf, allOf, $ref into the document, formats, patterns, limits), and oneOf read as anyOf. Bounded in depth and size,
- * so that recursive schemas end; keywords that could make an instance invalid are refused.
+ * anyOf, allOf, $ref into the document, formats, patterns, limits), and oneOf read as anyOf. Bounded in depth and by a
+ * budget, so that recursive schemas end; keywords that could make an instance invalid are refused.
  */
-import { patternInstance } from "./pattern.ts";
+import { Budget } from "../limits/budget.ts";
 import type { Random } from "../random/random.ts";
-import { corpusVocabulary } from "../text/text.ts";
+import { formats, words } from "./formats.ts";
+import { merge } from "./merge.ts";
+import { patternInstance } from "./pattern.ts";
+import { isSchema, keywords, listOf, namesOf, type Schema, SchemaError } from "./schema.ts";
 
-/** The schema cannot be followed; the message says why. */
-export class SchemaError extends Error {}
-
-type Schema = Readonly<Record<string, unknown>>;
+export { SchemaError } from "./schema.ts";
 
 /** From this depth on only what is required is made. */
 const easyDepth = 4;
 /** From this many values on only what is required is made. */
 const easyValues = 200;
-/** A schema that requires more than this is refused. */
-const mostValues = 20_000;
 const deepest = 64;
+/** What a number counts in characters. */
+const numberCharacters = 8;
 const refused = [
   "not", "if", "contains", "patternProperties", "propertyNames", "dependentRequired", "dependentSchemas",
   "unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "minProperties", "maxProperties",
 ]; // oxfmt-ignore
 
-const words = corpusVocabulary.texts.filter((text) => /^ [a-z]{3,9}$/.test(text)).map((text) => text.slice(1));
-
-function isSchema(value: unknown): value is Schema {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** Types and members of a schema. */
+interface Shape {
+  readonly types: readonly string[];
+  readonly named: readonly { readonly name: string; readonly property: unknown; readonly isRequired: boolean }[];
+  /** Required names that no property describes. */
+  readonly others: readonly string[];
 }
 
-/** A JSON value that the schema accepts, decided by `random`. Throws SchemaError. */
-export function schemaInstance(schema: unknown, random: Random): unknown {
-  return new Maker(schema, random).make(schema, 0);
+/** A JSON value that the schema accepts, decided by `random`. Throws SchemaError and BudgetError. */
+export function schemaInstance(schema: unknown, random: Random, budget: Budget = new Budget()): unknown {
+  return new SchemaMaker(schema, budget).make(random);
 }
 
-class Maker {
+/** Makes instances of one schema. What it finds out about the schema serves all of them; their work counts together. */
+export class SchemaMaker {
   readonly #root: unknown;
-  readonly #random: Random;
+  readonly #budget: Budget;
+  #random!: Random;
   readonly #heights = new Map<Schema, number>();
+  /** Schemas without references and allOf; null while it is being found out. */
+  readonly #resolved = new Map<Schema, Schema | null>();
+  readonly #found = new Map<string, Schema>();
+  readonly #shapes = new Map<Schema, Shape>();
+  /** Characters of constants, which may be made many times. */
+  readonly #sizes = new Map<unknown, number>();
+  /** Values of this instance. */
   #values = 0;
-  /** Schemas looked at for their height; without a bound, mutual references could take exponential time. */
-  #looks = 0;
 
-  constructor(root: unknown, random: Random) {
+  constructor(root: unknown, budget: Budget) {
     this.#root = root;
-    this.#random = random;
+    this.#budget = budget;
   }
 
-  make(given: unknown, depth: number): unknown {
-    if (++this.#values > mostValues || depth > deepest) throw new SchemaError("the schema requires too large a value");
+  /** A JSON value that the schema accepts, decided by `random`. Throws SchemaError and BudgetError. */
+  make(random: Random): unknown {
+    this.#random = random;
+    this.#values = 0;
+    return this.#make(this.#root, 0);
+  }
+
+  #make(given: unknown, depth: number): unknown {
+    if (depth > deepest) throw new SchemaError(`the schema requires a value of more than ${deepest} levels`);
+    this.#budget.spend("values");
+    this.#budget.spend("characters", 1);
+    this.#values++;
     const easy = depth >= easyDepth || this.#values > easyValues;
     const schema = this.#choose(this.#resolve(given), easy);
-    if ("const" in schema) return schema["const"];
+    if ("const" in schema) return this.#constant(schema["const"]);
     if (Array.isArray(schema["enum"])) {
       if (schema["enum"].length === 0) throw new SchemaError("'enum' must not be empty");
-      return schema["enum"][this.#random.below(schema["enum"].length)];
+      return this.#constant(schema["enum"][this.#random.below(schema["enum"].length)]);
     }
     switch (this.#type(schema, easy)) {
       case "null":
@@ -75,31 +94,51 @@ class Maker {
     }
   }
 
-  /** Follows references and merges allOf, so that what is left has neither. */
-  #resolve(given: unknown): Schema {
+  /** A value that stands in the schema: it is printed each time that it is used. */
+  #constant(value: unknown): unknown {
+    let size = this.#sizes.get(value);
+    if (size === undefined) {
+      size = charactersOf(value, this.#budget);
+      if (typeof value === "object") this.#sizes.set(value, size);
+    }
+    this.#budget.spend("characters", size);
+    return value;
+  }
+
+  /** Follows references and merges allOf, so that what is left has neither. Of all keywords only known ones stay. */
+  #resolve(given: unknown, depth = 0): Schema {
     if (given === true || given === undefined) return {};
     if (!isSchema(given)) throw new SchemaError("a schema must be an object");
-    let schema = given;
-    for (let hops = 0; typeof schema["$ref"] === "string"; hops++) {
-      if (hops > deepest) throw new SchemaError("'$ref' refers to itself");
-      const { $ref, ...rest } = schema;
-      const target = this.#find($ref);
-      schema = Object.keys(rest).length === 0 ? target : merge(target, rest);
+    const known = this.#resolved.get(given);
+    if (known === null) throw new SchemaError("a schema refers to itself by '$ref' or 'allOf'");
+    if (known !== undefined) return known;
+    if (depth > deepest) throw new SchemaError(`'$ref' and 'allOf' lead through more than ${deepest} schemas`);
+    this.#budget.spend("schemaParts");
+    for (const keyword of refused) if (Object.hasOwn(given, keyword)) throw new SchemaError(`'${keyword}' is not permitted`);
+    this.#resolved.set(given, null);
+    let schema: Schema = {};
+    if (typeof given["$ref"] === "string") schema = this.#resolve(this.#find(given["$ref"]), depth + 1);
+    schema = merge(schema, keywords(given), this.#budget);
+    if (given["allOf"] !== undefined) {
+      for (const part of listOf(given["allOf"], "allOf")) schema = merge(schema, this.#resolve(part, depth + 1), this.#budget);
     }
-    for (const keyword of refused) if (keyword in schema) throw new SchemaError(`'${keyword}' is not permitted`);
-    const { allOf, ...rest } = schema;
-    if (allOf === undefined) return schema;
-    return listOf(allOf, "allOf").reduce<Schema>((sum, part) => merge(sum, this.#resolve(part)), rest);
+    this.#resolved.set(given, schema);
+    return schema;
   }
 
   #find(ref: string): Schema {
+    const known = this.#found.get(ref);
+    if (known !== undefined) return known;
     if (!ref.startsWith("#")) throw new SchemaError(`'$ref' must point into the document, not to ${ref.slice(0, 64)}`);
     let target = this.#root;
-    for (const step of ref.slice(1).split("/").slice(1)) {
-      const key = decodeURIComponent(step).replaceAll("~1", "/").replaceAll("~0", "~");
+    const steps = ref.slice(1).split("/").slice(1);
+    this.#budget.spend("schemaParts", steps.length);
+    for (const step of steps) {
+      const key = decoded(step).replaceAll("~1", "/").replaceAll("~0", "~");
       target = (isSchema(target) || Array.isArray(target)) && Object.hasOwn(target, key) ? (target as Schema)[key] : undefined;
     }
     if (!isSchema(target)) throw new SchemaError(`'$ref' finds nothing at ${ref.slice(0, 64)}`);
+    this.#found.set(ref, target);
     return target;
   }
 
@@ -110,11 +149,12 @@ class Maker {
       if (rounds > deepest) throw new SchemaError("'anyOf' is nested too deeply");
       const keyword = settled["anyOf"] === undefined ? "oneOf" : "anyOf";
       const { [keyword]: branches, ...rest } = settled;
+      this.#budget.spend("schemaParts", listOf(branches, keyword).length);
       const ranked = listOf(branches, keyword).map((branch) => ({ branch, height: this.#height(branch, 0) }));
       const least = Math.min(...ranked.map(({ height }) => height));
       if (least === Infinity) throw new SchemaError(`'${keyword}' has no branch that ends`);
       const open = ranked.filter(({ height }) => (easy ? height === least : height < Infinity));
-      settled = merge(rest, this.#resolve(open[this.#random.below(open.length)]!.branch));
+      settled = merge(rest, this.#resolve(open[this.#random.below(open.length)]!.branch), this.#budget);
     }
     return settled;
   }
@@ -122,7 +162,7 @@ class Maker {
   /** How many levels the flattest instance has; Infinity where it cannot end. */
   #height(given: unknown, depth: number): number {
     if (depth > deepest) return Infinity;
-    if (++this.#looks > 100_000) throw new SchemaError("the schema is too entangled");
+    this.#budget.spend("schemaParts");
     const schema = this.#resolve(given);
     const known = isSchema(given) ? this.#heights.get(given) : undefined;
     if (known !== undefined) return known;
@@ -143,9 +183,12 @@ class Maker {
     let height = 1;
     if (branches !== undefined) height = Math.min(...listOf(branches, "anyOf").map((branch) => this.#height(branch, depth + 1)));
     const types = [schema["type"]].flat();
+    this.#budget.spend("schemaParts", types.length);
     if (types.some((type) => typeof type === "string" && type !== "object" && type !== "array")) return height;
     const properties = isSchema(schema["properties"]) ? schema["properties"] : {};
-    for (const name of namesOf(schema["required"])) {
+    const required = namesOf(schema["required"]);
+    this.#budget.spend("schemaParts", required.length);
+    for (const name of required) {
       if (Object.hasOwn(properties, name)) height = Math.max(height, 1 + this.#height(properties[name], depth + 1));
     }
     if (countOf(schema, "minItems", 0) > 0 && schema["items"] !== undefined) {
@@ -155,16 +198,35 @@ class Maker {
   }
 
   #type(schema: Schema, easy: boolean): string {
+    const { types } = this.#shape(schema);
+    if (easy && types.includes("null")) return "null";
+    return types[this.#random.below(types.length)]!;
+  }
+
+  /** What is worth finding out once: a schema of an item makes many values. */
+  #shape(schema: Schema): Shape {
+    let shape = this.#shapes.get(schema);
+    if (shape !== undefined) return shape;
     const { type } = schema;
     const types = type === undefined ? [impliedType(schema)] : [type].flat();
+    const properties = isSchema(schema["properties"]) ? schema["properties"] : {};
+    const required = new Set(namesOf(schema["required"]));
+    const named = Object.entries(properties);
+    this.#budget.spend("schemaParts", types.length + required.size + named.length);
     if (types.length === 0 || !types.every((name) => typeof name === "string" && known.has(name))) {
       throw new SchemaError(`'type' must be one of ${[...known].join(", ")}`);
     }
-    if (easy && types.includes("null")) return "null";
-    return types[this.#random.below(types.length)] as string;
+    shape = {
+      types: types as string[],
+      named: named.map(([name, property]) => ({ name, property, isRequired: required.has(name) })),
+      others: [...required].filter((name) => !Object.hasOwn(properties, name)),
+    };
+    this.#shapes.set(schema, shape);
+    return shape;
   }
 
   #number(schema: Schema, whole: boolean): number {
+    this.#budget.spend("characters", numberCharacters);
     const step = limitOf(schema, "multipleOf") ?? (whole ? 1 : 0.01);
     if (step <= 0) throw new SchemaError("'multipleOf' must be above 0");
     if (whole && !Number.isInteger(step)) throw new SchemaError("'multipleOf' of an integer must be whole");
@@ -185,6 +247,7 @@ class Maker {
       if (!whole && schema["multipleOf"] === undefined && low === high && low !== exclusiveLow && high !== exclusiveHigh) return low;
       throw new SchemaError("the limits of a number leave none");
     }
+    if (Number.isInteger(step)) return (first + this.#random.below(Math.min(last - first + 1, 1_000_000))) * step;
     // 7 * 0.01 is 0.07000000000000001; the shortest decimal of the step's precision is meant. Validators divide in binary
     // floating point, where not every decimal is a multiple of its own hundredth.
     const digits = Math.min(12, (String(step).split(".")[1] ?? "").length);
@@ -201,18 +264,19 @@ class Maker {
     const least = countOf(schema, "minLength", 0);
     const most = countOf(schema, "maxLength", Infinity);
     if (least > most) throw new SchemaError("'minLength' is above 'maxLength'");
-    if (least > mostValues) throw new SchemaError("'minLength' is too large");
+    this.#budget.spend("characters", least);
     if (typeof schema["pattern"] === "string") {
-      const text = patternInstance(schema["pattern"], this.#random);
+      const text = patternInstance(schema["pattern"], this.#random, this.#budget);
       if (text === null) throw new SchemaError(`'pattern' ${schema["pattern"].slice(0, 64)} is not supported`);
       if (Array.from(text).length < least || Array.from(text).length > most)
         throw new SchemaError("'pattern' does not fit the limits of the length");
       return text;
     }
-    const formatted = typeof schema["format"] === "string" ? formats[schema["format"]]?.(this.#random) : undefined;
+    const formatted = typeof schema["format"] === "string" ? formats.get(schema["format"])?.(this.#random) : undefined;
     if (formatted !== undefined && formatted.length >= least && formatted.length <= most) return formatted;
     let text = "";
     const wanted = Math.max(least, Math.min(most, 4 + this.#random.below(24)));
+    this.#budget.spend("characters", wanted - least);
     while (text.length < wanted) text += (text === "" ? "" : " ") + words[this.#random.below(words.length)]!;
     return text.slice(0, Math.max(least, Math.min(most, text.length))).replace(/ $/, "s");
   }
@@ -227,10 +291,13 @@ class Maker {
     const seen = new Set<string>();
     for (let tries = 0; items.length < wanted && tries < wanted * 8 + 8; tries++) {
       if (items.length >= least && this.#height(prefix[items.length] ?? schema["items"], depth) === Infinity) break;
-      const item = this.make(prefix[items.length] ?? schema["items"], depth + 1);
-      const json = JSON.stringify(item);
-      if (schema["uniqueItems"] === true && seen.has(json)) continue;
-      seen.add(json);
+      const item = this.#make(prefix[items.length] ?? schema["items"], depth + 1);
+      if (schema["uniqueItems"] === true) {
+        const json = JSON.stringify(item);
+        this.#budget.spend("characters", json.length);
+        if (seen.has(json)) continue;
+        seen.add(json);
+      }
       items.push(item);
     }
     if (items.length < Math.min(least, most)) throw new SchemaError("'uniqueItems' leaves too few items");
@@ -238,21 +305,45 @@ class Maker {
   }
 
   #object(schema: Schema, depth: number, easy: boolean): object {
-    const properties = isSchema(schema["properties"]) ? schema["properties"] : {};
-    const required = new Set(namesOf(schema["required"]));
+    const { named, others } = this.#shape(schema);
+    this.#budget.spend("schemaParts", named.length);
     const entries: [string, unknown][] = [];
-    for (const [name, property] of Object.entries(properties)) {
-      if (!required.has(name) && (easy || this.#height(property, depth) === Infinity || this.#random.below(2) === 0)) continue;
-      entries.push([name, this.make(property, depth + 1)]);
+    for (const { name, property, isRequired } of named) {
+      if (!isRequired && (easy || this.#height(property, depth) === Infinity || this.#random.below(2) === 0)) continue;
+      entries.push([name, this.#member(name, property, depth)]);
     }
-    for (const name of required) {
-      if (Object.hasOwn(properties, name)) continue;
+    for (const name of others) {
       if (schema["additionalProperties"] === false) throw new SchemaError(`'required' names ${name.slice(0, 64)}, which is not permitted`);
-      entries.push([name, this.make(schema["additionalProperties"], depth + 1)]);
+      entries.push([name, this.#member(name, schema["additionalProperties"], depth)]);
     }
     // fromEntries makes "__proto__" a property like any other.
     return Object.fromEntries(entries);
   }
+
+  #member(name: string, schema: unknown, depth: number): unknown {
+    this.#budget.spend("characters", name.length);
+    return this.#make(schema, depth + 1);
+  }
+}
+
+/** A step of a reference. Throws SchemaError where its escapes spell no text. */
+function decoded(step: string): string {
+  try {
+    return decodeURIComponent(step);
+  } catch {
+    throw new SchemaError(`'$ref' has a bad escape: ${step.slice(0, 64)}`);
+  }
+}
+
+/** About the characters of a value's JSON; `budget` bounds the values that are looked at. */
+function charactersOf(value: unknown, budget: Budget): number {
+  budget.spend("values");
+  if (typeof value === "string") return value.length + 2;
+  if (typeof value !== "object" || value === null) return numberCharacters;
+  let characters = 2;
+  if (Array.isArray(value)) for (const item of value) characters += 1 + charactersOf(item, budget);
+  else for (const [name, item] of Object.entries(value)) characters += 4 + name.length + charactersOf(item, budget);
+  return characters;
 }
 
 const known = new Set(["string", "number", "integer", "boolean", "null", "array", "object"]);
@@ -262,18 +353,6 @@ function impliedType(schema: Schema): string {
   if ("pattern" in schema || "format" in schema || "minLength" in schema || "maxLength" in schema) return "string";
   if ("minimum" in schema || "maximum" in schema || "multipleOf" in schema) return "number";
   return "object";
-}
-
-function listOf(value: unknown, keyword: string): readonly unknown[] {
-  if (!Array.isArray(value) || value.length === 0) throw new SchemaError(`'${keyword}' must be a list of schemas`);
-  return value;
-}
-
-function namesOf(value: unknown): readonly string[] {
-  if (value === undefined) return [];
-  if (!Array.isArray(value) || !value.every((name) => typeof name === "string"))
-    throw new SchemaError("'required' must be a list of names");
-  return value;
 }
 
 function limitOf(schema: Schema, keyword: string): number | undefined {
@@ -288,62 +367,3 @@ function countOf(schema: Schema, keyword: string, absent: number): number {
   if (value < 0 || (value !== Infinity && !Number.isInteger(value))) throw new SchemaError(`'${keyword}' must be a whole number from 0 on`);
   return value;
 }
-
-/** What both schemas demand. */
-function merge(a: Schema, b: Schema): Schema {
-  const merged: Record<string, unknown> = { ...a };
-  for (const [keyword, value] of Object.entries(b)) {
-    const present = merged[keyword];
-    merged[keyword] = present === undefined ? value : both(keyword, present, value);
-  }
-  return merged;
-}
-
-function both(keyword: string, a: unknown, b: unknown): unknown {
-  const tighter: Record<string, (x: number, y: number) => number> = {
-    minimum: Math.max, exclusiveMinimum: Math.max, minLength: Math.max, minItems: Math.max,
-    maximum: Math.min, exclusiveMaximum: Math.min, maxLength: Math.min, maxItems: Math.min,
-  }; // oxfmt-ignore
-  if (typeof a === "number" && typeof b === "number" && tighter[keyword]) return tighter[keyword](a, b);
-  if (keyword === "required") return [...new Set([...namesOf(a), ...namesOf(b)])];
-  if (keyword === "type" || keyword === "enum") {
-    const left = [a].flat();
-    const right = new Set([b].flat());
-    const shared = left.filter((x) => right.has(x) || (keyword === "type" && x === "integer" && right.has("number")));
-    if (keyword === "type" && right.has("integer") && left.includes("number") && !shared.includes("integer")) shared.push("integer");
-    if (shared.length === 0) throw new SchemaError(`two values of '${keyword}' exclude each other`);
-    return shared;
-  }
-  if (keyword === "properties" && isSchema(a) && isSchema(b)) {
-    const properties: Record<string, unknown> = { ...a };
-    for (const [name, schema] of Object.entries(b)) {
-      properties[name] =
-        Object.hasOwn(a, name) && JSON.stringify(a[name]) !== JSON.stringify(schema) ? { allOf: [a[name], schema] } : schema;
-    }
-    return properties;
-  }
-  if (keyword === "anyOf" || keyword === "oneOf")
-    throw new SchemaError(`'${keyword}' inside '${keyword}' of the same value is not supported`);
-  if (keyword === "additionalProperties") return a === false || b === false ? false : b;
-  return b;
-}
-
-const two = (value: number): string => String(value).padStart(2, "0");
-const hex = (random: Random, digits: number): string => Array.from({ length: digits }, () => random.below(16).toString(16)).join("");
-const date = (random: Random): string => `20${two(20 + random.below(7))}-${two(1 + random.below(12))}-${two(1 + random.below(28))}`;
-const time = (random: Random): string => `${two(random.below(24))}:${two(random.below(60))}:${two(random.below(60))}Z`;
-const word = (random: Random): string => words[random.below(words.length)]!;
-
-/** The formats of structured outputs. */
-const formats: Record<string, (random: Random) => string> = {
-  "date-time": (random) => `${date(random)}T${time(random)}`,
-  date,
-  time,
-  duration: (random) => `P${1 + random.below(9)}DT${random.below(24)}H`,
-  email: (random) => `${word(random)}@example.com`,
-  hostname: (random) => `${word(random)}.example.com`,
-  ipv4: (random) => `192.0.2.${random.below(256)}`,
-  ipv6: (random) => `2001:db8::${hex(random, 1).replace("0", "1")}`,
-  uri: (random) => `https://example.com/${word(random)}`,
-  uuid: (random) => `${hex(random, 8)}-${hex(random, 4)}-4${hex(random, 3)}-a${hex(random, 3)}-${hex(random, 12)}`,
-};

@@ -1,23 +1,31 @@
 /** Texts that a regular expression matches as a whole: literals, classes, groups, alternatives and quantifiers. */
+import { Budget } from "../limits/budget.ts";
 import type { Random } from "../random/random.ts";
 
 /** Repetitions of an open quantifier beyond its least. */
 const mostExtra = 4;
 const longest = 4096;
-/** Pieces read, repetitions counted, before a pattern is given up. */
-const mostPieces = 20_000;
+/** The most characters that a class chooses from. */
+const mostMembers = 256;
 
-/** One text, or null where the pattern uses something else (look-around, back references, \b, \p{...}) or is malformed. */
-export function patternInstance(pattern: string, random: Random): string | null {
-  const reader = new Reader(pattern, random);
+/**
+ * One text, or null where the pattern uses something else (look-around, back references, \b, \p{...}) or is malformed. Throws
+ * BudgetError.
+ */
+export function patternInstance(pattern: string, random: Random, budget: Budget = new Budget()): string | null {
+  const reader = new Reader(pattern, random, budget);
   const text = reader.alternatives(true, 0);
   return reader.failed || !reader.atEnd || text.length > longest ? null : text;
 }
 
 const digits = "0123456789";
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-const classes: Record<string, string> = { d: digits, w: `${letters}${digits}_`, s: " ", D: letters, W: "-", S: letters };
-const controls: Record<string, string> = { n: "\n", r: "\r", t: "\t", f: "\f", v: "\v", 0: "\0" };
+/** What an escape stands for. */
+const escapes: ReadonlyMap<string, string> = new Map([
+  ["d", digits], ["w", `${letters}${digits}_`], ["s", " "], ["D", letters], ["W", "-"], ["S", letters],
+  ["n", "\n"], ["r", "\r"], ["t", "\t"], ["f", "\f"], ["v", "\v"], ["0", "\0"],
+]); // oxfmt-ignore
+const printableEnd = 126;
 const printable = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i));
 
 /** Reads and makes in one pass; a repeated piece is read again for each repetition, so that each may differ. */
@@ -25,12 +33,15 @@ class Reader {
   failed = false;
   readonly #pattern: string;
   readonly #random: Random;
+  readonly #budget: Budget;
+  /** Classes by where they begin: a repeated one is read once. */
+  readonly #classes = new Map<number, { readonly members: string; readonly end: number }>();
   #at = 0;
-  #pieces = 0;
 
-  constructor(pattern: string, random: Random) {
+  constructor(pattern: string, random: Random, budget: Budget) {
     this.#pattern = pattern;
     this.#random = random;
+    this.#budget = budget;
   }
 
   get atEnd(): boolean {
@@ -69,7 +80,7 @@ class Reader {
   }
 
   #piece(outermost: boolean, depth: number): string {
-    if (++this.#pieces > mostPieces) this.failed = true;
+    this.#budget.spend("patternPieces");
     const character = this.#pattern[this.#at++]!;
     switch (character) {
       case "^":
@@ -115,8 +126,8 @@ class Reader {
 
   #escape(): string {
     const character = this.#pattern[this.#at++] ?? "";
-    if (Object.hasOwn(classes, character)) return classes[character]!;
-    if (Object.hasOwn(controls, character)) return controls[character]!;
+    const known = escapes.get(character);
+    if (known !== undefined) return known;
     const code = /^(?:x([\da-fA-F]{2})|u([\da-fA-F]{4}))/.exec(this.#pattern.slice(this.#at - 1, this.#at + 4));
     if (code) {
       this.#at += code[0].length - 1;
@@ -128,10 +139,27 @@ class Reader {
   }
 
   #class(): string {
+    const start = this.#at;
+    const known = this.#classes.get(start);
+    if (known !== undefined) {
+      this.#at = known.end;
+      return known.members;
+    }
+    const members = this.#readClass();
+    this.#classes.set(start, { members, end: this.#at });
+    return members;
+  }
+
+  #readClass(): string {
     const negated = this.#pattern[this.#at] === "^";
     if (negated) this.#at++;
-    let members = "";
+    const members = new Set<string>();
+    const add = (text: string): void => {
+      // What is kept out counts to the last; of what may be chosen, some is enough.
+      for (const character of text) if (negated || members.size < mostMembers) members.add(character);
+    };
     while (!this.failed && this.#pattern[this.#at] !== "]") {
+      this.#budget.spend("patternPieces");
       if (this.atEnd) {
         this.failed = true;
         return "";
@@ -140,15 +168,18 @@ class Reader {
       if (this.#pattern[this.#at] === "-" && this.#pattern[this.#at + 1] !== "]" && from.length === 1) {
         this.#at++;
         const to = this.#member();
-        for (let code = from.charCodeAt(0); code <= to.charCodeAt(0) && members.length < 256; code++) members += String.fromCharCode(code);
+        const first = from.charCodeAt(0);
+        // Only what is printable can be chosen from the rest.
+        const last = Math.min(to.charCodeAt(0), negated ? printableEnd : first + mostMembers);
+        for (let code = first; code <= last; code++) add(String.fromCharCode(code));
       } else {
-        members += from;
+        add(from);
       }
     }
     this.#at++;
-    const set = negated ? printable.filter((character) => !members.includes(character)).join("") : members;
-    if (set === "") this.failed = true;
-    return set;
+    const set = negated ? printable.filter((character) => !members.has(character)) : [...members];
+    if (set.length === 0) this.failed = true;
+    return set.join("");
   }
 
   #member(): string {

@@ -1,8 +1,14 @@
 /** Where a text is cut by stop sequences. */
+import type { Budget } from "../limits/budget.ts";
 import type { TokenCursor, Vocabulary } from "./text.ts";
 
-/** UTF-16 units that are looked at together, at least. */
-const windowLength = 16_384;
+/** UTF-16 units of all stop sequences of a request. */
+export const mostStopCharacters = 4096;
+
+/** UTF-16 units of all sequences together. */
+export function charactersOf(sequences: readonly string[]): number {
+  return sequences.reduce((sum, { length }) => sum + length, 0);
+}
 
 /** The first of the sequences in a text. */
 export interface Stop {
@@ -12,30 +18,100 @@ export interface Stop {
 }
 
 /**
- * The stop sequence that begins first in a text of so many tokens; of two that begin together the one that is named first.
- * null: there is none. No more of the text is made than that takes: answers of a million tokens would hold up every stream.
+ * All sequences at once, as an automaton over UTF-16 units (Aho and Corasick, 1975): each unit of a text costs the same on
+ * average, whatever the sequences are. State 0 has read the beginning of none.
  */
-export function findStop({ texts }: Vocabulary, cursor: TokenCursor, tokens: number, sequences: readonly string[]): Stop | null {
-  const longest = Math.max(...sequences.map(({ length }) => length));
-  // What is looked at twice is shorter than a sequence: with as much that is new, all of it takes twice the time at most.
-  const pieceLength = Math.max(windowLength, longest);
-  let window = "";
-  let windowAt = 0;
-  for (let seen = 0; seen < tokens;) {
-    let piece = "";
-    for (; seen < tokens && piece.length < pieceLength; seen++) piece += texts[cursor.next()]!;
-    window += piece;
-    // Up to here every sequence that begins can be seen whole.
-    const sure = seen === tokens ? window.length : window.length - longest;
-    let first: Stop | null = null;
-    for (const sequence of sequences) {
-      const found = window.indexOf(sequence);
-      if (found >= 0 && found <= sure && (first === null || windowAt + found < first.at)) first = { at: windowAt + found, sequence };
-    }
-    if (first !== null) return first;
-    const passed = Math.max(0, sure + 1);
-    window = window.slice(passed);
-    windowAt += passed;
+class StopAutomaton {
+  /** Next states by state and unit. */
+  readonly #edges = new Map<number, number>();
+  /** For each state the state of its longest proper end that begins a sequence. */
+  readonly #fallback: number[] = [0];
+  /** Units of a sequence that each state has read. */
+  readonly depths: number[] = [0];
+  /** For each state the longest sequence that ends there; -1: none does. */
+  readonly ends: number[] = [-1];
+  readonly #sequences: readonly string[];
+
+  constructor(sequences: readonly string[]) {
+    this.#sequences = sequences;
+    for (let index = 0; index < sequences.length; index++) this.#add(sequences[index]!, index);
+    this.#connect();
   }
-  return null;
+
+  #add(sequence: string, index: number): void {
+    let state = 0;
+    for (let i = 0; i < sequence.length; i++) {
+      const edge = state * 65_536 + sequence.charCodeAt(i);
+      let next = this.#edges.get(edge);
+      if (next === undefined) {
+        next = this.depths.push(i + 1) - 1;
+        this.#edges.set(edge, next);
+        this.#fallback.push(0);
+        this.ends.push(-1);
+      }
+      state = next;
+    }
+    // Of two that are equal the one that is named first.
+    if (this.ends[state] === -1) this.ends[state] = index;
+  }
+
+  /** Finds the fallbacks, shorter states first: an edge's goes from the fallback of the state that it begins at. */
+  #connect(): void {
+    const edges = [...this.#edges].sort(([, a], [, b]) => this.depths[a]! - this.depths[b]!);
+    for (const [edge, state] of edges) {
+      const from = Math.floor(edge / 65_536);
+      if (from > 0) this.#fallback[state] = this.step(this.#fallback[from]!, edge % 65_536);
+      if (this.ends[state] === -1) this.ends[state] = this.ends[this.#fallback[state]!]!;
+    }
+  }
+
+  /** Hot path. The state after one more unit. */
+  step(state: number, unit: number): number {
+    for (let from = state; ; from = this.#fallback[from]!) {
+      const next = this.#edges.get(from * 65_536 + unit);
+      if (next !== undefined) return next;
+      if (from === 0) return 0;
+    }
+  }
+
+  sequence(index: number): string {
+    return this.#sequences[index]!;
+  }
+}
+
+/**
+ * The stop sequence that begins first in a text of so many tokens; of two that begin together the one that is named first.
+ * null: there is none. No more of the text is made than that takes, and each unit of it is looked at once. Throws BudgetError.
+ */
+export function findStop(
+  { texts }: Vocabulary,
+  cursor: TokenCursor,
+  tokens: number,
+  sequences: readonly string[],
+  budget: Budget,
+): Stop | null {
+  const automaton = new StopAutomaton(sequences);
+  const { depths, ends } = automaton;
+  let state = 0;
+  let read = 0;
+  let first = -1;
+  let firstAt = Infinity;
+  for (let token = 0; token < tokens; token++) {
+    const text = texts[cursor.next()]!;
+    budget.spend("searched", text.length);
+    for (let i = 0; i < text.length; i++) {
+      state = automaton.step(state, text.charCodeAt(i));
+      read++;
+      // What is being read now began later than what was found.
+      if (read - depths[state]! > firstAt) return { at: firstAt, sequence: automaton.sequence(first) };
+      const end = ends[state]!;
+      if (end === -1) continue;
+      const at = read - automaton.sequence(end).length;
+      if (at < firstAt || (at === firstAt && end < first)) {
+        first = end;
+        firstAt = at;
+      }
+    }
+  }
+  return first === -1 ? null : { at: firstAt, sequence: automaton.sequence(first) };
 }

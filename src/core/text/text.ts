@@ -76,16 +76,21 @@ export function sequentialCursor(vocabulary: Vocabulary): TokenCursor {
   };
 }
 
+/** A word with the space before it, up to three digits, white space, punctuation; long words in parts. */
+const pieces = String.raw`[^\S\r\n]?\p{L}[\p{L}\p{M}'’]{0,9}\p{M}*|\p{N}{1,3}\p{M}*|\s+(?=\s\S)|\s+|[^\s\p{L}\p{N}]\p{M}*|[\s\S]`;
+const piece = new RegExp(pieces, "gu");
+/** As `piece`, but runs of JSON's punctuation are one piece. White space before them is no different from white space at an end. */
+const jsonPiece = new RegExp(`["{}[\\],:]{1,4}|${pieces.replace(String.raw`\s\S`, String.raw`\s[^\s"{}[\],:]`)}`, "gu");
+
 /**
- * Cuts a text into pieces like a model's tokens: a word with the space before it, up to three digits, punctuation,
- * white space; long words in parts. Their concatenation is the text, and no piece ends inside a surrogate pair, so no
- * frame holds half a character. Lone surrogates stay pieces of their own.
+ * Cuts a text into pieces like a model's tokens. Their concatenation is the text, and no piece ends inside a surrogate pair, so
+ * no frame holds half a character. Lone surrogates stay pieces of their own.
  */
 export function splitTokens(text: string): string[] {
-  return text.match(/[^\S\r\n]?\p{L}[\p{L}\p{M}'’]{0,9}\p{M}*|\p{N}{1,3}\p{M}*|\s+(?=\s\S)|\s+|[^\s\p{L}\p{N}]\p{M}*|[\s\S]/gu) ?? [];
+  return text.match(piece) ?? [];
 }
 
 /** Cuts JSON text: runs of punctuation such as `{"` and `":"` are one token each, as in OpenAI's encodings. */
 export function splitJsonTokens(json: string): string[] {
-  return (json.match(/["{}[\],:]{1,4}|[^"{}[\],:]+/g) ?? []).flatMap((piece) => (/^["{}[\],:]/.test(piece) ? [piece] : splitTokens(piece)));
+  return json.match(jsonPiece) ?? [];
 }

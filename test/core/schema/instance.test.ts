@@ -3,6 +3,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { BudgetError } from "../../../src/core/limits/budget.ts";
 import { schemaInstance, SchemaError } from "../../../src/core/schema/instance.ts";
 import { patternInstance } from "../../../src/core/schema/pattern.ts";
 import { Random, seedOf } from "../../../src/core/random/random.ts";
@@ -10,6 +11,9 @@ import { Random, seedOf } from "../../../src/core/random/random.ts";
 // Else ajv takes what every object inherits ("valueOf") for a property of the instance.
 const ajv = new Ajv2020({ strict: false, allErrors: true, ownProperties: true });
 addFormats.default(ajv);
+
+/** What a schema that cannot be followed throws. */
+const Refusal = expect.toSatisfy((error) => error instanceof SchemaError || error instanceof BudgetError) as Error;
 
 const make = (schema: unknown, seed: number): unknown => schemaInstance(schema, new Random(seedOf(seed), 6));
 
@@ -154,9 +158,7 @@ describe("instances", () => {
       },
     ],
   ])("%s is refused in good time", (_what, schema) => {
-    const before = performance.now();
-    expect(() => make(schema, 1)).toThrow(SchemaError);
-    expect(performance.now() - before).toBeLessThan(5000);
+    expect(() => make(schema, 1)).toThrow(Refusal);
   });
 });
 
@@ -190,10 +192,14 @@ describe("patterns", () => {
     "((((a{1000}){1000}){1000}){1000})",
     "(){1000}".repeat(3),
     "((){999}){999}",
-  ])("%s is refused or short", (pattern) => {
-    const before = performance.now();
-    const text = patternInstance(pattern, new Random(seedOf(1), 6));
+    `[${"ab".repeat(50_000)}]{4000}`,
+  ])("%.30s is refused or short", (pattern) => {
+    let text: string | null = null;
+    try {
+      text = patternInstance(pattern, new Random(seedOf(1), 6));
+    } catch (error) {
+      expect(error).toBeInstanceOf(BudgetError);
+    }
     expect(text === null || new RegExp(`^(?:${pattern})$`).test(text)).toBe(true);
-    expect(performance.now() - before).toBeLessThan(2000);
   });
 });

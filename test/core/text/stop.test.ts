@@ -1,6 +1,7 @@
 /** Where stop sequences cut a text. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { Budget, BudgetError } from "../../../src/core/limits/budget.ts";
 import { findStop } from "../../../src/core/text/stop.ts";
 import { leastCpuUs } from "../../support/effort.ts";
 
@@ -29,7 +30,7 @@ test("as a search in the whole text finds it", () => {
         const found = sequences.map((each) => ({ at: whole.indexOf(each), sequence: each })).filter(({ at }) => at >= 0);
         const first = Math.min(...found.map(({ at }) => at));
         const expected = found.find(({ at }) => at === first) ?? null;
-        expect(findStop({ texts }, counted(), texts.length, sequences)).toEqual(expected);
+        expect(findStop({ texts }, counted(), texts.length, sequences, new Budget())).toEqual(expected);
       },
     ),
     { numRuns: 300 },
@@ -39,17 +40,24 @@ test("as a search in the whole text finds it", () => {
 test("one that comes early costs no more than it takes to find it", () => {
   const texts = Array.from({ length: 1_000_000 }, (_, i) => (i === 5 ? "stop" : "go "));
   const cursor = counted();
-  expect(findStop({ texts }, cursor, texts.length, ["stop"])).toEqual({ at: 15, sequence: "stop" });
+  expect(findStop({ texts }, cursor, texts.length, ["stop"], new Budget())).toEqual({ at: 15, sequence: "stop" });
   expect(cursor.asked).toBeLessThan(10_000);
 });
 
-test("long sequences are not looked for again and again", () => {
-  const texts = Array.from({ length: 200_000 }, () => "token");
-  const search =
-    (...sequences: string[]) =>
-    (): void => {
-      expect(findStop({ texts }, counted(), texts.length, sequences)).toBeNull();
-    };
-  // Each part of the text is looked at twice at most. Looked for anew with each 16 kB, 300 kB take 5 times as long.
-  expect(leastCpuUs(search("z".repeat(300_000), "stop"))).toBeLessThan(3 * leastCpuUs(search("stop")));
+test("no sequence makes a text dearer to search", () => {
+  const texts = Array.from({ length: 50_000 }, () => "aaaaa");
+  const search = (sequence: string) => (): void =>
+    expect(findStop({ texts }, counted(), texts.length, [sequence], new Budget())).toBeNull();
+  // Looked for from each place anew, a sequence of 4,096 that nearly fits everywhere takes a thousand times as long.
+  const nearlyPeriodic = `${"a".repeat(2047)}b${"a".repeat(2048)}`;
+  expect(leastCpuUs(search(nearlyPeriodic))).toBeLessThan(8 * leastCpuUs(search("aab")));
+});
+
+test("what is searched is bounded, and counted by characters", () => {
+  const texts = Array.from({ length: 1_000_000 }, () => "token");
+  const cursor = counted();
+  const budget = new Budget();
+  expect(() => findStop({ texts }, cursor, texts.length, ["stop"], budget)).toThrow(BudgetError);
+  expect(budget.spent("searched")).toBe(5 * cursor.asked);
+  expect(cursor.asked).toBeLessThan(105_000);
 });

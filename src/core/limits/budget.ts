@@ -1,0 +1,61 @@
+/**
+ * What one request may cause before and while it is answered. Small requests can ask for work without end (a schema that
+ * refers to itself twice, an array of long strings), and all requests share one thread: each kind of work has a bound.
+ */
+
+/** A kind of work. */
+export type Work = "schemaParts" | "patternPieces" | "values" | "characters" | "searched";
+
+/** How much work of a kind one request may cause. */
+export interface WorkBound {
+  readonly most: number;
+  /** What is counted, for messages and the table in docs/serve.md. */
+  readonly counted: string;
+  /** OpenAI's published limit that stands nearest; null: none. */
+  readonly openai: string | null;
+}
+
+/**
+ * The bounds. Each takes a few milliseconds at most, and none refuses what OpenAI takes by its published limits
+ * (platform.openai.com/docs/guides/structured-outputs, "Supported schemas").
+ */
+export const workBounds: Readonly<Record<Work, WorkBound>> = {
+  schemaParts: {
+    most: 50_000,
+    counted: "schemas, properties, branches and references looked at, each time anew",
+    openai: "5,000 properties, 10 levels, 1,000 enum values",
+  },
+  patternPieces: { most: 20_000, counted: "pieces of patterns read, repetitions counted", openai: null },
+  values: { most: 10_000, counted: "values made for schemas", openai: null },
+  characters: {
+    most: 200_000,
+    counted: "characters made for schemas: strings, names, constants",
+    openai: "120,000 characters of names, enum values and constants",
+  },
+  searched: { most: 524_288, counted: "characters of answers searched for stop sequences", openai: null },
+};
+
+/** A request causes more than `workBounds` allows of one kind of work. The message says of which, and how much. */
+export class BudgetError extends Error {
+  readonly work: Work;
+
+  constructor(work: Work) {
+    const { most, counted } = workBounds[work];
+    super(`it takes more than ${most} ${counted}`);
+    this.work = work;
+  }
+}
+
+/** Counts the work of one request. */
+export class Budget {
+  readonly #spent: Record<Work, number> = { schemaParts: 0, patternPieces: 0, values: 0, characters: 0, searched: 0 };
+
+  /** Counts work that is about to be done. Throws BudgetError where that is too much. */
+  spend(work: Work, amount = 1): void {
+    if ((this.#spent[work] += amount) > workBounds[work].most) throw new BudgetError(work);
+  }
+
+  spent(work: Work): number {
+    return this.#spent[work];
+  }
+}

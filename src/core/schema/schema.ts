@@ -1,0 +1,36 @@
+/** What the makers of instances know of a schema: its keywords, and what is wrong with it. */
+
+/** The schema cannot be followed; the message says why. */
+export class SchemaError extends Error {}
+
+export type Schema = Readonly<Record<string, unknown>>;
+
+export function isSchema(value: unknown): value is Schema {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Keywords that decide an instance; `$ref` and `allOf` are followed before. All others are notes. */
+const deciding = [
+  "type", "const", "enum", "anyOf", "oneOf", "properties", "required", "additionalProperties", "items", "prefixItems", "minItems",
+  "maxItems", "uniqueItems", "minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
+  "exclusiveMaximum", "multipleOf",
+]; // oxfmt-ignore
+
+/** The keywords of a schema that decide its instances. */
+export function keywords(schema: Schema): Schema {
+  const kept: Record<string, unknown> = {};
+  for (const keyword of deciding) if (Object.hasOwn(schema, keyword)) kept[keyword] = schema[keyword];
+  return kept;
+}
+
+export function listOf(value: unknown, keyword: string): readonly unknown[] {
+  if (!Array.isArray(value) || value.length === 0) throw new SchemaError(`'${keyword}' must be a list of schemas`);
+  return value;
+}
+
+export function namesOf(value: unknown): readonly string[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || !value.every((name) => typeof name === "string"))
+    throw new SchemaError("'required' must be a list of names");
+  return value;
+}
