@@ -1,6 +1,21 @@
 /** What the sinks of all engines share. */
 import type { ResponseHead, ResponseSink, SinkObserver } from "../core/seams.ts";
 
+/** The last head that was joined with extra headers, and what came of it: most answers of a server have the same. */
+let joinedHead: ResponseHead | null = null;
+let joinedExtra: Readonly<Record<string, string>> | null = null;
+let joined: ResponseHead | null = null;
+
+/** Gives the same object for the same two, by which an engine knows a head again. */
+function joinedWith(head: ResponseHead, extra: Readonly<Record<string, string>>): ResponseHead {
+  if (joined === null || head !== joinedHead || extra !== joinedExtra) {
+    joinedHead = head;
+    joinedExtra = extra;
+    joined = { ...head, headers: { ...head.headers, ...extra } };
+  }
+  return joined;
+}
+
 /** The life of a sink: open until it is ended, reset or aborted. Its observer hears of an abort once, and of nothing afterwards. */
 export abstract class BaseSink implements ResponseSink {
   closed = false;
@@ -23,7 +38,7 @@ export abstract class BaseSink implements ResponseSink {
   }
 
   start(head: ResponseHead): void {
-    this.head = this.extraHeaders === null ? head : { ...head, headers: { ...head.headers, ...this.extraHeaders } };
+    this.head = this.extraHeaders === null ? head : joinedWith(head, this.extraHeaders);
   }
 
   /** The response can no longer be delivered: its client is gone, or was cut. */

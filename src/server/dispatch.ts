@@ -6,6 +6,7 @@ import { ApiError, type Problem } from "../api/errors/api-error.ts";
 import { sendJson } from "../api/shared/answer.ts";
 import type { ProfileName } from "../api/shared/model.ts";
 import { checkOwnNames } from "../api/shared/overrides.ts";
+import type { Cors } from "../api/shared/cors.ts";
 import type { Meter } from "../core/pacing/meter.ts";
 import type { RequestHandler, ResponseSink, Route, RouteRequest } from "../core/seams.ts";
 
@@ -35,6 +36,8 @@ export interface DispatchOptions {
   readonly gate: Gate;
   readonly injector: FaultInjector;
   readonly meter: Meter;
+  /** null: no page of another origin may read an answer. */
+  readonly cors: Cors | null;
   /** Called with every error that is no ApiError: a defect of this program. */
   readonly onFault: (error: unknown) => void;
 }
@@ -75,6 +78,7 @@ export function createHandler(options: DispatchOptions): RequestHandler {
     handle: (request, body, sink) => {
       let admission: boolean | Promise<boolean>;
       try {
+        if (options.cors !== null && meetsPage(options.cors, options, request, sink)) return;
         admission = gate.admit(request, body, sink);
         if (admission === true) dispatch(options, request, body, sink);
       } catch (error) {
@@ -85,6 +89,7 @@ export function createHandler(options: DispatchOptions): RequestHandler {
     },
     refuse: (reason, request, sink) => {
       const refuse = (): void => answer(options, request, sink, { kind: "refused", reason });
+      if (options.cors !== null) sink.extraHeaders = options.cors.headersFor(request);
       // A connection or a head that is refused before there is a request shows no key: the gate has nothing to check.
       if (request === null) return failing(request, sink, refuse);
       failing(request, sink, () => {
@@ -94,6 +99,18 @@ export function createHandler(options: DispatchOptions): RequestHandler {
       });
     },
   };
+}
+
+/** Gives the answer what a page may read it by. true: it was a preflight, and has its answer: it shows no key, and counts for no limit. */
+function meetsPage(cors: Cors, { meter }: DispatchOptions, request: RouteRequest, sink: ResponseSink): boolean {
+  sink.extraHeaders = cors.headersFor(request);
+  const head = cors.preflight(request);
+  if (head === null) return false;
+  sink.extraHeaders = null;
+  meter.countStatus(head.status);
+  sink.start(head);
+  sink.end();
+  return true;
 }
 
 /** Hands an admitted request to its route. Throws ApiError where there is none, and for names of ours that it does not know. */

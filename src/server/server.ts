@@ -14,6 +14,7 @@ import { type Administration, adminConfigRoutes } from "../api/operations/admin-
 import { healthRoutes } from "../api/operations/health.ts";
 import { type LiveState, metricsRoute, renderMetrics } from "../api/operations/metrics.ts";
 import { providerRoutes } from "../api/routes.ts";
+import { Cors } from "../api/shared/cors.ts";
 import { type ProfileName, type RequestCounter, StridedCounter } from "../api/shared/model.ts";
 import type { Tokenizer } from "../api/shared/prompt.ts";
 import { clockIdentity, SystemClock } from "../base/clock.ts";
@@ -125,6 +126,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
     gate: new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter, profile }),
     injector,
     meter,
+    cors: initial.cors && new Cors(initial.cors),
     onFault: reportFault,
   });
   const listeners = createListeners(engines, certificate, streamLog.watch(handler), parts.bounds);

@@ -60,7 +60,7 @@ export function serviceLinks(flags: readonly Flag[], environment: Environment): 
   });
 }
 
-/** The word after FAKEAI_ as a flag is written: "tfft" of FAKEAI_TFFT. */
+/** The word after FAKEAI_ as a flag is written: "stop-ms" of FAKEAI_STOP_MS. */
 export function wordOf(variable: string): string {
   return variable.slice(prefix.length).toLowerCase().replaceAll("_", "-");
 }

@@ -58,6 +58,8 @@ export interface ServerOptions extends SchedulerOptions {
   readonly tokenizer?: Encoding;
   /** Keys that are let in, or paths of files with one key per line. By default any key or none is welcome. */
   readonly apiKey?: string | readonly string[];
+  /** Origins whose pages may read answers in a browser: "https://example.com,http://localhost:3000", or "*". By default none. */
+  readonly cors?: string | readonly string[];
   /** Per key and minute: "rpm=60,tpm=10000" or one of them. */
   readonly rateLimit?: string;
   /** Faults on purpose: "rate_limit@10%", "reset(after=3)"; see core/faults/fault.ts. */

@@ -6,6 +6,7 @@ import { nameOfKey } from "../base/keys.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { type Fault, parseFaults } from "../core/faults/fault.ts";
 import { maxRateLimit, type RateLimits } from "../core/limits/rate-limit.ts";
+import type { AllowedOrigins } from "../api/shared/cors.ts";
 import type { Protocol } from "../core/seams.ts";
 import { didYouMean } from "../base/guess.ts";
 import { integer, orUsageError, readText, shown, text } from "./values.ts";
@@ -115,6 +116,35 @@ export function token(value: string, name: string): string {
   if (!visible.test(text(value, name)))
     throw new UsageError(`${name}: a token holds visible ASCII characters only, or a header cannot carry it`);
   return value;
+}
+
+/** "https://example.com,http://localhost:3000", a list of such texts, or "*". */
+export function origins(value: string | readonly string[], name: string): AllowedOrigins {
+  const words = [value].flat().flatMap((list) =>
+    text(list, name)
+      .split(",")
+      .map((word) => word.trim()),
+  );
+  if (words.length === 0) throw new UsageError(`${name}: names no origin; leave it out to allow none`);
+  if (words.length === 1 && words[0] === "*") return "*";
+  return [...new Set(words.map((word) => originOf(word, name)))];
+}
+
+/** An origin as browsers send it (RFC 6454, section 6.2): without a path, in lower case, without the standard port. */
+function originOf(word: string, name: string): string {
+  const fail = (why: string): never => {
+    throw new UsageError(`${name}: "${shown(word)}" ${why}`);
+  };
+  if (word === "null") return fail("is the origin of files and of every sandboxed frame; only * allows them");
+  if (word.includes("*")) return fail("is no origin: * stands alone, else name each (for example https://example.com)");
+  const match = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@\s]+)(.*)$/i.exec(word);
+  if (match === null || !URL.canParse(word)) return fail("is no origin (for example https://example.com or http://localhost:3000)");
+  const { origin } = new URL(word);
+  // Of a scheme that browsers do not know, as of an app: "capacitor://localhost".
+  const written = origin === "null" ? `${match[1]!}://${match[2]!}`.toLowerCase() : origin;
+  if (match[3] !== "") return fail(`is more than an origin: write ${shown(written)}`);
+  if (!visible.test(written)) return fail("holds characters that no header can carry");
+  return written;
 }
 
 /** "rpm=60,tpm=10000" or one of them. */

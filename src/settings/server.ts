@@ -8,6 +8,7 @@ import { empirical } from "../core/random/empirical.ts";
 import type { Fault } from "../core/faults/fault.ts";
 import { noRateLimits, type RateLimits } from "../core/limits/rate-limit.ts";
 import type { Engine, Protocol } from "../core/seams.ts";
+import type { AllowedOrigins } from "../api/shared/cors.ts";
 import { maxOutputTokens, maxTokensPerChunk, type ModelSettings } from "../api/shared/model.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { ListenerLimits } from "../listeners/bounds.ts";
@@ -45,6 +46,8 @@ export interface ServerConfig {
   readonly tokenizer: Encoding | null;
   /** null: any key or none is welcome. */
   readonly apiKeys: readonly string[] | null;
+  /** Whose pages may read answers; null: those of no other origin. */
+  readonly cors: AllowedOrigins | null;
   readonly rateLimits: RateLimits;
   readonly faults: readonly Fault[];
   /** null: /admin/config does not exist. A null token: open, on loopback only. */
@@ -385,6 +388,14 @@ const table = {
     common: true,
     parse: serverValues.keys,
   },
+  cors: {
+    kind: "list",
+    takes: "origin|*",
+    otherwise: "none",
+    help: "an origin whose pages may read answers, repeatable; * is every page",
+    group: access,
+    parse: serverValues.origins,
+  },
   rateLimit: {
     kind: "text",
     takes: "limits",
@@ -581,6 +592,7 @@ export function resolveConfig(
     limits: limitsOf(settled),
     tokenizer: settled.tokenizer,
     apiKeys: settled.apiKey,
+    cors: settled.cors,
     rateLimits: settled.rateLimit ?? noRateLimits,
     faults: settled.fault ?? [],
     admin: adminOf(settled),

@@ -43,6 +43,7 @@ async function answerOf(handle: Route["handle"]): Promise<{ status: number; body
     gate: new Gate({ keys: null, limiter: new LocalRateLimiter(noRateLimits, () => 0), meter, profile }),
     injector: new FaultInjector(settings, { send: () => {} }, meter, { requests: new StridedCounter(), heads: new StridedCounter() }),
     meter,
+    cors: null,
     onFault: (error) => reported.push(error),
   });
   const sink = new KeptSink();

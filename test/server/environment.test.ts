@@ -45,6 +45,7 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   maxModelLen: { maxModelLen: 1000 },
   tokenizer: { tokenizer: "cl100k_base" },
   apiKey: { apiKey: ["a-key"] },
+  cors: { cors: "*" },
   rateLimit: { rateLimit: "rpm=60" },
   fault: { fault: "rate_limit@10%" },
   admin: { admin: true },

@@ -42,7 +42,6 @@ export function successHead(options: HeadOptions): ResponseHead {
 function makeHead({ profile, streamed, contentType, tokens, processingMs, clock }: HeadOptions): ResponseHead {
   const headers: Record<string, string> = { "content-type": contentType ?? (streamed ? streamTypes[profile] : "application/json") };
   if (profile === "openai") {
-    headers["access-control-expose-headers"] = "X-Request-ID";
     headers["openai-organization"] = "fakeai";
     headers["openai-processing-ms"] = String(Math.max(1, Math.round(processingMs)));
     headers["openai-version"] = "2020-10-01";
