@@ -107,6 +107,17 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     writes: "results/attacks, and nowhere when single cases are named",
     arguments: [{ name: "batch", help: "how batches begin (h2c, h1-node), or single cases in them (h2/rapid_reset)", isRepeatable: true }],
   },
+  sessions: {
+    what: "sessions of HTTP/2 at random, valid and not, that end: whether the server still counts anything of them",
+    module: "sessions.ts",
+    needsBuild: false,
+    takes: "six minutes",
+    writes: "stdout",
+    flags: [
+      { name: "--sessions", takes: "n", help: "sessions of each protocol (default 10000)" },
+      { name: "--seed", takes: "n", help: "the first session's; each next has the next (default: any)" },
+    ],
+  },
   disconnect: {
     what: "clients that leave at a random token: what they read, what was sent, how soon it is noticed",
     module: "disconnect.ts",

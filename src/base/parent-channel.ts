@@ -45,14 +45,14 @@ export type Question =
   | { readonly ask: "pauses" }
   /** Changes these knobs, forgets the recorded answers, and records every streamed answer from here on. */
   | { readonly ask: "record"; readonly knobs: Readonly<Record<string, string | number>> }
-  /** What was recorded, and HTTP/2 streams refused so far. */
+  /** What was recorded, and how many HTTP/2 connections have met the limit of streams so far. */
   | { readonly ask: "recorded" };
 
 export interface Answers {
   readonly delay: number;
   readonly pauses: Pauses;
   readonly record: true;
-  readonly recorded: StreamLogged & { readonly streamsRefused: number };
+  readonly recorded: StreamLogged & { readonly atStreamLimit: number };
 }
 
 /** A question on the channel. The number pairs the answer with it. */

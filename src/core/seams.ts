@@ -197,8 +197,8 @@ export type Refusal =
 /** What a listener keeps clients from. Beyond those of `Refusal` it closes or resets: no answer is possible. */
 export type Bound =
   | Refusal
-  /** HTTP/2 streams that the engine refused by RST_STREAM: too many at once, or with a head beyond its limits. */
-  | "streams-refused"
+  /** HTTP/2 connections that came to have as many streams open as they may. What the engine refuses beyond, it does not tell. */
+  | "stream-limit"
   | "idle-timeout"
   /** A finished response that its client never took. */
   | "never-read"

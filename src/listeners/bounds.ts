@@ -45,7 +45,7 @@ export function newCounts(): ListenerCounts {
     sessionsReaped: 0,
     bounds: {
       "too-many-connections": 0,
-      "streams-refused": 0,
+      "stream-limit": 0,
       "head-too-large": 0,
       "body-too-large": 0,
       "json-too-deep": 0,

@@ -28,8 +28,8 @@ export function answerParent(server: StartedServer | null): void {
     }
     const logged = server.streamLog.read();
     const { listeners } = server.snapshot().live;
-    const streamsRefused = listeners.reduce((sum, { counts }) => sum + counts.bounds["streams-refused"], 0);
-    return logged && { ...logged, streamsRefused };
+    const atStreamLimit = listeners.reduce((sum, { counts }) => sum + counts.bounds["stream-limit"], 0);
+    return logged && { ...logged, atStreamLimit };
   };
   process.on("message", ({ number, question }: Asked) => {
     let answer: Answered["answer"] = null;

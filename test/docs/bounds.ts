@@ -15,7 +15,7 @@ export const bounds: Partial<Readonly<Record<ServerKey, Bound>>> = {
   },
   maxConcurrentStreams: {
     beyond: "RST_STREAM REFUSED_STREAM; GOAWAY when the client had seen the limit",
-    counter: "`streams-refused`",
+    counter: "`stream-limit`, once a connection",
   },
   headerTable: {
     beyond: "the oldest fields leave the table (RFC 7541, section 4.4); HTTP/2 only",

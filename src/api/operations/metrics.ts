@@ -189,7 +189,7 @@ function addWorkers(out: Exposition, { workers, restarts }: WorkersState): void 
 }
 
 function addBounds(out: Exposition, { listeners, bufferedBytes }: LiveState): void {
-  out.family("fakeai_bounds_met_total", "counter", "Requests, streams and connections refused or ended at a bound.");
+  out.family("fakeai_bounds_met_total", "counter", "Requests, streams and connections that met a bound: most are refused or ended there.");
   for (const { protocol, engine, counts } of listeners) {
     for (const [bound, count] of Object.entries(counts.bounds)) out.sample("fakeai_bounds_met_total", { protocol, engine, bound }, count);
   }

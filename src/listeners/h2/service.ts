@@ -21,6 +21,9 @@ import { NodeH2Sink, prepareStream, stopReading } from "./sink.ts";
 /** How often the watchdog looks at each session and sends it a PING, milliseconds; more often under short time-outs. */
 const watchIntervalMs = 2000;
 
+/** Within this the server sees that a client has gone, whatever it sent before, milliseconds. */
+const lookIntervalMs = 500;
+
 /**
  * Requests that are begun in one turn of the event loop. One read can bring hundreds: the rest waits for the next turns. So a
  * flood leaves room for other clients, and requests that its client has reset by then cost nothing.
@@ -49,6 +52,7 @@ export class NodeH2Service {
   readonly #reading: BodyReading;
   readonly #flood: FloodRules;
   readonly #watchdog: NodeJS.Timeout;
+  readonly #looker: NodeJS.Timeout;
   /** Requests begun in this turn. */
   #begun = 0;
   /** Requests that wait for a later turn. `counts.streams` counts them too. */
@@ -79,6 +83,7 @@ export class NodeH2Service {
     const shortestMs = Math.min(limits.stallTimeoutMs, limits.h2IdleTimeoutMs);
     this.#watchdog = setInterval(() => this.#watch(), Math.min(watchIntervalMs, Math.max(100, Math.floor(shortestMs / 4))));
     this.#watchdog.unref();
+    this.#looker = setInterval(() => this.#look(), lookIntervalMs).unref();
   }
 
   /** Takes over a connected socket. */
@@ -102,6 +107,7 @@ export class NodeH2Service {
   /** Ends every session at once. */
   destroy(): void {
     clearInterval(this.#watchdog);
+    clearInterval(this.#looker);
     this.#flood.close();
     for (const { session } of this.#sessions) session.destroy();
   }
@@ -127,7 +133,7 @@ export class NodeH2Service {
   #admit(state: SessionState, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     prepareStream(stream);
     if (state.session.destroyed) return;
-    this.#countRefused(state, stream.id ?? 0);
+    this.#countAtLimit(state);
     if (this.#flood.resetsTooMany(state, stream)) {
       this.#endFlood(state);
       return;
@@ -137,6 +143,7 @@ export class NodeH2Service {
       this.#receive(state, stream, headers);
     } else if (stream.session !== undefined) {
       this.#waiting.add(state, { state, stream, headers });
+      state.waiting++;
       this.#counts.streams++;
     }
   }
@@ -148,6 +155,7 @@ export class NodeH2Service {
       const next = this.#waiting.take();
       if (next === undefined) break;
       this.#counts.streams--;
+      next.state.waiting--;
       if (next.stream.destroyed || next.stream.closed) continue;
       begun++;
       this.#receive(next.state, next.stream, next.headers);
@@ -177,10 +185,29 @@ export class NodeH2Service {
     sink.reader = receiveBody(stream, this.#reading, request, sink, state);
   }
 
-  /** Counts streams that the engine refused. It does not tell; they leave a gap in the ids of those that it accepts. */
-  #countRefused(state: SessionState, id: number): void {
-    if (id - state.lastStream > 2) this.#counts.bounds["streams-refused"] += (id - state.lastStream) / 2 - 1;
-    state.lastStream = Math.max(state.lastStream, id);
+  /**
+   * Counts a session whose open streams, with the one that has just come, are as many as it may have. The engine does not tell of
+   * those that it refuses from here on, and gaps in the ids tell nothing: a client numbers its streams as it likes.
+   */
+  #countAtLimit(state: SessionState): void {
+    if (state.metStreamLimit || state.sinks.size + state.waiting + 1 < this.#limits.maxConcurrentStreams) return;
+    state.metStreamLimit = true;
+    this.#counts.bounds["stream-limit"]++;
+  }
+
+  /** Looks for sessions that the engine has ended without a word: at a frame that breaks the protocol. */
+  #look(): void {
+    const nowUs = monotonicUs();
+    for (const state of this.#sessions) {
+      if (state.isMute(nowUs)) {
+        if (!state.session.closed) this.#counts.bounds.malformed++;
+        // RFC 9113, section 5.4.1: the GOAWAY has left, and the connection must be closed.
+        state.session.destroy();
+        state.socket.destroy();
+      } else {
+        state.keepReading();
+      }
+    }
   }
 
   /** Looks at every session: answers that are not taken, floods, idle sessions, peers that are gone. */
@@ -233,9 +260,8 @@ export class NodeH2Service {
   }
 
   /**
-   * Ends a session that answers no PING for the stall time-out, else sends it the next. Node 20 keeps a session for good when
-   * its client closes after a malformed frame, streams and timers included: only a PING finds out. An idle time-out would also
-   * end an honest client that waits for a slow first token.
+   * Ends a session that answers no PING for the stall time-out, else sends it the next. A peer that has vanished without a FIN is
+   * found by nothing else, and an idle time-out would also end an honest client that waits for a slow first token.
    */
   #askForLife(state: SessionState, nowUs: number): void {
     if (state.pingSentUs > 0) {
@@ -245,11 +271,8 @@ export class NodeH2Service {
       }
       return;
     }
-    state.pingSentUs = nowUs;
     try {
-      state.session.ping(() => {
-        state.pingSentUs = 0;
-      });
+      state.ping(nowUs);
     } catch {
       state.session.destroy();
     }

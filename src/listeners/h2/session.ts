@@ -22,7 +22,11 @@ interface Handle {
   readonly writeQueueSize: number;
   /** The TCP handle below a TLS handle. */
   readonly _parent?: Handle;
+  readStart(): void;
 }
+
+/** How long a PING may take to be written, microseconds: many turns of the event loop. */
+const leastMuteUs = 250_000;
 
 export class SessionState {
   readonly session: ServerHttp2Session;
@@ -37,12 +41,17 @@ export class SessionState {
   requests = 0;
   /** Absolute microseconds: when the last stream closed. Counts only while no stream is open. */
   idleSinceUs: number = monotonicUs();
-  /** Id of the latest stream that the engine accepted; -1: none. */
-  lastStream = -1;
+  /** Requests that have not begun yet. */
+  waiting = 0;
+  /** It has had as many streams open as it may. */
+  metStreamLimit = false;
 
   /** Absolute microseconds: when the unanswered PING left, or when the kernel last took bytes since; 0: no PING is out. */
   pingSentUs = 0;
   #takenAtLook = 0;
+  /** Bytes given to the socket when that PING was asked for, and whether the engine has had its turn to write it. */
+  #writtenAtPing = 0;
+  #hadTurn = false;
 
   /** Streams opened in this turn of the event loop, and how many of them were reset when `FloodRules` last counted. */
   readonly opened: ServerHttp2Stream[] = [];
@@ -66,10 +75,14 @@ export class SessionState {
     return (this.socket as Duplex & { readonly _handle?: Handle | null })._handle ?? null;
   }
 
+  get #transport(): Handle | null {
+    const handle = this.#handle;
+    return handle?._parent ?? handle;
+  }
+
   /** Bytes that the kernel has taken so far; 0 without a handle. */
   get takenBytes(): number {
-    const handle = this.#handle;
-    const transport = handle?._parent ?? handle;
+    const transport = this.#transport;
     return transport === null ? 0 : transport.bytesWritten - transport.writeQueueSize;
   }
 
@@ -81,6 +94,41 @@ export class SessionState {
   /** true: nothing on the connection holds a stream up, so one that does not send is held up by its own window. */
   get isClear(): boolean {
     return this.#handle?.writeQueueSize === 0 && (this.session.state.remoteWindowSize ?? 0) > 0;
+  }
+
+  /**
+   * Reads again where the engine has stopped. Behind a frame that it does not forgive it sends GOAWAY and reads nothing more, so it
+   * would not see its client close, and would keep the session with all its streams. What still comes it ignores.
+   */
+  keepReading(): void {
+    // With bytes in the queue the engine does not read on purpose: acknowledgements must not pile up.
+    if (this.#transport?.writeQueueSize === 0) this.#handle!.readStart();
+  }
+
+  /** Asks the engine for a PING. Throws where the session is over. */
+  ping(nowUs: number): void {
+    this.pingSentUs = nowUs;
+    this.#writtenAtPing = this.#transport?.bytesWritten ?? 0;
+    this.#hadTurn = false;
+    // The process may stand still before the engine writes, right behind the JavaScript of this turn.
+    setImmediate(() => {
+      this.#hadTurn = true;
+    });
+    this.session.ping(() => {
+      this.pingSentUs = 0;
+    });
+  }
+
+  /** true: the engine has not written the PING though the socket is free. It does so after its GOAWAY for an error only. */
+  isMute(nowUs: number): boolean {
+    const transport = this.#transport;
+    return (
+      this.pingSentUs > 0 &&
+      this.#hadTurn &&
+      nowUs - this.pingSentUs > leastMuteUs &&
+      transport?.writeQueueSize === 0 &&
+      transport.bytesWritten === this.#writtenAtPing
+    );
   }
 
   /** While a PING is out, bytes that leave show that the peer lives: its time starts again. */

@@ -26,7 +26,8 @@ const patience = 3;
 interface Attempt {
   readonly run: CommandRun;
   readonly logged: StreamLogged | null;
-  readonly streamsRefused: number;
+  /** Connections that came to have as many streams open as they may. */
+  readonly atStreamLimit: number;
   readonly startedAt: string;
 }
 
@@ -202,15 +203,15 @@ class ClientBench {
     const rest = { ...head, workload, comparisons: [], claims: [] };
     if (arms.length === 0) return { ...rest, arms: [], notes: [], skipped: "no client that was asked for speaks HTTP/2" };
     const server = await this.#start(load, { maxConcurrentStreams: streamLimit });
-    const refused = new Map<string, number>();
+    const atLimit = new Map<string, number>();
     try {
       const results = await this.#runAll(
         server,
         arms,
         load,
-        (arm, { run, logged, streamsRefused }) => {
+        (arm, { run, logged, atStreamLimit }) => {
           if (logged === null) return { requests: noRequests, metrics: {} };
-          refused.set(arm.id, (refused.get(arm.id) ?? 0) + streamsRefused);
+          atLimit.set(arm.id, (atLimit.get(arm.id) ?? 0) + atStreamLimit);
           return run.record === null ? findingsWithoutRecord(run, logged) : findingsOf(run.record, logged);
         },
         { failuresCount: true },
@@ -218,7 +219,7 @@ class ClientBench {
       return {
         ...rest,
         arms: results,
-        notes: results.map((arm) => behaviourOf(arm, refused.get(arm.id) ?? 0, load.streams)),
+        notes: results.map((arm) => behaviourOf(arm, atLimit.get(arm.id) ?? 0, load.streams)),
         skipped: null,
       };
     } finally {
@@ -306,7 +307,7 @@ class ClientBench {
     return {
       run,
       logged: recorded,
-      streamsRefused: (recorded?.streamsRefused ?? 0) - (before?.streamsRefused ?? 0),
+      atStreamLimit: (recorded?.atStreamLimit ?? 0) - (before?.atStreamLimit ?? 0),
       startedAt,
     };
   }
@@ -405,7 +406,7 @@ function pacedNotes(arms: readonly ArmResult[]): string[] {
 }
 
 /** In words, what a client did at the limit of streams. */
-function behaviourOf({ id, rounds, metrics, invalid }: ArmResult, refused: number, offered: number): string {
+function behaviourOf({ id, rounds, metrics, invalid }: ArmResult, atLimit: number, offered: number): string {
   if (invalid.length > 0 || rounds.length === 0) return `${id}: ${invalid[0] ?? "not run"}`;
   const failed = rounds.reduce((sum, { requests }) => sum + requests.failed, 0);
   const connections = metrics.connectionsOpened?.max ?? null;
@@ -414,7 +415,7 @@ function behaviourOf({ id, rounds, metrics, invalid }: ArmResult, refused: numbe
   const did = [
     `${atOnce >= offered ? "opens" : failed > 0 ? "keeps to" : "queues on"} ${connections} connection${connections === 1 ? "" : "s"}`,
     failed > 0 ? `${failed} of ${rounds.length * offered} requests fail (${reasons.slice(0, 2).join(", ")})` : "none fails",
-    ...(refused > 0 ? [`${refused} streams were refused`] : []),
+    ...(atLimit > 0 ? [`${atLimit} connections met the limit`] : []),
   ];
   return `${id}: ${did.join(", ")}; at most ${atOnce} of ${offered} under way at once`;
 }

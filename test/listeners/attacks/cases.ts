@@ -83,7 +83,7 @@ const floodsH2: readonly Case[] = [
     "too_many_streams",
     "REFUSED_STREAM beyond --max-concurrent-streams; the others go on",
     { goaway: null, statuses: { 200: 101 }, resets: { 7: 800 } },
-    bound("streams-refused"),
+    bound("stream-limit"),
   ),
   engines(
     "too_many_streams_later",
@@ -99,7 +99,7 @@ const restH2: readonly Case[] = [
     "hpack_bomb_of_fields",
     "RST_STREAM ENHANCE_YOUR_CALM beyond 64 fields",
     { goaway: null, resets: { 11: 20 }, statuses: { 200: 2 } },
-    bound("streams-refused"),
+    null,
   ),
   ours("hpack_bomb_with_a_closed_window", "as zero_window; a larger head gets 431", {}, "fakeai_stall_cut_streams_total"),
   ours("head_too_large", "431 with the error JSON", { goaway: null, statuses: { 431: 2 } }, bound("head-too-large")),

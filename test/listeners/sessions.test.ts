@@ -1,0 +1,107 @@
+/** Clients of HTTP/2 that do anything and then leave: the server must not count them any more. */
+import { connect, type Socket } from "node:net";
+import { connect as connectHttp2 } from "node:http2";
+import { connect as connectTls } from "node:tls";
+import { describe, expect, test } from "vitest";
+import { createServer } from "../../src/index.ts";
+import { FrameWriter } from "../../src/wire/h2/writer.ts";
+import { eventually } from "../support/wait.ts";
+import { type Http2Protocol, isNothing, leftBehind, leftOn } from "./sessions/play.ts";
+import { shrunk } from "./sessions/shrink.ts";
+import { bytesOf, endings, randomSession, type Session, type Step } from "./sessions/steps.ts";
+
+const request: Step = { do: "request", id: 1, method: "POST", path: 0, headers: { "x-fakeai-ttft": "60000" }, ends: false, continued: 0 };
+const body: Step = { do: "body", id: 1, from: 0, to: 1, ends: true, pads: 0 };
+/** DATA on a stream that was never opened: a connection error (RFC 9113, section 5.1). */
+const dataOnIdleStream: Step = { do: "data", id: 99, bytes: 1, ends: true };
+const protocols: readonly Http2Protocol[] = ["h2c", "h2"];
+
+describe.each(protocols)("%s", (protocol) => {
+  // Found by the sessions at random, and shrunk: the engine sent GOAWAY and read no more, so that it never saw the client leave.
+  test.each(endings)("a stream beside a frame that ends the session, then %s", async (ending) => {
+    const session: Session = { steps: [request, body, dataOnIdleStream], ending, atOnce: false };
+    expect(await leftBehind([session, { ...session, steps: [dataOnIdleStream] }], protocol)).toBeNull();
+  });
+
+  test("180 sessions at random", { timeout: 60_000 }, async () => {
+    const sessions = Array.from({ length: 180 }, (_, index) => randomSession(2000 + index));
+    for (let from = 0; from < sessions.length; from += 60) {
+      expect(await leftBehind(sessions.slice(from, from + 60), protocol), `sessions of seeds ${2000 + from} to ${2059 + from}`).toBeNull();
+    }
+  });
+
+  test("a session that the engine has ended is closed, also while its client stays", async () => {
+    await using server = await createServer({ protocol: `${protocol}:0`, ttft: 60_000 });
+    const port = Number(new URL(server.urls[protocol]!).port);
+    const socket: Socket =
+      protocol === "h2" ? connectTls({ port, rejectUnauthorized: false, ALPNProtocols: ["h2"] }) : connect(port, "127.0.0.1");
+    const writer = new FrameWriter();
+    writer.preface();
+    writer.settings([]);
+    socket.on("error", () => {});
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    socket.write(Buffer.concat([writer.take(), ...[request, body, dataOnIdleStream].map((step) => bytesOf(step, Buffer.alloc(0)))]));
+    socket.resume();
+    const beganMs = performance.now();
+    await closed;
+    // A PING leaves every two seconds, and is missed half a second later. Without that, the stall time-out of 8 s ends it.
+    expect(performance.now() - beganMs).toBeLessThan(5000);
+    await eventually(() => isNothing(leftOn(server)), "nothing is counted");
+    expect(server.stats().abortedStreams).toBe(1);
+  });
+});
+
+test("a failing session is shrunk to what makes it fail", async () => {
+  const session: Session = {
+    steps: [
+      { do: "ping", ack: false },
+      { ...request, headers: { "x-fakeai-itl": "1" }, continued: 3 },
+      body,
+      dataOnIdleStream,
+      body,
+      { do: "settings-ack" },
+    ],
+    ending: "end",
+    atOnce: false,
+  };
+  const smallest = await shrunk(session, ({ steps }) =>
+    Promise.resolve(steps.some((step) => step.do === "request") && steps.includes(dataOnIdleStream)),
+  );
+  expect(smallest.steps).toEqual([{ ...request, headers: {} }, dataOnIdleStream]);
+});
+
+describe("no count is taken from a client's numbers", () => {
+  const ask = (session: ReturnType<typeof connectHttp2>, more: Readonly<Record<string, string>> = {}): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const stream = session.request({ ":path": "/health", ...more });
+      stream.on("response", ({ ":status": status }) => resolve(status!));
+      stream.on("error", reject);
+      stream.resume();
+    });
+  const boundsMet = async (origin: string): Promise<string[]> =>
+    (await (await fetch(`${origin}/metrics`)).text()).split("\n").filter((line) => /^fakeai_bounds_met_total.* [1-9]/.test(line));
+
+  test("a client may leave out ids of streams", async () => {
+    await using server = await createServer({ protocol: ["h1:0", "h2c:0"] });
+    const session = connectHttp2(server.urls.h2c!);
+    await ask(session);
+    // Not in the types of node.
+    (session as typeof session & { setNextStreamID(id: number): void }).setNextStreamID(0x7ffffffd);
+    expect(await ask(session)).toBe(200);
+    session.close();
+    expect(await boundsMet(server.urls.h1!)).toEqual([]);
+  });
+
+  test("a connection that has all the streams that it may have counts once", async () => {
+    await using server = await createServer({ protocol: ["h1:0", "h2c:0"], maxConcurrentStreams: 2, ttft: 60_000 });
+    const session = connectHttp2(server.urls.h2c!);
+    await new Promise((resolve) => session.once("remoteSettings", resolve));
+    for (let round = 0; round < 3; round++) await ask(session);
+    expect(await boundsMet(server.urls.h1!)).toEqual([]);
+    const hanging = session.request({ ":path": "/v1/chat/completions", ":method": "POST" });
+    hanging.on("error", () => {});
+    for (let round = 0; round < 3; round++) await ask(session);
+    expect(await boundsMet(server.urls.h1!)).toEqual(['fakeai_bounds_met_total{protocol="h2c",engine="node",bound="stream-limit"} 1']);
+    session.destroy();
+  });
+});
