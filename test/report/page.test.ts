@@ -1,5 +1,4 @@
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -10,6 +9,7 @@ import { renderHtml } from "../../src/report/html.ts";
 import { change, digits, ms, quantity } from "../../src/report/format.ts";
 import { renderTable } from "../../src/report/table.ts";
 import type { BenchResult, ScenarioResult } from "../../src/results/types.ts";
+import { chromium, chromiumFlags, hasChromium } from "../support/chromium.ts";
 import { sampleResult } from "../support/sample-result.ts";
 
 const sample = sampleResult();
@@ -138,11 +138,7 @@ describe("the page", () => {
     expect(page).toContain("default-src 'none'");
   });
 
-  const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((file) => existsSync(file));
-  if (chromium === undefined && process.env["CI"] !== "true")
-    console.warn("chromium is missing: the page is not rendered (apt install chromium)");
-
-  describe.skipIf(chromium === undefined && process.env["CI"] !== "true")("in a browser", () => {
+  describe.skipIf(!hasChromium)("in a browser", () => {
     let directory: string;
     let dom: string;
     beforeAll(async () => {
@@ -160,17 +156,9 @@ describe("the page", () => {
       const file = path.join(directory, "report.html");
       await writeFile(file, page.replace("</body>", `${counting}</body>`));
       dom = await new Promise<string>((resolve, reject) => {
-        const flags = [
-          "--headless",
-          "--no-sandbox",
-          "--disable-gpu",
-          "--disable-quic",
-          "--no-first-run",
-          "--disable-background-networking",
-        ];
-        const more = ["--disable-component-update", "--disable-sync", `--user-data-dir=${path.join(directory, "profile")}`];
+        const flags = chromiumFlags(path.join(directory, "profile"));
         const run = ["--virtual-time-budget=5000", "--window-size=1280,1000", "--dump-dom", pathToFileURL(file).href];
-        execFile(chromium ?? "chromium", [...flags, ...more, ...run], { timeout: 60_000, maxBuffer: 64e6 }, (error, stdout) => {
+        execFile(chromium, [...flags, ...run], { timeout: 60_000, maxBuffer: 64e6 }, (error, stdout) => {
           if (error) reject(error);
           else resolve(stdout);
         });
