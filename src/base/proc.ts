@@ -1,6 +1,6 @@
 /** Facts about processes from /proc (proc(5)), in units that do not depend on the kernel's build. */
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
 /** Fields of a process's `stat`, from the third (state) on; null where the process is gone, or without /proc. */
 export function statOf(pid: number | string): readonly string[] | null {
@@ -23,6 +23,15 @@ export function rssBytesOf(pid: number): number | null {
   }
 }
 
+/** Resident memory of this process, bytes; null where it cannot be read: node opens a file of /proc for it. */
+export function ownRssBytes(): number | null {
+  try {
+    return process.memoryUsage.rss();
+  } catch {
+    return null;
+  }
+}
+
 let tickUs: number | null | undefined;
 
 /** The unit of times in `stat`, microseconds; null where the system does not say. Read once. */
@@ -33,4 +42,31 @@ export function clockTickUs(): number | null {
     tickUs = status === 0 && perSecond > 0 ? 1e6 / perSecond : null;
   }
   return tickUs;
+}
+
+/**
+ * How many files this process may have open (RLIMIT_NOFILE): the soft limit, which node has raised as far as it may when it
+ * started; null where there is none, or the system does not say.
+ */
+export function openFileLimit(): number | null {
+  let soft: string | number | undefined;
+  try {
+    soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
+  } catch {
+    // Without /proc: node's own report asks getrlimit.
+    const { userLimits } = process.report.getReport() as { userLimits?: { open_files?: { soft: string | number } } };
+    soft = userLimits?.open_files?.soft;
+  }
+  const limit = Number(soft);
+  return limit > 0 ? limit : null;
+}
+
+/** Files that this process has open; null where the system does not say. */
+export function openFiles(): number | null {
+  try {
+    // One of them is the folder itself.
+    return readdirSync("/dev/fd").length - 1;
+  } catch {
+    return null;
+  }
 }

@@ -34,7 +34,7 @@ export async function serve({ given }: Line): Promise<void> {
   for (const name of serviceLinks(serveFlags, process.env))
     complain(`${name}=${process.env[name]!} is a service link of Kubernetes or Docker and no setting: it is left out`);
   enlargeUwsHeads(config);
-  const alone = config.workers === 1 ? await startServer(config) : null;
+  const alone = config.workers === 1 ? await startServer(config, null, complain) : null;
   if (alone !== null) limitYoungGeneration(alone.listening);
   const server: Served = alone ?? (await startWorkers(config, complain));
   // Before anything is printed: its reader may send a signal at once.

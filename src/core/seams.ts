@@ -183,6 +183,8 @@ export interface Route {
 /** Why a listener refuses a request by itself. The client gets an answer. */
 export type Refusal =
   | "too-many-connections"
+  /** The process may open no more files. */
+  | "open-files"
   | "head-too-large"
   | "body-too-large"
   | "json-too-deep"

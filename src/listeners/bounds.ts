@@ -1,6 +1,7 @@
 /** The bounds of all listeners of a server: how much a client may open, send, hold and delay, and what happens beyond. */
 import type { ListenerCounts, Refusal, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
 import { exceedsJsonDepth } from "../core/schema/json-depth.ts";
+import type { OpenFiles } from "./open-files.ts";
 
 /** The bounds in force. Sizes in bytes, times in milliseconds. */
 export interface ListenerLimits {
@@ -30,6 +31,9 @@ export interface ListenerLimits {
   readonly h2IdleTimeoutMs: number;
 }
 
+/** Why a connection is one too many. */
+export type Excess = "too-many-connections" | "open-files";
+
 /** A response with bytes waiting for its reader. */
 export interface Waiting {
   /** Cuts it, and calls its observer's `onAbort`. */
@@ -45,6 +49,7 @@ export function newCounts(): ListenerCounts {
     sessionsReaped: 0,
     bounds: {
       "too-many-connections": 0,
+      "open-files": 0,
       "stream-limit": 0,
       "head-too-large": 0,
       "body-too-large": 0,
@@ -67,6 +72,8 @@ export class Bounds {
   readonly limits: ListenerLimits;
   /** Open connections of all listeners. */
   connections = 0;
+  /** null: the process may open as many files as it likes, as far as is known. */
+  files: OpenFiles | null = null;
   /** Bytes that wait for readers, as far as the engines tell. */
   bufferedBytes = 0;
   /** In the order in which they began to wait: a Map keeps it. */
@@ -77,8 +84,19 @@ export class Bounds {
     this.limits = limits;
   }
 
-  get connectionsFull(): boolean {
-    return this.connections > this.limits.maxConnections;
+  /** Asked once for each connection, when it is counted: why it is one too many; null: it is not. */
+  excess(): Excess | null {
+    const { files, connections } = this;
+    if (files !== null && (files.exhausted || (connections > files.room && files.room < this.limits.maxConnections))) {
+      files.met(connections);
+      return "open-files";
+    }
+    return connections > this.limits.maxConnections ? "too-many-connections" : null;
+  }
+
+  /** Whether a connection that is refused may stay open until it is told so. */
+  get canTellRefused(): boolean {
+    return this.files === null || this.files.canTell(this.connections);
   }
 
   /** Notes how many bytes a response has waiting; 0 when its reader has caught up or it is gone. */

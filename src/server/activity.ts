@@ -1,6 +1,7 @@
 /** What a server is doing at the moment and what it has done so far, for metrics and for `stats()`. */
 import type { LiveState } from "../api/operations/metrics.ts";
 import { monotonicUs } from "../base/clock.ts";
+import { ownRssBytes } from "../base/proc.ts";
 import type { Meter } from "../core/pacing/meter.ts";
 import type { Pacer } from "../core/pacing/pacer.ts";
 import type { BatchScheduler } from "../core/pacing/scheduler.ts";
@@ -79,7 +80,7 @@ function processState(): LiveState["process"] {
   const cpu = process.cpuUsage();
   return {
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
-    rssBytes: process.memoryUsage.rss(),
+    rssBytes: ownRssBytes(),
     startSeconds: Math.round((performance.timeOrigin / 1000) * 1000) / 1000,
   };
 }

@@ -26,7 +26,9 @@ import { Pacer } from "../core/pacing/pacer.ts";
 import { BatchScheduler } from "../core/pacing/scheduler.ts";
 import { seedOf } from "../core/random/random.ts";
 import type { Protocol } from "../core/seams.ts";
+import { openFileLimit, openFiles } from "../base/proc.ts";
 import { Bounds } from "../listeners/bounds.ts";
+import { OpenFiles, roomNotice } from "../listeners/open-files.ts";
 import { checkOptionNames } from "../settings/aliases.ts";
 import type { ServerOptions } from "../settings/options.ts";
 import { readRecording } from "../settings/recording.ts";
@@ -84,8 +86,15 @@ export async function createServer(options: ServerOptions = {}): Promise<FakeAiS
   return startServer(config);
 }
 
-/** Starts what a settled configuration says, in this process alone. `siblings`: other processes serve the same ports. */
-export async function startServer(initial: ServerConfig, siblings: Siblings | null = null): Promise<StartedServer> {
+/**
+ * Starts what a settled configuration says, in this process alone. `siblings`: other processes serve the same ports. `tell` gets a
+ * line for the operator where something happens later that a client only feels.
+ */
+export async function startServer(
+  initial: ServerConfig,
+  siblings: Siblings | null = null,
+  tell: (line: string) => void = (line) => process.emitWarning(line),
+): Promise<StartedServer> {
   const shared = siblings !== null;
   const certificate = await findCertificate(initial);
   const engines = await chooseEngines(initial, shared);
@@ -132,11 +141,14 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
   const listeners = createListeners(engines, certificate, streamLog.watch(handler), parts.bounds);
   activity.listeners = listeners;
   const listening = await listenAll(listeners, initial, shared);
+  const files = filesOf(tell);
+  parts.bounds.files = files;
 
   let closing: Promise<unknown> | null = null;
   const close = async (graceMs = config.graceMs): Promise<void> => {
     activity.draining = true;
     await (closing ??= Promise.all(listeners.map((listener) => listener.close(graceMs))));
+    files?.close();
   };
   return {
     listening,
@@ -145,7 +157,7 @@ export async function startServer(initial: ServerConfig, siblings: Siblings | nu
     get config() {
       return config;
     },
-    notices: [...(initial.timer === "precise" ? crowdedCores() : []), ...engines.notices],
+    notices: [...(initial.timer === "precise" ? crowdedCores() : []), ...engines.notices, ...roomNotices(files, initial)],
     stats: () => activity.stats(),
     snapshot: () => ({ meter: meter.snapshot(), live: activity.live() }),
     changeKnobs,
@@ -214,6 +226,18 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
     metricsRoute(meter, metrics),
     ...(administration === null ? [] : adminConfigRoutes(administration, meter)),
   ]);
+}
+
+/** What the system grants this process, now that it listens; null where it sets no limit, or does not say. */
+function filesOf(tell: (line: string) => void): OpenFiles | null {
+  const limit = openFileLimit();
+  const used = openFiles();
+  return limit === null || used === null ? null : new OpenFiles({ limit, used }, tell);
+}
+
+function roomNotices(files: OpenFiles | null, { options }: ServerConfig): string[] {
+  const notice = files && roomNotice(files, options.maxConnections ?? null);
+  return notice === null ? [] : [notice];
 }
 
 /** The precise timer takes a core for itself, and its clients need another. */

@@ -434,7 +434,7 @@ const table = {
     kind: "integer",
     takes: "n",
     default: 50_000,
-    help: "open connections, all protocols together",
+    help: "open connections, all protocols together; fewer where the limit of open files leaves less room",
     group: limits,
     parse: values.integer(1, 10_000_000),
   },

@@ -11,7 +11,7 @@ interface Bound {
 export const bounds: Partial<Readonly<Record<ServerKey, Bound>>> = {
   maxConnections: {
     beyond: "h1: 503 with the error JSON, closed; h2c: GOAWAY ENHANCE_YOUR_CALM; on uws, or before a TLS handshake: closed at once",
-    counter: "`too-many-connections`",
+    counter: "`too-many-connections`, `open-files`",
   },
   maxConcurrentStreams: {
     beyond: "RST_STREAM REFUSED_STREAM; GOAWAY when the client had seen the limit",

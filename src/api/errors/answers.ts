@@ -248,6 +248,11 @@ const refusals: Readonly<Record<Refusal, { readonly status: number; readonly mes
     message: "This server has as many connections as it accepts. Try again later.",
     code: "overloaded",
   },
+  "open-files": {
+    status: 503,
+    message: "This server has as many connections as its system lets it open. Try again later.",
+    code: "overloaded",
+  },
   "head-too-large": { status: 431, message: "The request head is larger than this server accepts.", code: "request_head_too_large" },
   "body-too-large": { status: 413, message: "The request body is larger than this server accepts.", code: "request_too_large" },
   "json-too-deep": { status: 400, message: "The JSON of the request body nests deeper than this server accepts.", code: "json_too_deep" },

@@ -11,7 +11,7 @@ export interface LiveState {
   readonly draining: boolean;
   readonly bufferedBytes: number;
   readonly listeners: readonly { readonly protocol: Protocol; readonly engine: string; readonly counts: Readonly<ListenerCounts> }[];
-  readonly process: { readonly cpuSeconds: number; readonly rssBytes: number; readonly startSeconds: number };
+  readonly process: { readonly cpuSeconds: number; readonly rssBytes: number | null; readonly startSeconds: number };
 }
 
 /** One of several processes that share the ports. */
@@ -198,6 +198,6 @@ function addBounds(out: Exposition, { listeners, bufferedBytes }: LiveState): vo
 
 function addProcess(out: Exposition, { process }: LiveState): void {
   out.single("process_cpu_seconds_total", "counter", "User and system CPU time.", process.cpuSeconds);
-  out.single("process_resident_memory_bytes", "gauge", "Resident memory.", process.rssBytes);
+  if (process.rssBytes !== null) out.single("process_resident_memory_bytes", "gauge", "Resident memory.", process.rssBytes);
   out.single("process_start_time_seconds", "gauge", "Start of the process, seconds since 1970.", process.startSeconds);
 }

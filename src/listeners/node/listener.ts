@@ -5,7 +5,7 @@ import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import type { ListenerCounts, ListenOptions, Protocol, ProtocolListener, RequestHandler } from "../../core/seams.ts";
 import { NodeH1Service } from "./h1.ts";
 import { NodeH2Service } from "../h2/service.ts";
-import { type Bounds, newCounts, refuse } from "../bounds.ts";
+import { type Bounds, type Excess, newCounts, refuse } from "../bounds.ts";
 import { sniffHttp2 } from "../preface.ts";
 import { RawAnswerSink } from "./raw-answer.ts";
 import { lingerMs, waitUntil } from "../sink.ts";
@@ -27,6 +27,8 @@ export class NodeListener implements ProtocolListener {
   readonly #sockets = new Set<Socket>();
   /** Connections beyond the bound. No service gets them. */
   readonly #refused = new WeakSet<Socket>();
+  /** Why node drops connections by itself, while it does. */
+  #dropsFor: Excess = "open-files";
   readonly #h1: NodeH1Service | null;
   readonly #h2: NodeH2Service | null;
 
@@ -84,8 +86,10 @@ export class NodeListener implements ProtocolListener {
         this.counts.connections--;
         bounds.connections--;
       });
-      if (bounds.connectionsFull) this.#refuse(socket, handler);
+      const excess = bounds.excess();
+      if (excess !== null) this.#refuse(excess, bounds.canTellRefused, socket, handler);
     });
+    this.#server.on("drop", () => this.counts.bounds[this.#dropsFor]++);
   }
 
   /** By the socket below TLS: a TLS socket cannot send a TCP RST. */
@@ -98,17 +102,22 @@ export class NodeListener implements ProtocolListener {
     }
   }
 
-  /** Refuses one connection too many: with an answer where the protocol allows one before a handshake, else by closing it. */
-  #refuse(socket: Socket, handler: RequestHandler): void {
+  /**
+   * Refuses one connection too many: with an answer where it may stay open for one (`canTell`) and the protocol allows one before
+   * a handshake, else by closing it.
+   */
+  #refuse(reason: Excess, canTell: boolean, socket: Socket, handler: RequestHandler): void {
     const { isEncrypted, isHttp2 } = servedProtocols[this.protocol];
-    if (!isEncrypted && !isHttp2) {
-      this.#refused.add(socket);
-      refuse("too-many-connections", null, new RawAnswerSink(socket), handler, this.counts);
+    if (!isEncrypted) this.#refused.add(socket);
+    if (canTell && !isEncrypted && !isHttp2) {
+      refuse(reason, null, new RawAnswerSink(socket), handler, this.counts);
       return;
     }
-    this.counts.bounds["too-many-connections"]++;
-    if (!isEncrypted) {
-      this.#refused.add(socket);
+    this.counts.bounds[reason]++;
+    if (!canTell) {
+      this.#dropRest(reason);
+      socket.destroy();
+    } else if (!isEncrypted) {
       socket.end(tooMuch);
       socket.resume();
       const timer = setTimeout(() => socket.destroy(), lingerMs);
@@ -118,12 +127,27 @@ export class NodeListener implements ProtocolListener {
     }
   }
 
+  /**
+   * Has node close what else it accepts in this turn of the event loop, which may be thousands of connections: without a socket
+   * for each, at a tenth of the time.
+   */
+  #dropRest(reason: Excess): void {
+    this.#dropsFor = reason;
+    // Below 1: node compares with what is open, and takes 0 for "no bound".
+    this.#server.maxConnections = Number.MIN_VALUE;
+    setImmediate(() => {
+      this.#server.maxConnections = 0;
+    });
+  }
+
   listen({ host, port, shared }: ListenOptions): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
       // Shared, in a worker of node:cluster: the primary accepts, and deals connections out in turns.
       this.#server.listen({ host, port, exclusive: !shared, backlog: 4096 }, () => {
         this.#server.off("error", reject);
+        // A connection that cannot be accepted is no reason to end the others.
+        this.#server.on("error", () => this.counts.bounds["open-files"]++);
         resolve((this.#server.address() as AddressInfo).port);
       });
     });

@@ -33,8 +33,9 @@ export class UwsListener implements ProtocolListener, SinkOwner {
       this.counts.connections += by;
       bounds.connections += by;
       // Closed here: a request does not tell on which connection it came, so it could not be refused later.
-      if (by > 0 && bounds.connectionsFull) {
-        this.counts.bounds["too-many-connections"]++;
+      const excess = by > 0 ? bounds.excess() : null;
+      if (excess !== null) {
+        this.counts.bounds[excess]++;
         response.close();
       }
     });

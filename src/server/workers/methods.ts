@@ -43,6 +43,8 @@ export interface PrimaryMethods {
   takeRates(questions: readonly RateQuestion[]): readonly RateAnswer[];
   /** Request numbers below `index` are used, or may be. */
   reserve(index: number): void;
+  /** A line for the operator. */
+  tell(line: string): void;
   /** What the worker has counted: kept in case it dies. */
   note(snapshot: ServerSnapshot): void;
 }

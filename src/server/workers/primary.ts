@@ -57,13 +57,13 @@ function inWords(workers: readonly string[]): string {
 }
 
 /**
- * Starts `config.workers` processes. Rejects as startServer does, with nothing left running. `onDeath` is called with one line
- * for each worker that ends by itself.
+ * Starts `config.workers` processes. Rejects as startServer does, with nothing left running. `tell` is called with one line
+ * for each worker that ends by itself, and with what a worker has to tell.
  */
-export async function startWorkers(initial: ServerConfig, onDeath: (line: string) => void): Promise<Served> {
+export async function startWorkers(initial: ServerConfig, tell: (line: string) => void): Promise<Served> {
   const certificate = await findCertificate(initial);
   const endpoints = await findPorts(initial.host, initial.endpoints);
-  const primary = new Primary({ ...initial, endpoints }, onDeath);
+  const primary = new Primary({ ...initial, endpoints }, tell);
   const { listening, notices } = await primary.start();
   return {
     listening,
@@ -114,15 +114,15 @@ class Primary {
   config: ServerConfig;
   readonly #limiter: LocalRateLimiter;
   readonly #seats: readonly Seat[];
-  readonly #onDeath: (line: string) => void;
+  readonly #tell: (line: string) => void;
   #listening: readonly Listening[] = [];
   #restarts = 0;
   #ready = false;
   #closing: Promise<void> | null = null;
 
-  constructor(config: ServerConfig, onDeath: (line: string) => void) {
+  constructor(config: ServerConfig, tell: (line: string) => void) {
     this.config = config;
-    this.#onDeath = onDeath;
+    this.#tell = tell;
     this.#limiter = new LocalRateLimiter(config.rateLimits, monotonicUs);
     this.#seats = Array.from({ length: config.workers }, (_, index) => ({
       index,
@@ -205,6 +205,7 @@ class Primary {
       reserve: (index) => {
         seat.nextIndex = index;
       },
+      tell: (line) => this.#tell(`worker ${index}: ${line}`),
       note: (snapshot) => {
         seat.tally.latest = snapshot;
       },
@@ -237,7 +238,7 @@ class Primary {
     this.#restarts++;
     seat.shortLives = performance.now() - seat.startedMs > soundLifeMs ? 0 : seat.shortLives + 1;
     const delayMs = restartDelaysMs[Math.min(seat.shortLives, restartDelaysMs.length - 1)]!;
-    this.#onDeath(`worker ${seat.index} (process ${worker!.process.pid}) ended by ${how}; starting it again`);
+    this.#tell(`worker ${seat.index} (process ${worker!.process.pid}) ended by ${how}; starting it again`);
     setTimeout(() => {
       if (this.#closing === null) this.#restart(seat);
     }, delayMs);
@@ -246,7 +247,7 @@ class Primary {
   #restart(seat: Seat): void {
     this.#fork(seat).catch((error: Error) => {
       if (this.#closing !== null) return;
-      this.#onDeath(`worker ${seat.index} cannot start: ${error.message}`);
+      this.#tell(`worker ${seat.index} cannot start: ${error.message}`);
       seat.worker?.process.kill("SIGKILL");
     });
   }

@@ -1,5 +1,6 @@
 /** The counts of several processes, dead ones included, as one exposition. */
 import { renderMetrics, type WorkerState } from "../../api/operations/metrics.ts";
+import { ownRssBytes } from "../../base/proc.ts";
 import { Meter } from "../../core/pacing/meter.ts";
 import type { Bound, ListenerCounts } from "../../core/seams.ts";
 import { newCounts } from "../../listeners/bounds.ts";
@@ -71,7 +72,7 @@ export function mergedMetrics({ tallies, answering, listening, model, draining, 
   const workers: WorkerState[] = [];
   const { user, system } = process.cpuUsage();
   let cpuSeconds = (user + system) / 1e6;
-  let rssBytes = process.memoryUsage.rss();
+  let rssBytes = ownRssBytes();
   let running = 0;
   const schedulers = tallies.flatMap(({ latest }) => latest?.live.scheduler ?? []);
   // Each worker has a scheduler of its own: their queues add up, their memories are equal.
@@ -86,7 +87,8 @@ export function mergedMetrics({ tallies, answering, listening, model, draining, 
     const own = tally.meter;
     meter.add(own.snapshot());
     cpuSeconds += tally.cpuSeconds;
-    rssBytes += tally.latest?.live.process.rssBytes ?? 0;
+    const workerBytes = tally.latest === null ? 0 : tally.latest.live.process.rssBytes;
+    rssBytes = rssBytes === null || workerBytes === null ? null : rssBytes + workerBytes;
     running += tally.latest?.live.running ?? 0;
     workers.push({
       isAnswering: answering[index]!,

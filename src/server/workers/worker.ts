@@ -8,7 +8,7 @@ import { monotonicUs } from "../../base/clock.ts";
 import { resolveAgain } from "../../settings/server.ts";
 import { LeasingRateLimiter, type RateAnswer, type RateQuestion } from "../../core/limits/lease.ts";
 import { limitYoungGeneration } from "../heap.ts";
-import { type StartedServer, startServer } from "../server.ts";
+import { type Siblings, type StartedServer, startServer } from "../server.ts";
 import { Channel, LateError, type Methods } from "./channel.ts";
 import type { Assignment, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
 
@@ -110,7 +110,7 @@ async function start({ options, settled, firstIndex, workers }: Assignment): Pro
   const config = resolveAgain(options, settled);
   const asker = new RateAsker();
   const reservation = new Reservation(firstIndex, workers);
-  server = await startServer(config, {
+  const siblings: Siblings = {
     newCounter: () => reservation.newCounter(),
     limiter: new LeasingRateLimiter({
       limits: config.rateLimits,
@@ -120,7 +120,8 @@ async function start({ options, settled, firstIndex, workers }: Assignment): Pro
     }),
     metrics: () => orUnavailable(primary.call("metrics", null, primaryTimeoutMs)),
     change: (changes) => orUnavailable(primary.call("change", changes, primaryTimeoutMs)),
-  });
+  };
+  server = await startServer(config, siblings, (line) => primary.tell("tell", line));
   limitYoungGeneration(server.listening);
   let noted = "";
   setInterval(() => {
