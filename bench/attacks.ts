@@ -3,14 +3,13 @@
  * is asserted here of each, with the maximum of /health in place of a percentile.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { describeEnvironment } from "../src/runner/processes/machine.ts";
 import { Attacked } from "../test/listeners/attacks/attacked.ts";
 import { type Batch, batches, type Case, uwsDeadlines } from "../test/listeners/attacks/cases.ts";
+import { attacksFolder as folder, fuzzFile, withFuzzSection } from "./support/fuzz-page.ts";
 import { table, writtenBy } from "./support/page.ts";
 import { Attackers, besiege, Bystanders, missing, mostHeap, mostRss, quantile } from "../test/listeners/attacks/harness.ts";
 
-const folder = fileURLToPath(new URL("../results/attacks/", import.meta.url));
 /** What /health may take during an attack, and how late an event of a sibling stream may be sent. */
 const mostHealthMs = 250;
 
@@ -146,9 +145,9 @@ for (const batch of groups) {
 }
 if (!single) {
   const reports = readdirSync(folder)
-    .filter((name) => name.endsWith(".json"))
+    .filter((name) => name.endsWith(".json") && name !== fuzzFile)
     .map((name) => JSON.parse(readFileSync(`${folder}${name}`, "utf8")) as Report);
-  writeFileSync(`${folder}README.md`, tableOf(reports));
+  writeFileSync(`${folder}README.md`, withFuzzSection(tableOf(reports)));
 }
 attackers.stop();
 bystanders.stop();

@@ -1,5 +1,6 @@
 /** The measurements of fakeai itself: what each tells, what it takes, and how it is started. */
 import { rows } from "./speed/rows.ts";
+import { engineNames } from "../test/listeners/fuzz/target.ts";
 import { tools } from "./tools/tools.ts";
 
 /** An argument that is no flag. */
@@ -116,6 +117,22 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     flags: [
       { name: "--sessions", takes: "n", help: "sessions of each protocol (default 10000)" },
       { name: "--seed", takes: "n", help: "the first session's; each next has the next (default: any)" },
+    ],
+  },
+  fuzz: {
+    what: "a seeded search for requests that hold up others: what a neighbour notices of thousands of hostile ones",
+    module: "fuzz.ts",
+    needsBuild: true,
+    takes: "half an hour for all engines",
+    writes: "results/attacks, and nowhere with --only or fewer --cases",
+    arguments: [{ name: "engine", help: "one engine", choices: engineNames.map(({ name }) => name), isRepeatable: true }],
+    flags: [
+      { name: "--seed", takes: "n", help: "decides every request (default 1)" },
+      { name: "--cases", takes: "n", help: "cases for each engine (default: 5,000 and more, 200 and more for each endpoint)" },
+      { name: "--only", takes: "n", help: "the case of this number alone" },
+      { name: "--max-body", takes: "mb", help: "largest body, in 1,048,576 bytes (default 10)" },
+      { name: "--delay", takes: "ms", help: "how long one request may hold up a neighbour (default 25)" },
+      { name: "--rss", takes: "mb", help: "how much one request may make the process grow, in 1,000,000 bytes (default 64)" },
     ],
   },
   disconnect: {

@@ -1,0 +1,85 @@
+/**
+ * The search for requests that hold up others: hostile requests to every endpoint on every engine, and what a neighbour on
+ * another connection noticed of each. What is beyond a bound is repeated alone, and the least counts. Exit code 1: some failed.
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { describeEnvironment } from "../src/runner/processes/machine.ts";
+import { caseOf, longForm } from "../test/listeners/fuzz/requests.ts";
+import { type Bounds, describe, type Finding, search } from "../test/listeners/fuzz/search.ts";
+import { engineNames } from "../test/listeners/fuzz/target.ts";
+import { attacksFolder, engineReport, fuzzFile, type FuzzReport, withFuzzSection } from "./support/fuzz-page.ts";
+
+const { values, positionals } = parseArgs({
+  options: {
+    seed: { type: "string", default: "1" },
+    cases: { type: "string", default: String(longForm) },
+    only: { type: "string" },
+    "max-body": { type: "string", default: "10" },
+    delay: { type: "string", default: "25" },
+    rss: { type: "string", default: "64" },
+  },
+  allowPositionals: true,
+});
+
+function count(name: "seed" | "cases" | "only" | "max-body" | "delay" | "rss"): number {
+  const value = Number(values[name]);
+  if (values[name]!.trim() === "" || !Number.isFinite(value) || value < 0) {
+    process.stderr.write(`fuzz: --${name}: ${JSON.stringify(values[name])} is no number from 0 on\n`);
+    process.exit(2);
+  }
+  return value;
+}
+
+function line({ number, category, endpoint, bodyBytes, delayMs, rssBytes, cpuMs, status, failures, described }: Finding): string {
+  const figures = `${delayMs.toFixed(1)} ms, CPU ${cpuMs.toFixed(1)} ms, ${(rssBytes / 1e6).toFixed(1)} MB, status ${status ?? "none"}`;
+  return `#${number} ${category}, ${endpoint}, ${bodyBytes} bytes: ${figures}${failures.map((failure) => `; ${failure}`).join("")}\n   ${described}`;
+}
+
+const seed = count("seed");
+const bounds: Bounds = { delayMs: count("delay"), rssBytes: count("rss") * 1e6 };
+const plan = { seed, cases: count("cases"), maxBodyBytes: count("max-body") * 1_048_576 };
+const only = values.only === undefined ? null : count("only");
+const isWhole = only === null && plan.cases >= longForm;
+const engines = engineNames.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
+let failed = 0;
+
+/** Writes what one engine came to beside what the others did, under the same seed. */
+function save(report: FuzzReport): void {
+  const path = `${attacksFolder}${fuzzFile}`;
+  const old = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as FuzzReport) : null;
+  const isSame = old !== null && old.seed === seed && JSON.stringify(old.bounds) === JSON.stringify(bounds) && old.maxBodyBytes === plan.maxBodyBytes; // oxfmt-ignore
+  const kept = isSame ? old.engines.filter(({ engine }) => report.engines.every((other) => other.engine !== engine)) : [];
+  const order = (engine: string): number => engineNames.findIndex(({ name }) => name === engine);
+  const all = [...kept, ...report.engines].toSorted((a, b) => order(a.engine) - order(b.engine));
+  writeFileSync(path, `${JSON.stringify({ ...report, engines: all }, null, 1)}\n`);
+  const page = `${attacksFolder}README.md`;
+  writeFileSync(page, withFuzzSection(readFileSync(page, "utf8")));
+}
+
+for (const engine of engines) {
+  console.log(`seed ${seed}, ${engine.name}: ${only === null ? `${plan.cases} cases` : `case ${only}, ${describe(caseOf(plan, only))}`}`);
+  const startedAt = new Date().toISOString();
+  const startedMs = performance.now();
+  const seconds = (): number => (performance.now() - startedMs) / 1000;
+  const found = await search(engine, {
+    ...plan,
+    bounds,
+    ...(only !== null && { numbers: [only] }),
+    shrinks: 20,
+    onFinding(finding, done) {
+      if (finding.failures.length > 0) console.log(line(finding));
+      if (done % 500 === 0) console.log(`${done} done in ${seconds().toFixed(0)} s`);
+    },
+  });
+  const report = engineReport({ engine: engine.name, startedAt, seconds: seconds() }, found);
+  const failures = Object.values(report.byCategory).reduce((sum, tally) => sum + tally.failures, 0);
+  failed += failures;
+  console.log(`${engine.name}: ${report.cases} cases, ${failures} failed, ${seconds().toFixed(0)} s. The longest delays:`);
+  for (const finding of report.worstDelays) console.log(line(finding));
+  console.log("The largest growths:");
+  for (const finding of report.worstGrowths) console.log(line(finding));
+  if (isWhole)
+    save({ seed, bounds, maxBodyBytes: plan.maxBodyBytes, environment: describeEnvironment(false, "fakeai"), engines: [report] });
+}
+process.exitCode = failed === 0 ? 0 : 1;

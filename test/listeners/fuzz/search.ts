@@ -1,0 +1,390 @@
+/** The search: one hostile request after the other, and what a neighbour on another connection noticed of each. */
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { eventually, sleep } from "../../support/wait.ts";
+import { type Client, openClient, type Outcome } from "./client.ts";
+import { type Case, caseOf, type SearchPlan } from "./requests.ts";
+import { shrink } from "./shrink.ts";
+import { type EngineName, Target } from "./target.ts";
+import type { Seen, Watch } from "./watcher.ts";
+
+export interface Bounds {
+  /** How long one request may hold up a neighbour. */
+  readonly delayMs: number;
+  /** How much one request may make the process grow. */
+  readonly rssBytes: number;
+}
+
+/** One case, made once. */
+export interface Trial {
+  /** The longest that a /health, a token by its stamp or by its read was held up. */
+  readonly delayMs: number;
+  readonly healthMs: number;
+  readonly lateMs: number | null;
+  readonly gapMs: number;
+  /** By how much the peak of the resident set was above what was resident before. */
+  readonly rssBytes: number;
+  /** CPU time of the serving thread meanwhile. */
+  readonly cpuMs: number;
+  readonly status: number | null;
+  /** What no request may bring about, whatever the time: null where nothing did. */
+  readonly fault: string | null;
+}
+
+/** What came of a case. */
+export interface Finding {
+  readonly number: number;
+  readonly category: string;
+  readonly endpoint: string;
+  readonly bodyBytes: number;
+  /** Of the trials alone the least, where there were any. */
+  readonly delayMs: number;
+  readonly rssBytes: number;
+  readonly cpuMs: number;
+  readonly status: number | null;
+  /** Empty: it held. */
+  readonly failures: readonly string[];
+  readonly described: string;
+}
+
+/** Trials of what went beyond a bound, alone: a pause of the machine does not come each time. */
+const repeats = 3;
+/** Where the thread's CPU time says that the machine paused, not the server. */
+const mostRepeats = 10;
+/** No machine pauses for so long: one more trial is enough. */
+const certainMs = 1000;
+/** A neighbour that hears nothing for so long after the answer is held up for good. */
+const silenceMs = 4000;
+
+const watcherPath = fileURLToPath(new URL("watcher.ts", import.meta.url));
+
+/** The process that looks on. */
+class Watcher {
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+  }
+
+  static async start(watch: Watch): Promise<Watcher> {
+    const child = fork(watcherPath, [], { execArgv: ["--import", "tsx"] });
+    const watcher = new Watcher(child);
+    await watcher.#next();
+    child.send(watch);
+    return watcher;
+  }
+
+  #next(): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const onExit = (): void => reject(new Error("the watcher died"));
+      this.#child.once("exit", onExit);
+      this.#child.once("message", (message) => {
+        this.#child.off("exit", onExit);
+        resolve(message);
+      });
+    });
+  }
+
+  async begin(): Promise<void> {
+    this.#child.send("begin");
+    await this.#next();
+  }
+
+  /** null: it heard nothing for too long. */
+  async end(): Promise<Seen | null> {
+    this.#child.send("end");
+    return Promise.race([this.#next() as Promise<Seen>, sleep(silenceMs).then(() => null)]);
+  }
+
+  stop(): void {
+    this.#child.kill("SIGKILL");
+  }
+}
+
+/** A server under search with its neighbour and its attacker. */
+class Arena {
+  readonly #engine: EngineName;
+  readonly #flags: readonly string[];
+  #target!: Target;
+  #watcher!: Watcher;
+  #client!: Client;
+  #knobs = "";
+
+  private constructor(engine: EngineName, flags: readonly string[]) {
+    this.#engine = engine;
+    this.#flags = flags;
+  }
+
+  static async open(engine: EngineName, flags: readonly string[]): Promise<Arena> {
+    const arena = new Arena(engine, flags);
+    await arena.#start();
+    return arena;
+  }
+
+  get isH2(): boolean {
+    return this.#engine.protocol === "h2" || this.#engine.protocol === "h2c";
+  }
+
+  async #start(): Promise<void> {
+    this.#target = await Target.start(this.#engine, this.#flags);
+    this.#client = openClient(this.#target.origin, this.isH2);
+    const { origin, healthOrigin } = this.#target;
+    this.#watcher = await Watcher.start({ origin, healthOrigin, isH2: this.isH2 });
+    this.#knobs = await (await fetch(`${healthOrigin}/admin/config`)).text();
+    await warmUp(this.#client);
+    await this.#watcher.begin();
+    await this.#watcher.end();
+  }
+
+  async close(): Promise<void> {
+    this.#client.close();
+    this.#watcher.stop();
+    await this.#target.stop();
+  }
+
+  async restart(): Promise<void> {
+    await this.close();
+    await this.#start();
+  }
+
+  /** Makes a case once, beside the neighbour. */
+  async attempt(given: Case): Promise<Trial> {
+    const target = this.#target;
+    await this.#watcher.begin();
+    target.forgetPeak();
+    const before = target.memory().rssBytes;
+    const cpuBefore = target.cpuMs();
+    const outcome = await meet(this.#client, given, this.isH2);
+    const seen = target.died === null ? await this.#watcher.end() : null;
+    if (target.died !== null || seen === null) {
+      const fault = target.died === null ? "the server answers nobody any more" : `the server died: ${target.died}`;
+      const rssBytes = target.died === null ? target.memory().peakBytes - before : 0;
+      await this.restart();
+      const delayMs = Infinity;
+      return { delayMs, healthMs: delayMs, lateMs: null, gapMs: delayMs, rssBytes, cpuMs: 0, status: outcome.status, fault };
+    }
+    const trial: Trial = {
+      delayMs: Math.max(seen.healthMs, seen.lateMs ?? 0, seen.gapMs),
+      healthMs: seen.healthMs,
+      lateMs: seen.lateMs,
+      gapMs: seen.gapMs,
+      rssBytes: Math.max(0, target.memory().peakBytes - before),
+      cpuMs: target.cpuMs() - cpuBefore,
+      status: outcome.status,
+      fault: seen.fault ?? faultOf(given, outcome, target.complaints) ?? (given.kind === "bytes" ? await this.#leftOver() : null),
+    };
+    if (seen.fault !== null) await this.restart();
+    else if (given.kind === "request" && given.target.includes("/admin/") && outcome.status === 200) await this.#restore();
+    return trial;
+  }
+
+  /** What a connection that was cut left behind: null where nothing but the neighbour's stream is counted. */
+  async #leftOver(): Promise<string | null> {
+    let streams = 0;
+    const gone = async (): Promise<boolean> => {
+      const text = await (await fetch(`${this.#target.healthOrigin}/metrics`)).text();
+      streams = [...text.matchAll(/^fakeai_open_streams\{([^}]*)\} (\d+)$/gm)].reduce((sum, match) => sum + Number(match[2]), 0);
+      // The neighbour's /health and this very request come and go.
+      return streams <= 3;
+    };
+    return eventually(gone, "streams are gone", 5000).then(
+      () => null,
+      () => `${streams} streams are still counted after 5 s`,
+    );
+  }
+
+  async #restore(): Promise<void> {
+    const answer = await fetch(`${this.#target.healthOrigin}/admin/config`, { method: "POST", body: this.#knobs });
+    if (answer.status !== 200) await this.restart();
+  }
+
+  /** By how much a server that has only just been warmed up grows. */
+  async growthAlone(given: Case): Promise<number> {
+    const target = await Target.start(this.#engine, this.#flags);
+    const client = openClient(target.origin, this.isH2);
+    try {
+      await warmUp(client);
+      target.forgetPeak();
+      const before = target.memory().rssBytes;
+      await meet(client, given, this.isH2);
+      return target.died === null ? Math.max(0, target.memory().peakBytes - before) : Infinity;
+    } finally {
+      client.close();
+      await target.stop();
+    }
+  }
+}
+
+/** A server compiles and grows with its first requests. */
+async function warmUp(client: Client): Promise<void> {
+  const user = { role: "user", content: "Hello there" };
+  const body = Buffer.from(JSON.stringify({ model: "gpt-4o", messages: [user], stream: true }));
+  for (let round = 0; round < 30; round++) {
+    await client.ask({
+      kind: "request",
+      category: "",
+      endpoint: "",
+      method: "POST",
+      target: "/v1/chat/completions",
+      headers: [],
+      body,
+      asksForTrouble: false,
+    });
+  }
+}
+
+async function meet(client: Client, given: Case, isH2: boolean): Promise<Outcome> {
+  if (given.kind === "request") return client.ask(given);
+  const heard = await client.write(given.bytes(isH2));
+  const status = isH2 ? null : Number(/HTTP\/1\.1 (5\d\d)/.exec(heard)?.[1] ?? 0);
+  const fault = /\nx-injected/i.test(heard) ? "a header was injected" : null;
+  return { status: status === 0 ? null : status, bodyBytes: heard.length, begin: "", fault, unsent: false };
+}
+
+/** Answers that say what this server does not speak; uWebSockets.js has one for every version but HTTP/1.1. */
+const honest = new Set([501, 505]);
+
+function faultOf(given: Case, { status, fault, begin }: Outcome, complaints: string): string | null {
+  if (fault === "a header was injected") return fault;
+  if (given.kind === "bytes") return status === null || honest.has(status) ? null : `status ${status}`;
+  if (given.asksForTrouble) return null;
+  if (status !== null && status >= 500 && !honest.has(status)) {
+    const said = complaints.split("\n").findLast((line) => /Error|Warning/.test(line)) ?? begin.slice(0, 80);
+    return `status ${status}: ${said.replace(/^\(node:\d+\) /, "").slice(0, 160)}`;
+  }
+  return fault;
+}
+
+function failuresOf({ fault, delayMs, rssBytes }: Pick<Trial, "fault" | "delayMs" | "rssBytes">, bounds: Bounds): string[] {
+  return [
+    ...(fault === null ? [] : [fault]),
+    ...(delayMs <= bounds.delayMs
+      ? []
+      : [Number.isFinite(delayMs) ? `a neighbour waited ${delayMs.toFixed(0)} ms` : "a neighbour waited for ever"]),
+    ...(rssBytes <= bounds.rssBytes ? [] : [`grew by ${(rssBytes / 1e6).toFixed(0)} MB`]),
+  ];
+}
+
+/** A value, with what is long in it cut and counted. */
+function abbreviated(value: unknown, depth = 0): string {
+  if (typeof value === "string")
+    return value.length <= 24 ? JSON.stringify(value) : `${JSON.stringify(value.slice(0, 12))}...(${value.length})`;
+  if (Array.isArray(value)) {
+    const shown = value.slice(0, value.length <= 3 ? 3 : 1).map((item) => abbreviated(item, depth + 1));
+    return `[${shown.join(",")}${value.length > 3 ? `,...(${value.length})` : ""}]`;
+  }
+  if (typeof value !== "object" || value === null) return String(value);
+  if (depth > 7) return "{...}";
+  const keys = Object.keys(value);
+  const shown = keys.slice(0, 8).map((key) => `${key.slice(0, 24)}:${abbreviated((value as Record<string, unknown>)[key], depth + 1)}`);
+  return `{${shown.join(",")}${keys.length > 8 ? `,...(${keys.length})` : ""}}`;
+}
+
+/** One line that tells what a case is. */
+export function describe(given: Case): string {
+  if (given.kind === "bytes") return "bytes of a connection";
+  const { method, target, headers, body, json } = given;
+  const shown = json === undefined ? (body === null ? "" : abbreviated(body.toString("latin1", 0, 2000))) : abbreviated(json);
+  const heads = headers.map(([name, value]) => `${name}: ${abbreviated(value)}`);
+  return [`${method} ${target.slice(0, 80)}`, ...heads, shown]
+    .filter((part) => part !== "")
+    .join(" ")
+    .slice(0, 400);
+}
+
+export interface SearchOptions extends SearchPlan {
+  readonly bounds: Bounds;
+  /** Further flags of `fakeai serve`. */
+  readonly flags?: readonly string[];
+  /** Numbers of the cases; default: all of the plan. */
+  readonly numbers?: readonly number[];
+  readonly onFinding?: (finding: Finding, done: number) => void;
+  /** Failures whose inputs are made smaller; 0: none. */
+  readonly shrinks?: number;
+}
+
+/** How many of the worst are tried again alone, so that their figures are theirs. */
+const worstCount = 10;
+
+/** What a search on one engine came to. */
+export interface Search {
+  readonly findings: readonly Finding[];
+  /** The largest delays and growths, each the least of three trials alone. */
+  readonly worstDelays: readonly Finding[];
+  readonly worstGrowths: readonly Finding[];
+}
+
+export async function search(engine: EngineName, options: SearchOptions): Promise<Search> {
+  const { bounds, numbers = Array.from({ length: options.cases }, (_, number) => number) } = options;
+  const arena = await Arena.open(engine, options.flags ?? []);
+  const findings: Finding[] = [];
+  let shrinks = options.shrinks ?? 0;
+  try {
+    for (const number of numbers) {
+      const given = caseOf(options, number);
+      const trial = await confirmed(arena, given, bounds);
+      const failures = failuresOf(trial, bounds);
+      let small = given;
+      if (failures.length > 0 && given.kind === "request" && given.json !== undefined && trial.delayMs < certainMs && shrinks-- > 0) {
+        small = await shrink(given, async (candidate) => failuresOf(await confirmed(arena, candidate, bounds), bounds).length > 0);
+      }
+      const finding = findingOf(number, given, small, trial, failures);
+      findings.push(finding);
+      options.onFinding?.(finding, findings.length);
+    }
+    const worst = (of: (finding: Finding) => number): Finding[] => findings.toSorted((a, b) => of(b) - of(a)).slice(0, 2 * worstCount);
+    const again = async (finding: Finding, alone: (given: Case) => Promise<Partial<Finding>>): Promise<Finding> =>
+      finding.failures.length > 0 ? finding : { ...finding, ...(await alone(caseOf(options, finding.number))) };
+    const worstDelays: Finding[] = [];
+    for (const finding of worst(({ delayMs }) => delayMs)) {
+      worstDelays.push(await again(finding, async (given) => ({ delayMs: (await leastDelay(arena, given, repeats)).delayMs })));
+    }
+    const worstGrowths: Finding[] = [];
+    for (const finding of worst(({ rssBytes }) => rssBytes).slice(0, worstCount)) {
+      worstGrowths.push(await again(finding, async (given) => ({ rssBytes: await arena.growthAlone(given) })));
+    }
+    return {
+      findings,
+      worstDelays: worstDelays.toSorted((a, b) => b.delayMs - a.delayMs).slice(0, worstCount),
+      worstGrowths: worstGrowths.toSorted((a, b) => b.rssBytes - a.rssBytes),
+    };
+  } finally {
+    await arena.close();
+  }
+}
+
+function findingOf(number: number, given: Case, small: Case, trial: Trial, failures: readonly string[]): Finding {
+  const { category, endpoint } = given;
+  const bodyBytes = small.kind === "request" ? (small.body?.length ?? 0) : 0;
+  const { delayMs, rssBytes, cpuMs, status } = trial;
+  return { number, category, endpoint, bodyBytes, delayMs, rssBytes, cpuMs, status, failures, described: describe(small) };
+}
+
+/** The trial with the least delay of some. */
+async function leastDelay(arena: Arena, given: Case, times: number, enoughMs = 0): Promise<Trial> {
+  let least = await arena.attempt(given);
+  for (let time = 1; time < times && least.delayMs > enoughMs && Number.isFinite(least.delayMs); time++) {
+    const trial = await arena.attempt(given);
+    if (trial.delayMs < least.delayMs) least = trial;
+    // A thread that did not run for so long did not hold anybody up for so long: the machine did.
+    if (trial.cpuMs < enoughMs && times < mostRepeats) times++;
+  }
+  return least;
+}
+
+/** A case that held at the first trial holds. What did not is tried again alone, and the least that it ever did counts. */
+async function confirmed(arena: Arena, given: Case, bounds: Bounds): Promise<Trial> {
+  const first = await arena.attempt(given);
+  if (failuresOf(first, bounds).length === 0) return first;
+  let { delayMs, rssBytes, fault } = first;
+  if (delayMs > bounds.delayMs && Number.isFinite(delayMs)) {
+    delayMs = Math.min(delayMs, (await leastDelay(arena, given, delayMs < certainMs ? repeats : 1, bounds.delayMs)).delayMs);
+  }
+  for (let time = 0; time < repeats && rssBytes > bounds.rssBytes; time++) rssBytes = Math.min(rssBytes, await arena.growthAlone(given));
+  if (fault !== null) {
+    const again = await arena.attempt(given);
+    fault = again.fault;
+    delayMs = Math.min(delayMs, again.delayMs);
+  }
+  return { ...first, delayMs, rssBytes, fault };
+}

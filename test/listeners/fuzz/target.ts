@@ -1,0 +1,105 @@
+/** The built server under search, in a process of its own, and what the system tells of that process. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Protocol } from "../../../src/index.ts";
+
+const cliPath = fileURLToPath(new URL("../../../dist/cli.js", import.meta.url));
+
+/** A protocol on an engine. */
+export interface EngineName {
+  readonly name: string;
+  readonly protocol: Protocol;
+  readonly h1Engine: "uws" | "node";
+}
+
+export const engineNames: readonly EngineName[] = [
+  { name: "h1-uws", protocol: "h1", h1Engine: "uws" },
+  { name: "h1-node", protocol: "h1", h1Engine: "node" },
+  { name: "h1s-uws", protocol: "h1s", h1Engine: "uws" },
+  { name: "h1s-node", protocol: "h1s", h1Engine: "node" },
+  { name: "h2c", protocol: "h2c", h1Engine: "node" },
+  { name: "h2", protocol: "h2", h1Engine: "node" },
+];
+
+/** Servers that run. They end with this process at the latest. */
+const children = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
+const startTimeoutMs = 20_000;
+
+export class Target {
+  readonly origin: string;
+  /** Where /health and /metrics are asked for: h1, beside the protocol under search. */
+  readonly healthOrigin: string;
+  readonly #child: ChildProcess;
+  readonly #stderr: () => string;
+  /** Set when the process has ended. */
+  died: string | null = null;
+
+  private constructor(child: ChildProcess, urls: Readonly<Record<string, string>>, protocol: Protocol, stderr: () => string) {
+    this.#child = child;
+    this.#stderr = stderr;
+    this.origin = urls[protocol]!;
+    this.healthOrigin = urls["h1"]!;
+    child.once("exit", (code, signal) => {
+      children.delete(child);
+      this.died = `exit ${code ?? signal}: ${stderr().trim().split("\n").at(-1)}`;
+    });
+  }
+
+  static async start({ protocol, h1Engine }: EngineName, flags: readonly string[]): Promise<Target> {
+    const protocols = protocol === "h1" ? "h1:0" : `h1:0,${protocol}:0`;
+    const args = [cliPath, "serve", "--json", "--protocol", protocols, "--h1-engine", h1Engine, "--admin", ...flags];
+    const environment = Object.entries(process.env).filter(([name]) => !name.startsWith("FAKEAI_"));
+    const child = spawn(process.execPath, args, { env: Object.fromEntries(environment), stdio: ["ignore", "pipe", "pipe"] });
+    children.add(child);
+    let stderr = "";
+    child.stderr.on("data", (chunk: Buffer) => {
+      stderr = (stderr + chunk.toString()).slice(-20_000);
+    });
+    const line = await new Promise<string>((resolve, reject) => {
+      let text = "";
+      child.stdout.on("data", (chunk: Buffer) => {
+        text += chunk.toString();
+        if (text.includes("\n")) resolve(text);
+      });
+      child.once("exit", (code) => reject(new Error(`the server did not start: exit ${code}: ${stderr}`)));
+      setTimeout(() => reject(new Error(`the server did not start in ${startTimeoutMs} ms`)), startTimeoutMs).unref();
+    });
+    const { listening } = JSON.parse(line) as { listening: { protocol: string; url: string }[] };
+    return new Target(child, Object.fromEntries(listening.map(({ protocol: spoken, url }) => [spoken, url])), protocol, () => stderr);
+  }
+
+  /** What it has said of faults of its own since it was started, the last lines of it. */
+  get complaints(): string {
+    return this.#stderr();
+  }
+
+  /** What is resident now, and the most since `forgetPeak`. */
+  memory(): { readonly rssBytes: number; readonly peakBytes: number } {
+    const status = readFileSync(`/proc/${this.#child.pid}/status`, "utf8");
+    const bytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)![1]) * 1024;
+    return { rssBytes: bytes("VmRSS"), peakBytes: bytes("VmHWM") };
+  }
+
+  /** The peak is counted from here on (proc(5), clear_refs: 5). */
+  forgetPeak(): void {
+    writeFileSync(`/proc/${this.#child.pid}/clear_refs`, "5");
+  }
+
+  /** CPU time of the thread that serves, ms (proc(5), schedstat): no stall of ours is longer than what it used meanwhile. */
+  cpuMs(): number {
+    const { pid } = this.#child;
+    return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "utf8").split(" ")[0]) / 1e6;
+  }
+
+  async stop(): Promise<void> {
+    if (this.died !== null) return;
+    const ended = new Promise((resolve) => this.#child.once("exit", resolve));
+    this.#child.kill("SIGKILL");
+    await ended;
+  }
+}
