@@ -31,8 +31,8 @@ function count(name: "seed" | "cases" | "only" | "max-body" | "delay" | "rss"): 
   return value;
 }
 
-function line({ number, category, endpoint, bodyBytes, delayMs, rssBytes, cpuMs, status, failures, described }: Finding): string {
-  const figures = `${delayMs.toFixed(1)} ms, CPU ${cpuMs.toFixed(1)} ms, ${(rssBytes / 1e6).toFixed(1)} MB, status ${status ?? "none"}`;
+function line({ number, category, endpoint, bodyBytes, delayMs, waitedMs, rssBytes, cpuMs, status, failures, described }: Finding): string {
+  const figures = `held up ${delayMs.toFixed(1)} ms (waited ${waitedMs.toFixed(1)}, CPU ${cpuMs.toFixed(1)}), ${(rssBytes / 1e6).toFixed(1)} MB, status ${status ?? "none"}`;
   return `#${number} ${category}, ${endpoint}, ${bodyBytes} bytes: ${figures}${failures.map((failure) => `; ${failure}`).join("")}\n   ${described}`;
 }
 

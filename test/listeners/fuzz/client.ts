@@ -42,7 +42,7 @@ function open(origin: string, alpn: string): Socket {
   const address = { host: hostname, port: Number(port) };
   const socket = protocol === "https:" ? connectTls({ ...address, rejectUnauthorized: false, ALPNProtocols: [alpn] }) : connectTcp(address);
   socket.setNoDelay(true);
-  // Whoever waits for an answer hears "close".
+  // A request that waits for its answer hears of the close.
   socket.on("error", () => {});
   return socket;
 }

@@ -17,11 +17,13 @@ export interface Bounds {
 
 /** One case, made once. */
 export interface Trial {
-  /** The longest that a /health, a token by its stamp or by its read was held up. */
+  /**
+   * How long the request held up a neighbour: what it waited, and no more than the serving thread ran meanwhile. A thread that
+   * did not run held nobody up: another program had its core.
+   */
   readonly delayMs: number;
-  readonly healthMs: number;
-  readonly lateMs: number | null;
-  readonly gapMs: number;
+  /** The longest that a /health, a token by its stamp or by its read was late, whoever made it so. */
+  readonly waitedMs: number;
   /** By how much the peak of the resident set was above what was resident before. */
   readonly rssBytes: number;
   /** CPU time of the serving thread meanwhile. */
@@ -39,6 +41,7 @@ export interface Finding {
   readonly bodyBytes: number;
   /** Of the trials alone the least, where there were any. */
   readonly delayMs: number;
+  readonly waitedMs: number;
   readonly rssBytes: number;
   readonly cpuMs: number;
   readonly status: number | null;
@@ -49,8 +52,6 @@ export interface Finding {
 
 /** Trials of what went beyond a bound, alone: a pause of the machine does not come each time. */
 const repeats = 3;
-/** Where the thread's CPU time says that the machine paused, not the server. */
-const mostRepeats = 10;
 /** No machine pauses for so long: one more trial is enough. */
 const certainMs = 1000;
 /** A neighbour that hears nothing for so long after the answer is held up for good. */
@@ -160,16 +161,16 @@ class Arena {
       const fault = target.died === null ? "the server answers nobody any more" : `the server died: ${target.died}`;
       const rssBytes = target.died === null ? target.memory().peakBytes - before : 0;
       await this.restart();
-      const delayMs = Infinity;
-      return { delayMs, healthMs: delayMs, lateMs: null, gapMs: delayMs, rssBytes, cpuMs: 0, status: outcome.status, fault };
+      const forever = Infinity;
+      return { delayMs: forever, waitedMs: forever, rssBytes, cpuMs: forever, status: outcome.status, fault };
     }
+    const waitedMs = Math.max(seen.healthMs, seen.lateMs ?? 0, seen.gapMs);
+    const cpuMs = target.cpuMs() - cpuBefore;
     const trial: Trial = {
-      delayMs: Math.max(seen.healthMs, seen.lateMs ?? 0, seen.gapMs),
-      healthMs: seen.healthMs,
-      lateMs: seen.lateMs,
-      gapMs: seen.gapMs,
+      delayMs: Math.min(waitedMs, cpuMs),
+      waitedMs,
       rssBytes: Math.max(0, target.memory().peakBytes - before),
-      cpuMs: target.cpuMs() - cpuBefore,
+      cpuMs,
       status: outcome.status,
       fault: seen.fault ?? faultOf(given, outcome, target.complaints) ?? (given.kind === "bytes" ? await this.#leftOver() : null),
     };
@@ -337,7 +338,12 @@ export async function search(engine: EngineName, options: SearchOptions): Promis
       finding.failures.length > 0 ? finding : { ...finding, ...(await alone(caseOf(options, finding.number))) };
     const worstDelays: Finding[] = [];
     for (const finding of worst(({ delayMs }) => delayMs)) {
-      worstDelays.push(await again(finding, async (given) => ({ delayMs: (await leastDelay(arena, given, repeats)).delayMs })));
+      worstDelays.push(
+        await again(finding, async (given) => {
+          const { delayMs, waitedMs, cpuMs } = await leastDelay(arena, given, repeats);
+          return { delayMs, waitedMs, cpuMs };
+        }),
+      );
     }
     const worstGrowths: Finding[] = [];
     for (const finding of worst(({ rssBytes }) => rssBytes).slice(0, worstCount)) {
@@ -356,8 +362,8 @@ export async function search(engine: EngineName, options: SearchOptions): Promis
 function findingOf(number: number, given: Case, small: Case, trial: Trial, failures: readonly string[]): Finding {
   const { category, endpoint } = given;
   const bodyBytes = small.kind === "request" ? (small.body?.length ?? 0) : 0;
-  const { delayMs, rssBytes, cpuMs, status } = trial;
-  return { number, category, endpoint, bodyBytes, delayMs, rssBytes, cpuMs, status, failures, described: describe(small) };
+  const { delayMs, waitedMs, rssBytes, cpuMs, status } = trial;
+  return { number, category, endpoint, bodyBytes, delayMs, waitedMs, rssBytes, cpuMs, status, failures, described: describe(small) };
 }
 
 /** The trial with the least delay of some. */
@@ -366,8 +372,6 @@ async function leastDelay(arena: Arena, given: Case, times: number, enoughMs = 0
   for (let time = 1; time < times && least.delayMs > enoughMs && Number.isFinite(least.delayMs); time++) {
     const trial = await arena.attempt(given);
     if (trial.delayMs < least.delayMs) least = trial;
-    // A thread that did not run for so long did not hold anybody up for so long: the machine did.
-    if (trial.cpuMs < enoughMs && times < mostRepeats) times++;
   }
   return least;
 }
@@ -376,15 +380,17 @@ async function leastDelay(arena: Arena, given: Case, times: number, enoughMs = 0
 async function confirmed(arena: Arena, given: Case, bounds: Bounds): Promise<Trial> {
   const first = await arena.attempt(given);
   if (failuresOf(first, bounds).length === 0) return first;
-  let { delayMs, rssBytes, fault } = first;
-  if (delayMs > bounds.delayMs && Number.isFinite(delayMs)) {
-    delayMs = Math.min(delayMs, (await leastDelay(arena, given, delayMs < certainMs ? repeats : 1, bounds.delayMs)).delayMs);
+  let least = first;
+  let { rssBytes, fault } = first;
+  if (first.delayMs > bounds.delayMs && Number.isFinite(first.delayMs)) {
+    const alone = await leastDelay(arena, given, first.delayMs < certainMs ? repeats : 1, bounds.delayMs);
+    if (alone.delayMs < first.delayMs) least = alone;
   }
   for (let time = 0; time < repeats && rssBytes > bounds.rssBytes; time++) rssBytes = Math.min(rssBytes, await arena.growthAlone(given));
   if (fault !== null) {
     const again = await arena.attempt(given);
     fault = again.fault;
-    delayMs = Math.min(delayMs, again.delayMs);
+    if (again.delayMs < least.delayMs) least = again;
   }
-  return { ...first, delayMs, rssBytes, fault };
+  return { ...least, rssBytes, fault };
 }
