@@ -18,11 +18,11 @@ export interface Bounds {
 /** One case, made once. */
 export interface Trial {
   /**
-   * How long the request held up a neighbour: what it waited, and no more than the serving thread ran meanwhile. A thread that
-   * did not run held nobody up: another program had its core.
+   * How long the request held up a neighbour: what it waited, and no more than the serving thread ran meanwhile. While that
+   * thread does not run, it is another program that takes the core.
    */
   readonly delayMs: number;
-  /** The longest that a /health, a token by its stamp or by its read was late, whoever made it so. */
+  /** The longest that a /health, a token by its stamp or by its read was late, for any reason. */
   readonly waitedMs: number;
   /** By how much the peak of the resident set was above what was resident before. */
   readonly rssBytes: number;
@@ -158,7 +158,7 @@ class Arena {
     const outcome = await meet(this.#client, given, this.isH2);
     const seen = target.died === null ? await this.#watcher.end() : null;
     if (target.died !== null || seen === null) {
-      const fault = target.died === null ? "the server answers nobody any more" : `the server died: ${target.died}`;
+      const fault = target.died === null ? "the server answers no more" : `the server died: ${target.died}`;
       const rssBytes = target.died === null ? target.memory().peakBytes - before : 0;
       await this.restart();
       const forever = Infinity;
