@@ -188,6 +188,8 @@ export type Refusal =
   | "head-too-large"
   | "body-too-large"
   | "json-too-deep"
+  /** More members, arrays, objects or values than a body may hold. */
+  | "json-too-large"
   | "head-timeout"
   | "body-timeout"
   /** Two servers could read it differently: several Host or Content-Length lines, an unknown Transfer-Encoding. */

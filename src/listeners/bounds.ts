@@ -1,6 +1,6 @@
 /** The bounds of all listeners of a server: how much a client may open, send, hold and delay, and what happens beyond. */
 import type { ListenerCounts, Refusal, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
-import { exceedsJsonDepth } from "../core/schema/json-depth.ts";
+import { jsonExcess } from "../core/limits/json-bounds.ts";
 import type { OpenFiles } from "./open-files.ts";
 
 /** The bounds in force. Sizes in bytes, times in milliseconds. */
@@ -54,6 +54,7 @@ export function newCounts(): ListenerCounts {
       "head-too-large": 0,
       "body-too-large": 0,
       "json-too-deep": 0,
+      "json-too-large": 0,
       "head-timeout": 0,
       "body-timeout": 0,
       "idle-timeout": 0,
@@ -190,7 +191,7 @@ export function refuse(
   handler.refuse(reason, request, sink);
 }
 
-/** Hands a whole request to the handler, unless its JSON is too deep. */
+/** Hands a whole request to the handler, unless its JSON is too deep or holds too much. */
 export function deliver(
   request: RouteRequest,
   body: Uint8Array,
@@ -200,6 +201,7 @@ export function deliver(
   counts: ListenerCounts,
 ): void {
   // A text that is shorter than the limit cannot nest deeper.
-  if (body.length > maxJsonDepth && exceedsJsonDepth(body, maxJsonDepth)) refuse("json-too-deep", request, sink, handler, counts);
-  else handler.handle(request, body, sink);
+  const excess = body.length > maxJsonDepth ? jsonExcess(body, maxJsonDepth) : null;
+  if (excess === null) handler.handle(request, body, sink);
+  else refuse(excess === "deep" ? "json-too-deep" : "json-too-large", request, sink, handler, counts);
 }

@@ -4,6 +4,7 @@ import { type Gate, isOpenPath } from "./gate.ts";
 import { errorAnswer } from "../api/errors/answers.ts";
 import { ApiError, type Problem } from "../api/errors/api-error.ts";
 import { sendJson } from "../api/shared/answer.ts";
+import { largeBodyBytes, prepareBody } from "../api/shared/body.ts";
 import type { ProfileName } from "../api/shared/model.ts";
 import { checkOwnNames } from "../api/shared/overrides.ts";
 import type { Cors } from "../api/shared/cors.ts";
@@ -64,28 +65,37 @@ export function createHandler(options: DispatchOptions): RequestHandler {
     sink: ResponseSink,
     then: (body: Uint8Array) => void,
   ): void => {
-    // An engine reuses the bytes of a body after the call that brought them.
-    const kept = new Uint8Array(body);
+    // An engine reuses the bytes of a body after the call that brought them; a large one was kept before.
+    const kept = body.length > largeBodyBytes ? body : new Uint8Array(body);
     void admission.then(
       (admitted) => failing(request, sink, () => admitted && then(kept)),
       (error: unknown) => fail(options, request, sink, error),
     );
   };
 
+  /** Hot path. */
+  const handle = (request: RouteRequest, body: Uint8Array, sink: ResponseSink): void => {
+    let admission: boolean | Promise<boolean>;
+    try {
+      if (options.cors !== null && meetsPage(options.cors, options, request, sink)) return;
+      admission = gate.admit(request, body, sink);
+      if (admission === true) dispatch(options, request, body, sink);
+    } catch (error) {
+      fail(options, request, sink, error);
+      return;
+    }
+    if (typeof admission !== "boolean") later(admission, request, body, sink, (body) => dispatch(options, request, body, sink));
+  };
+
   return {
     withholds: (request) => injector.withholds(request),
-    // Hot path: no closure unless another process decides.
+    // Hot path: no closure unless another process decides, or the body is large.
     handle: (request, body, sink) => {
-      let admission: boolean | Promise<boolean>;
-      try {
-        if (options.cors !== null && meetsPage(options.cors, options, request, sink)) return;
-        admission = gate.admit(request, body, sink);
-        if (admission === true) dispatch(options, request, body, sink);
-      } catch (error) {
-        fail(options, request, sink, error);
-        return;
-      }
-      if (typeof admission !== "boolean") later(admission, request, body, sink, (body) => dispatch(options, request, body, sink));
+      if (body.length > largeBodyBytes) {
+        // An engine reuses the bytes of a body after the call that brought them.
+        const kept = new Uint8Array(body);
+        setImmediate(() => prepareBody(kept, setImmediate, () => handle(request, kept, sink)));
+      } else handle(request, body, sink);
     },
     refuse: (reason, request, sink) => {
       const refuse = (): void => answer(options, request, sink, { kind: "refused", reason });

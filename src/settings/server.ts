@@ -462,7 +462,14 @@ const table = {
     group: limits,
     parse: values.bytes(1024, 1_048_576),
   },
-  maxBody: { kind: "text", takes: "bytes", default: "10mb", help: "largest request body", group: limits, parse: values.bytes() },
+  maxBody: {
+    kind: "text",
+    takes: "bytes",
+    default: "4mb",
+    help: "largest request body; more makes other streams wait, some 5 ms a megabyte",
+    group: limits,
+    parse: values.bytes(),
+  },
   maxJsonDepth: {
     kind: "integer",
     takes: "n",

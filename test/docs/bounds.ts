@@ -30,8 +30,8 @@ export const bounds: Partial<Readonly<Record<ServerKey, Bound>>> = {
     counter: "`body-too-large`",
   },
   maxJsonDepth: {
-    beyond: "400",
-    counter: "`json-too-deep`",
+    beyond: "400; so are more values than [one request may have](../../docs/serve.md#what-one-request-may-ask-for)",
+    counter: "`json-too-deep`, `json-too-large`",
   },
   maxStreamBuffer: {
     beyond: "the stream waits for its reader (uws: from the first write that the socket does not take whole)",

@@ -13,6 +13,7 @@
  *
  * `minimal` has OpenAI's words and members, without its headers and its indentation.
  */
+import { workBounds } from "../../core/limits/budget.ts";
 import { formatDuration } from "../../core/limits/rate-limit.ts";
 import type { Refusal } from "../../core/seams.ts";
 import { requestId } from "../shared/heads.ts";
@@ -254,8 +255,17 @@ const refusals: Readonly<Record<Refusal, { readonly status: number; readonly mes
     code: "overloaded",
   },
   "head-too-large": { status: 431, message: "The request head is larger than this server accepts.", code: "request_head_too_large" },
-  "body-too-large": { status: 413, message: "The request body is larger than this server accepts.", code: "request_too_large" },
+  "body-too-large": {
+    status: 413,
+    message: "The request body is larger than this server accepts (--max-body).",
+    code: "request_too_large",
+  },
   "json-too-deep": { status: 400, message: "The JSON of the request body nests deeper than this server accepts.", code: "json_too_deep" },
+  "json-too-large": {
+    status: 400,
+    message: `The JSON of the request body holds more than ${workBounds.bodyMembers.most} members, ${workBounds.bodyContainers.most} arrays and objects, or ${workBounds.bodyValues.most} values in lists.`,
+    code: "json_too_large",
+  },
   "head-timeout": { status: 408, message: "The request head did not arrive in time.", code: "request_timeout" },
   "body-timeout": { status: 408, message: "The request body did not arrive in time.", code: "request_timeout" },
   ambiguous: {

@@ -9,8 +9,38 @@ const decoder = new TextDecoder();
 /** The body of the latest `peekBody` that no `parseBody` has taken. */
 let peeked: { readonly bytes: Uint8Array; readonly value: JsonObject } | null = null;
 
+/** A body of more bytes is large: `prepareBody` reads it ahead, between two turns of the event loop. */
+export const largeBodyBytes = 262_144;
+
+/** Large bodies that were read ahead; undefined: no JSON object. */
+const prepared = new WeakMap<Uint8Array, JsonObject | undefined>();
+
+/**
+ * Reads a large body ahead in steps, other work of the event loop between them: `later` calls back in another turn. `peekBody` and
+ * `parseBody` of the same bytes then cost nothing.
+ */
+export function prepareBody(bytes: Uint8Array, later: (step: () => void) => void, done: () => void): void {
+  const text = textOf(bytes);
+  later(() => {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      // `parseBody` says what is wrong with it.
+    }
+    prepared.set(bytes, isObject(value) ? value : undefined);
+    later(done);
+  });
+}
+
+/** Buffer's decoder is faster for a short text, but keeps a byte order mark. */
+function textOf(bytes: Uint8Array): string {
+  return bytes[0] === 0xef ? decoder.decode(bytes) : Buffer.prototype.utf8Slice.call(bytes, 0, bytes.length);
+}
+
 /** A body's JSON before its route reads it; null where it is no JSON object. `parseBody` does not parse it again. */
 export function peekBody(bytes: Uint8Array): JsonObject | null {
+  if (bytes.length > largeBodyBytes && prepared.has(bytes)) return prepared.get(bytes) ?? null;
   if (peeked?.bytes === bytes) return peeked.value;
   try {
     const value = parseBody(bytes);
@@ -28,10 +58,11 @@ export function parseBody(bytes: Uint8Array): JsonObject {
     peeked = null;
     if (known === bytes) return value;
   }
+  const ahead = bytes.length > largeBodyBytes ? prepared.get(bytes) : undefined;
+  if (ahead !== undefined) return ahead;
   let value: unknown;
   try {
-    // Buffer's decoder is faster for a short text, but keeps a byte order mark.
-    value = JSON.parse(bytes[0] === 0xef ? decoder.decode(bytes) : Buffer.prototype.utf8Slice.call(bytes, 0, bytes.length));
+    value = JSON.parse(textOf(bytes));
   } catch {
     throw new ApiError(
       400,

@@ -4,7 +4,7 @@
  */
 
 /** A kind of work. */
-export type Work = "schemaParts" | "patternPieces" | "values" | "characters" | "searched";
+export type Work = "bodyMembers" | "bodyContainers" | "bodyValues" | "schemaParts" | "patternPieces" | "values" | "characters" | "searched";
 
 /** How much work of a kind one request may cause. */
 export interface WorkBound {
@@ -20,6 +20,9 @@ export interface WorkBound {
  * (platform.openai.com/docs/guides/structured-outputs, "Supported schemas").
  */
 export const workBounds: Readonly<Record<Work, WorkBound>> = {
+  bodyMembers: { most: 16_000, counted: "members of all objects of the body", openai: null },
+  bodyContainers: { most: 50_000, counted: "arrays and objects of the body", openai: null },
+  bodyValues: { most: 350_000, counted: "commas of the body: one less than the values of each list", openai: "300,000 tokens to embed" },
   schemaParts: {
     most: 50_000,
     counted: "schemas, properties, branches and references looked at, each time anew",
@@ -48,7 +51,9 @@ export class BudgetError extends Error {
 
 /** Counts the work of one request. */
 export class Budget {
-  readonly #spent: Record<Work, number> = { schemaParts: 0, patternPieces: 0, values: 0, characters: 0, searched: 0 };
+  readonly #spent: Record<Work, number> = {
+    bodyMembers: 0, bodyContainers: 0, bodyValues: 0, schemaParts: 0, patternPieces: 0, values: 0, characters: 0, searched: 0,
+  }; // oxfmt-ignore
 
   /** Counts work that is about to be done. Throws BudgetError where that is too much. */
   spend(work: Work, amount = 1): void {

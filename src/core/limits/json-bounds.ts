@@ -1,0 +1,69 @@
+/** What a JSON text holds, before it is parsed: what is refused here costs neither the time nor the memory of its values. */
+import { workBounds } from "./budget.ts";
+
+const quote = 0x22;
+const backslash = 0x5c;
+/** Bytes of a string that are looked at one by one: short strings end before a call would pay. */
+const shortString = 24;
+
+/** Why a text is refused: it nests too deep, or it holds more than `workBounds` allows of members, of arrays and objects, or of commas. */
+export type JsonExcess = "deep" | "large";
+
+/**
+ * What JSON text (UTF-8) has too much of; null: nothing. JSON.parse itself takes any depth, but whatever walks the value
+ * afterwards recurses. The text need not be valid; what strings hold does not count.
+ */
+export function jsonExcess(bytes: Uint8Array, mostDepth: number): JsonExcess | null {
+  const { length } = bytes;
+  const mostMembers = workBounds.bodyMembers.most;
+  const mostContainers = workBounds.bodyContainers.most;
+  const mostCommas = workBounds.bodyValues.most;
+  let depth = 0;
+  let members = 0;
+  let containers = 0;
+  let commas = 0;
+  for (let at = 0; at < length; at++) {
+    switch (bytes[at]!) {
+      case quote:
+        at = endOfString(bytes, at + 1);
+        break;
+      case 0x5b:
+      case 0x7b:
+        if (++depth > mostDepth) return "deep";
+        if (++containers > mostContainers) return "large";
+        break;
+      case 0x5d:
+      case 0x7d:
+        depth--;
+        break;
+      case 0x3a:
+        if (++members > mostMembers) return "large";
+        break;
+      case 0x2c:
+        if (++commas > mostCommas) return "large";
+        break;
+      default:
+    }
+  }
+  return null;
+}
+
+/** Where the string that begins at `start` ends: the place of its quotation mark, or the end of the text. */
+function endOfString(bytes: Uint8Array, start: number): number {
+  const { length } = bytes;
+  for (let at = start; ;) {
+    const soon = Math.min(length, at + shortString);
+    for (; at < soon; at++) {
+      const byte = bytes[at]!;
+      if (byte === quote) return at;
+      if (byte === backslash) at++;
+    }
+    const mark = bytes.indexOf(quote, at);
+    if (mark < 0) return length;
+    // Escaped by an odd number of backslashes before it; those before `at` belong to what was read.
+    let first = mark;
+    while (first > at && bytes[first - 1] === backslash) first--;
+    if ((mark - first) % 2 === 0) return mark;
+    at = mark + 1;
+  }
+}

@@ -1,0 +1,44 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { workBounds } from "../../../src/core/limits/budget.ts";
+import { jsonExcess } from "../../../src/core/limits/json-bounds.ts";
+
+const depthOf = (value: unknown): number =>
+  typeof value === "object" && value !== null ? 1 + Math.max(0, ...Object.values(value).map(depthOf)) : 0;
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** Strings full of what means something outside of them, short and long. */
+const stringUnit = fc.constantFrom("[", "]", "{", "}", '"', "\\", ",", ":", "a", "é");
+
+test("agrees with the parsed value, whatever its strings and keys hold", () => {
+  fc.assert(
+    fc.property(fc.json({ maxDepth: 8, stringUnit }), fc.nat(9), (text, limit) => {
+      expect(jsonExcess(bytesOf(text), limit)).toBe(depthOf(JSON.parse(text)) > limit ? "deep" : null);
+    }),
+  );
+  fc.assert(
+    fc.property(fc.array(fc.string({ unit: stringUnit, maxLength: 80 })), (strings) => {
+      const text = JSON.stringify(strings.map((string) => [string]));
+      expect(jsonExcess(bytesOf(text), 1)).toBe(strings.length === 0 ? null : "deep");
+      expect(jsonExcess(bytesOf(text), 2)).toBeNull();
+    }),
+  );
+});
+
+test("text that is no JSON does no harm", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+      expect(jsonExcess(bytes, bytes.length)).toBeNull();
+    }),
+  );
+});
+
+test.each<[keyof typeof workBounds, (count: number) => string]>([
+  ["bodyMembers", (count) => `{${Array.from({ length: count }, (_, i) => `"k${i}":1`).join(",")}}`],
+  ["bodyContainers", (count) => "[]".repeat(count)],
+  ["bodyValues", (count) => `[${"1,".repeat(count)}1]`],
+])("%s are counted", (work, textOf) => {
+  const { most } = workBounds[work];
+  expect(jsonExcess(bytesOf(textOf(most)), 9)).toBeNull();
+  expect(jsonExcess(bytesOf(textOf(most + 1)), 9)).toBe("large");
+});
