@@ -103,12 +103,11 @@ async function fileSettings(path: string): Promise<Given> {
     Object.entries(await readConfigFile(path)).map(([name, value]) => {
       const kind: FlagKind | undefined = isPrinting(name) ? "boolean" : kindOf(name);
       if (kind === undefined) {
-        const keys = [...serverFlags, ...printingFlags].map(({ key }) => flagName(key));
+        const printing = printingFlags.map(({ key }) => key);
+        const keys = [...serverFlags.map(({ key }) => flagName(key)), ...printing];
+        const guess = guessAtName(name, printing);
         throw new UsageError(
-          `${path}: unknown key "${name}"; keys are the flags' names: ${keys.join(", ")}${guessAtName(
-            name,
-            printingFlags.map(({ key }) => key),
-          )}`,
+          `${path}: unknown key "${name.slice(0, 60)}"${guess === "" ? `; keys are the flags' names: ${keys.join(", ")}` : guess}`,
         );
       }
       return [name, checkedValue(`${path}: "${name}"`, kind, value)];

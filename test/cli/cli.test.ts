@@ -188,7 +188,10 @@ describe("wrong usage is one line and exit 2", () => {
     ["a config file that is not there", ["serve", "--config", "no.yaml"], /--config: cannot read/],
     ["a config file that is no YAML", ["serve", "--config", file("bad.yaml", "a: [b\nc: }")], /not YAML/],
     ["a config file that is a list", ["serve", "--config", file("list.yaml", "- a\n")], /keys and values/],
-    ["an unknown key", ["serve", "--config", file("unknown.yaml", "tftf: 5\n")], /unknown key "tftf".*output-tokens/],
+    ["an unknown key", ["serve", "--config", file("unknown.yaml", "tftf: 5\n")], /unknown key "tftf": did you mean ttft\?$/m],
+    ["another tool's key", ["serve", "--config", file("other.yaml", "latency: 5\n")], /unknown key "latency": did you mean ttft\?$/m],
+    ["a key like no other", ["serve", "--config", file("none.yaml", "zzzz: 5\n")], /unknown key "zzzz"; keys are .*output-tokens/],
+    ["a key with keys of its own", ["serve", "--config", file("nested.yaml", "ttft:\n  men: 5\n")], /"ttft" must be a text or number/],
     ["a key of the wrong type", ["serve", "--config", file("type.yaml", "seed: many\n")], /"seed" must be a whole number/],
   ])("%s", async (_what, args, message) => {
     const { code, stdout, stderr } = await runCli(args).ended;
