@@ -1,24 +1,35 @@
-/** The TLS certificate: the user's, or a self-signed one for localhost that is made once and kept. */
+/** The TLS certificate: the user's, or a self-signed one for localhost that is made once and kept where that is possible. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createSecureContext } from "node:tls";
 import { UsageError } from "./usage-error.ts";
 import { makeDirectory } from "./directory.ts";
 
-/** Both as paths and as texts: uws reads files, node takes texts. */
-export interface Certificate {
+/** Paths of PEM files. */
+export interface CertificateFiles {
   readonly certPath: string;
   readonly keyPath: string;
-  readonly cert: string;
-  readonly key: string;
-  /** Whether clients trust it only with `--cacert` or the like. */
-  readonly selfSigned: boolean;
 }
 
+/** Both as paths and as texts: uws reads files, node takes texts. */
+export interface Certificate {
+  readonly cert: string;
+  readonly key: string;
+  /** null: no file could be written. */
+  readonly files: CertificateFiles | null;
+  /** Whether clients trust it only with `--cacert` or the like. */
+  readonly selfSigned: boolean;
+  /** Why it ends with this process, in one line; null: it lasts. */
+  readonly whyShortLived: string | null;
+}
+
+/** A certificate with its files. */
+export type FiledCertificate = Certificate & { readonly files: CertificateFiles };
+
 /** Reads the user's pair. Throws UsageError when it cannot be used. */
-export function readCertificate(certPath: string, keyPath: string): Certificate {
+export function readCertificate(certPath: string, keyPath: string): FiledCertificate {
   const read = (flag: string, path: string): string => {
     try {
       return readFileSync(path, "utf8");
@@ -33,7 +44,7 @@ export function readCertificate(certPath: string, keyPath: string): Certificate 
   } catch (error) {
     throw new UsageError(`--tls-cert, --tls-key: not a PEM certificate and its key (${(error as Error).message})`);
   }
-  return { certPath, keyPath, cert, key, selfSigned: false };
+  return { cert, key, files: { certPath, keyPath }, selfSigned: false, whyShortLived: null };
 }
 
 function cacheDirectory(): string {
@@ -47,13 +58,49 @@ const oneDayMs = 86_400_000;
 const validDays = 365;
 const renewDays = 14;
 
-/** The kept certificate for localhost, 127.0.0.1 and ::1. A new one is made where it ends within two weeks. */
-export async function localhostCertificate(directory: string = cacheDirectory()): Promise<Certificate> {
-  const kept = join(directory, "tls");
-  const usable = readKept(kept);
-  if (usable) return usable;
+/**
+ * The kept certificate for localhost, 127.0.0.1 and ::1. A new one is made where it ends within two weeks. Where it cannot be kept
+ * there is one for this process, with its files in the system's folder for temporary ones if that can be written to.
+ */
+export async function localhostCertificate(directory?: string): Promise<Certificate> {
+  let pair: Pair | null = null;
+  try {
+    // Without a home directory there is no place for it either.
+    const place = directory ?? cacheDirectory();
+    const usable = readKept(join(place, "tls"));
+    if (usable !== null) return usable;
+    pair = await generatePair();
+    return keep(place, pair);
+  } catch (error) {
+    return (shortLived ??= makeShortLived(pair ?? (await generatePair()), (error as Error).message));
+  }
+}
+
+/** PEM texts. */
+interface Pair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** The certificate of this process, where none can be kept. */
+let shortLived: Certificate | null = null;
+
+function makeShortLived(pair: Pair, why: string): Certificate {
+  const whyShortLived = `no certificate can be kept (${why})`;
+  let files: CertificateFiles | null = null;
+  try {
+    const directory = mkdtempSync(join(tmpdir(), "fakeai-tls-"));
+    process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
+    files = writePair(directory, pair);
+  } catch {
+    // It is in memory then.
+  }
+  return { ...pair, files, selfSigned: true, whyShortLived };
+}
+
+async function generatePair(): Promise<Pair> {
   const { generate } = await import("selfsigned");
-  const pems = await generate([{ name: "commonName", value: "localhost" }], {
+  const { cert, private: key } = await generate([{ name: "commonName", value: "localhost" }], {
     keyType: "ec",
     curve: "P-256",
     algorithm: "sha256",
@@ -73,12 +120,34 @@ export async function localhostCertificate(directory: string = cacheDirectory())
       },
     ],
   });
+  return { cert, key };
+}
+
+const filesIn = (directory: string): CertificateFiles => ({
+  certPath: join(directory, "localhost.pem"),
+  keyPath: join(directory, "localhost-key.pem"),
+});
+
+function writePair(directory: string, { cert, key }: Pair): CertificateFiles {
+  const files = filesIn(directory);
+  chmodSync(directory, 0o700);
+  writeFileSync(files.certPath, cert, { mode: 0o644 });
+  writeFileSync(files.keyPath, key, { mode: 0o600 });
+  return files;
+}
+
+/** Keeps a pair in the folder `tls` of the directory; returns another process's pair where that was first. Throws the system's error. */
+function keep(directory: string, pair: Pair): Certificate {
+  const kept = join(directory, "tls");
   makeDirectory(directory);
   // The directory is renamed into place whole: two servers that start together never mix their pairs.
   const fresh = mkdtempSync(join(directory, "tls-"));
-  chmodSync(fresh, 0o700);
-  writeFileSync(join(fresh, "localhost.pem"), pems.cert, { mode: 0o644 });
-  writeFileSync(join(fresh, "localhost-key.pem"), pems.private, { mode: 0o600 });
+  try {
+    writePair(fresh, pair);
+  } catch (error) {
+    rmSync(fresh, { recursive: true, force: true });
+    throw error;
+  }
   try {
     renameSync(fresh, kept);
   } catch {
@@ -96,14 +165,14 @@ export async function localhostCertificate(directory: string = cacheDirectory())
 }
 
 function readKept(directory: string): Certificate | null {
-  const certPath = join(directory, "localhost.pem");
-  const keyPath = join(directory, "localhost-key.pem");
+  const files = filesIn(directory);
   try {
-    const cert = readFileSync(certPath, "utf8");
-    const key = readFileSync(keyPath, "utf8");
+    const cert = readFileSync(files.certPath, "utf8");
+    const key = readFileSync(files.keyPath, "utf8");
     const parsed = new X509Certificate(cert);
     const lasts = Date.parse(parsed.validTo) - Date.now() > renewDays * oneDayMs;
-    return lasts && parsed.checkPrivateKey(createPrivateKey(key)) ? { certPath, keyPath, cert, key, selfSigned: true } : null;
+    const fits = lasts && parsed.checkPrivateKey(createPrivateKey(key));
+    return fits ? { cert, key, files, selfSigned: true, whyShortLived: null } : null;
   } catch {
     return null;
   }

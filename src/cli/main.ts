@@ -50,17 +50,19 @@ async function help(name: string | undefined, all: boolean): Promise<number> {
 /** What went wrong, in one line, with a hint where the system's own words give none. */
 function complaint(error: unknown, command: string | undefined): string {
   const { code, message, syscall } = error as NodeJS.ErrnoException;
-  // Files have such errors too, and no port.
-  if (code === "EACCES" && syscall !== "listen" && syscall !== "bind") return message;
   const isProxy = command === "proxy";
   const another = isProxy ? "--listen <port>, or --listen 0" : "--port or --protocol h1:<port>, or :0";
   const address = isProxy ? "--listen" : "--host";
-  const hints: Readonly<Record<string, string>> = {
+  const toListen: Readonly<Record<string, string>> = {
     EADDRINUSE: `the port is taken; choose another with ${another} for a free one`,
     EACCES: "this port needs privileges; choose one above 1023",
     EADDRNOTAVAIL: `this machine has no such address; check ${address}`,
+  };
+  const toResolve: Readonly<Record<string, string>> = {
     ENOTFOUND: `the address cannot be resolved; check ${address}`,
     EAI_AGAIN: `the address cannot be resolved now; check ${address}`,
   };
+  // By what failed: files and clients have the same codes, and other cures.
+  const hints = syscall === "listen" || syscall === "bind" ? toListen : syscall === "getaddrinfo" ? toResolve : {};
   return code !== undefined && Object.hasOwn(hints, code) ? `${message} (${hints[code]})` : message;
 }

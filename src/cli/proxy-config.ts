@@ -31,8 +31,10 @@ export async function proxyConfig({ given, positionals }: Line): Promise<void> {
 }
 
 async function certificateOf({ tlsCert, tlsKey }: ProxyConfigSettings): Promise<GatewaySettings["certificate"]> {
-  if (tlsCert === null || tlsKey === null) return await localhostCertificate();
-  return readCertificate(resolve(tlsCert), resolve(tlsKey));
+  if (tlsCert !== null && tlsKey !== null) return readCertificate(resolve(tlsCert), resolve(tlsKey)).files;
+  const { files, whyShortLived } = await localhostCertificate();
+  if (whyShortLived !== null) throw new UsageError(`${whyShortLived}: give --tls-cert and --tls-key`);
+  return files;
 }
 
 function isWritableDirectory(path: string): boolean {

@@ -39,8 +39,11 @@ export async function serve({ given }: Line): Promise<void> {
   const server: Served = alone ?? (await startWorkers(config, complain));
   // Before anything is printed: its reader may send a signal at once.
   const ended = untilSignalled(server);
-  const { listening, caPath } = server;
-  if (settings.json) process.stdout.write(`${JSON.stringify({ listening, caPath, workers: config.workers })}\n`);
+  const { listening, caPath, ca } = server;
+  if (settings.json)
+    process.stdout.write(
+      `${JSON.stringify({ listening, caPath, ...(caPath === null && ca !== null && { ca }), workers: config.workers })}\n`,
+    );
   else if (!settings.quiet) process.stdout.write(describe(server));
   answerParent(alone);
   await ended;

@@ -1,4 +1,5 @@
 /** Which engine serves each protocol, the listeners on them, and the ports they get. */
+import { tmpdir } from "node:os";
 import { servedProtocols } from "../core/protocols.ts";
 import { unfitFor } from "./fault-injector.ts";
 import { type Certificate, localhostCertificate, readCertificate } from "../base/certificate.ts";
@@ -33,7 +34,7 @@ export interface Engines {
  * Chooses the engines of a configuration: uWebSockets.js for HTTP/1.1 where it runs, node for the rest. `shared`: sibling
  * processes listen on the same ports. Throws UsageError for settings that the chosen engines cannot keep.
  */
-export async function chooseEngines(config: ServerConfig, shared: boolean): Promise<Engines> {
+export async function chooseEngines(config: ServerConfig, certificate: Certificate | null, shared: boolean): Promise<Engines> {
   const { endpoints, h1Engine } = config;
   const h1Asked = endpoints.some(({ protocol }) => !servedProtocols[protocol].isHttp2);
   // Only Linux deals connections out among the processes that share a port.
@@ -48,10 +49,18 @@ export async function chooseEngines(config: ServerConfig, shared: boolean): Prom
     notices.push(`${why}: h1 and h1s run on node:http`);
   }
   if (uws !== null) notices.push(...limitsOfUws(config));
-  const places = endpoints.map(({ protocol }) => ({
-    protocol,
-    engine: uws !== null && !servedProtocols[protocol].isHttp2 ? ("uws" as const) : ("node" as const),
-  }));
+  const noFiles = uws !== null && certificate?.files === null && endpoints.some(({ protocol }) => protocol === "h1s");
+  if (noFiles) {
+    const why = `uWebSockets.js reads certificates from files, and ${tmpdir()} cannot be written to`;
+    if (h1Engine === "uws") throw new UsageError(`--h1-engine uws: ${why}; use --h1-engine node, or --tls-cert and --tls-key`);
+    notices.push(`${why}: h1s runs on node:http`);
+  }
+  if (certificate !== null && certificate.whyShortLived !== null)
+    notices.push(`${certificate.whyShortLived}: this server has one of its own`);
+  const places = endpoints.map(({ protocol }) => {
+    const { isHttp2, isEncrypted } = servedProtocols[protocol];
+    return { protocol, engine: uws === null || isHttp2 || (isEncrypted && noFiles) ? ("node" as const) : ("uws" as const) };
+  });
   const unfit = unfitFor(config.faults, places);
   if (unfit !== null) throw new UsageError(unfit);
   return { places, uws, notices };
@@ -75,7 +84,12 @@ export async function findCertificate({ endpoints, tls }: Pick<ServerConfig, "en
   return endpoints.some(({ protocol }) => servedProtocols[protocol].isEncrypted) ? localhostCertificate() : null;
 }
 
-/** One listener for each endpoint, in order; none listens yet. `certificate` must be there for h1s and h2. */
+/** What clients have to trust of a certificate of ours. */
+export function trustOf(certificate: Certificate | null): { readonly ca: string | null; readonly caPath: string | null } {
+  return certificate?.selfSigned ? { ca: certificate.cert, caPath: certificate.files?.certPath ?? null } : { ca: null, caPath: null };
+}
+
+/** One listener for each endpoint, in order; none listens yet. `certificate` must be there for h1s and h2, as it was chosen with. */
 export function createListeners(
   { places, uws }: Engines,
   certificate: Certificate | null,
@@ -85,7 +99,7 @@ export function createListeners(
   return places.map(({ protocol, engine }) => {
     const tls = servedProtocols[protocol].isEncrypted ? certificate! : null;
     if (engine === "node") return new NodeListener(protocol, tls, handler, bounds);
-    return new UwsListener(uws!, tls && { cert: tls.certPath, key: tls.keyPath }, handler, bounds);
+    return new UwsListener(uws!, tls && { cert: tls.files!.certPath, key: tls.files!.keyPath }, handler, bounds);
   });
 }
 

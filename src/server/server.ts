@@ -6,7 +6,7 @@ import { createHandler, RouteTable } from "./dispatch.ts";
 import { FaultInjector } from "./fault-injector.ts";
 import { Gate } from "./gate.ts";
 import { changedConfig, showKnobs } from "./knobs.ts";
-import { chooseEngines, createListeners, type Engines, findCertificate, listenAll, type Listening } from "./listening.ts";
+import { chooseEngines, createListeners, type Engines, findCertificate, listenAll, type Listening, trustOf } from "./listening.ts";
 import { StreamLog } from "./stream-log.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 import { Generator } from "../api/openai/generate.ts";
@@ -17,6 +17,7 @@ import { providerRoutes } from "../api/routes.ts";
 import { Cors } from "../api/shared/cors.ts";
 import { type ProfileName, type RequestCounter, StridedCounter } from "../api/shared/model.ts";
 import type { Tokenizer } from "../api/shared/prompt.ts";
+import type { Certificate } from "../base/certificate.ts";
 import { clockIdentity, SystemClock } from "../base/clock.ts";
 import { KeyRing } from "../base/keys.ts";
 import { UsageError } from "../base/usage-error.ts";
@@ -40,6 +41,8 @@ export interface FakeAiServer extends AsyncDisposable {
   readonly urls: Readonly<Partial<Record<Protocol, string>>>;
   /** The certificate that clients of h1s and h2 must trust (path of a PEM file); null where they need none. */
   readonly caPath: string | null;
+  /** The same certificate as PEM text, also where no file could be written; null where clients need none. */
+  readonly ca: string | null;
   /** What is in force at the moment. */
   readonly config: ServerConfig;
   /** One line for each thing that is not as a user might expect. */
@@ -57,6 +60,8 @@ export interface ServerSnapshot {
 
 /** What a server has in common with sibling processes that share its ports. */
 export interface Siblings {
+  /** All show the same one. */
+  readonly certificate: Certificate | null;
   /** A count of requests that starts anew: each number belongs to one process only. */
   newCounter(): RequestCounter;
   readonly limiter: RateLimiter;
@@ -96,8 +101,8 @@ export async function startServer(
   tell: (line: string) => void = (line) => process.emitWarning(line),
 ): Promise<StartedServer> {
   const shared = siblings !== null;
-  const certificate = await findCertificate(initial);
-  const engines = await chooseEngines(initial, shared);
+  const certificate = siblings === null ? await findCertificate(initial) : siblings.certificate;
+  const engines = await chooseEngines(initial, certificate, shared);
   const tokenizer = initial.tokenizer === null ? null : await loadTokenizer(initial.tokenizer);
   const parts = createParts(initial, engines, siblings);
   const { meter, streamLog, limiter, activity } = parts;
@@ -153,7 +158,7 @@ export async function startServer(
   return {
     listening,
     urls: Object.fromEntries(listening.map(({ protocol, url }) => [protocol, url])),
-    caPath: certificate?.selfSigned ? certificate.certPath : null,
+    ...trustOf(certificate),
     get config() {
       return config;
     },

@@ -7,6 +7,7 @@ import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { StridedCounter } from "../../src/api/shared/model.ts";
 import { LocalRateLimiter, noRateLimits } from "../../src/core/limits/rate-limit.ts";
+import { localhostCertificate } from "../../src/base/certificate.ts";
 import type { Siblings } from "../../src/server/server.ts";
 import { chat, type Chunk, chunksOf, eventsOf, textOf } from "../support/chat.ts";
 import { start, type Started, targets } from "../support/targets.ts";
@@ -24,6 +25,8 @@ interface Completion {
   readonly fakeai?: { due: number; sent: number };
 }
 
+const certificate = await localhostCertificate();
+
 /** What siblings share, with two faults in the numbering of requests, which planning asks for, and one in the metrics. */
 function faultySiblings(): Siblings {
   const counter = new StridedCounter();
@@ -33,6 +36,7 @@ function faultySiblings(): Siblings {
     return counter.next();
   };
   return {
+    certificate,
     newCounter: () => ({ next }),
     limiter: new LocalRateLimiter(noRateLimits, () => 0),
     metrics: () => Promise.reject(new TypeError("a fault of ours")),

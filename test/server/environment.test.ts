@@ -8,7 +8,7 @@ import { createServer, type ServerOptions } from "../../src/index.ts";
 import { loadUws, uwsMaxHeadBytes } from "../../src/listeners/uws/module.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-environment-"));
-const { certPath, keyPath } = await localhostCertificate();
+const { certPath, keyPath } = (await localhostCertificate()).files!;
 
 function file(name: string, text: string): string {
   const path = join(folder, name);

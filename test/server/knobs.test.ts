@@ -253,8 +253,8 @@ const welcome = async (server: Serving, path: string, tokens: readonly string[])
 };
 
 const pairs = await Promise.all(["one", "two", "three"].map((name) => localhostCertificate(join(folder, name))));
-const certPaths = pairs.map(({ certPath }) => certPath) as [string, string, string];
-const keyPaths = pairs.map(({ keyPath }) => keyPath) as [string, string, string];
+const certPaths = pairs.map(({ files }) => files!.certPath) as [string, string, string];
+const keyPaths = pairs.map(({ files }) => files!.keyPath) as [string, string, string];
 const prints = pairs.map(({ cert }) => new X509Certificate(cert).fingerprint256) as [string, string, string];
 const engines = ["node", hasUws ? "uws" : "node", "node"] as const;
 const ports = await Promise.all([freePort(), freePort(), freePort()]);

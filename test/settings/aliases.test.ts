@@ -157,7 +157,7 @@ async function statusesOf(given: Given, count: number): Promise<Record<number, n
 }
 
 async function expectCertificate(): Promise<void> {
-  const { certPath, keyPath } = await localhostCertificate();
+  const { certPath, keyPath } = (await localhostCertificate()).files!;
   await withAliases({ protocol: "h1s", "ssl-certfile": certPath, "ssl-keyfile": keyPath }, async (_url, server) => {
     // A certificate of the user's own is not announced as one to be trusted.
     expect(server.caPath).toBeNull();

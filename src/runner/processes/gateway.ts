@@ -74,6 +74,7 @@ export async function startGateway(needs: GatewayNeeds): Promise<GatewayChild> {
   if (program === null) throw new RunError(`${via.proxy} is not installed (${gateway.install})`);
   const encrypted = protocols.some((protocol) => protocolTraits[protocol].isEncrypted);
   const certificate = encrypted ? await localhostCertificate() : null;
+  if (certificate?.files === null) throw new RunError(`${via.proxy} reads its certificate from a file, and none can be written`);
   const url = new URL(upstream);
   // What it gives up its rights for has to find its way in too.
   const directory = mkdtempSync(join(tmpdir(), `fakeai-${via.proxy}-`));
@@ -91,7 +92,7 @@ export async function startGateway(needs: GatewayNeeds): Promise<GatewayChild> {
         upstream: { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || 80) },
         host: "127.0.0.1",
         ports,
-        certificate,
+        certificate: certificate?.files ?? null,
         buffering: via.buffering ?? false,
         upstreamHttp: via.upstreamHttp ?? "1.1",
         maxConcurrentStreams,

@@ -53,7 +53,7 @@ export interface ServerNeeds {
 
 /** A server of ours, with a line to it. */
 export interface ServerChild extends Target {
-  /** PEM file of what its clients must trust; null where it speaks no TLS. */
+  /** PEM file of what its clients must trust; null where it speaks no TLS, or no file could be written. */
   readonly caPath: string | null;
   /** Asks the process. Null where it does not answer. */
   ask<Name extends Question["ask"]>(question: Extract<Question, { ask: Name }>): Promise<Answers[Name] | null>;
@@ -119,10 +119,15 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     child.kill("SIGKILL");
     throw new RunError(`the server did not start: ${complaint.trim().split("\n")[0] || died || "no answer"}`);
   }
-  const { listening, caPath } = JSON.parse(line) as { listening: { protocol: ProtocolName; url: string }[]; caPath: string | null };
+  const { listening, caPath, ca } = JSON.parse(line) as {
+    listening: { protocol: ProtocolName; url: string }[];
+    caPath: string | null;
+    /** In place of a file, where none could be written. */
+    ca?: string;
+  };
   return {
     origins: Object.fromEntries(listening.map(({ protocol, url }) => [protocol, url])),
-    tls: { ca: caPath === null ? null : readFileSync(caPath, "utf8"), insecure: false, cipher: pinnedCipher },
+    tls: { ca: caPath === null ? (ca ?? null) : readFileSync(caPath, "utf8"), insecure: false, cipher: pinnedCipher },
     usage: () => (child.pid === undefined ? null : usageOf(child.pid)),
     eventLoopDelayP99Us: () => ask(child, { ask: "delay" }),
     pauses: () => ask(child, { ask: "pauses" }),

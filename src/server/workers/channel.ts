@@ -19,8 +19,9 @@ interface SentError {
   readonly message: string;
   /** Of an ApiError. */
   readonly problem?: Problem;
-  /** Of any other error, as node gives them. */
+  /** Of any other error, as node gives them: what failed, and how. */
   readonly code?: string | null;
+  readonly syscall?: string | null;
 }
 
 type Message =
@@ -123,11 +124,12 @@ function sent(error: Error): SentError {
   const { message } = error;
   if (error instanceof UsageError) return { type: "usage", message };
   if (error instanceof ApiError) return { type: "api", message, problem: error.problem };
-  return { type: "other", message, code: (error as NodeJS.ErrnoException).code ?? null };
+  const { code = null, syscall = null } = error as NodeJS.ErrnoException;
+  return { type: "other", message, code, syscall };
 }
 
-function received({ type, message, problem, code }: SentError): Error {
+function received({ type, message, problem, code, syscall }: SentError): Error {
   if (type === "usage") return new UsageError(message);
   if (type === "api") return new ApiError(problem!);
-  return Object.assign(new Error(message), code === null ? {} : { code });
+  return Object.assign(new Error(message), code === null ? {} : { code, syscall });
 }

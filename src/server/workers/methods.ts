@@ -1,4 +1,5 @@
 /** The calls between the primary and its workers. */
+import type { Certificate } from "../../base/certificate.ts";
 import type { ServerOptions } from "../../settings/options.ts";
 import type { Settled } from "../../settings/server.ts";
 import type { RateAnswer, RateQuestion } from "../../core/limits/lease.ts";
@@ -11,6 +12,8 @@ export type Changes = Readonly<Record<string, unknown>>;
 export interface Assignment {
   readonly options: ServerOptions;
   readonly settled: Settled;
+  /** null: no protocol needs one. */
+  readonly certificate: Certificate | null;
   /** The number of its first request. */
   readonly firstIndex: number;
   /** Workers in all: the step from one request number of a worker to its next. */

@@ -8,13 +8,14 @@ import { createServer, type AddressInfo, type Server } from "node:net";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ApiError } from "../../api/errors/api-error.ts";
+import type { Certificate } from "../../base/certificate.ts";
 import { monotonicUs } from "../../base/clock.ts";
 import { type ServerConfig, settledOf } from "../../settings/server.ts";
 import type { Endpoint } from "../../settings/server-values.ts";
 import { answerRates } from "../../core/limits/lease.ts";
 import { LocalRateLimiter } from "../../core/limits/rate-limit.ts";
 import { changedConfig } from "../knobs.ts";
-import { findCertificate, type Listening } from "../listening.ts";
+import { findCertificate, type Listening, trustOf } from "../listening.ts";
 import type { FakeAiServer } from "../server.ts";
 import { Channel, GoneError, LateError, type Methods } from "./channel.ts";
 import type { Changes, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
@@ -29,7 +30,7 @@ const soundLifeMs = 5000;
 const restartDelaysMs = [0, 200, 400, 800, 1600, 3200];
 
 /** What `fakeai serve` needs of a server, of one process or of several. */
-export type Served = Pick<FakeAiServer, "listening" | "caPath" | "config" | "notices" | "close">;
+export type Served = Pick<FakeAiServer, "listening" | "ca" | "caPath" | "config" | "notices" | "close">;
 
 /** One of the places 0 to n - 1: it holds a worker, and after its death the next. */
 interface Seat {
@@ -63,12 +64,12 @@ function inWords(workers: readonly string[]): string {
 export async function startWorkers(initial: ServerConfig, tell: (line: string) => void): Promise<Served> {
   const certificate = await findCertificate(initial);
   const endpoints = await findPorts(initial.host, initial.endpoints);
-  const primary = new Primary({ ...initial, endpoints }, tell);
+  const primary = new Primary({ ...initial, endpoints }, certificate, tell);
   const { listening, notices } = await primary.start();
   return {
     listening,
     notices,
-    caPath: certificate?.selfSigned ? certificate.certPath : null,
+    ...trustOf(certificate),
     get config() {
       return primary.config;
     },
@@ -114,14 +115,16 @@ class Primary {
   config: ServerConfig;
   readonly #limiter: LocalRateLimiter;
   readonly #seats: readonly Seat[];
+  readonly #certificate: Certificate | null;
   readonly #tell: (line: string) => void;
   #listening: readonly Listening[] = [];
   #restarts = 0;
   #ready = false;
   #closing: Promise<void> | null = null;
 
-  constructor(config: ServerConfig, tell: (line: string) => void) {
+  constructor(config: ServerConfig, certificate: Certificate | null, tell: (line: string) => void) {
     this.config = config;
+    this.#certificate = certificate;
     this.#tell = tell;
     this.#limiter = new LocalRateLimiter(config.rateLimits, monotonicUs);
     this.#seats = Array.from({ length: config.workers }, (_, index) => ({
@@ -221,7 +224,8 @@ class Primary {
     const { options, workers } = this.config;
     try {
       if (worker.isConnected()) seat.channel = channel;
-      return await channel.call("start", { options, settled: settledOf(this.config), firstIndex: seat.nextIndex, workers });
+      const settled = settledOf(this.config);
+      return await channel.call("start", { options, settled, certificate: this.#certificate, firstIndex: seat.nextIndex, workers });
     } catch (error) {
       throw error instanceof GoneError ? new Error(`worker ${index} ended while it started`) : error;
     }

@@ -106,11 +106,12 @@ async function orUnavailable<T>(answer: Promise<T>): Promise<T> {
   }
 }
 
-async function start({ options, settled, firstIndex, workers }: Assignment): Promise<Started> {
+async function start({ options, settled, certificate, firstIndex, workers }: Assignment): Promise<Started> {
   const config = resolveAgain(options, settled);
   const asker = new RateAsker();
   const reservation = new Reservation(firstIndex, workers);
   const siblings: Siblings = {
+    certificate,
     newCounter: () => reservation.newCounter(),
     limiter: new LeasingRateLimiter({
       limits: config.rateLimits,
