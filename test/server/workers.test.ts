@@ -1,5 +1,5 @@
 /** `--workers`: processes that share the ports, as clients see them. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { connect as connectH2 } from "node:http2";
 import { request as httpsRequest } from "node:https";
@@ -332,6 +332,26 @@ describe("what all workers have in common", () => {
     }
     await server.stop();
   });
+});
+
+test.runIf(linux)("connections on their way to a worker that is killed before it takes them: another answers", async () => {
+  const server = await serve(["--protocol", "h1:0,h1s:0,h2c:0,h2:0", "--workers", "2", "--h1-engine", "node", "--output-tokens", "3"]);
+  const filesOf = (): number => readdirSync(`/proc/${server.child.pid}/fd`).length;
+  await ask(server, "h1", "/health");
+  const files = filesOf();
+  const [victim] = workersOf(server) as [number, number];
+  process.kill(victim, "SIGSTOP");
+  const asked = Promise.all(
+    server.listening.map(({ protocol }) => manyAsk(4, () => ask(server, protocol, undefined, chat({ stream: true })))),
+  );
+  // Long enough for what the other worker can answer.
+  await sleep(500);
+  process.kill(victim, "SIGKILL");
+  const answers = (await asked).flat();
+  expect(answers.filter((answer) => isWhole(answer))).toHaveLength(16);
+  await eventually(() => workersOf(server).length === 2 && filesOf() <= files, "the primary keeps no connection");
+  const { code, signal } = await server.stop();
+  expect([code, signal]).toEqual([0, null]);
 });
 
 test.runIf(linux)("a fault that no worker can make changes nothing: a worker that starts anew serves as before", async () => {

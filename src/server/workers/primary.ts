@@ -18,6 +18,7 @@ import { changedConfig } from "../knobs.ts";
 import { findCertificate, type Listening, trustOf } from "../listening.ts";
 import type { FakeAiServer } from "../server.ts";
 import { Channel, GoneError, LateError, type Methods } from "./channel.ts";
+import { Handovers } from "./handover.ts";
 import type { Changes, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
 import { mergedMetrics, Tally } from "./tally.ts";
 
@@ -37,6 +38,8 @@ interface Seat {
   readonly index: number;
   worker: Worker | null;
   channel: Channel<WorkerMethods> | null;
+  /** Its worker has started. */
+  listens: boolean;
   readonly tally: Tally;
   /** The first request number that no worker of this seat has used. */
   nextIndex: number;
@@ -131,6 +134,7 @@ class Primary {
       index,
       worker: null,
       channel: null,
+      listens: false,
       tally: new Tally(),
       nextIndex: index,
       startedMs: 0,
@@ -218,26 +222,32 @@ class Primary {
     seat.lateAt = null;
     seat.startedMs = performance.now();
     worker.on("error", () => {});
+    const handovers = new Handovers(worker);
     const dead = endOf(worker);
-    void dead.then((how) => this.#bury(seat, channel, how));
+    void dead.then((how) => this.#bury(seat, { channel, handovers, how }));
     await Promise.race([hello, dead]);
     const { options, workers } = this.config;
     try {
       if (worker.isConnected()) seat.channel = channel;
       const settled = settledOf(this.config);
-      return await channel.call("start", { options, settled, certificate: this.#certificate, firstIndex: seat.nextIndex, workers });
+      const assignment = { options, settled, certificate: this.#certificate, firstIndex: seat.nextIndex, workers };
+      const started = await channel.call("start", assignment);
+      seat.listens = true;
+      return started;
     } catch (error) {
       throw error instanceof GoneError ? new Error(`worker ${index} ended while it started`) : error;
     }
   }
 
-  /** A worker is dead: keeps what it counted, and starts the next unless the primary closes. */
-  #bury(seat: Seat, channel: Channel<WorkerMethods>, how: string): void {
+  /** A worker is dead: keeps what it counted and had not taken, and starts the next unless the primary closes. */
+  #bury(seat: Seat, { channel, handovers, how }: { channel: Channel<WorkerMethods>; handovers: Handovers; how: string }): void {
     channel.close();
     const { worker } = seat;
     seat.tally.bury();
     seat.worker = null;
+    seat.listens = false;
     seat.channel = null;
+    handovers.giveBack(!this.#seats.some(({ listens }) => listens));
     if (this.#closing !== null || !this.#ready) return;
     this.#restarts++;
     seat.shortLives = performance.now() - seat.startedMs > soundLifeMs ? 0 : seat.shortLives + 1;
