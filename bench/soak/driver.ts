@@ -1,44 +1,58 @@
 /** The clients of a soak: as many streams as asked for at any time, on every protocol, each with a plan of its own. */
+import { subscribe } from "node:diagnostics_channel";
 import { readFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import { openConnection } from "../../src/load/client/open.ts";
+import { monotonicUs } from "../../src/base/clock.ts";
 import { EventReader } from "../../src/load/events.ts";
 import { defaultWindows, type Endpoint } from "../../src/load/job.ts";
 import { ConnectError, type Connection, type FailureReason } from "../../src/load/client/connection.ts";
 import { Recorder } from "../../src/results/recorder.ts";
 import type { ProtocolName } from "../../src/results/types.ts";
 import { sleep } from "../../test/support/wait.ts";
+import { type Dialed, Graveyard } from "./deaths.ts";
 import { itlMs, type Kind, type Outcome, type Plan, type PlanOptions, planOf } from "./plan.ts";
+import type { LaneAddress, SoakedServer } from "./servers.ts";
 
 const path = "/v1/chat/completions";
 const body = JSON.stringify({ model: "gpt-4o", stream: true, messages: [{ role: "user", content: "Hello there" }] });
-const dialTimeoutMs = 10_000;
+const dialTimeoutMs = 20_000;
 /** Streams that share a connection of HTTP/2. */
 const streamsPerConnection = 50;
 /** A window that a stream of HTTP/2 fills within some 30 tokens when it is not read. */
 const windows = { ...defaultWindows, streamBytes: 8192 };
 /** A stream of which nothing has come for so long is lost. */
 const patienceMs = 20_000;
+/** An abort so shortly before the end of a stream, or after it, may not be seen before it. */
+const unseenUs = 500_000;
 /** Streams begin over this long, so that they do not run in step. */
 const rampMs = 2000;
 
+/** The socket that was made last: `openConnection` makes one before it waits. */
+let newestSocket: Socket | null = null;
+subscribe("net.client.socket", (message) => {
+  newestSocket = (message as { socket: Socket }).socket;
+});
+
 interface Link {
   readonly connection: Connection;
+  readonly dialed: Dialed;
   /** Streams on it. */
   used: number;
 }
 
-/** What was measured of the paced streams of one protocol in one window of time. */
+/** What was measured of the paced streams of one lane in one window of time; null: of no stream. */
 export interface WindowFacts {
-  readonly protocol: ProtocolName;
+  readonly lane: string;
   readonly streams: number;
-  /** Measured over planned mean ITL, minus 1; null without a stream. */
+  /** Measured over planned mean ITL, minus 1. */
   readonly itlError: number | null;
   /** By the server's stamps: sent minus due. */
-  readonly latenessP50Us: number;
-  readonly latenessP99Us: number;
-  readonly latenessMaxUs: number;
+  readonly latenessP50Us: number | null;
+  readonly latenessP99Us: number | null;
+  readonly latenessMaxUs: number | null;
   /** Read by this client minus due. */
-  readonly arrivalP99Us: number;
+  readonly arrivalP99Us: number | null;
 }
 
 class Window {
@@ -48,16 +62,16 @@ class Window {
   readonly late: Recorder = new Recorder("us");
   readonly arrival: Recorder = new Recorder("us");
 
-  facts(protocol: ProtocolName): WindowFacts {
+  facts(lane: string): WindowFacts {
     const late = this.late.summary();
     return {
-      protocol,
+      lane,
       streams: this.streams,
       itlError: this.gaps === 0 ? null : this.gapsUs / this.gaps / (itlMs * 1000) - 1,
-      latenessP50Us: late?.p50 ?? 0,
-      latenessP99Us: late?.p99 ?? 0,
-      latenessMaxUs: late?.max ?? 0,
-      arrivalP99Us: this.arrival.summary()?.p99 ?? 0,
+      latenessP50Us: late?.p50 ?? null,
+      latenessP99Us: late?.p99 ?? null,
+      latenessMaxUs: late?.max ?? null,
+      arrivalP99Us: this.arrival.summary()?.p99 ?? null,
     };
   }
 }
@@ -69,8 +83,12 @@ export interface Tally {
   readonly asPlanned: Record<Kind, number>;
   /** By fault: planned, and as planned. */
   readonly faults: Record<string, { planned: number; asPlanned: number }>;
-  /** Neither ended nor failed: nothing came any more. */
+  /** Neither ended nor failed, or had no connection: nothing came any more. */
   lost: number;
+  /** Not as planned, on a connection to a worker that was killed. */
+  died: number;
+  /** Of those, with no head of an answer. */
+  diedUnanswered: number;
   /** Refused unseen, as HTTP/2 says by GOAWAY, and sent again. */
   resent: number;
   connections: number;
@@ -88,6 +106,8 @@ const newTally = (): Tally => ({
   asPlanned: { whole: 0, abort: 0, stall: 0, fault: 0 },
   faults: {},
   lost: 0,
+  died: 0,
+  diedUnanswered: 0,
   resent: 0,
   connections: 0,
   aborts: 0,
@@ -96,15 +116,29 @@ const newTally = (): Tally => ({
   details: [],
 });
 
-/** Streams of one protocol. */
+/** Where a lane stands among those of its server. */
+interface LaneOptions {
+  readonly address: LaneAddress;
+  readonly caPath: string | null;
+  readonly place: number;
+  readonly places: number;
+  readonly plans: PlanOptions;
+  readonly tally: Tally;
+  readonly graveyard: Graveyard;
+}
+
+/** Streams of one protocol on one engine. */
 class Lane {
-  active = 0;
   window: Window = new Window();
-  readonly protocol: ProtocolName;
+  readonly name: string;
+  /** The connections of the streams under way. */
+  readonly active: Set<{ readonly dialed: Dialed }> = new Set();
+  readonly #protocol: ProtocolName;
   readonly #endpoint: Endpoint;
   readonly #isH2: boolean;
   readonly #options: PlanOptions;
   readonly #tally: Tally;
+  readonly #graveyard: Graveyard;
   /** Connections of HTTP/2 that streams share. */
   readonly #links: Link[] = [];
   #dialing: Promise<unknown> | null = null;
@@ -113,24 +147,19 @@ class Lane {
   #next: number;
   readonly #stride: number;
 
-  constructor(
-    protocol: ProtocolName,
-    origin: string,
-    caPath: string | null,
-    place: number,
-    places: number,
-    options: PlanOptions,
-    tally: Tally,
-  ) {
-    this.protocol = protocol;
+  constructor({ address, caPath, place, places, plans, tally, graveyard }: LaneOptions) {
+    const { name, protocol, origin } = address;
+    this.name = name;
+    this.#protocol = protocol;
     this.#isH2 = protocol === "h2" || protocol === "h2c";
     const ca = origin.startsWith("https:") && caPath !== null ? readFileSync(caPath, "utf8") : null;
     const tls = { ca, insecure: false, cipher: null };
     this.#endpoint = { origin, protocol, path, method: "POST", headers: { "content-type": "application/json" }, tls };
     this.#next = place;
     this.#stride = places;
-    this.#options = options;
+    this.#options = plans;
     this.#tally = tally;
+    this.#graveyard = graveyard;
   }
 
   /** Keeps so many streams going until `stop`; resolves when the last one has ended. */
@@ -146,33 +175,26 @@ class Lane {
 
   async #slot(delayMs: number): Promise<void> {
     await sleep(delayMs);
-    let own: Connection | null = null;
+    let own: Link | null = null;
     while (this.#going) {
       const index = this.#next;
       this.#next += this.#stride;
-      const plan = planOf(this.protocol, index, this.#options);
-      try {
-        if (this.#isH2) {
-          while ((await this.#shared((connection) => this.#one(connection, plan))) === "refused") this.#tally.resent++;
-        } else {
-          if (own === null || !own.open) own = await this.#dial();
-          await this.#one(own, plan);
-        }
-      } catch (error) {
-        if (!(error instanceof ConnectError)) throw error;
-        this.#tally.lost++;
-        this.#complain(`${this.protocol}: no connection: ${error.message}`);
-        await sleep(100);
+      const plan = planOf(this.#protocol, index, this.#options);
+      if (this.#isH2) {
+        while ((await this.#shared(plan)) === "refused") this.#tally.resent++;
+      } else {
+        if (own === null || !own.connection.open) own = await this.#dial();
+        await this.#one(own, plan);
       }
     }
-    own?.close();
+    own?.connection.close();
   }
 
-  async #shared(use: (connection: Connection) => Promise<string>): Promise<string> {
+  async #shared(plan: Plan): Promise<string> {
     let link = this.#free();
     while (link === undefined) {
       this.#dialing ??= this.#dial()
-        .then((connection) => this.#links.push({ connection, used: 0 }))
+        .then((dialed) => this.#links.push(dialed))
         .finally(() => {
           this.#dialing = null;
         });
@@ -180,7 +202,7 @@ class Lane {
       link = this.#free();
     }
     link.used++;
-    const how = await use(link.connection);
+    const how = await this.#one(link, plan);
     if (--link.used === 0 && !link.connection.open) {
       this.#links.splice(this.#links.indexOf(link), 1);
       link.connection.close();
@@ -192,13 +214,34 @@ class Lane {
     return this.#links.find(({ connection, used }) => connection.open && used < streamsPerConnection);
   }
 
-  #dial(): Promise<Connection> {
-    this.#tally.connections++;
-    return openConnection({ endpoint: this.#endpoint, windows, timeoutMs: dialTimeoutMs });
+  /** Opens a connection; one that fails because its worker was killed is opened again, any other is complained of first. */
+  async #dial(): Promise<Link> {
+    for (;;) {
+      this.#tally.connections++;
+      const opening = openConnection({ endpoint: this.#endpoint, windows, timeoutMs: dialTimeoutMs });
+      const socket = newestSocket!;
+      const dialed: Dialed = { port: 0, openedMs: performance.now() };
+      socket.once("connect", () => {
+        dialed.port = socket.localPort ?? 0;
+      });
+      try {
+        return { connection: await opening, dialed, used: 0 };
+      } catch (error) {
+        if (!(error instanceof ConnectError)) throw error;
+        const death = this.#graveyard.deathOf(dialed);
+        if (death === null) {
+          this.#tally.lost++;
+          this.#complain(`${this.name}: no connection: ${error.message}`);
+          await sleep(100);
+        } else {
+          death.unopened++;
+        }
+      }
+    }
   }
 
   /** One stream; how it ended. */
-  #one(connection: Connection, plan: Plan): Promise<string> {
+  #one({ connection, dialed }: Link, plan: Plan): Promise<string> {
     return new Promise((resolve) => {
       const paced = plan.kind === "whole" || plan.kind === "abort";
       let status = 0;
@@ -209,6 +252,8 @@ class Lane {
       let readUs = 0;
       let firstUs = 0;
       let lastUs = 0;
+      /** When the last token of the stream was planned; Infinity: it hangs, or nothing has come. */
+      let endsUs = Infinity;
       let settled = false;
       let later: NodeJS.Timeout | null = null;
       let cancel = (): void => {};
@@ -217,13 +262,14 @@ class Lane {
         settled = true;
         clearTimeout(patience);
         if (later !== null) clearTimeout(later);
-        this.active--;
+        this.active.delete(stream);
         if (plan.kind === "whole" && how === "end" && events > 1) {
           this.window.streams++;
           this.window.gapsUs += lastUs - firstUs;
           this.window.gaps += events - 1;
         }
-        if (how !== "refused") this.#account(plan, { status, fault, events, finished, failed, how });
+        const late = endsUs < monotonicUs() + unseenUs;
+        if (how !== "refused") this.#account(plan, { status, fault, events, finished, failed, how }, { dialed, late });
         resolve(how);
       };
       const giveUp = (how: "lost" | "aborted"): void => {
@@ -241,12 +287,14 @@ class Lane {
           this.window.late.record(event.sentUs - event.dueUs);
           this.window.arrival.record(readUs - event.dueUs);
         }
+        if (plan.kind === "abort") endsUs = event.dueUs + (plan.tokens - events) * itlMs * 1000;
         if (events === plan.abortAt) {
           if (plan.abortAfterMs === 0) giveUp("aborted");
           else later = setTimeout(() => giveUp("aborted"), plan.abortAfterMs);
         }
       });
-      this.active++;
+      const stream = { dialed };
+      this.active.add(stream);
       this.#tally.requests++;
       const patience = setTimeout(() => giveUp("lost"), patienceMs);
       cancel = connection.send(
@@ -254,6 +302,7 @@ class Lane {
         {
           onResponse: (head) => {
             ({ status, fault } = head);
+            this.#graveyard.note("answered", dialed);
           },
           onData: (bytes, start, end, us) => {
             if (settled || status !== 200) return;
@@ -268,14 +317,22 @@ class Lane {
     });
   }
 
-  #account(plan: Plan, outcome: Outcome): void {
+  #account(plan: Plan, outcome: Outcome, { dialed, late }: { dialed: Dialed; late: boolean }): void {
     const tally = this.#tally;
+    const wrong = plan.wrong(outcome);
+    const death = wrong === null ? null : this.#graveyard.deathOf(dialed);
     tally.planned[plan.kind]++;
-    if (plan.aborts) tally.aborts++;
-    if (plan.refused) tally.refusals++;
     const of = plan.fault === "" ? null : (tally.faults[plan.fault] ??= { planned: 0, asPlanned: 0 });
     if (of !== null) of.planned++;
-    const wrong = plan.wrong(outcome);
+    if (death !== null) {
+      death.died++;
+      tally.died++;
+      if (outcome.status === 0) tally.diedUnanswered++;
+      return;
+    }
+    if (plan.aborts) tally.aborts++;
+    if (plan.refused) tally.refusals++;
+    if (plan.aborts || !plan.refused) this.#graveyard.note(plan.aborts ? "aborted" : "finished", dialed, late);
     if (wrong === null) {
       tally.asPlanned[plan.kind]++;
       if (of !== null) of.asPlanned++;
@@ -283,7 +340,7 @@ class Lane {
     }
     if (outcome.how === "lost") tally.lost++;
     tally.wrong++;
-    this.#complain(wrong);
+    this.#complain(this.name === this.#protocol ? wrong : `${this.name}: ${wrong}`);
   }
 
   #complain(what: string): void {
@@ -294,21 +351,27 @@ class Lane {
 /** Clients on all protocols of a server. */
 export class Clients {
   readonly tally: Tally = newTally();
+  readonly graveyard: Graveyard = new Graveyard();
   readonly #lanes: readonly Lane[];
 
-  constructor(urls: Readonly<Partial<Record<ProtocolName, string>>>, caPath: string | null, options: PlanOptions) {
-    const protocols = Object.keys(urls) as ProtocolName[];
-    this.#lanes = protocols.map((name, place) => new Lane(name, urls[name]!, caPath, place, protocols.length, options, this.tally));
+  constructor({ lanes, caPath }: SoakedServer, plans: PlanOptions) {
+    const common = { caPath, places: lanes.length, plans, tally: this.tally, graveyard: this.graveyard };
+    this.#lanes = lanes.map((address, place) => new Lane({ address, place, ...common }));
   }
 
   /** Streams under way. */
   get active(): number {
-    return this.#lanes.reduce((sum, { active }) => sum + active, 0);
+    return this.#lanes.reduce((sum, { active }) => sum + active.size, 0);
   }
 
-  /** Keeps so many streams going for so long, evenly over the protocols; then lets each end. */
-  async run(streams: number, durationMs: number): Promise<void> {
-    const running = Promise.all(this.#lanes.map((lane) => lane.run(streams / this.#lanes.length)));
+  /** Streams under way on connections for which this holds. */
+  activeOn(holds: (dialed: Dialed) => boolean): number {
+    return this.#lanes.reduce((sum, { active }) => sum + [...active].filter(({ dialed }) => holds(dialed)).length, 0);
+  }
+
+  /** Keeps so many streams going on each lane for so long; then lets each end. */
+  async run(streamsPerLane: number, durationMs: number): Promise<void> {
+    const running = Promise.all(this.#lanes.map((lane) => lane.run(streamsPerLane)));
     await sleep(durationMs);
     for (const lane of this.#lanes) lane.stop();
     await running;
@@ -317,7 +380,7 @@ export class Clients {
   /** What was measured since the last time this was asked. */
   takeWindow(): WindowFacts[] {
     return this.#lanes.map((lane) => {
-      const facts = lane.window.facts(lane.protocol);
+      const facts = lane.window.facts(lane.name);
       lane.window = new Window();
       return facts;
     });
