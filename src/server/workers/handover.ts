@@ -1,8 +1,8 @@
 /**
  * Connections on their way from the primary to a worker. node:cluster's primary accepts, sends each connection to a worker, and
- * keeps it open until the worker says that it has taken it. A worker that dies before says nothing, and node then keeps the
- * connection for ever: its client waits for an answer that nobody will send. Node 20 to 24 have this
- * (lib/internal/cluster/round_robin_handle.js, `handoff`).
+ * keeps it open until the worker says that it has taken it. A worker that dies before says nothing. node then keeps the connection
+ * until the primary ends, and the client gets no answer. Node 20 to 24 have this (lib/internal/cluster/round_robin_handle.js,
+ * `handoff`).
  */
 import type { Worker } from "node:cluster";
 
