@@ -58,7 +58,7 @@ export class Gate {
     if (unlimited) return true;
     if (key !== null && client === "") client = nameOfKey(key);
     const show = (state: RateState): void => {
-      sink.extraHeaders = { ...sink.extraHeaders, ...rateHeaders(dialectOf(request.path, profile()), state, Date.now()) };
+      sink.extraHeaders = Object.assign(rateHeaders(dialectOf(request.path, profile()), state, Date.now()), sink.extraHeaders);
     };
     if (request.method !== "POST") {
       return orLater(limiter.look(client), (state) => {
