@@ -1,6 +1,7 @@
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileNameOf, printable, printableJson } from "../base/printable.ts";
-import { renderComparison } from "../report/comparison.ts";
+import { comparisonCounts, renderComparison } from "../report/comparison.ts";
+import { placesText, renderEnding } from "../report/ending.ts";
 import { renderTable } from "../report/table.ts";
 import { gateOf, outcomesOfComparison, outcomesOfResult } from "../results/gates.ts";
 import { compareResults, faultsOfResult, type ResultsComparison } from "../results/runs.ts";
@@ -20,14 +21,14 @@ import type { Line } from "./command.ts";
 import { ResultDirectory } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { complain, complainOfResult, gateCodes, resultAt } from "./results.ts";
-import { print, tableStyle } from "./terminal.ts";
+import { endingStyle, print, tableStyle } from "./terminal.ts";
 
 /** `fakeai bench`. Its exit codes are in `--help-all`. */
 export async function bench({ given }: Line): Promise<number> {
   refuseUnknownVariables(benchFlags);
   // What rows name: `OPENAI_API_KEY` for `--api-key`.
   const input: GivenFlags = { ...givenByEnvironment(benchFlags, process.env, ({ environment }) => environment), ...given };
-  const { list, out, json, details, baseline: baselinePath, allowMissing } = settingsOf(benchFlags, input);
+  const { list, out, json, full, details, baseline: baselinePath, allowMissing } = settingsOf(benchFlags, input);
   if (list) {
     process.stdout.write(describeScenarios());
     return 0;
@@ -71,10 +72,11 @@ export async function bench({ given }: Line): Promise<number> {
     await directory.endDetails();
   }
   const comparison = baseline === null ? null : compareResults(baseline, result);
-  // Shown first: a full disk must not take along what can still be read here.
-  await print(json ? `${printableJson(result)}\n` : shownResult(result, comparison));
+  // Before the answers, which are to stay on the screen.
   complainOfResult(result);
   if (comparison !== null) complainOfComparison(comparison);
+  // Shown first: a full disk must not take along what can still be read here.
+  await print(json ? `${printableJson(result)}\n` : shownResult(result, comparison, full));
   const isWritten = await writeFiles(directory, result, json);
   interruption.end();
   // A request that hangs would hold up the exit.
@@ -89,8 +91,8 @@ async function writeFiles(directory: ResultDirectory, result: BenchResult, json:
   try {
     const { result: file, report, elsewhere } = await directory.write(result);
     if (elsewhere !== null) process.stderr.write(`fakeai: ${printable(elsewhere)}: the result is in ${printable(file)}\n`);
-    const places = `result: ${printable(file)}\nreport: ${printable(report)}\n`;
-    if (!json && !(await print(places))) process.stderr.write(places);
+    if (!json && !(await print(placesText(report, dirname(file)))))
+      process.stderr.write(`result: ${printable(file)}\nreport: ${printable(report)}\n`);
     return elsewhere === null;
   } catch (error) {
     process.stderr.write(`fakeai: ${printable((error as Error).message)}\n`);
@@ -98,8 +100,13 @@ async function writeFiles(directory: ResultDirectory, result: BenchResult, json:
   }
 }
 
-function shownResult(result: BenchResult, comparison: ResultsComparison | null): string {
-  return `${renderTable(result, tableStyle())}\n${comparison === null ? "" : `${renderComparison(comparison)}\n`}`;
+function shownResult(result: BenchResult, comparison: ResultsComparison | null, isFull: boolean): string {
+  const beside: [string, string][] = comparison === null ? [] : [["Baseline", comparisonCounts(comparison)]];
+  return [
+    ...(isFull ? [renderTable(result, tableStyle())] : []),
+    ...(comparison === null ? [] : [`${renderComparison(comparison)}\n`]),
+    renderEnding(result, endingStyle(), beside),
+  ].join("\n");
 }
 
 /** With --json the comparison is on stderr alone. */

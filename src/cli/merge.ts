@@ -1,4 +1,6 @@
-import { printable, printableJson } from "../base/printable.ts";
+import { dirname } from "node:path";
+import { printableJson } from "../base/printable.ts";
+import { placesText, renderEnding } from "../report/ending.ts";
 import { renderTable } from "../report/table.ts";
 import { gateOf, outcomesOfResult } from "../results/gates.ts";
 import { mergeResults } from "../results/merge.ts";
@@ -7,18 +9,19 @@ import { mergeFlags } from "../settings/results.ts";
 import type { Line } from "./command.ts";
 import { ResultDirectory } from "./output.ts";
 import { asUsage, complainOfResult, gateCodes, resultAt } from "./results.ts";
-import { tableStyle } from "./terminal.ts";
+import { endingStyle, tableStyle } from "./terminal.ts";
 
 /** `fakeai merge`: writes the merged result and its page. Its exit codes are those of the run that it stands for. */
 export async function merge({ given, positionals }: Line): Promise<number> {
-  const { out, json, allowMissing } = settingsOf(mergeFlags, given);
+  const { out, json, full, allowMissing } = settingsOf(mergeFlags, given);
   const parts = await Promise.all(positionals.map((path) => resultAt(path)));
   const merged = await asUsage("merge", () => mergeResults(parts));
   const directory = new ResultDirectory(out, "--out", () => {});
-  process.stdout.write(json ? `${printableJson(merged)}\n` : `${renderTable(merged, tableStyle())}\n`);
-  const { result, elsewhere } = await directory.write(merged);
-  if (elsewhere !== null) throw new Error(`${elsewhere}: the result is in ${result}`);
-  if (!json) process.stdout.write(`result: ${printable(result)}\n`);
   complainOfResult(merged);
+  const shown = `${full ? `${renderTable(merged, tableStyle())}\n` : ""}${renderEnding(merged, endingStyle())}`;
+  process.stdout.write(json ? `${printableJson(merged)}\n` : shown);
+  const { result, report, elsewhere } = await directory.write(merged);
+  if (elsewhere !== null) throw new Error(`${elsewhere}: the result is in ${result}`);
+  if (!json) process.stdout.write(placesText(report, dirname(result)));
   return gateCodes[gateOf(outcomesOfResult(merged), allowMissing)];
 }

@@ -5,6 +5,7 @@ import { printable, printableJson } from "../base/printable.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { renderHtml } from "../report/html.ts";
 import { imagesOf } from "../report/images.ts";
+import { placesText, renderEnding } from "../report/ending.ts";
 import { renderTable } from "../report/table.ts";
 import { vllmJson } from "../results/exports.ts";
 import type { ArmResult, BenchResult } from "../results/types.ts";
@@ -13,11 +14,11 @@ import { reportFlags } from "../settings/results.ts";
 import type { Line } from "./command.ts";
 import { faultIn } from "./output.ts";
 import { resultAt } from "./results.ts";
-import { tableStyle } from "./terminal.ts";
+import { endingStyle, tableStyle } from "./terminal.ts";
 
-/** `fakeai report`: the table on stdout, the page and images as files; or one arm as vLLM's JSON. */
+/** `fakeai report`: the answers on stdout, with --full every figure before them, the page and images as files; or one arm as vLLM's JSON. */
 export async function report({ given, positionals }: Line): Promise<void> {
-  const { out, svg, vllm } = settingsOf(reportFlags, given);
+  const { out, svg, vllm, full } = settingsOf(reportFlags, given);
   const path = positionals[0]!;
   const result = await resultAt(path);
   if (vllm !== null) {
@@ -26,14 +27,14 @@ export async function report({ given, positionals }: Line): Promise<void> {
   }
   const page = out ?? join(statSync(path).isDirectory() ? path : dirname(path), "report.html");
   // Shown first: a full disk must not take along what can still be read here.
-  process.stdout.write(`${renderTable(result, tableStyle())}\n`);
+  process.stdout.write(`${full ? `${renderTable(result, tableStyle())}\n` : ""}${renderEnding(result, endingStyle())}`);
   try {
     writeFileSync(page, renderHtml(result));
   } catch (error) {
     throw new UsageError(`--out: cannot write ${page} (${faultIn(error)})`);
   }
-  process.stdout.write(`report: ${printable(page)}\n`);
   if (svg !== null) process.stdout.write(`images: ${writeImages(result, svg)} in ${printable(svg)}\n`);
+  process.stdout.write(placesText(page, path));
 }
 
 /** How many images were written. Throws UsageError where the folder cannot be written to. */

@@ -5,6 +5,11 @@ export function tableStyle(): { readonly color: boolean; readonly width: number 
   return { color: process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "", width: process.stdout.columns ?? 100 };
 }
 
+/** The same for what has to fit a screen: columns of the terminal, 80 where there is none. */
+export function endingStyle(): { readonly color: boolean; readonly width: number } {
+  return { ...tableStyle(), width: process.stdout.columns ?? 80 };
+}
+
 /** Writes to stdout. Resolves with false where it cannot be written to: closed, or a file on a full disk. */
 export function print(text: string): Promise<boolean> {
   return new Promise((resolve) => {

@@ -27,9 +27,9 @@ export interface TableOptions {
   readonly width: number;
 }
 
-type Paint = "red" | "green" | "yellow" | "dim" | "bold";
+export type Paint = "red" | "green" | "yellow" | "dim" | "bold";
 
-const codes: Readonly<Record<Paint, number>> = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 };
+export const codes: Readonly<Record<Paint, number>> = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 };
 
 const paints: Readonly<Record<Verdict | ClaimVerdict, Paint>> = {
   faster: "green",

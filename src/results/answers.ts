@@ -157,7 +157,7 @@ function contestsOf(scenarios: readonly ScenarioResult[], invalid: readonly stri
       contests.push({ candidate, baseline, answers });
     }
   }
-  const alone = scenarios.filter(({ comparisons }) => comparisons.every(({ described }) => described));
+  const alone = scenarios.filter((scenario) => asked.every((one) => one.scenario !== scenario));
   const arms = groupBy(
     alone.flatMap((scenario) => scenario.arms.map((arm) => ({ scenario, arm }))),
     ({ arm }) => protocolWords(arm),

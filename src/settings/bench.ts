@@ -97,6 +97,8 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   /** Path of a folder. */
   readonly out: string | null;
   readonly json: boolean;
+  /** Every figure before the answers. */
+  readonly full: boolean;
   readonly details: boolean;
   /** Path of a result. */
   readonly baseline: string | null;
@@ -472,6 +474,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     common: true,
   },
   { key: "json", kind: "boolean", help: "the result as JSON on stdout", group: result, common: true },
+  { key: "full", kind: "boolean", help: "every figure of every arm before the answers", group: result },
   { key: "details", kind: "boolean", help: "every request with its token times, in requests.jsonl", group: result },
   {
     key: "baseline",

@@ -19,6 +19,7 @@ export interface MergeSettings {
   /** Path of a folder. */
   readonly out: string;
   readonly json: boolean;
+  readonly full: boolean;
   readonly allowMissing: boolean;
 }
 
@@ -34,6 +35,7 @@ export const mergeFlags: FlagTable<MergeSettings> = [
     common: true,
   },
   { key: "json", kind: "boolean", help: "the result as JSON on stdout", group, common: true },
+  { key: "full", kind: "boolean", help: "every figure of every arm before the answers", group, common: true },
   { key: "allowMissing", kind: "boolean", help: "pass requirements that nothing measured", group, common: true },
 ];
 
@@ -44,9 +46,11 @@ export interface ReportSettings {
   readonly svg: string | null;
   /** "scenario/arm" or "scenario/variant/arm". */
   readonly vllm: string | null;
+  readonly full: boolean;
 }
 
 export const reportFlags: FlagTable<ReportSettings> = [
+  { key: "full", kind: "boolean", help: "every figure of every arm before the answers", group, common: true },
   {
     key: "out",
     kind: "text",

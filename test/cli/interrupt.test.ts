@@ -76,7 +76,7 @@ test("in the middle of the rounds: those that were whole are in the result", asy
     child.kill("SIGINT"),
   );
   expect(stderr).toMatch(/interrupted: writing what was measured/);
-  expect(stdout).toMatch(/^result: .*result\.json$/m);
+  expect(stdout).toMatch(/^Report +.*report\.html$/m);
   expect([code, result!.complete, left]).toEqual([130, false, []]);
   const { rounds } = result!.scenarios[0]!.arms[0]!;
   expect(rounds.length).toBeGreaterThan(0);
@@ -95,7 +95,7 @@ test.each([
   expect(result!.scenarios.map(({ id, skipped, arms }) => [id, skipped, arms.length])).toEqual([
     ["stream", "interrupted before it had a result", 0],
   ]);
-  expect(stdout).toMatch(/^result: .*result\.json$/m);
+  expect(stdout).toMatch(/^Report +.*report\.html$/m);
 });
 
 test("Ctrl-C under npm run: the whole group is told, and npm passes it on once more", async () => {

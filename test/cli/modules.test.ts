@@ -36,8 +36,8 @@ const cases: Readonly<Record<string, Case>> = {
   "--help": { args: ["--help"], own: 8, rooms: ["cli", "base", "settings"], packages: [] },
   "bench --help": { args: ["bench", "--help"], own: 24, rooms: ["cli", "base", "settings", "core", "results"], packages: [line] },
   compare: { args: ["compare", result, result], own: 28, ...onResults },
-  merge: { args: ["merge", result, result, "--out", join(folder, "merged")], own: 40, ...onResults },
-  report: { args: ["report", result, "--out", join(folder, "page.html")], own: 40, ...onResults },
+  merge: { args: ["merge", result, result, "--out", join(folder, "merged")], own: 44, ...onResults },
+  report: { args: ["report", result, "--out", join(folder, "page.html")], own: 44, ...onResults },
   "proxy-config": {
     args: ["proxy-config", "nginx", "--listen", "h2c:9080"],
     own: 24,
