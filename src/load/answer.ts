@@ -69,6 +69,8 @@ export class Answer implements Exchange {
   finishReason: string | null = null;
   /** usage.completion_tokens, the last that was said; -1: none was. */
   usage = -1;
+  /** usage.prompt_tokens, the last that was said; -1: none was. */
+  promptTokens = -1;
   /** Reads of the socket that held a part of the stream. */
   #bodyReads = 0;
   /** The content, where it is kept. */
@@ -222,6 +224,7 @@ export class Answer implements Exchange {
       scanEvent(body, 0, body.length, unary);
       this.text = unary.text ?? "";
       if (unary.tokens >= 0) this.usage = unary.tokens;
+      this.promptTokens = unary.promptTokens;
       this.contentBytes = unary.contentBytes;
       this.finishReason = unary.finishReason;
       if (isStream) return this.onFail("not a stream");
@@ -284,6 +287,7 @@ export class Answer implements Exchange {
     if (event.finished) this.#finished = true;
     if (event.failed) this.#failed ??= oneLine(messageIn(this.#reader?.text() ?? ""));
     if (event.tokens >= 0) this.usage = event.tokens;
+    if (event.promptTokens >= 0) this.promptTokens = event.promptTokens;
     if (event.finishReason !== null) this.finishReason = event.finishReason;
     if (!event.content) return;
     this.contentBytes += event.contentBytes;

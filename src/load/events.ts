@@ -23,6 +23,8 @@ export interface TokenEvent {
   finishReason: string | null;
   /** usage.completion_tokens or usage.output_tokens; -1 where there is none. */
   tokens: number;
+  /** usage.prompt_tokens or usage.input_tokens; -1 where there is none. */
+  promptTokens: number;
   /** Stamps, microseconds of the server's clock; -1 where there are none. */
   dueUs: number;
   sentUs: number;
@@ -47,6 +49,8 @@ type Key =
   | "error"
   | "completion_tokens"
   | "output_tokens"
+  | "prompt_tokens"
+  | "input_tokens"
   | "fakeai"
   | "due"
   | "sent";
@@ -63,6 +67,8 @@ const keys: readonly Key[] = [
   "error",
   "completion_tokens",
   "output_tokens",
+  "prompt_tokens",
+  "input_tokens",
   "fakeai",
   "due",
   "sent",
@@ -187,6 +193,7 @@ export function scanEvent(bytes: Uint8Array, start: number, end: number, event: 
   event.contentBytes = 0;
   event.finishReason = null;
   event.tokens = -1;
+  event.promptTokens = -1;
   event.dueUs = -1;
   event.sentUs = -1;
   if (event.text !== null) event.text = "";
@@ -242,6 +249,10 @@ export function scanEvent(bytes: Uint8Array, start: number, end: number, event: 
       case "output_tokens":
         event.tokens = Math.max(event.tokens, numberAt(bytes, at, end));
         break;
+      case "prompt_tokens":
+      case "input_tokens":
+        event.promptTokens = Math.max(event.promptTokens, numberAt(bytes, at, end));
+        break;
       case "fakeai":
         inStamps = depth === 1 && value === 123;
         break;
@@ -277,7 +288,18 @@ function responseTypeAt(bytes: Uint8Array, at: number, end: number, event: Token
 /** An event that says nothing. `withText`: what is scanned into it has its text read. */
 export function newTokenEvent(withText = false): TokenEvent {
   const text = withText ? "" : null;
-  return { content: false, contentBytes: 0, text, finished: false, finishReason: null, failed: false, tokens: -1, dueUs: -1, sentUs: -1 };
+  return {
+    content: false,
+    contentBytes: 0,
+    text,
+    finished: false,
+    finishReason: null,
+    failed: false,
+    tokens: -1,
+    promptTokens: -1,
+    dueUs: -1,
+    sentUs: -1,
+  };
 }
 
 const none = Buffer.alloc(0);

@@ -81,6 +81,7 @@ class Sender {
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
   #answered = 0;
+  #failed = 0;
   #hanging = 0;
   #done: () => void = () => {};
 
@@ -259,6 +260,8 @@ class Sender {
     else this.#answered++;
     if (this.#answered === 0 && this.#hanging >= Math.max(maxSilentRequests, this.#job.streams)) this.stop("the server does not answer");
     else if (this.#pool.dead) this.stop(this.#pool.invalid ?? `no connection: ${this.#pool.lastFailure}`);
+    if (answer.error !== null && ++this.#failed > (this.#job.maxErrors ?? Infinity))
+      this.stop(`more than ${this.#job.maxErrors} requests failed (--max-errors)`);
     if (connection !== undefined) this.#pool.release(connection);
     if (this.#stopped) return this.#finishIfDone();
     const turns = this.#followers.get(answer.index) ?? [];

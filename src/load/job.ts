@@ -3,7 +3,8 @@ import type { Pauses } from "../base/pauses.ts";
 import type { Encoding } from "../base/encodings.ts";
 import { defaultWindow, type ReceiveWindows } from "../wire/h2/windows.ts";
 import type { GeneratedPrompt } from "./prompts.ts";
-import type { Metrics, ProtocolName, RequestCounts, Work } from "../results/types.ts";
+import type { SloTerm } from "../results/slo.ts";
+import type { Metrics, ProtocolName, RequestCounts, RunSlices, Work } from "../results/types.ts";
 
 /** How TLS is spoken. It is pinned so that arms differ by their protocol alone. */
 export interface TlsChoice {
@@ -89,6 +90,14 @@ export interface LoadJob {
    * Default 0: all at once.
    */
   readonly rampUs?: number;
+  /** Requests that leave in so many microseconds after the start are in no figure; default 0. */
+  readonly rampUpUs?: number;
+  /** Requests that leave in so many microseconds before the last one does are in no figure; default 0. */
+  readonly coolDownUs?: number;
+  /** What each request is held against, for the goodput; default: nothing. */
+  readonly slo?: readonly SloTerm[];
+  /** The run is given up once more requests than this have failed; default: never. */
+  readonly maxErrors?: number;
   /** HTTP/2 receive windows; null and the default: `defaultWindows`. */
   readonly windows?: ReceiveWindows | null;
   /** HTTP/1.1: requests on a connection before the first is answered; default 1. */
@@ -182,6 +191,8 @@ export interface LoadReport {
   /** Why the figures may not be used, beside failed requests. */
   readonly invalid: readonly string[];
   readonly details: readonly RequestDetail[];
+  /** How the run went; absent where a driver cannot tell, or it was too short. */
+  readonly slices?: RunSlices;
   /** When the generator did not run though it could have; absent where a tool does not say. */
   readonly pauses?: Pauses;
 }

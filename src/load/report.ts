@@ -3,9 +3,11 @@ import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import { Recorder, summarize } from "../results/recorder.ts";
 import type { DistributionMetric, MetricName, Metrics, MetricSummary, RequestCounts, Work } from "../results/types.ts";
 import type { Answer } from "./answer.ts";
+import { keepsTerms } from "./good.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
 import { cpuShareLimit } from "./limits.ts";
 import { paceOf } from "./pace.ts";
+import { cameIn, leftIn, measuredPart, slicesOf } from "./steady.ts";
 import { tokensIn, workOf } from "./work.ts";
 import { withoutSecrets } from "./words.ts";
 import type { Http2Limits, WireBytes } from "./client/connection.ts";
@@ -91,11 +93,17 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     addGaps(answer, gaps);
   }
   const work = workOf(answered);
-  for (const answer of answered) recordAnswer(answer, job, tokensIn(answer, work.tokensCountedBy), recorders);
+  const tokensOf = (answer: Answer): number | null => tokensIn(answer, work.tokensCountedBy);
+  const part = measuredPart(job, facts.answers, facts.startedUs, facts.endedUs);
+  const counted = answered.filter((answer) => leftIn(answer, job, part));
+  for (const answer of counted) recordAnswer(answer, job, tokensOf(answer), recorders);
   for (const us of facts.connectUs) recorders.connect.record(us);
 
-  const durationUs = facts.endedUs - facts.startedUs;
-  const cpuShare = durationUs > 0 ? facts.cpuUs / durationUs : 0;
+  const wholeUs = facts.endedUs - facts.startedUs;
+  const durationUs = Math.max(0, part.untilUs - part.fromUs);
+  const cpuShare = wholeUs > 0 ? facts.cpuUs / wholeUs : 0;
+  const came = part.isCut ? cameIn(answered, part, tokensOf) : { ended: completed, events: work.events, tokens: work.tokens };
+  const rate = (count: number | null): number | null => (count === null || durationUs <= 0 ? null : count / (durationUs / 1e6));
   const per = (amount: number, count: number): number | null => (count > 0 ? amount / count : null);
   const ended = completed + failed;
   const tokens = work.tokens ?? 0;
@@ -103,11 +111,16 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   const metrics: Partial<Record<MetricName, MetricSummary | null>> = Object.fromEntries(
     distributions.map((name) => [name, recorders[name].summary()]),
   );
-  metrics.durationUs = one(durationUs, "us");
-  metrics.requestsPerSecond = one(completed > 0 ? completed / (durationUs / 1e6) : null, "1/s");
-  metrics.tokensPerSecond = one(hasTokens ? tokens / (durationUs / 1e6) : null, "1/s");
-  const events = work.tokensCountedBy === "events" ? work.events : null;
-  metrics.eventsPerSecond = one(events === null ? null : events / (durationUs / 1e6), "1/s");
+  metrics.durationUs = one(durationUs > 0 ? durationUs : null, "us");
+  metrics.requestsPerSecond = one(completed > 0 ? rate(came.ended) : null, "1/s");
+  metrics.achievedShare = one(job.mode === "open" ? achievedShare(job, facts.answers, completed) : null, "ratio");
+  metrics.goodRequestsPerSecond = one(rate(goodOf(job, counted, tokensOf)), "1/s");
+  metrics.tokensPerSecond = one(hasTokens ? rate(came.tokens) : null, "1/s");
+  const inputTokens = counted.some(({ promptTokens }) => promptTokens < 0)
+    ? null
+    : counted.reduce((sum, { promptTokens }) => sum + promptTokens, 0);
+  metrics.inputTokensPerSecond = one(counted.length > 0 ? rate(inputTokens) : null, "1/s");
+  metrics.eventsPerSecond = one(work.tokensCountedBy === "events" ? rate(came.events) : null, "1/s");
   metrics.clientCpuUsPerRequest = one(per(facts.cpuUs, ended), "us");
   metrics.clientCpuUsPerToken = one(hasTokens ? per(facts.cpuUs, tokens) : null, "us");
   // Streams beside the measured ones share the connections: their bytes cannot be separated.
@@ -121,13 +134,24 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   metrics.itlError = one(gaps.planned > 0 ? Math.abs(gaps.measured / gaps.planned - 1) : null, "ratio");
   metrics.clientEventLoopDelayP99Us = one(facts.eventLoopDelayP99Us, "us");
 
+  const slices = slicesOf(facts.answers, facts.startedUs, facts.endedUs, tokensOf);
+  const outside = completed - counted.length;
   return {
-    requests: { sent: facts.answers.length, completed, failed, errors, ...saying(words), ...(faulted > 0 && { faulted }) },
+    requests: {
+      sent: facts.answers.length,
+      completed,
+      failed,
+      errors,
+      ...saying(words),
+      ...(faulted > 0 && { faulted }),
+      ...(outside > 0 && { outside }),
+    },
     metrics,
     tokens: work.tokens,
     work,
     pace: paceOf(facts.answers),
-    durationUs,
+    durationUs: wholeUs,
+    ...(slices === null ? {} : { slices }),
     startedUs: facts.startedUs,
     endedUs: facts.endedUs,
     negotiated: facts.negotiated,
@@ -138,11 +162,41 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     windows: facts.http2?.windows ?? null,
     maxConcurrentStreams: facts.http2?.maxConcurrentStreams ?? null,
     clientCpuShare: cpuShare,
-    invalid: invalidityOf(job, facts, { sent: facts.answers.length, completed, failed, cpuShare, work }),
+    invalid: [
+      ...(completed > 0 && counted.length === 0
+        ? [`nothing is left between ramp-up and cool-down of ${(wholeUs / 1e6).toFixed(1)} s`]
+        : []),
+      ...invalidityOf(job, facts, { sent: facts.answers.length, completed, failed, cpuShare, work }),
+    ],
     details: job.detail
       ? (facts.answers.length > 0 ? facts.answers : facts.warmUpAnswers).map((answer) => detailOf(answer, job.endpoint.headers))
       : [],
   };
+}
+
+/**
+ * Completed requests a second, from the first end to the last, by sent ones a second, from the first planned send to the last:
+ * neither holds the wait for the last answer, which would make a rate that is served look as if it were not. Null for fewer than
+ * three requests.
+ */
+function achievedShare({ requests }: LoadJob, answers: readonly Answer[], completed: number): number | null {
+  if (completed < 3) return null;
+  const ends = answers.filter(({ error, settled }) => settled && error === null).map(({ endUs }) => endUs);
+  const span = (times: readonly number[]): number => times.reduce((a, b) => Math.max(a, b)) - times.reduce((a, b) => Math.min(a, b));
+  const planned = span(answers.map(({ intendedUs }) => intendedUs));
+  const ended = span(ends);
+  return planned <= 0 || ended <= 0 ? null : ((completed - 1) / ended) * (planned / (Math.max(requests.length, answers.length) - 1));
+}
+
+/** Requests that keep the job's objective; null: there is none, or of one of them it cannot be told. */
+function goodOf(
+  { slo = [], gateway = false }: LoadJob,
+  answers: readonly Answer[],
+  tokensOf: (answer: Answer) => number | null,
+): number | null {
+  if (slo.length === 0 || answers.length === 0) return null;
+  const kept = answers.map((answer) => keepsTerms(answer, tokensOf(answer), answer.inOneRead && !gateway, slo));
+  return kept.includes(null) ? null : kept.filter(Boolean).length;
 }
 
 /** The words of failures, where there are any. */

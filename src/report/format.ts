@@ -205,6 +205,15 @@ function tokenRate(arm: ArmResult): string {
   return rate === "–" || arm.tokensCountedBy === undefined ? rate : `${rate} (${arm.tokensCountedBy})`;
 }
 
+/** Tokens a second that one user sees, of the median request: 1 by its TPOT, as aiperf's output_token_throughput_per_user. */
+function tokensPerUser({ metrics: { tpot } }: ArmResult): string {
+  return tpot && tpot.p50 > 0 ? digits(1e6 / tpot.p50) : "–";
+}
+
+function achieved({ metrics: { achievedShare } }: ArmResult): string {
+  return achievedShare ? percent(achievedShare.mean) : "–";
+}
+
 function tokensInEvent({ work }: ArmResult): string {
   if (work === undefined || work.tokens === null || !work.events) return "–";
   return digits(work.tokens / work.events);
@@ -246,10 +255,15 @@ export function armColumns(arms: readonly ArmResult[], clientWork = false): ArmC
     tail("ttftFromIntended", "from planned p50/p99 ms"),
     gaps("itl", holdsSeveral ? "ITL per event p50/p99 (mean) ms" : "ITL p50/p99 (mean) ms"),
     gaps("itlPerToken", "ITL per token p50/p99 (mean) ms"),
-    ...(holdsSeveral ? [gaps("tpot", "TPOT p50/p99 (mean) ms"), { title: "tok/event", cell: tokensInEvent }] : []),
+    gaps("tpot", "TPOT p50/p99 (mean) ms"),
+    ...(holdsSeveral ? [{ title: "tok/event", cell: tokensInEvent }] : []),
     tail("e2el", "E2E p50/p99 ms"),
     { title: "req/s", cell: means("requestsPerSecond") },
+    { title: "good req/s", cell: means("goodRequestsPerSecond") },
+    { title: "of the rate", cell: achieved },
     { title: "tok/s", cell: tokenRate },
+    { title: "tok/s a user", cell: tokensPerUser },
+    { title: "input tok/s", cell: means("inputTokensPerSecond") },
     { title: "events/s", cell: means("eventsPerSecond") },
     streamed
       ? { title: "CPU µs/req / tok", cell: means("serverCpuUsPerRequest", "serverCpuUsPerToken") }

@@ -19,6 +19,8 @@ import {
 import { causesOf } from "./causes.ts";
 import { claimConditions, conditionsOf } from "./conditions.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
+import type { SweepResult } from "../results/sweep.ts";
+import { isPoint, type SweepLine, sweepTable } from "./sweeps.ts";
 
 /** How to print. The caller knows whether it is a terminal, and NO_COLOR. */
 export interface TableOptions {
@@ -184,6 +186,22 @@ function scenarioBlock(page: Page, scenario: ScenarioResult): void {
   for (const note of scenario.notes) page.text(note, 2, 0, "dim");
 }
 
+const sweepPaints: Readonly<Record<SweepLine["kind"], Paint>> = { finding: "bold", invalid: "red", behind: "yellow", note: "dim" };
+
+function sweepBlock(page: Page, sweep: SweepResult, scenarios: readonly ScenarioResult[]): void {
+  const { title, header, rows, lines } = sweepTable(sweep, scenarios);
+  page.heading(title);
+  // A table that is too wide repeats its first column.
+  const first = sweep.axes.length + 1;
+  const joined = (row: readonly string[], between: string): string[] => [row.slice(0, first).join(between), ...row.slice(first)];
+  if (rows.length > 0)
+    page.table(
+      joined(header, ", "),
+      rows.map((row) => joined(row, ", ")),
+    );
+  for (const { text, kind } of lines) page.text(text, 2, 2, sweepPaints[kind]);
+}
+
 function requirements(page: Page, { requirements: list }: BenchResult): void {
   if (list.length === 0) return;
   page.heading("Requirements");
@@ -214,7 +232,9 @@ export function renderTable(result: BenchResult, options: TableOptions): string 
   verdicts(page, "Described (each interval as if it were the only one: no verdict)", scenarios, isDescribed);
   findings(page, scenarios);
   requirements(page, result);
-  for (const scenario of scenarios) scenarioBlock(page, scenario);
+  const { sweeps = [] } = result;
+  for (const sweep of sweeps) sweepBlock(page, sweep, scenarios);
+  for (const scenario of scenarios) if (!isPoint(scenario, sweeps)) scenarioBlock(page, scenario);
   if (calibration !== null) {
     page.heading("Calibration");
     for (const line of calibrationLines(calibration)) page.text(line, 2, 2);

@@ -100,7 +100,14 @@ export const effectRows: readonly EffectRow[] = [
     because: "0.5% of a core at 100,000 tokens/s",
   },
   {
-    metrics: ["requestsPerSecond", "tokensPerSecond", "eventsPerSecond", "keepsUpTokensPerSecond"],
+    metrics: [
+      "requestsPerSecond",
+      "goodRequestsPerSecond",
+      "tokensPerSecond",
+      "inputTokensPerSecond",
+      "eventsPerSecond",
+      "keepsUpTokensPerSecond",
+    ],
     ratio: 0.02,
     absolute: null,
     because: "from one request in ten seconds to 100,000 in one, all are usual",
@@ -144,6 +151,12 @@ export const effectRows: readonly EffectRow[] = [
     ratio: 0.02,
     absolute: 0.5,
     because: "one more in every second round is the least that is more",
+  },
+  {
+    metrics: ["achievedShare"],
+    ratio: 0.02,
+    absolute: 0.01,
+    because: "one percentage point of a rate; a round of 100 requests tells no finer",
   },
   {
     metrics: ["itlError"],

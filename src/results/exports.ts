@@ -50,11 +50,15 @@ export function vllmJson(arm: ArmResult, requests: readonly ExportedRequest[] = 
     pooled(arm, ({ metrics }) => metrics.durationUs?.mean),
     1e6,
   );
-  const completed = pooled(arm, (round) => round.requests.completed);
-  const tokens = pooled(arm, ({ metrics }) => {
-    const { tokensPerSecond, durationUs } = metrics;
-    return tokensPerSecond && durationUs ? Math.round((tokensPerSecond.mean * durationUs.mean) / 1e6) : null;
-  });
+  // What left in a ramp-up or cool-down is not in the duration.
+  const completed = pooled(arm, ({ requests }) => requests.completed - (requests.outside ?? 0));
+  const countOf = (name: "tokensPerSecond" | "inputTokensPerSecond" | "goodRequestsPerSecond"): number | null =>
+    pooled(arm, ({ metrics }) => {
+      const { durationUs, [name]: rate } = metrics;
+      return rate && durationUs ? Math.round((rate.mean * durationUs.mean) / 1e6) : null;
+    });
+  const tokens = countOf("tokensPerSecond");
+  const inputTokens = countOf("inputTokensPerSecond");
   const names: readonly (readonly [string, DistributionMetric])[] = [
     ["ttft", "ttfe"],
     ["tpot", "tpot"],
@@ -67,10 +71,12 @@ export function vllmJson(arm: ArmResult, requests: readonly ExportedRequest[] = 
     duration: durationS,
     completed,
     failed: pooled(arm, (round) => round.requests.failed),
+    total_input_tokens: inputTokens,
     total_output_tokens: tokens,
     request_throughput: over(completed, durationS),
-    request_goodput: null,
+    request_goodput: over(countOf("goodRequestsPerSecond"), durationS),
     output_throughput: over(tokens, durationS),
+    total_token_throughput: over(inputTokens === null || tokens === null ? null : inputTokens + tokens, durationS),
   };
   for (const [name, metric] of names) Object.assign(result, Object.fromEntries(distribution(name, arm.metrics[metric])));
   if (requests.length > 0) {

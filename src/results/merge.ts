@@ -3,6 +3,7 @@ import { summarizeArm } from "./arms.ts";
 import { compareArms } from "./compare.ts";
 import { checkRequirements, parseRequirement } from "./requirements.ts";
 import { sameScenario, scenarioLabel } from "./scenarios.ts";
+import { sweepResult } from "./sweeps.ts";
 import type { ArmResult, BenchResult, Calibration, Comparison, RoundResult, ScenarioResult } from "./types.ts";
 import { adjustComparisons, judgeClaim } from "./verdict.ts";
 
@@ -71,6 +72,7 @@ export function mergeResults(list: readonly BenchResult[]): BenchResult {
     environments: list.flatMap(({ environment, environments }) => environments ?? [environment]),
     calibration: calibrations.length === 0 ? null : mergeCalibrations(calibrations),
     scenarios,
+    ...(first.sweeps === undefined ? {} : { sweeps: first.sweeps.map((sweep) => sweepResult(sweep, scenarios)) }),
     requirements: checkRequirements([...texts].map(parseRequirement), scenarios),
     invalid: [...new Set(list.flatMap(({ invalid }) => invalid))],
   };

@@ -38,7 +38,10 @@ export type DistributionMetric =
 /** Metrics with one value per round. */
 type ScalarMetric =
   | "requestsPerSecond"
+  | "goodRequestsPerSecond"
+  | "achievedShare"
   | "tokensPerSecond"
+  | "inputTokensPerSecond"
   | "eventsPerSecond"
   | "durationUs"
   | "serverCpuUsPerRequest"
@@ -131,6 +134,24 @@ export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
     "Per token, from the server's log: handed to the server's transport, to the application having it (transport and client together)",
   ),
   requestsPerSecond: scalar("requests/s", "1/s", "Completed requests by the measured time", "higher"),
+  goodRequestsPerSecond: scalar(
+    "good requests/s",
+    "1/s",
+    "Requests that kept all of --slo each by itself, by the measured time (vLLM's request_goodput)",
+    "higher",
+  ),
+  achievedShare: scalar(
+    "achieved of the rate",
+    "ratio",
+    "Open loop: completed requests a second, from the first end to the last, by sent ones a second, from the first planned send to the last",
+    "higher",
+  ),
+  inputTokensPerSecond: scalar(
+    "input tokens/s",
+    "1/s",
+    "Prompt tokens of completed requests by the measured time, as usage counts them",
+    "higher",
+  ),
   tokensPerSecond: scalar("tokens/s", "1/s", "Output tokens by the measured time, as usage or a tokenizer counts them", "higher"),
   eventsPerSecond: scalar("events/s", "1/s", "Content events by the measured time, where nothing says how many tokens they hold", "higher"),
   durationUs: scalar("wall time", "us", "Measured time of a round"),

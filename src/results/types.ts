@@ -12,6 +12,7 @@
  */
 import type { SmallestEffect } from "./effects.ts";
 import type { DistributionMetric, MetricName, Statistic, Unit } from "./metrics.ts";
+import type { SweepPlace, SweepResult } from "./sweep.ts";
 
 export type { DistributionMetric, MetricName, Statistic, Unit };
 
@@ -23,6 +24,8 @@ export type { DistributionMetric, MetricName, Statistic, Unit };
  * @minimum 0
  */
 type Count = number;
+/** @unit count */
+type MeanCount = number;
 /** @unit tokens */
 type Tokens = number;
 /** @unit ms */
@@ -105,6 +108,33 @@ export interface RequestCounts {
   readonly faulted?: Count;
   /** Requests that were under way when a ramp ended, and were left; absent: none was. */
   readonly cut?: Count;
+  /** Requests that were completed and left in the ramp-up or the cool-down: they are in no latency and no rate; absent: none did. */
+  readonly outside?: Count;
+}
+
+/**
+ * How a run went, in slices of equal length from its begin on (the last may be shorter): columns of a chart, with one value for
+ * each slice. null in a column of latencies: nothing of it fell into the slice.
+ */
+export interface RunSlices {
+  /** Length of a slice. */
+  readonly everyUs: Microseconds;
+  /** Requests that were completed, by the second. */
+  readonly requestsPerSecond: readonly PerSecond[];
+  /** Requests that failed, by the second. */
+  readonly failedPerSecond: readonly PerSecond[];
+  /** Output tokens that came, by the second; null: tokens were not counted. */
+  readonly tokensPerSecond: readonly PerSecond[] | null;
+  /** Content events that came, by the second. */
+  readonly eventsPerSecond: readonly PerSecond[];
+  /** Requests under way, on average over the slice. */
+  readonly underWay: readonly MeanCount[];
+  /** Median TTFT of the requests that left in it. */
+  readonly ttftP50Us: readonly (Microseconds | null)[];
+  /** Median gap between content events that came in it. */
+  readonly itlP50Us: readonly (Microseconds | null)[];
+  /** Median time to the end of the answer, of the requests that left in it. */
+  readonly e2elP50Us: readonly (Microseconds | null)[];
 }
 
 /** usage: what the server says. tokenizer: what `--tokenizer` makes of the text. events: content events, which are not tokens. */
@@ -215,6 +245,8 @@ export interface RoundResult {
   readonly pace?: Pace | null;
   /** What else the machine did; absent: an earlier version, or nothing was measured. */
   readonly machine?: MachineLoad;
+  /** How it went from begin to end; absent: it was shorter than 2 s or of several runs, or the driver cannot tell. */
+  readonly slices?: RunSlices;
 }
 
 /** How one arm talks to the server. */
@@ -392,6 +424,8 @@ export interface ScenarioResult {
   readonly decides?: string;
   /** What the verdicts of this variant hold for, beside the load and the arms; absent: nothing more. */
   readonly conditions?: string;
+  /** Its values in a sweep, by axis; absent: it is no point of one. */
+  readonly point?: SweepPlace;
   /** The workload as it was run. */
   readonly workload: Readonly<Record<string, string | number | boolean | null>>;
   /** The prompts of a round; null: none were sent, or those of --body. Missing in results of earlier versions. */
@@ -522,6 +556,8 @@ export interface BenchResult {
   readonly calibration: Calibration | null;
   /** Scenarios, one for each variant. */
   readonly scenarios: readonly ScenarioResult[];
+  /** Sweeps, whose points are among the scenarios; absent: nothing was varied. */
+  readonly sweeps?: readonly SweepResult[];
   /** Requirements. */
   readonly requirements: readonly Requirement[];
   /** Why the run may not be used, each reason in one line; empty: it may. */

@@ -3,6 +3,7 @@ import { clockIdentity } from "../base/clock.ts";
 import { driverNamed } from "../load/drivers/drivers.ts";
 import type { DriverName, LoadDriver, LoadJob, RequestDetail, TlsChoice } from "../load/job.ts";
 import { mergeNetworks, type NetworkInput, parseNetwork, roundTripMs } from "../network/impairment.ts";
+import { parseSlo } from "../results/slo.ts";
 import type { ArmDescription, Calibration, ProtocolName } from "../results/types.ts";
 import { type GatewayChild, startGateway } from "./processes/gateway.ts";
 import { ownVersion, type Pinning } from "./processes/machine.ts";
@@ -272,11 +273,12 @@ function describeNetwork(protocol: ProtocolName, stats: NetworkStats | null): st
 }
 
 /** Headers of every request. */
-function headersOf({ method, headerBytes, headerBytesDiffer }: Workload, context: RunContext): Record<string, string> {
+function headersOf({ method, headerBytes, headerBytesDiffer, tokensPerChunk }: Workload, context: RunContext): Record<string, string> {
   return {
     ...(method === "POST" ? { "content-type": "application/json" } : {}),
     "user-agent": `fakeai-bench/${ownVersion()}`,
     ...(headerBytes > 0 && !headerBytesDiffer ? cookieOf(headerBytes, "") : {}),
+    ...(tokensPerChunk === null ? {} : { "x-fakeai-tokens-per-chunk": String(tokensPerChunk) }),
     // A fakeai server that is not our child may have its stamps off.
     ...(context.external === null
       ? {}
@@ -299,18 +301,31 @@ export function wordingOf(context: RunContext, arm: LiveArm): Wording {
   return { model, own, accepted, exact, body, oneBody: arm.driver.name !== "stream", arm: spec.id };
 }
 
-/** Requests of a trace that the discarded warm-up sends. */
+/** Requests of a trace that the discarded warm-up sends; of an open loop those of a second, if they are more. */
 const traceWarmup = 30;
+
+/** Whether the whole load would be too long for a warm-up: a trace, and an open loop of more than a second. */
+function isLong({ trace, mode, requests }: Workload, rate: number | null): boolean {
+  return trace !== null || (mode === "open" && rate !== null && requests > rate);
+}
+
+/** Failed requests at which a round is given up. */
+function maxErrorsOf({ maxErrors }: BenchOptions, requests: number): { readonly maxErrors?: number } {
+  return maxErrors === null ? {} : { maxErrors: maxErrors.count ?? Math.floor(maxErrors.share! * requests) };
+}
 
 /** The job of an arm in a round; round -1 is the warm-up. */
 export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, round: number, rate: number | null): LoadJob {
   const { options } = context;
   const wording = wordingOf(context, arm);
   // A trace is long, and a part of it compiles code as well as the whole.
-  const planned = requestsOf(workload, wording, options.seed, round, rate).slice(
+  const rampUpS = options.rampUp ?? 0;
+  const planned = requestsOf(workload, wording, options.seed, round, rate, round < 0 ? 0 : rampUpS).slice(
     0,
-    round < 0 && workload.trace !== null ? traceWarmup : Infinity,
+    round < 0 && isLong(workload, rate) ? Math.max(traceWarmup, Math.ceil(rate ?? 0)) : Infinity,
   );
+  // Only what is measured has parts that do not count.
+  const { rampUp, coolDown } = round < 0 ? { rampUp: null, coolDown: null } : options;
   const { pipelining, atStreamLimit, windows, headerTableBytes, backgroundHeaders } = arm.spec;
   const background = backgroundOf(workload, backgroundHeaders, wording, options.seed);
   return {
@@ -328,7 +343,11 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     streams: workload.streams,
     mode: workload.mode,
     warmup: warmupOf(workload, wording, options.seed, round),
-    rampUs: workload.rampMs * 1000,
+    rampUs: Math.max(workload.rampMs * 1000, workload.mode === "closed" ? (rampUp ?? 0) * 1e6 : 0),
+    ...(rampUp === null ? {} : { rampUpUs: rampUp * 1e6 }),
+    ...(coolDown === null ? {} : { coolDownUs: coolDown * 1e6 }),
+    ...(options.slo === null ? {} : { slo: parseSlo(options.slo) }),
+    ...maxErrorsOf(options, planned.length),
     ...(pipelining === undefined ? {} : { pipelining }),
     ...(atStreamLimit === undefined ? {} : { atStreamLimit }),
     ...(windows === undefined ? {} : { windows }),

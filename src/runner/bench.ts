@@ -5,6 +5,8 @@ import type { DriverName, LoadDriver } from "../load/job.ts";
 import { validRounds } from "../results/arms.ts";
 import { adjustComparisons, judgeClaim } from "../results/verdict.ts";
 import { checkRequirements, parseRequirement } from "../results/requirements.ts";
+import { scenarioLabel } from "../results/scenarios.ts";
+import { type SweepPlan, sweepResult } from "../results/sweeps.ts";
 import type { ArmResult, BenchResult, Calibration, ProtocolName, ScenarioResult } from "../results/types.ts";
 import { calibrate } from "./plan/calibrate.ts";
 import { beyondCalibration, isLimit, offeredTokensPerSecond } from "./plan/adapt.ts";
@@ -14,7 +16,7 @@ import { runClients } from "./clients/clients.ts";
 import { disturbedPrefix } from "./processes/disturbance.ts";
 import { choosePinning, describeEnvironment } from "./processes/machine.ts";
 import type { BenchOptions } from "./plan/options.ts";
-import { checkComparable, planOf } from "./plan/plan.ts";
+import { checkComparable, type Plan, planOf, sweptScenario } from "./plan/plan.ts";
 import { type Accepted, acceptedByBoth, lengthParameters } from "./plan/requests.ts";
 import { defaultWorkload, type Variant } from "./plan/scenario.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
@@ -47,6 +49,8 @@ export async function runBench({ options, baseline, command, details, observer, 
   const drivers = new Map<DriverName, LoadDriver>();
   const scenarios: ScenarioResult[] = [...plan.skipped];
   const invalid: string[] = [];
+  /** Sweeps that ended before their last point, and why. */
+  const stopped = new Map<SweepPlan, string>();
   let calibration: Calibration | null = null;
   let finished = false;
   const work = async (): Promise<void> => {
@@ -59,7 +63,7 @@ export async function runBench({ options, baseline, command, details, observer, 
     if (external === null && options.clients === null) calibration = await calibrateFor(base, plan.variants);
     const context: RunContext = { ...base, calibration };
     if (options.clients !== null) await runClients(context, options.clients, scenarios);
-    else if (external === null || gateway === null) await runAll(context, plan.variants, scenarios);
+    else if (external === null || gateway === null) await runAll(context, plan, scenarios, stopped);
     else scenarios.push(await runVia(context, external, gateway));
     finished = !signal.aborted;
   };
@@ -78,6 +82,7 @@ export async function runBench({ options, baseline, command, details, observer, 
   }
   const judged = withFinalVerdicts(scenarios);
   invalid.push(...judged.flatMap(faultsIn), ...judged.flatMap(unequalPairs), ...judged.flatMap(tooFewLeft));
+  const sweeps = plan.sweeps.map((sweep) => sweepResult({ ...sweep, stopped: stopped.get(sweep) ?? null }, judged));
   return {
     kind: "fakeai.bench",
     schemaVersion: 1,
@@ -90,6 +95,7 @@ export async function runBench({ options, baseline, command, details, observer, 
     environment,
     calibration,
     scenarios: judged,
+    ...(sweeps.length > 0 ? { sweeps } : {}),
     requirements: checkRequirements(options.requirements.map(parseRequirement), judged),
     invalid: [...new Set(invalid)],
   };
@@ -174,11 +180,13 @@ function unequalPairs({ id, variant, comparisons }: ScenarioResult): string[] {
 }
 
 /** What the result is called: the suite's name, or what was run in its place. */
-export function suiteLabel({ scenarios, suite, trace, via, url, clients }: BenchOptions): string {
+export function suiteLabel({ scenarios, suite, trace, via, url, clients, axes, sweep }: BenchOptions): string {
   if (clients !== null) return scenarios.length > 0 ? scenarios.join("+") : "clients";
   if (via !== null) return "via";
   if (trace !== null) return "trace";
-  if (scenarios.length > 0) return scenarios.map((name) => name.replace(/^.*\/|\.json$/g, "")).join("+");
+  const isSwept = axes.length > 0 || sweep !== null;
+  if (scenarios.length > 0) return `${scenarios.map((name) => name.replace(/^.*\/|\.json$/g, "")).join("+")}${isSwept ? "-sweep" : ""}`;
+  if (isSwept) return `${sweptScenario}-sweep`;
   return url === null ? suite : `${suite}-url`;
 }
 
@@ -257,19 +265,43 @@ async function calibrateFor(context: Omit<RunContext, "calibration">, variants: 
   return calibration;
 }
 
-async function runAll(context: RunContext, variants: readonly Variant[], scenarios: ScenarioResult[]): Promise<void> {
-  const asSuite = context.options.scenarios.length === 0;
+async function runAll(
+  context: RunContext,
+  { variants, sweeps }: Plan,
+  scenarios: ScenarioResult[],
+  stopped: Map<SweepPlan, string>,
+): Promise<void> {
+  const { options, observer, signal } = context;
+  const asSuite = options.scenarios.length === 0 && sweeps.length === 0;
+  const skip = (variant: Variant, reason: string): void => {
+    observer.notice(`${scenarioLabel({ id: variant.scenario, variant: variant.name })}: ${reason}`);
+    scenarios.push(skippedResult(variant, reason));
+  };
   for (const [index, variant] of variants.entries()) {
-    if (context.signal.aborted) return;
-    const beyond = asSuite ? beyondLimit(variant, context.calibration) : null;
-    if (beyond !== null) {
-      context.observer.notice(`${variant.scenario} (${variant.name}): ${beyond}`);
-      scenarios.push(skippedResult(variant, beyond));
+    if (signal.aborted) return;
+    const sweep = sweeps.find(
+      ({ scenario, points }) => scenario === variant.scenario && points.some((point) => point.variant === variant.name),
+    );
+    const ended = sweep === undefined ? undefined : stopped.get(sweep);
+    const reason = ended ?? (asSuite ? beyondLimit(variant, context.calibration) : null);
+    if (reason !== null) {
+      skip(variant, reason);
       continue;
     }
-    context.observer.progress(`${variant.scenario} (${index + 1} of ${variants.length})`);
-    scenarios.push(await runVariant(context, variant));
+    observer.progress(`${variant.scenario} (${index + 1} of ${variants.length})`);
+    const result = await runVariant(context, variant);
+    scenarios.push(result);
+    const failed = sweep === undefined || options.maxErrors === null ? null : givenUp(result);
+    if (failed !== null && sweep !== undefined) stopped.set(sweep, failed);
   }
+}
+
+/** Why a sweep ends at this point: an arm's round was given up for its errors. null: it goes on. */
+export function givenUp({ id, variant, arms }: ScenarioResult): string | null {
+  const arm = arms.find(({ rounds }) => rounds.some(({ invalid }) => invalid.some((reason) => reason.includes("(--max-errors)"))));
+  return arm === undefined
+    ? null
+    : `the sweep ended at ${scenarioLabel({ id, variant })}: too many requests of ${arm.id} failed (--max-errors)`;
 }
 
 /** Why a suite does not run a variant on this machine, or null. */

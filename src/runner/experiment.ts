@@ -33,12 +33,13 @@ function resultHead({
   title,
   isolates,
   name,
+  point,
   question,
   decides,
   conditions,
   workload,
   rounds,
-}: Variant): Pick<ScenarioResult, "id" | "title" | "isolates" | "variant" | "question" | "decides" | "conditions" | "workload"> {
+}: Variant): Pick<ScenarioResult, "id" | "title" | "isolates" | "variant" | "point" | "question" | "decides" | "conditions" | "workload"> {
   const shown = Object.entries(workload).flatMap(([key, value]): [string, string | number | boolean | null][] => {
     if (structured.has(key)) return value === null ? [] : [[key, JSON.stringify(value)]];
     if (key === "network") return Object.keys(value as object).length === 0 ? [] : [[key, JSON.stringify(value)]];
@@ -52,6 +53,7 @@ function resultHead({
     title,
     isolates,
     variant: name,
+    ...(point === undefined ? {} : { point }),
     ...asked,
     ...decided,
     ...holdsFor,

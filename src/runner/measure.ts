@@ -142,17 +142,20 @@ function metricsOf({ report, server: used, gatewayCpuUs, serverDelayUs, shared }
 }
 
 /** Several runs of one job as one round: counts added, histograms added, scalars averaged (runs are equally long). */
-export function joined(runs: readonly Measured[]): Pick<RoundResult, "requests" | "metrics" | "work"> {
+export function joined(runs: readonly Measured[]): Pick<RoundResult, "requests" | "metrics" | "work" | "slices"> {
   const all = runs.map(metricsOf);
   const done = addWork(runs.map(({ report }) => report.work));
   const work = done === undefined ? {} : { work: done };
-  if (runs.length === 1) return { requests: runs[0]!.report.requests, metrics: all[0]!, ...work };
+  if (runs.length === 1) {
+    const { requests, slices } = runs[0]!.report;
+    return { requests, metrics: all[0]!, ...work, ...(slices === undefined ? {} : { slices }) };
+  }
   const errors: Record<string, number> = {};
   for (const { report } of runs)
     for (const [reason, count] of Object.entries(report.requests.errors)) errors[reason] = (errors[reason] ?? 0) + count;
-  const sum = (key: "sent" | "completed" | "failed" | "faulted"): number =>
+  const sum = (key: "sent" | "completed" | "failed" | "faulted" | "outside"): number =>
     runs.reduce((total, { report }) => total + (report.requests[key] ?? 0), 0);
-  const faulted = sum("faulted");
+  const [faulted, outside] = [sum("faulted"), sum("outside")];
   const words = joinWords(runs.map(({ report }) => report.requests));
   const names = new Set(all.flatMap((metrics) => Object.keys(metrics) as MetricName[]));
   const metrics: Partial<Record<MetricName, MetricSummary | null>> = {};
@@ -171,6 +174,7 @@ export function joined(runs: readonly Measured[]): Pick<RoundResult, "requests" 
       errors,
       ...(words !== undefined && { words }),
       ...(faulted > 0 && { faulted }),
+      ...(outside > 0 && { outside }),
     },
     metrics,
     ...work,

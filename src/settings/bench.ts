@@ -4,6 +4,7 @@ import { protocolNames } from "../results/types.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { countUnits } from "../core/random/distribution.ts";
 import { parseRequirement } from "../results/requirements.ts";
+import { parseSlo } from "../results/slo.ts";
 import type { ProtocolName } from "../results/types.ts";
 import { type NetworkKey, networkFlags } from "./network.ts";
 import { type FlagTable, positive, several, text, whole } from "./parse.ts";
@@ -11,6 +12,18 @@ import { distribution, integer, latency, oneOf } from "./values.ts";
 
 const suiteNames = ["quick", "full"] as const;
 export type SuiteName = (typeof suiteNames)[number];
+
+/** A sweep that finds its own points: "load" or "load:8". */
+export interface SweepKind {
+  /** Rates between one request at a time and all that the server takes. */
+  readonly rates: number;
+}
+
+/** Failed requests of a round at which it is given up: a number of them, or a share of all. */
+export interface ErrorLimit {
+  readonly count: number | null;
+  readonly share: number | null;
+}
 
 /** What sends the load; `client` measures client libraries in place of scenarios. */
 const driverNames = ["stream", "autocannon", "h2load", "client"] as const;
@@ -61,13 +74,22 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   /** Path of a PEM file. */
   readonly cacert: string | null;
   readonly insecure: boolean;
-  readonly streams: number | null;
-  readonly connections: number | null;
+  /** Several values of these, and of `rtt` and `stall`, make a sweep. */
+  readonly streams: readonly number[] | null;
+  readonly connections: readonly number[] | null;
   readonly requests: number | null;
   /** Seconds. */
   readonly duration: number | null;
   /** Requests per second. */
-  readonly rate: number | null;
+  readonly rate: readonly number[] | null;
+  readonly sweep: SweepKind | null;
+  /** "ttft.p95<200ms,itl.p99<50ms". */
+  readonly slo: string | null;
+  readonly maxErrors: ErrorLimit | null;
+  /** Seconds. */
+  readonly rampUp: number | null;
+  /** Seconds. */
+  readonly coolDown: number | null;
   readonly rounds: number | null;
   readonly warmup: number | null;
   /** Seconds. */
@@ -87,7 +109,9 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   readonly cacheBust: boolean;
   /** Path of a file of prompts. */
   readonly dataset: string | null;
-  readonly outputTokens: number | null;
+  readonly outputTokens: readonly number[] | null;
+  /** Of our own server. */
+  readonly tokensPerChunk: readonly number[] | null;
   /** Path of a JSON file. */
   readonly body: string | null;
   /** Milliseconds, or a spec such as "lognormal(200,0.5)". */
@@ -120,6 +144,36 @@ function requirement(given: string): string {
     throw new UsageError(`--require: ${(error as Error).message}`);
   }
   return given;
+}
+
+function objective(given: string): string {
+  try {
+    parseSlo(given);
+  } catch (error) {
+    throw new UsageError(`--slo: ${(error as Error).message}`);
+  }
+  return given;
+}
+
+/** Rates of a sweep that says no other number, as many as make it seven points with its two ends. */
+const defaultRates = 5;
+
+function sweepKind(given: string): SweepKind {
+  const match = /^load(?::(\d+))?$/.exec(given);
+  const rates = Number(match?.[1] ?? defaultRates);
+  if (match === null || rates < 2 || rates > 50)
+    throw new UsageError(
+      `--sweep: "${given.slice(0, 60)}" is neither load nor load:n, with n rates from 2 to 50 (lists of values sweep by themselves: --streams 1,10,100)`,
+    );
+  return { rates };
+}
+
+function errorLimit(given: string): ErrorLimit {
+  const match = /^(\d+(?:\.\d+)?)(%?)$/.exec(given);
+  const number = Number(match?.[1]);
+  if (match === null || (match[2] === "" && !Number.isInteger(number)) || (match[2] === "%" && number > 100))
+    throw new UsageError(`--max-errors: "${given.slice(0, 60)}" is neither a number of requests nor a share of them (10, 5%)`);
+  return match[2] === "%" ? { count: null, share: number / 100 } : { count: number, share: null };
 }
 
 /** A latency as `fakeai serve` takes it; read here so that no server starts to find it wrong. */
@@ -274,10 +328,10 @@ export const benchFlags: FlagTable<BenchSettings> = [
 
   {
     key: "streams",
-    kind: "integer",
-    takes: "n",
-    parse: whole(1, 100_000),
-    help: "requests in flight at once",
+    kind: "text",
+    takes: "n,...",
+    parse: several(whole(1, 100_000)),
+    help: "requests in flight at once; several sweep",
     group: load,
     common: true,
   },
@@ -300,12 +354,38 @@ export const benchFlags: FlagTable<BenchSettings> = [
   },
   {
     key: "rate",
-    kind: "number",
-    takes: "n",
-    parse: positive(1_000_000),
-    help: "open loop: requests per second, Poisson",
+    kind: "text",
+    takes: "n,...",
+    parse: several(positive(1_000_000)),
+    help: "open loop: requests per second, Poisson; several sweep",
     group: load,
     common: true,
+  },
+  {
+    key: "sweep",
+    kind: "text",
+    takes: "load",
+    parse: sweepKind,
+    help: "one at a time, all it takes, and rates between (load:5) until it saturates",
+    group: load,
+    common: true,
+  },
+  {
+    key: "slo",
+    kind: "text",
+    takes: "list",
+    parse: objective,
+    help: "goodput and the largest load that keep ttft.p95<200ms,itl.p99<50ms",
+    group: load,
+    common: true,
+  },
+  {
+    key: "maxErrors",
+    kind: "text",
+    takes: "n|%",
+    parse: errorLimit,
+    help: "give a round, and the rest of a sweep, up once more requests have failed",
+    group: load,
   },
   {
     key: "rounds",
@@ -319,10 +399,26 @@ export const benchFlags: FlagTable<BenchSettings> = [
   },
   {
     key: "connections",
-    kind: "integer",
-    takes: "n",
-    parse: whole(1, 100_000),
-    help: "connections of every arm",
+    kind: "text",
+    takes: "n,...",
+    parse: several(whole(1, 100_000)),
+    help: "connections of every arm; several sweep",
+    group: load,
+  },
+  {
+    key: "rampUp",
+    kind: "number",
+    takes: "s",
+    parse: positive(3600, "s"),
+    help: "the load rises over this long; requests that leave in it are in no figure",
+    group: load,
+  },
+  {
+    key: "coolDown",
+    kind: "number",
+    takes: "s",
+    parse: positive(3600, "s"),
+    help: "requests that leave in the last so many seconds are in no figure",
     group: load,
   },
   {
@@ -377,12 +473,20 @@ export const benchFlags: FlagTable<BenchSettings> = [
 
   {
     key: "outputTokens",
-    kind: "integer",
-    takes: "n",
-    parse: whole(1, 1_000_000),
-    help: "tokens of an answer",
+    kind: "text",
+    takes: "n,...",
+    parse: several(whole(1, 1_000_000)),
+    help: "tokens of an answer; several sweep",
     group: answers,
     common: true,
+  },
+  {
+    key: "tokensPerChunk",
+    kind: "text",
+    takes: "n,...",
+    parse: several(whole(1, 1000)),
+    help: "tokens of an event of our own server; several sweep",
+    group: answers,
   },
   {
     key: "inputTokens",

@@ -9,7 +9,7 @@ import { EventReader, newTokenEvent, scanEvent, type TokenEvent } from "../../sr
 import { parseH2load, parseH2loadFile, parseH2loadLog, writesJson } from "../../src/load/drivers/h2load-output.ts";
 
 const scan = (json: string): TokenEvent => {
-  const event = { ...newTokenEvent(true), content: true, finished: true, failed: true, tokens: 0, dueUs: 0, sentUs: 0 };
+  const event = { ...newTokenEvent(true), content: true, finished: true, failed: true, tokens: 0, promptTokens: 0, dueUs: 0, sentUs: 0 };
   const bytes = Buffer.from(json);
   scanEvent(bytes, 0, bytes.length, event);
   return event;
@@ -129,14 +129,14 @@ describe("a token event", () => {
       fc.property(
         fc.string({ unit: "binary" }),
         fc.boolean(),
-        fc.option(fc.nat(), { nil: null }),
+        fc.option(fc.record({ completion_tokens: fc.nat(), prompt_tokens: fc.nat() }), { nil: null }),
         fc.option(fc.record({ due: fc.nat(9e15), sent: fc.nat(9e15) }), { nil: undefined }),
         fc.integer({ min: 0, max: 2 }),
         (content, finished, usage, fakeai, indent) => {
           const chunk = {
             id: content,
             choices: [{ delta: { content }, logprobs: null, finish_reason: finished ? "stop" : null }],
-            usage: usage === null ? null : { completion_tokens: usage },
+            usage,
             fakeai,
           };
           expect(scan(JSON.stringify(chunk, null, indent))).toEqual({
@@ -146,7 +146,8 @@ describe("a token event", () => {
             finished,
             finishReason: finished ? "stop" : null,
             failed: false,
-            tokens: usage ?? -1,
+            tokens: usage?.completion_tokens ?? -1,
+            promptTokens: usage?.prompt_tokens ?? -1,
             dueUs: fakeai?.due ?? -1,
             sentUs: fakeai?.sent ?? -1,
           });
@@ -185,6 +186,7 @@ describe("an event stream", () => {
             finishReason: null,
             failed: false,
             tokens: -1,
+            promptTokens: -1,
             dueUs: due,
             sentUs: sent,
           }));

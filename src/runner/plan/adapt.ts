@@ -17,7 +17,8 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
   const rate = options.rate ?? workload.rate;
   const scaled =
     options.streams === null ? workload.requests : Math.max(streams, Math.round((workload.requests / workload.streams) * streams));
-  const requests = options.requests ?? (options.durationS !== null && rate !== null ? Math.ceil(rate * options.durationS) : scaled);
+  const requests =
+    options.requests ?? (options.durationS !== null && rate !== null ? requestsIn(options.durationS, rate, options) : scaled);
   const wordable = workload.method === "POST" && workload.page === null;
   const bodyStreams = options.body === null ? workload.stream : (JSON.parse(options.body) as { stream?: unknown }).stream === true;
   return {
@@ -34,6 +35,7 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
       stream: wordable ? bodyStreams : workload.stream,
       ttft: options.ttft ?? workload.ttft,
       itl: options.itl ?? workload.itl,
+      tokensPerChunk: wordable ? (options.tokensPerChunk ?? workload.tokensPerChunk) : workload.tokensPerChunk,
       inputTokens: options.inputTokens ?? workload.inputTokens,
       sharedPrefix: workload.trace === null ? (options.sharedPrefix ?? workload.sharedPrefix) : null,
       cacheBust: options.cacheBust ? true : workload.cacheBust,
@@ -49,6 +51,11 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
       trace: workload.trace === null ? null : adaptedTrace(workload.trace, options),
     },
   };
+}
+
+/** Requests of an open loop in so many seconds: in a ramp half as many leave as behind it. */
+export function requestsIn(durationS: number, rate: number, { rampUp }: Pick<BenchOptions, "rampUp">): number {
+  return Math.max(1, Math.ceil(rate * (durationS - (rampUp ?? 0) / 2)));
 }
 
 function adaptedDataset({ method, page, trace, dataset }: Workload, { dataset: file, outputTokens }: BenchOptions): DatasetSpec | null {

@@ -8,10 +8,12 @@ import { type BenchInput, benchFlags, type BenchSettings, defaultTimeoutS } from
 import { flagName } from "../../settings/flags.ts";
 import { networkFlagName, networkFlags, networkInputOf } from "../../settings/network.ts";
 import { settingsOf } from "../../settings/parse.ts";
+import { type SweepAxis, sweepAxisFacts } from "../../results/sweep.ts";
 import { checkNetwork } from "../processes/network.ts";
 import { parseAddress } from "../processes/address.ts";
 import { readBody } from "./requests.ts";
 import type { TraceSpec } from "./scenario-file.ts";
+import { sweepAxesOf } from "./sweep.ts";
 
 /** Settings that are in force as they were given. */
 const asGiven = [
@@ -21,12 +23,14 @@ const asGiven = [
   "model",
   "endpoint",
   "insecure",
-  "connections",
-  "streams",
-  "rate",
   "requests",
   "rounds",
   "keepDisturbed",
+  "sweep",
+  "slo",
+  "maxErrors",
+  "rampUp",
+  "coolDown",
   "warmup",
   "seed",
   "tokenizer",
@@ -36,11 +40,18 @@ const asGiven = [
   "sharedPrefix",
   "cacheBust",
   "dataset",
-  "outputTokens",
 ] as const;
 
 /** In force; null leaves it to the scenario. */
 export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[number]> {
+  /** Of these several values may be given: they are null then, and an axis of `axes`. */
+  readonly streams: number | null;
+  readonly connections: number | null;
+  readonly rate: number | null;
+  readonly outputTokens: number | null;
+  readonly tokensPerChunk: number | null;
+  /** What is varied; empty: nothing. */
+  readonly axes: readonly SweepAxis[];
   /** `endpoint` is a path from the origin on, and stands in place of the base of `--url`. */
   readonly isEndpointWhole: boolean;
   readonly scenarios: readonly string[];
@@ -70,9 +81,20 @@ export function resolveBench(input: BenchInput): BenchOptions {
   const address = url === null ? null : parseAddress(url);
   if (via !== null) parseAddress(via, "--via");
   checkTogether(input);
+  const apart = (settings.rampUp ?? 0) + (settings.coolDown ?? 0);
+  if (settings.duration !== null && apart >= settings.duration)
+    throw new UsageError(`--duration: of ${settings.duration} s nothing is left beside --ramp-up and --cool-down`);
+  const axes = sweepAxesOf(settings);
+  checkSweep(input, axes);
   if (settings.protocol !== null && url !== null) checkSpeakable(settings.protocol, url);
   return {
     ...picked(settings, asGiven),
+    streams: single(settings.streams),
+    connections: single(settings.connections),
+    rate: single(settings.rate),
+    outputTokens: single(settings.outputTokens),
+    tokensPerChunk: single(settings.tokensPerChunk),
+    axes,
     endpoint: settings.endpoint ?? address?.endpoint ?? null,
     isEndpointWhole: input.endpoint?.startsWith("/") ?? false,
     scenarios: settings.scenario,
@@ -95,9 +117,37 @@ export function resolveBench(input: BenchInput): BenchOptions {
             ...(traceUnit === null ? {} : { unit: traceUnit }),
             ...(traceBlockSize === null ? {} : { blockTokens: traceBlockSize }),
           },
-    network: networkOf(settings),
+    network: networkOf(withoutAxes(settings, axes)),
     requirements: settings.require,
   };
+}
+
+function single(values: readonly number[] | null): number | null {
+  return values?.length === 1 ? values[0]! : null;
+}
+
+/** The settings without those whose values are points of a sweep, each of which has been tried as a network. Throws UsageError. */
+function withoutAxes(settings: BenchSettings, axes: readonly SweepAxis[]): BenchSettings {
+  const varied = axes.filter(({ name }) => name === "rtt" || name === "stall");
+  for (const { name, values } of varied) for (const { text } of values) networkOf({ ...settings, rtt: null, stall: null, [name]: text });
+  return { ...settings, ...Object.fromEntries(varied.map(({ name }) => [name, null])) };
+}
+
+/** What a sweep does not go with. */
+function checkSweep(input: BenchInput, axes: readonly SweepAxis[]): void {
+  const names = axes.map(({ name }) => sweepAxisFacts[name].flag);
+  const varied = input.sweep === undefined ? (names[0] ?? null) : "--sweep";
+  if (varied === null) return;
+  const refuse = (reason: string): never => {
+    throw new UsageError(reason);
+  };
+  if (input.sweep !== undefined && names.length > 0) refuse(`--sweep load finds its own points: give ${names[0]} one value`);
+  if (input.sweep !== undefined && input.rate !== undefined) refuse("--sweep load finds its own rates: leave --rate out");
+  const other = (["via", "trace", "suite", "body"] as const).find(
+    (key) => input[key] !== undefined && (key !== "body" || names.includes("--output-tokens")),
+  );
+  if (other !== undefined) refuse(`${varied}: a sweep does not go with --${other}`);
+  if (input.driver === "client") refuse(`${varied}: several values do not go with --driver client`);
 }
 
 function picked<From, Key extends keyof From>(from: From, keys: readonly Key[]): Pick<From, Key> {
@@ -120,6 +170,7 @@ function checkTogether(input: BenchInput): void {
       "--via: name the server behind the gateway with --url, to compare with (fakeai serve --stamps, then --url http://127.0.0.1:8000)",
     );
   for (const key of ["cacert", "insecure"] as const) if (given(key) && !given("url")) refuse(`--${key} belongs to --url`);
+  if (given("trace") && given("rampUp")) refuse("--trace has its own arrivals: --ramp-up does not apply (--cool-down does)");
   if (given("requests") && given("duration")) refuse("--requests and --duration: give one of them");
   const wording = (["outputTokens", "inputTokens", "sharedPrefix", "cacheBust", "dataset"] as const).find((key) => given(key));
   if (given("body") && wording !== undefined) refuse(`--body is the whole request: --${flagName(wording)} does not apply`);
@@ -148,6 +199,7 @@ function networkOf(settings: BenchSettings): NetworkInput {
 /** What does not go with clients: they are measured against our own server's log, and open what they like. */
 const notWithClients: readonly (keyof BenchInput)[] = [
   ...(["url", "via", "trace", "suite", "endpoint", "body", "inputTokens", "connections", "rate"] as const),
+  ...(["sweep", "slo", "maxErrors", "tokensPerChunk", "rampUp", "coolDown"] as const),
   ...(["sharedPrefix", "cacheBust", "dataset"] as const),
   ...(["requests", "duration", "warmup", "delay", "model", "header"] as const),
   ...networkFlags.map(({ key }) => key),

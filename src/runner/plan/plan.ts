@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { UsageError } from "../../base/usage-error.ts";
 import { parseRequirement } from "../../results/requirements.ts";
 import { sameScenario, scenarioLabel } from "../../results/scenarios.ts";
+import type { SweepPlan } from "../../results/sweeps.ts";
 import type { BenchResult, ScenarioResult } from "../../results/types.ts";
 import type { SuiteName } from "../../settings/bench.ts";
 import type { Observer } from "../arms.ts";
@@ -11,6 +12,7 @@ import { estimateSeconds } from "./adapt.ts";
 import type { BenchOptions } from "./options.ts";
 import { overridden } from "./overrides.ts";
 import { type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./scenario.ts";
+import { swept, type Swept } from "./sweep.ts";
 import { isUntimed, traceOf } from "./trace.ts";
 
 /** Seconds that the quick suite may take. */
@@ -22,17 +24,19 @@ export interface Plan {
   readonly variants: readonly Variant[];
   readonly skipped: readonly ScenarioResult[];
   readonly seconds: number;
+  /** Sweeps whose points are among the variants. */
+  readonly sweeps: readonly SweepPlan[];
 }
 
 /** Settles what is run, and says it. Throws UsageError for what cannot be meant. */
 export function planOf(options: BenchOptions, observer: Observer): Plan {
-  if (options.via !== null || options.clients !== null) return { variants: [], skipped: [], seconds: 20 };
+  if (options.via !== null || options.clients !== null) return { variants: [], skipped: [], seconds: 20, sweeps: [] };
   const wanted = variantsWanted(options);
-  const { variants: candidates, notes, pointless } = overridden(wanted, options);
+  const { variants: candidates, notes, pointless, sweeps } = candidatesOf(wanted, options);
   for (const note of notes) observer.notice(note);
   const variants: Variant[] = [];
   const skipped: ScenarioResult[] = [];
-  const asSuite = options.scenarios.length === 0 && options.trace === null;
+  const asSuite = options.scenarios.length === 0 && options.trace === null && options.axes.length === 0;
   let seconds = options.url === null ? calibrationS : 1;
   for (const variant of candidates) {
     const nothing = pointless.get(variant);
@@ -57,7 +61,14 @@ export function planOf(options: BenchOptions, observer: Observer): Plan {
   for (const text of options.requirements) checkMeaning(text, candidates);
   const of = [...new Set(variants.map(({ scenario }) => scenario))].join(", ");
   observer.notice(`about ${describeSeconds(seconds)}: ${of}`);
-  return { variants, skipped, seconds };
+  return { variants, skipped, seconds, sweeps };
+}
+
+/** Without a scenario a sweep is one of token streams: the whole suite at each point would take an hour. */
+export const sweptScenario = "stream";
+
+function candidatesOf(wanted: readonly Variant[], options: BenchOptions): Swept {
+  return options.axes.length > 0 ? swept(wanted, options, options.axes) : { ...overridden(wanted, options), sweeps: [] };
 }
 
 /** A requirement on a scenario or arm that is not run could only fail, and after minutes. Throws UsageError. */
@@ -95,7 +106,8 @@ function describeSeconds(seconds: number): string {
 const untimedStreams = 32;
 
 function variantsWanted(options: BenchOptions): Variant[] {
-  const { trace, scenarios, suite } = options;
+  const { trace, suite } = options;
+  const scenarios = options.axes.length > 0 && options.scenarios.length === 0 ? [sweptScenario] : options.scenarios;
   if (trace !== null) {
     // The scenario's variants differ in what of its own trace they replay: of this one there is one replay.
     const variant = variantsOf(scenarioNamed("trace"), "full")[0]!;

@@ -153,8 +153,15 @@ function worded(
   return oneBody ? { body: sentBody(planned) } : { body: planned.body, prompt: planned.prompt };
 }
 
-/** The requests of round `round`; round -1 is the warm-up. `rate` is in requests per second. */
-export function requestsOf(workload: Workload, wording: Wording, seed: number, round: number, rate: number | null): PlannedRequest[] {
+/** The requests of round `round`; round -1 is the warm-up. `rate` is in requests per second, which an open loop rises to over `rampUpS`. */
+export function requestsOf(
+  workload: Workload,
+  wording: Wording,
+  seed: number,
+  round: number,
+  rate: number | null,
+  rampUpS = 0,
+): PlannedRequest[] {
   if (workload.page !== null) return pageRequests(workload, wording, seed, round);
   if (workload.trace !== null) return traceRequests(workload, wording, seed, round);
   const count = workload.requests;
@@ -167,9 +174,17 @@ export function requestsOf(workload: Workload, wording: Wording, seed: number, r
   return Array.from({ length: count }, (_, index) => ({
     ...plain(workload, wording, seed, round, index),
     ...(workload.headerBytesDiffer ? { headers: cookieOf(workload.headerBytes, seedOfCall(seed, round + 1, index)) } : {}),
-    ...(arrivals === null ? {} : { atUs: arrivals[index]! }),
+    ...(arrivals === null ? {} : { atUs: ramped(arrivals[index]!, rampUpS * 1e6) }),
     ...(isAborted(workload, index) ? { abortAfter: workload.abort!.afterTokens } : {}),
   }));
+}
+
+/**
+ * When a request leaves that would leave at `atUs` without a ramp. With a rate that rises evenly from 0 over `rampUs`, and stays
+ * then, t^2 / (2 rampUs) requests of a unit rate have left at t in the ramp, and t - rampUs / 2 behind it.
+ */
+function ramped(atUs: number, rampUs: number): number {
+  return atUs < rampUs / 2 ? Math.sqrt(2 * rampUs * atUs) : atUs + rampUs / 2;
 }
 
 /** A cookie that makes a head `bytes` longer, as clients behind gateways send it; another for each `salt`. */

@@ -178,6 +178,8 @@ export interface WorkloadFile {
   readonly ttft?: Latency;
   /** Inter-token latency of our own server, in the same forms. */
   readonly itl?: Latency;
+  /** Tokens of an event of our own server; one unless said. */
+  readonly tokensPerChunk?: Times;
   /** Tokens of each prompt: a number, or a distribution as --input-tokens takes it: "lognormal(512,0.5)". */
   readonly inputTokens?: Tokens | Text;
   /** Tokens before each prompt that are the same in all. */

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import { UsageError } from "../../base/usage-error.ts";
 import { mergeNetworks, type NetworkInput } from "../../network/impairment.ts";
+import type { SweepPlace } from "../../results/sweep.ts";
 import type { Claim, MetricName, Statistic, WorkPart } from "../../results/types.ts";
 import type { ViaSpec } from "../processes/gateway.ts";
 import { defaultRounds, type SuiteName } from "../../settings/bench.ts";
@@ -15,7 +16,18 @@ import type { ArmFile, ClaimFile, MetricText, ScenarioFile, VariantFile, Workloa
 export type { ScenarioFile };
 
 /** Members of a workload that may be left out altogether. */
-type Unset = "rate" | "rateOfCapacity" | "sharedPrefix" | "cacheBust" | "dataset" | "page" | "trace" | "server" | "abort" | "background";
+type Unset =
+  | "tokensPerChunk"
+  | "rate"
+  | "rateOfCapacity"
+  | "sharedPrefix"
+  | "cacheBust"
+  | "dataset"
+  | "page"
+  | "trace"
+  | "server"
+  | "abort"
+  | "background";
 
 /** What is asked of the server, the same in every arm; null: not asked for. `WorkloadFile` says what each member means. */
 export type Workload = Readonly<Required<Omit<WorkloadFile, Unset | "rttMs">>> & {
@@ -67,6 +79,8 @@ export interface Variant {
   readonly question?: string;
   /** "ttft.p50", one of the metrics of a pair. */
   readonly decides?: string;
+  /** Its values in a sweep. */
+  readonly point?: SweepPlace;
   /** What its verdicts hold for, beside the load and the arms. */
   readonly conditions?: string;
   readonly workload: Workload;
@@ -91,6 +105,7 @@ export const defaultWorkload: Workload = {
   stream: true,
   ttft: 0,
   itl: 0,
+  tokensPerChunk: null,
   inputTokens: 16,
   sharedPrefix: null,
   cacheBust: null,
