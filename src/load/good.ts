@@ -36,7 +36,7 @@ function valueOf(answer: Answer, tokens: number | null, inOneRead: boolean, { me
       return tokens > 1 ? (e2el - answer.arrival(0)) / (tokens - 1) : 0;
     case "itl":
       return hasTimes ? statisticOf(gapsOf(answer, false), statistic) : null;
-    case "itlPerToken":
+    default:
       return hasTimes && answer.tokensAt(0) >= 0 ? statisticOf(gapsOf(answer, true), statistic) : null;
   }
 }

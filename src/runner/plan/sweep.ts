@@ -96,10 +96,10 @@ export function optionsAt(options: BenchOptions, at: SweepPlace): BenchOptions {
 
 /** Every point of the grid, in rising order, the first axis fastest. */
 export function placesOf(axes: readonly SweepAxis[]): SweepPlace[] {
-  return axes.reduceRight<SweepPlace[]>(
-    (places, { name, values }) => places.flatMap((place) => values.map(({ text }) => ({ [name]: text, ...place }))),
-    [{}],
-  );
+  let places: SweepPlace[] = [{}];
+  for (const { name, values } of axes.toReversed())
+    places = places.flatMap((place) => values.map(({ text }): SweepPlace => Object.assign({ [name]: text }, place)));
+  return places;
 }
 
 const words: Readonly<Record<SweepAxisName, (value: string) => string>> = {
