@@ -32,9 +32,17 @@ export function sweepTable(sweep: SweepResult, scenarios: readonly ScenarioResul
   const all = points.flatMap(({ scenario }) => scenario?.arms ?? []);
   // Whole columns of what the axes say already would only take room.
   const columns = armColumns(all).filter(({ title }) => title !== "opened");
-  const rows = points.flatMap(({ point, scenario }) =>
-    (scenario?.arms ?? []).map((arm) => [...placeCells(point, sweep.axes), arm.id, ...columns.map(({ cell }) => cell(arm))]),
-  );
+  const rows: string[][] = [];
+  for (const { point, scenario } of points) {
+    const place = placeCells(point, sweep.axes);
+    for (const arm of scenario?.arms ?? [])
+      rows.push(
+        place.concat(
+          arm.id,
+          columns.map(({ cell }) => cell(arm)),
+        ),
+      );
+  }
   const title = scenarios.find(({ id }) => id === sweep.scenario)?.title ?? "";
   return {
     title: `${scenarioLabel({ id: sweep.scenario, variant: sweep.variant })}: ${title}, by ${sweep.axes.map(({ label }) => label).join(" and ")}`,
