@@ -13,7 +13,7 @@ import { checkNetwork } from "../processes/network.ts";
 import { parseAddress } from "../processes/address.ts";
 import { readBody } from "./requests.ts";
 import type { TraceSpec } from "./scenario-file.ts";
-import { sweepAxesOf } from "./sweep.ts";
+import { sweepAxesOf } from "./axes.ts";
 
 /** Settings that are in force as they were given. */
 const asGiven = [
