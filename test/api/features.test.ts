@@ -149,7 +149,8 @@ describe("tools", () => {
     ["top_logprobs alone", { top_logprobs: 3 }, "top_logprobs"],
     ["21 top_logprobs", { logprobs: true, top_logprobs: 21 }, "top_logprobs"],
     ["far too many tokens in all", { n: 100, max_tokens: 1_000_000, ignore_eos: true }, "n"],
-    ["far too many logprobs", { logprobs: true, top_logprobs: 20, max_tokens: 1_000_000, ignore_eos: true }, "logprobs"],
+    ["far too many logprobs", { logprobs: true, top_logprobs: 20, max_tokens: 1000, ignore_eos: true }, "logprobs"],
+    ["far too many tokens in one piece", { max_tokens: 200_000, ignore_eos: true }, "stream"],
     ["an unknown effort", { reasoning_effort: "huge" }, "reasoning_effort"],
   ])("%s is refused", (_what, body, param) => {
     expect(() => whole(body)).toThrow(expect.objectContaining({ problem: expect.objectContaining({ status: 400, param }) }) as Error);
@@ -410,6 +411,57 @@ describe("one budget a request", () => {
     expect(() => provider().plan(chat, { model: "m", messages, n: 20, response_format: { type: "json_schema", json_schema } })).toThrow(
       refused(400, "response_format.json_schema.schema", /characters/),
     );
+  });
+
+  test("no token of a given text is without end, and no answer in one piece", () => {
+    const headers = { "x-fakeai-text": JSON.stringify(`a${" ".repeat(5000)}${"\u0301".repeat(5000)}`), "x-fakeai-output-tokens": "100000" };
+    const answer = provider({ profile: "vllm" });
+    const { frames } = answer.plan(chat, { model: "m", messages, stream: true }, headers);
+    for (let index = 0; index < 1000; index++) expect(frames.frame(index, 0, 0).length).toBeLessThan(2000);
+    expect(() => answer.plan(chat, { model: "m", messages }, headers)).toThrow(refused(400, "stream", /1048576 characters/));
+    expect(() => answer.plan("/v1/responses", { model: "m", input: "x", stream: true }, { "x-fakeai-output-tokens": "200000" })).toThrow(
+      refused(400, "max_output_tokens", /131072 tokens/),
+    );
+  });
+
+  test("no event of a stream holds more than a bound, all choices together", () => {
+    const plan = (body: object, tokensPerChunk: number) => (): unknown =>
+      provider().plan(chat, { model: "m", messages, stream: true, ...body }, { "x-fakeai-tokens-per-chunk": String(tokensPerChunk) });
+    expect(plan({ n: 128 }, 64)).not.toThrow();
+    expect(plan({ n: 128, logprobs: true, top_logprobs: 20 }, 1)).not.toThrow();
+    expect(plan({ n: 128 }, 65)).toThrow(refused(400, "x-fakeai-tokens-per-chunk", /8192/));
+    expect(plan({ logprobs: true, top_logprobs: 20 }, 1024)).toThrow(refused(400, "x-fakeai-tokens-per-chunk", /8192/));
+  });
+
+  test("what /v1/responses repeats of a request is bounded, as it is printed", () => {
+    const nested = (levels: number): unknown =>
+      Array.from({ length: levels }).reduce<unknown>(
+        (inner) => [inner],
+        Array.from({ length: 20_000 }, () => 1),
+      );
+    expect(() => provider().plan("/v1/responses", { model: "m", input: "x", metadata: { deep: nested(100) } })).toThrow(
+      refused(400, "metadata", /1048576/),
+    );
+  });
+
+  test.each([{ toString: 1 }, [[1]], Object.fromEntries([["__proto__", 1]])])("a name that is %j is no fault of ours", (name) => {
+    const tools = [tool("f")];
+    const called = { type: "function", function: { name } };
+    expect(() => provider().plan(chat, { model: "m", messages, tools, tool_choice: called })).toThrow(
+      refused(400, "tool_choice", /not found/),
+    );
+    expect(() => provider().plan(chat, { model: "m", messages, response_format: { type: name } })).toThrow(
+      refused(400, "response_format.type", /Supported values/),
+    );
+    expect(() =>
+      provider().plan("/v1/messages", {
+        model: "m",
+        max_tokens: 9,
+        messages,
+        tools: [{ name: "f", input_schema: {} }],
+        tool_choice: { type: "tool", name },
+      }),
+    ).toThrow(refused(400, null as never, /not found/));
   });
 
   test("tools are found by name, however many are allowed", () => {

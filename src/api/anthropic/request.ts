@@ -1,7 +1,7 @@
 /** Reading a request to Anthropic's /v1/messages: every complaint is worded as theirs (docs.anthropic.com/en/api/messages). */
 import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
 import { type Ask, type CallPlan, maxOutputTokens, type ModelSettings, type Stops, type Tool } from "../shared/model.ts";
-import { isObject, type JsonObject, parseBody, textOfContent, textsOfContent } from "../shared/body.ts";
+import { isObject, type JsonObject, parseBody, quote, textOfContent, textsOfContent } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
 
@@ -104,7 +104,7 @@ function readCalls(body: JsonObject, endsWithResult: boolean): CallPlan | null {
       return { tools, choice: "required", parallel };
     case "tool": {
       const tool = tools.find(({ name }) => name === choice["name"]);
-      if (!tool) throw bad(`tool_choice: Tool '${String(choice["name"]).slice(0, 64)}' not found in provided tools`);
+      if (!tool) throw bad(`tool_choice: Tool ${quote(choice["name"])} not found in provided tools`);
       return { tools: [tool], choice: "named", parallel: false };
     }
     default:

@@ -101,13 +101,15 @@ export interface ScriptOptions extends ShapeOptions {
   readonly callId: () => string;
 }
 
+const slotPattern = new RegExp(`([${textSlot}${logprobsSlot}])`);
+
 /** The template of an event: constant bytes, and slots that are filled for each run. */
 class ChunkTemplate {
   readonly #pieces: readonly Uint8Array[];
   readonly #slots: readonly string[];
 
   constructor(json: string) {
-    const parts = json.split(new RegExp(`([${textSlot}${logprobsSlot}])`));
+    const parts = json.split(slotPattern);
     this.#pieces = parts.filter((_, i) => i % 2 === 0).map((piece) => encoder.encode(piece));
     this.#slots = parts.filter((_, i) => i % 2 === 1);
   }

@@ -1,4 +1,5 @@
 /** From a chat completion or legacy completion to its plan. */
+import { mostWholeLogprobs } from "../../core/limits/budget.ts";
 import { StreamFrames, UnaryFrame } from "../../core/frames/frames.ts";
 import { AwaitedFrames } from "../../core/pacing/keep-alive.ts";
 import { frameSchedule } from "../../core/pacing/schedule.ts";
@@ -14,9 +15,6 @@ import { successHead } from "../shared/heads.ts";
 import { LogprobsWriter } from "./logprobs.ts";
 import { type CompletionOptions, readCompletion } from "./request.ts";
 import { type Kind, type Wire, wires } from "./wire.ts";
-
-/** Log probabilities of one unstreamed body. */
-const mostLogprobs = 262_144;
 
 /** Event shapes kept: one per model name, kind and option. Names come from clients, so the number is bounded. */
 const shapesKept = 32;
@@ -74,8 +72,8 @@ export class Generator {
   /** A body in one piece is one string; a stream makes each event when it is due. */
   #body(kind: Kind, id: string, answer: Answer, options: CompletionOptions): FrameSource {
     const { topLogprobs } = options;
-    if (topLogprobs !== null && answer.outputTokens * (1 + topLogprobs) > mostLogprobs) {
-      const message = `Invalid 'logprobs': more than ${mostLogprobs} in one body. Ask for fewer tokens, or stream.`;
+    if (topLogprobs !== null && (answer.outputTokens - answer.reasoningTokens) * (1 + topLogprobs) > mostWholeLogprobs) {
+      const message = `Invalid 'logprobs': more than ${mostWholeLogprobs} in one body. Ask for fewer tokens, or stream.`;
       throw new ApiError(400, message, "logprobs", "invalid_value");
     }
     const filled =

@@ -13,7 +13,15 @@ interface TokenLogprob {
   readonly bytes: readonly number[];
 }
 
-const describe = (token: string, logprob: number): TokenLogprob => ({ token, logprob, bytes: [...encoder.encode(token)] });
+/** The bytes of the corpus's tokens: most alternatives are among them. */
+const bytesOfCorpus = new Map<string, readonly number[]>();
+
+function bytesOf(token: string): readonly number[] {
+  if (bytesOfCorpus.size === 0) for (const text of corpusVocabulary.texts) bytesOfCorpus.set(text, [...encoder.encode(text)]);
+  return bytesOfCorpus.get(token) ?? [...encoder.encode(token)];
+}
+
+const describe = (token: string, logprob: number): TokenLogprob => ({ token, logprob, bytes: bytesOf(token) });
 
 /** Writes the `logprobs` of the runs of a response, in order. */
 export class LogprobsWriter {

@@ -1,5 +1,6 @@
 /** Reading a chat completion or a legacy completion: from its body to what the model is asked for. */
 import { type Ask, maxOutputTokens, type ModelSettings, Run } from "../shared/model.ts";
+import { mostWholeLogprobs, mostWholeTokens } from "../../core/limits/budget.ts";
 import { corpusVocabulary } from "../../core/text/text.ts";
 import {
   invalidType,
@@ -37,7 +38,7 @@ export interface CompletionOptions {
 
 /** Most choices of one prompt, OpenAI's limit; and of all prompts of a legacy completion together. */
 const mostChoices = 128;
-const mostPromptChoices = 2048;
+const mostPromptChoices = 1024;
 
 /** Checks the model's name against those served. */
 export function checkModel(body: JsonObject, models: readonly string[] | null): string {
@@ -63,9 +64,6 @@ export function checkSampling(body: JsonObject): void {
 export function readSeed(body: JsonObject): number | undefined {
   return optionalInteger(body, "seed", -Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
 }
-
-/** Log probabilities of prompts that are repeated. */
-const mostEchoedLogprobs = 262_144;
 
 /** What a request's prompt is: its tokens, the most of one answer's prompt, and what each choice follows from. */
 interface Told {
@@ -106,6 +104,7 @@ export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSett
       prefixOf: told.prefixOf,
       stream,
       choices: n * told.count,
+      ...(topLogprobs !== null && { logprobsPerToken: 1 + topLogprobs }),
       limit,
       minTokens,
       ignoreEos: optionalBoolean(body, "ignore_eos") ?? false,
@@ -152,7 +151,7 @@ function readPrompt(body: JsonObject, { tokenizer }: ModelSettings, n: number, t
     throw new ApiError(400, message, "n", "invalid_value");
   }
   const echoes = optionalBoolean(body, "echo") ?? false;
-  if (echoes && promptTokens * n > (topLogprobs === null ? maxOutputTokens : mostEchoedLogprobs / (1 + topLogprobs))) {
+  if (echoes && promptTokens * n > (topLogprobs === null ? mostWholeTokens : mostWholeLogprobs / (1 + topLogprobs))) {
     throw new ApiError(400, "Invalid 'echo': the prompts are too long to be repeated in one answer.", "echo", "invalid_value");
   }
   return {

@@ -1,4 +1,5 @@
 /** Reading a request to /v1/responses. */
+import { mostEchoedCharacters } from "../../core/limits/budget.ts";
 import { type Ask, maxOutputTokens, type ModelSettings } from "../shared/model.ts";
 import {
   invalidType,
@@ -108,6 +109,29 @@ function countInput(all: readonly Turn[], tools: unknown, { tokenizer }: ModelSe
   );
 }
 
+/** About the characters of a value's JSON, indented by two spaces a level. */
+function printedLength(value: unknown, depth: number): number {
+  if (typeof value === "string") return value.length + 2;
+  if (typeof value !== "object" || value === null) return 8;
+  const line = 3 + 2 * depth;
+  let length = 2;
+  if (Array.isArray(value)) for (const item of value) length += line + printedLength(item, depth + 1);
+  else for (const [name, item] of Object.entries(value)) length += line + name.length + 4 + printedLength(item, depth + 1);
+  return length;
+}
+
+/** Throws ApiError where the answer would repeat too much of its request: each stream does so three times. */
+function checkEchoed(echoed: ResponseEcho): void {
+  let length = 0;
+  for (const [param, value] of Object.entries(echoed)) {
+    length += printedLength(value, 1);
+    if (length > mostEchoedCharacters) {
+      const message = `Invalid '${param}': the answer repeats it, and more than ${mostEchoedCharacters} characters of the request in all are too many.`;
+      throw new ApiError(400, message, param, "string_above_max_length");
+    }
+  }
+}
+
 /** Reads and checks a whole request. Throws ApiError. */
 export function readResponse(body: JsonObject, settings: ModelSettings): { ask: Ask; options: ResponseOptions } {
   const model = checkModel(body, settings.models);
@@ -127,7 +151,7 @@ export function readResponse(body: JsonObject, settings: ModelSettings): { ask: 
   if (!Array.isArray(include)) throw invalidType("include", "an array of strings", include);
   const streamOptions = optionalObject(body, "stream_options");
   const calls = readCalls(body, "responses", input.endsWithResult);
-  return {
+  const read = {
     ask: {
       model,
       promptTokens,
@@ -135,6 +159,7 @@ export function readResponse(body: JsonObject, settings: ModelSettings): { ask: 
       promptText: input.lastUserText,
       stream: optionalBoolean(body, "stream") ?? false,
       choices: 1,
+      endsWhole: true,
       limit: outputLimit("input", settings.maxModelLen, promptTokens, limit ?? Infinity),
       minTokens: optionalInteger(body, "min_tokens", 0, maxOutputTokens) ?? 0,
       ignoreEos: optionalBoolean(body, "ignore_eos") ?? false,
@@ -166,4 +191,6 @@ export function readResponse(body: JsonObject, settings: ModelSettings): { ask: 
       },
     },
   };
+  checkEchoed(read.options.echoed);
+  return read;
 }

@@ -1,4 +1,5 @@
 /** POST /v1/responses: the response object and the events of its stream (captures of 2026-02, openai-openapi 2026-08). */
+import { mostWholeLogprobs } from "../../core/limits/budget.ts";
 import { UnaryFrame } from "../../core/frames/frames.ts";
 import { frameSchedule } from "../../core/pacing/schedule.ts";
 import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/frames/script.ts";
@@ -13,9 +14,6 @@ import { readResponse, type ResponseOptions } from "./responses-request.ts";
 import { obfuscationBytes, wires } from "./wire.ts";
 
 const encoder = new TextEncoder();
-
-/** Log probabilities of one response. */
-const mostLogprobs = 65_536;
 
 /** Texts are filled up to this many characters. */
 const obfuscationBlock = 16;
@@ -36,6 +34,8 @@ class ResponseStory {
   readonly #itemIds: readonly string[];
   readonly #callIds: readonly string[];
   #sequence = 0;
+  /** What was said and its log probabilities, which a stream ends with four times. */
+  #said: { readonly text: string; readonly logprobs: readonly TokenLogprob[]; readonly streamed: readonly object[] } | null = null;
 
   constructor(answer: Answer, options: ResponseOptions, obfuscated: boolean) {
     this.#answer = answer;
@@ -138,8 +138,8 @@ class ResponseStory {
     return {
       type: "output_text",
       annotations: [],
-      logprobs: text === null ? [] : this.#allLogprobs(text),
-      text: text === null ? "" : text.text(),
+      logprobs: text === null ? [] : this.#whole(text).logprobs,
+      text: text === null ? "" : this.#whole(text).text,
     };
   }
 
@@ -160,10 +160,11 @@ class ResponseStory {
     return topLogprobs === null ? null : new LogprobsWriter("chat", topLogprobs, this.#answer.choices);
   }
 
-  #allLogprobs(text: Run): readonly TokenLogprob[] {
+  #whole(text: Run): { readonly text: string; readonly logprobs: readonly TokenLogprob[]; readonly streamed: readonly object[] } {
+    if (this.#said !== null) return this.#said;
     const writer = this.#logprobs();
-    if (writer === null) return [];
-    return (writer.of(0, text.tokenTexts()) as { content: TokenLogprob[] }).content;
+    const logprobs = writer === null ? [] : (writer.of(0, text.tokenTexts()) as { content: TokenLogprob[] }).content;
+    return (this.#said = { text: text.text(), logprobs, streamed: logprobs.map(streamedLogprob) });
   }
 
   /** The events of its stream. */
@@ -229,8 +230,8 @@ class ResponseStory {
         out.endEvent();
       },
       close: (out) => {
-        const logprobs = this.#allLogprobs(text).map(streamedLogprob);
-        this.#emit(out, "response.output_text.done", { ...at, text: text.text(), logprobs });
+        const { text: said, streamed } = this.#whole(text);
+        this.#emit(out, "response.output_text.done", { ...at, text: said, logprobs: streamed });
         this.#emit(out, "response.content_part.done", { ...at, part: this.#contentPart(text) });
         this.#emit(out, "response.output_item.done", { output_index, item: this.#message(text, true) });
       },
@@ -279,8 +280,13 @@ export function planResponse(model: Model, clockIdentity: string, request: Route
   const { ask, options } = readResponse(parseBody(bytes), settings);
   const answer = model.answer(request, ask);
   // Both forms end with the whole response, log probabilities included, as one string.
-  if (options.topLogprobs !== null && answer.outputTokens * (1 + options.topLogprobs) > mostLogprobs) {
-    throw new ApiError(400, `Invalid 'include': more than ${mostLogprobs} log probabilities in one response.`, "include", "invalid_value");
+  if (options.topLogprobs !== null && (answer.outputTokens - answer.reasoningTokens) * (1 + options.topLogprobs) > mostWholeLogprobs) {
+    throw new ApiError(
+      400,
+      `Invalid 'include': more than ${mostWholeLogprobs} log probabilities in one response.`,
+      "include",
+      "invalid_value",
+    );
   }
   const story = new ResponseStory(answer, options, wire.obfuscates && options.includeObfuscation);
   const common = {

@@ -1,4 +1,6 @@
 /** POST /tokenize, as vLLM has it: a real encoding's tokens with --tokenizer, else estimated pieces with made-up ids. */
+import { mostGivenCharacters } from "../../core/limits/budget.ts";
+import { ApiError } from "../errors/api-error.ts";
 import type { ModelSettings } from "../shared/model.ts";
 import { checkMessages, type JsonObject, optionalBoolean, parseBody, requiredString } from "../shared/body.ts";
 import { type Tokenizer, tokenTextsOf, type Turn, turnsOf } from "../shared/prompt.ts";
@@ -48,13 +50,22 @@ function rendered(turns: readonly Turn[], tools: unknown, tokenizer: Tokenizer):
   ];
 }
 
+function checkLength(characters: number, isChat: boolean): void {
+  if (characters <= mostGivenCharacters) return;
+  const param = isChat ? "messages" : "prompt";
+  const message = `Invalid '${param}': ${characters} characters are more than ${mostGivenCharacters}.`;
+  throw new ApiError(400, message, param, "string_above_max_length");
+}
+
 function tokensOf(body: JsonObject, tokenizer: Tokenizer | undefined): Token[] {
   const isChat = body["messages"] !== undefined;
-  if (isChat) checkMessages(body);
+  const checked = isChat ? checkMessages(body) : 0;
   const turns = isChat ? turnsOf(body) : [];
   const prompt = isChat ? "" : requiredString(body, "prompt");
+  if (tokenizer !== undefined) checkLength(isChat ? checked : prompt.length, isChat);
   if (tokenizer !== undefined) return isChat ? rendered(turns, body["tools"], tokenizer) : encoded(prompt, tokenizer);
   const text = isChat ? turns.flatMap(({ texts }) => texts).join("") : prompt;
+  checkLength(text.length, isChat);
   return tokenTextsOf(text, undefined)!.map((piece) => ({ id: idOf(piece), text: piece }));
 }
 

@@ -1,7 +1,7 @@
 /** Tools, tool choices and response formats of a request, in the forms of chat completions and of Responses. */
 import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
 import type { Ask, CallPlan, Stops, Tool } from "../shared/model.ts";
-import { invalidType, isObject, type JsonObject, missing, optionalBoolean } from "../shared/body.ts";
+import { invalidType, isObject, type JsonObject, missing, optionalBoolean, quote } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 
 /** Where a surface puts a tool's name and schema. */
@@ -67,7 +67,7 @@ function readChoice(
   for (const tool of tools) if (!named.has(tool.name)) named.set(tool.name, tool);
   const byName = (name: unknown): Tool => {
     const tool = named.get(name);
-    if (!tool) throw invalidValue("tool_choice", `Tool choice '${String(name).slice(0, 64)}' not found in 'tools' parameter.`);
+    if (!tool) throw invalidValue("tool_choice", `Tool choice ${quote(name)} not found in 'tools' parameter.`);
     return tool;
   };
   const nameOf = (item: JsonObject): unknown =>
@@ -107,7 +107,7 @@ export function readFormat(format: unknown, param: string, form: ToolForm): Ask[
   if (format["type"] !== "json_schema") {
     throw invalidValue(
       `${param}.type`,
-      `Invalid value: '${String(format["type"]).slice(0, 64)}'. Supported values are: 'json_object', 'json_schema', and 'text'.`,
+      `Invalid value: ${quote(format["type"])}. Supported values are: 'json_object', 'json_schema', and 'text'.`,
     );
   }
   const at = form === "chat" ? `${param}.json_schema` : param;

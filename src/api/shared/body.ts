@@ -226,6 +226,8 @@ export function tokensOfCharacters(characters: number): number {
   return Math.max(1, Math.ceil(characters / 4));
 }
 
-function quote(value: unknown): string {
+/** A client's value in a message: a text in part, anything else by its kind. */
+export function quote(value: unknown): string {
+  if (value === undefined) return "'undefined'";
   return typeof value === "string" ? `'${value.slice(0, 64)}'` : nameOf(value);
 }

@@ -1,7 +1,7 @@
 /** The fake model: from what a request asks for to what is said, how long it is, and when each token is due. */
 import { countUnits, type Distribution, latencyUnits } from "../../core/random/distribution.ts";
 import { jsonInside } from "../../core/frames/frames.ts";
-import { Budget, BudgetError } from "../../core/limits/budget.ts";
+import { Budget, BudgetError, mostGivenCharacters, mostInEvent, mostWholeCharacters, mostWholeTokens } from "../../core/limits/budget.ts";
 import { SchemaError, SchemaMaker } from "../../core/schema/instance.ts";
 import { purpose, Random, type Seed, seedOf, seedOfRequest } from "../../core/random/random.ts";
 import type { BatchScheduler, SequenceAsk } from "../../core/pacing/scheduler.ts";
@@ -117,6 +117,10 @@ export interface Ask {
   readonly prefixOf?: ((choice: number, seed: Seed) => Run) | undefined;
   readonly stream: boolean;
   readonly choices: number;
+  /** Log probabilities of each token, its own included; absent: none. */
+  readonly logprobsPerToken?: number;
+  /** true: a stream ends with all that it said. */
+  readonly endsWhole?: boolean;
   /** Most output tokens, those of reasoning included; Infinity where none is set. */
   readonly limit: number;
   readonly minTokens: number;
@@ -138,6 +142,18 @@ function escapeCorpus(): { readonly bytes: Uint8Array; readonly starts: Uint32Ar
   for (const [position, { length }] of escaped.entries()) starts[position + 1] = starts[position]! + length;
   return { bytes: new Uint8Array(Buffer.concat(escaped)), starts };
 }
+
+/** The corpus as one text, and where each of its tokens begins. */
+let joinedCorpus: { readonly whole: string; readonly starts: Uint32Array } | null = null;
+
+function joinCorpus(): { readonly whole: string; readonly starts: Uint32Array } {
+  const texts = Array.from(corpusTokens, (token) => corpusVocabulary.texts[token]!);
+  const starts = new Uint32Array(texts.length + 1);
+  for (const [position, { length }] of texts.entries()) starts[position + 1] = starts[position]! + length;
+  return { whole: texts.join(""), starts };
+}
+
+const corpusCharactersPerToken = 5;
 
 /** A run of tokens, from a given text or from the corpus. */
 export class Run {
@@ -172,6 +188,15 @@ export class Run {
     return new Run(this.vocabulary, tokens, this.#seed);
   }
 
+  /** UTF-16 units of its text; of text from the corpus about as many. */
+  get characters(): number {
+    if (this.#seed !== null) return this.tokens * corpusCharactersPerToken;
+    const { texts } = this.vocabulary;
+    const sum = (some: readonly string[]): number => some.reduce((units, { length }) => units + length, 0);
+    const rounds = Math.floor(this.tokens / texts.length);
+    return (rounds === 0 ? 0 : rounds * sum(texts)) + sum(texts.slice(0, this.tokens % texts.length));
+  }
+
   /** The text of each token. */
   tokenTexts(): string[] {
     const cursor = this.cursor();
@@ -196,6 +221,14 @@ export class Run {
     const { texts } = this.vocabulary;
     const cursor = this.cursor();
     let text = "";
+    if (this.vocabulary === corpusVocabulary && cursor.takeRun !== undefined) {
+      const { whole, starts } = (joinedCorpus ??= joinCorpus());
+      for (let left = this.tokens; left > 0; left -= cursor.runLength!) {
+        const first = cursor.takeRun(left);
+        text += whole.slice(starts[first], starts[first + cursor.runLength!]);
+      }
+      return text;
+    }
     for (let token = 0; token < this.tokens; token++) text += texts[cursor.next()]!;
     return text;
   }
@@ -299,6 +332,9 @@ export class Model {
         throw new ApiError(400, `Invalid 'n': the choices hold more than ${maxOutputTokens} tokens together.`, "n", "invalid_value");
       }
     }
+    const tokensPerChunk = this.#tokensPerChunk(request);
+    if (!ask.stream || ask.endsWhole === true) checkWhole(ask, choices, outputTokens);
+    if (ask.stream) checkEvent(ask, tokensPerChunk);
     const timing = this.#timing(request, ask, choices, reasoning.tokens, longest, seed);
     return {
       ask,
@@ -310,7 +346,7 @@ export class Model {
       identity,
       created,
       stamped: booleanHeader(request, "x-fakeai-stamps") ?? this.settings.stamps,
-      tokensPerChunk: this.#tokensPerChunk(request),
+      tokensPerChunk,
       ...timing,
     };
   }
@@ -325,9 +361,13 @@ export class Model {
   ): Pick<Answer, "schedule" | "firstUs" | "cache"> {
     const { scheduler } = this.settings;
     if (scheduler !== undefined) {
-      const sequences = choices.map((choice, index) =>
-        this.#sequence(scheduler, ask.promptOf(index), Math.max(1, reasoningTokens + tokensOf(choice))),
-      );
+      const prompts = new Map<number, SequenceAsk>();
+      const sequences = choices.map((choice, index) => {
+        const prompt = ask.promptOf(index);
+        let sequence = prompts.get(prompt.index);
+        if (sequence === undefined) prompts.set(prompt.index, (sequence = this.#sequence(scheduler, prompt, 1)));
+        return { ...sequence, tokens: Math.max(1, reasoningTokens + tokensOf(choice)) };
+      });
       return this.#batched(scheduler, request, sequences, ask.stream);
     }
     const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;
@@ -453,6 +493,40 @@ function checkFits(tokens: number, mostTokens: number): void {
   throw new ApiError(400, message, null, "context_length_exceeded");
 }
 
+/** Throws ApiError where an answer that is made at once is too long for that. */
+function checkWhole({ stream }: Ask, choices: readonly Choice[], outputTokens: number): void {
+  const [param, hint] = stream ? ["max_output_tokens", ""] : ["stream", ", or stream"];
+  const refuse = (most: number, what: string): never => {
+    const kind = stream ? "a stream that ends with the whole answer" : "an answer in one piece";
+    throw new ApiError(
+      400,
+      `Invalid '${param}': ${kind} holds up to ${most} ${what}. Ask for fewer tokens${hint}.`,
+      param,
+      "invalid_value",
+    );
+  };
+  if (outputTokens > mostWholeTokens) refuse(mostWholeTokens, "tokens");
+  // Text of the corpus is never too long.
+  if (choices.length === 1 && choices[0]!.text?.vocabulary === corpusVocabulary) return;
+  let characters = 0;
+  for (const { text } of choices) characters += text === null || text.tokens === 0 ? 0 : text.characters;
+  if (characters > mostWholeCharacters) refuse(mostWholeCharacters, "characters");
+}
+
+/** Throws ApiError where each event of a stream would hold too much. */
+function checkEvent({ choices, logprobsPerToken = 0 }: Ask, tokensPerChunk: number): void {
+  const inEvent = choices * tokensPerChunk * (1 + logprobsPerToken);
+  if (choices * tokensPerChunk === 1 || inEvent <= mostInEvent) return;
+  const [param, of] =
+    tokensPerChunk > 1
+      ? ["x-fakeai-tokens-per-chunk", `${tokensPerChunk} tokens`]
+      : logprobsPerToken > 0
+        ? ["logprobs", "a token"]
+        : ["n", "a token"];
+  const message = `Invalid '${param}': ${of} of ${choices} choices with ${logprobsPerToken} log probabilities each are more than ${mostInEvent} in one event.`;
+  throw new ApiError(400, message, param, "invalid_value");
+}
+
 function tokensOf({ text, calls }: Choice): number {
   const said = text?.tokens ?? 0;
   return calls.length === 0 ? said : calls.reduce((sum, call) => sum + call.arguments.tokens, said);
@@ -476,8 +550,12 @@ class AnswerWork {
     }
   }
 
-  /** A text that is given, in tokens. */
+  /** A text that is given, in tokens. Throws ApiError. */
   textOf(text: string): Run {
+    if (text.length > mostGivenCharacters) {
+      const message = `The answer repeats a text of ${text.length} characters, and up to ${mostGivenCharacters} are possible. Please reduce the length of the prompt.`;
+      throw new ApiError(400, message, null, "invalid_value");
+    }
     let run = this.#texts.get(text);
     if (run === undefined) this.#texts.set(text, (run = Run.of(text)));
     return run;

@@ -117,7 +117,8 @@ export function tokenTextsOf(prompt: Prompt, tokenizer: Tokenizer | undefined): 
   const texts: string[] = [];
   let start = 0;
   for (let end = 4; start < prompt.length; end += 4) {
-    const isInsidePair = end < prompt.length && /^[\uD800-\uDBFF][\uDC00-\uDFFF]$/.test(prompt.slice(end - 1, end + 1));
+    // The code of a whole pair is above all others.
+    const isInsidePair = end < prompt.length && prompt.codePointAt(end - 1)! > 0xffff;
     const cut = isInsidePair ? end - 1 : end;
     texts.push(prompt.slice(start, cut));
     start = Math.min(cut, prompt.length);

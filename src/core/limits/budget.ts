@@ -4,7 +4,16 @@
  */
 
 /** A kind of work. */
-export type Work = "bodyMembers" | "bodyContainers" | "bodyValues" | "schemaParts" | "patternPieces" | "values" | "characters" | "searched";
+export type Work =
+  | "bodyMembers"
+  | "bodyContainers"
+  | "bodyValues"
+  | "schemaParts"
+  | "properties"
+  | "patternPieces"
+  | "values"
+  | "characters"
+  | "searched";
 
 /** How much work of a kind one request may cause. */
 export interface WorkBound {
@@ -26,8 +35,9 @@ export const workBounds: Readonly<Record<Work, WorkBound>> = {
   schemaParts: {
     most: 50_000,
     counted: "schemas, properties, branches and references looked at, each time anew",
-    openai: "5,000 properties, 10 levels, 1,000 enum values",
+    openai: "10 levels, 1,000 enum values",
   },
+  properties: { most: 5000, counted: "properties of schemas that are followed", openai: "5,000 properties" },
   patternPieces: { most: 20_000, counted: "pieces of patterns read, repetitions counted", openai: null },
   values: { most: 10_000, counted: "values made for schemas", openai: null },
   characters: {
@@ -37,6 +47,19 @@ export const workBounds: Readonly<Record<Work, WorkBound>> = {
   },
   searched: { most: 524_288, counted: "characters of answers searched for stop sequences", openai: null },
 };
+
+/** The most output tokens, all choices together, of an answer that is made at once: in one piece, or repeated whole at the end of its stream. */
+export const mostWholeTokens = 131_072;
+/** The most characters of the same, where the text is given. */
+export const mostWholeCharacters = 1_048_576;
+/** The most tokens, and log probabilities, that one event of a stream holds for all choices. */
+export const mostInEvent = 8192;
+/** The most log probabilities of an answer that is made at once. */
+export const mostWholeLogprobs = 8192;
+/** The most characters of a given text that is cut into tokens: one that the answer repeats, or that `/tokenize` is asked for. */
+export const mostGivenCharacters = 262_144;
+/** The most characters of a request that an answer of `/v1/responses` repeats. */
+export const mostEchoedCharacters = 1_048_576;
 
 /** A request causes more than `workBounds` allows of one kind of work. The message says of which, and how much. */
 export class BudgetError extends Error {
@@ -52,7 +75,7 @@ export class BudgetError extends Error {
 /** Counts the work of one request. */
 export class Budget {
   readonly #spent: Record<Work, number> = {
-    bodyMembers: 0, bodyContainers: 0, bodyValues: 0, schemaParts: 0, patternPieces: 0, values: 0, characters: 0, searched: 0,
+    bodyMembers: 0, bodyContainers: 0, bodyValues: 0, schemaParts: 0, properties: 0, patternPieces: 0, values: 0, characters: 0, searched: 0,
   }; // oxfmt-ignore
 
   /** Counts work that is about to be done. Throws BudgetError where that is too much. */

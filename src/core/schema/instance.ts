@@ -213,6 +213,7 @@ export class SchemaMaker {
     const required = new Set(namesOf(schema["required"]));
     const named = Object.entries(properties);
     this.#budget.spend("schemaParts", types.length + required.size + named.length);
+    this.#budget.spend("properties", named.length);
     if (types.length === 0 || !types.every((name) => typeof name === "string" && known.has(name))) {
       throw new SchemaError(`'type' must be one of ${[...known].join(", ")}`);
     }
