@@ -171,9 +171,21 @@ export class NodeH2Sink extends QueuedSink implements Waiting, BodyOwner, Sessio
   end(frame?: Uint8Array): void {
     unsent = null;
     if (this.closed) return;
-    const open = this.#sendHead(this.#headOnly || frame === undefined, frame?.length);
     this.closed = true;
     this.observer = null;
+    if (this.#headSent || this.head!.status < 400) {
+      this.#end(frame);
+      return;
+    }
+    // Over TLS the engine gets one record after the other, and what was answered to one leaves before it reads the next. Once
+    // END_STREAM has left it forgets the stream. An error that leaves in the next turn lets it still see, and say, that a client
+    // sends where it may not (STREAM_CLOSED, RFC 9113, section 5.1).
+    const kept = frame === undefined ? undefined : ownCopy(frame);
+    setImmediate(() => this.#end(kept));
+  }
+
+  #end(frame: Uint8Array | undefined): void {
+    const open = this.#sendHead(this.#headOnly || frame === undefined, frame?.length);
     this.endedUs = monotonicUs();
     this.turnAt = 0;
     if (!open || this.#headOnly) return;
