@@ -115,6 +115,14 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     writes: "results/attacks, and nowhere when single cases are named",
     arguments: [{ name: "batch", help: "how batches begin (h2c, h1-node), or single cases in them (h2/rapid_reset)", isRepeatable: true }],
   },
+  h2spec: {
+    what: "h2spec's cases against fakeai, beside a bare node:http2 server",
+    module: "h2spec.ts",
+    needsBuild: false,
+    takes: "fifteen minutes; h2spec on the PATH or in GOBIN",
+    writes: "results/h2spec",
+    flags: [{ name: "--rounds", takes: "n", help: "rounds of each server, protocol and mode (default 3)" }],
+  },
   sessions: {
     what: "sessions of HTTP/2 at random, valid and not, that end: whether the server still counts anything of them",
     module: "sessions.ts",

@@ -4,6 +4,8 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect as connectTls } from "node:tls";
 import { describe, expect, test } from "vitest";
 import { createServer } from "../../src/index.ts";
+import { errorCode, frame } from "../../src/wire/h2/frames.ts";
+import { FrameReader } from "../../src/wire/h2/reader.ts";
 import { FrameWriter } from "../../src/wire/h2/writer.ts";
 import { eventually } from "../support/wait.ts";
 import { type Http2Protocol, isNothing, leftBehind, leftOn } from "./sessions/play.ts";
@@ -48,6 +50,57 @@ describe.each(protocols)("%s", (protocol) => {
     expect(performance.now() - beganMs).toBeLessThan(5000);
     await eventually(() => isNothing(leftOn(server)), "nothing is counted");
     expect(server.stats().abortedStreams).toBe(1);
+  });
+});
+
+describe("a frame behind the end of its request, in a TLS record of its own", () => {
+  const late: readonly Step[] = [
+    { do: "data", id: 1, bytes: 1, ends: true },
+    { do: "trailers", id: 1, ends: true },
+  ];
+  // The request fills the first record. As h2spec has it in 5.1/5, 5.1/6 and 6.1/2.
+  test.each(late)("$do: STREAM_CLOSED or the end of the connection, also where the answer is an error", async (step) => {
+    await using server = await createServer({ protocol: "h2:0" });
+    const port = Number(new URL(server.urls.h2!).port);
+    const socket = connectTls({ port, rejectUnauthorized: false, ALPNProtocols: ["h2"] });
+    socket.on("error", () => {});
+    await new Promise((resolve) => socket.once("secureConnect", resolve));
+    let type = 0;
+    const isRefused = new Promise<boolean>((resolve) => {
+      const reader = new FrameReader(
+        {
+          onFrame: (kind) => {
+            type = kind;
+            return true;
+          },
+          onData: () => {},
+          onMalformed: () => {},
+          onFrameEnd: (_type, bytes, start) => {
+            if (type === frame.reset) resolve(bytes.readUInt32BE(start) === errorCode.streamClosed);
+            else if (type === frame.goaway) resolve(bytes.readUInt32BE(start + 4) === errorCode.streamClosed);
+          },
+        },
+        "server",
+      );
+      socket.on("data", (chunk) => reader.read(chunk, 0, chunk.length));
+      socket.once("close", () => resolve(true));
+      setTimeout(() => resolve(false), 1000);
+    });
+    const writer = new FrameWriter();
+    writer.preface();
+    writer.settings([]);
+    const nothing = Buffer.alloc(0);
+    const head: Step = { do: "request", id: 1, method: "GET", path: 4, headers: { "x-fill": "" }, ends: true, continued: 0 };
+    const opening = writer.take();
+    const recordBytes = 512;
+    // Two more bytes tell the length of a value as long as this, whose characters take eight bits each in Huffman's code too.
+    const fill = recordBytes - opening.length - bytesOf(head, nothing).length - 2;
+    const filled = bytesOf({ ...head, headers: { "x-fill": "Z".repeat(fill) } }, nothing);
+    socket.setMaxSendFragment(recordBytes);
+    expect(opening.length + filled.length).toBe(recordBytes);
+    socket.write(Buffer.concat([opening, filled, bytesOf(step, nothing)]));
+    expect(await isRefused).toBe(true);
+    socket.destroy();
   });
 });
 
