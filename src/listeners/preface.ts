@@ -4,10 +4,13 @@ import type { Socket } from "node:net";
 /** The first bytes of every HTTP/2 client (RFC 9113, section 3.4). */
 const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 
+/** Bytes after which a first line without an end is taken for that of a request. */
+const longestLineBytes = 8192;
+
 export interface Sniffed {
   /** The preface has come. It is put back, to be read again. */
   http2(): void;
-  /** The bytes begin like a request of HTTP/1. */
+  /** The first line is that of a request of HTTP/1. */
   http1(): void;
   other(reason: "head-timeout" | "malformed"): void;
 }
@@ -35,7 +38,11 @@ export function sniffHttp2(socket: Socket, timeoutMs: number, sniffed: Sniffed):
         sniffed.http2();
       });
     } else if (/^[A-Z]{1,20}( |$)/.test(first.toString("latin1", 0, 24))) {
-      decide(() => sniffed.http1());
+      const lineEnd = first.indexOf(10);
+      if (lineEnd < 0 && first.length < longestLineBytes) return;
+      // What begins like a request and is none gets no answer in HTTP/1: it may be a preface that is not right.
+      if (lineEnd < 0 || / HTTP\/1\.\d\r?$/.test(first.toString("latin1", 0, lineEnd))) decide(() => sniffed.http1());
+      else decide(() => sniffed.other("malformed"));
     } else {
       decide(() => sniffed.other("malformed"));
     }

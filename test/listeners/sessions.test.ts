@@ -123,6 +123,34 @@ test("a failing session is shrunk to what makes it fail", async () => {
   expect(smallest.steps).toEqual([{ ...request, headers: {} }, dataOnIdleStream]);
 });
 
+describe("the first bytes on a cleartext port", () => {
+  const answerTo = async (first: readonly string[]): Promise<string> => {
+    await using server = await createServer({ protocol: "h2c:0" });
+    const socket = connect(Number(new URL(server.urls.h2c!).port), "127.0.0.1");
+    socket.setNoDelay(true);
+    socket.on("error", () => {});
+    let answer = "";
+    socket.on("data", (chunk) => (answer += chunk.toString("latin1")));
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    for (const part of first) {
+      socket.write(part);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await closed;
+    return answer.split("\r\n")[0]!;
+  };
+
+  test.each([
+    [["GET / HTTP/1.1\r\nHost: x\r\n\r\n"], "HTTP/1.1 505 HTTP Version Not Supported"],
+    [["POST /v1/chat/comple", "tions HTTP/1.0\r\n\r\n"], "HTTP/1.1 505 HTTP Version Not Supported"],
+    // As h2spec has it in 3.5/2: a preface that is not right is no request of HTTP/1.
+    [["INVALID CONNECTION PREFACE\r\n\r\n"], ""],
+    [["\u0000\u0001"], ""],
+  ])("%j", async (first, answer) => {
+    expect(await answerTo(first)).toBe(answer);
+  });
+});
+
 describe("no count is taken from a client's numbers", () => {
   const ask = (session: ReturnType<typeof connectHttp2>, more: Readonly<Record<string, string>> = {}): Promise<number> =>
     new Promise((resolve, reject) => {
