@@ -1,3 +1,4 @@
+import { hostInUrl } from "../base/host.ts";
 import { printable } from "../base/printable.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { endsWithParent } from "../base/parent-channel.ts";
@@ -23,15 +24,17 @@ export async function proxy({ given }: Line): Promise<void> {
     host,
     port,
     onUnreachable: (reason) =>
-      process.stderr.write(`fakeai: cannot reach ${printable(target.host)}:${target.port} (${printable(reason)}); its clients are reset\n`),
+      process.stderr.write(
+        `fakeai: cannot reach ${printable(hostInUrl(target.host))}:${target.port} (${printable(reason)}); its clients are reset\n`,
+      ),
   });
   // Before anything is printed: its reader may send a signal at once.
   const ended = untilSignalled(proxy);
-  const shownHost = host.includes(":") ? `[${host}]` : host;
+  const shownHost = hostInUrl(host);
   process.stdout.write(
     json
       ? `${JSON.stringify({ listening: `${shownHost}:${proxy.port}`, port: proxy.port })}\n`
-      : `proxy ${shownHost}:${proxy.port}  to ${target.host}:${target.port}  ${describeNetwork(given)}\n`,
+      : `proxy ${shownHost}:${proxy.port}  to ${hostInUrl(target.host)}:${target.port}  ${describeNetwork(given)}\n`,
   );
   const { stats, cpuUs } = await ended;
   process.stdout.write(json ? `${JSON.stringify({ ...stats, cpuUs })}\n` : describeStats(stats, cpuUs));

@@ -1,6 +1,7 @@
 import type { ModelSettings } from "../api/shared/model.ts";
 import type { BatchSettings } from "../core/pacing/scheduler.ts";
 import type { Distribution } from "../core/random/distribution.ts";
+import { isEveryAddress } from "../base/host.ts";
 import { printable } from "../base/printable.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { serviceLinks } from "../settings/environment.ts";
@@ -70,6 +71,7 @@ function describe(server: Served): string {
   const { model, scheduler, workers } = server.config;
   const kept = `${scheduler === null ? describeLatency(model) : describeBatching(scheduler)}, ${model.outputTokens.spec} tokens`;
   const lines = server.listening.map(({ protocol, engine, url }) => `${protocol.padEnd(4)} ${url}  ${engine}  ${kept}`);
+  if (isEveryAddress(server.config.host)) lines.push("every address of this machine is listened on");
   if (workers > 1) lines.push(`${workers} workers share the ${server.listening.length === 1 ? "port" : "ports"}`);
   lines.push(...server.notices.map((notice) => `note ${notice}`));
   if (server.caPath !== null) lines.push(`trust it: curl --cacert ${server.caPath}   or   export NODE_EXTRA_CA_CERTS=${server.caPath}`);

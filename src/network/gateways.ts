@@ -2,6 +2,7 @@
  * Proxies that end HTTP/2 in front of an HTTP/1.1 server. A row has a template for the configuration file, and the arguments
  * that start the proxy in the foreground, without root. To add a proxy, add a row.
  */
+import { hostInUrl } from "../base/host.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
@@ -44,9 +45,9 @@ export interface Gateway {
 /** Streams last minutes, and connections a whole measurement: limits that would end them are raised. */
 function nginxConfig(settings: GatewaySettings): string {
   const { upstream, host, ports, certificate, buffering, upstreamHttp, maxConcurrentStreams, directory } = settings;
-  const at = (port: number, more: string): string => `listen ${host.includes(":") ? `[${host}]` : host}:${port}${more};`;
+  const at = (port: number, more: string): string => `listen ${hostInUrl(host)}:${port}${more};`;
   const place = (name: string): string => quoted(join(directory, `fakeai-nginx-${name}`));
-  const upstreamHost = upstream.host.includes(":") ? `[${upstream.host}]` : upstream.host;
+  const upstreamHost = hostInUrl(upstream.host);
   const listens = [
     ...(ports.h1 === undefined ? [] : [`${at(ports.h1, "")} # HTTP/1.1`]),
     ...(ports.h2c === undefined ? [] : [`${at(ports.h2c, " http2")} # HTTP/2 by prior knowledge`]),

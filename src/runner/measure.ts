@@ -1,4 +1,5 @@
 /** One run of one arm: what was seen at both ends, and whether it may be used. */
+import { isLoopback } from "../base/host.ts";
 import { describeFailures, joinWords } from "../results/failures.ts";
 import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import type { Pauses } from "../base/pauses.ts";
@@ -86,7 +87,7 @@ export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, o
 /** Whether a server that is not ours runs on this machine: what it uses cannot be told from what others use. */
 function isServedHere({ target, origin }: LiveArm): boolean {
   const { hostname } = new URL(origin);
-  return target.pid === null && /^(localhost|127\.[\d.]+|\[::1\])$/.test(hostname);
+  return target.pid === null && isLoopback(hostname);
 }
 
 /** Why a run's figures may not be used. */

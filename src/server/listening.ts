@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { servedProtocols } from "../core/protocols.ts";
 import { unfitFor } from "./fault-injector.ts";
 import { type Certificate, localhostCertificate, readCertificate } from "../base/certificate.ts";
+import { addressOf, hostInUrl, reachableHost } from "../base/host.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { Engine, Protocol, ProtocolListener, RequestHandler } from "../core/seams.ts";
 import { type Bounds } from "../listeners/bounds.ts";
@@ -17,7 +18,7 @@ export { uwsMaxHeadVariable } from "../listeners/uws/module.ts";
 export interface Listening {
   readonly protocol: Protocol;
   readonly engine: Engine;
-  /** Origin, without a path: "http://127.0.0.1:8000". */
+  /** Origin, without a path: "http://127.0.0.1:8000", also where it listens on every address. */
   readonly url: string;
 }
 
@@ -109,13 +110,15 @@ export async function listenAll(
   { endpoints, host }: Pick<ServerConfig, "endpoints" | "host">,
   shared: boolean,
 ): Promise<Listening[]> {
-  const hostname = host.includes(":") ? `[${host}]` : host;
+  const hostname = hostInUrl(reachableHost(host));
+  // Once, so that all engines listen on the same address of a name.
+  const address = await addressOf(host);
   const listening: Listening[] = [];
   try {
     for (const [index, { port }] of endpoints.entries()) {
       const listener = listeners[index]!;
       const { protocol, engine } = listener;
-      const bound = await listener.listen({ host, port, shared });
+      const bound = await listener.listen({ host: address, port, shared });
       listening.push({ protocol, engine, url: `${servedProtocols[protocol].isEncrypted ? "https" : "http"}://${hostname}:${bound}` });
     }
   } catch (error) {

@@ -1,4 +1,5 @@
 /** The flags of `fakeai proxy` and of `fakeai proxy-config`. */
+import { bareHost } from "../base/host.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { ProxyTarget } from "../network/proxy.ts";
 import { type NetworkKey, networkFlags } from "./network.ts";
@@ -167,7 +168,7 @@ function target(given: string, flag: string): ProxyTarget {
   if (parsed.username !== "" || parsed.password !== "")
     throw new UsageError(`${flag}: credentials in an address go nowhere: clients send them`);
   const path = parsed.pathname.replace(/\/+$/, "");
-  return { host: parsed.hostname.replace(/^\[|\]$/g, ""), port, ...(path === "" ? {} : { path }) };
+  return { host: bareHost(parsed.hostname), port, ...(path === "" ? {} : { path }) };
 }
 
 function cleartextTarget(given: string, flag: string): ProxyTarget {
@@ -182,7 +183,7 @@ function listenAddress(given: string, flag: string): ListenAddress {
   const port = Number(match?.[2]);
   if (!match || port > 65_535)
     throw new UsageError(`${flag}: "${given}" is neither a port nor host:port (for example 9000 or 0.0.0.0:9000)`);
-  return { host: match[1]?.replace(/^\[|\]$/g, "") ?? "127.0.0.1", port };
+  return { host: bareHost(match[1] ?? "127.0.0.1"), port };
 }
 
 const gatewayProtocols = oneOf(["h1", "h2c", "h2"]);
@@ -202,6 +203,7 @@ function gatewayPorts(given: string, flag: string): GatewayPorts {
 }
 
 function host(given: string, flag: string): string {
-  if (!/^[0-9a-z.:-]+$/i.test(given)) throw new UsageError(`${flag}: "${given.slice(0, 60)}" is not an address`);
-  return given;
+  const bare = bareHost(given);
+  if (!/^[0-9a-z.:-]+$/i.test(bare)) throw new UsageError(`${flag}: "${given.slice(0, 60)}" is not an address`);
+  return bare;
 }

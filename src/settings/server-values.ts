@@ -3,6 +3,7 @@ import { protocols } from "../core/protocols.ts";
 import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { nameOfKey } from "../base/keys.ts";
+import { bareHost } from "../base/host.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { type Fault, parseFaults } from "../core/faults/fault.ts";
 import { maxRateLimit, type RateLimits } from "../core/limits/rate-limit.ts";
@@ -10,6 +11,16 @@ import type { AllowedOrigins } from "../api/shared/cors.ts";
 import type { Protocol } from "../core/seams.ts";
 import { didYouMean } from "../base/guess.ts";
 import { integer, orUsageError, readText, shown, text } from "./values.ts";
+
+/** What to listen on: a name or an address. "[::1]" is ::1. */
+export function host(value: string, name: string): string {
+  const found = bareHost(text(value, name).trim());
+  const port = /^(\[.+\]|[^:]+):(\d{1,5})$/.exec(found);
+  if (port !== null) throw new UsageError(`${name}: "${shown(found)}" names a port too: give ${shown(port[1]!)}, and the port with --port`);
+  if (!/^[\w.:%-]+$/.test(found))
+    throw new UsageError(`${name}: "${shown(found)}" is neither a name nor an address (for example 127.0.0.1 or ::1)`);
+  return found;
+}
 
 /** One listener that is asked for; a port of null is the protocol's own. */
 export interface Listen {

@@ -122,10 +122,10 @@ const table = {
     kind: "text",
     takes: "address",
     default: "127.0.0.1",
-    help: "address to listen on",
+    help: "address to listen on; :: is every one, of IPv4 too",
     group: listening,
     common: true,
-    parse: values.text,
+    parse: serverValues.host,
   },
   h1Engine: {
     kind: "text",

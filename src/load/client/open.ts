@@ -1,4 +1,5 @@
 /** Opens client connections of every protocol. */
+import { bareHost } from "../../base/host.ts";
 import { protocolTraits } from "../../results/protocols.ts";
 import { monotonicUs } from "../../base/clock.ts";
 import { H1Connection } from "./h1.ts";
@@ -31,7 +32,7 @@ export async function openConnection(options: OpenOptions): Promise<Connection> 
   const url = new URL(endpoint.origin);
   const encrypted = url.protocol === "https:";
   const isH2 = protocolTraits[endpoint.protocol].isMultiplexed;
-  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const host = bareHost(url.hostname);
   const socket = new ClientSocket(host, Number(url.port || (encrypted ? 443 : 80)), encrypted);
   const onAbort = (): void => socket.destroy();
   signal?.addEventListener("abort", onAbort);

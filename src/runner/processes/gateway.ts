@@ -5,6 +5,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { bareHost } from "../../base/host.ts";
 import { localhostCertificate } from "../../base/certificate.ts";
 import { guardGroup } from "../../base/children.ts";
 import type { TlsChoice } from "../../load/job.ts";
@@ -89,7 +90,7 @@ export async function startGateway(needs: GatewayNeeds): Promise<GatewayChild> {
     writeFileSync(
       configPath,
       gateway.config({
-        upstream: { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || 80) },
+        upstream: { host: bareHost(url.hostname), port: Number(url.port || 80) },
         host: "127.0.0.1",
         ports,
         certificate: certificate?.files ?? null,
