@@ -61,7 +61,7 @@ function nginxConfig(settings: GatewaySettings): string {
         ]),
   ];
   const keeps = upstreamHttp === "1.1";
-  return `# HTTP/2 ends here; the server behind is asked over HTTP/${upstreamHttp}, ${keeps ? "on connections that are kept" : "on a connection for each request"}.${upstream.path === undefined ? "" : `\n# Paths go through as they are: the base URL of clients ends in ${upstream.path} here too.`}
+  return `# HTTP/2 ends here; the server behind is asked over HTTP/${upstreamHttp}, ${keeps ? "on connections that are kept" : "on a connection for each request: with fakeai serve --h1-engine node"}.${upstream.path === undefined ? "" : `\n# Paths go through as they are: the base URL of clients ends in ${upstream.path} here too.`}
 daemon off;
 worker_processes 1;
 pid ${place("pid")};

@@ -96,11 +96,12 @@ export function createListeners(
   certificate: Certificate | null,
   handler: RequestHandler,
   bounds: Bounds,
+  tell: (line: string) => void,
 ): ProtocolListener[] {
   return places.map(({ protocol, engine }) => {
     const tls = servedProtocols[protocol].isEncrypted ? certificate! : null;
     if (engine === "node") return new NodeListener(protocol, tls, handler, bounds);
-    return new UwsListener(uws!, tls && { cert: tls.files!.certPath, key: tls.files!.keyPath }, handler, bounds);
+    return new UwsListener(uws!, tls && { cert: tls.files!.certPath, key: tls.files!.keyPath }, handler, bounds, tell);
   });
 }
 

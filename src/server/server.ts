@@ -143,7 +143,7 @@ export async function startServer(
     cors: initial.cors && new Cors(initial.cors),
     onFault: reportFault,
   });
-  const listeners = createListeners(engines, certificate, streamLog.watch(handler), parts.bounds);
+  const listeners = createListeners(engines, certificate, streamLog.watch(handler), parts.bounds, tell);
   activity.listeners = listeners;
   const listening = await listenAll(listeners, initial, shared);
   const files = filesOf(tell);

@@ -8,6 +8,9 @@ import { type ListeningApp, type UwsModule, whyNot } from "./module.ts";
 import { copyRequest, type UwsRequest } from "./request.ts";
 import { type SinkOwner, UwsSink } from "./sink.ts";
 
+/** Connections that end unread before a word about HTTP/1.0: one or two may be a port scan, or a check that the port is open. */
+const unreadBeforeHint = 3;
+
 export class UwsListener implements ProtocolListener, SinkOwner {
   readonly protocol: "h1" | "h1s";
   readonly engine = "uws";
@@ -19,9 +22,22 @@ export class UwsListener implements ProtocolListener, SinkOwner {
   readonly #app: TemplatedApp;
   readonly #handler: RequestHandler;
   #socket: us_listen_socket | null = null;
+  readonly #tell: (line: string) => void;
+  /** Connections that have ended without a request since the last one was read, as far as that is certain. */
+  #unread = 0;
+  /** Connections that may have brought a request, or were refused: their end says nothing. */
+  #excused = 0;
+  #hasHinted = false;
 
-  /** With `tls` (paths of PEM files) it speaks h1s, else h1. */
-  constructor(uws: UwsModule, tls: { readonly cert: string; readonly key: string } | null, handler: RequestHandler, bounds: Bounds) {
+  /** With `tls` (paths of PEM files) it speaks h1s, else h1. `tell` takes a line for the operator. */
+  constructor(
+    uws: UwsModule,
+    tls: { readonly cert: string; readonly key: string } | null,
+    handler: RequestHandler,
+    bounds: Bounds,
+    tell: (line: string) => void,
+  ) {
+    this.#tell = tell;
     this.protocol = tls ? "h1s" : "h1";
     this.bounds = bounds;
     this.#uws = uws;
@@ -36,15 +52,34 @@ export class UwsListener implements ProtocolListener, SinkOwner {
       const excess = by > 0 ? bounds.excess() : null;
       if (excess !== null) {
         this.counts.bounds[excess]++;
+        this.#excused++;
         response.close();
       }
+      if (by < 0) this.#countUnread();
     });
     // A route of its own tells the method without a call into uWebSockets.js.
     this.#app.post("/*", (response, request) => this.#receive(response, request, "POST"));
     this.#app.any("/*", (response, request) => this.#receive(response, request, request.getMethod().toUpperCase()));
   }
 
+  /**
+   * A connection has ended. The engine answers 505 to HTTP/1.0 by itself, and tells nobody: to nginx with its defaults, and to ab,
+   * it does so each time. A request does not tell its connection, so all that were open with the last request are excused.
+   */
+  #countUnread(): void {
+    if (this.#excused > 0) this.#excused--;
+    else if (++this.#unread === unreadBeforeHint && !this.#hasHinted && !this.closing) {
+      this.#hasHinted = true;
+      const cure = "set proxy_http_version 1.1 in nginx, or start with --h1-engine node";
+      this.#tell(
+        `${this.protocol}: ${unreadBeforeHint} connections ended without a request of HTTP/1.1. To HTTP/1.0 (ab, nginx's default) uWebSockets.js answers 505: ${cure}`,
+      );
+    }
+  }
+
   #receive(response: HttpResponse, request: HttpRequest, method: string): void {
+    this.#unread = 0;
+    this.#excused = this.counts.connections;
     const { limits } = this.bounds;
     const copy = copyRequest(this.protocol, method, request);
     const sink = new UwsSink(this, response, copy);
