@@ -72,7 +72,7 @@ describe.runIf(hasIpv6).each(engines)("h1 on %s, and the other protocols", (h1En
     for (const { protocol, url } of server.listening) {
       const { port } = new URL(url);
       const answers = ["127.0.0.1", "[::1]"].map((address) => health(`http://${address}:${port}`, protocol === "h2c", null).catch(() => 0));
-      expect((await Promise.all(answers)).toSorted()).toEqual([0, 200]);
+      expect(new Set(await Promise.all(answers))).toEqual(new Set([0, 200]));
     }
   });
 });
