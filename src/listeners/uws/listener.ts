@@ -63,7 +63,7 @@ export class UwsListener implements ProtocolListener, SinkOwner {
   }
 
   /**
-   * A connection has ended. The engine answers 505 to HTTP/1.0 by itself, and tells nobody: to nginx with its defaults, and to ab,
+   * A connection has ended. The engine answers 505 to HTTP/1.0 by itself, and calls no handler: to nginx with its defaults, and to ab,
    * it does so each time. A request does not tell its connection, so all that were open with the last request are excused.
    */
   #countUnread(): void {
