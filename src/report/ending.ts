@@ -3,6 +3,7 @@ import { printable } from "../base/printable.ts";
 import { type Answer, answersOf, type AnswerVerdict, type Contest } from "../results/answers.ts";
 import type { BenchResult } from "../results/types.ts";
 import { requiredValue, requirementOutcome } from "./format.ts";
+import { seriesTexts } from "./sweeps.ts";
 import { codes, type Paint, type TableOptions } from "./table.ts";
 import {
   beliefTexts,
@@ -65,6 +66,10 @@ export function renderEnding(
       labelled("Required", text, width).map((line) => (outcome === "met" ? line : paint(line, "red", options))),
     ),
     ...labelled("Claims", claimsText(result.scenarios), width),
+    ...(result.sweeps ?? [])
+      .flatMap(seriesTexts)
+      .slice(0, mostReasons)
+      .flatMap((text) => labelled("Sweep", text, width)),
     ...beside.flatMap(([label, text]) => labelled(label, text, width)),
     ...labelled("Not run", notRunText(answers.notRun), width),
     ...labelled("Believe it?", beliefTexts(answers.belief, answers.target).join(", "), width),

@@ -60,9 +60,19 @@ function placeCells({ at, load }: SweepPoint, axes: readonly SweepAxis[]): strin
   return axes.map(({ name }) => at[name] ?? (load === "throughput" ? "all it takes" : "one at a time"));
 }
 
-/** "h2c: knee at 80/s; serves up to 100/s; keeps ttft.p95<200ms up to 80/s", and how a sweep ended. */
-export function findingLines(sweep: SweepResult): string[] {
-  const lines = sweep.series.flatMap((series) => {
+/** What is found along each line, how a knee is found, and how the sweep ended. */
+function findingLines(sweep: SweepResult): string[] {
+  const lines = seriesTexts(sweep);
+  return [
+    ...lines,
+    ...(sweep.kneeMethod === null || lines.length === 0 ? [] : [`knee: ${sweep.kneeMethod}`]),
+    ...(sweep.stopped === null ? [] : [sweep.stopped]),
+  ];
+}
+
+/** "h2c: knee at 80/s; rate served up to 100/s: ...; ttft.p95<200ms kept up to 80/s: ...", for each line of a chart. */
+export function seriesTexts(sweep: SweepResult): string[] {
+  return sweep.series.flatMap((series) => {
     const found = [
       series.knee === null ? "" : `knee ${series.knee.text}`,
       series.keepsUp === null ? "" : `rate served ${series.keepsUp.text}`,
@@ -70,11 +80,6 @@ export function findingLines(sweep: SweepResult): string[] {
     ].filter((text) => text !== "");
     return found.length === 0 ? [] : [`${seriesLabel(series)}: ${found.join("; ")}`];
   });
-  return [
-    ...lines,
-    ...(sweep.kneeMethod === null || lines.length === 0 ? [] : [`knee: ${sweep.kneeMethod}`]),
-    ...(sweep.stopped === null ? [] : [sweep.stopped]),
-  ];
 }
 
 /** "h2c, RTT 20". */

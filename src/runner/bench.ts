@@ -6,6 +6,7 @@ import { validRounds } from "../results/arms.ts";
 import { adjustComparisons, judgeClaim } from "../results/verdict.ts";
 import { checkRequirements, parseRequirement } from "../results/requirements.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
+import type { SweepResult } from "../results/sweep.ts";
 import { type SweepPlan, sweepResult } from "../results/sweeps.ts";
 import type { ArmResult, BenchResult, Calibration, ProtocolName, ScenarioResult } from "../results/types.ts";
 import { calibrate } from "./plan/calibrate.ts";
@@ -22,6 +23,7 @@ import { defaultWorkload, type Variant } from "./plan/scenario.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
 import { probe, type Probed, probeParameters } from "./processes/probe.ts";
 import { RunError } from "./processes/target.ts";
+import { loadSweep, sweepDurationS } from "./load-sweep.ts";
 import { runVia } from "./via.ts";
 
 export interface BenchRun {
@@ -40,7 +42,8 @@ export async function runBench({ options, baseline, command, details, observer, 
   if (options.tokenizer !== null) checkEncoding(options.tokenizer);
   const startedAt = new Date();
   const plan = planOf(options, observer);
-  if (baseline !== null) checkComparable(plan.variants, baseline);
+  // A sweep that finds its points has them when it has run.
+  if (baseline !== null && options.sweep === null) checkComparable(plan.variants, baseline);
   const pinning = choosePinning();
   const environment = describeEnvironment(
     pinning !== null && options.url === null,
@@ -51,6 +54,7 @@ export async function runBench({ options, baseline, command, details, observer, 
   const invalid: string[] = [];
   /** Sweeps that ended before their last point, and why. */
   const stopped = new Map<SweepPlan, string>();
+  const found: SweepPlan[] = [];
   let calibration: Calibration | null = null;
   let finished = false;
   const work = async (): Promise<void> => {
@@ -63,6 +67,7 @@ export async function runBench({ options, baseline, command, details, observer, 
     if (external === null && options.clients === null) calibration = await calibrateFor(base, plan.variants);
     const context: RunContext = { ...base, calibration };
     if (options.clients !== null) await runClients(context, options.clients, scenarios);
+    else if (options.sweep !== null) await sweepLoads(context, plan.variants, scenarios, found);
     else if (external === null || gateway === null) await runAll(context, plan, scenarios, stopped);
     else scenarios.push(await runVia(context, external, gateway));
     finished = !signal.aborted;
@@ -75,14 +80,19 @@ export async function runBench({ options, baseline, command, details, observer, 
   } finally {
     await Promise.all([...drivers.values()].map((driver) => driver.close()));
   }
-  if (signal.aborted) {
+  if (signal.aborted && found.length === 0) {
     for (const variant of plan.variants)
       if (!scenarios.some(({ id, variant: name }) => id === variant.scenario && name === variant.name))
         scenarios.push(skippedResult(variant, "interrupted before it had a result"));
   }
   const judged = withFinalVerdicts(scenarios);
-  invalid.push(...judged.flatMap(faultsIn), ...judged.flatMap(unequalPairs), ...judged.flatMap(tooFewLeft));
-  const sweeps = plan.sweeps.map((sweep) => sweepResult({ ...sweep, stopped: stopped.get(sweep) ?? null }, judged));
+  const sweeps = [...plan.sweeps.map((sweep) => ({ ...sweep, stopped: stopped.get(sweep) ?? null })), ...found].map((sweep) =>
+    sweepResult(sweep, judged),
+  );
+  // A sweep that looks for the limit meets it: its points say each by itself whether they are valid.
+  const isLookedFor = ({ id }: ScenarioResult): boolean => found.some(({ scenario }) => scenario === id);
+  const asked = judged.filter((scenario) => !isLookedFor(scenario));
+  invalid.push(...asked.flatMap(faultsIn), ...judged.flatMap(unequalPairs), ...asked.flatMap(tooFewLeft), ...sweeps.flatMap(emptySeries));
   return {
     kind: "fakeai.bench",
     schemaVersion: 1,
@@ -294,6 +304,46 @@ async function runAll(
     const failed = sweep === undefined || options.maxErrors === null ? null : givenUp(result);
     if (failed !== null && sweep !== undefined) stopped.set(sweep, failed);
   }
+}
+
+/** Sweeps that find their own points, one for each variant. */
+async function sweepLoads(
+  context: RunContext,
+  variants: readonly Variant[],
+  scenarios: ScenarioResult[],
+  found: SweepPlan[],
+): Promise<void> {
+  const { observer, signal } = context;
+  const options = { ...context.options, durationS: sweepDurationS(context.options) };
+  for (const variant of variants) {
+    if (signal.aborted) return;
+    const { plan } = await loadSweep(variant, options, {
+      run: async (point) => {
+        observer.progress(`${point.scenario}: ${point.name}`);
+        const result = await runVariant({ ...context, options }, point);
+        scenarios.push(result);
+        return result;
+      },
+      aborted: () => signal.aborted,
+    });
+    found.push(plan);
+    if (plan.stopped !== null) observer.notice(`${variant.scenario}: the sweep ${plan.stopped}`);
+  }
+}
+
+/** Valid points that a sweep of load needs to say anything. */
+const leastPoints = 3;
+
+/** Arms of which a sweep of load has too few valid points, each with a reason. */
+function emptySeries({ kind, scenario, variant, series }: SweepResult): string[] {
+  if (kind === "list") return [];
+  return series.flatMap(({ arm, readings }) => {
+    const valid = readings.filter(({ invalid }) => invalid.length === 0).length;
+    const reason = readings.flatMap(({ invalid }) => invalid)[0];
+    if (valid >= leastPoints) return [];
+    const why = reason === undefined ? "" : `: ${reason}`;
+    return [`${scenarioLabel({ id: scenario, variant })}, ${arm}: ${valid} points of the sweep are valid, ${leastPoints} are needed${why}`];
+  });
 }
 
 /** Why a sweep ends at this point: an arm's round was given up for its errors. null: it goes on. */

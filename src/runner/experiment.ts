@@ -1,6 +1,7 @@
 /** One experiment: its rounds, and its verdicts. */
 import { summarizeArm } from "../results/arms.ts";
 import { compareArms } from "../results/compare.ts";
+import { driftNotes } from "../results/drift.ts";
 import type { ArmResult, ClaimResult, Comparison, MetricName, ScenarioResult, WorkPart } from "../results/types.ts";
 import { judgeClaim, notCompared } from "../results/verdict.ts";
 import { unequalWork, workNotes, workParts } from "../results/work.ts";
@@ -94,7 +95,13 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
   const { options } = context;
   const { seen, limited, workload } = await runRounds(context, variant, arms, notes);
   const results = seen.map(armResult);
-  notes.push(...results.flatMap(workNotes), ...observations(seen), ...machineNotes(results), ...gatewayNotes(arms, results));
+  notes.push(
+    ...results.flatMap(workNotes),
+    ...results.flatMap(driftNotes),
+    ...observations(seen),
+    ...machineNotes(results),
+    ...gatewayNotes(arms, results),
+  );
   for (const [id, fault] of limited) notes.push(`${id}: ${fault}${workload.clientWork ? ", which belongs to what is compared here" : ""}`);
   const compare = (pair: Omit<ComparedPair, "varies">): Comparison =>
     compareOne({ ...pair, varies: isThroughGateway(variant, pair) ? workParts : variant.varies }, results, limited, options, workload);

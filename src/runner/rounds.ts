@@ -216,5 +216,11 @@ function withCapacity(
   const capacity = (requests.completed / durationUs) * 1e6;
   const rate = workload.rateOfCapacity === null ? null : capacity * workload.rateOfCapacity;
   if (rate !== null) notes.push(`capacity of ${arm.description.id} in a closed loop: ${Math.round(capacity)} requests/s`);
-  return { ...workload, rate, requests: durationS === null ? workload.requests : Math.max(1, Math.round((rate ?? capacity) * durationS)) };
+  // Fewer requests than streams would never have all of them under way.
+  const least = rate === null ? Math.max(1, workload.streams) : 1;
+  return {
+    ...workload,
+    rate,
+    requests: durationS === null ? workload.requests : Math.max(least, Math.round((rate ?? capacity) * durationS)),
+  };
 }

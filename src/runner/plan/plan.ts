@@ -8,6 +8,7 @@ import type { BenchResult, ScenarioResult } from "../../results/types.ts";
 import type { SuiteName } from "../../settings/bench.ts";
 import type { Observer } from "../arms.ts";
 import { skippedResult } from "../experiment.ts";
+import { sweepSeconds } from "../load-sweep.ts";
 import { estimateSeconds } from "./adapt.ts";
 import type { BenchOptions } from "./options.ts";
 import { overridden } from "./overrides.ts";
@@ -29,14 +30,15 @@ export interface Plan {
 }
 
 /** Settles what is run, and says it. Throws UsageError for what cannot be meant. */
-export function planOf(options: BenchOptions, observer: Observer): Plan {
+export function planOf(given: BenchOptions, observer: Observer): Plan {
+  const options = given.sweep === null ? given : forLoad(given);
   if (options.via !== null || options.clients !== null) return { variants: [], skipped: [], seconds: 20, sweeps: [] };
   const wanted = variantsWanted(options);
   const { variants: candidates, notes, pointless, sweeps } = candidatesOf(wanted, options);
   for (const note of notes) observer.notice(note);
   const variants: Variant[] = [];
   const skipped: ScenarioResult[] = [];
-  const asSuite = options.scenarios.length === 0 && options.trace === null && options.axes.length === 0;
+  const asSuite = options.scenarios.length === 0 && options.trace === null && options.axes.length === 0 && options.sweep === null;
   let seconds = options.url === null ? calibrationS : 1;
   for (const variant of candidates) {
     const nothing = pointless.get(variant);
@@ -46,7 +48,7 @@ export function planOf(options: BenchOptions, observer: Observer): Plan {
       skipped.push(skippedResult(variant, nothing));
       continue;
     }
-    const own = estimateSeconds(variant, options.durationS);
+    const own = options.sweep === null ? estimateSeconds(variant, options.durationS) : sweepSeconds(variant, options);
     if (asSuite && options.suite === "quick" && options.rounds === null && seconds + own > quickBudgetS) {
       const label = `${variant.scenario}${variant.name === "" ? "" : ` (${variant.name})`}`;
       const reason = `left out to keep the quick suite short (about ${Math.round(own)} s; run it with --scenario ${variant.scenario})`;
@@ -66,6 +68,11 @@ export function planOf(options: BenchOptions, observer: Observer): Plan {
 
 /** Without a scenario a sweep is one of token streams: the whole suite at each point would take an hour. */
 export const sweptScenario = "stream";
+
+/** Of our own server, the protocols that a sweep of load is about: it measures a server, and each protocol takes minutes. */
+function forLoad(options: BenchOptions): BenchOptions {
+  return options.url === null && options.protocols === null ? { ...options, protocols: ["h1", "h2c"] } : options;
+}
 
 function candidatesOf(wanted: readonly Variant[], options: BenchOptions): Swept {
   return options.axes.length > 0 ? swept(wanted, options, options.axes) : { ...overridden(wanted, options), sweeps: [] };
@@ -107,7 +114,8 @@ const untimedStreams = 32;
 
 function variantsWanted(options: BenchOptions): Variant[] {
   const { trace, suite } = options;
-  const scenarios = options.axes.length > 0 && options.scenarios.length === 0 ? [sweptScenario] : options.scenarios;
+  const isSwept = options.axes.length > 0 || options.sweep !== null;
+  const scenarios = isSwept && options.scenarios.length === 0 ? [sweptScenario] : options.scenarios;
   if (trace !== null) {
     // The scenario's variants differ in what of its own trace they replay: of this one there is one replay.
     const variant = variantsOf(scenarioNamed("trace"), "full")[0]!;

@@ -68,7 +68,9 @@ export function swept(wanted: readonly Variant[], options: BenchOptions, axes: r
       const isBound = options.requests !== null || options.durationS !== null || before.workload.trace !== null;
       const requests = isBound ? before.workload.requests : Math.max(leastRequests, before.workload.requests);
       const steady = at.connections === undefined ? before : withSteadyIds(before);
-      const variant: Variant = { ...steady, name, point: at, workload: { ...before.workload, requests } };
+      // Where a scenario has a question of its own it is the same at each point: what tells them apart is the place.
+      const question = before.question === undefined ? {} : { question: name };
+      const variant: Variant = { ...steady, name, ...question, point: at, workload: { ...before.workload, requests } };
       const reason = here.pointless.get(before);
       if (reason !== undefined) pointless.set(variant, reason);
       found.push({ variant, base: withoutPlace(before.name, at), at });
