@@ -16,6 +16,32 @@ const marks = {
 
 const encoder = new TextEncoder();
 
+/** Parts of a text are at least this long, where a place to cut is found, and at most the other. */
+const leastPart = 128;
+const mostPart = 512;
+const wordBegins = /\p{L} (?=\p{L})/gu;
+
+/**
+ * Cuts a long text for the package, whose time grows with the square of a run without a place to cut. Both encodings begin a token
+ * with the space between two words, so tokens are the same in parts. Only a run of more than 512 characters without such a space
+ * is cut where it may change them.
+ */
+export function partsOf(text: string): string[] {
+  const parts: string[] = [];
+  let start = 0;
+  while (text.length - start > mostPart) {
+    wordBegins.lastIndex = leastPart;
+    const found = wordBegins.test(text.slice(start, start + mostPart));
+    let end = start + (found ? wordBegins.lastIndex - 1 : mostPart);
+    // Never inside a surrogate pair.
+    if (!found && text.codePointAt(end - 1)! > 0xffff) end--;
+    parts.push(text.slice(start, end));
+    start = end;
+  }
+  parts.push(text.slice(start));
+  return parts;
+}
+
 /** Loads an encoding. Throws UsageError where the package is not installed. */
 export async function loadTokenizer(encoding: Encoding): Promise<Tokenizer> {
   const { count, encode } = await loadEncoding(encoding);
@@ -26,8 +52,8 @@ export async function loadTokenizer(encoding: Encoding): Promise<Tokenizer> {
     return typeof token === "string" ? encoder.encode(token) : Uint8Array.from(token);
   };
   return {
-    count,
-    encode,
+    count: (text) => (text.length <= mostPart ? count(text) : partsOf(text).reduce((sum, part) => sum + count(part), 0)),
+    encode: (text) => (text.length <= mostPart ? encode(text) : partsOf(text).flatMap((part) => encode(part))),
     textsOf: (ids) => {
       const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
       return ids.map((id, index) => decoder.decode(bytesOf(id), { stream: index < ids.length - 1 }));

@@ -1,0 +1,26 @@
+/** Texts are counted in parts: the same tokens, and no run of characters that takes minutes. */
+import { expect, test } from "vitest";
+import { loadEncoding } from "../../src/base/encodings.ts";
+import { corpus } from "../../src/core/text/corpus.ts";
+import { loadTokenizer, partsOf } from "../../src/server/tokenizer.ts";
+
+test.each(["o200k_base", "cl100k_base"] as const)("%s: words have the same tokens in parts", async (encoding) => {
+  const { count, encode } = await loadEncoding(encoding);
+  const tokenizer = await loadTokenizer(encoding);
+  const text = corpus.join("").repeat(3);
+  expect(partsOf(text).length).toBeGreaterThan(10);
+  expect(partsOf(text).join("")).toBe(text);
+  expect(tokenizer.count(text)).toBe(count(text));
+  expect(tokenizer.encode(text)).toEqual(encode(text));
+});
+
+test("a run without a space is cut, and never inside a character", async () => {
+  const tokenizer = await loadTokenizer("o200k_base");
+  for (const text of ["漢字仮名".repeat(5000), "😀".repeat(5000), `a${"😀".repeat(5000)}`, "ab".repeat(20_000)]) {
+    expect(partsOf(text).join("")).toBe(text);
+    expect(Math.max(...partsOf(text).map(({ length }) => length))).toBeLessThanOrEqual(512);
+    expect(partsOf(text).every((part) => !/\p{Surrogate}/u.test(part))).toBe(true);
+    // In one piece the first of these takes minutes.
+    expect(tokenizer.count(text)).toBeGreaterThan(1000);
+  }
+});
