@@ -50,6 +50,7 @@ export async function bench({ given }: Line): Promise<number> {
   );
   const observer: Observer = {
     progress: (text) => progress.update(text),
+    live: (event) => progress.see(event),
     notice: (text) => progress.notice(text),
     detail: (where, detail) => directory.detail({ ...where, ...detail }),
   };

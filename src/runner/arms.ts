@@ -4,7 +4,7 @@ import { driverNamed } from "../load/drivers/drivers.ts";
 import type { DriverName, LoadDriver, LoadJob, RequestDetail, TlsChoice } from "../load/job.ts";
 import { mergeNetworks, type NetworkInput, parseNetwork, roundTripMs } from "../network/impairment.ts";
 import { parseSlo } from "../results/slo.ts";
-import type { ArmDescription, Calibration, ProtocolName } from "../results/types.ts";
+import type { ArmDescription, Calibration, Metrics, ProtocolName } from "../results/types.ts";
 import { type GatewayChild, startGateway } from "./processes/gateway.ts";
 import { ownVersion, type Pinning } from "./processes/machine.ts";
 import { type NetworkChild, type NetworkStats, startNetwork } from "./processes/network.ts";
@@ -13,10 +13,29 @@ import { type Accepted, backgroundOf, cookieOf, requestsOf, takesEverything, war
 import type { ArmSpec, Variant, Workload } from "./plan/scenario.ts";
 import { RunError, startServerChild, type Target } from "./processes/target.ts";
 
+/** How far a bench is, for a screen that shows it. */
+export type LiveEvent =
+  /** What all of it is estimated to take. */
+  | { readonly kind: "plan"; readonly seconds: number }
+  /** A question begins: what is estimated of it, its arms, and in how many runs of an arm it is done. */
+  | {
+      readonly kind: "asking";
+      readonly question: string;
+      readonly seconds: number;
+      readonly arms: readonly string[];
+      readonly runs: number;
+    }
+  /** A run of an arm has ended, in the warm-up or in a round. */
+  | { readonly kind: "measured"; readonly arm: string; readonly metrics: Metrics }
+  /** A question of the plan is left out. */
+  | { readonly kind: "leftOut"; readonly seconds: number };
+
 /** Receives the progress of a bench. */
 export interface Observer {
   /** A progress line; the next one replaces it. */
   progress(text: string): void;
+  /** The same for a screen; absent: there is no screen. */
+  readonly live?: (event: LiveEvent) => void;
   /** A line that stays. */
   notice(text: string): void;
   /** One request, where details were asked for. */

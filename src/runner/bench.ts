@@ -10,14 +10,14 @@ import type { SweepResult } from "../results/sweep.ts";
 import { type SweepPlan, sweepResult } from "../results/sweeps.ts";
 import type { ArmResult, BenchResult, Calibration, ProtocolName, ScenarioResult } from "../results/types.ts";
 import { calibrate } from "./plan/calibrate.ts";
-import { beyondCalibration, isLimit, offeredTokensPerSecond } from "./plan/adapt.ts";
+import { beyondCalibration, estimateSeconds, isLimit, offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { External, Observer, RunContext } from "./arms.ts";
 import { runVariant, skippedResult } from "./experiment.ts";
 import { runClients } from "./clients/clients.ts";
 import { disturbedPrefix } from "./processes/disturbance.ts";
 import { choosePinning, describeEnvironment } from "./processes/machine.ts";
 import type { BenchOptions } from "./plan/options.ts";
-import { checkComparable, type Plan, planOf, sweptScenario } from "./plan/plan.ts";
+import { calibrationS, checkComparable, type Plan, planOf, sweptScenario } from "./plan/plan.ts";
 import { type Accepted, acceptedByBoth, lengthParameters } from "./plan/requests.ts";
 import { defaultWorkload, type Variant } from "./plan/scenario.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
@@ -267,6 +267,7 @@ async function calibrateFor(context: Omit<RunContext, "calibration">, variants: 
     for (const { protocol, driver } of arms) if (driver === "stream") needs[protocol] = Math.max(needs[protocol] ?? 0, offered);
   }
   if (Object.keys(needs).length === 0) return null;
+  context.observer.live?.({ kind: "asking", question: "what this machine can read", seconds: calibrationS, arms: [], runs: 0 });
   const calibration = await calibrate(context, needs);
   for (const protocol of Object.keys(needs) as ProtocolName[]) {
     const beyond = beyondCalibration(needs[protocol]!, calibration, protocol);
@@ -295,6 +296,7 @@ async function runAll(
     const ended = sweep === undefined ? undefined : stopped.get(sweep);
     const reason = ended ?? (asSuite ? beyondLimit(variant, context.calibration) : null);
     if (reason !== null) {
+      observer.live?.({ kind: "leftOut", seconds: estimateSeconds(variant, options.durationS) });
       skip(variant, reason);
       continue;
     }

@@ -5,7 +5,7 @@ import { driftNotes } from "../results/drift.ts";
 import type { ArmResult, ClaimResult, Comparison, MetricName, ScenarioResult, WorkPart } from "../results/types.ts";
 import { judgeClaim, notCompared } from "../results/verdict.ts";
 import { unequalWork, workNotes, workParts } from "../results/work.ts";
-import { withoutH2load } from "./plan/adapt.ts";
+import { estimateSeconds, withoutH2load } from "./plan/adapt.ts";
 import { type Closable, type LiveArm, prepareArms, type RunContext, wordingOf } from "./arms.ts";
 import { describeVia } from "./processes/gateway.ts";
 import type { BenchOptions } from "./plan/options.ts";
@@ -62,6 +62,12 @@ function resultHead({
   };
 }
 
+/** What a variant asks, or is called. */
+function questionText({ question, name, workload, title }: Variant): string {
+  if (question !== undefined) return asRun(question, name, workload);
+  return name === "" ? title : `${title}, ${name}`;
+}
+
 /** A question with the numbers of the load as it was run: "100 paced streams" of "{streams} paced streams", and "1 paced stream". */
 function asRun(question: string, variant: string, workload: Workload): string {
   const values: Readonly<Record<string, unknown>> = { ...workload, variant };
@@ -79,6 +85,15 @@ function asRun(question: string, variant: string, workload: Workload): string {
 export async function runVariant(context: RunContext, given: Variant): Promise<ScenarioResult> {
   const notes: string[] = [];
   const variant = withoutH2load(given, context.options, notes);
+  const { arms, rounds } = variant;
+  context.observer.live?.({
+    kind: "asking",
+    question: questionText(variant),
+    seconds: estimateSeconds(variant, context.options.durationS),
+    arms: arms.map(({ id }) => id),
+    // The warm-up is a run too.
+    runs: arms.length * (rounds + 1),
+  });
   const open: Closable[] = [];
   let last: (string | void)[] = [];
   let result: ScenarioResult;

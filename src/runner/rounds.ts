@@ -122,6 +122,7 @@ class Rounds {
     if (isWarmUp && runs.every(({ report }) => report.requests.completed === 0))
       for (const { report } of runs) this.#tellDetails(arm, 0, report);
     const { requests, ...measured } = joined(runs);
+    this.#context.observer.live?.({ kind: "measured", arm: arm.description.id, metrics: measured.metrics });
     const pace = judgePace(runs, measured.metrics, [...limits], arm, workload, this.#context.external === null);
     const machine = this.#judge(arm, round, runs, faults);
     // A limit in a round that is left out says nothing of the arm.

@@ -263,6 +263,7 @@ class ClientBench {
       if (signal.aborted) return;
       const { run, logged, startedAt } = attempt;
       const findings = read(arm, attempt, load);
+      observer.live?.({ kind: "measured", arm: arm.id, metrics: findings.metrics });
       const faults = faultsOf(arm, attempt, findings, load, failuresCount);
       if (server.died !== null) faults.push(server.died);
       const protocol = logged?.streams.at(-1)?.spoken;
@@ -444,8 +445,11 @@ export async function runClients(context: RunContext, choice: ClientChoice, resu
   const seconds = bench.estimateSeconds(questions);
   const rough = seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
   observer.notice(`about ${rough}: ${arms.map(({ id }) => id).join(", ")}`);
+  observer.live?.({ kind: "plan", seconds });
   for (const question of questions) {
     if (signal.aborted) return;
+    const own = bench.estimateSeconds([question]);
+    observer.live?.({ kind: "asking", question, seconds: own, arms: arms.map(({ id }) => id), runs: 0 });
     if (question === "clients") results.push(await bench.paced(notes));
     else if (question === "clients-limit") results.push(await bench.limit());
     else if (arms.some(({ name }) => name !== null)) results.push(await bench.rate());

@@ -18,7 +18,7 @@ import { isUntimed, traceOf } from "./trace.ts";
 
 /** Seconds that the quick suite may take. */
 const quickBudgetS = 110;
-const calibrationS = 6;
+export const calibrationS = 6;
 
 /** What is going to be run, and what of it is left out and why. */
 export interface Plan {
@@ -32,6 +32,7 @@ export interface Plan {
 /** Settles what is run, and says it. Throws UsageError for what cannot be meant. */
 export function planOf(given: BenchOptions, observer: Observer): Plan {
   const options = given.sweep === null ? given : forLoad(given);
+  // These say what they take when they know what they run.
   if (options.via !== null || options.clients !== null) return { variants: [], skipped: [], seconds: 20, sweeps: [] };
   const wanted = variantsWanted(options);
   const { variants: candidates, notes, pointless, sweeps } = candidatesOf(wanted, options);
@@ -63,6 +64,7 @@ export function planOf(given: BenchOptions, observer: Observer): Plan {
   for (const text of options.requirements) checkMeaning(text, candidates);
   const of = [...new Set(variants.map(({ scenario }) => scenario))].join(", ");
   observer.notice(`about ${describeSeconds(seconds)}: ${of}`);
+  observer.live?.({ kind: "plan", seconds });
   return { variants, skipped, seconds, sweeps };
 }
 
