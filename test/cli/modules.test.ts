@@ -36,8 +36,8 @@ const cases: Readonly<Record<string, Case>> = {
   "--help": { args: ["--help"], own: 8, rooms: ["cli", "base", "settings"], packages: [] },
   "bench --help": { args: ["bench", "--help"], own: 24, rooms: ["cli", "base", "settings", "core", "results"], packages: [line] },
   compare: { args: ["compare", result, result], own: 28, ...onResults },
-  merge: { args: ["merge", result, result, "--out", join(folder, "merged")], own: 44, ...onResults },
-  report: { args: ["report", result, "--out", join(folder, "page.html")], own: 44, ...onResults },
+  merge: { args: ["merge", result, result, "--out", join(folder, "merged")], own: 52, ...onResults },
+  report: { args: ["report", result, "--out", join(folder, "page.html")], own: 52, ...onResults },
   "proxy-config": {
     args: ["proxy-config", "nginx", "--listen", "h2c:9080"],
     own: 24,
@@ -47,7 +47,7 @@ const cases: Readonly<Record<string, Case>> = {
   proxy: {
     args: ["proxy", "--to", "127.0.0.1:1"],
     untilReady: true,
-    own: 32,
+    own: 50,
     rooms: ["cli", "base", "settings", "network", "core"],
     packages: [line, ...histograms],
   },
@@ -60,7 +60,7 @@ const cases: Readonly<Record<string, Case>> = {
   },
   bench: {
     args: ["bench", "--url", "http://127.0.0.1:1", "--scenario", "stream", "--rounds", "1", "--out", join(folder, "run")],
-    own: 130,
+    own: 170,
     rooms: ["cli", "base", "settings", "core", "wire", "network", "load", "runner", "results", "report"],
     packages: [line, ...histograms, ...schemas],
   },

@@ -1,6 +1,7 @@
 /** Reading a request to Anthropic's /v1/messages: every complaint is worded as theirs (docs.anthropic.com/en/api/messages). */
 import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
-import { type Ask, type CallPlan, maxOutputTokens, type ModelSettings, type Stops, type Tool } from "../shared/model.ts";
+import { maxOutputTokens } from "../../core/limits/budget.ts";
+import type { Ask, CallPlan, ModelSettings, Stops, Tool } from "../shared/model.ts";
 import { isObject, type JsonObject, parseBody, quote, textOfContent, textsOfContent } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";

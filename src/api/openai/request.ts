@@ -1,6 +1,6 @@
 /** Reading a chat completion or a legacy completion: from its body to what the model is asked for. */
-import { type Ask, maxOutputTokens, type ModelSettings, Run } from "../shared/model.ts";
-import { mostWholeLogprobs, mostWholeTokens } from "../../core/limits/budget.ts";
+import { type Ask, type ModelSettings, Run } from "../shared/model.ts";
+import { maxOutputTokens, mostWholeLogprobs, mostWholeTokens } from "../../core/limits/budget.ts";
 import { corpusVocabulary } from "../../core/text/text.ts";
 import {
   invalidType,

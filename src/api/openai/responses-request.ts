@@ -1,6 +1,6 @@
 /** Reading a request to /v1/responses. */
-import { mostEchoedCharacters } from "../../core/limits/budget.ts";
-import { type Ask, maxOutputTokens, type ModelSettings } from "../shared/model.ts";
+import { maxOutputTokens, mostEchoedCharacters } from "../../core/limits/budget.ts";
+import type { Ask, ModelSettings } from "../shared/model.ts";
 import {
   invalidType,
   isObject,

@@ -1,7 +1,16 @@
 /** The fake model: from what a request asks for to what is said, how long it is, and when each token is due. */
 import { countUnits, type Distribution, latencyUnits } from "../../core/random/distribution.ts";
 import { jsonInside } from "../../core/frames/frames.ts";
-import { Budget, BudgetError, mostGivenCharacters, mostInEvent, mostWholeCharacters, mostWholeTokens } from "../../core/limits/budget.ts";
+import {
+  Budget,
+  BudgetError,
+  maxOutputTokens,
+  maxTokensPerChunk,
+  mostGivenCharacters,
+  mostInEvent,
+  mostWholeCharacters,
+  mostWholeTokens,
+} from "../../core/limits/budget.ts";
 import { SchemaError, SchemaMaker } from "../../core/schema/instance.ts";
 import { purpose, Random, type Seed, seedOf, seedOfRequest } from "../../core/random/random.ts";
 import type { BatchScheduler, SequenceAsk } from "../../core/pacing/scheduler.ts";
@@ -23,11 +32,6 @@ import { ApiError } from "../errors/api-error.ts";
 import type { Tokenizer } from "./prompt.ts";
 import { booleanHeader, givenText, headerError, integerHeader, overriding } from "./overrides.ts";
 import { blockChain, type PromptAsk } from "./prefix.ts";
-
-/** The most tokens one answer may have. */
-export const maxOutputTokens = 1_048_576;
-/** The most tokens one event may hold. */
-export const maxTokensPerChunk = 1024;
 
 export type ProfileName = "openai" | "vllm" | "openrouter" | "minimal";
 

@@ -3,6 +3,11 @@
  * refers to itself twice, an array of long strings), and all requests share one thread: each kind of work has a bound.
  */
 
+/** The most tokens one answer may have. */
+export const maxOutputTokens = 1_048_576;
+/** The most tokens one event may hold. */
+export const maxTokensPerChunk = 1024;
+
 /** A kind of work. */
 export type Work =
   | "bodyMembers"
