@@ -87,16 +87,21 @@ export async function bench({ given }: Line): Promise<number> {
   return isWritten ? code : Math.max(1, code);
 }
 
-/** Writes the result and says where it is, on stderr where stdout is closed or holds JSON. false: not where it was meant to be. */
+/**
+ * Writes the result and says where it is, on stderr where stdout is closed or holds JSON. Where no disk takes it, stdout does.
+ * false: not all is where it was meant to be.
+ */
 async function writeFiles(directory: ResultDirectory, result: BenchResult, json: boolean): Promise<boolean> {
   try {
-    const { result: file, report, elsewhere } = await directory.write(result);
-    if (elsewhere !== null) process.stderr.write(`fakeai: ${printable(elsewhere)}: the result is in ${printable(file)}\n`);
+    const { result: file, report, complaints } = await directory.write(result);
+    for (const line of complaints) process.stderr.write(`fakeai: ${printable(line)}\n`);
     if (!json && !(await print(placesText(report, dirname(file)))))
-      process.stderr.write(`result: ${printable(file)}\nreport: ${printable(report)}\n`);
-    return elsewhere === null;
+      process.stderr.write(`result: ${printable(file)}\n${report === null ? "" : `report: ${printable(report)}\n`}`);
+    return complaints.length === 0;
   } catch (error) {
-    process.stderr.write(`fakeai: ${printable((error as Error).message)}\n`);
+    const isPrinted = json || (await print(`${printableJson(result)}\n`));
+    const left = isPrinted ? "the JSON on stdout is the result" : "only what was printed is left of the result";
+    process.stderr.write(`fakeai: ${printable((error as Error).message)}: ${left}\n`);
     return false;
   }
 }

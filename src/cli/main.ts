@@ -9,7 +9,7 @@ const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
 
 /** Runs a command line, without node and the script, and sets the exit code of the process. */
 export async function main(args: readonly string[]): Promise<void> {
-  const stdoutFault = outliveOutputs();
+  const stdoutHasFailed = outliveOutputs();
   try {
     process.exitCode = await run(args);
   } catch (error) {
@@ -18,10 +18,7 @@ export async function main(args: readonly string[]): Promise<void> {
   }
   // Told only after the turn in which it was written.
   await new Promise((resolve) => setImmediate(resolve));
-  const fault = stdoutFault();
-  if (fault === null) return;
-  process.stderr.write(`fakeai: stdout: ${printable(fault)}\n`);
-  process.exitCode ||= exitCodes.failed;
+  if (stdoutHasFailed()) process.exitCode ||= exitCodes.failed;
 }
 
 async function run([name, ...rest]: readonly string[]): Promise<number> {

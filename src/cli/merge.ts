@@ -20,8 +20,8 @@ export async function merge({ given, positionals }: Line): Promise<number> {
   complainOfResult(merged);
   const shown = `${full ? `${renderTable(merged, tableStyle())}\n` : ""}${renderEnding(merged, endingStyle())}`;
   process.stdout.write(json ? `${printableJson(merged)}\n` : shown);
-  const { result, report, elsewhere } = await directory.write(merged);
-  if (elsewhere !== null) throw new Error(`${elsewhere}: the result is in ${result}`);
+  const { result, report, complaints } = await directory.write(merged);
+  if (complaints.length > 0) throw new Error(complaints.join("; "));
   if (!json) process.stdout.write(placesText(report, dirname(result)));
   return gateCodes[gateOf(outcomesOfResult(merged), allowMissing)];
 }

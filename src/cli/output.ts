@@ -1,23 +1,24 @@
 /** Where a result goes: the directory is made and tried before anything is measured, and written after everything was shown. */
 import { createWriteStream, mkdtempSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { makeDirectory, removeDirectories } from "../base/directory.ts";
 import { printable } from "../base/printable.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { renderHtml } from "../report/html.ts";
-import { writeResult } from "../results/store.ts";
+import { writeResult, writeWhole } from "../results/store.ts";
 import type { BenchResult } from "../results/types.ts";
 
-/** Bytes that are written to find a full disk. */
-const trialBytes = 65_536;
+/** Bytes that are written to find a full disk: more than a result of many scenarios and its page. */
+const trialBytes = 1_048_576;
 
 /** Where the files of a result are. */
 export interface Written {
   readonly result: string;
-  readonly report: string;
-  /** Why they are not where they were meant to be; null: they are. */
-  readonly elsewhere: string | null;
+  /** null: it could not be written. */
+  readonly report: string | null;
+  /** One line for each thing that is not where it was meant to be. */
+  readonly complaints: readonly string[];
 }
 
 export class ResultDirectory {
@@ -77,29 +78,44 @@ export class ResultDirectory {
     removeDirectories(this.#made);
   }
 
-  /** Writes the result and its page; where that fails, into the system's directory for temporary files. Throws where both do. */
+  /**
+   * Writes the result, where that fails into the system's directory for temporary files, and its page beside it. Throws where
+   * there is no place for the result.
+   */
   async write(result: BenchResult): Promise<Written> {
+    const complaints = this.#detailsFault === null ? [] : [`requests.jsonl is not whole: ${this.#detailsFault}`];
+    const file = await this.#place(result, complaints);
+    const report = join(dirname(file), "report.html");
     try {
-      return { ...(await writeInto(this.#path, result)), elsewhere: null };
+      await writeWhole(report, renderHtml(result));
+      return { result: file, report, complaints };
     } catch (error) {
-      const elsewhere = `${this.#path} cannot be written to (${faultIn(error)})`;
+      complaints.push(`${report} cannot be written (${faultIn(error)}): fakeai report ${file} --out <file> writes it anew`);
+      return { result: file, report: null, complaints };
+    }
+  }
+
+  /** Writes the result; its path. */
+  async #place(result: BenchResult, complaints: string[]): Promise<string> {
+    try {
+      return await writeResult(this.#path, result);
+    } catch (error) {
+      const fault = `${this.#path} cannot be written to (${faultIn(error)})`;
+      let other: string | null = null;
       try {
-        return { ...(await writeInto(mkdtempSync(join(tmpdir(), "fakeai-result-")), result)), elsewhere };
+        other = mkdtempSync(join(tmpdir(), "fakeai-result-"));
+        const file = await writeResult(other, result);
+        complaints.push(`${fault}: the result is in ${file}`);
+        return file;
       } catch (again) {
-        throw new Error(`${elsewhere}, nor ${tmpdir()} (${faultIn(again)}): only what was printed is left of the result`, { cause: again });
+        if (other !== null) rmSync(other, { recursive: true, force: true });
+        throw new Error(`${fault}, nor ${tmpdir()} (${faultIn(again)})`, { cause: again });
       }
     }
   }
 }
 
-async function writeInto(directory: string, result: BenchResult): Promise<{ result: string; report: string }> {
-  const file = await writeResult(directory, result);
-  const report = join(directory, "report.html");
-  writeFileSync(report, renderHtml(result));
-  return { result: file, report };
-}
-
 /** The system's words for an error: "ENOSPC: no space left on device". */
 export function faultIn(error: unknown): string {
-  return printable((error as Error).message.replace(/, (?:open|write|mkdir|close|rename|unlink|scandir|stat)\b.*$/u, ""));
+  return printable((error as Error).message.replace(/, (?:open|write|mkdir|mkdtemp|close|rename|unlink|scandir|stat)\b.*$/u, ""));
 }

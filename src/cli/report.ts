@@ -1,4 +1,4 @@
-import { statSync, writeFileSync } from "node:fs";
+import { statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { makeDirectory } from "../base/directory.ts";
 import { printable, printableJson } from "../base/printable.ts";
@@ -8,6 +8,7 @@ import { imagesOf } from "../report/images.ts";
 import { placesText, renderEnding } from "../report/ending.ts";
 import { renderTable } from "../report/table.ts";
 import { vllmJson } from "../results/exports.ts";
+import { writeWhole } from "../results/store.ts";
 import type { ArmResult, BenchResult } from "../results/types.ts";
 import { settingsOf } from "../settings/parse.ts";
 import { reportFlags } from "../settings/results.ts";
@@ -29,20 +30,20 @@ export async function report({ given, positionals }: Line): Promise<void> {
   // Shown first: a full disk must not take along what can still be read here.
   process.stdout.write(`${full ? `${renderTable(result, tableStyle())}\n` : ""}${renderEnding(result, endingStyle())}`);
   try {
-    writeFileSync(page, renderHtml(result));
+    await writeWhole(page, renderHtml(result));
   } catch (error) {
     throw new UsageError(`--out: cannot write ${page} (${faultIn(error)})`);
   }
-  if (svg !== null) process.stdout.write(`images: ${writeImages(result, svg)} in ${printable(svg)}\n`);
+  if (svg !== null) process.stdout.write(`images: ${await writeImages(result, svg)} in ${printable(svg)}\n`);
   process.stdout.write(placesText(page, path));
 }
 
 /** How many images were written. Throws UsageError where the folder cannot be written to. */
-function writeImages(result: BenchResult, directory: string): number {
+async function writeImages(result: BenchResult, directory: string): Promise<number> {
   const images = imagesOf(result);
   try {
     makeDirectory(directory);
-    for (const { name, svg } of images) writeFileSync(join(directory, name), svg);
+    for (const { name, svg } of images) await writeWhole(join(directory, name), svg);
   } catch (error) {
     throw new UsageError(`--svg: cannot write to ${directory} (${faultIn(error)})`);
   }

@@ -1,4 +1,5 @@
 /** The streams that this process writes to. */
+import { printable } from "../base/printable.ts";
 
 /** Colors where a person reads, unless NO_COLOR says otherwise (no-color.org); columns of the terminal, 100 where there is none. */
 export function tableStyle(): { readonly color: boolean; readonly width: number } {
@@ -18,16 +19,18 @@ export function print(text: string): Promise<boolean> {
 }
 
 /**
- * Lets the process go on where stdout or stderr cannot be written to. A reader may leave first (head, a tee that Ctrl-C ends
- * too): that is no failure.
- * @returns what says why stdout failed: null where it did not, or where its reader left.
+ * Lets the process go on where stdout or stderr cannot be written to, and says so on stderr at once: a server's first line may
+ * be its last for days. A reader may leave first (head, a tee that Ctrl-C ends too): that is no failure.
+ * @returns whether stdout has failed.
  */
-export function outliveOutputs(): () => string | null {
-  let fault: string | null = null;
+export function outliveOutputs(): () => boolean {
+  let failed = false;
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE" && error.code !== "ERR_STREAM_DESTROYED") fault ??= error.message;
+    if (failed || error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED") return;
+    failed = true;
+    process.stderr.write(`fakeai: stdout: ${printable(error.message)}\n`);
   });
   // Where stderr fails there is no place left to say so.
   process.stderr.on("error", () => {});
-  return () => fault;
+  return () => failed;
 }

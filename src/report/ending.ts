@@ -78,10 +78,11 @@ export function renderEnding(
   return `${[...head, ...body(answers.contests, room, options), ...tail].slice(0, endingLines - placesLines).join("\n")}\n`;
 }
 
-/** Where the page is, and how to see every figure. `directory` is that of the result. Paths are never broken. */
-export function placesText(report: string, directory: string): string {
+/** Where the page is (null: there is none), and how to see every figure. `directory` is that of the result. Paths are never broken. */
+export function placesText(report: string | null, directory: string): string {
   const label = (text: string): string => text.padEnd(labelWidth);
-  return `${label("Report")} ${printable(report)}\n${label("All figures")} fakeai report ${printable(directory)} --full\n`;
+  const page = report === null ? "" : `${label("Report")} ${printable(report)}\n`;
+  return `${page}${label("All figures")} fakeai report ${printable(directory)} --full\n`;
 }
 
 function paint(text: string, name: Paint, { color }: TableOptions): string {

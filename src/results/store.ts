@@ -23,19 +23,27 @@ function validator(): ValidateFunction {
 }
 
 /**
- * Writes `result.json` into a directory that is there. The file appears whole or not at all.
- * @returns the path of the file.
+ * Writes a file that appears whole or not at all: on a full disk one of the same name stays as it was.
+ * @throws the system's error: ENOSPC, EFBIG, EROFS, EACCES.
  */
-export async function writeResult(directory: string, result: BenchResult): Promise<string> {
-  const file = path.join(directory, resultFile);
+export async function writeWhole(file: string, text: string): Promise<void> {
   const partial = `${file}.${process.pid}.partial`;
   try {
-    await writeFile(partial, `${JSON.stringify(result, null, 1)}\n`);
+    await writeFile(partial, text);
     await rename(partial, file);
   } catch (error) {
     await rm(partial, { force: true });
     throw error;
   }
+}
+
+/**
+ * Writes `result.json`, whole or not at all, into a directory that is there.
+ * @returns the path of the file.
+ */
+export async function writeResult(directory: string, result: BenchResult): Promise<string> {
+  const file = path.join(directory, resultFile);
+  await writeWhole(file, `${JSON.stringify(result, null, 1)}\n`);
   return file;
 }
 

@@ -1,12 +1,13 @@
 /** Where results go: a place that cannot be used is found before the run, and one that fails later loses nothing that can be shown. */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { BenchResult } from "../../src/results/types.ts";
 import { cliPath, type Ended, runCli } from "../support/process.ts";
 import { sampleResult } from "../support/sample-result.ts";
+import { eventually, sleep } from "../support/wait.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-output-"));
 const mounted: string[] = [];
@@ -25,6 +26,12 @@ function disk(kilobytes: number): string | null {
   }
   mounted.push(place);
   return place;
+}
+
+/** Takes what a disk has left, but for so many bytes. */
+function fill(place: string, leftBytes: number): void {
+  const { bavail, bsize } = statfsSync(place);
+  writeFileSync(join(place, "fill"), Buffer.alloc(Math.max(0, bavail * bsize - leftBytes)));
 }
 
 /** A run of a second. */
@@ -65,17 +72,74 @@ describe("found before anything is measured", () => {
 });
 
 describe("failing after the run", () => {
+  /** A bench into `run` of a disk that is filled while it runs, up to `leftBytes`. */
+  async function filledDuring(place: string, leftBytes: number, more: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
+    const out = join(place, "run");
+    const running = runCli(["bench", ...short, ...paced, "--out", out, ...more], { env });
+    await eventually(() => existsSync(out), "its directory is there", 30_000);
+    // It has been tried by then, and nothing is measured yet.
+    await sleep(500);
+    fill(place, leftBytes);
+    return running.ended;
+  }
+
   test("a disk that fills up: the answers are shown, and the result is written elsewhere", async ({ skip }) => {
-    const place = disk(80) ?? skip();
-    const { code, stdout, stderr } = await bench(join(place, "run"), "--details", "--requests", "400");
+    const place = disk(1100) ?? skip();
+    const { code, stdout, stderr } = await filledDuring(place, 0, ["--details"]);
     expect(stdout).toContain("Believe it?");
-    expect(stderr).toMatch(/requests\.jsonl ends early: ENOSPC/);
+    expect(stderr).toMatch(/requests\.jsonl is not whole: ENOSPC/);
     const file = /the result is in (\S+)/.exec(stderr)![1]!;
     const result = JSON.parse(readFileSync(file, "utf8")) as BenchResult;
+    expect(existsSync(join(file, "../report.html"))).toBe(true);
     rmSync(join(file, ".."), { recursive: true });
     expect(result.scenarios[0]!.arms[0]!.rounds).toHaveLength(2);
     expect([1, 3]).toContain(code);
     expect(readdirSync(join(place, "run"))).toEqual(["requests.jsonl"]);
+  });
+
+  test("no disk has room: the result is on stdout", async ({ skip }) => {
+    const place = disk(1100) ?? skip();
+    const { code, stdout, stderr } = await filledDuring(place, 0, [], { TMPDIR: place });
+    expect(stderr).toMatch(/cannot be written to \(ENOSPC.*, nor \S+ \(ENOSPC.*\): the JSON on stdout is the result\n/);
+    const result = JSON.parse(stdout.slice(stdout.indexOf("\n{") + 1)) as BenchResult;
+    expect(result.scenarios[0]!.arms[0]!.rounds).toHaveLength(2);
+    expect([1, 3]).toContain(code);
+  });
+
+  test("room for the result and not for its page: it is whole, and no half of a page is left", async ({ skip }) => {
+    const place = disk(1200) ?? skip();
+    const { code, stderr } = await filledDuring(place, 66_000, []);
+    expect(stderr).toMatch(/report\.html cannot be written \(ENOSPC.*\): fakeai report \S+ --out <file> writes it anew/);
+    const { scenarios } = JSON.parse(readFileSync(join(place, "run", "result.json"), "utf8")) as BenchResult;
+    expect(scenarios[0]!.arms[0]!.rounds).toHaveLength(2);
+    expect([1, 3]).toContain(code);
+    expect(readdirSync(join(place, "run")).toSorted()).toEqual(["result.json"]);
+  });
+
+  test("a report on a full disk: the page of before stays, and no half of an image is left", async ({ skip }) => {
+    const place = disk(200) ?? skip();
+    const result = join(folder, "sample.json");
+    const page = join(place, "report.html");
+    writeFileSync(result, JSON.stringify(sampleResult()));
+    writeFileSync(page, "the page of before");
+    fill(place, 4096);
+    const { code, stdout, stderr } = await runCli(["report", result, "--out", page]).ended;
+    expect([code, stdout.length > 0]).toEqual([2, true]);
+    expect(stderr).toMatch(/^fakeai: --out: cannot write \S+ \(ENOSPC/);
+    expect(readFileSync(page, "utf8")).toBe("the page of before");
+    const images = await runCli(["report", result, "--out", join(folder, "page.html"), "--svg", place]).ended;
+    expect([images.code, images.stderr]).toEqual([2, expect.stringMatching(/^fakeai: --svg: cannot write to \S+ \(ENOSPC/)]);
+    expect(readdirSync(place).toSorted()).toEqual(["fill", "report.html"]);
+  });
+
+  test.runIf(existsSync("/dev/full"))("a server whose stdout cannot be written to says so at once, and serves", async () => {
+    const child = spawn(process.execPath, [cliPath, "serve", "--json", "--port", "0"], {
+      stdio: ["ignore", openSync("/dev/full", "w"), "pipe"],
+    });
+    const line = await new Promise((resolve) => child.stderr!.once("data", (chunk: Buffer) => resolve(chunk.toString())));
+    expect([line, child.exitCode]).toEqual([expect.stringMatching(/^fakeai: stdout: ENOSPC/), null]);
+    child.kill("SIGTERM");
+    await new Promise((resolve) => child.once("close", resolve));
   });
 
   /** The bench with stdout as given, which is closed at once where it is a pipe. */
