@@ -1,8 +1,13 @@
 /** The search for requests that hold up others, in its short form. The long one: `npm run measure -- fuzz`. */
 import { describe, expect, test } from "vitest";
+import { corpus } from "./fuzz/corpus.ts";
 import { type Case, caseOf, longForm, turns } from "./fuzz/requests.ts";
+import { type Search, search } from "./fuzz/search.ts";
+import { engineNames } from "./fuzz/target.ts";
+import { targets } from "../support/targets.ts";
 import { endpoints, headerNames, memberNames, routeMakers } from "./fuzz/surface.ts";
 
+const uwsRuns = targets.some(({ engine }) => engine === "uws");
 const plan = { seed: 1, cases: longForm, maxBodyBytes: 100_000 };
 const text = (given: Case): string => JSON.stringify(given.kind === "bytes" ? given.bytes(true) : given);
 
@@ -35,5 +40,55 @@ describe("what is searched", () => {
     const backward = numbers.toReversed().map((number) => text(caseOf(plan, number)));
     expect(backward.toReversed()).toEqual(forward);
     expect(numbers.map((number) => text(caseOf({ ...plan, seed: 2 }, number)))).not.toEqual(forward);
+  });
+});
+
+/** As in the long form. */
+const bounds = { delayMs: 25, rssBytes: 64e6 };
+const failuresOf = ({ findings }: Search): string[] =>
+  findings
+    .filter(({ failures }) => failures.length > 0)
+    .map(({ number, failures, described }) => `#${number}: ${failures.join("; ")}: ${described}`);
+
+/** Generated cases for each engine; each has others. */
+const share = 90;
+const engines = engineNames.filter(({ h1Engine }) => h1Engine === "node" || uwsRuns);
+
+describe("the short form", () => {
+  test.each(engines)("$name: no request holds up others", { timeout: 120_000 }, async (engine) => {
+    const from = corpus.length + engineNames.indexOf(engine) * share;
+    const numbers = [...corpus.keys(), ...Array.from({ length: share }, (_, index) => from + index)];
+    const startedMs = performance.now();
+    const found = await search(engine, { ...plan, bounds, numbers, worst: 0 });
+    console.log(
+      `${engine.name}, seed ${plan.seed}: ${found.findings.length} cases in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`,
+    );
+    expect(failuresOf(found)).toEqual([]);
+  });
+});
+
+test("what a request must not do is seen", { timeout: 120_000 }, async () => {
+  const ways = ["none", "slow", "large", "wrong", "injected", "dropped", "dead"];
+  const make = (number: number): Case => ({
+    kind: "request",
+    category: "planted",
+    endpoint: "",
+    method: "GET",
+    target: "/v1/models",
+    headers: [["x-planted", ways[number]!]],
+    body: null,
+    asksForTrouble: false,
+  });
+  const preload = new URL("./fuzz/planted.mjs", import.meta.url).href;
+  const engine = engineNames.find(({ name }) => name === "h1-node")!;
+  const found = await search(engine, { ...plan, bounds, numbers: [...ways.keys()], make, preload, worst: 0 });
+  expect(Object.fromEntries(found.findings.map(({ number, failures }) => [ways[number], failures.join("; ")]))).toEqual({
+    none: "",
+    slow: expect.stringMatching(/^a neighbour waited \d+ ms$/),
+    large: expect.stringMatching(/grew by 1\d\d MB$/),
+    wrong: expect.stringMatching(/^status 500/),
+    injected: "a header was injected",
+    dropped: "the connection was closed without an answer",
+    dead: expect.stringMatching(/^the server died: exit 9/),
   });
 });

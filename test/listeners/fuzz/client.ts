@@ -227,7 +227,9 @@ class H2Client implements Client {
       if (body !== null) Object.assign(fields, { "content-type": "application/json", "content-length": body.length });
       for (const [name, value] of headers) {
         // HTTP/2 has no such field.
-        if (!/^(?:connection|upgrade|transfer-encoding|keep-alive)$/.test(name)) fields[name] = value;
+        if (/^(?:connection|upgrade|transfer-encoding|keep-alive)$/.test(name)) continue;
+        // node writes the low byte of each unit: of UTF-8's bytes none becomes a NUL.
+        fields[name] = Buffer.from(value).toString("latin1");
       }
       let stream;
       try {

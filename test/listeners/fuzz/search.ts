@@ -105,19 +105,19 @@ class Watcher {
 /** A server under search with its neighbour and its attacker. */
 class Arena {
   readonly #engine: EngineName;
-  readonly #flags: readonly string[];
+  readonly #preload: string | null;
   #target!: Target;
   #watcher!: Watcher;
   #client!: Client;
   #knobs = "";
 
-  private constructor(engine: EngineName, flags: readonly string[]) {
+  private constructor(engine: EngineName, preload: string | null) {
     this.#engine = engine;
-    this.#flags = flags;
+    this.#preload = preload;
   }
 
-  static async open(engine: EngineName, flags: readonly string[]): Promise<Arena> {
-    const arena = new Arena(engine, flags);
+  static async open(engine: EngineName, preload: string | null): Promise<Arena> {
+    const arena = new Arena(engine, preload);
     await arena.#start();
     return arena;
   }
@@ -127,7 +127,7 @@ class Arena {
   }
 
   async #start(): Promise<void> {
-    this.#target = await Target.start(this.#engine, this.#flags);
+    this.#target = await Target.start(this.#engine, this.#preload);
     this.#client = openClient(this.#target.origin, this.isH2);
     const { origin, healthOrigin } = this.#target;
     this.#watcher = await Watcher.start({ origin, healthOrigin, isH2: this.isH2 });
@@ -201,7 +201,7 @@ class Arena {
 
   /** By how much a server that has only just been warmed up grows. */
   async growthAlone(given: Case): Promise<number> {
-    const target = await Target.start(this.#engine, this.#flags);
+    const target = await Target.start(this.#engine, this.#preload);
     const client = openClient(target.origin, this.isH2);
     try {
       await warmUp(client);
@@ -295,17 +295,18 @@ export function describe(given: Case): string {
 
 export interface SearchOptions extends SearchPlan {
   readonly bounds: Bounds;
-  /** Further flags of `fakeai serve`. */
-  readonly flags?: readonly string[];
+  /** A module that node loads before the server. */
+  readonly preload?: string;
   /** Numbers of the cases; default: all of the plan. */
   readonly numbers?: readonly number[];
   readonly onFinding?: (finding: Finding, done: number) => void;
   /** Failures whose inputs are made smaller; 0: none. */
   readonly shrinks?: number;
+  /** Of the worst, how many are tried again alone; default 10. */
+  readonly worst?: number;
+  /** In place of the plan's cases. */
+  readonly make?: (number: number) => Case;
 }
-
-/** How many of the worst are tried again alone, so that their figures are theirs. */
-const worstCount = 10;
 
 /** What a search on one engine came to. */
 export interface Search {
@@ -316,13 +317,14 @@ export interface Search {
 }
 
 export async function search(engine: EngineName, options: SearchOptions): Promise<Search> {
-  const { bounds, numbers = Array.from({ length: options.cases }, (_, number) => number) } = options;
-  const arena = await Arena.open(engine, options.flags ?? []);
+  const { bounds, numbers = Array.from({ length: options.cases }, (_, number) => number), worst: worstCount = 10 } = options;
+  const make = options.make ?? ((number: number) => caseOf(options, number));
+  const arena = await Arena.open(engine, options.preload ?? null);
   const findings: Finding[] = [];
   let shrinks = options.shrinks ?? 0;
   try {
     for (const number of numbers) {
-      const given = caseOf(options, number);
+      const given = make(number);
       const trial = await confirmed(arena, given, bounds);
       const failures = failuresOf(trial, bounds);
       let small = given;
@@ -335,7 +337,7 @@ export async function search(engine: EngineName, options: SearchOptions): Promis
     }
     const worst = (of: (finding: Finding) => number): Finding[] => findings.toSorted((a, b) => of(b) - of(a)).slice(0, 2 * worstCount);
     const again = async (finding: Finding, alone: (given: Case) => Promise<Partial<Finding>>): Promise<Finding> =>
-      finding.failures.length > 0 ? finding : { ...finding, ...(await alone(caseOf(options, finding.number))) };
+      finding.failures.length > 0 ? finding : { ...finding, ...(await alone(make(finding.number))) };
     const worstDelays: Finding[] = [];
     for (const finding of worst(({ delayMs }) => delayMs)) {
       worstDelays.push(

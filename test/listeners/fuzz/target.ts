@@ -46,13 +46,24 @@ export class Target {
     this.healthOrigin = urls["h1"]!;
     child.once("exit", (code, signal) => {
       children.delete(child);
-      this.died = `exit ${code ?? signal}: ${stderr().trim().split("\n").at(-1)}`;
+      const said = stderr().trim().split("\n").at(-1)!;
+      this.died = `exit ${code ?? signal}${said === "" ? "" : `: ${said}`}`;
     });
   }
 
-  static async start({ protocol, h1Engine }: EngineName, flags: readonly string[]): Promise<Target> {
+  static async start({ protocol, h1Engine }: EngineName, preload: string | null): Promise<Target> {
     const protocols = protocol === "h1" ? "h1:0" : `h1:0,${protocol}:0`;
-    const args = [cliPath, "serve", "--json", "--protocol", protocols, "--h1-engine", h1Engine, "--admin", ...flags];
+    const args = [
+      ...(preload === null ? [] : ["--import", preload]),
+      cliPath,
+      "serve",
+      "--json",
+      "--protocol",
+      protocols,
+      "--h1-engine",
+      h1Engine,
+      "--admin",
+    ];
     const environment = Object.entries(process.env).filter(([name]) => !name.startsWith("FAKEAI_"));
     const child = spawn(process.execPath, args, { env: Object.fromEntries(environment), stdio: ["ignore", "pipe", "pipe"] });
     children.add(child);
@@ -81,7 +92,8 @@ export class Target {
   /** What is resident now, and the most since `forgetPeak`. */
   memory(): { readonly rssBytes: number; readonly peakBytes: number } {
     const status = readFileSync(`/proc/${this.#child.pid}/status`, "utf8");
-    const bytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)![1]) * 1024;
+    // A process that has just ended holds nothing.
+    const bytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0) * 1024;
     return { rssBytes: bytes("VmRSS"), peakBytes: bytes("VmHWM") };
   }
 
