@@ -69,7 +69,9 @@ const fresh = (dice: Dice, path: string): Json => structuredClone(dice.pick(form
 
 /** Puts a value into a body under a name, as a member of its own even where the name is "__proto__". */
 function put(holder: Json, key: string, value: unknown): void {
-  Object.defineProperty(holder, key, { value, enumerable: true, configurable: true, writable: true });
+  // Nothing but an index is a member of a list.
+  if (Array.isArray(holder) && !/^\d+$/.test(key)) holder.push(value);
+  else Object.defineProperty(holder, key, { value, enumerable: true, configurable: true, writable: true });
 }
 
 /** A good body in which one to three places hold what `make` gives. */
