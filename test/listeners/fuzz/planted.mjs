@@ -1,7 +1,7 @@
 // Loaded before a server of the node engine: requests with the header x-planted go wrong in the ways that a search has to see.
 import { Server } from "node:http";
 
-const emit = Server.prototype.emit;
+const { emit } = Server.prototype;
 const held = [];
 const ways = {
   slow() {

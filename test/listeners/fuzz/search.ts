@@ -57,6 +57,12 @@ const certainMs = 1000;
 /** A neighbour that hears nothing for so long after the answer is held up for good. */
 const silenceMs = 4000;
 
+/**
+ * uWebSockets.js hears of a client's end near 11 s, by its own timers, where it has answered "Connection: close" and a
+ * request followed all the same.
+ */
+const uwsPatienceMs = 14_000;
+
 const watcherPath = fileURLToPath(new URL("watcher.ts", import.meta.url));
 
 /** The process that looks on. */
@@ -110,6 +116,8 @@ class Arena {
   #watcher!: Watcher;
   #client!: Client;
   #knobs = "";
+  /** Counted while no case is under way: the neighbour's stream, and the request for the metrics. */
+  #usualStreams = 0;
 
   private constructor(engine: EngineName, preload: string | null) {
     this.#engine = engine;
@@ -135,6 +143,9 @@ class Arena {
     await warmUp(this.#client);
     await this.#watcher.begin();
     await this.#watcher.end();
+    // A /health may be counted, or none.
+    this.#usualStreams = Infinity;
+    for (let round = 0; round < 10; round++) this.#usualStreams = Math.min(this.#usualStreams, await this.#streams());
   }
 
   async close(): Promise<void> {
@@ -183,15 +194,26 @@ class Arena {
   async #leftOver(): Promise<string | null> {
     let streams = 0;
     const gone = async (): Promise<boolean> => {
-      const text = await (await fetch(`${this.#target.healthOrigin}/metrics`)).text();
-      streams = [...text.matchAll(/^fakeai_open_streams\{([^}]*)\} (\d+)$/gm)].reduce((sum, match) => sum + Number(match[2]), 0);
-      // The neighbour's /health and this very request come and go.
-      return streams <= 3;
+      streams = await this.#streams();
+      return streams <= this.#usualStreams;
     };
-    return eventually(gone, "streams are gone", 5000).then(
+    const patienceMs = this.#engine.h1Engine === "uws" ? uwsPatienceMs : 5000;
+    return eventually(gone, "streams are gone", patienceMs).then(
       () => null,
-      () => `${streams} streams are still counted after 5 s`,
+      () => `${streams} streams are still counted after ${patienceMs / 1000} s, not ${this.#usualStreams}`,
     );
+  }
+
+  async #streams(): Promise<number> {
+    const text = await (await fetch(`${this.#target.healthOrigin}/metrics`)).text();
+    return [...text.matchAll(/^fakeai_open_streams\{[^}]*\} (\d+)$/gm)].reduce((sum, match) => sum + Number(match[1]), 0);
+  }
+
+  /** Starts anew where the server has ended since the last case. Returns how it ended. */
+  async revived(): Promise<string | null> {
+    const { died } = this.#target;
+    if (died !== null) await this.restart();
+    return died;
   }
 
   async #restore(): Promise<void> {
@@ -325,6 +347,12 @@ export async function search(engine: EngineName, options: SearchOptions): Promis
   try {
     for (const number of numbers) {
       const given = make(number);
+      const ended = await arena.revived();
+      const last = findings.at(-1);
+      if (ended !== null && last !== undefined) {
+        findings[findings.length - 1] = { ...last, failures: [...last.failures, `the server died after it: ${ended}`] };
+        options.onFinding?.(findings.at(-1)!, findings.length);
+      }
       const trial = await confirmed(arena, given, bounds);
       const failures = failuresOf(trial, bounds);
       let small = given;
