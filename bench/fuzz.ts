@@ -66,7 +66,7 @@ for (const engine of engines) {
     ...plan,
     bounds,
     ...(only !== null && { numbers: [only] }),
-    shrinks: 20,
+    shrinks: 6,
     onFinding(finding, done) {
       if (finding.failures.length > 0) console.log(line(finding));
       if (done % 500 === 0) console.log(`${done} done in ${seconds().toFixed(0)} s`);

@@ -1,7 +1,7 @@
 // Loaded before a server of the node engine: requests with the header x-planted go wrong in the ways that a search has to see.
+import { EventEmitter } from "node:events";
 import { Server } from "node:http";
 
-const { emit } = Server.prototype;
 const held = [];
 const ways = {
   slow() {
@@ -31,5 +31,5 @@ const ways = {
 
 Server.prototype.emit = function (event, ...args) {
   if (event === "request" && ways[args[0].headers["x-planted"]]?.(args[1]) === true) return true;
-  return emit.call(this, event, ...args);
+  return EventEmitter.prototype.emit.call(this, event, ...args);
 };
