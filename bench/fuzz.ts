@@ -22,13 +22,22 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 
-function count(name: "seed" | "cases" | "only" | "max-body" | "delay" | "rss"): number {
+function count(name: "seed" | "cases" | "max-body" | "delay" | "rss"): number {
   const value = Number(values[name]);
   if (values[name]!.trim() === "" || !Number.isFinite(value) || value < 0) {
     process.stderr.write(`fuzz: --${name}: ${JSON.stringify(values[name])} is no number from 0 on\n`);
     process.exit(2);
   }
   return value;
+}
+
+function numbersOf(text: string): number[] {
+  const [, first, last] = /^(\d+)(?:-(\d+))?$/.exec(text) ?? [];
+  if (first === undefined) {
+    process.stderr.write(`fuzz: --only: ${JSON.stringify(text)} is no number and no range of numbers, as 7-20\n`);
+    process.exit(2);
+  }
+  return Array.from({ length: Number(last ?? first) - Number(first) + 1 }, (_, index) => Number(first) + index);
 }
 
 function line({ number, category, endpoint, bodyBytes, delayMs, waitedMs, rssBytes, cpuMs, status, failures, described }: Finding): string {
@@ -39,7 +48,8 @@ function line({ number, category, endpoint, bodyBytes, delayMs, waitedMs, rssByt
 const seed = count("seed");
 const bounds: Bounds = { delayMs: count("delay"), rssBytes: count("rss") * 1e6 };
 const plan = { seed, cases: count("cases"), maxBodyBytes: count("max-body") * 1_048_576 };
-const only = values.only === undefined ? null : count("only");
+/** Numbers of the cases that were asked for: "7", or "7-20". */
+const only = values.only === undefined ? null : numbersOf(values.only);
 const isWhole = only === null && plan.cases >= longForm;
 const engines = engineNames.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
 let failed = 0;
@@ -58,14 +68,16 @@ function save(report: FuzzReport): void {
 }
 
 for (const engine of engines) {
-  console.log(`seed ${seed}, ${engine.name}: ${only === null ? `${plan.cases} cases` : `case ${only}, ${describe(caseOf(plan, only))}`}`);
+  console.log(
+    `seed ${seed}, ${engine.name}: ${only === null ? `${plan.cases} cases` : only.length === 1 ? `case ${only[0]}, ${describe(caseOf(plan, only[0]!))}` : `${only.length} cases`}`,
+  );
   const startedAt = new Date().toISOString();
   const startedMs = performance.now();
   const seconds = (): number => (performance.now() - startedMs) / 1000;
   const found = await search(engine, {
     ...plan,
     bounds,
-    ...(only !== null && { numbers: [only] }),
+    ...(only !== null && { numbers: only }),
     shrinks: 6,
     onFinding(finding, done) {
       if (finding.failures.length > 0) console.log(line(finding));

@@ -1,6 +1,6 @@
 /** The built server under search, in a process of its own, and what the system tells of that process. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Protocol } from "../../../src/index.ts";
 
@@ -91,7 +91,7 @@ export class Target {
 
   /** What is resident now, and the most since `forgetPeak`. */
   memory(): { readonly rssBytes: number; readonly peakBytes: number } {
-    const status = readFileSync(`/proc/${this.#child.pid}/status`, "utf8");
+    const status = this.#told("status");
     // A process that has just ended holds nothing.
     const bytes = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(status)?.[1] ?? 0) * 1024;
     return { rssBytes: bytes("VmRSS"), peakBytes: bytes("VmHWM") };
@@ -99,13 +99,18 @@ export class Target {
 
   /** The peak is counted from here on (proc(5), clear_refs: 5). */
   forgetPeak(): void {
-    writeFileSync(`/proc/${this.#child.pid}/clear_refs`, "5");
+    if (existsSync(`/proc/${this.#child.pid}`)) writeFileSync(`/proc/${this.#child.pid}/clear_refs`, "5");
   }
 
   /** CPU time of the thread that serves, ms (proc(5), schedstat): no stall of ours is longer than what it used meanwhile. */
   cpuMs(): number {
-    const { pid } = this.#child;
-    return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "utf8").split(" ")[0]) / 1e6;
+    return Number(this.#told(`task/${this.#child.pid}/schedstat`).split(" ")[0]) / 1e6;
+  }
+
+  /** A file of the process; empty when it has ended. */
+  #told(file: string): string {
+    const path = `/proc/${this.#child.pid}/${file}`;
+    return existsSync(path) ? readFileSync(path, "utf8") : "";
   }
 
   async stop(): Promise<void> {
