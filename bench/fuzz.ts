@@ -24,7 +24,7 @@ const { values, positionals } = parseArgs({
 
 function count(name: "seed" | "cases" | "max-body" | "delay" | "rss"): number {
   const value = Number(values[name]);
-  if (values[name]!.trim() === "" || !Number.isFinite(value) || value < 0) {
+  if (values[name].trim() === "" || !Number.isFinite(value) || value < 0) {
     process.stderr.write(`fuzz: --${name}: ${JSON.stringify(values[name])} is no number from 0 on\n`);
     process.exit(2);
   }

@@ -1,10 +1,14 @@
 /** The search for requests that hold up others, in its short form. The long one: `npm run measure -- fuzz`. */
-import { describe, expect, test } from "vitest";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { chat } from "../support/chat.ts";
+import { eventually } from "../support/wait.ts";
 import { corpus } from "./fuzz/corpus.ts";
 import { type Case, caseOf, longForm, turns } from "./fuzz/requests.ts";
 import { type Search, search } from "./fuzz/search.ts";
 import { engineNames } from "./fuzz/target.ts";
-import { targets } from "../support/targets.ts";
+import { start, targets } from "../support/targets.ts";
 import { endpoints, headerNames, memberNames, routeMakers } from "./fuzz/surface.ts";
 
 const uwsRuns = targets.some(({ engine }) => engine === "uws");
@@ -64,6 +68,29 @@ describe("the short form", () => {
       `${engine.name}, seed ${plan.seed}: ${found.findings.length} cases in ${((performance.now() - startedMs) / 1000).toFixed(1)} s`,
     );
     expect(failuresOf(found)).toEqual([]);
+  });
+});
+
+describe.each(targets.filter(({ protocol }) => protocol === "h1"))("on $name", (target) => {
+  test("a request behind one that closes the connection leaves nothing behind", async () => {
+    const started = await start(target);
+    onTestFinished(() => started.stop());
+    const body = JSON.stringify(chat({ stream: true }));
+    const post = (more: string): string =>
+      `POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`;
+    for (let round = 0; round < 5; round++) {
+      const socket = connect(Number(new URL(started.origin).port), "127.0.0.1");
+      socket.on("error", () => {});
+      await once(socket, "connect");
+      socket.write(post("Connection: close\r\n") + post(""));
+      await once(socket.resume(), "close");
+    }
+    // On uWebSockets.js they stayed for 11 s, and its timer then ended the process.
+    await eventually(
+      () => started.server.stats().openConnections === 0 && started.server.stats().openStreams === 0,
+      "nothing is left",
+      3000,
+    );
   });
 });
 

@@ -32,6 +32,7 @@ export class UwsRequest implements RouteRequest {
   #hosts = 0;
   #lengths = 0;
   #oddCoding = false;
+  #closes = false;
 
   constructor(protocol: "h1" | "h1s", method: string, request: HttpRequest) {
     this.protocol = protocol;
@@ -46,6 +47,10 @@ export class UwsRequest implements RouteRequest {
     switch (name.length) {
       case 4:
         if (name === "host") this.#hosts++;
+        break;
+      case 10:
+        // What the engine takes for "close": any value of this length.
+        if (name === "connection") this.#closes = value.length === 5;
         break;
       case 14:
         if (name === "content-length") this.#lengths++;
@@ -64,6 +69,11 @@ export class UwsRequest implements RouteRequest {
    */
   get isAmbiguous(): boolean {
     return this.#hosts > 1 || this.#lengths > 1 || this.#oddCoding;
+  }
+
+  /** true: the engine closes the connection with the answer. */
+  get closes(): boolean {
+    return this.#closes;
   }
 
   get ownHeaders(): readonly string[] {

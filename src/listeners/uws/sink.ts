@@ -221,16 +221,31 @@ export class UwsSink extends BaseSink implements Waiting, AwaitedBody {
       if (!isLast && this.#bodyBytes <= maxBodyBytes + discardBytes) return;
       this.#request = null;
       this.lastOnConnection = !isLast;
-      this.#owner.refuseBody(request, this);
+      if (this.#answersLater(request)) setImmediate(() => this.closed || this.#owner.refuseBody(request, this));
+      else this.#owner.refuseBody(request, this);
     } else if (isLast) {
       const parts = this.#parts;
       this.#request = null;
       this.#parts = null;
       const last = new Uint8Array(chunk);
-      this.#owner.deliver(request, parts === null ? last : Buffer.concat([...parts, last]), this);
+      if (this.#answersLater(request)) {
+        const body = Buffer.concat([...(parts ?? []), last]);
+        setImmediate(() => this.closed || this.#owner.deliver(request, body, this));
+      } else {
+        this.#owner.deliver(request, parts === null ? last : Buffer.concat([...parts, last]), this);
+      }
     } else {
       (this.#parts ??= []).push(Buffer.from(new Uint8Array(chunk)));
     }
+  }
+
+  /**
+   * Whether the answer, the last on its connection, has to wait for the next turn. After such an answer at once the engine shuts
+   * the connection down and still takes a request that came in the same read, hears no more of the client, and writes to memory
+   * that it has freed when its timer ends the connection. While an answer is out it closes the connection instead.
+   */
+  #answersLater(request: UwsRequest): boolean {
+    return request.closes || this.#owner.closing;
   }
 
   shed(): void {

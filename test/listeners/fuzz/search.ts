@@ -57,11 +57,8 @@ const certainMs = 1000;
 /** A neighbour that hears nothing for so long after the answer is held up for good. */
 const silenceMs = 4000;
 
-/**
- * uWebSockets.js hears of a client's end near 11 s, by its own timers, where it has answered "Connection: close" and a
- * request followed all the same.
- */
-const uwsPatienceMs = 14_000;
+/** How long what a client that has gone asked for may be counted. */
+const patienceMs = 3000;
 
 const watcherPath = fileURLToPath(new URL("watcher.ts", import.meta.url));
 
@@ -199,7 +196,6 @@ class Arena {
       streams = await this.#streams();
       return streams <= this.#usualStreams;
     };
-    const patienceMs = this.#engine.h1Engine === "uws" ? uwsPatienceMs : 5000;
     return eventually(gone, "streams are gone", patienceMs).then(
       () => null,
       () => `${streams} streams are still counted after ${patienceMs / 1000} s, not ${this.#usualStreams}`,
