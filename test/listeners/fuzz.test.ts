@@ -92,6 +92,18 @@ describe.each(targets.filter(({ protocol }) => protocol === "h1"))("on $name", (
       3000,
     );
   });
+
+  test("requests that wait for an answer before theirs are forgotten with their connection", async () => {
+    const started = await start(target);
+    onTestFinished(() => started.stop());
+    const get = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const socket = connect(Number(new URL(started.origin).port), "127.0.0.1");
+    socket.on("error", () => {});
+    await once(socket, "connect");
+    socket.write(`${get}${get}${get}HEAD /metricsUpgrade: a\r\n\r\n`);
+    await once(socket.resume(), "close");
+    await eventually(() => started.server.stats().openStreams === 0, "no stream is counted", 3000);
+  });
 });
 
 test("what a request must not do is seen", { timeout: 120_000 }, async () => {

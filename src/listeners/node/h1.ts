@@ -15,6 +15,8 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
   #headSent = false;
   #drainAttached = false;
   #waiting = false;
+  /** No longer among the streams that are counted. */
+  #left = false;
   /** Closes the connection with the answer: bytes that follow on it may not be a request. */
   lastOnConnection = false;
   /** The client still sends: closing at once would reset the connection, and the answer would be lost. */
@@ -26,12 +28,19 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
     this.#response = response;
     service.counts.streams++;
     response.on("error", () => {});
-    response.on("close", () => {
-      service.counts.streams--;
-      this.#caughtUp();
-      this.aborted();
-    });
+    response.on("close", this.#leave);
+    // An answer that waits for those before it on its connection hears nothing when that ends.
+    if (response.socket === null) response.req.socket.once("close", this.#leave);
   }
+
+  readonly #leave = (): void => {
+    if (this.#left) return;
+    this.#left = true;
+    this.#response.req.socket.off("close", this.#leave);
+    this.#service.counts.streams--;
+    this.#caughtUp();
+    this.aborted();
+  };
 
   get bufferedBytes(): number {
     return this.#response.writableLength;

@@ -176,15 +176,17 @@ class Arena {
     }
     const waitedMs = Math.max(seen.healthMs, seen.lateMs ?? 0, seen.gapMs);
     const cpuMs = target.cpuMs() - cpuBefore;
+    const leftOver = given.kind === "bytes" ? await this.#leftOver() : null;
     const trial: Trial = {
       delayMs: Math.min(waitedMs, cpuMs),
       waitedMs,
       rssBytes: Math.max(0, target.memory().peakBytes - before),
       cpuMs,
       status: outcome.status,
-      fault: seen.fault ?? faultOf(given, outcome, target.complaints) ?? (given.kind === "bytes" ? await this.#leftOver() : null),
+      fault: seen.fault ?? faultOf(given, outcome, target.complaints) ?? leftOver,
     };
-    if (seen.fault !== null) await this.restart();
+    // What one case has left behind is no other's.
+    if (seen.fault !== null || leftOver !== null) await this.restart();
     else if (given.kind === "request" && given.target.includes("/admin/") && outcome.status === 200) await this.#restore();
     return trial;
   }
