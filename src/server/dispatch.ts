@@ -65,37 +65,46 @@ export function createHandler(options: DispatchOptions): RequestHandler {
     sink: ResponseSink,
     then: (body: Uint8Array) => void,
   ): void => {
-    // An engine reuses the bytes of a body after the call that brought them; a large one was kept before.
-    const kept = body.length > largeBodyBytes ? body : new Uint8Array(body);
+    // An engine reuses the bytes of a body after the call that brought them.
+    const kept = new Uint8Array(body);
     void admission.then(
       (admitted) => failing(request, sink, () => admitted && then(kept)),
       (error: unknown) => fail(options, request, sink, error),
     );
   };
 
-  /** Hot path. */
-  const handle = (request: RouteRequest, body: Uint8Array, sink: ResponseSink): void => {
-    let admission: boolean | Promise<boolean>;
-    try {
-      if (options.cors !== null && meetsPage(options.cors, options, request, sink)) return;
-      admission = gate.admit(request, body, sink);
-      if (admission === true) dispatch(options, request, body, sink);
-    } catch (error) {
-      fail(options, request, sink, error);
-      return;
-    }
-    if (typeof admission !== "boolean") later(admission, request, body, sink, (body) => dispatch(options, request, body, sink));
+  /** Dispatches an admitted request when its large body has been read; `kept` are bytes that no engine uses again. */
+  const dispatchLarge = (request: RouteRequest, kept: Uint8Array, sink: ResponseSink): void => {
+    setImmediate(() => {
+      // Its client may be gone by now.
+      if (!sink.closed) prepareBody(kept, setImmediate, () => failing(request, sink, () => dispatch(options, request, kept, sink)));
+    });
   };
+
+  const isLarge = (body: Uint8Array): boolean => body.length > largeBodyBytes;
 
   return {
     withholds: (request) => injector.withholds(request),
     // Hot path: no closure unless another process decides, or the body is large.
     handle: (request, body, sink) => {
-      if (body.length > largeBodyBytes) {
-        // An engine reuses the bytes of a body after the call that brought them.
-        const kept = new Uint8Array(body);
-        setImmediate(() => prepareBody(kept, setImmediate, () => handle(request, kept, sink)));
-      } else handle(request, body, sink);
+      let admission: boolean | Promise<boolean>;
+      try {
+        if (options.cors !== null && meetsPage(options.cors, options, request, sink)) return;
+        admission = gate.admit(request, body, sink);
+        if (admission === true) {
+          if (isLarge(body)) dispatchLarge(request, new Uint8Array(body), sink);
+          else dispatch(options, request, body, sink);
+        }
+      } catch (error) {
+        fail(options, request, sink, error);
+        return;
+      }
+      if (typeof admission !== "boolean") {
+        later(admission, request, body, sink, (kept) => {
+          if (isLarge(kept)) dispatchLarge(request, kept, sink);
+          else dispatch(options, request, kept, sink);
+        });
+      }
     },
     refuse: (reason, request, sink) => {
       const refuse = (): void => answer(options, request, sink, { kind: "refused", reason });

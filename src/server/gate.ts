@@ -2,7 +2,7 @@
 import { sendJson } from "../api/shared/answer.ts";
 import { errorAnswer } from "../api/errors/answers.ts";
 import type { Problem } from "../api/errors/api-error.ts";
-import { peekBody } from "../api/shared/body.ts";
+import { largeBodyBytes, peekBody } from "../api/shared/body.ts";
 import { rateHeaders } from "../api/shared/heads.ts";
 import type { ProfileName } from "../api/shared/model.ts";
 import { dialectOf, type Provider, providerOf } from "../api/shared/provider.ts";
@@ -84,10 +84,11 @@ const outputLimits = ["max_completion_tokens", "max_tokens", "max_output_tokens"
 
 /**
  * What a request counts against the tokens per minute before it is answered: the larger of the output tokens it allows
- * and its own length at four characters a token, as OpenAI's guide to rate limits says.
+ * and its own length at four characters a token, as OpenAI's guide to rate limits says. A large body counts by its length alone:
+ * it is not read before it is admitted.
  */
 function tokensAsked(body: Uint8Array): number {
-  const parsed = peekBody(body);
+  const parsed = body.length > largeBodyBytes ? null : peekBody(body);
   const asked = parsed === null ? [] : outputLimits.map((param) => parsed[param]).filter((value) => isCount(value));
   return Math.max(1, Math.ceil(body.length / 4), ...asked);
 }
@@ -96,8 +97,9 @@ function isCount(value: unknown): value is number {
   return typeof value === "number" && Number.isInteger(value) && value >= 0;
 }
 
+/** The model that a refusal names; "" where the body does not tell, or is too large to be read for that. */
 function modelOf(body: Uint8Array): string {
-  const model = peekBody(body)?.["model"];
+  const model = body.length > largeBodyBytes ? null : peekBody(body)?.["model"];
   return typeof model === "string" ? model.slice(0, 256) : "";
 }
 

@@ -1,5 +1,5 @@
 /** Bodies that are read in steps, and bodies that hold more than one may. */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { largeBodyBytes } from "../../src/api/shared/body.ts";
 import { createServer, type FakeAiServer } from "../../src/index.ts";
 
@@ -35,4 +35,23 @@ test("one that holds too much is refused before it is parsed", async () => {
     status: 400,
     json: { error: { code: "json_too_large", message: expect.stringContaining("50000") as string } },
   });
+});
+
+test("a large body is parsed only when its key and the limits admit it", async () => {
+  await using guarded = await createServer({ outputTokens: 3, apiKey: ["right"], rateLimit: "rpm=1" });
+  const parse = vi.spyOn(JSON, "parse");
+  const ask = async (key: string): Promise<{ status: number; parsed: number }> => {
+    parse.mockClear();
+    const headers = { authorization: `Bearer ${key}` };
+    const body = chat("x".repeat(largeBodyBytes));
+    const { status } = await fetch(`${guarded.urls.h1}/v1/chat/completions`, { method: "POST", headers, body });
+    return { status, parsed: parse.mock.calls.filter(([text]) => text.length > largeBodyBytes).length };
+  };
+  try {
+    expect(await ask("wrong")).toEqual({ status: 401, parsed: 0 });
+    expect(await ask("right")).toEqual({ status: 200, parsed: 1 });
+    expect(await ask("right")).toEqual({ status: 429, parsed: 0 });
+  } finally {
+    parse.mockRestore();
+  }
 });
