@@ -15,7 +15,7 @@ const { values, positionals } = parseArgs({
     seed: { type: "string", default: "1" },
     cases: { type: "string", default: String(longForm) },
     only: { type: "string" },
-    "max-body": { type: "string", default: "10" },
+    "max-body": { type: "string", default: "4" },
     delay: { type: "string", default: "25" },
     rss: { type: "string", default: "64" },
   },

@@ -145,7 +145,7 @@ export const measurements: Readonly<Record<string, Measurement>> = {
       { name: "--seed", takes: "n", help: "decides every request (default 1)" },
       { name: "--cases", takes: "n", help: "cases for each engine (default: 5,000 and more, 200 and more for each endpoint)" },
       { name: "--only", takes: "n", help: "the case of this number alone, or those of a range, as 7-20" },
-      { name: "--max-body", takes: "mb", help: "largest body, in 1,048,576 bytes (default 10)" },
+      { name: "--max-body", takes: "mb", help: "largest body, in 1,048,576 bytes (default 4, as the server's)" },
       { name: "--delay", takes: "ms", help: "how long one request may hold up a neighbour (default 25)" },
       { name: "--rss", takes: "mb", help: "how much one request may make the process grow, in 1,000,000 bytes (default 64)" },
     ],

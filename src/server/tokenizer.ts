@@ -19,20 +19,23 @@ const encoder = new TextEncoder();
 /** Parts of a text are at least this long, where a place to cut is found, and at most the other. */
 const leastPart = 128;
 const mostPart = 512;
-const wordBegins = /\p{L} (?=\p{L})/gu;
+/**
+ * Ends where both encodings end a token, whatever stands around: before the space of a word, and behind a line end before a word
+ * or number.
+ */
+const tokenEnds = /\S(?= \p{L})|\n(?=[\p{L}\p{N}])/gu;
 
 /**
- * Cuts a long text for the package, whose time grows with the square of a run without a place to cut. Both encodings begin a token
- * with the space between two words, so tokens are the same in parts. Only a run of more than 512 characters without such a space
- * is cut where it may change them.
+ * Cuts a long text for the package, whose time grows with the square of a run without a place to cut. Tokens are the same in parts.
+ * Only a run of more than 512 characters without such a place is cut where that may add a token.
  */
 export function partsOf(text: string): string[] {
   const parts: string[] = [];
   let start = 0;
   while (text.length - start > mostPart) {
-    wordBegins.lastIndex = leastPart;
-    const found = wordBegins.test(text.slice(start, start + mostPart));
-    let end = start + (found ? wordBegins.lastIndex - 1 : mostPart);
+    tokenEnds.lastIndex = leastPart;
+    const found = tokenEnds.test(text.slice(start, start + mostPart));
+    let end = start + (found ? tokenEnds.lastIndex : mostPart);
     // Never inside a surrogate pair.
     if (!found && text.codePointAt(end - 1)! > 0xffff) end--;
     parts.push(text.slice(start, end));

@@ -376,7 +376,7 @@ const table = {
     kind: "text",
     takes: "encoding",
     otherwise: "four characters a token",
-    help: "counts prompt tokens exactly: o200k_base or cl100k_base, with gpt-tokenizer installed",
+    help: "counts prompt tokens as OpenAI does: o200k_base or cl100k_base, with gpt-tokenizer installed",
     group: answers,
     parse: values.oneOf<Encoding>(["o200k_base", "cl100k_base"]),
   },

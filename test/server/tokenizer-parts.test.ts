@@ -1,20 +1,29 @@
 /** Texts are counted in parts: the same tokens, and no run of characters that takes minutes. */
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { loadEncoding } from "../../src/base/encodings.ts";
 import { corpus } from "../../src/core/text/corpus.ts";
 import { loadTokenizer, partsOf } from "../../src/server/tokenizer.ts";
 
-test.each(["o200k_base", "cl100k_base"] as const)("%s: words have the same tokens in parts", async (encoding) => {
+const texts = {
+  prose: corpus.join("").repeat(3),
+  "source code": readFileSync(new URL("../../src/core/pacing/pacer.ts", import.meta.url), "utf8"),
+  "a table": Array.from({ length: 400 }, (_, row) => `${row},${(row * 17) % 1000},${row / 4}`).join("\n"),
+};
+const cases = (["o200k_base", "cl100k_base"] as const).flatMap((encoding) =>
+  Object.entries(texts).map(([what, text]) => ({ encoding, what, text })),
+);
+
+test.each(cases)("$encoding: $what has the same tokens in parts", async ({ encoding, text }) => {
   const { count, encode } = await loadEncoding(encoding);
   const tokenizer = await loadTokenizer(encoding);
-  const text = corpus.join("").repeat(3);
   expect(partsOf(text).length).toBeGreaterThan(10);
   expect(partsOf(text).join("")).toBe(text);
   expect(tokenizer.count(text)).toBe(count(text));
   expect(tokenizer.encode(text)).toEqual(encode(text));
 });
 
-test("a run without a space is cut, and never inside a character", async () => {
+test("a run without a place to cut is cut all the same, and never inside a character", async () => {
   const tokenizer = await loadTokenizer("o200k_base");
   for (const text of ["漢字仮名".repeat(5000), "😀".repeat(5000), `a${"😀".repeat(5000)}`, "ab".repeat(20_000)]) {
     expect(partsOf(text).join("")).toBe(text);
