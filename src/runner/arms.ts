@@ -62,8 +62,8 @@ export interface RunContext {
   readonly signal: AbortSignal;
   readonly observer: Observer;
   readonly external: External | null;
-  /** What `--via` names. */
-  readonly gateway: External | null;
+  /** What `--via` names, by its names. */
+  readonly gateways: ReadonlyMap<string, External>;
   readonly drivers: Map<DriverName, LoadDriver>;
   readonly calibration: Calibration | null;
 }
@@ -104,7 +104,7 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
   const { workload } = variant;
   if (context.external !== null && workload.server !== null)
     throw new RunError(`${variant.scenario} needs a server with settings of its own (${JSON.stringify(workload.server)}): not with --url`);
-  for (const external of [context.external, context.gateway]) notes.push(...(external?.notes ?? []));
+  for (const external of [context.external, ...context.gateways.values()]) notes.push(...(external?.notes ?? []));
   const specs = variant.arms.filter((spec) => {
     const spoken = spokenToServer(spec);
     const isMissing = context.external !== null && externalOf(context, spec)?.target.origins[spoken] === undefined;
@@ -141,8 +141,8 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
 }
 
 /** What `--url`, or for arms that stand for the gateway `--via`, names; null: our own servers. */
-function externalOf(context: RunContext, { place }: ArmSpec): External | null {
-  return place === "gateway" ? context.gateway : context.external;
+function externalOf(context: RunContext, { behind }: ArmSpec): External | null {
+  return behind === null ? context.external : (context.gateways.get(behind) ?? null);
 }
 
 /** The protocol in which a server hears from an arm: gateways speak HTTP/1.1 to it. */
@@ -316,7 +316,7 @@ export function wordingOf(context: RunContext, arm: LiveArm): Wording {
   const { accepted, spec } = arm;
   const own = context.external === null;
   // What a gateway does to the number of tokens is a finding, and no failure.
-  const exact = own || (accepted.exact === true && spec.place === "server");
+  const exact = own || (accepted.exact === true && spec.behind === null);
   return { model, own, accepted, exact, body, oneBody: arm.driver.name !== "stream", arm: spec.id };
 }
 
@@ -371,7 +371,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     ...(atStreamLimit === undefined ? {} : { atStreamLimit }),
     ...(windows === undefined ? {} : { windows }),
     ...(background === null ? {} : { background }),
-    ...(arm.spec.via === undefined && arm.spec.place === "server" ? {} : { gateway: true }),
+    ...(arm.spec.via === undefined && arm.spec.behind === null ? {} : { gateway: true }),
     requests: planned.map((request) => (request.path === undefined ? request : { ...request, path: arm.pathOf(request.path) })),
     idleTimeoutMs: options.idleTimeoutMs,
     requestTimeoutMs: options.requestTimeoutMs,

@@ -18,13 +18,13 @@ import { disturbedPrefix } from "./processes/disturbance.ts";
 import { choosePinning, describeEnvironment } from "./processes/machine.ts";
 import type { BenchOptions } from "./plan/options.ts";
 import { calibrationS, checkComparable, type Plan, planOf, sweptScenario } from "./plan/plan.ts";
-import { type Accepted, acceptedByBoth, lengthParameters } from "./plan/requests.ts";
+import { type Accepted, acceptedByBoth, lengthParameters, takesEverything } from "./plan/requests.ts";
 import { defaultWorkload, type Variant } from "./plan/scenario.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
-import { probe, type Probed, probeParameters } from "./processes/probe.ts";
-import { RunError } from "./processes/target.ts";
+import { probe, type Probed, type ProbeResult, probeParameters } from "./processes/probe.ts";
+import { RunError, type Target } from "./processes/target.ts";
 import { loadSweep, sweepDurationS } from "./load-sweep.ts";
-import { runVia } from "./via.ts";
+import { checkOneServer, runVia } from "./via.ts";
 
 export interface BenchRun {
   readonly options: BenchOptions;
@@ -47,7 +47,7 @@ export async function runBench({ options, baseline, command, details, observer, 
   const pinning = choosePinning();
   const environment = describeEnvironment(
     pinning !== null && options.url === null,
-    options.url === null ? "fakeai serve" : parseAddress(options.url).origin,
+    options.url === null ? "fakeai serve" : options.urls.map((url) => parseAddress(url).origin).join(", "),
   );
   const drivers = new Map<DriverName, LoadDriver>();
   const scenarios: ScenarioResult[] = [...plan.skipped];
@@ -58,18 +58,21 @@ export async function runBench({ options, baseline, command, details, observer, 
   let calibration: Calibration | null = null;
   let finished = false;
   const work = async (): Promise<void> => {
-    const server = options.url === null ? null : await reach(options.url, options, observer);
-    const proxy = options.via === null ? null : await reach(options.via, options, observer);
-    const accepted = server === null || proxy === null ? null : acceptedByBoth(server.accepted, proxy.accepted);
-    const external = server === null || accepted === null ? server : { ...server, accepted };
-    const gateway = proxy === null || accepted === null ? proxy : { ...proxy, accepted };
-    const base = { options, details, pinning, signal, observer, external, gateway, drivers };
+    const server = options.url === null ? null : await reach(options.urls, options, observer);
+    const proxies = new Map<string, External>();
+    for (const { name, address } of options.via) proxies.set(name, await reach([address], options, observer));
+    // The same requests go to all of them.
+    const accepted = [...proxies.values()].reduce((both, one) => acceptedByBoth(both, one.accepted), server?.accepted ?? takesEverything);
+    const external = server === null ? null : { ...server, accepted };
+    const gateways = new Map([...proxies].map(([name, proxy]) => [name, { ...proxy, accepted }]));
+    if (external !== null) await checkOneServer(external, options);
+    const base = { options, details, pinning, signal, observer, external, gateways, drivers };
     if (external === null && options.clients === null) calibration = await calibrateFor(base, plan.variants);
     const context: RunContext = { ...base, calibration };
     if (options.clients !== null) await runClients(context, options.clients, scenarios);
     else if (options.sweep !== null) await sweepLoads(context, plan.variants, scenarios, found);
-    else if (external === null || gateway === null) await runAll(context, plan, scenarios, stopped);
-    else scenarios.push(await runVia(context, external, gateway));
+    else if (external === null || gateways.size === 0) await runAll(context, plan, scenarios, stopped);
+    else scenarios.push(await runVia(context, external));
     finished = !signal.aborted;
   };
   try {
@@ -192,7 +195,7 @@ function unequalPairs({ id, variant, comparisons }: ScenarioResult): string[] {
 /** What the result is called: the suite's name, or what was run in its place. */
 export function suiteLabel({ scenarios, suite, trace, via, url, clients, axes, sweep }: BenchOptions): string {
   if (clients !== null) return scenarios.length > 0 ? scenarios.join("+") : "clients";
-  if (via !== null) return "via";
+  if (via.length > 0) return "via";
   if (trace !== null) return "trace";
   const isSwept = axes.length > 0 || sweep !== null;
   if (scenarios.length > 0) return `${scenarios.map((name) => name.replace(/^.*\/|\.json$/g, "")).join("+")}${isSwept ? "-sweep" : ""}`;
@@ -201,21 +204,34 @@ export function suiteLabel({ scenarios, suite, trace, via, url, clients, axes, s
 }
 
 /** Finds out what the server speaks and takes, and says so. Throws RunError where it speaks nothing. */
-async function reach(url: string, options: BenchOptions, observer: Observer): Promise<External> {
-  const address = parseAddress(url);
-  const { origin } = address;
-  observer.progress(`asking ${origin} what it speaks`);
-  const { target, results } = await probe({ url, caFile: options.caFile, insecure: options.insecure, headers: options.headers });
+async function reach(urls: readonly string[], options: BenchOptions, observer: Observer): Promise<External> {
+  const address = parseAddress(urls[0]!);
   const asked = options.protocols;
-  for (const { protocol, refused } of results) {
-    if (refused !== null && (asked === null || asked.includes(protocol)))
-      observer.notice(`${origin} does not speak ${protocol}: ${refused}`);
+  const found: { readonly target: External["target"]; readonly results: readonly ProbeResult[]; readonly origin: string }[] = [];
+  for (const url of urls) {
+    const { origin } = parseAddress(url);
+    observer.progress(`asking ${origin} what it speaks`);
+    const probed = await probe({ url, caFile: options.caFile, insecure: options.insecure, headers: options.headers });
+    found.push({ ...probed, origin });
   }
-  const spoken = results.filter(({ protocol, refused }) => refused === null && (asked === null || asked.includes(protocol)));
+  const isSpoken = (protocol: ProtocolName): boolean => found.some(({ target }) => target.origins[protocol] !== undefined);
+  for (const { origin, results } of found)
+    for (const { protocol, refused } of results)
+      // Of several addresses one each is enough.
+      if (refused !== null && (asked === null || asked.includes(protocol)) && (urls.length === 1 || !isSpoken(protocol)))
+        observer.notice(`${origin} does not speak ${protocol}: ${refused}`);
+  const all = found.flatMap(({ results }) => results);
+  const spoken = all.filter(({ protocol, refused }) => refused === null && (asked === null || asked.includes(protocol)));
+  const origin = found.map((one) => one.origin).join(", ");
   if (spoken.length === 0) {
-    const why = results.map(({ protocol, refused }) => `${protocol}: ${refused ?? "spoken, but not asked for"}`).join("; ");
+    const why = all.map(({ protocol, refused }) => `${protocol}: ${refused ?? "spoken, but not asked for"}`).join("; ");
     throw new RunError(`${origin} speaks no protocol that was asked for (${why})`);
   }
+  // Where several addresses speak a protocol, the first does.
+  const target = {
+    ...found[0]!.target,
+    origins: Object.assign({}, ...found.map((one) => one.target.origins).toReversed()) as Target["origins"],
+  };
   const pathOf = (path: string): string =>
     options.isEndpointWhole && path === options.endpoint ? wholePathAt(address, path) : pathAt(address, path);
   const path = pathOf(options.endpoint ?? defaultWorkload.path);

@@ -165,7 +165,7 @@ function promptNotes({ external }: RunContext, arms: readonly LiveArm[], prompts
 
 /** Whether a gateway stands in front of one arm of a pair: what it does to answers is then what is looked for. */
 function isThroughGateway({ arms }: Variant, { baseline, candidate }: Pick<PairSpec, "baseline" | "candidate">): boolean {
-  return arms.some(({ id, via, place }) => (id === baseline || id === candidate) && (via !== undefined || place === "gateway"));
+  return arms.some(({ id, via, behind }) => (id === baseline || id === candidate) && (via !== undefined || behind !== null));
 }
 
 /** What gateways make of the work: pairs of arms that differ in it, each in one line. */

@@ -91,7 +91,7 @@ function isHeldBack({ spec, gateway, rttMs }: LiveArm, { network, background, se
   return (
     rttMs > 0 ||
     gateway !== null ||
-    spec.place === "gateway" ||
+    spec.behind !== null ||
     spec.pipelining !== undefined ||
     spec.windows !== undefined ||
     spec.atStreamLimit !== undefined ||

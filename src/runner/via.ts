@@ -1,4 +1,4 @@
-/** A gateway between client and server: what it adds, whether it streams, and whether an abort goes through it. */
+/** Gateways between client and server: what each adds, whether it streams, and whether an abort goes through it. */
 import { protocolTraits } from "../results/protocols.ts";
 import { openConnection } from "../load/client/open.ts";
 import type { Endpoint } from "../load/job.ts";
@@ -25,20 +25,24 @@ const metrics: readonly MetricRef[] = [
   { metric: "itl", statistic: "p99" },
 ];
 
-/** Runs the same calls direct and through the gateway, and looks at what statistics do not show. */
-export async function runVia(context: RunContext, server: External, gateway: External): Promise<ScenarioResult> {
-  const { options } = context;
+/** Runs the same calls direct and through each gateway, and looks at what statistics do not show. */
+export async function runVia(context: RunContext, server: External): Promise<ScenarioResult> {
+  const { options, gateways } = context;
   const headers = { "x-fakeai-ttft": options.ttft ?? String(ttftMs), "x-fakeai-itl": options.itl ?? String(itlMs), ...options.headers };
   const paced: RunContext = { ...context, options: { ...options, headers } };
-  const variant = adapted(viaVariant(server, gateway), paced.options);
-  const upstream = await sharedUpstream(server, gateway, headers, options);
+  const variant = adapted(viaVariant(server, gateways), paced.options);
+  const notes: string[] = [];
+  for (const [name, gateway] of gateways) {
+    const upstream = await sharedUpstream(server, gateway, headers, options);
+    notes.push(gateways.size === 1 ? upstream : `${name}: ${upstream}`);
+  }
   const result = await runVariant(paced, variant);
-  const notes = [upstream, ...result.notes];
+  notes.push(...result.notes);
   // A server that takes no plan has its own pace: what came direct says it.
   const plannedUs = result.arms.find(({ id }) => id.startsWith("direct-"))?.metrics.itl?.p50 ?? itlMs * 1000;
-  for (const { id, protocol, place } of variant.arms) {
+  for (const { id, protocol, behind } of variant.arms) {
     if (context.signal.aborted) break;
-    const external = place === "gateway" ? gateway : server;
+    const external = behind === null ? server : gateways.get(behind)!;
     const look = endpointOf(
       external,
       protocol,
@@ -50,9 +54,9 @@ export async function runVia(context: RunContext, server: External, gateway: Ext
       const arm = result.arms.find((one) => one.id === name);
       return arm === undefined ? null : closedGaps(arm, plannedUs);
     };
-    const inRounds = { own: gapsOf(id), direct: place === "gateway" ? gapsOf(`direct-${protocol}`) : null };
+    const inRounds = { own: gapsOf(id), direct: behind === null ? null : gapsOf(`direct-${protocol}`) };
     if (look !== null) notes.push(`${id}: ${await describeStream(look, asked, inRounds)}`);
-    if (place === "gateway" && look !== null) notes.push(`${id}: ${await describeAbort(look, server, asked)}`);
+    if (behind !== null && look !== null) notes.push(`${id}: ${await describeAbort(look, server, asked)}`);
   }
   return { ...result, notes };
 }
@@ -82,50 +86,79 @@ async function sharedUpstream(
   headers: Readonly<Record<string, string>>,
   { endpoint: path, model }: BenchOptions,
 ): Promise<string> {
-  const originOf = async (external: External): Promise<Origin | null> => {
+  const originOf = (external: External): Promise<Origin | null> => {
     const protocol = protocolNames.find((name) => external.target.origins[name] !== undefined);
-    const sent = { ...headers, "content-type": "application/json", "x-fakeai-stamps": "1" };
-    const endpoint = protocol === undefined ? null : endpointOf(external, protocol, sent, path);
-    if (endpoint === null) return null;
-    try {
-      const connection = await openConnection({ endpoint, timeoutMs });
-      try {
-        return await look(connection, endpoint, { model, accepted: external.accepted }, 1, Infinity);
-      } finally {
-        connection.close();
-      }
-    } catch {
-      // The rounds show what is wrong with it.
-      return null;
-    }
+    return protocol === undefined ? Promise.resolve(null) : whoAnswers(external, protocol, headers, { endpoint: path, model });
   };
   const direct = Object.values(server.target.origins)[0] ?? "the server";
   return upstreamOf(direct, await originOf(server), await originOf(gateway));
 }
 
-function viaVariant(server: External, gateway: External): Variant {
-  const armsOf = (external: External, place: "server" | "gateway"): ArmSpec[] =>
+/** What one answer says of the server behind a protocol's address; null: nothing. Never rejects. */
+async function whoAnswers(
+  external: External,
+  protocol: ProtocolName,
+  headers: Readonly<Record<string, string>>,
+  { endpoint: path, model }: Pick<BenchOptions, "endpoint" | "model">,
+): Promise<Origin | null> {
+  const endpoint = endpointOf(external, protocol, { ...headers, "content-type": "application/json", "x-fakeai-stamps": "1" }, path);
+  if (endpoint === null) return null;
+  try {
+    const connection = await openConnection({ endpoint, timeoutMs });
+    try {
+      return await look(connection, endpoint, { model, accepted: external.accepted }, 1, Infinity);
+    } finally {
+      connection.close();
+    }
+  } catch {
+    // The rounds show what is wrong with it.
+    return null;
+  }
+}
+
+/**
+ * Throws RunError where stamps tell that the addresses of `--url` lead to several servers: what looks like a protocol's doing
+ * would be the difference of two servers.
+ */
+export async function checkOneServer(external: External, options: BenchOptions): Promise<void> {
+  const origins = new Map(
+    (Object.entries(external.target.origins) as [ProtocolName, string][]).map(([protocol, origin]) => [origin, protocol]),
+  );
+  if (origins.size < 2) return;
+  const seen: { readonly origin: string; readonly instance: string }[] = [];
+  for (const [origin, protocol] of origins) {
+    const instance = (await whoAnswers(external, protocol, options.headers, options))?.instance;
+    if (instance != null) seen.push({ origin, instance });
+  }
+  const [first, ...others] = seen;
+  const other = others.find(({ instance }) => instance !== first!.instance);
+  if (first !== undefined && other !== undefined)
+    throw new RunError(`--url: ${first.origin} and ${other.origin} are two servers: their x-fakeai-instance differs`);
+}
+
+function viaVariant(server: External, gateways: ReadonlyMap<string, External>): Variant {
+  const armsOf = (external: External, behind: string | null): ArmSpec[] =>
     protocolNames
       .filter((protocol) => external.target.origins[protocol] !== undefined)
       .map((protocol) => ({
-        id: `${place === "gateway" ? "via" : "direct"}-${protocol}`,
+        id: `${behind ?? "direct"}-${protocol}`,
         protocol,
         engine: "node",
         role: "protocol",
         driver: "stream",
         connections: protocolTraits[protocol].isMultiplexed ? 1 : "streams",
         reuse: "keep",
-        place,
+        behind,
       }));
-  const direct = armsOf(server, "server");
-  const via = armsOf(gateway, "gateway");
+  const direct = armsOf(server, null);
+  const via = [...gateways].flatMap(([name, gateway]) => armsOf(gateway, name));
   const pairs = via.flatMap((arm): PairSpec[] => {
     const same = direct.find(({ protocol }) => protocol === arm.protocol);
     return same === undefined ? [] : [{ baseline: same.id, candidate: arm.id, kind: "protocol", metrics }];
   });
   return {
     scenario: "via",
-    title: "Direct and through the gateway",
+    title: gateways.size === 1 ? "Direct and through the gateway" : `Direct and through ${[...gateways.keys()].join(", ")}`,
     isolates: "The gateway: the same calls with it and without it",
     name: "",
     workload: { ...defaultWorkload, ttft: ttftMs, itl: itlMs, outputTokens: tokens, streams: 10, requests: 20, warmup: 10 },

@@ -13,6 +13,13 @@ import { distribution, integer, latency, oneOf } from "./values.ts";
 const suiteNames = ["quick", "full"] as const;
 export type SuiteName = (typeof suiteNames)[number];
 
+/** A gateway of `--via`. */
+export interface NamedGateway {
+  /** "via" where the flag gives none. */
+  readonly name: string;
+  readonly address: string;
+}
+
 /** A sweep that finds its own points: "load" or "load:8". */
 export interface SweepKind {
   /** Rates between one request at a time and all that the server takes. */
@@ -63,8 +70,9 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   /** Requests of the trace. */
   readonly limit: number | null;
   readonly list: boolean;
-  readonly url: string | null;
-  readonly via: string | null;
+  /** Addresses of one server, each for the protocols that it speaks there. */
+  readonly url: readonly string[] | null;
+  readonly via: readonly NamedGateway[];
   readonly model: string;
   /** A path: "/v1/chat/completions". */
   readonly endpoint: string | null;
@@ -153,6 +161,13 @@ function objective(given: string): string {
     throw new UsageError(`--slo: ${(error as Error).message}`);
   }
   return given;
+}
+
+/** "nginx=http://127.0.0.1:9000", or an address alone. */
+function gateway(given: string): NamedGateway {
+  const [, name, address] = /^([a-z][a-z0-9-]{0,30})=(.*)$/is.exec(given) ?? [];
+  if (name === "direct") throw new UsageError("--via: direct is what gateways are compared with: choose another name");
+  return name === undefined || address === undefined ? { name: "via", address: given } : { name: name.toLowerCase(), address };
 }
 
 /** Rates of a sweep that says no other number, as many as make it seven points with its two ends. */
@@ -289,18 +304,18 @@ export const benchFlags: FlagTable<BenchSettings> = [
   {
     key: "url",
     kind: "text",
-    takes: "address",
-    parse: text,
+    takes: "address,...",
+    parse: (given) => [...new Set(given.split(/,(?=https?:)/i))],
     help: "base URL, as OpenAI's libraries take it; https: h1s, h2; http: h1, h2c",
     group: server,
     common: true,
   },
   {
     key: "via",
-    kind: "text",
-    takes: "address",
-    parse: text,
-    help: "the same calls direct (--url) and through this gateway",
+    kind: "list",
+    takes: "[name=]address",
+    parse: gateway,
+    help: "repeatable: the same calls direct (--url) and through this gateway",
     group: server,
   },
   { key: "model", kind: "text", takes: "name", default: "fakeai", parse: text, help: "model to ask for", group: server, common: true },

@@ -27,7 +27,7 @@ describe("options", () => {
     [{ url: "http://x", protocol: "h2" }, /h2 cannot be spoken to an http: address; h1 and h2c can/],
     [{ url: "localhost:8000" }, /--url/],
     [{ url: "http://user:secret@x" }, /credentials/],
-    [{ via: "http://x" }, /--url/],
+    [{ via: ["http://x"] }, /--url/],
     [{ insecure: true }, /--insecure belongs to --url/],
     [{ ttft: "soon" }, /--ttft/],
     [{ itl: "-3" }, /--itl/],

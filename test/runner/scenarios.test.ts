@@ -18,7 +18,7 @@ const context = (): RunContext => ({
   signal: new AbortController().signal,
   observer: { progress() {}, notice() {}, detail() {} },
   external: null,
-  gateway: null,
+  gateways: new Map(),
   drivers,
   calibration: null,
 });

@@ -113,7 +113,7 @@ test.each<[BenchInput, RegExp]>([
   [{ rtt: "1,1ms" }, /^--rtt: two values are the same/],
   [{ stall: "1%,2%" }, /^--stall/],
   [{ stall: "101%,2%,40ms" }, /^--stall/],
-  [{ streams: "1,2", via: "http://y", url: "http://x" }, /^--streams: a sweep does not go with --via/],
+  [{ streams: "1,2", via: ["http://y"], url: "http://x" }, /^--streams: a sweep does not go with --via/],
   [{ streams: "1,2", trace: "x.csv" }, /^--streams: a sweep does not go with --trace/],
   [{ streams: "1,2", driver: "client" }, /^--streams: several values do not go with --driver client/],
   [{ sweep: "rates" }, /^--sweep: "rates" is neither load nor load:n/],

@@ -4,13 +4,13 @@ import { UsageError } from "../../base/usage-error.ts";
 import type { DriverName } from "../../load/job.ts";
 import type { NetworkInput } from "../../network/impairment.ts";
 import type { ProtocolName } from "../../results/types.ts";
-import { type BenchInput, benchFlags, type BenchSettings, defaultTimeoutS } from "../../settings/bench.ts";
+import { type BenchInput, benchFlags, type BenchSettings, defaultTimeoutS, type NamedGateway } from "../../settings/bench.ts";
 import { flagName } from "../../settings/flags.ts";
 import { networkFlagName, networkFlags, networkInputOf } from "../../settings/network.ts";
 import { settingsOf } from "../../settings/parse.ts";
 import { type SweepAxis, sweepAxisFacts } from "../../results/sweep.ts";
 import { checkNetwork } from "../processes/network.ts";
-import { parseAddress } from "../processes/address.ts";
+import { parseAddress, type ServerAddress } from "../processes/address.ts";
 import { readBody } from "./requests.ts";
 import type { TraceSpec } from "./scenario-file.ts";
 import { sweepAxesOf } from "./axes.ts";
@@ -18,7 +18,6 @@ import { sweepAxesOf } from "./axes.ts";
 /** Settings that are in force as they were given. */
 const asGiven = [
   "suite",
-  "url",
   "via",
   "model",
   "endpoint",
@@ -44,6 +43,10 @@ const asGiven = [
 
 /** In force; null leaves it to the scenario. */
 export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[number]> {
+  /** Base URL of the server that is measured, the first of `urls`; null: our own. */
+  readonly url: string | null;
+  /** All its addresses: they have one path. */
+  readonly urls: readonly string[];
   /** Of these several values may be given: they are null then, and an axis of `axes`. */
   readonly streams: number | null;
   readonly connections: number | null;
@@ -77,18 +80,22 @@ export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[numbe
 /** Settles what was given. Throws UsageError in one line. */
 export function resolveBench(input: BenchInput): BenchOptions {
   const settings = settingsOf(benchFlags, input);
-  const { url, via, trace, traceUnit, traceBlockSize, speed, limit, driver } = settings;
-  const address = url === null ? null : parseAddress(url);
-  if (via !== null) parseAddress(via, "--via");
+  const { via, trace, traceUnit, traceBlockSize, speed, limit, driver } = settings;
+  const urls = settings.url ?? [];
+  const url = urls[0] ?? null;
+  const address = addressOf(urls);
+  checkGateways(via);
   checkTogether(input);
   const apart = (settings.rampUp ?? 0) + (settings.coolDown ?? 0);
   if (settings.duration !== null && apart >= settings.duration)
     throw new UsageError(`--duration: of ${settings.duration} s nothing is left beside --ramp-up and --cool-down`);
   const axes = sweepAxesOf(settings);
   checkSweep(input, axes);
-  if (settings.protocol !== null && url !== null) checkSpeakable(settings.protocol, url);
+  if (settings.protocol !== null && url !== null) checkSpeakable(settings.protocol, urls);
   return {
     ...picked(settings, asGiven),
+    url,
+    urls,
     streams: single(settings.streams),
     connections: single(settings.connections),
     rate: single(settings.rate),
@@ -180,11 +187,29 @@ function checkTogether(input: BenchInput): void {
   if (given("client", "clientCmd") && input.driver !== "client") refuse("--client and --client-cmd belong to --driver client");
 }
 
-function checkSpeakable(names: readonly ProtocolName[], url: string): void {
-  const speakable = protocolsOf(url);
+function checkSpeakable(names: readonly ProtocolName[], urls: readonly string[]): void {
+  const speakable = urls.flatMap(protocolsOf);
   const wrong = names.find((name) => !speakable.includes(name));
   if (wrong !== undefined)
-    throw new UsageError(`--protocol: ${wrong} cannot be spoken to an ${new URL(url).protocol} address; ${speakable.join(" and ")} can`);
+    throw new UsageError(
+      `--protocol: ${wrong} cannot be spoken to an ${new URL(urls[0]!).protocol} address; ${speakable.join(" and ")} can`,
+    );
+}
+
+/** The address of a server; of several their common path, for requests are the same at each. Throws UsageError. */
+function addressOf(urls: readonly string[]): ServerAddress | null {
+  const [first, ...others] = urls.map((url) => parseAddress(url));
+  const path = ({ base, query, endpoint }: ServerAddress): string => `${base}${query}${endpoint ?? ""}`;
+  if (first !== undefined && others.some((other) => path(other) !== path(first)))
+    throw new UsageError("--url: several addresses are those of one server, and have one path behind the port");
+  return first ?? null;
+}
+
+function checkGateways(via: readonly NamedGateway[]): void {
+  for (const { address } of via) parseAddress(address, "--via");
+  const names = via.map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new UsageError(`--via: two gateways are called ${twice}: name them (--via nginx=http://127.0.0.1:9000)`);
 }
 
 function networkOf(settings: BenchSettings): NetworkInput {

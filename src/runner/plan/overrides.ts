@@ -121,7 +121,7 @@ export function overridden(given: readonly Variant[], options: BenchOptions): Ov
   const notes = new Set<string>();
   const pointless = new Map<Variant, string>();
   const wanted = given.map((variant) => {
-    const spoken = overProtocols(variant, { protocols: options.protocols, urls: options.url === null ? null : [options.url] });
+    const spoken = overProtocols(variant, { protocols: options.protocols, urls: options.url === null ? null : options.urls });
     if (spoken.note !== null) notes.add(spoken.note);
     return spoken.variant;
   });

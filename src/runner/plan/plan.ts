@@ -33,7 +33,7 @@ export interface Plan {
 export function planOf(given: BenchOptions, observer: Observer): Plan {
   const options = given.sweep === null ? given : forLoad(given);
   // These say what they take when they know what they run.
-  if (options.via !== null || options.clients !== null) return { variants: [], skipped: [], seconds: 20, sweeps: [] };
+  if (options.via.length > 0 || options.clients !== null) return { variants: [], skipped: [], seconds: 20, sweeps: [] };
   const wanted = variantsWanted(options);
   const { variants: candidates, notes, pointless, sweeps } = candidatesOf(wanted, options);
   for (const note of notes) observer.notice(note);

@@ -39,8 +39,8 @@ export type ArmSpec = Omit<ArmFile, "via"> &
   Readonly<Required<Pick<ArmFile, "engine" | "role" | "driver" | "reuse">>> & {
     /** What ends its protocol in front of the server; the server then speaks h1. */
     readonly via?: ViaSpec;
-    /** Whom it talks to: the server, or the gateway of `--via` in front of it. */
-    readonly place: "server" | "gateway";
+    /** Name of the gateway of `--via` that it talks to; null: it talks to the server. */
+    readonly behind: string | null;
   };
 
 /** What a verdict is about: "ttft.p99", taken apart. */
@@ -292,7 +292,7 @@ function armOf({ via, ...arm }: ArmFile): ArmSpec {
     role: "protocol",
     driver: "stream",
     reuse: "keep",
-    place: "server",
+    behind: null,
     ...arm,
     ...(via === undefined ? {} : { via: typeof via === "string" ? { proxy: via } : via }),
   };
