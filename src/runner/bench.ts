@@ -2,6 +2,7 @@
 import { checkEncoding } from "../base/encodings.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
+import { protocolsOf } from "../results/protocols.ts";
 import { validRounds } from "../results/arms.ts";
 import { adjustComparisons, judgeClaim } from "../results/verdict.ts";
 import { checkRequirements, parseRequirement } from "../results/requirements.ts";
@@ -21,10 +22,10 @@ import { calibrationS, checkComparable, type Plan, planOf, sweptScenario } from 
 import { type Accepted, acceptedByBoth, lengthParameters, takesEverything } from "./plan/requests.ts";
 import { defaultWorkload, type Variant } from "./plan/scenario.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
-import { probe, type Probed, type ProbeResult, probeParameters } from "./processes/probe.ts";
+import { furtherAddresses, probe, type Probed, type ProbeResult, probeParameters } from "./processes/probe.ts";
 import { RunError, type Target } from "./processes/target.ts";
 import { loadSweep, sweepDurationS } from "./load-sweep.ts";
-import { checkOneServer, runVia } from "./via.ts";
+import { runVia, twoServers } from "./via.ts";
 
 export interface BenchRun {
   readonly options: BenchOptions;
@@ -58,14 +59,13 @@ export async function runBench({ options, baseline, command, details, observer, 
   let calibration: Calibration | null = null;
   let finished = false;
   const work = async (): Promise<void> => {
-    const server = options.url === null ? null : await reach(options.urls, options, observer);
+    const server = options.url === null ? null : await reachServer(options, observer);
     const proxies = new Map<string, External>();
     for (const { name, address } of options.via) proxies.set(name, await reach([address], options, observer));
     // The same requests go to all of them.
     const accepted = [...proxies.values()].reduce((both, one) => acceptedByBoth(both, one.accepted), server?.accepted ?? takesEverything);
     const external = server === null ? null : { ...server, accepted };
     const gateways = new Map([...proxies].map(([name, proxy]) => [name, { ...proxy, accepted }]));
-    if (external !== null) await checkOneServer(external, options);
     const base = { options, details, pinning, signal, observer, external, gateways, drivers };
     if (external === null && options.clients === null) calibration = await calibrateFor(base, plan.variants);
     const context: RunContext = { ...base, calibration };
@@ -201,6 +201,36 @@ export function suiteLabel({ scenarios, suite, trace, via, url, clients, axes, s
   if (scenarios.length > 0) return `${scenarios.map((name) => name.replace(/^.*\/|\.json$/g, "")).join("+")}${isSwept ? "-sweep" : ""}`;
   if (isSwept) return `${sweptScenario}-sweep`;
   return url === null ? suite : `${suite}-url`;
+}
+
+/**
+ * The server of `--url`, at all its addresses. A server of ours that is named by one of them says on which other ports it
+ * listens: what it speaks there, by the same scheme, is measured too. Throws RunError for addresses that are two servers.
+ */
+async function reachServer(options: BenchOptions, observer: Observer): Promise<External> {
+  const { urls, protocols, via } = options;
+  const server = await reach(urls, options, observer);
+  const two = await twoServers(server, options);
+  if (two !== null) throw new RunError(`--url: ${two}`);
+  if (urls.length > 1 || via.length > 0) return server;
+  const missing = protocolsOf(urls[0]!).filter((name) => server.target.origins[name] === undefined);
+  if (!missing.some((name) => protocols === null || protocols.includes(name))) return server;
+  const others = await furtherAddresses(urls[0]!, server.target, options.headers);
+  const found: Partial<Record<ProtocolName, string>> = {};
+  for (const url of others) {
+    const { target } = await probe({ url, caFile: options.caFile, insecure: options.insecure, headers: options.headers });
+    for (const name of missing) if (target.origins[name] !== undefined) found[name] ??= target.origins[name];
+  }
+  const all = { ...server, target: { ...server.target, origins: { ...found, ...server.target.origins } } };
+  // Behind a mapped port another server may answer.
+  const other = await twoServers(all, options);
+  if (other !== null) observer.notice(`what ${parseAddress(urls[0]!).origin} says of its other ports is left aside: ${other}`);
+  if (Object.keys(found).length === 0 || other !== null) return server;
+  const shown = Object.entries(found).map(([name, origin]) => `${name} at ${origin}`);
+  observer.notice(
+    `${parseAddress(urls[0]!).origin} says that it serves ${shown.join(", ")} too: measured as well (--protocol says what is)`,
+  );
+  return all;
 }
 
 /** Finds out what the server speaks and takes, and says so. Throws RunError where it speaks nothing. */

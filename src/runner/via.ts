@@ -5,6 +5,7 @@ import type { Endpoint } from "../load/job.ts";
 import type { Connection } from "../load/client/connection.ts";
 import { type ProtocolName, protocolNames, type ScenarioResult } from "../results/types.ts";
 import { defaultRounds } from "../settings/bench.ts";
+import { documentAt } from "./processes/probe.ts";
 import { RunError } from "./processes/target.ts";
 import { adapted } from "./plan/adapt.ts";
 import type { External, RunContext } from "./arms.ts";
@@ -117,14 +118,14 @@ async function whoAnswers(
 }
 
 /**
- * Throws RunError where stamps tell that the addresses of `--url` lead to several servers: what looks like a protocol's doing
- * would be the difference of two servers.
+ * Two addresses that lead to two servers, where stamps tell: what looks like a protocol's doing would be the difference of two
+ * servers. null: one server, or it cannot be told.
  */
-export async function checkOneServer(external: External, options: BenchOptions): Promise<void> {
+export async function twoServers(external: External, options: BenchOptions): Promise<string | null> {
   const origins = new Map(
     (Object.entries(external.target.origins) as [ProtocolName, string][]).map(([protocol, origin]) => [origin, protocol]),
   );
-  if (origins.size < 2) return;
+  if (origins.size < 2) return null;
   const seen: { readonly origin: string; readonly instance: string }[] = [];
   for (const [origin, protocol] of origins) {
     const instance = (await whoAnswers(external, protocol, options.headers, options))?.instance;
@@ -132,8 +133,9 @@ export async function checkOneServer(external: External, options: BenchOptions):
   }
   const [first, ...others] = seen;
   const other = others.find(({ instance }) => instance !== first!.instance);
-  if (first !== undefined && other !== undefined)
-    throw new RunError(`--url: ${first.origin} and ${other.origin} are two servers: their x-fakeai-instance differs`);
+  return first === undefined || other === undefined
+    ? null
+    : `${first.origin} and ${other.origin} are two servers: their x-fakeai-instance differs`;
 }
 
 function viaVariant(server: External, gateways: ReadonlyMap<string, External>): Variant {
@@ -297,46 +299,12 @@ async function describeAbort(endpoint: Endpoint, server: External, asked: Asked)
   }
 }
 
-/** Far above any page of metrics. */
-const maxMetricsBytes = 4_194_304;
-
 /** Aborted streams as the server counts them; null where it does not say. */
 async function abortedStreams({ target, pathOf }: External): Promise<number | null> {
   const [protocol, origin] = (Object.entries(target.origins) as [ProtocolName, string][])[0]!;
-  const path = pathOf("/metrics");
-  try {
-    const connection = await openConnection({
-      endpoint: { origin, protocol, path, method: "GET", headers: {}, tls: target.tls },
-      timeoutMs,
-    });
-    try {
-      let text = "";
-      await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error("no answer")), timeoutMs);
-        const settle = (): void => {
-          clearTimeout(timer);
-          resolve();
-        };
-        connection.send(
-          { method: "GET", path, body: "" },
-          {
-            onResponse: () => {},
-            onData: (bytes, start, end) => {
-              if (text.length < maxMetricsBytes) text += bytes.toString("latin1", start, end);
-            },
-            onEnd: settle,
-            onFail: settle,
-          },
-        );
-      });
-      const count = /^(?:fakeai_aborted_streams_total|vllm:request_success_total\{[^}]*finished_reason="abort"[^}]*\}) (\d+)/m.exec(
-        text,
-      )?.[1];
-      return count === undefined ? null : Number(count);
-    } finally {
-      connection.close();
-    }
-  } catch {
-    return null;
-  }
+  const text = await documentAt({ origin, protocol, path: pathOf("/metrics"), method: "GET", headers: {}, tls: target.tls });
+  const count = /^(?:fakeai_aborted_streams_total|vllm:request_success_total\{[^}]*finished_reason="abort"[^}]*\}) (\d+)/m.exec(
+    text ?? "",
+  )?.[1];
+  return count === undefined ? null : Number(count);
 }

@@ -1,4 +1,5 @@
 /** What a server is doing at the moment and what it has done so far, for metrics and for `stats()`. */
+import type { Listened } from "../api/operations/health.ts";
 import type { LiveState } from "../api/operations/metrics.ts";
 import { monotonicUs } from "../base/clock.ts";
 import { ownRssBytes } from "../base/proc.ts";
@@ -37,6 +38,8 @@ export interface ActivityParts {
 export class Activity {
   /** Set when the listeners exist: they come last. */
   listeners: readonly ProtocolListener[] = [];
+  /** Set when they listen. */
+  listening: readonly Listened[] = [];
   /** true once the server closes. */
   draining = false;
   readonly #parts: ActivityParts;

@@ -146,6 +146,7 @@ export async function startServer(
   const listeners = createListeners(engines, certificate, streamLog.watch(handler), parts.bounds, tell);
   activity.listeners = listeners;
   const listening = await listenAll(listeners, initial, shared);
+  activity.listening = listening.map(({ protocol, url }) => ({ protocol, port: portOf(url) }));
   const files = filesOf(tell);
   parts.bounds.files = files;
 
@@ -218,6 +219,12 @@ interface RouteParts extends Pick<Parts, "meter" | "scheduler" | "activity"> {
   readonly siblings: Siblings | null;
 }
 
+/** The port of an origin, which leaves out the standard one of its scheme. */
+function portOf(origin: string): number {
+  const { port, protocol } = new URL(origin);
+  return port === "" ? (protocol === "https:" ? 443 : 80) : Number(port);
+}
+
 /** The routes of a configuration. A response goes on as planned when the routes that planned it are replaced. */
 function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
   const { meter, scheduler, activity, injector, administration, tokenizer, counter, siblings } = parts;
@@ -227,7 +234,11 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
   const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
   return new RouteTable([
     ...providerRoutes(generator, settings, injector, meter),
-    ...healthRoutes(meter, () => activity.draining),
+    ...healthRoutes(
+      meter,
+      () => activity.draining,
+      () => activity.listening,
+    ),
     metricsRoute(meter, metrics),
     ...(administration === null ? [] : adminConfigRoutes(administration, meter)),
   ]);

@@ -105,7 +105,7 @@ describe("a line that does not fit its command", () => {
     [["bench", "--concurrency", "4"], /^fakeai: unknown option --concurrency: did you mean --streams\?\n$/],
     [["bench", "--frobnicate"], /^fakeai: unknown option --frobnicate \(see fakeai bench --help-all\)\n$/],
     [["bench", "--json=yes"], /^fakeai: --json takes no value\n$/],
-    [["bench", "--url"], /^fakeai: --url <address> needs a value \(see fakeai bench --help\)\n$/],
+    [["bench", "--url"], /^fakeai: --url <address,\.\.\.> needs a value \(see fakeai bench --help\)\n$/],
     [["bench", "full"], /^fakeai: unexpected argument "full" \(see fakeai bench --help\)\n$/],
     [["compare", "a"], /^fakeai: missing argument <B>: .* \(see fakeai compare --help\)\n$/],
     [["merge", "a"], /^fakeai: missing argument <B>: /],

@@ -129,7 +129,10 @@ describe.each(targets)("$name", (target) => {
   test("speaks the protocol it says", async () => {
     const answer = await running.ask({ path: "/health" });
     expect(answer.httpVersion).toBe(target.client === "h2" ? "2.0" : "1.1");
-    expect(JSON.parse(answer.body)).toEqual({ status: "ok" });
+    const { listening, status } = JSON.parse(answer.body) as { listening: { protocol: string; port: number }[]; status: string };
+    expect(status).toBe("ok");
+    const ports = running.server.listening.map(({ protocol, url }) => ({ protocol, port: Number(new URL(url).port) }));
+    expect(listening).toEqual(ports);
   });
 
   describe("chat", () => {

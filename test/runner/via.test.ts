@@ -80,6 +80,17 @@ test("addresses of one server: each protocol at the first that speaks it, compar
   expect(comparisons.map(({ baseline, candidate }) => `${baseline} ${candidate}`)).toContain("h1 h2c");
 }, 60_000);
 
+test("the other ports of a server of ours are found, and what is asked for by name decides", async () => {
+  const both = await bench({ url: server.urls.h1!, scenario: ["stream"] });
+  const [{ arms }] = both.scenarios as [BenchResult["scenarios"][number]];
+  expect(arms.map(({ id, negotiated }) => [id, negotiated])).toEqual([
+    ["h1", "http/1.1"],
+    ["h2c", "h2c"],
+  ]);
+  const one = await bench({ url: server.urls.h1!, scenario: ["stream"], protocol: "h1" });
+  expect(one.scenarios[0]!.arms.map(({ id }) => id)).toEqual(["h1"]);
+}, 60_000);
+
 test("addresses that lead to two servers are refused, before anything is measured", async () => {
   // A process is an instance: two servers in one are not told apart.
   const other = await serve(["--protocol", "h2c:0", "--stamps"]);

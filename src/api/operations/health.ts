@@ -1,13 +1,24 @@
-/** `GET /health` (the process answers) and `GET /health/ready` (it takes new requests; 503 while it drains). */
+/** `GET /health` (the process answers, and says on which ports) and `GET /health/ready` (it takes new requests; 503 while it drains). */
 import type { Meter } from "../../core/pacing/meter.ts";
-import type { Route } from "../../core/seams.ts";
+import type { Protocol, Route } from "../../core/seams.ts";
 import { sendJson } from "../shared/answer.ts";
 
 const ok = '{"status":"ok"}';
 
-export function healthRoutes(meter: Meter, draining: () => boolean): Route[] {
+/** Where a protocol is served. */
+export interface Listened {
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+/** `listening` tells clients of one port the others: protocols and ports, and no hosts. */
+export function healthRoutes(meter: Meter, draining: () => boolean, listening: () => readonly Listened[]): Route[] {
   return [
-    { method: "GET", path: "/health", handle: (_request, _body, sink) => sendJson(sink, meter, 200, ok) },
+    {
+      method: "GET",
+      path: "/health",
+      handle: (_request, _body, sink) => sendJson(sink, meter, 200, JSON.stringify({ status: "ok", listening: listening() })),
+    },
     {
       method: "GET",
       path: "/health/ready",

@@ -58,6 +58,65 @@ export async function probe(server: ExternalServer): Promise<{ target: Target; r
   };
 }
 
+/** Bytes of a document that are read at most: far above any page of metrics. */
+const maxDocumentBytes = 4_194_304;
+
+/** The text that a GET answers with; null: no good answer within the time of a probe. Never rejects. */
+export async function documentAt(endpoint: Endpoint): Promise<string | null> {
+  try {
+    const connection = await openConnection({ endpoint, timeoutMs: probeTimeoutMs });
+    try {
+      return await new Promise<string | null>((resolve) => {
+        let text = "";
+        let isGood = false;
+        const settle = (found: string | null): void => {
+          clearTimeout(timer);
+          resolve(found);
+        };
+        const timer = setTimeout(() => settle(null), probeTimeoutMs);
+        connection.send(
+          { method: "GET", path: endpoint.path, body: "" },
+          {
+            onResponse: ({ status }) => (isGood = status === 200),
+            onData: (bytes, start, end) => {
+              if (text.length < maxDocumentBytes) text += bytes.toString("latin1", start, end);
+            },
+            onEnd: () => settle(isGood ? text : null),
+            onFail: () => settle(null),
+          },
+        );
+      });
+    } finally {
+      connection.close();
+    }
+  } catch {
+    return null;
+  }
+}
+
+/** Further addresses of a server of ours, in protocols of the same scheme, as its `/health` says; empty: it says none. */
+export async function furtherAddresses(url: string, { origins, tls }: Target, headers: Endpoint["headers"]): Promise<string[]> {
+  const address = parseAddress(url);
+  const [protocol, origin] = (Object.entries(origins) as [ProtocolName, string][])[0] ?? [];
+  if (protocol === undefined || origin === undefined) return [];
+  const text = await documentAt({ origin, protocol, path: pathAt(address, "/health"), method: "GET", headers, tls });
+  let listening: unknown = null;
+  try {
+    listening = (JSON.parse(text ?? "null") as { listening?: unknown } | null)?.listening ?? null;
+  } catch {
+    return [];
+  }
+  if (!Array.isArray(listening)) return [];
+  return listening.flatMap((one: { protocol?: unknown; port?: unknown } | null): string[] => {
+    const name = protocolsOf(url).find((known) => known === one?.protocol);
+    const port = one?.port;
+    if (name === undefined || origins[name] !== undefined || !Number.isInteger(port)) return [];
+    const other = new URL(url);
+    other.port = String(port);
+    return [other.href];
+  });
+}
+
 function readCa(path: string | null): string | null {
   if (path === null) return null;
   try {

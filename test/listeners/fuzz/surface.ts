@@ -21,7 +21,11 @@ export function endpoints(): readonly Endpoint[] {
   // Only what a route does when it is asked looks into these.
   const routes = [
     ...providerRoutes({} as Generator, { models: null } as ModelSettings, sender, meter),
-    ...healthRoutes(meter, () => false),
+    ...healthRoutes(
+      meter,
+      () => false,
+      () => [],
+    ),
     metricsRoute(meter, () => ""),
     ...adminConfigRoutes({ check: () => {}, show: () => ({}), change: () => {} }, meter),
   ];
