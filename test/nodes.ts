@@ -16,6 +16,9 @@ if (process.platform !== "linux" || process.arch !== "x64") {
   process.exit(process.env["CI"] === "true" ? 1 : 0);
 }
 
+/** A program of CommonJS that prints the engine of h1. */
+const requiring = 'require("fakeai").createServer().then((server) => server.close().then(() => console.log(server.listening[0].engine)))';
+
 let failed = false;
 for (const { major, engine, notes } of versions) {
   const folder = `node_modules/.cache/nodes/${major}`;
@@ -33,9 +36,10 @@ for (const { major, engine, notes } of versions) {
   const { status } = spawnSync(node, suite, { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, TEST_RESULTS: report } });
   const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(report, "utf8")) as { numPassedTests: number; numFailedTests: number };
   const started = startUp(node);
-  const runs = started.engine === engine && started.notes.length === notes;
+  const required = spawnSync(node, ["-e", requiring], { timeout: 10_000, encoding: "utf8" });
+  const runs = started.engine === engine && started.notes.length === notes && required.stdout.trim() === engine;
   console.log(
-    `Node ${major}: ${numPassedTests} passed, ${numFailedTests} failed; h1 on ${started.engine}${started.notes.map((note) => `; ${note}`).join("")}`,
+    `Node ${major}: ${numPassedTests} passed, ${numFailedTests} failed; h1 on ${started.engine}, required ${required.stdout.trim() || required.stderr}${started.notes.map((note) => `; ${note}`).join("")}`,
   );
   failed ||= status !== 0 || numPassedTests === 0 || !runs;
 }

@@ -37,7 +37,8 @@ export async function loadEncoding(encoding: Encoding): Promise<LoadedEncoding> 
   try {
     loaded = await encodings[encoding]();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND") throw missing(encoding);
+    // Of an import, and of a require in the CommonJS form of the library.
+    if (/^(?:ERR_)?MODULE_NOT_FOUND$/.test((error as NodeJS.ErrnoException).code ?? "")) throw missing(encoding);
     throw error;
   }
   // A text that spells a special token, "<|endoftext|>", is text here as it is at OpenAI.

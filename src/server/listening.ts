@@ -9,7 +9,7 @@ import type { Engine, Protocol, ProtocolListener, RequestHandler } from "../core
 import { type Bounds } from "../listeners/bounds.ts";
 import { NodeListener } from "../listeners/node/listener.ts";
 import { UwsListener } from "../listeners/uws/listener.ts";
-import { loadUws, type UwsModule, uwsMaxHeadBytes, uwsMaxHeadVariable } from "../listeners/uws/module.ts";
+import { loadUws, uwsLack, type UwsModule, uwsMaxHeadBytes, uwsMaxHeadVariable } from "../listeners/uws/module.ts";
 import type { ServerConfig } from "../settings/server.ts";
 
 export { uwsMaxHeadVariable } from "../listeners/uws/module.ts";
@@ -43,9 +43,7 @@ export async function chooseEngines(config: ServerConfig, certificate: Certifica
   const uws = h1Asked && h1Engine !== "node" && sharable ? await loadUws() : null;
   const notices: string[] = [];
   if (h1Asked && uws === null && h1Engine !== "node") {
-    const why = !sharable
-      ? "uWebSockets.js shares ports among workers on Linux only"
-      : `uWebSockets.js has no binary for Node ${process.versions.node} on ${process.platform}-${process.arch}`;
+    const why = sharable ? uwsLack() : "uWebSockets.js shares ports among workers on Linux only";
     if (h1Engine === "uws") throw new UsageError(`--h1-engine uws: ${why}; use --h1-engine node`);
     notices.push(`${why}: h1 and h1s run on node:http`);
   }

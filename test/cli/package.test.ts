@@ -1,6 +1,6 @@
 /** What `npm pack` makes, installed into an empty folder. */
 import { execFile, spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -12,16 +12,31 @@ const run = promisify(execFile);
 const folder = mkdtempSync(join(tmpdir(), "fakeai-pack-"));
 const installed = join(folder, "node_modules", "fakeai");
 let packed: string[] = [];
+let tarball = "";
 let missing: string | null = null;
+
+/** Programs that judge a package; kept, because they take a minute to fetch. */
+const tools = join(root, "node_modules", ".cache", "package-tools");
+const toolNames = ["jest@30", "@arethetypeswrong/cli@0.18", "publint@0.3"];
+/** Why they cannot be fetched; null: they are there. */
+function fetchTools(): string | null {
+  if (existsSync(join(tools, "node_modules", "publint"))) return null;
+  mkdirSync(tools, { recursive: true });
+  const install = ["install", "--prefix", tools, "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts", ...toolNames];
+  const { status, stderr } = spawnSync("npm", install);
+  return status === 0 ? null : stderr.toString();
+}
 
 beforeAll(async () => {
   const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder], { cwd: root });
   // The scripts of the package print before npm does.
   const [{ filename, files }] = JSON.parse(stdout.slice(stdout.search(/^\[/m))) as [{ filename: string; files: { path: string }[] }];
   packed = files.map(({ path }) => path);
+  tarball = join(folder, filename);
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "empty", private: true }));
   const install = spawnSync("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", join(folder, filename)], { cwd: folder });
   if (install.status !== 0) missing = install.stderr.toString();
+  missing ??= fetchTools();
   if (missing !== null && process.env["CI"] === "true") throw new Error(missing);
 }, 180_000);
 
@@ -38,6 +53,7 @@ test("holds what is built from src, and no more", () => {
       .map((path) => `${folder}/${path}`),
   );
   const others = ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "NOTICE", "README.md", "package.json", "results/schema.json"];
+  built.push("dist/index.cjs", "dist/index.d.cts");
   expect(packed.sort()).toEqual([...built, ...scenarios, ...documents, ...pictures, ...others, "src/listeners/README.md"].sort());
 });
 
@@ -80,6 +96,65 @@ await server.close();
   expect((await run(process.execPath, [script], { cwd: folder })).stdout).toBe("3 3\n");
   expect(readFileSync(join(installed, "dist", "index.d.ts"), "utf8")).toContain("createServer");
 });
+
+/** A test file of Jest or vitest, whose `test` and `expect` are global. */
+const suite = (load: string): string => `${load}
+test("answers on each protocol", async () => {
+  const server = await createServer({ protocol: "h1,h1s,h2c,h2", outputTokens: 3 });
+  const response = await fetch(server.urls.h1 + "/v1/chat/completions", {
+    method: "POST", body: JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hi" }] }),
+  });
+  expect((await response.json()).usage.completion_tokens).toBe(3);
+  expect(server.listening).toHaveLength(4);
+  await server.close();
+  await expect(createServer({ ttftt: 3 })).rejects.toThrow(UsageError);
+});
+`;
+
+test("CommonJS requires it, and Jest does", async ({ skip }) => {
+  if (missing !== null) skip(`npm cannot install: ${missing}`);
+  const program = 'require("fakeai").createServer().then((server) => server.close().then(() => console.log(server.listening[0].engine)))';
+  const imported =
+    'import("fakeai").then(async ({ createServer }) => { const s = await createServer(); await s.close(); console.log(s.listening[0].engine); })';
+  const [required, own] = await Promise.all([program, imported].map((code) => run(process.execPath, ["-e", code], { cwd: folder })));
+  expect(required!.stdout).toBe(own!.stdout);
+  // Two files: each loads the library anew in the same process.
+  for (const name of ["one", "two"])
+    writeFileSync(join(folder, `${name}.jest.cjs`), suite('const { createServer, UsageError } = require("fakeai");'));
+  const jest = [join(tools, "node_modules", "jest", "bin", "jest.js"), "--rootDir", folder, "--runInBand", "--testMatch", "**/*.jest.cjs"];
+  const { stderr } = await run(process.execPath, jest, { cwd: folder });
+  expect(stderr).toMatch(/Tests: +2 passed, 2 total/);
+}, 60_000);
+
+test("vitest runs it", async ({ skip }) => {
+  if (missing !== null) skip(`npm cannot install: ${missing}`);
+  writeFileSync(join(folder, "one.test.mjs"), suite('import { createServer, UsageError } from "fakeai";'));
+  const vitest = [join(root, "node_modules", "vitest", "vitest.mjs"), "run", "--root", folder, "--globals"];
+  const { stdout } = await run(process.execPath, vitest, { cwd: folder, env: { ...process.env, NO_COLOR: "1" } });
+  expect(stdout).toMatch(/Tests +1 passed/);
+}, 60_000);
+
+test("has types for ES modules and CommonJS, for node16 and for bundlers", async ({ skip }) => {
+  if (missing !== null) skip(`npm cannot install: ${missing}`);
+  const use = `const options: ServerOptions = { ttft: 5 };
+export const server: Promise<FakeAiServer> = createServer(options);
+export const isUsage = (error: unknown): error is UsageError => error instanceof UsageError;
+export const running: Promise<number> = server.then((one) => one.stats().running);
+// @ts-expect-error: no option of this name.
+void createServer({ ttftt: 5 });
+`;
+  const names = "createServer, type FakeAiServer, type ServerOptions, UsageError";
+  writeFileSync(join(folder, "use.mts"), `import { ${names} } from "fakeai";\n${use}`);
+  writeFileSync(join(folder, "use.cts"), `import { ${names} } from "fakeai";\n${use}`);
+  const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+  const strict = ["--noEmit", "--strict", "--target", "es2022", "--types", "node", "--typeRoots", join(root, "node_modules", "@types")];
+  const compile = (...args: string[]): Promise<unknown> => run(process.execPath, [tsc, ...strict, ...args], { cwd: folder });
+  await compile("--module", "node16", "use.mts", "use.cts");
+  await compile("--module", "esnext", "--moduleResolution", "bundler", "use.mts");
+  const bin = (name: string): string => join(tools, "node_modules", ".bin", name);
+  await run(bin("attw"), [tarball]);
+  expect((await run(bin("publint"), ["run", "--strict", installed])).stdout).toContain("All good");
+}, 60_000);
 
 test("is ready in well under a second", async ({ skip }) => {
   if (missing !== null) skip(`npm cannot install: ${missing}`);

@@ -11,6 +11,8 @@ export default function build(): void {
   const compile = ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"];
   const { status, stdout } = spawnSync(process.execPath, compile, { cwd: root });
   if (status !== 0) throw new Error(`the build failed: ${stdout.toString()}`);
+  const rest = spawnSync(process.execPath, ["build.mjs"], { cwd: root });
+  if (rest.status !== 0) throw new Error(`build.mjs failed: ${rest.stderr.toString()}`);
 }
 
 /** Whether every source was compiled after its last change. */

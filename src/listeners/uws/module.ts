@@ -26,16 +26,35 @@ const defaultMaxHeadBytes = 4096;
 
 let maxHeadBytes: number | null = null;
 
-/** The module, or null where there is no binary for this Node or platform. */
+/** Runtimes with node's modules that are not Node: the binary is made for Node's own V8 alone. */
+const otherRuntime = ["bun", "deno"].find((name) => process.versions[name] !== undefined);
+
+let lack = "";
+
+/** The module, or null where it cannot run: `uwsLack` then says why. */
 export async function loadUws(): Promise<UwsModule | null> {
+  if (otherRuntime !== undefined) {
+    lack = `uWebSockets.js runs in Node only, and this is ${otherRuntime} ${process.versions[otherRuntime]}`;
+    return null;
+  }
   maxHeadBytes ??= maxHeadOf(process.env[uwsMaxHeadVariable]);
   try {
     const uws = (await import("uWebSockets.js")) as UwsModule;
     uws._cfg("silent");
     return uws;
-  } catch {
+  } catch (error) {
+    // Jest runs tests in contexts of vm, and uWebSockets.js is an ES module.
+    const isShut = (error as NodeJS.ErrnoException).code === "ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING_FLAG";
+    lack = isShut
+      ? "uWebSockets.js is an ES module, which Jest loads with NODE_OPTIONS=--experimental-vm-modules only"
+      : `uWebSockets.js has no binary for Node ${process.versions.node} on ${process.platform}-${process.arch}`;
     return null;
   }
+}
+
+/** Why the latest `loadUws` gave null. */
+export function uwsLack(): string {
+  return lack;
 }
 
 /** The largest head that the loaded engine takes, in bytes: it answers 431 by itself to one that is larger. */

@@ -1,0 +1,41 @@
+/**
+ * After the compiler: what else `dist` holds. The library a second time as CommonJS, in one file, because Jest cannot `require`
+ * an ES module, and its types for programs that are CommonJS themselves.
+ */
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { build } from "esbuild";
+
+for (const name of ["cli", "cli/fakeai-server"]) chmodSync(`dist/${name}.js`, 0o755);
+
+await build({
+  entryPoints: ["dist/index.js"],
+  outfile: "dist/index.cjs",
+  bundle: true,
+  platform: "node",
+  format: "cjs",
+  target: "node20",
+  packages: "external",
+  // Jest refuses `import()` too.
+  supported: { "dynamic-import": false },
+  define: { "import.meta.url": "moduleUrl" },
+  banner: { js: 'const moduleUrl = require("node:url").pathToFileURL(__filename).href;' },
+});
+
+// uWebSockets.js is an ES module only: node imports it, and in Jest the server runs on node:http.
+const required = 'Promise.resolve().then(() => __toESM(require("uWebSockets.js"), 1))';
+const bundle = readFileSync("dist/index.cjs", "utf8");
+if (bundle.split(required).length !== 2) throw new Error("dist/index.cjs: uWebSockets.js is not loaded where it was");
+writeFileSync("dist/index.cjs", bundle.replace(required, 'import("uWebSockets.js")'));
+
+// Values by their types in the ES module; types by the same name.
+const values = ["createServer", "UsageError"];
+const types = ["UsageError", "ServerOptions", "ServerConfig", "ServerStats", "Listening", "FakeAiServer", "Engine", "Protocol"];
+writeFileSync(
+  "dist/index.d.cts",
+  [
+    'import type * as library from "./index.js" with { "resolution-mode": "import" };',
+    ...values.map((name) => `export declare const ${name}: typeof library.${name};`),
+    ...types.map((name) => `export type ${name} = library.${name};`),
+    "",
+  ].join("\n"),
+);
