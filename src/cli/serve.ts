@@ -15,6 +15,7 @@ import { uwsMaxHeadVariable } from "../server/listening.ts";
 import { startServer } from "../server/server.ts";
 import { type Served, startWorkers } from "../server/workers/primary.ts";
 import type { Line } from "./command.ts";
+import { checkScreen, showDashboard } from "./dashboard.ts";
 import { refuseUnknownVariables } from "./environment.ts";
 import { serveFlags, type ServeSettings, serveSettings } from "./sources.ts";
 
@@ -29,6 +30,7 @@ export async function serve({ given }: Line): Promise<void> {
   }
   const recording = latencyFrom === undefined ? null : await readRecording(latencyFrom);
   const config = configOf(settings, recording);
+  if (settings.dashboard) checkScreen(process.stdout, process.env);
   const complain = (line: string): void => {
     if (!settings.quiet) process.stderr.write(`fakeai: ${printable(line)}\n`);
   };
@@ -46,6 +48,7 @@ export async function serve({ given }: Line): Promise<void> {
       `${JSON.stringify({ listening, caPath, ...(caPath === null && ca !== null && { ca }), workers: config.workers })}\n`,
     );
   else if (!settings.quiet) process.stdout.write(describe(server));
+  if (settings.dashboard) showDashboard(process.stdout, () => server.metrics());
   answerParent(alone);
   await ended;
 }

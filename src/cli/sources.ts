@@ -11,9 +11,10 @@ import { serverFlags } from "../settings/server.ts";
 const printing = "Output";
 
 /** How the command prints; no knobs of a server. */
-const printingFlags: readonly Flag<"json" | "quiet">[] = [
+const printingFlags: readonly Flag<"json" | "quiet" | "dashboard">[] = [
   { key: "json", kind: "boolean", help: "one line of JSON on stdout when ready, nothing else", group: printing, common: true },
   { key: "quiet", kind: "boolean", help: "print nothing", group: printing },
+  { key: "dashboard", kind: "boolean", help: "streams, tokens/s, lateness and more, live on the terminal", group: printing },
 ];
 
 const configFlag: Flag<"config"> = {
@@ -46,6 +47,7 @@ export interface ServeSettings {
   readonly server: ServerOptions;
   readonly json: boolean;
   readonly quiet: boolean;
+  readonly dashboard: boolean;
   /** A complaint about a flag, by the name under which it was given. */
   readonly inGivenNames: (message: string) => string;
 }
@@ -65,6 +67,7 @@ export async function serveSettings(line: GivenFlags): Promise<ServeSettings> {
     server: optionsOf(knobs),
     json: asked("json"),
     quiet: asked("quiet"),
+    dashboard: asked("dashboard"),
     inGivenNames: (message) => inGivenNames(message, knobs),
   };
 }

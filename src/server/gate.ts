@@ -1,4 +1,5 @@
 /** Keys and rate limits, checked before any route. */
+import { eventsPath } from "../api/operations/dashboard/routes.ts";
 import { sendJson } from "../api/shared/answer.ts";
 import { errorAnswer } from "../api/errors/answers.ts";
 import type { Problem } from "../api/errors/api-error.ts";
@@ -11,8 +12,11 @@ import type { RateDecision, RateLimiter, RateState } from "../core/limits/rate-l
 import type { ResponseSink, RouteRequest } from "../core/seams.ts";
 import { type KeyRing, nameOfKey } from "../base/keys.ts";
 
-/** Paths that need no key: load balancers and scrapers ask them. `/admin/config` checks its own token. */
-const openPaths = new Set(["/health", "/health/ready", "/metrics", "/admin/config"]);
+/**
+ * Paths that need no key: load balancers and scrapers ask them, and the dashboard shows what a scrape does. `/admin/config` checks
+ * its own token.
+ */
+const openPaths = new Set(["/health", "/health/ready", "/metrics", "/", eventsPath, "/admin/config"]);
 
 export function isOpenPath(path: string): boolean {
   return openPaths.has(path);

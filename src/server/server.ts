@@ -11,6 +11,7 @@ import { StreamLog } from "./stream-log.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 import { Generator } from "../api/openai/generate.ts";
 import { type Administration, adminConfigRoutes } from "../api/operations/admin-config.ts";
+import { Dashboard, dashboardRoutes } from "../api/operations/dashboard/routes.ts";
 import { healthRoutes } from "../api/operations/health.ts";
 import { type LiveState, metricsRoute, renderMetrics } from "../api/operations/metrics.ts";
 import { providerRoutes } from "../api/routes.ts";
@@ -74,6 +75,8 @@ export interface Siblings {
 /** A server as its own process sees it. */
 export interface StartedServer extends FakeAiServer {
   snapshot(): ServerSnapshot;
+  /** The exposition text of `/metrics`. */
+  metrics(): string | Promise<string>;
   /** Changes knobs in this process: all of it or nothing. Throws ApiError. */
   changeKnobs(changes: Readonly<Record<string, unknown>>): void;
   readonly streamLog: StreamLog;
@@ -121,8 +124,11 @@ export async function startServer(
     change: (changes: Readonly<Record<string, unknown>>) => (siblings === null ? changeKnobs(changes) : siblings.change(changes)),
   };
   const counter = newCounter();
+  const metrics = (): string | Promise<string> =>
+    siblings === null ? renderMetrics(meter, config.model.models?.[0] ?? "fakeai", activity.live()) : siblings.metrics();
+  const dashboard = new Dashboard(metrics);
   const routesOf = (config: ServerConfig): RouteTable =>
-    createRoutes(config, { ...parts, injector, administration, tokenizer, counter, siblings });
+    createRoutes(config, { ...parts, injector, administration, tokenizer, counter, metrics, dashboard });
   let routes = routesOf(config);
   /** Swaps everything at once: what can fail is done before anything changes. */
   const changeKnobs = (changes: Readonly<Record<string, unknown>>): void => {
@@ -153,6 +159,7 @@ export async function startServer(
   let closing: Promise<unknown> | null = null;
   const close = async (graceMs = config.graceMs): Promise<void> => {
     activity.draining = true;
+    dashboard.close();
     await (closing ??= Promise.all(listeners.map((listener) => listener.close(graceMs))));
     files?.close();
   };
@@ -166,6 +173,7 @@ export async function startServer(
     notices: [...(initial.timer === "precise" ? crowdedCores() : []), ...engines.notices, ...roomNotices(files, initial)],
     stats: () => activity.stats(),
     snapshot: () => ({ meter: meter.snapshot(), live: activity.live() }),
+    metrics,
     changeKnobs,
     streamLog,
     close,
@@ -216,7 +224,8 @@ interface RouteParts extends Pick<Parts, "meter" | "scheduler" | "activity"> {
   readonly tokenizer: Tokenizer | null;
   /** Numbers the requests, over changes of the configuration. */
   readonly counter: RequestCounter;
-  readonly siblings: Siblings | null;
+  readonly metrics: () => string | Promise<string>;
+  readonly dashboard: Dashboard;
 }
 
 /** The port of an origin, which leaves out the standard one of its scheme. */
@@ -227,12 +236,10 @@ function portOf(origin: string): number {
 
 /** The routes of a configuration. A response goes on as planned when the routes that planned it are replaced. */
 function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
-  const { meter, scheduler, activity, injector, administration, tokenizer, counter, siblings } = parts;
+  const { meter, scheduler, activity, injector, administration, tokenizer, counter, metrics, dashboard } = parts;
   const settings = { ...model, ...(tokenizer !== null && { tokenizer }), ...(scheduler !== null && { scheduler }) };
-  const name = model.models?.[0] ?? "fakeai";
-  const metrics = (): string | Promise<string> => (siblings === null ? renderMetrics(meter, name, activity.live()) : siblings.metrics());
   const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
-  return new RouteTable([
+  const routes = [
     ...providerRoutes(generator, settings, injector, meter),
     ...healthRoutes(
       meter,
@@ -241,7 +248,9 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
     ),
     metricsRoute(meter, metrics),
     ...(administration === null ? [] : adminConfigRoutes(administration, meter)),
-  ]);
+  ];
+  const endpoints = routes.map(({ method, path }) => `${method} ${path}`);
+  return new RouteTable([...routes, ...dashboardRoutes(dashboard, meter, endpoints)]);
 }
 
 /** What the system grants this process, now that it listens; null where it sets no limit, or does not say. */

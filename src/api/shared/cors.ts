@@ -26,7 +26,7 @@ const allowed: Headers = {
 
 /** What an operator reads and changes is never for pages. */
 function isClosed(path: string): boolean {
-  return path === "/metrics" || path.startsWith("/admin/");
+  return path === "/metrics" || path === "/" || path.startsWith("/dashboard/") || path.startsWith("/admin/");
 }
 
 /** What one origin gets. */

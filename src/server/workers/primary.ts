@@ -16,7 +16,7 @@ import { answerRates } from "../../core/limits/lease.ts";
 import { LocalRateLimiter } from "../../core/limits/rate-limit.ts";
 import { changedConfig } from "../knobs.ts";
 import { findCertificate, type Listening, trustOf } from "../listening.ts";
-import type { FakeAiServer } from "../server.ts";
+import type { StartedServer } from "../server.ts";
 import { Channel, GoneError, LateError, type Methods } from "./channel.ts";
 import { Handovers } from "./handover.ts";
 import type { Changes, PrimaryMethods, Started, WorkerMethods } from "./methods.ts";
@@ -31,7 +31,7 @@ const soundLifeMs = 5000;
 const restartDelaysMs = [0, 200, 400, 800, 1600, 3200];
 
 /** What `fakeai serve` needs of a server, of one process or of several. */
-export type Served = Pick<FakeAiServer, "listening" | "ca" | "caPath" | "config" | "notices" | "close">;
+export type Served = Pick<StartedServer, "listening" | "ca" | "caPath" | "config" | "notices" | "metrics" | "close">;
 
 /** One of the places 0 to n - 1: it holds a worker, and after its death the next. */
 interface Seat {
@@ -76,6 +76,7 @@ export async function startWorkers(initial: ServerConfig, tell: (line: string) =
     get config() {
       return primary.config;
     },
+    metrics: () => primary.metrics(),
     close: (graceMs) => primary.close(graceMs ?? primary.config.graceMs),
   };
 }
@@ -206,7 +207,7 @@ class Primary {
     });
     const mine: Methods<PrimaryMethods> = {
       hello: () => greeted(),
-      metrics: () => this.#metrics(),
+      metrics: () => this.metrics(),
       change: (changes) => this.#change(changes),
       takeRates: (questions) => questions.map((question) => answerRates(this.#limiter, question)),
       reserve: (index) => {
@@ -303,7 +304,8 @@ class Primary {
     }
   }
 
-  async #metrics(): Promise<string> {
+  /** The exposition text of all workers. */
+  async metrics(): Promise<string> {
     await Promise.all(
       this.#seats.map(async (seat) => {
         const { channel } = seat;
