@@ -2,11 +2,13 @@
 import type { Meter } from "../core/pacing/meter.ts";
 import type { ResponsePlan, ResponseSink, Route } from "../core/seams.ts";
 import { countTokens, planMessage } from "./anthropic/messages.ts";
+import { describeModel, listModels } from "./anthropic/models.ts";
 import { sendJson } from "./shared/answer.ts";
 import type { ModelSettings } from "./shared/model.ts";
 import { planEmbeddings } from "./openai/embeddings.ts";
 import type { Generator } from "./openai/generate.ts";
 import { requestId } from "./shared/heads.ts";
+import { providerOf } from "./shared/provider.ts";
 import { modelNotFound } from "./openai/request.ts";
 import { planResponse } from "./openai/responses.ts";
 import { tokenize } from "./openai/tokenize.ts";
@@ -58,7 +60,11 @@ export function providerRoutes(generator: Generator, settings: ModelSettings, se
     {
       method: "GET",
       path: "/v1/models",
-      handle: (_request, _body, sink) => sendJson(sink, meter, 200, JSON.stringify({ object: "list", data: models.map(describe) })),
+      handle: (request, _body, sink) => {
+        const isAnthropic = providerOf(request) === "anthropic";
+        const list = isAnthropic ? listModels(request, settings) : { object: "list", data: models.map(describe) };
+        sendJson(sink, meter, 200, JSON.stringify(list), isAnthropic ? { "request-id": requestId() } : {});
+      },
     },
     {
       method: "GET",
@@ -66,7 +72,9 @@ export function providerRoutes(generator: Generator, settings: ModelSettings, se
       handle: (request, _body, sink) => {
         const id = decodeModel(request.path.slice("/v1/models/".length));
         if (settings.models !== null && !settings.models.includes(id)) throw modelNotFound(id);
-        sendJson(sink, meter, 200, JSON.stringify(describe(id)));
+        const isAnthropic = providerOf(request) === "anthropic";
+        const shown = isAnthropic ? describeModel(id, settings) : describe(id);
+        sendJson(sink, meter, 200, JSON.stringify(shown), isAnthropic ? { "request-id": requestId() } : {});
       },
     },
   ];

@@ -7,6 +7,7 @@ import { sendJson } from "../api/shared/answer.ts";
 import { largeBodyBytes, prepareBody } from "../api/shared/body.ts";
 import type { ProfileName } from "../api/shared/model.ts";
 import { checkOwnNames } from "../api/shared/overrides.ts";
+import { dialectOf } from "../api/shared/provider.ts";
 import type { Cors } from "../api/shared/cors.ts";
 import type { Meter } from "../core/pacing/meter.ts";
 import type { RequestHandler, ResponseSink, Route, RouteRequest } from "../core/seams.ts";
@@ -149,7 +150,7 @@ function dispatch(options: DispatchOptions, request: RouteRequest, body: Uint8Ar
 }
 
 function answer({ meter, profile }: DispatchOptions, request: RouteRequest | null, sink: ResponseSink, problem: Problem): void {
-  const { status, json, headers } = errorAnswer(problem, { path: request?.path ?? "", profile: profile() });
+  const { status, json, headers } = errorAnswer(problem, request === null ? profile() : dialectOf(request, profile()));
   sendJson(sink, meter, status, json, headers);
 }
 

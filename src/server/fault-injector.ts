@@ -6,7 +6,7 @@ import { faultAnswer } from "../api/errors/faults.ts";
 import { peekBody } from "../api/shared/body.ts";
 import type { ProfileName, RequestCounter } from "../api/shared/model.ts";
 import type { OwnHeader } from "../api/shared/overrides.ts";
-import { type Provider, providerOf } from "../api/shared/provider.ts";
+import { dialectOf, type Provider, providerOf } from "../api/shared/provider.ts";
 import { SpecError } from "../core/random/distribution.ts";
 import { cannot, carrierOf, choose, type Fault, hits, parseFaults } from "../core/faults/fault.ts";
 import { FaultySink, faultyPlan } from "../core/faults/faulty.ts";
@@ -90,7 +90,7 @@ export class FaultInjector {
         "invalid_value",
       );
     }
-    const asker = { path, profile: this.#settings().profile };
+    const asker = { path, dialect: dialectOf({ path }, this.#settings().profile) };
     const teller = {
       made: ({ name }: Fault): void => this.#meter.countFault(name),
       errorEvent: (last: Uint8Array): string => errorEvent(asker, last),
@@ -119,7 +119,7 @@ export class FaultInjector {
 
   /** Faults that could meet a request, before the rate decides. */
   #candidates(request: RouteRequest, configured: readonly Fault[], own: readonly Fault[]): Candidate[] {
-    const provider: Provider = providerOf(request.path);
+    const provider: Provider = providerOf(request);
     let digest: string | null = null;
     const holdsKey = (wanted: string): boolean => {
       const key = keyOf(request, provider);
@@ -157,10 +157,9 @@ export class FaultInjector {
     const name = fault.name === "one_of" ? choose(fault, position, seed()) : fault.name;
     const model = peekBody(body)?.["model"];
     const asked = {
-      path: request.path,
-      profile,
+      dialect: dialectOf(request, profile),
       model: typeof model === "string" ? model.slice(0, 256) : "",
-      key: keyOf(request, providerOf(request.path)),
+      key: keyOf(request, providerOf(request)),
     };
     const { status, json, headers } = faultAnswer(fault, name, asked);
     const delay = met.find(({ fault }) => fault.name === "delay")?.fault;

@@ -44,9 +44,9 @@ export class Gate {
     const { requests, tokens } = limiter.limits;
     const unlimited = requests === null && tokens === null;
     if ((keys === null && unlimited) || openPaths.has(request.path)) return true;
-    const provider = providerOf(request.path);
+    const provider = providerOf(request);
     const deny = (problem: Problem): false => {
-      const { status, json, headers } = errorAnswer(problem, { path: request.path, profile: profile() });
+      const { status, json, headers } = errorAnswer(problem, dialectOf(request, profile()));
       sendJson(sink, meter, status, json, headers);
       return false;
     };
@@ -62,7 +62,7 @@ export class Gate {
     if (unlimited) return true;
     if (key !== null && client === "") client = nameOfKey(key);
     const show = (state: RateState): void => {
-      sink.extraHeaders = Object.assign(rateHeaders(dialectOf(request.path, profile()), state, Date.now()), sink.extraHeaders);
+      sink.extraHeaders = Object.assign(rateHeaders(dialectOf(request, profile()), state, Date.now()), sink.extraHeaders);
     };
     if (request.method !== "POST") {
       return orLater(limiter.look(client), (state) => {

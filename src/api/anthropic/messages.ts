@@ -33,13 +33,18 @@ class MessageStory {
   readonly #answer: Answer;
   readonly #id: string;
   readonly #blocks: readonly Block[];
+  readonly #hiddenTokens: number;
 
-  constructor(answer: Answer) {
+  /** Thinking that is not shown is a signature alone. */
+  constructor(answer: Answer, showsThinking: boolean) {
     this.#answer = answer;
+    this.#hiddenTokens = showsThinking ? 0 : answer.reasoning.tokens;
     this.#id = `msg_01${randomLetters(answer.identity, 22)}`;
     const { text, calls } = this.#choice;
     this.#blocks = [
-      ...(answer.reasoning.tokens > 0 ? [thinkingBlock(answer.reasoning, randomLetters(answer.identity, 64))] : []),
+      ...(answer.reasoning.tokens > 0
+        ? [thinkingBlock(showsThinking ? answer.reasoning : answer.reasoning.cutTo(0), randomLetters(answer.identity, 64))]
+        : []),
       ...(text === null || text.tokens === 0 ? [] : [textBlock(text)]),
       ...calls.map((call) => toolBlock(call, `toolu_01${randomLetters(answer.identity, 22)}`)),
     ];
@@ -109,7 +114,7 @@ class MessageStory {
         emit(out, "message_stop", {});
       },
       tokensPerFrame: tokensPerChunk,
-      hiddenTokens: 0,
+      hiddenTokens: this.#hiddenTokens,
       stamped,
     };
   }
@@ -200,11 +205,12 @@ function textBlock(run: Run): Block {
   };
 }
 
-function toolBlock({ name, arguments: run }: ToolCall, id: string): Block {
+function toolBlock({ name, toolset, arguments: run }: ToolCall, id: string): Block {
+  const set = toolset === undefined ? {} : { toolset_name: toolset };
   return {
     run,
-    start: { type: "tool_use", id, name, input: {} },
-    done: () => ({ type: "tool_use", id, name, input: inputOf(run.text()) }),
+    start: { type: "tool_use", id, name, ...set, input: {} },
+    done: () => ({ type: "tool_use", id, name, ...set, input: inputOf(run.text()) }),
     deltaType: "input_json_delta",
     deltaMember: "partial_json",
     lastDelta: null,
@@ -247,9 +253,9 @@ export function countTokens(request: RouteRequest, bytes: Uint8Array, settings: 
 /** Plans the answer to a request. Throws ApiError. */
 export function planMessage(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
   checkVersion(request);
-  const ask = readMessage(bytes, model.settings);
+  const { ask, showsThinking } = readMessage(bytes, request.header("anthropic-beta") ?? "", model.settings);
   const answer = model.answer(request, ask);
-  const story = new MessageStory(answer);
+  const story = new MessageStory(answer, showsThinking);
   const common = {
     head: headOf(ask.stream, answer.stamped ? clockIdentity : null),
     startUs: request.receivedUs,

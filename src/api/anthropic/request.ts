@@ -1,35 +1,11 @@
 /** Reading a request to Anthropic's /v1/messages: every complaint is worded as theirs (docs.anthropic.com/en/api/messages). */
 import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
-import { maxOutputTokens } from "../../core/limits/budget.ts";
-import type { Ask, CallPlan, ModelSettings, Stops, Tool } from "../shared/model.ts";
-import { isObject, type JsonObject, parseBody, quote, textOfContent, textsOfContent } from "../shared/body.ts";
+import type { Ask, ModelSettings, Stops } from "../shared/model.ts";
+import { isObject, type JsonObject, parseBody, textOfContent, textsOfContent } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
-
-const bad = (message: string): ApiError => new ApiError(400, message);
-
-function required(body: JsonObject, name: string, at = name): unknown {
-  const value = body[name];
-  if (value === undefined) throw bad(`${at}: Field required`);
-  return value;
-}
-
-function optionalFlag(body: JsonObject, name: string): boolean {
-  const value = body[name];
-  if (value === undefined || value === null) return false;
-  if (typeof value !== "boolean") throw bad(`${name}: Input should be a valid boolean`);
-  return value;
-}
-
-function whole(value: unknown, at: string, least: number): number {
-  if (typeof value !== "number" || !Number.isInteger(value)) throw bad(`${at}: Input should be a valid integer`);
-  if (value < least) throw bad(`${at}: Input should be greater than or equal to ${least}`);
-  return Math.min(value, maxOutputTokens);
-}
-
-function isText(value: unknown): value is string {
-  return typeof value === "string";
-}
+import { bad, isText, optionalFlag, optionalName, required, whole } from "./complaints.ts";
+import { readCalls } from "./tools.ts";
 
 /** Texts of a content block, tool inputs and results included. */
 function textsOfBlock(block: JsonObject): readonly string[] {
@@ -41,8 +17,13 @@ function textsOfBlock(block: JsonObject): readonly string[] {
 interface Messages {
   readonly texts: readonly string[];
   readonly lastUserText: () => string;
+  /** It ends with a tool's result. What the system says after it changes nothing. */
   readonly endsWithResult: boolean;
+  /** It ends with what the assistant has begun to say. */
+  readonly endsWithPrefill: boolean;
 }
+
+const roles = ["user", "assistant", "system"] as const;
 
 function readMessages(body: JsonObject): Messages {
   const messages = required(body, "messages");
@@ -53,7 +34,7 @@ function readMessages(body: JsonObject): Messages {
     const at = `messages.${index}`;
     if (!isObject(message)) throw bad(`${at}: Input should be an object`);
     const role = required(message, "role", `${at}.role`);
-    if (role !== "user" && role !== "assistant") throw bad(`${at}.role: Input should be 'user' or 'assistant'`);
+    if (!roles.includes(role as "user")) throw bad(`${at}.role: Input should be 'user', 'assistant' or 'system'`);
     const content = required(message, "content", `${at}.content`);
     if (isText(content)) texts.push(content);
     else if (Array.isArray(content)) {
@@ -65,68 +46,49 @@ function readMessages(body: JsonObject): Messages {
     } else throw bad(`${at}.content: Input should be a valid string or list`);
     return message;
   });
-  const last = list.at(-1)!["content"];
+  const last = list.findLast(({ role }) => role !== "system");
+  const content = last?.["content"];
   return {
     texts,
     lastUserText: () => textOfContent(list.findLast(({ role }) => role === "user")?.["content"]),
-    endsWithResult: Array.isArray(last) && last.some((block: unknown) => isObject(block) && block["type"] === "tool_result"),
+    endsWithResult: Array.isArray(content) && content.some((block: unknown) => isObject(block) && block["type"] === "tool_result"),
+    endsWithPrefill: last?.["role"] === "assistant",
   };
 }
 
-function readTools(body: JsonObject): Tool[] {
-  const tools = body["tools"] ?? [];
-  if (!Array.isArray(tools)) throw bad("tools: Input should be a valid list");
-  return tools.flatMap((tool: unknown, index) => {
-    const at = `tools.${index}`;
-    if (!isObject(tool)) throw bad(`${at}: Input should be an object`);
-    const name = required(tool, "name", `${at}.name`);
-    if (!isText(name) || !/^[a-zA-Z0-9_-]{1,128}$/.test(name))
-      throw bad(`${at}.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'`);
-    // Tools that Anthropic's servers run themselves are never called.
-    if (tool["type"] !== undefined && tool["type"] !== null && tool["type"] !== "custom") return [];
-    const parameters = required(tool, "input_schema", `${at}.input_schema`);
-    if (!isObject(parameters)) throw bad(`${at}.input_schema: Input should be an object`);
-    return [{ name, parameters, param: `${at}.input_schema` }];
-  });
-}
-
-function readCalls(body: JsonObject, endsWithResult: boolean): CallPlan | null {
-  const tools = readTools(body);
-  const choice = body["tool_choice"] ?? { type: "auto" };
-  if (!isObject(choice)) throw bad("tool_choice: Input should be an object");
-  const parallel = choice["disable_parallel_tool_use"] !== true;
-  switch (choice["type"]) {
-    case "none":
-      return null;
-    case "auto":
-      return tools.length === 0 || endsWithResult ? null : { tools, choice: "auto", parallel };
-    case "any":
-      if (tools.length === 0) throw bad("tool_choice: tool_choice may only be specified while providing tools.");
-      return { tools, choice: "required", parallel };
-    case "tool": {
-      const tool = tools.find(({ name }) => name === choice["name"]);
-      if (!tool) throw bad(`tool_choice: Tool ${quote(choice["name"])} not found in provided tools`);
-      return { tools: [tool], choice: "named", parallel: false };
-    }
-    default:
-      throw bad("tool_choice.type: Input should be 'auto', 'any', 'tool' or 'none'");
-  }
-}
-
-/** Tokens of thinking that are shown: a part of the budget. */
+/** Tokens of thinking: a part of the budget. */
 const mostThinking = 256;
 
-function readThinking(body: JsonObject): number {
+/** What is thought before the answer: so many tokens, shown or not. */
+interface Thinking {
+  readonly tokens: number;
+  readonly isShown: boolean;
+}
+
+const noThinking: Thinking = { tokens: 0, isShown: true };
+
+const displays = ["summarized", "omitted", "updates"] as const;
+
+/**
+ * The budget is less than `max_tokens`, unless thinking goes on between calls of tools (platform.claude.com/docs/en/build-with-claude/
+ * extended-thinking, "Interleaved thinking").
+ */
+function readThinking(body: JsonObject, { endsWithResult }: Messages, isInterleaved: boolean): Thinking {
   const thinking = body["thinking"];
-  if (thinking === undefined || thinking === null) return 0;
+  if (thinking === undefined || thinking === null) return noThinking;
   if (!isObject(thinking)) throw bad("thinking: Input should be an object");
-  if (thinking["type"] === "disabled") return 0;
-  if (thinking["type"] === "adaptive") return mostThinking / 4;
-  if (thinking["type"] !== "enabled") throw bad("thinking.type: Input should be 'enabled', 'disabled' or 'adaptive'");
-  return Math.min(
-    whole(required(thinking, "budget_tokens", "thinking.enabled.budget_tokens"), "thinking.enabled.budget_tokens", 1024),
-    mostThinking,
-  );
+  const type = optionalName(thinking, "type", "thinking.type", ["enabled", "disabled", "adaptive", "between_tools"]);
+  if (type === null) throw bad("thinking.type: Field required");
+  if (type === "disabled" || (type === "between_tools" && !endsWithResult)) return noThinking;
+  const isShown = optionalName(thinking, "display", `thinking.${type}.display`, displays) !== "omitted";
+  if (type !== "enabled") return { tokens: mostThinking / 4, isShown };
+  const at = "thinking.enabled.budget_tokens";
+  const budget = whole(required(thinking, "budget_tokens", at), at, 1024);
+  if (!isInterleaved && budget >= (body["max_tokens"] as number)) {
+    const hint = "Please consult our documentation at https://docs.claude.com/en/docs/build-with-claude/extended-thinking";
+    throw bad(`\`max_tokens\` must be greater than \`thinking.budget_tokens\`. ${hint}`);
+  }
+  return { tokens: Math.min(budget, mostThinking), isShown };
 }
 
 function readStops(body: JsonObject): Stops {
@@ -140,7 +102,9 @@ function readStops(body: JsonObject): Stops {
 
 function readFormat(body: JsonObject): Ask["json"] {
   const config = body["output_config"];
-  const format = isObject(config) ? config["format"] : undefined;
+  if (!isObject(config)) return null;
+  optionalName(config, "effort", "output_config.effort", ["low", "medium", "high", "xhigh", "max"]);
+  const format = config["format"];
   if (!isObject(format)) return null;
   if (format["type"] !== "json_schema") throw bad("output_config.format.type: Input should be 'json_schema'");
   return { schema: required(format, "schema", "output_config.format.schema"), param: "output_config.format.schema" };
@@ -172,22 +136,30 @@ export function countInputTokens(bytes: Uint8Array, { models, tokenizer }: Model
   const body = parseBody(bytes);
   readModel(body, models);
   const messages = readMessages(body);
-  readCalls(body, messages.endsWithResult);
+  readCalls(body, false);
   return countPrompt(body, messages, tokenizer);
 }
 
-/** Reads and checks a whole request. Throws ApiError. */
-export function readMessage(bytes: Uint8Array, { models, tokenizer, maxModelLen }: ModelSettings): Ask {
+/** What a message is asked for, and whether its thinking is shown: otherwise a signature alone stands for it. */
+export interface MessageAsk {
+  readonly ask: Ask;
+  readonly showsThinking: boolean;
+}
+
+/** Reads and checks a whole request. `betas` is its header `anthropic-beta`. Throws ApiError. */
+export function readMessage(bytes: Uint8Array, betas: string, { models, tokenizer, maxModelLen }: ModelSettings): MessageAsk {
   const body = parseBody(bytes);
   const model = readModel(body, models);
-  const limit = whole(required(body, "max_tokens"), "max_tokens", 1);
+  // With 0 the prompt is only read, for the cache.
+  const limit = whole(required(body, "max_tokens"), "max_tokens", 0);
   const messages = readMessages(body);
   const { temperature } = body;
   if (temperature !== undefined && (typeof temperature !== "number" || temperature < 0 || temperature > 1))
     throw bad("temperature: range: 0..1");
   const promptTokens = countPrompt(body, messages, tokenizer);
   checkFits(maxModelLen, promptTokens, limit);
-  return {
+  const thinking = readThinking(body, messages, betas.includes("interleaved-thinking"));
+  const ask: Ask = {
     model,
     promptTokens,
     promptOf: () => ({ tokens: promptTokens, parts: () => [...textsOfContent(body["system"]), ...messages.texts], index: 0 }),
@@ -199,8 +171,9 @@ export function readMessage(bytes: Uint8Array, { models, tokenizer, maxModelLen 
     ignoreEos: false,
     stop: readStops(body),
     seed: undefined,
-    reasoningTokens: readThinking(body),
-    calls: readCalls(body, messages.endsWithResult),
+    reasoningTokens: thinking.tokens,
+    calls: readCalls(body, messages.endsWithResult || messages.endsWithPrefill),
     json: readFormat(body),
   };
+  return { ask, showsThinking: thinking.isShown };
 }

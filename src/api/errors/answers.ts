@@ -17,15 +17,15 @@ import { workBounds } from "../../core/limits/budget.ts";
 import { formatDuration } from "../../core/limits/rate-limit.ts";
 import type { Refusal } from "../../core/seams.ts";
 import { requestId } from "../shared/heads.ts";
-import type { ProfileName } from "../shared/model.ts";
-import { type Dialect, dialectOf } from "../shared/provider.ts";
+import type { Dialect } from "../shared/provider.ts";
 import type { Problem } from "./api-error.ts";
 
-/** Path and profile decide which server's error is sent. */
+/** Who gets an error. */
 export interface Asker {
   /** The path that was asked for, "" where no request was understood. */
   readonly path: string;
-  readonly profile: ProfileName;
+  /** Whose error is sent. */
+  readonly dialect: Dialect;
 }
 
 /** An error as it goes out. */
@@ -368,8 +368,7 @@ function vllmType(status: number): string {
 }
 
 /** The error of a problem, as the server that was asked sends it. */
-export function errorAnswer(problem: Problem, { path, profile }: Asker): ErrorAnswer {
-  const dialect = dialectOf(path, profile);
+export function errorAnswer(problem: Problem, dialect: Dialect): ErrorAnswer {
   const words = wordsOf(problem.kind, problem, dialect);
   const { json, headers } = forms[dialect](words, problem.kind);
   return {
@@ -389,8 +388,7 @@ function wordsOf<K extends Kind>(kind: K, problem: ProblemOf<K>, dialect: Dialec
  * The event by which a server says inside of a stream that something went wrong. `last` is the event before it, whose
  * members some of them repeat.
  */
-export function errorEvent({ path, profile }: Asker, last: Uint8Array): string {
-  const dialect = dialectOf(path, profile);
+export function errorEvent({ path, dialect }: Asker, last: Uint8Array): string {
   const event = (data: object): string => `data: ${JSON.stringify(data)}\n\n`;
   if (dialect === "anthropic")
     return `event: error\n${event({ type: "error", error: { type: "overloaded_error", message: "Overloaded" } })}`;

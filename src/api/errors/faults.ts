@@ -1,10 +1,12 @@
 /** Faults on purpose that answer with an error: which problem each is. */
 import type { Fault, FaultName } from "../../core/faults/fault.ts";
-import { type Asker, type ErrorAnswer, errorAnswer } from "./answers.ts";
+import type { Dialect } from "../shared/provider.ts";
+import { type ErrorAnswer, errorAnswer } from "./answers.ts";
 import type { Problem } from "./api-error.ts";
 
 /** What a request says, as far as errors repeat it. */
-export interface Asked extends Asker {
+export interface Asked {
+  readonly dialect: Dialect;
   /** "" where it is unknown. */
   readonly model: string;
   readonly key: string | null;
@@ -17,7 +19,7 @@ const contextTokens = 8192;
 
 /** The answer of a fault that refuses. `name` is the fault's, or the one that `one_of` has chosen. */
 export function faultAnswer(fault: Fault, name: FaultName, asked: Asked): ErrorAnswer {
-  const { status, json, headers } = errorAnswer(problemOf(fault, name, asked), asked);
+  const { status, json, headers } = errorAnswer(problemOf(fault, name, asked), asked.dialect);
   // The fault alone says which of them are there.
   const { "retry-after": _seconds, "retry-after-ms": _milliseconds, ...others } = headers;
   const { retryAfterSeconds, retryAfterMs } = fault;

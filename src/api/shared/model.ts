@@ -89,6 +89,8 @@ export class StridedCounter implements RequestCounter {
 /** A function that the answer may call. */
 export interface Tool {
   readonly name: string;
+  /** The set of tools that it belongs to, which its calls name. */
+  readonly toolset?: string;
   /** JSON schema of the arguments; undefined: no arguments. */
   readonly parameters: unknown;
   /** Where the request holds the schema, for complaints. */
@@ -242,6 +244,7 @@ const noRun = new Run(corpusVocabulary, 0, null);
 
 export interface ToolCall {
   readonly name: string;
+  readonly toolset?: string | undefined;
   readonly arguments: Run;
 }
 
@@ -449,7 +452,7 @@ export class Model {
     work: AnswerWork,
   ): Choice {
     const left = ask.limit - before;
-    const cutShort = before > 0 && left === 0;
+    const cutShort = left === 0 && (before > 0 || ask.calls !== null);
     if (ask.calls !== null && !cutShort && (headerText === null || ask.calls.choice !== "auto"))
       return makeCalls(ask.calls, seed, left, work);
     const given = this.#given(ask, index, seed, headerText, work);
@@ -583,10 +586,10 @@ function makeCalls({ tools, choice, parallel }: CallPlan, seed: Seed, limit: num
   const calls: ToolCall[] = [];
   let left = limit;
   for (let i = 0; i < count && left > 0; i++) {
-    const { name, parameters, param } = tools[random.below(tools.length)]!;
+    const { name, toolset, parameters, param } = tools[random.below(tools.length)]!;
     const given = parameters === undefined || parameters === null ? { type: "object", properties: {} } : parameters;
     const full = Run.ofJson(work.instanceOf(given, param, seedOfRequest(seed, i)));
-    calls.push({ name, arguments: full.cutTo(Math.min(left, full.tokens)) });
+    calls.push({ name, toolset, arguments: full.cutTo(Math.min(left, full.tokens)) });
     left -= full.tokens;
   }
   // A tool that was named ends with "stop", as in OpenAI's documentation of tool_choice.
