@@ -1,13 +1,17 @@
 /** Where a result goes: the directory is made and tried before anything is measured, and written after everything was shown. */
-import { createWriteStream, mkdtempSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
+import { createWriteStream, existsSync, mkdtempSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join, relative, sep } from "node:path";
 import { makeDirectory, removeDirectories } from "../base/directory.ts";
 import { printable } from "../base/printable.ts";
 import { UsageError } from "../base/usage-error.ts";
+import type { RawData } from "../report/cards.ts";
 import { renderHtml } from "../report/html.ts";
 import { writeResult, writeWhole } from "../results/store.ts";
 import type { BenchResult } from "../results/types.ts";
+
+/** Name of the requests of --details within the directory of a result. */
+const requestsFile = "requests.jsonl";
 
 /** Bytes that are written to find a full disk: more than a result of many scenarios and its page. */
 const trialBytes = 1_048_576;
@@ -54,7 +58,7 @@ export class ResultDirectory {
   detail(row: object): void {
     if (this.#detailsFault !== null) return;
     if (this.#details === null) {
-      this.#details = createWriteStream(join(this.#path, "requests.jsonl"));
+      this.#details = createWriteStream(join(this.#path, requestsFile));
       this.#details.on("error", (error) => {
         this.#detailsFault ??= faultIn(error);
         this.#notice(`requests.jsonl ends early: ${this.#detailsFault}`);
@@ -87,7 +91,7 @@ export class ResultDirectory {
     const file = await this.#place(result, complaints);
     const report = join(dirname(file), "report.html");
     try {
-      await writeWhole(report, renderHtml(result));
+      await writeWhole(report, renderHtml(result, rawDataBeside(report, file)));
       return { result: file, report, complaints };
     } catch (error) {
       complaints.push(`${report} cannot be written (${faultIn(error)}): fakeai report ${file} --out <file> writes it anew`);
@@ -113,6 +117,15 @@ export class ResultDirectory {
       }
     }
   }
+}
+
+/** The file of a result, and its requests where they are kept, by their addresses as seen from the page. */
+export function rawDataBeside(page: string, result: string): RawData[] {
+  const requests = join(dirname(result), requestsFile);
+  return [result, ...(existsSync(requests) ? [requests] : [])].map((file) => ({
+    file: relative(dirname(page), file).split(sep).map(encodeURIComponent).join("/"),
+    name: basename(file),
+  }));
 }
 
 /** The system's words for an error: "ENOSPC: no space left on device". */

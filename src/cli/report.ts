@@ -8,12 +8,12 @@ import { imagesOf } from "../report/images.ts";
 import { placesText, renderEnding } from "../report/ending.ts";
 import { renderTable } from "../report/table.ts";
 import { vllmJson } from "../results/exports.ts";
-import { writeWhole } from "../results/store.ts";
+import { resultFile, writeWhole } from "../results/store.ts";
 import type { ArmResult, BenchResult } from "../results/types.ts";
 import { settingsOf } from "../settings/parse.ts";
 import { reportFlags } from "../settings/results.ts";
 import type { Line } from "./command.ts";
-import { faultIn } from "./output.ts";
+import { faultIn, rawDataBeside } from "./output.ts";
 import { resultAt } from "./results.ts";
 import { endingStyle, tableStyle } from "./terminal.ts";
 
@@ -26,11 +26,12 @@ export async function report({ given, positionals }: Line): Promise<void> {
     process.stdout.write(`${printableJson(vllmJson(armNamed(result, vllm)))}\n`);
     return;
   }
-  const page = out ?? join(statSync(path).isDirectory() ? path : dirname(path), "report.html");
+  const file = statSync(path).isDirectory() ? join(path, resultFile) : path;
+  const page = out ?? join(dirname(file), "report.html");
   // Shown first: a full disk must not take along what can still be read here.
   process.stdout.write(`${full ? `${renderTable(result, tableStyle())}\n` : ""}${renderEnding(result, endingStyle())}`);
   try {
-    await writeWhole(page, renderHtml(result));
+    await writeWhole(page, renderHtml(result, rawDataBeside(page, file)));
   } catch (error) {
     throw new UsageError(`--out: cannot write ${page} (${faultIn(error)})`);
   }

@@ -5,13 +5,13 @@ import { metricLabel, quantity } from "./format.ts";
 import { metricFacts } from "../results/metrics.ts";
 import { escaped } from "./markup.ts";
 
-interface BarMetric {
+export interface BarMetric {
   readonly metric: MetricName;
   readonly statistic: Statistic;
 }
 
 /** Where clients are compared, each of these is a figure. */
-const drawn: readonly BarMetric[] = [
+export const clientMetrics: readonly BarMetric[] = [
   { metric: "clientCpuUsPerToken", statistic: "mean" },
   { metric: "tokenAdded", statistic: "p50" },
   { metric: "tokenAdded", statistic: "p99" },
@@ -35,7 +35,7 @@ const width = labelWidth + barWidth + valueWidth;
 /** The bars of a scenario whose arms are clients; none for others. */
 export function clientBars({ arms }: ScenarioResult): Bars[] {
   if (arms.every(({ driver }) => driver !== "client")) return [];
-  return drawn.flatMap((metric) => barsOf(arms, metric));
+  return clientMetrics.flatMap((metric) => barsOf(arms, metric));
 }
 
 function barsOf(arms: readonly ArmResult[], { metric, statistic }: BarMetric): Bars[] {

@@ -1,23 +1,64 @@
-/** The charts of a report as data. `draw-charts.ts` draws them in the reader's browser. */
+/** The line charts of a report as data. `svg.ts` draws them, for the page and as images. */
 import { percentileCurve } from "../results/recorder.ts";
-import type { ArmResult, BenchResult, DistributionMetric, MetricName, MetricSummary, ScenarioResult } from "../results/types.ts";
+import type { ArmResult, BenchResult, DistributionMetric, MetricName, MetricSummary, ScenarioResult, Statistic } from "../results/types.ts";
+import { digits } from "./format.ts";
 
-/** One line of a chart. x is a logarithm (to base 10), y in the unit of the chart's axis. */
-interface Line {
+/** A value at a place of the x axis, with its 95% interval where there is one. */
+export interface Point {
+  readonly x: number;
+  readonly y: number;
+  readonly low?: number;
+  readonly high?: number;
+}
+
+/** One line of a chart. */
+export interface Line {
   readonly label: string;
   /** Index of its colour: the same arm has the same one throughout a scenario. */
   readonly color: number;
   readonly dashed: boolean;
-  readonly points: readonly (readonly [x: number, y: number])[];
+  readonly points: readonly Point[];
 }
 
-/** A chart. x is the logarithm of 1 / (1 - share) for percentiles, as HDR plots have it, and of the streams at once for loads. */
+/** A place on the x axis with its text. */
+export interface Tick {
+  readonly x: number;
+  readonly text: string;
+}
+
+/**
+ * A chart. x is the logarithm of 1 / (1 - share) for percentiles, as HDR plots have it, of the streams at once for loads, of the
+ * axis's value for sweeps where that is logarithmic, and seconds for slices.
+ */
 export interface Chart {
-  readonly id: string;
   readonly title: string;
-  readonly kind: "percentiles" | "load";
+  readonly kind: "percentiles" | "load" | "sweep" | "slices";
+  /** What lies along x, with its unit. */
+  readonly xLabel: string;
+  /** Where the axis has its texts, in rising order; it goes from the first to the last, and as far as there are points. */
+  readonly ticks: readonly Tick[];
+  /** Unit of y. */
   readonly yLabel: string;
+  readonly better: "lower" | "higher";
   readonly lines: readonly Line[];
+  /** Places on the x axis with a name, such as a knee. */
+  readonly marks?: readonly Tick[];
+}
+
+/** A value of an arm as charts show it, in the metric's unit. */
+export interface Estimate {
+  /** The rounds' mean where there is an interval about it, else the value of all rounds together. */
+  readonly value: number;
+  readonly low?: number;
+  readonly high?: number;
+}
+
+/** null: not measured. */
+export function estimateOf({ metrics, intervals }: ArmResult, metric: MetricName, statistic: Statistic): Estimate | null {
+  const interval = intervals[`${metric}.${statistic}`];
+  if (interval !== undefined) return { value: interval.estimate, low: interval.low, high: interval.high };
+  const value = metrics[metric]?.[statistic];
+  return value === undefined ? null : { value };
 }
 
 /** Lines that share an x share it to the last digit. */
@@ -25,18 +66,30 @@ function logarithm(x: number): number {
   return Number(Math.log10(x).toFixed(6));
 }
 
-function curve(summary: MetricSummary | null | undefined): Line["points"] {
+/** Percentiles have the same axis everywhere: beyond 99.9 few results have enough values. */
+export const percentileTicks: readonly Tick[] = [0, 50, 90, 99, 99.9].map((percentile) => ({
+  x: logarithm(1 / (1 - percentile / 100)),
+  text: String(percentile),
+}));
+const lastPercentile = percentileTicks.at(-1)!.x;
+
+function curve(summary: MetricSummary | null | undefined): Point[] {
   const points = summary ? percentileCurve(summary) : null;
-  return (points ?? []).map(({ share, value }) => [logarithm(1 / (1 - share)), value / 1000] as const);
+  return (points ?? [])
+    .map(({ share, value }) => ({ x: logarithm(1 / (1 - share)), y: value / 1000 }))
+    .filter(({ x }) => x <= lastPercentile);
 }
 
-function percentiles(id: string, title: string, lines: readonly Line[]): Chart[] {
+function percentiles(title: string, of: string, lines: readonly Line[]): Chart[] {
   const drawn = lines.filter(({ points }) => points.length > 0);
-  return drawn.length === 0 ? [] : [{ id, title, kind: "percentiles", yLabel: "ms", lines: drawn }];
+  if (drawn.length === 0) return [];
+  return [
+    { title, kind: "percentiles", xLabel: `percentile of ${of}`, ticks: percentileTicks, yLabel: "ms", better: "lower", lines: drawn },
+  ];
 }
 
 /** TTFT and ITL by arm, and where the stamps tell it, what server and transport had to do with it. */
-export function scenarioCharts({ arms }: ScenarioResult, id: string): Chart[] {
+export function scenarioCharts({ arms }: ScenarioResult): Chart[] {
   const lines = (metric: DistributionMetric): Line[] =>
     arms.map((arm, color) => ({ label: arm.id, color, dashed: arm.role === "engine", points: curve(arm.metrics[metric]) }));
   const pacing = arms.flatMap((arm, color): Line[] =>
@@ -53,27 +106,43 @@ export function scenarioCharts({ arms }: ScenarioResult, id: string): Chart[] {
         ],
   );
   // Clients are many: they are shown as bars.
-  if (arms.every(({ driver }) => driver === "client"))
-    return percentiles(`${id}-added`, "Added to a token, by percentile", lines("tokenAdded"));
+  if (arms.every(({ driver }) => driver === "client")) return percentiles("Added to a token", "tokens", lines("tokenAdded"));
   const open = arms.some(({ metrics }) => metrics.ttftFromIntended);
   const streamed = arms.some(({ metrics }) => metrics.ttft);
   return [
-    ...percentiles(`${id}-ttft`, "TTFT by percentile", lines("ttft")),
-    ...(open ? percentiles(`${id}-ttft-planned`, "TTFT from planned start, by percentile", lines("ttftFromIntended")) : []),
-    ...percentiles(`${id}-itl`, "ITL by percentile", lines("itl")),
-    ...(streamed ? [] : percentiles(`${id}-e2el`, "E2E latency by percentile", lines("e2el"))),
-    ...percentiles(`${id}-pacing`, "Lateness of a token: server (solid), transport (dashed)", pacing),
+    ...percentiles("TTFT", "requests", lines("ttft")),
+    ...(open ? percentiles("TTFT from planned start", "requests", lines("ttftFromIntended")) : []),
+    ...percentiles("ITL", "gaps", lines("itl")),
+    ...(streamed ? [] : percentiles("E2E latency", "requests", lines("e2el"))),
+    ...percentiles("Lateness of a token: server solid, transport dashed", "tokens", pacing),
   ];
 }
 
-const loads: readonly (readonly [MetricName, "mean" | "p99", string, string, number])[] = [
-  ["tokensPerSecond", "mean", "Throughput against streams", "tokens/s", 1],
-  ["requestsPerSecond", "mean", "Throughput against streams", "requests/s", 1],
-  ["serverCpuUsPerToken", "mean", "Server CPU per token against streams", "µs", 1],
-  ["serverCpuUsPerRequest", "mean", "Server CPU per request against streams", "µs", 1],
-  ["itl", "p99", "ITL p99 against streams", "ms", 1000],
-  ["ttft", "p99", "TTFT p99 against streams", "ms", 1000],
-  ["itlError", "mean", "Distance of the mean ITL from the planned one, against streams", "%", 0.01],
+interface LoadMetric {
+  readonly metric: MetricName;
+  readonly statistic: "mean" | "p99";
+  readonly title: string;
+  readonly yLabel: string;
+  /** Of the metric's unit in one of the axis. */
+  readonly scale: number;
+  readonly better: "lower" | "higher";
+}
+
+const loads: readonly LoadMetric[] = [
+  { metric: "tokensPerSecond", statistic: "mean", title: "Throughput", yLabel: "tokens/s", scale: 1, better: "higher" },
+  { metric: "requestsPerSecond", statistic: "mean", title: "Throughput", yLabel: "requests/s", scale: 1, better: "higher" },
+  { metric: "serverCpuUsPerToken", statistic: "mean", title: "Server CPU per token", yLabel: "µs", scale: 1, better: "lower" },
+  { metric: "serverCpuUsPerRequest", statistic: "mean", title: "Server CPU per request", yLabel: "µs", scale: 1, better: "lower" },
+  { metric: "itl", statistic: "p99", title: "ITL p99", yLabel: "ms", scale: 1000, better: "lower" },
+  { metric: "ttft", statistic: "p99", title: "TTFT p99", yLabel: "ms", scale: 1000, better: "lower" },
+  {
+    metric: "itlError",
+    statistic: "mean",
+    title: "Distance of the mean ITL from the planned one",
+    yLabel: "%",
+    scale: 0.01,
+    better: "lower",
+  },
 ];
 
 /** What may differ between loads that are points of one line. */
@@ -85,10 +154,18 @@ function differInLoad(variants: readonly ScenarioResult[]): boolean {
   return new Set(rest).size < 2;
 }
 
+function loadPoint(arm: ArmResult, { metric, statistic, scale }: LoadMetric): Point[] {
+  const found = estimateOf(arm, metric, statistic);
+  if (found === null) return [];
+  const { value, low, high } = found;
+  const band = low === undefined || high === undefined ? {} : { low: low / scale, high: high / scale };
+  return [{ x: logarithm(arm.streams), y: value / scale, ...band }];
+}
+
 /** What grows with the number of streams, for each scenario that was run with several. */
 export function loadCharts({ scenarios }: BenchResult): { readonly scenario: string; readonly charts: readonly Chart[] }[] {
   const names = [...new Set(scenarios.map(({ id }) => id))];
-  return names.flatMap((scenario, place) => {
+  return names.flatMap((scenario) => {
     const variants = scenarios.filter(({ id, skipped }) => id === scenario && skipped === null);
     if (!differInLoad(variants)) return [];
     // Streams of another pace are another line.
@@ -96,21 +173,20 @@ export function loadCharts({ scenarios }: BenchResult): { readonly scenario: str
     const arms = variants.flatMap((variant) =>
       variant.arms.map((arm) => (paces.size < 2 ? arm : { ...arm, id: `${arm.id}, ITL ${String(variant.workload["itl"])} ms` })),
     );
-    if (new Set(arms.map(({ streams }) => streams)).size < 2) return [];
+    const streams = [...new Set(arms.map((arm) => arm.streams))].toSorted((a, b) => a - b);
+    if (streams.length < 2) return [];
     const ids = [...new Set(arms.map(({ id }) => id))];
     const tokens = arms.some(({ metrics }) => metrics.tokensPerSecond);
-    const charts = loads.flatMap(([metric, statistic, title, yLabel, scale], index): Chart[] => {
+    const ticks = streams.map((count) => ({ x: logarithm(count), text: digits(count) }));
+    const charts = loads.flatMap((load): Chart[] => {
+      const { metric, title, yLabel, better } = load;
       if (tokens && (metric === "requestsPerSecond" || metric === "serverCpuUsPerRequest")) return [];
-      const value = (arm: ArmResult): number | undefined => arm.metrics[metric]?.[statistic];
       const lines = ids.map((id, color): Line => {
-        const points = arms.flatMap((arm) => {
-          const y = arm.id === id ? value(arm) : undefined;
-          return y === undefined ? [] : [[logarithm(arm.streams), y / scale] as const];
-        });
-        return { label: id, color, dashed: false, points: points.sort((a, b) => a[0] - b[0]) };
+        const points = arms.flatMap((arm) => (arm.id === id ? loadPoint(arm, load) : []));
+        return { label: id, color, dashed: false, points: points.sort((a, b) => a.x - b.x) };
       });
       const drawn = lines.filter(({ points }) => points.length > 0);
-      return drawn.length === 0 ? [] : [{ id: `load-${place}-${index}`, title, kind: "load", yLabel, lines: drawn }];
+      return drawn.length === 0 ? [] : [{ title, kind: "load", xLabel: "streams at once", ticks, yLabel, better, lines: drawn }];
     });
     return charts.length === 0 ? [] : [{ scenario, charts }];
   });

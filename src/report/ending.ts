@@ -1,6 +1,6 @@
 /** The last thing on the screen: the answers, whether to believe them, and where everything else is. */
 import { printable } from "../base/printable.ts";
-import { type Answer, answersOf, type AnswerVerdict, type Contest } from "../results/answers.ts";
+import { type Answer, answersOf, type AnswerVerdict, type Contest, verdictOrder, withVerdict } from "../results/answers.ts";
 import type { BenchResult } from "../results/types.ts";
 import { requiredValue, requirementOutcome } from "./format.ts";
 import { seriesTexts } from "./sweeps.ts";
@@ -15,6 +15,7 @@ import {
   hasPlannedStart,
   headline,
   questionText,
+  reasonsText,
   valuesText,
   valueText,
 } from "./words.ts";
@@ -25,9 +26,6 @@ export const endingLines = 25;
 /** Lines of `placesText`. */
 const placesLines = 2;
 
-/** The order in which answers are shown. */
-const order: readonly AnswerVerdict[] = ["helps", "mixed", "no change", "hurts", "undecided", "measured"];
-
 const paints: Readonly<Record<AnswerVerdict, Paint>> = {
   helps: "green",
   mixed: "yellow",
@@ -37,7 +35,7 @@ const paints: Readonly<Record<AnswerVerdict, Paint>> = {
   measured: "bold",
 };
 
-/** Kinds of reasons, or requirements, that are shown; the rest is a number. */
+/** Requirements that are shown; the rest is a number. */
 const mostReasons = 3;
 
 const verdictWidth = 9;
@@ -87,21 +85,6 @@ export function placesText(report: string | null, directory: string): string {
 
 function paint(text: string, name: Paint, { color }: TableOptions): string {
   return color ? `\u001B[${codes[name]}m${text}\u001B[0m` : text;
-}
-
-/** Reasons of one kind once: they differ in their figures and in whom they name. */
-function reasonsText(invalid: readonly string[]): string[] {
-  const kinds = new Map<string, string[]>();
-  for (const reason of invalid) {
-    const kind = reason.slice(reason.indexOf(": ") + 1).replaceAll(/\d[\d.,]*/gu, "#");
-    kinds.set(kind, [...(kinds.get(kind) ?? []), reason]);
-  }
-  const texts = [...kinds.values()].map(([first = "", ...alike]) => {
-    const at = Math.max(0, first.indexOf(": "));
-    return `Not valid: ${alike.length === 0 ? first : `${first.slice(0, at)} and ${alike.length} more${first.slice(at)}`}`;
-  });
-  const more = texts.length - mostReasons;
-  return more > 0 ? [...texts.slice(0, mostReasons), `Not valid: and ${more} reasons more`] : texts;
 }
 
 /** What was required: what is not met in a line each, and the rest counted. */
@@ -235,21 +218,10 @@ function body(contests: readonly Contest[], room: number, options: TableOptions)
 /** Which answers get room first: of each verdict in turn the next, largest effects first, of one contest after the other. */
 function priorityOf(contests: readonly Contest[]): Answer[] {
   return contests.flatMap(({ answers }) => {
-    const queues = order.map((verdict) => sorted(answers, verdict));
+    const queues = verdictOrder.map((verdict) => withVerdict(answers, verdict));
     const turns = Math.max(...queues.map(({ length }) => length));
     return Array.from({ length: turns }, (_, turn) => queues.flatMap((queue) => queue.slice(turn, turn + 1))).flat();
   });
-}
-
-/** Answers with a verdict: the largest effects first, and the order of the scenarios where there is none. */
-function sorted(answers: readonly Answer[], verdict: AnswerVerdict): Answer[] {
-  return answers.filter((answer) => answer.verdict === verdict).toSorted((a, b) => sizeOf(b) - sizeOf(a));
-}
-
-/** How far from no change; 0 where that is not what was found. */
-function sizeOf({ reading, verdict }: Answer): number {
-  const ratio = reading?.comparison.ratio;
-  return ratio && verdict !== "no change" && verdict !== "undecided" ? Math.abs(Math.log(ratio.estimate)) : 0;
 }
 
 /** Contests after the first of which no answer is shown: so many are named, each with its counts. */
@@ -282,8 +254,8 @@ function rowsText(
     const more =
       rest.length === 0 || isWithout ? [] : clipped(wrapped(`and ${rest.length} more: ${countsText(rest, true)}`, width - indent), 1);
     const rows: string[] = [];
-    for (const verdict of order) {
-      const own = sorted(answers, verdict).filter((answer) => chosen.has(answer));
+    for (const verdict of verdictOrder) {
+      const own = withVerdict(answers, verdict).filter((answer) => chosen.has(answer));
       if (layout.isGrouped && own.length > 0) rows.push(paint(verdict, paints[verdict], options));
       for (const answer of own) rows.push(...linesOf.get(answer)!, ...(withExtras ? extrasOf.get(answer)! : []));
     }

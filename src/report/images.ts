@@ -3,9 +3,11 @@ import { fileNameOf } from "../base/printable.ts";
 import { metricFacts } from "../results/metrics.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
 import type { BenchResult, Comparison, MetricName, ScenarioResult } from "../results/types.ts";
-import { loadCharts } from "./charts.ts";
-import { change, digits, metricLabel, quantity } from "./format.ts";
+import { estimateOf, loadCharts } from "./charts.ts";
+import { forestMark, forestScale } from "./forest.ts";
+import { digits, metricLabel, quantity } from "./format.ts";
 import { barChart, type BarGroup, lineChart, ratioChart, stackedChart } from "./svg.ts";
+import { effectText } from "./words.ts";
 
 export interface Image {
   /** File name, without a folder, and of one image only. */
@@ -50,23 +52,16 @@ function verdicts(scenarios: readonly ScenarioResult[]): Image[] {
       .map((comparison) => ({ scenario, comparison })),
   );
   if (decided.length === 0) return [];
-  const rows = decided.map(({ scenario, comparison }) => {
-    const { baseline, candidate, verdict } = comparison;
-    const { estimate, low, high } = comparison.ratio!;
-    return {
-      label: `${scenarioLabel(scenario)}: ${candidate} v ${baseline}, ${metricLabel(comparison)}`,
-      estimate,
-      low,
-      high,
-      text: `${change(estimate)} ${verdict}`,
-      tone: toneOf(comparison),
-    };
-  });
-  // Where metrics differ in it, only what matters to none is drawn as too small.
-  const zone = Math.min(...decided.map(({ comparison }) => comparison.smallestEffect.ratio));
+  const scale = forestScale(decided.map(({ comparison }) => comparison));
+  const rows = decided.map(({ scenario, comparison }) => ({
+    label: `${scenarioLabel(scenario)}: ${comparison.candidate} v ${comparison.baseline}, ${metricLabel(comparison)}`,
+    mark: forestMark(comparison, scale),
+    text: effectText(comparison),
+    tone: toneOf(comparison),
+  }));
   const subtitle =
-    "candidate over baseline, 95% interval; the grey zone is too small to matter, what lies beyond the scale stands at its edge";
-  return [{ name: "verdicts.svg", svg: ratioChart({ title: "Verdicts", subtitle }, rows, zone) }];
+    "how many times better the candidate is than the baseline, with 95% intervals; logarithmic; the grey zones are too small to matter";
+  return [{ name: "verdicts.svg", svg: ratioChart({ title: "All compared metrics", subtitle }, rows, scale) }];
 }
 
 /** All variants of one scenario in the first metric that decides. */
@@ -77,24 +72,18 @@ function ofScenario(variants: readonly ScenarioResult[]): Image[] {
   const { metric, statistic } = deciding;
   const groups = variants.flatMap(({ variant, arms }): BarGroup[] => {
     const bars = arms.flatMap((arm) => {
-      const value = arm.metrics[metric]?.[statistic];
-      if (value === undefined) return [];
-      const interval = arm.intervals[`${metric}.${statistic}`];
-      return [
-        {
-          label: arm.id,
-          value,
-          ...(interval === undefined ? {} : { low: interval.low, high: interval.high }),
-          text: quantity(value, metricFacts[metric].unit, metric),
-        },
-      ];
+      const value = estimateOf(arm, metric, statistic);
+      if (value === null) return [];
+      return [{ label: arm.id, ...value, text: quantity(value.value, metricFacts[metric].unit, metric) }];
     });
     return bars.length === 0 ? [] : [{ label: variant, bars }];
   });
   if (groups.length === 0) return [];
   const rounds = Math.max(...variants.flatMap(({ arms }) => arms.map((arm) => arm.rounds.length)));
   const subtitle = `${metricLabel(deciding)}, up to ${rounds} rounds; whiskers: 95% interval of the rounds' mean`;
-  const images = [{ name: `${first.id}.svg`, svg: barChart({ title: first.title, subtitle }, groups) }];
+  const { unit, better } = metricFacts[metric];
+  const axis = { text: (value: number) => quantity(value, unit, metric), name: `${metricLabel(deciding)}, ${better} is better` };
+  const images = [{ name: `${first.id}.svg`, svg: barChart({ title: first.title, subtitle }, groups, axis) }];
   return metric === "wireBytesPerToken" ? [...images, byteParts(first, variants)] : images;
 }
 
@@ -127,15 +116,16 @@ function byteParts({ id, title }: ScenarioResult, variants: readonly ScenarioRes
       { title, subtitle },
       parts.map(([, name]) => name),
       groups,
+      { text: (value) => `${digits(value)} B`, name: "bytes for each token, lower is better" },
     ),
   };
 }
 
 function byStreams(result: BenchResult): Image[] {
   return loadCharts(result).flatMap(({ scenario, charts }) =>
-    charts.map(({ title, yLabel, lines }, index) => ({
+    charts.map((chart, index) => ({
       name: `${scenario}-by-streams-${index + 1}.svg`,
-      svg: lineChart({ title: `${scenario}: ${title}`, subtitle: yLabel }, lines, (x) => digits(Math.round(10 ** x)), digits),
+      svg: lineChart(`${scenario}: ${chart.title}`, chart),
     })),
   );
 }

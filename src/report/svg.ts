@@ -1,22 +1,32 @@
-/** Charts as SVG text: no script, no outer resource, readable on light and on dark pages. */
+/** Charts as SVG text: no script, no outer resource, readable on light and on dark pages, without colours too in what they say. */
+import type { Chart, Line, Point, Tick } from "./charts.ts";
+import { percentileTicks } from "./charts.ts";
+import { digits } from "./format.ts";
+import type { ForestMark, ForestScale } from "./forest.ts";
 import { escaped } from "./markup.ts";
 
 /** Series have these colours in turn (Okabe and Ito's, darkened for text), on light and on dark paper. */
-const light = ["#0072b2", "#d55e00", "#009e73", "#aa3377", "#806000", "#555555", "#3f51b5", "#a0522d"];
+const light = ["#0072b2", "#c04f00", "#00805c", "#aa3377", "#806000", "#555555", "#3f51b5", "#a0522d"];
 const dark = ["#56b4e9", "#ff9e4a", "#3ddbb0", "#ee88bb", "#f0e442", "#bbbbbb", "#9fa8ff", "#d8a07a"];
 
-const width = 940;
+/** How many series have a colour of their own; those beyond begin again. */
+export const colorCount: number = light.length;
+
+/** Width of an image, pixels. */
+const imageWidth = 940;
+/** Of a chart on the page: as wide as a phone has room for, so that its texts are as large as the page's. */
+const figureWidth = 350;
 const margin = 16;
 const rowHeight = 20;
 const fontSize = 12;
 /** Width of a character of the font, on average and on the safe side, pixels. */
 const characterWidth = 6.7;
 
-const colors = (list: readonly string[]): string =>
-  list.map((color, index) => `.f${index}{fill:${color}} .s${index}{stroke:${color}}`).join(" ");
+const colors = (list: readonly string[]): string => list.map((color, index) => `.c${index}{color:${color}}`).join("");
 
-const style = `text{font:${fontSize}px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:#1d2330} .title{font-weight:600;font-size:15px} .soft{fill:#5b6472} .paper{fill:#fff} .rule{stroke:#dfe3e8} .mark{stroke:#1d2330} .ink{fill:#1d2330} .zone{fill:#5b6472;opacity:.18} .good{fill:#0a7a4b} .bad{fill:#b3261e} ${colors(light)}
-@media (prefers-color-scheme:dark){text{fill:#e6e9ef} .soft{fill:#9aa4b2} .paper{fill:#14181f} .rule{stroke:#2e3641} .mark{stroke:#e6e9ef} .ink{fill:#e6e9ef} .zone{fill:#9aa4b2} .good{fill:#6fe0ac} .bad{fill:#ff9b93} ${colors(dark)}}`;
+/** Styles of every drawing; in an image they are inside, on the page they stand once. */
+export const plotStyle: string = `.plot text{font:${fontSize}px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:#1d2330} .plot .title{font-weight:600;font-size:15px} .plot .soft,.plot .soft text{fill:#5b6472} .plot .paper{fill:#fff} .plot .rule{stroke:#dfe3e8;fill:none} .plot .mark{stroke:#1d2330;fill:none} .plot .ink{fill:#1d2330} .plot .zone{fill:#5b6472;opacity:.18} .plot .good{fill:#0a7a4b} .plot .bad{fill:#b3261e} .plot .f{fill:currentColor} .plot .l{stroke:currentColor;fill:none;stroke-width:2} .plot .d{stroke-dasharray:5 4} .plot .band{fill:currentColor;opacity:.18}${colors(light)}
+@media screen and (prefers-color-scheme:dark){.plot text{fill:#e6e9ef} .plot .soft,.plot .soft text{fill:#9aa4b2} .plot .paper{fill:#14181f} .plot .rule{stroke:#2e3641} .plot .mark{stroke:#e6e9ef} .plot .ink{fill:#e6e9ef} .plot .zone{fill:#9aa4b2} .plot .good{fill:#6fe0ac} .plot .bad{fill:#ff9b93}${colors(dark)}}`;
 
 /** A drawing that grows downwards. */
 class Drawing {
@@ -31,11 +41,8 @@ class Drawing {
     this.y += 10;
   }
 
-  text(x: number, y: number, text: string, className = "", anchor: "start" | "middle" | "end" = "start"): void {
-    const at = anchor === "start" ? "" : ` text-anchor="${anchor}"`;
-    this.#parts.push(
-      `<text x="${round(x)}" y="${round(y)}"${className === "" ? "" : ` class="${className}"`}${at}>${escaped(text)}</text>`,
-    );
+  text(x: number, y: number, text: string, className = "", anchor: Anchor = "start"): void {
+    this.#parts.push(textAt(x, y, text, className, anchor));
   }
 
   rect(x: number, y: number, w: number, h: number, className: string): void {
@@ -48,11 +55,14 @@ class Drawing {
     );
   }
 
-  path(points: readonly (readonly [number, number])[], className: string): void {
-    const d = points.map(([x, y], index) => `${index === 0 ? "M" : "L"}${round(x)} ${round(y)}`).join("");
-    this.#parts.push(`<path d="${d}" class="${className}" fill="none" stroke-width="2"/>`);
-    for (const [x, y] of points)
-      this.#parts.push(`<circle cx="${round(x)}" cy="${round(y)}" r="3" class="${className.replace("s", "f")}"/>`);
+  /** A triangle with its tip at a place, to the left or to the right. */
+  arrow(x: number, y: number, direction: -1 | 1, className: string): void {
+    const back = round(x - 7 * direction);
+    this.#parts.push(`<path d="M${round(x)} ${round(y)}L${back} ${round(y - 4)}V${round(y + 4)}Z" class="${className}"/>`);
+  }
+
+  add(markup: string): void {
+    this.#parts.push(markup);
   }
 
   /** Names beside squares of their colours, in as many rows as they need. */
@@ -61,30 +71,56 @@ class Drawing {
     for (const [index, name] of names.entries()) {
       // Capitals are wider than the average.
       const needed = 30 + name.length * (name === name.toUpperCase() ? 9 : characterWidth);
-      if (x > margin && x + needed > width - margin) {
+      if (x > margin && x + needed > imageWidth - margin) {
         x = margin;
         this.y += rowHeight;
       }
-      this.rect(x, this.y, 11, 11, `f${index % light.length}`);
+      this.rect(x, this.y, 11, 11, `f c${index % colorCount}`);
       this.text(x + 16, this.y + 10, name);
       x += needed;
     }
     this.y += rowHeight + 4;
   }
 
+  /** An axis from 0 below bars: its texts, lines up through the bars, and its name. */
+  axis(left: number, right: number, top: number, most: number, { text, name }: BarAxis): void {
+    const step = niceStep(most / 5);
+    const bottom = this.y;
+    for (let value = 0; value <= most * 1.000_001; value += step) {
+      const x = left + (value / most) * (right - left);
+      this.#parts.unshift(`<path d="M${round(x)} ${round(top)}V${round(bottom)}" class="rule"/>`);
+      this.text(x, bottom + 15, text(value), "soft", "middle");
+    }
+    this.text(left, bottom + 33, name, "soft");
+    this.y = bottom + 37;
+  }
+
   toString(): string {
     const height = Math.ceil(this.y + margin);
-    return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(this.#title)}">
-<style>${style}</style>
-<rect width="${width}" height="${height}" class="paper"/>
+    return `<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 ${imageWidth} ${height}" width="${imageWidth}" height="${height}" role="img" aria-label="${escaped(this.#title)}">
+<style>${plotStyle}</style>
+<rect width="${imageWidth}" height="${height}" class="paper"/>
 ${this.#parts.join("\n")}
 </svg>
 `;
   }
 }
 
+type Anchor = "start" | "middle" | "end";
+
+function textAt(x: number, y: number, text: string, className = "", anchor: Anchor = "start"): string {
+  const at = anchor === "start" ? "" : ` text-anchor="${anchor}"`;
+  return `<text x="${round(x)}" y="${round(y)}"${className === "" ? "" : ` class="${className}"`}${at}>${escaped(text)}</text>`;
+}
+
 function round(value: number): number {
   return Math.round(value * 10) / 10;
+}
+
+/** The least of 1, 2, 2.5 or 5 times a power of ten that is not below `value`, which is above 0. */
+function niceStep(value: number): number {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((nice) => nice >= value * 0.999_999) ?? value;
 }
 
 /** A value with its interval; `text` is how it is written. */
@@ -106,19 +142,28 @@ interface Heading {
   readonly subtitle: string;
 }
 
+/** An axis of values from 0. */
+export interface BarAxis {
+  /** A value as it is written at the axis, with its unit. */
+  readonly text: (value: number) => string;
+  /** What lies along it, and which way is better. */
+  readonly name: string;
+}
+
 /** Room for labels of this length, and where bars begin. */
 function labelRoom(labels: readonly string[]): number {
   return margin + Math.min(360, 12 + Math.max(0, ...labels.map(({ length }) => length)) * characterWidth);
 }
 
 /** Bars from 0, in groups, with their intervals as whiskers. A label has one colour throughout. */
-export function barChart({ title, subtitle }: Heading, groups: readonly BarGroup[]): string {
+export function barChart({ title, subtitle }: Heading, groups: readonly BarGroup[], axis: BarAxis): string {
   const drawing = new Drawing(title, subtitle);
   const bars = groups.flatMap((group) => group.bars);
   const names = [...new Set(bars.map(({ label }) => label))];
   const left = labelRoom(names);
-  const right = width - margin - Math.max(60, ...bars.map(({ text }) => text.length * characterWidth + 10));
-  const most = Math.max(Number.MIN_VALUE, ...bars.map(({ value, high }) => Math.max(value, high ?? value)));
+  const right = imageWidth - margin - Math.max(60, ...bars.map(({ text }) => text.length * characterWidth + 10));
+  const most = Math.max(0, ...bars.map(({ value, high }) => Math.max(value, high ?? value))) || 1;
+  const top = drawing.y;
   const at = (value: number): number => left + (Math.max(0, value) / most) * (right - left);
   for (const { label, bars: own } of groups) {
     if (label !== "") drawing.text(margin, (drawing.y += 14), label, "soft");
@@ -126,7 +171,7 @@ export function barChart({ title, subtitle }: Heading, groups: readonly BarGroup
     for (const bar of own) {
       const middle = drawing.y + rowHeight / 2 - 2;
       drawing.text(left - 8, middle + 4, bar.label, "", "end");
-      drawing.rect(left, middle - 7, at(bar.value) - left, 14, `f${names.indexOf(bar.label) % light.length}`);
+      drawing.rect(left, middle - 7, at(bar.value) - left, 14, `f c${names.indexOf(bar.label) % colorCount}`);
       if (bar.low !== undefined && bar.high !== undefined) {
         drawing.line(at(bar.low), middle, at(bar.high), middle, "mark");
         for (const end of [bar.low, bar.high]) drawing.line(at(end), middle - 4, at(end), middle + 4, "mark");
@@ -136,6 +181,7 @@ export function barChart({ title, subtitle }: Heading, groups: readonly BarGroup
     }
     drawing.y += 4;
   }
+  drawing.axis(left, right, top, most, axis);
   return drawing.toString();
 }
 
@@ -150,13 +196,15 @@ export function stackedChart(
   { title, subtitle }: Heading,
   parts: readonly string[],
   groups: readonly { readonly label: string; readonly bars: readonly StackedBar[] }[],
+  axis: BarAxis,
 ): string {
   const drawing = new Drawing(title, subtitle);
   drawing.legend(parts);
   const bars = groups.flatMap((group) => group.bars);
   const left = labelRoom(bars.map(({ label }) => label));
-  const right = width - margin - Math.max(60, ...bars.map(({ text }) => text.length * characterWidth + 10));
-  const most = Math.max(Number.MIN_VALUE, ...bars.map((bar) => bar.parts.reduce((sum, part) => sum + part, 0)));
+  const right = imageWidth - margin - Math.max(60, ...bars.map(({ text }) => text.length * characterWidth + 10));
+  const most = Math.max(0, ...bars.map((bar) => bar.parts.reduce((sum, part) => sum + part, 0))) || 1;
+  const top = drawing.y;
   for (const { label, bars: own } of groups) {
     if (label !== "") drawing.text(margin, (drawing.y += 14), label, "soft");
     drawing.y += 6;
@@ -166,7 +214,7 @@ export function stackedChart(
       let x = left;
       for (const [index, part] of bar.parts.entries()) {
         const length = (part / most) * (right - left);
-        drawing.rect(x, middle - 7, length, 14, `f${index % light.length}`);
+        drawing.rect(x, middle - 7, length, 14, `f c${index % colorCount}`);
         x += length;
       }
       drawing.text(x + 8, middle + 4, bar.text);
@@ -174,100 +222,212 @@ export function stackedChart(
     }
     drawing.y += 4;
   }
+  drawing.axis(left, right, top, most, axis);
   return drawing.toString();
 }
 
-/** One ratio with its interval. */
+/** One comparison on the scale of ratios; null: it has no ratio. */
 export interface RatioRow {
   readonly label: string;
-  readonly estimate: number;
-  readonly low: number;
-  readonly high: number;
+  readonly mark: ForestMark | null;
   readonly text: string;
   readonly tone: "good" | "bad" | "soft";
 }
 
-/** Ratios on a scale of doublings, from a quarter to four times; `zone` is the relative effect that does not matter. */
-export function ratioChart({ title, subtitle }: Heading, rows: readonly RatioRow[], zone: number): string {
+/** Comparisons on one scale, better to the right; each has its own grey zone of what does not matter. */
+export function ratioChart({ title, subtitle }: Heading, rows: readonly RatioRow[], { ticks }: ForestScale): string {
   const drawing = new Drawing(title, subtitle);
-  const left = width - 380;
-  const right = width - 150;
-  const at = (ratio: number): number => left + ((Math.log2(Math.min(4, Math.max(0.25, ratio))) + 2) / 4) * (right - left);
-  const top = drawing.y + 18;
+  const left = imageWidth - 430;
+  const right = imageWidth - 200;
+  const at = (share: number): number => left + share * (right - left);
+  const top = drawing.y + 36;
   const bottom = top + rows.length * rowHeight;
-  for (const [ratio, label] of [
-    [0.25, "¼"],
-    [0.5, "½"],
-    [1, "1"],
-    [2, "2×"],
-    [4, "4×"],
-  ] as const) {
-    drawing.text(at(ratio), top - 6, label, "soft", "middle");
-    drawing.line(at(ratio), top, at(ratio), bottom, "rule");
+  drawing.text(left, top - 24, "◂ worse", "bad");
+  drawing.text(right, top - 24, "better ▸", "good", "end");
+  for (const tick of ticks) {
+    drawing.text(at(tick.at), top - 6, tick.text, "soft", "middle");
+    drawing.line(at(tick.at), top, at(tick.at), bottom, "rule");
   }
-  drawing.rect(at(1 / (1 + zone)), top, at(1 + zone) - at(1 / (1 + zone)), bottom - top, "zone");
   drawing.y = top;
   const longest = Math.floor((left - margin - 12) / characterWidth);
-  for (const { label, estimate, low, high, text, tone } of rows) {
+  for (const { label, mark, text, tone } of rows) {
     const middle = drawing.y + rowHeight / 2;
     drawing.text(margin, middle + 4, label.length > longest ? `${label.slice(0, longest - 1)}…` : label);
-    drawing.line(at(low), middle, at(high), middle, "mark", 1.5);
-    drawing.rect(at(estimate) - 3.5, middle - 3.5, 7, 7, tone === "soft" ? "ink" : tone);
+    if (mark !== null) {
+      drawing.rect(at(0.5 - mark.zone), drawing.y, at(0.5 + mark.zone) - at(0.5 - mark.zone), rowHeight, "zone");
+      drawing.line(at(mark.low), middle, at(mark.high), middle, "mark", 1.5);
+      if (mark.leaves.left) drawing.arrow(left - 4, middle, -1, "ink");
+      if (mark.leaves.right) drawing.arrow(right + 4, middle, 1, "ink");
+      drawing.rect(at(mark.estimate) - 3.5, middle - 3.5, 7, 7, tone === "soft" ? "ink" : tone);
+    }
     drawing.text(right + 12, middle + 4, text, tone);
     drawing.y += rowHeight;
   }
   return drawing.toString();
 }
 
-/** One line; x is a logarithm to base 10. */
-export interface Series {
-  readonly label: string;
-  readonly points: readonly (readonly [x: number, y: number])[];
+/** An axis of values: its ends, and where it has texts. */
+interface YAxis {
+  readonly low: number;
+  readonly high: number;
+  readonly isLog: boolean;
+  readonly ticks: readonly number[];
 }
 
-/** Lines over a logarithmic x. y begins at 0. */
-export function lineChart(
-  { title, subtitle }: Heading,
-  series: readonly Series[],
-  xText: (x: number) => string,
-  yText: (y: number) => string,
-): string {
-  const drawing = new Drawing(title, subtitle);
-  drawing.legend(series.map(({ label }) => label));
-  const points = series.flatMap((one) => one.points);
-  const xs = [...new Set(points.map(([x]) => x))].toSorted((a, b) => a - b);
-  const top = drawing.y + 4;
-  const bottom = top + 240;
-  const most = niceAbove(Math.max(Number.MIN_VALUE, ...points.map(([, y]) => y)));
-  const left = margin + 70;
-  const right = width - margin - 20;
-  const [first, last] = [xs[0] ?? 0, xs.at(-1) ?? 1];
-  const atX = (x: number): number => left + ((x - first) / Math.max(last - first, 1e-9)) * (right - left);
-  const atY = (y: number): number => bottom - (y / most) * (bottom - top);
-  for (let step = 0; step <= 4; step++) {
-    const y = (most * step) / 4;
-    drawing.line(left, atY(y), right, atY(y), "rule");
-    drawing.text(left - 8, atY(y) + 4, yText(y), "soft", "end");
+/** From here on a range of values is drawn as logarithms. */
+const logFrom = 50;
+
+/**
+ * From 0; from just below the least value where all of them lie in the upper half; logarithms where they span more than is seen
+ * of 0. Intervals count as far as twice the largest value: one wide one must not press all lines flat.
+ */
+function yAxisOf({ lines, kind }: Pick<Chart, "lines" | "kind">): YAxis {
+  const values = lines.flatMap(({ points }) => points.map(({ y }) => y));
+  // Where nothing is above 0 the axis goes to 1.
+  const largest = Math.max(0, ...values) || 1;
+  const ends = lines.flatMap(({ points }) => points.flatMap(({ high, y }) => (high === undefined ? [y] : [Math.min(high, 2 * largest)])));
+  const [least, most] = [Math.min(largest, ...values), Math.max(largest, ...ends)];
+  if ((kind === "percentiles" || kind === "sweep") && least > 0 && most / least >= logFrom) {
+    const [first, last] = [Math.floor(Math.log10(least)), Math.ceil(Math.log10(most))];
+    const every = Math.ceil((last - first) / 5);
+    const ticks = Array.from({ length: Math.floor((last - first) / every) + 1 }, (_, index) => 10 ** (first + index * every));
+    return { low: 10 ** first, high: 10 ** last, isLog: true, ticks };
   }
+  const isCut = kind === "percentiles" && least > most / 2;
+  const step = niceStep((most - (isCut ? least : 0) || most / 10) / 4);
+  const low = isCut ? Math.floor(least / step) * step : 0;
+  const count = Math.max(1, Math.ceil((most - low) / step - 1e-9));
+  return { low, high: low + count * step, isLog: false, ticks: Array.from({ length: count + 1 }, (_, index) => low + index * step) };
+}
+
+/** Where lines are drawn. */
+interface Frame {
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+}
+
+function placesIn(
+  { left, right, top, bottom }: Frame,
+  { ticks, lines }: Pick<Chart, "ticks" | "lines">,
+  y: YAxis,
+): { readonly x: (x: number) => number; readonly y: (y: number) => number } {
+  const xs = [...ticks, ...lines.flatMap(({ points }) => points)].map(({ x }) => x);
+  const [first, last] = [Math.min(...xs), Math.max(...xs)];
+  const of = (value: number): number => (y.isLog ? Math.log(Math.max(value, y.low)) : value);
+  const [low, high] = [of(y.low), of(y.high)];
+  return {
+    x: (value) => left + ((value - first) / Math.max(last - first, 1e-9)) * (right - left),
+    y: (value) => bottom - Math.min(1, Math.max(0, (of(value) - low) / (high - low))) * (bottom - top),
+  };
+}
+
+/** The lines down from the top with their texts; texts that would run into each other are left out. */
+function xAxis(frame: Frame, ticks: readonly Tick[], at: (x: number) => number): string {
   let free = -Infinity;
-  for (const x of xs) {
-    // Labels that would run into each other are left out.
-    if (atX(x) < free) continue;
-    const label = xText(x);
-    drawing.text(atX(x), bottom + 18, label, "soft", "middle");
-    free = atX(x) + label.length * characterWidth + 12;
+  const texts = ticks.map(({ x, text }) => {
+    const half = (text.length * characterWidth) / 2;
+    if (at(x) - half < free) return "";
+    free = at(x) + half + 8;
+    return textAt(at(x), frame.bottom + 16, text, "soft", "middle");
+  });
+  const rules = ticks.map(({ x }) => `M${round(at(x))} ${frame.top}V${frame.bottom}`).join("");
+  return `<path class="rule" d="${rules}"/>${texts.join("")}`;
+}
+
+function yAxis(frame: Frame, { ticks }: YAxis, at: (y: number) => number): string {
+  const texts = ticks.map((value) => textAt(frame.left - 6, at(value) + 4, digits(value)));
+  const rules = ticks.map((value) => `M${frame.left} ${round(at(value))}H${frame.right}`).join("");
+  return `<path class="rule" d="${rules}"/><g class="soft" text-anchor="end">${texts.join("")}</g>`;
+}
+
+function lineOf({ color, dashed, points }: Line, kind: Chart["kind"], x: (x: number) => number, y: (y: number) => number): string {
+  const shade = `c${color % colorCount}`;
+  const places = points.map((point) => [x(point.x), y(point.y)] as const);
+  const path = (list: readonly (readonly [number, number])[]): string => list.map(([a, b]) => `${round(a)} ${round(b)}`).join("L");
+  const line = `<path class="l${dashed ? " d" : ""} ${shade}" d="M${path(kind === "percentiles" ? simplified(places) : places)}"/>`;
+  if (kind === "percentiles" || kind === "slices") return line;
+  const dots = places.map(([a, b]) => `<circle cx="${round(a)}" cy="${round(b)}" r="3" class="f ${shade}"/>`);
+  return `${bandOf(points, shade, x, y)}${line}${dots.join("")}`;
+}
+
+/** The intervals of a line as an area; of a single point as an upright line. */
+function bandOf(points: readonly Point[], shade: string, x: (x: number) => number, y: (y: number) => number): string {
+  const ends = points.flatMap(({ x: at, low, high }) => (low === undefined || high === undefined ? [] : [{ at, low, high }]));
+  if (ends.length === 0) return "";
+  const above = ends.map(({ at, high }) => `${round(x(at))} ${round(y(high))}`);
+  const below = ends.toReversed().map(({ at, low }) => `${round(x(at))} ${round(y(low))}`);
+  return ends.length === 1
+    ? `<path class="l ${shade}" d="M${above[0]}L${below[0]}"/>`
+    : `<path class="band ${shade}" d="M${[...above, ...below].join("L")}Z"/>`;
+}
+
+/** Upright lines at places with a name. */
+function marksOf({ marks = [] }: Chart, { top, bottom, left, right }: Frame, at: (x: number) => number): string {
+  return marks
+    .map(({ x, text }, index) => {
+      const isLeft = at(x) < (left + right) / 2;
+      const name = textAt(at(x) + (isLeft ? 4 : -4), top + 12 + 14 * index, text, "", isLeft ? "start" : "end");
+      return `<path class="mark d" d="M${round(at(x))} ${top}V${bottom}"/>${name}`;
+    })
+    .join("");
+}
+
+/** A line without points that lie within half a pixel of it (Douglas and Peucker). */
+function simplified(points: readonly (readonly [number, number])[]): (readonly [number, number])[] {
+  if (points.length < 3) return [...points];
+  const [first, last] = [points[0]!, points.at(-1)!];
+  const length = Math.hypot(last[0] - first[0], last[1] - first[1]) || 1;
+  let [farthest, most] = [0, 0.5];
+  for (const [index, [a, b]] of points.entries()) {
+    const distance = Math.abs((last[0] - first[0]) * (first[1] - b) - (first[0] - a) * (last[1] - first[1])) / length;
+    if (distance > most) [farthest, most] = [index, distance];
   }
-  for (const [index, one] of series.entries())
-    drawing.path(
-      one.points.map(([x, y]) => [atX(x), atY(y)] as const),
-      `s${index % light.length}`,
-    );
-  drawing.y = bottom + 24;
+  if (farthest === 0) return [first, last];
+  return [...simplified(points.slice(0, farthest + 1)).slice(0, -1), ...simplified(points.slice(farthest))];
+}
+
+/** "ms, lower is better; logarithmic". */
+export function yName({ yLabel, better, lines, kind }: Pick<Chart, "yLabel" | "better" | "lines" | "kind">): string {
+  const { isLog, low } = yAxisOf({ lines, kind });
+  return `${yLabel}, ${better} is better${isLog ? "; logarithmic" : low > 0 ? `; from ${digits(low)}` : ""}`;
+}
+
+/** A chart as an image with its title. */
+export function lineChart(title: string, chart: Chart): string {
+  const drawing = new Drawing(title, `${yName(chart)}${chart.lines.some(hasIntervals) ? "; areas: 95% intervals over the rounds" : ""}`);
+  drawing.legend(chart.lines.map(({ label }) => label));
+  const frame = { left: margin + 70, right: imageWidth - margin - 20, top: drawing.y + 4, bottom: drawing.y + 244 };
+  const axis = yAxisOf(chart);
+  const at = placesIn(frame, chart, axis);
+  drawing.add(xAxis(frame, chart.ticks, at.x) + yAxis(frame, axis, at.y));
+  for (const [index, line] of chart.lines.entries()) drawing.add(lineOf({ ...line, color: index }, chart.kind, at.x, at.y));
+  drawing.add(marksOf(chart, frame, at.x));
+  drawing.text(frame.left, frame.bottom + 34, chart.xLabel, "soft");
+  drawing.y = frame.bottom + 38;
   return drawing.toString();
 }
 
-/** The least of 1, 2, 4 or 8 times a power of ten that is not below `value`. */
-function niceAbove(value: number): number {
-  const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 4, 8, 10].map((factor) => factor * power).find((nice) => nice >= value) ?? value;
+function hasIntervals({ points }: Line): boolean {
+  return points.some(({ low }) => low !== undefined);
+}
+
+const figureFrame: Frame = { left: 48, right: figureWidth - 12, top: 8, bottom: 172 };
+const figureHeight = figureFrame.bottom + 40;
+
+/** The axis of percentiles, which is the same in every chart: the page has it once. */
+export function percentileAxis(): string {
+  const at = placesIn(figureFrame, { ticks: percentileTicks, lines: [] }, { low: 0, high: 1, isLog: false, ticks: [] });
+  return `<svg width="0" height="0" class="plot" aria-hidden="true"><defs><g id="percentiles">${xAxis(figureFrame, percentileTicks, at.x)}</g></defs></svg>`;
+}
+
+/** A chart on the page, which has `plotStyle` and `percentileAxis`: without title and legend. */
+export function figureChart(chart: Chart): string {
+  const axis = yAxisOf(chart);
+  const at = placesIn(figureFrame, chart, axis);
+  const across = chart.kind === "percentiles" ? '<use href="#percentiles"/>' : xAxis(figureFrame, chart.ticks, at.x);
+  const lines = chart.lines.map((line) => lineOf(line, chart.kind, at.x, at.y)).join("");
+  const label = `${chart.title} by ${chart.xLabel}`;
+  return `<svg class="plot" viewBox="0 0 ${figureWidth} ${figureHeight}" role="img" aria-label="${escaped(label)}">${across}${yAxis(figureFrame, axis, at.y)}${lines}${marksOf(chart, figureFrame, at.x)}${textAt(figureFrame.left, figureFrame.bottom + 34, chart.xLabel, "soft")}</svg>`;
 }

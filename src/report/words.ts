@@ -229,6 +229,24 @@ function coreText(share: number): string {
   return share <= 1 ? `${percent(share)} of a core` : `${share.toFixed(1)} cores`;
 }
 
+/** Kinds of reasons that are told; the rest is a number. */
+const mostReasons = 3;
+
+/** Reasons of one kind once: they differ in their figures and in whom they name. */
+export function reasonsText(invalid: readonly string[]): string[] {
+  const kinds = new Map<string, string[]>();
+  for (const reason of invalid) {
+    const kind = reason.slice(reason.indexOf(": ") + 1).replaceAll(/\d[\d.,]*/gu, "#");
+    kinds.set(kind, [...(kinds.get(kind) ?? []), reason]);
+  }
+  const texts = [...kinds.values()].map(([first = "", ...alike]) => {
+    const at = Math.max(0, first.indexOf(": "));
+    return `Not valid: ${alike.length === 0 ? first : `${first.slice(0, at)} and ${alike.length} more${first.slice(at)}`}`;
+  });
+  const more = texts.length - mostReasons;
+  return more > 0 ? [...texts.slice(0, mostReasons), `Not valid: and ${more} reasons more`] : texts;
+}
+
 /** "3 reproduced, 1 refuted"; empty where none was tested. */
 export function claimsText(scenarios: readonly ScenarioResult[]): string {
   const all = scenarios.flatMap(({ claims }) => claims);

@@ -127,6 +127,20 @@ export function countVerdicts(answers: readonly Answer[]): Readonly<Record<Answe
   return counts;
 }
 
+/** The order in which answers are shown. */
+export const verdictOrder: readonly AnswerVerdict[] = ["helps", "mixed", "no change", "hurts", "undecided", "measured"];
+
+/** Answers with a verdict: the largest effects first, and the order of the scenarios where there is none. */
+export function withVerdict(answers: readonly Answer[], verdict: AnswerVerdict): Answer[] {
+  return answers.filter((answer) => answer.verdict === verdict).toSorted((a, b) => sizeOf(b) - sizeOf(a));
+}
+
+/** How far from no change; 0 where that is not what was found. */
+function sizeOf({ reading, verdict }: Answer): number {
+  const ratio = reading?.comparison.ratio;
+  return ratio && verdict !== "no change" && verdict !== "undecided" ? Math.abs(Math.log(ratio.estimate)) : 0;
+}
+
 /** A scenario's question: its own, or its title, or in files of earlier runs its name. */
 function questionOf(scenario: ScenarioResult): string {
   if (scenario.question !== undefined) return scenario.question;

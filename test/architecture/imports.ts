@@ -17,7 +17,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   base: { rooms: ["core"], packages: [node, "gpt-tokenizer", "selfsigned"] },
   wire: { rooms: [], packages: [] },
   results: { rooms: [], packages: ["node:fs", "node:fs/promises", "node:path", "ajv/dist/2020.js", "hdr-histogram-js"] },
-  report: { rooms: ["results", "base"], packages: ["node:fs", "node:module", "uplot"] },
+  report: { rooms: ["results", "base"], packages: [] },
   api: { rooms: ["core", "base"], packages: [] },
   listeners: { rooms: ["core", "base", "wire"], packages: [node, "uWebSockets.js"] },
   network: { rooms: ["core", "base"], packages: [node, "hdr-histogram-js"] },

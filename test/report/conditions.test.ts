@@ -72,7 +72,7 @@ describe("what a scenario says that it holds for", () => {
   test("in the page", () => {
     const page = renderHtml(sample);
     expect(page).toContain("tested with a GET; the same headers in each request");
-    expect(page.match(/<div>the same headers in each request<\/div>/g)).toHaveLength(1);
+    expect(page.match(/<b>Holds for<\/b> [^<]*; the same headers in each request</g)).toHaveLength(1);
   });
 
   test("is left out where a result of an earlier run has none", () => {

@@ -3,9 +3,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import type { Chart } from "../../src/report/charts.ts";
+import { forestMark, forestScale } from "../../src/report/forest.ts";
 import { imagesOf } from "../../src/report/images.ts";
-import { barChart, lineChart, ratioChart, stackedChart } from "../../src/report/svg.ts";
-import type { BenchResult } from "../../src/results/types.ts";
+import { barChart, lineChart, ratioChart, stackedChart, yName } from "../../src/report/svg.ts";
+import type { BenchResult, Comparison, MetricName } from "../../src/results/types.ts";
 import { runCli } from "../support/process.ts";
 import { sampleResult } from "../support/sample-result.ts";
 
@@ -47,7 +49,7 @@ describe("images of a result", () => {
       expect(elements[0]).toBe("svg");
       expect(elements).not.toContain("script");
       expect(svg).not.toMatch(/href|url\(|NaN|Infinity|undefined/);
-      expect(svg).toContain("@media (prefers-color-scheme:dark)");
+      expect(svg).toContain("@media screen and (prefers-color-scheme:dark)");
       const [width] = numbers(svg, "svg", "width");
       const [height] = numbers(svg, "svg", "height");
       for (const y of [...numbers(svg, "text", "y"), ...numbers(svg, "rect", "y")]) expect(y).toBeLessThanOrEqual(height!);
@@ -72,18 +74,26 @@ describe("images of a result", () => {
 describe("drawings", () => {
   const heading = { title: "t", subtitle: "s" };
 
-  test("bars are as long as their values say, and begin at 0", () => {
-    const svg = barChart(heading, [
-      {
-        label: "",
-        bars: [
-          { label: "a", value: 10, text: "10" },
-          { label: "b", value: 5, low: 4, high: 6, text: "5" },
-        ],
-      },
-    ]);
+  const axis = { text: String, name: "ms, lower is better" };
+
+  test("bars are as long as their values say, begin at 0, and stand on an axis with its name", () => {
+    const svg = barChart(
+      heading,
+      [
+        {
+          label: "",
+          bars: [
+            { label: "a", value: 10, text: "10" },
+            { label: "b", value: 5, low: 4, high: 6, text: "5" },
+          ],
+        },
+      ],
+      axis,
+    );
     const [, a, b] = numbers(svg, "rect", "width");
     expect(b! / a!).toBeCloseTo(0.5, 2);
+    expect(svg).toContain(">ms, lower is better</text>");
+    for (const tick of ["0", "2", "4", "6", "8", "10"]) expect(svg).toContain(`class="soft" text-anchor="middle">${tick}</text>`);
   });
 
   test("parts add up to the bar", () => {
@@ -99,45 +109,100 @@ describe("drawings", () => {
           ],
         },
       ],
+      axis,
     );
     const widths = numbers(svg, "rect", "width").slice(3);
     expect(widths[0]! / widths[1]!).toBeCloseTo(3, 1);
     expect((widths[2]! + widths[3]!) / (widths[0]! + widths[1]!)).toBeCloseTo(0.5, 2);
+    expect(svg).toContain(">ms, lower is better</text>");
   });
 
-  test("a ratio and its inverse lie as far from the middle", () => {
-    const row = { label: "r", text: "", tone: "soft" } as const;
+  const [compared] = sampleResult().scenarios[1]!.comparisons;
+  const compare = (metric: MetricName, estimate: number, low: number, high: number): Comparison => ({
+    ...compared!,
+    metric,
+    ratio: { estimate, low, high },
+  });
+
+  test("twice as fast and half as fast lie as far from the middle, better to the right, whatever is measured", () => {
+    const scale = forestScale([compare("ttft", 0.5, 0.4, 0.6)]);
+    expect(scale.span).toBe(2);
+    const [faster, slower] = [compare("ttft", 0.5, 0.4, 0.6), compare("ttft", 2, 1.8, 2.2)].map((one) => forestMark(one, scale)!);
+    expect(faster!.estimate).toBeCloseTo(1, 9);
+    expect(slower!.estimate).toBeCloseTo(0, 9);
+    expect(forestMark(compare("tokensPerSecond", 2, 1.8, 2.2), scale)!.estimate).toBeCloseTo(1, 9);
+    expect(faster!.leaves).toEqual({ left: false, right: true });
+    expect(slower!.leaves).toEqual({ left: true, right: false });
+    expect(forestMark({ ...compared!, ratio: null }, scale)).toBeNull();
+  });
+
+  test("the scale is the narrowest that holds nine in ten estimates", () => {
+    const near = Array.from({ length: 9 }, () => compare("ttft", 0.9, 0.8, 1));
+    expect(forestScale(near).span).toBe(1.5);
+    expect(forestScale([...near, compare("ttft", 0.1, 0.1, 0.1)]).span).toBe(1.5);
+    expect(forestScale([...near.slice(1), compare("ttft", 0.3, 0.3, 0.3), compare("ttft", 3, 3, 3)]).span).toBe(4);
+    expect(forestScale([]).span).toBe(1.5);
+  });
+
+  test("the plot of ratios has the words at its ends, and an arrow where an interval goes on", () => {
+    const scale = forestScale([compare("ttft", 0.9, 0.8, 1)]);
     const svg = ratioChart(
       heading,
-      [
-        { ...row, estimate: 0.5, low: 0.4, high: 0.6 },
-        { ...row, estimate: 2, low: 1.5, high: 100 },
-      ],
-      0.02,
+      [{ label: "r", mark: forestMark(compare("ttft", 0.9, 0.1, 1.1), scale), text: "x", tone: "soft" }],
+      scale,
     );
-    const [low, high] = numbers(svg, "rect", "x").slice(-2);
-    const zone = [...svg.matchAll(/<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)" [^>]*class="zone"/gu)][0]!;
-    const middle = Number(zone[1]) + Number(zone[2]) / 2;
-    expect(middle - (low! + 3.5)).toBeCloseTo(high! + 3.5 - middle, 0);
+    expect(svg).toContain("◂ worse</text>");
+    expect(svg).toContain("better ▸</text>");
+    expect(svg.match(/<path d="M[^"]*Z" class="ink"\/>/gu)).toHaveLength(1);
   });
 
-  test("lines go through their points, largest on top", () => {
-    const svg = lineChart(
-      heading,
-      [
-        {
-          label: "l",
-          points: [
-            [0, 1],
-            [1, 4],
-          ],
-        },
-      ],
-      String,
-      String,
-    );
-    const ys = numbers(svg, "circle", "cy");
+  const chart: Chart = {
+    title: "TTFT p50",
+    kind: "sweep",
+    xLabel: "streams at once, logarithmic",
+    ticks: [
+      { x: 0, text: "1" },
+      { x: 1, text: "10" },
+      { x: 2, text: "100" },
+    ],
+    yLabel: "ms",
+    better: "lower",
+    lines: [
+      {
+        label: "l",
+        color: 0,
+        dashed: false,
+        points: [
+          { x: 0, y: 1, low: 0.5, high: 1.5 },
+          { x: 1, y: 4, low: 3, high: 5 },
+          { x: 2, y: 5 },
+        ],
+      },
+    ],
+    marks: [{ x: 1, text: "knee" }],
+  };
+
+  test("lines go through their points, with their intervals, the knee, and the names of both axes", () => {
+    const svg = lineChart("t", chart);
+    const [xs, ys] = [numbers(svg, "circle", "cx"), numbers(svg, "circle", "cy")];
     expect(ys[1]).toBeLessThan(ys[0]!);
+    expect(xs[2]! - xs[1]!).toBeCloseTo(xs[1]! - xs[0]!, 0);
+    expect(svg).toContain(">streams at once, logarithmic</text>");
+    expect(svg).toMatch(/>ms, lower is better; areas: 95% intervals over the rounds<\/text>/u);
+    expect(svg.match(/class="band c0"/gu)).toHaveLength(1);
+    expect(svg).toContain(`class="mark d" d="M${xs[1]!} `);
+    expect(svg).toContain(">knee</text>");
+  });
+
+  test("an axis goes from 0, from below where all values are alike, and by logarithms where they are not", () => {
+    const [line] = chart.lines;
+    const named = (kind: Chart["kind"], ...values: number[]): string =>
+      yName({ ...chart, kind, lines: [{ ...line!, points: values.map((y, x) => ({ x, y })) }] });
+    expect(named("percentiles", 1, 40)).toBe("ms, lower is better");
+    expect(named("percentiles", 100, 104)).toBe("ms, lower is better; from 100");
+    expect(named("percentiles", 0.1, 104)).toBe("ms, lower is better; logarithmic");
+    expect(named("load", 100, 104)).toBe("ms, lower is better");
+    expect(named("sweep", 0, 0)).toBe("ms, lower is better");
   });
 });
 

@@ -1,16 +1,20 @@
-import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import axe from "axe-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadCharts, scenarioCharts } from "../../src/report/charts.ts";
-import { renderHtml } from "../../src/report/html.ts";
 import { change, digits, ms, quantity } from "../../src/report/format.ts";
+import { renderHtml } from "../../src/report/html.ts";
 import { renderTable } from "../../src/report/table.ts";
-import type { BenchResult, ScenarioResult } from "../../src/results/types.ts";
-import { chromium, chromiumFlags, hasChromium } from "../support/chromium.ts";
-import { sampleResult } from "../support/sample-result.ts";
+import { effectText, headline } from "../../src/report/words.ts";
+import { answersOf } from "../../src/results/answers.ts";
+import { Recorder, summarize } from "../../src/results/recorder.ts";
+import type { ScenarioResult } from "../../src/results/types.ts";
+import { type Browser, openBrowser } from "../support/browser.ts";
+import { hasChromium } from "../support/chromium.ts";
+import { sampleResult, withSlices, withSweep } from "../support/sample-result.ts";
 
 const sample = sampleResult();
 
@@ -98,18 +102,22 @@ function scenario(id: string): ScenarioResult {
 }
 
 describe("charts", () => {
-  it("hold the percentiles that the summaries have", () => {
+  it("hold the percentiles that the summaries have, from 0 to 99.9", () => {
     const stream = scenario("stream");
-    const charts = scenarioCharts(stream, "x");
-    expect(charts.map(({ id }) => id)).toEqual(["x-ttft", "x-itl", "x-pacing"]);
+    const charts = scenarioCharts(stream);
+    expect(charts.map(({ title }) => title)).toEqual(["TTFT", "ITL", "Lateness of a token: server solid, transport dashed"]);
     const line = charts[0]?.lines.find(({ label }) => label === "h2c");
     // 1 / (1 - 0.99) is 10^2.
-    const p99 = line?.points.find(([x]) => x === 2)?.[1];
-    expect(p99).toBeCloseTo((stream.arms[1]?.metrics.ttft?.p99 ?? Number.NaN) / 1000, 9);
+    expect(line?.points.find(({ x }) => x === 2)?.y).toBeCloseTo((stream.arms[1]?.metrics.ttft?.p99 ?? Number.NaN) / 1000, 9);
     expect(charts[2]?.lines.map(({ label }) => label)).toContain("h1 transport");
-    expect(scenarioCharts(scenario("unary"), "x").map(({ id }) => id)).toEqual(["x-e2el"]);
-    expect(scenarioCharts(scenario("trace"), "x").map(({ id }) => id)).toContain("x-ttft-planned");
-    expect(scenarioCharts(scenario("multi-resource"), "x")).toEqual([]);
+    for (const { ticks, lines } of charts) {
+      expect(ticks.map(({ text }) => text)).toEqual(["0", "50", "90", "99", "99.9"]);
+      expect(Math.max(...lines.flatMap(({ points }) => points.map(({ x }) => x)))).toBeLessThanOrEqual(3);
+      expect(lines.every(({ points }) => points[0]?.x === 0)).toBe(true);
+    }
+    expect(scenarioCharts(scenario("unary")).map(({ title }) => title)).toEqual(["E2E latency"]);
+    expect(scenarioCharts(scenario("trace")).map(({ title }) => title)).toContain("TTFT from planned start");
+    expect(scenarioCharts(scenario("multi-resource"))).toEqual([]);
   });
 
   it("draw loads for scenarios that were run with several numbers of streams", () => {
@@ -117,82 +125,227 @@ describe("charts", () => {
     expect(loads.map((load) => load.scenario)).toEqual(["mux-scale"]);
     expect(loads[0]?.charts.map(({ yLabel }) => yLabel)).toEqual(["tokens/s", "µs", "ms", "ms"]);
     const points = loads[0]?.charts[0]?.lines[0]?.points ?? [];
-    expect(points.map(([x]) => Math.round(10 ** x))).toEqual([50, 200, 1000]);
+    expect(points.map(({ x }) => Math.round(10 ** x))).toEqual([50, 200, 1000]);
+    for (const { y, low, high } of points) expect([low! <= y, y <= high!]).toEqual([true, true]);
   });
 });
 
 describe("the page", () => {
-  const hostile = `</script><script>document.title="hit"</script><img src=x onerror="document.title='hit'">`;
-  const copy = structuredClone(sample);
-  const result: BenchResult = { ...copy, suite: hostile };
-  const stream = copy.scenarios[1];
-  Object.assign(stream ?? {}, { title: hostile, variant: hostile, notes: [hostile] });
-  Object.assign(stream?.arms[1] ?? {}, { id: `h2c${hostile}` });
-  const page = renderHtml(result);
+  const page = renderHtml(sample, [{ file: "result.json", name: "result.json" }]);
 
-  it("names no other resource, and escapes all that it is given", () => {
-    expect(page).not.toMatch(/<(?:link|img|iframe|object|embed)\b/u);
-    expect([...page.matchAll(/<[a-z]+\s[^<>]*\b(?:src|href)=["']?([^"'\s>]*)/gu)].filter(([, at]) => !at?.startsWith("#"))).toEqual([]);
-    expect(page).not.toContain(`document.title="hit"</script>`);
-    expect(page.match(/<script\b/gu)).toHaveLength(3);
-    expect(page).toContain("default-src 'none'");
+  it("begins with the headline, and says each answer as the terminal does", () => {
+    const answers = answersOf(sample);
+    expect(page.match(/<h1>(.*?)<\/h1>/u)?.[1]).toBe(headline(answers));
+    const text = textOf(page);
+    for (const { answers: list } of answers.contests)
+      for (const { reading } of list) if (reading?.baseline != null) expect(text).toContain(effectText(reading.comparison));
+    const places = ["answers", "requirements", "compared", "scenarios", "claims", "run"].map((id) => page.indexOf(`id="${id}"`));
+    expect(places).toEqual(places.toSorted((a, b) => a - b));
+    expect(places[0]).toBeGreaterThan(0);
   });
 
-  describe.skipIf(!hasChromium)("in a browser", () => {
-    let directory: string;
-    let dom: string;
+  it("leads to every part and every card, and from each card to the raw data", () => {
+    const ids = new Set([...page.matchAll(/ id="([^"]+)"/gu)].map(([, id]) => id));
+    const links = [...page.matchAll(/ href="#([^"]+)"/gu)].map(([, id]) => id!);
+    expect(links.filter((id) => !ids.has(id))).toEqual([]);
+    for (const index of sample.scenarios.keys())
+      if (sample.scenarios[index]!.skipped === null) expect(links).toContain(`scenario-${index}`);
+    expect(page).toContain('<a href="result.json">result.json</a> <code>.scenarios[0]</code>');
+    expect(renderHtml(sample)).not.toContain("Raw data");
+  });
+
+  it("draws every compared metric on one scale, better to the right", () => {
+    const rows = [...page.matchAll(/<i class="iv (\w+)" style="--l:([\d.]+)%;--w:([\d.]+)%;--e:([\d.]+)%/gu)];
+    const compared = sample.scenarios.flatMap(({ comparisons }) =>
+      comparisons.filter(({ described, ratio }) => !described && ratio !== null),
+    );
+    expect(rows).toHaveLength(compared.length);
+    for (const [, verdict, , , estimate] of rows) {
+      if (verdict === "faster") expect(Number(estimate)).toBeGreaterThan(50);
+      if (verdict === "slower") expect(Number(estimate)).toBeLessThan(50);
+    }
+    expect(page).toContain("◂ worse");
+    expect(page).toContain("better ▸");
+    const copy = structuredClone(sample);
+    Object.assign(copy.scenarios[1]!.comparisons[0]!, { ratio: { estimate: 0.02, low: 0.01, high: 0.03 } });
+    expect(renderHtml(copy)).toMatch(/<s class="r">▸<\/s>/u);
+    expect(page).not.toMatch(/<s class="r">/u);
+  });
+
+  it("is small, also of many scenarios, and then says what it leaves out", () => {
+    expect(Buffer.byteLength(page)).toBeLessThan(300_000);
+    expect(page).not.toContain("Left out, as this page");
+    const many = Array.from({ length: 8 }, (_, index) => sample.scenarios.map((one) => ({ ...one, variant: `${one.variant} ${index}` })));
+    const large = renderHtml({ ...sample, scenarios: many.flat() });
+    expect(Buffer.byteLength(large)).toBeLessThan(300_000);
+    expect(large).toContain("Left out, as this page would be too large: charts by percentile");
+  });
+
+  it("draws a metric that is 0 in every arm", () => {
+    const copy = structuredClone(sample);
+    const recorder = new Recorder("us");
+    recorder.record(0);
+    recorder.record(0);
+    const zeros = recorder.summary()!.histogram;
+    for (const { arms } of copy.scenarios)
+      for (const { metrics, intervals } of arms) {
+        for (const summary of Object.values(metrics))
+          if (summary) Object.assign(summary, summarize([0, 0], summary.unit), { histogram: summary.histogram === null ? null : zeros });
+        for (const interval of Object.values(intervals)) Object.assign(interval, { estimate: 0, low: 0, high: 0 });
+      }
+    expect(renderHtml(copy)).not.toMatch(/NaN|Infinity|undefined/u);
+  });
+});
+
+/** What a reader sees of markup. */
+function textOf(markup: string): string {
+  return markup
+    .replaceAll(/<style>.*?<\/style>|<[^>]*>/gsu, " ")
+    .replaceAll(/&#(\d+);/gu, (_, code: string) => String.fromCharCode(Number(code)))
+    .replaceAll(/\s+/gu, " ");
+}
+
+describe("names in a result", () => {
+  const hostile = `</script><script>document.title="hit"</script><img src=x onerror="document.title='hit'">\u001B[2J"';}--n2:`;
+  const copy = structuredClone(sample);
+  Object.assign(copy, { suite: hostile, command: [hostile], invalid: [hostile] });
+  for (const one of copy.scenarios) {
+    Object.assign(one, {
+      id: hostile,
+      title: hostile,
+      variant: hostile,
+      isolates: hostile,
+      question: hostile,
+      notes: [hostile],
+      findings: [hostile],
+    });
+    Object.assign(one.workload, { [hostile]: hostile });
+    for (const arm of one.arms) Object.assign(arm, { id: `${arm.id}${hostile}`, client: hostile });
+    for (const claim of one.claims) Object.assign(claim, { text: hostile, source: hostile, conditions: hostile });
+    for (const comparison of one.comparisons)
+      Object.assign(comparison, { baseline: `${comparison.baseline}${hostile}`, candidate: `${comparison.candidate}${hostile}` });
+  }
+  const page = renderHtml(copy, [{ file: "a%22b/result.json", name: hostile }]);
+
+  it("are text, and nothing else: no element, no attribute, no rule, no control character", () => {
+    expect(page).not.toMatch(/<(?:script|link|img|iframe|object|embed)\b/u);
+    expect(
+      [...page.matchAll(/<[a-z]+\s[^<>]*\b(?:src|href)=["']?([^"'\s>]*)/gu)].filter(
+        ([, at]) => !at?.startsWith("#") && at !== "a%22b/result.json",
+      ),
+    ).toEqual([]);
+    expect(page).not.toMatch(/[^\P{Cc}\n]/u);
+    expect(page).toContain("default-src 'none'; style-src 'unsafe-inline'\"");
+    for (const [, style] of page.matchAll(/ style="([^"]*)"/gu))
+      expect(style).toMatch(/^(?:--n\d+:&#34;(?:[\w /.-]|\\[\da-f]+ )*&#34;;|--[lwezv]:-?[\d.]+%;?|left:[\d.]+%)+$/u);
+  });
+});
+
+describe.skipIf(!hasChromium)("the page in a browser", () => {
+  let directory: string;
+  let browser: Browser;
+  beforeAll(async () => {
+    directory = await mkdtemp(path.join(os.tmpdir(), "fakeai-report-"));
+    await writeFile(
+      path.join(directory, "report.html"),
+      renderHtml(withSlices(withSweep(sample)), [{ file: "result.json", name: "result.json" }]),
+    );
+    browser = await openBrowser();
+    await browser.open(pathToFileURL(path.join(directory, "report.html")).href);
+  }, 60_000);
+  afterAll(async () => {
+    await browser.close();
+    await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+  });
+  const openFolds = (isOpen: boolean): Promise<number> =>
+    browser.evaluate(`[...document.querySelectorAll("details")].map((fold) => (fold.open = ${isOpen})).length`);
+
+  describe.each([
+    { width: 1280, height: 900, scheme: "light" },
+    { width: 1280, height: 900, scheme: "dark" },
+    { width: 390, height: 844, scheme: "light" },
+    { width: 390, height: 844, scheme: "dark" },
+  ] as const)("$width px wide, $scheme", (view) => {
     beforeAll(async () => {
-      directory = await mkdtemp(path.join(os.tmpdir(), "fakeai-report-"));
-      // What a reader sees is in pixels: counted by a script behind the page's own, which the page's policy is loosened for no further.
-      const counting = `<script>addEventListener("load", () => setTimeout(() => {
-        for (const canvas of document.querySelectorAll(".chart canvas")) {
-          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          const colors = new Set();
-          for (let at = 0; at < data.length; at += 4) if (data[at + 3] === 255) colors.add((data[at] << 16) + (data[at + 1] << 8) + data[at + 2]);
-          canvas.closest(".chart").dataset.colors = [...colors].map((color) => color.toString(16).padStart(6, "0")).join(" ");
-        }
-        document.body.dataset.fits = String(document.documentElement.scrollWidth <= innerWidth);
-      }, 50));</script>`;
-      const file = path.join(directory, "report.html");
-      await writeFile(file, page.replace("</body>", `${counting}</body>`));
-      dom = await new Promise<string>((resolve, reject) => {
-        const flags = chromiumFlags(path.join(directory, "profile"));
-        const run = ["--virtual-time-budget=5000", "--window-size=1280,1000", "--dump-dom", pathToFileURL(file).href];
-        execFile(chromium, [...flags, ...run], { timeout: 60_000, maxBuffer: 64e6 }, (error, stdout) => {
-          if (error) reject(error);
-          else resolve(stdout);
+      await browser.view(view);
+      expect(await openFolds(true)).toBeGreaterThan(5);
+    });
+
+    it("fits: nothing is cut or scrolls aside", async () => {
+      const wide = await browser.evaluate<string[]>(`(() => {
+        const found = [...document.querySelectorAll("body *")].filter((element) => {
+          const { left, right, width } = element.getBoundingClientRect();
+          return width > 1 && (left < -0.5 || right > innerWidth + 0.5) && !element.classList.contains("skip");
         });
-      });
-    }, 90_000);
-    afterAll(async () => {
-      await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+        const cut = [...document.querySelectorAll("td, th, li, figure, p")].filter((element) => element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).display !== "inline" && element.clientWidth > 1);
+        return [...found, ...cut].map((element) => element.outerHTML.slice(0, 120));
+      })()`);
+      expect(wide).toEqual([]);
+      expect(await browser.evaluate("[document.documentElement.scrollWidth <= innerWidth, innerWidth]")).toEqual([true, view.width]);
     });
 
-    it("draws every chart, and every arm in it that no other one covers", () => {
-      const places = [...page.matchAll(/<div id="(chart-[^"]+|load-[^"]+)" class="chart"/gu)].map(([, id]) => id);
-      expect(places.length).toBeGreaterThan(15);
-      const drawn = [...dom.matchAll(/<div id="((?:chart|load)-[^"]+)" class="chart"[^>]*data-colors="([^"]*)"/gu)];
-      expect(drawn.map(([, id]) => id)).toEqual(places);
-      for (const [, id, colors] of drawn) expect(`${id} ${colors}`).toMatch(/0072b2|d55e00|009e73/u);
-      const itl = drawn.find(([, id]) => id === "chart-1-itl");
-      for (const color of ["0072b2", "d55e00", "009e73", "aa3377", "806000"]) expect(itl?.[2]).toContain(color);
+    it("has the headline, the first answer and the verdict in sight at once, and the plot of all metrics soon", async () => {
+      await openFolds(false);
+      const [headlineEnd, answerEnd, plot] = await browser.evaluate<number[]>(
+        `["h1", ".answers li", ".forest"].map((name, index) => document.querySelector(name).getBoundingClientRect()[index < 2 ? "bottom" : "top"] + scrollY)`,
+      );
+      expect(headlineEnd).toBeLessThan(400);
+      expect(answerEnd).toBeLessThan(800);
+      expect(plot).toBeLessThan(view.width < 700 ? 2500 : 1300);
+      await openFolds(true);
     });
 
-    it("has verdicts first, the figures in tables, and nothing to scroll aside", () => {
-      const verdicts = dom.indexOf('id="verdicts"');
-      expect(verdicts).toBeGreaterThan(0);
-      expect(verdicts).toBeLessThan(dom.indexOf('id="claims"'));
-      expect(dom.indexOf('id="environment"')).toBeGreaterThan(dom.indexOf('id="calibration"'));
-      expect(dom).toContain('<span class="badge refuted">refuted</span>');
-      expect(dom).toContain(`${ms(scenario("mux-scale").arms[0]?.metrics.ttft?.p50)} / `);
-      expect(dom).toContain("Example CPU @ 3.00GHz");
-      expect(dom).toContain('data-fits="true"');
+    it("has text of at least 11 px, also in charts", async () => {
+      const least = await browser.evaluate<number>(`Math.min(...[...document.querySelectorAll("svg.plot[viewBox] text")].map((text) => {
+        const svg = text.ownerSVGElement;
+        return parseFloat(getComputedStyle(text).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+      }))`);
+      expect(least).toBeGreaterThan(11);
     });
 
-    it("runs nothing that a name holds", () => {
-      expect(/<title>(.*?)<\/title>/su.exec(dom)?.[1]).toMatch(/^fakeai bench/u);
-      expect(dom).not.toContain("<img");
-    });
+    it("passes axe at the levels A and AA", async () => {
+      await browser.evaluate(axe.source);
+      const found = await browser.evaluate<string[]>(
+        `axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], resultTypes: ["violations"] }).then(({ violations, passes }) => violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => id + ": " + html.slice(0, 120) + " " + failureSummary)).concat(passes.some(({ id }) => id === "color-contrast") ? [] : "no contrast was checked"))`,
+      );
+      expect(found).toEqual([]);
+    }, 60_000);
+  });
+
+  it("is reached by keyboard: the first stops are the way past the navigation and the navigation, each with an outline", async () => {
+    await browser.view({ width: 1280, height: 900, scheme: "light" });
+    const stops: string[] = [];
+    await browser.evaluate("document.activeElement.blur()");
+    for (let stop = 0; stop < 3; stop++) {
+      await browser.press("Tab");
+      stops.push(
+        await browser.evaluate(`document.activeElement.textContent + " " + getComputedStyle(document.activeElement).outlineStyle`),
+      );
+    }
+    expect(stops).toEqual(["To the answers solid", "Answers solid", "Required solid"]);
+  });
+
+  it("keeps its navigation in sight, and does not hide behind it what it leads to", async () => {
+    await openFolds(false);
+    await browser.evaluate(`location.hash = "scenario-5"`);
+    const [nav, card] = await browser.evaluate<[number, number]>(
+      `[document.querySelector("nav").getBoundingClientRect().bottom, document.querySelector("#scenario-5").getBoundingClientRect().top]`,
+    );
+    expect(nav).toBeGreaterThan(0);
+    expect(card).toBeGreaterThanOrEqual(nav);
+    expect(card).toBeLessThan(120);
+  });
+
+  it("prints on a few pages, without folds that are closed", async () => {
+    await openFolds(false);
+    const pdf = await browser.print();
+    const pages = pdf.toString("latin1").match(/\/Type \/Page\b/gu)?.length ?? 0;
+    expect(pages).toBeGreaterThan(1);
+    expect(pages).toBeLessThanOrEqual(7);
+  });
+
+  it("runs nothing", async () => {
+    expect(await browser.evaluate("document.scripts.length")).toBe(0);
   });
 });
 

@@ -4,6 +4,7 @@ import { summarizeArm } from "../../src/results/arms.ts";
 import { compareArms } from "../../src/results/compare.ts";
 import { adjustComparisons, type ComparisonSpec, judgeClaim } from "../../src/results/verdict.ts";
 import { Recorder, summarize } from "../../src/results/recorder.ts";
+import { sweepResult } from "../../src/results/sweeps.ts";
 import { checkRequirements, parseRequirement } from "../../src/results/requirements.ts";
 import type {
   ArmDescription,
@@ -16,6 +17,7 @@ import type {
   MetricName,
   MetricSummary,
   RoundResult,
+  RunSlices,
   ScenarioResult,
   Statistic,
 } from "../../src/results/types.ts";
@@ -351,6 +353,53 @@ export function sampleResult(seed = 1, rounds = 5): BenchResult {
     ),
     invalid: [],
   };
+}
+
+/** The sample with its mux-scale scenarios as the points of a sweep. */
+export function withSweep(result: BenchResult): BenchResult {
+  const counts = [50, 200, 1000];
+  const sweep = sweepResult(
+    {
+      kind: "list",
+      scenario: "mux-scale",
+      variant: "",
+      axes: [
+        {
+          name: "streams",
+          label: "streams at once",
+          unit: "count",
+          scale: "log",
+          values: counts.map((count) => ({ text: String(count), x: count })),
+        },
+      ],
+      points: counts.map((count) => ({ variant: `${count} streams`, at: { streams: String(count) }, x: count, load: "given" })),
+      slo: null,
+      stopped: null,
+    },
+    result.scenarios,
+  );
+  return { ...result, sweeps: [sweep] };
+}
+
+/** The sample with its first streamed scenario cut into ten slices, a tenth of them without a token. */
+export function withSlices(result: BenchResult): BenchResult {
+  const slices: RunSlices = {
+    everyUs: 500_000,
+    requestsPerSecond: Array.from({ length: 10 }, (_, index) => 20 + (index % 3)),
+    failedPerSecond: Array.from({ length: 10 }, () => 0),
+    tokensPerSecond: Array.from({ length: 10 }, (_, index) => (index === 0 ? 300 : 480 + index)),
+    eventsPerSecond: Array.from({ length: 10 }, (_, index) => (index === 0 ? 300 : 480 + index)),
+    underWay: Array.from({ length: 10 }, () => 10),
+    ttftP50Us: Array.from({ length: 10 }, (_, index) => (index === 9 ? null : 100_000 + 500 * index)),
+    itlP50Us: Array.from({ length: 10 }, (_, index) => (index === 9 ? null : 20_000 + 50 * index)),
+    e2elP50Us: Array.from({ length: 10 }, () => null),
+  };
+  const scenarios = result.scenarios.map((scenario) =>
+    scenario.id === "stream"
+      ? { ...scenario, arms: scenario.arms.map((arm) => ({ ...arm, rounds: arm.rounds.map((round) => ({ ...round, slices })) })) }
+      : scenario,
+  );
+  return { ...result, scenarios };
 }
 
 /** A scenario of a result. */
