@@ -31,7 +31,7 @@ export async function runVia(context: RunContext, server: External): Promise<Sce
   const { options, gateways } = context;
   const headers = { "x-fakeai-ttft": options.ttft ?? String(ttftMs), "x-fakeai-itl": options.itl ?? String(itlMs), ...options.headers };
   const paced: RunContext = { ...context, options: { ...options, headers } };
-  const variant = adapted(viaVariant(server, gateways), paced.options);
+  const variant = adapted(viaVariant(server, gateways, options.protocols), paced.options);
   const notes: string[] = [];
   for (const [name, gateway] of gateways) {
     const upstream = await sharedUpstream(server, gateway, headers, options);
@@ -138,10 +138,10 @@ export async function twoServers(external: External, options: BenchOptions): Pro
     : `${first.origin} and ${other.origin} are two servers: their x-fakeai-instance differs`;
 }
 
-function viaVariant(server: External, gateways: ReadonlyMap<string, External>): Variant {
+function viaVariant(server: External, gateways: ReadonlyMap<string, External>, asked: readonly ProtocolName[] | null): Variant {
   const armsOf = (external: External, behind: string | null): ArmSpec[] =>
     protocolNames
-      .filter((protocol) => external.target.origins[protocol] !== undefined)
+      .filter((protocol) => external.target.origins[protocol] !== undefined && (asked === null || asked.includes(protocol)))
       .map((protocol) => ({
         id: `${behind ?? "direct"}-${protocol}`,
         protocol,

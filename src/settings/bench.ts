@@ -383,7 +383,6 @@ export const benchFlags: FlagTable<BenchSettings> = [
     parse: sweepKind,
     help: "one at a time, all it takes, and rates between (load:5) until it saturates",
     group: load,
-    common: true,
   },
   {
     key: "slo",
@@ -392,7 +391,6 @@ export const benchFlags: FlagTable<BenchSettings> = [
     parse: objective,
     help: "goodput and the largest load that keep ttft.p95<200ms,itl.p99<50ms",
     group: load,
-    common: true,
   },
   {
     key: "maxErrors",
