@@ -73,12 +73,19 @@ export class FaultInjector {
     const faults = met
       .map(({ fault }) => fault)
       .filter(({ name, requests }) => name !== "no_window_update" && (requests === null || this.#goesAway(requests, sink)));
-    return faults.length === 0 ? sink : new FaultySink(sink, faults);
+    return faults.length === 0
+      ? sink
+      : new FaultySink(
+          sink,
+          faults,
+          faults.some((fault) => own.includes(fault)),
+        );
   }
 
-  /** Sends a plan as its sink wants it. Throws ApiError where it cannot have faults. */
+  /** Sends a plan as its sink wants it. Throws ApiError where it cannot have the faults that were asked for. */
   send(plan: ResponsePlan, sink: ResponseSink, path: string): void {
-    if (!(sink instanceof FaultySink)) {
+    // As everywhere, faults of the server's own meet only what can have them.
+    if (!(sink instanceof FaultySink) || (plan.frames.isOneBody === true && !sink.isAsked)) {
       this.#pacer.send(plan, sink);
       return;
     }

@@ -159,7 +159,12 @@ function addPacing(out: Exposition, meter: Meter): void {
   out.single("fakeai_aborted_tokens_planned_total", "counter", "Tokens planned for aborted responses.", meter.abortedTokensPlanned);
   out.single("fakeai_stalled_streams", "gauge", "Responses whose reader does not keep up.", meter.stalledStreams);
   out.single("fakeai_stall_cut_streams_total", "counter", "Responses cut at the stall time-out.", meter.stallCutStreams);
-  out.single("fakeai_held_tokens_total", "counter", "Tokens that fell due while their reader did not keep up.", meter.heldTokens);
+  out.single(
+    "fakeai_held_tokens_total",
+    "counter",
+    "Tokens that fell due while their reader did not keep up, and were sent when it did.",
+    meter.heldTokens,
+  );
 }
 
 function addListeners(out: Exposition, { listeners }: LiveState): void {

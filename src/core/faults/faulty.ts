@@ -1,5 +1,6 @@
 /** Making faults: a plan whose frames and times are changed, and a sink that an engine's faults are made through. */
 import type { Fault, FaultName } from "./fault.ts";
+import { Pieces } from "./pieces.ts";
 import { eventEnd, stampMember } from "../frames/frames.ts";
 import type {
   FrameSource,
@@ -26,14 +27,17 @@ const nothing = new Uint8Array();
 /** A sink whose response is faulted. */
 export class FaultySink implements ResponseSink {
   readonly faults: readonly Fault[];
+  /** Whether the request itself asked for one of them. */
+  readonly isAsked: boolean;
   readonly takeUnsent?: () => Uint8Array | null;
   readonly #sink: ResponseSink;
   /** What the next write does instead. */
   #next: WireFault | null = null;
 
-  constructor(sink: ResponseSink, faults: readonly Fault[]) {
+  constructor(sink: ResponseSink, faults: readonly Fault[], isAsked: boolean) {
     this.#sink = sink;
     this.faults = faults;
+    this.isAsked = isAsked;
     if (sink.takeUnsent !== undefined) this.takeUnsent = () => sink.takeUnsent!();
   }
 
@@ -139,8 +143,8 @@ class FaultyFrames implements FrameSource, Schedule {
   #plannedDueUs: number | null = null;
   #shiftUs = 0;
   #silentUntilUs = 0;
-  /** Bytes that wait for a write of their own, and how long after the one before. */
-  readonly #pieces: Uint8Array[] = [];
+  /** Bytes that wait for writes of their own, and how long each comes after the one before. */
+  readonly #pieces = new Pieces();
   #pieceGapUs = splitUs;
   /** An event that waits for the one after it. */
   #held: Uint8Array | null = null;
@@ -163,7 +167,7 @@ class FaultyFrames implements FrameSource, Schedule {
 
   /** Not known before the end. */
   get length(): number {
-    return this.#isOver && this.#pieces.length === 0 ? this.#taken : Infinity;
+    return this.#isOver && this.#pieces.isUsedUp ? this.#taken : Infinity;
   }
 
   nextDueUs(index: number): number {
@@ -194,7 +198,7 @@ class FaultyFrames implements FrameSource, Schedule {
   /** Decides what comes next, and when. */
   #settle(): number {
     if (this.#wasCut) return neverUs;
-    if (this.#pieces.length > 0) {
+    if (!this.#pieces.isUsedUp) {
       this.#next = "piece";
       return this.#lastSentUs + this.#pieceGapUs;
     }
@@ -231,7 +235,7 @@ class FaultyFrames implements FrameSource, Schedule {
     this.#taken++;
     this.tokens = 0;
     if (this.#next === "planned") return this.#takePlanned(dueUs, sentUs);
-    if (this.#next === "piece") return this.#pieces.shift()!;
+    if (this.#next === "piece") return this.#pieces.take();
     if (this.#next === "comment") {
       this.#tell(this.#find("comments")!);
       return comment;
@@ -270,9 +274,8 @@ class FaultyFrames implements FrameSource, Schedule {
     const planned = eventsOf(bytes).map((event) => marked(event, eventEnd, this.#mark));
     const events = this.#edited(planned, edit, isFirst);
     if (frames.tokens > 0 || this.#isOver) this.#last = events.at(-1) ?? nothing;
-    const [first, ...others] = this.#split(joined(events));
-    this.#pieces.push(...others);
-    return first!;
+    this.#split(joined(events));
+    return this.#pieces.take();
   }
 
   #unaryBody(bytes: Uint8Array, fault: Fault | null): Uint8Array {
@@ -304,32 +307,19 @@ class FaultyFrames implements FrameSource, Schedule {
     return events;
   }
 
-  /** The writes that a frame becomes. */
-  #split(bytes: Uint8Array): Uint8Array[] {
+  /** Settles which writes a frame becomes. */
+  #split(bytes: Uint8Array): void {
     const bytewise = this.#find("bytewise");
+    const lines = bytewise === null ? this.#find("split_lines") : null;
+    const characters = bytewise === null ? this.#find("split_utf8") : null;
     if (bytewise !== null) {
       this.#pieceGapUs = bytewise.us;
       this.#tell(bytewise);
-      return bytes.length === 0 ? [bytes] : Array.from(bytes, (byte) => Uint8Array.of(byte));
     }
-    const lines = this.#find("split_lines");
-    const characters = this.#find("split_utf8");
-    const at = new Set<number>();
-    if (lines !== null) {
-      let start = 0;
-      for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, start)) {
-        at.add(end === start ? end : Math.floor((start + end) / 2));
-        start = end + 1;
-      }
-      this.#tell(lines);
-    }
+    if (lines !== null) this.#tell(lines);
     // A byte above 0xBF begins a character of several.
-    if (characters !== null && bytes.some((byte) => byte > 0xbf)) {
-      for (let index = 0; index < bytes.length; index++) if (bytes[index]! > 0xbf) at.add(index + 1);
-      this.#tell(characters);
-    }
-    const cutsAt = [0, ...[...at].filter((index) => index > 0 && index < bytes.length).sort((a, b) => a - b), bytes.length];
-    return cutsAt.slice(0, -1).map((start, index) => bytes.subarray(start, cutsAt[index + 1]));
+    if (characters !== null && bytes.some((byte) => byte > 0xbf)) this.#tell(characters);
+    this.#pieces.load(bytes, { bytes: bytewise !== null, lines: lines !== null, characters: characters !== null });
   }
 
   #find(name: FaultName): Fault | null {

@@ -75,7 +75,7 @@ export class Meter {
   stallCutStreams = 0;
   /** Responses whose reader is not keeping up at the moment. */
   stalledStreams = 0;
-  /** Tokens that fell due while their reader did not keep up. */
+  /** Tokens that fell due while their reader did not keep up, and were sent when it did. */
   heldTokens = 0;
   promptTokens = 0;
   generationTokens = 0;

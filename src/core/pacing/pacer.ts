@@ -480,10 +480,6 @@ export class Pacer {
     }
     this.#meter.stallCutStreams++;
     this.#countAborted(emission);
-    while (emission.dueUs <= nowUs && !emission.isOneBody) {
-      if (emission.dueUs > emission.blockedUs) this.#meter.heldTokens++;
-      if (this.#moveOn(emission)) break;
-    }
     this.#remove(emission);
     sink.reset();
   }

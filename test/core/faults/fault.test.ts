@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { SpecError } from "../../../src/core/random/distribution.ts";
 import { faultKinds, parseFaults } from "../../../src/core/faults/fault.ts";
 import { FaultySink, faultyPlan } from "../../../src/core/faults/faulty.ts";
+import { type Cuts, Pieces } from "../../../src/core/faults/pieces.ts";
 import { Meter } from "../../../src/core/pacing/meter.ts";
 import { Pacer } from "../../../src/core/pacing/pacer.ts";
 import type { ResponsePlan } from "../../../src/core/seams.ts";
@@ -86,7 +87,7 @@ test("a silence is as long as asked, however late the token before it was sent",
     writes.push(clock.us);
     return true;
   };
-  const sink = new FaultySink(wire, parse("burst(after=2,silence=120ms)"));
+  const sink = new FaultySink(wire, parse("burst(after=2,silence=120ms)"), true);
   const plan: ResponsePlan = {
     head: { status: 200, headers: {}, streamed: true },
     frames: { length: 6, tokens: 1, frame: () => new TextEncoder().encode("data: x\n\n") },
@@ -102,4 +103,72 @@ test("a silence is as long as asked, however late the token before it was sent",
   const gaps = writes.slice(1).map((us, index) => us - writes[index]!);
   expect(Math.max(...gaps, clock.us - writes.at(-1)!)).toBeGreaterThanOrEqual(120_000);
   expect(clock.us - plan.startUs).toBeGreaterThanOrEqual(20_000 + 150_000 + 120_000);
+});
+
+/** All pieces of a text. */
+function cut(text: string, cuts: Partial<Cuts>): string[] {
+  const pieces = new Pieces();
+  pieces.load(new TextEncoder().encode(text), { bytes: false, lines: false, characters: false, ...cuts });
+  const found: string[] = [];
+  do found.push(Buffer.from(pieces.take()).toString("latin1"));
+  while (!pieces.isUsedUp);
+  return found;
+}
+
+describe("pieces of a frame", () => {
+  const latin1 = (text: string): string => Buffer.from(text).toString("latin1");
+
+  test.each([
+    ["", { bytes: true }, [""]],
+    ["abc", { bytes: true, lines: true }, ["a", "b", "c"]],
+    ["abc", {}, ["abc"]],
+    ["data: x\n\n", { lines: true }, ["dat", "a: x\n", "\n"]],
+    ["\n\nab\ncd", { lines: true }, ["\n", "\na", "b\ncd"]],
+    ["aéb😀", { characters: true }, ["aé".slice(0, 1) + "\xc3", "\xa9b\xf0", "\x9f\x98\x80"]],
+    ["éé\n", { characters: true, lines: true }, ["\xc3", "\xa9", "\xc3", "\xa9\n"]],
+  ] as const)("%j, %j", (text, cuts, expected) => {
+    expect(cut(text, cuts)).toEqual(expected);
+  });
+
+  test("together they are the frame, none is empty, and each character is cut", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom("a", "é", "€", "😀", "\n"), { minLength: 1 }).map((characters) => characters.join("")),
+        fc.boolean(),
+        fc.boolean(),
+        (text, lines, characters) => {
+          const pieces = cut(text, { lines, characters });
+          expect(pieces.join("")).toBe(latin1(text));
+          expect(pieces.every((piece) => piece !== "")).toBe(true);
+          if (characters)
+            expect(pieces.slice(1).filter((piece) => /^[\x80-\xbf]/.test(piece)).length).toBeGreaterThanOrEqual(
+              latin1(text).match(/[\xc0-\xff]/g)?.length ?? 0,
+            );
+        },
+      ),
+    );
+  });
+});
+
+test("bytewise: a frame of a megabyte leaves byte by byte, and a reader that stops taking them is cut", () => {
+  const clock = new FakeClock();
+  const meter = new Meter();
+  const pacer = new Pacer(clock, meter, { stallTimeoutUs: 8e6 });
+  const wire = new FakeSink();
+  wire.accepts = (writes) => writes < 50;
+  const sink = new FaultySink(wire, parse("bytewise(every=1ms)"), true);
+  const plan: ResponsePlan = {
+    head: { status: 200, headers: {}, streamed: true },
+    frames: { length: 1, tokens: 1, frame: () => new Uint8Array(1_048_576).fill(120) },
+    schedule: { nextDueUs: () => 0 },
+    startUs: clock.us,
+    outputTokens: 1,
+    promptTokens: 1,
+    finishReason: "stop",
+  };
+  pacer.send(faultyPlan(plan, sink, { made: () => {}, errorEvent: () => "" }), sink);
+  clock.run();
+  expect(wire).toMatchObject({ writes: 50, bytes: 50, wasReset: true });
+  expect(meter.stallCutStreams).toBe(1);
+  expect(pacer.running).toBe(0);
 });
