@@ -186,7 +186,9 @@ export function loadCharts({ scenarios }: BenchResult): { readonly scenario: str
         return { label: id, color, dashed: false, points: points.sort((a, b) => a.x - b.x) };
       });
       const drawn = lines.filter(({ points }) => points.length > 0);
-      return drawn.length === 0 ? [] : [{ title, kind: "load", xLabel: "streams at once", ticks, yLabel, better, lines: drawn }];
+      return drawn.length === 0
+        ? []
+        : [{ title, kind: "load", xLabel: "streams at once, logarithmic", ticks, yLabel, better, lines: drawn }];
     });
     return charts.length === 0 ? [] : [{ scenario, charts }];
   });

@@ -38,14 +38,14 @@ dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 3px 
 .card { margin: 0 0 14px; padding: 14px 16px; background: var(--card); border: 1px solid var(--rule); border-radius: 8px; } .card:target { border-color: var(--accent); box-shadow: 0 0 0 1px var(--accent); }
 .card .answers { margin: 4px 0; } .raw { font-size: 13px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); gap: 10px 28px; margin: 6px 0; } figure { margin: 0; min-width: 0; max-width: 540px; } figcaption { font-weight: 600; font-size: 14px; }
-.plot { display: block; width: 100%; height: auto; }
+svg.plot { display: block; width: 100%; max-width: 440px; height: auto; } svg[width="0"] { position: absolute; }
 .bars li { display: grid; grid-template-columns: minmax(64px, 22%) minmax(0, 1fr) 84px; gap: 8px; font-size: 13px; line-height: 20px; align-items: center; } .bars i { position: relative; height: 20px; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 .bars i::before { content: ""; position: absolute; left: 0; top: 4px; height: 12px; width: var(--v); background: currentColor; } .wh::after { content: ""; position: absolute; left: var(--l); width: var(--w); top: 6px; height: 8px; border: solid var(--ink); border-width: 0 1.5px; background: linear-gradient(var(--ink), var(--ink)) center / 100% 1.5px no-repeat; }
 .legend { display: flex; flex-wrap: wrap; gap: 0 14px; font-size: 13px; } .legend i { display: inline-block; width: 18px; margin-right: 5px; vertical-align: middle; border-top: 3px solid; } .legend .d { border-top-style: dashed; }
 details { margin: 8px 0; } summary { cursor: pointer; color: var(--accent); width: fit-content; }
 table { border-collapse: collapse; width: 100%; margin: 8px 0 12px; font-size: 13.5px; } caption { text-align: left; padding: 0 0 4px; font-size: 13px; }
 thead th { font-size: 12.5px; color: var(--soft); border-bottom: 2px solid var(--rule); vertical-align: bottom; } th { text-align: left; font-weight: 600; } tbody th { font-weight: 400; }
-th, td { padding: 4px 10px 4px 0; vertical-align: top; } tbody tr > * { border-bottom: 1px solid var(--rule); } td small { display: block; }
+th, td { padding: 4px 10px 4px 0; vertical-align: top; } tbody tr > * { border-bottom: 1px solid var(--rule); } td small { display: block; } .words thead th { overflow-wrap: break-word; } .words td { min-width: 84px; }
 .numbers td, .numbers thead th:not(:first-child) { text-align: right; padding: 4px 0 4px 10px; }
 @media (max-width: 700px) {
   html { scroll-padding-top: 90px; } body { padding: 0 12px 24px; } h1 { font-size: 20px; } .card { padding: 10px 12px; }
@@ -57,8 +57,8 @@ th, td { padding: 4px 10px 4px 0; vertical-align: top; } tbody tr > * { border-b
 }
 @media print {
   @page { margin: 12mm; } html { font-size: 10pt; } body { max-width: none; padding: 0; font-size: 9.5pt; } nav, .skip, .raw, details:not([open]) { display: none; }
-  h1 { font-size: 15pt; margin-top: 0; } h2 { font-size: 12pt; margin: 14px 0 4px; break-after: avoid; } h3 { font-size: 11pt; break-after: avoid; } small, .forest li, .bars li, table { font-size: 8pt; } .card { padding: 8px 10px; margin-bottom: 8px; }
+  h1 { font-size: 15pt; margin-top: 0; } h2 { font-size: 12pt; margin: 14px 0 4px; break-after: avoid; } h3 { font-size: 11pt; break-after: avoid; } small, .forest li, .bars li, table, .soft { font-size: 8pt; } .answers li { grid-template-columns: 76px minmax(0, 5fr) minmax(0, 6fr) minmax(0, 4fr); padding: 2px 0; font-size: 8.5pt; line-height: 1.3; } .card { padding: 8px 10px; margin-bottom: 8px; }
   .forest li, .bars li { line-height: 15px; } .forest i, .bars i { min-height: 15px; height: 15px; } .iv::before { top: 6px; } .iv::after { top: 3.5px; } .bars i::before { top: 2px; } .wh::after { top: 3.5px; }
-  .badge { border: 1px solid currentcolor; font-size: 8pt; } .card, .forest li, .answers li, figure, tr, dl { break-inside: avoid; } .charts { grid-template-columns: 1fr 1fr; gap: 6px 20px; } summary { display: none; }
+  .badge { border: 1px solid currentcolor; font-size: 8pt; } .forest .of, .forest .kind, .forest .axis, .ends { break-after: avoid; } .card, .forest li, .answers li, figure, tr, dl { break-inside: avoid; } .charts { grid-template-columns: 1fr 1fr; gap: 6px 20px; } summary { display: none; }
 }
 `;

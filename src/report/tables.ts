@@ -69,15 +69,22 @@ export function armTables({ arms, workload }: ScenarioResult): Part {
     table(
       "",
       ["", ...group.map(({ id }) => id)],
-      [["engine, driver"].concat(group.map(armWords)), ...columns.map(({ title, cell }) => [title].concat(group.map(cell)))],
+      [
+        ["spoken, served, loaded by"].concat(group.map(armWords)),
+        ["streams on connections"].concat(group.map(loadWords)),
+        ...columns.map(({ title, cell }) => [title].concat(group.map(cell))),
+      ],
       true,
     ),
   );
 }
 
-function armWords({ protocol, engine, driver, streams, connections, client }: ArmResult): string {
-  const on = connections === null ? "its own" : digits(connections);
-  return `${protocol}, ${engine}, ${driver}, ${digits(streams)} on ${on}${client === undefined ? "" : `, ${client}`}`;
+function armWords({ protocol, engine, driver, client }: ArmResult): string {
+  return [protocol, engine, client ?? driver].join(", ");
+}
+
+function loadWords({ streams, connections }: ArmResult): string {
+  return `${digits(streams)} on ${connections === null ? "its own" : digits(connections)}`;
 }
 
 /** All comparisons of a scenario, those that get no verdict last, with all that is known of each. */

@@ -303,6 +303,27 @@ describe.skipIf(!hasChromium)("the page in a browser", () => {
       expect(least).toBeGreaterThan(11);
     });
 
+    it("has every text of a chart inside of it", async () => {
+      const outside = await browser.evaluate<string[]>(`[...document.querySelectorAll("svg.plot[viewBox]")].flatMap((svg) => {
+        const box = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll("text")].filter((text) => {
+          const { left, right, top, bottom } = text.getBoundingClientRect();
+          return left < box.left || right > box.right || top < box.top - 1 || bottom > box.bottom + 1;
+        }).map((text) => text.textContent);
+      })`);
+      expect(outside).toEqual([]);
+    });
+
+    it("draws the axis that charts share as all other texts and rules", async () => {
+      const colors = await browser.evaluate<string[]>(`(() => {
+        const axis = document.querySelector("#percentiles");
+        return [getComputedStyle(axis.querySelector("text")).fill, getComputedStyle(axis.querySelector(".rule")).stroke, axis.matches(".plot")];
+      })()`);
+      expect(colors).toEqual(
+        view.scheme === "dark" ? ["rgb(154, 164, 178)", "rgb(46, 54, 65)", true] : ["rgb(91, 100, 114)", "rgb(223, 227, 232)", true],
+      );
+    });
+
     it("passes axe at the levels A and AA", async () => {
       await browser.evaluate(axe.source);
       const found = await browser.evaluate<string[]>(
