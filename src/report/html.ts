@@ -83,12 +83,13 @@ function sweepCard(sweep: SweepResult, scenarios: readonly ScenarioResult[], id:
   const charts = sweepCharts(sweep, scenarios);
   const names = sweep.series.map((series, color) => ({ label: seriesLabel(series), color }));
   const others = shown.lines.filter(({ kind }) => kind !== "finding");
+  const invalid = others.flatMap(({ kind, text }) => (kind === "invalid" ? [text.replace(" not valid: ", ": ")] : []));
   return html`<section class="card" id="${id}">
     <h3>${shown.title}</h3>
     ${shown.lines.filter(({ kind }) => kind === "finding").map(({ text }) => html`<p>${text}</p>`)}
-    ${others.filter(({ kind }) => kind === "invalid").map(({ text }) => html`<p class="warning">${text}</p>`)}
+    ${reasonsText(invalid).map((text) => html`<p class="warning">${text}</p>`)}
     ${names.length > 1 ? legend(names) : null}${chartFigures(charts)}
-    <p class="soft">Areas: 95% intervals over the rounds.</p>
+    ${charts.length === 0 ? null : html`<p class="soft">Areas: 95% intervals over the rounds. Dashed: the knee.</p>`}
     <details>
       <summary>All figures</summary>
       ${pointTable(shown, sweep.axes.length)}${others.filter(({ kind }) => kind !== "invalid").map(({ text }) => html`<p>${text}</p>`)}
@@ -134,7 +135,7 @@ function sectionsOf(
       ]}
     </dl>`;
   const cards = cardsOf(scenarios, contests).filter(({ scenario }) => !isPoint(scenario, sweeps));
-  const loads = sweeps.length > 0 ? [] : loadCharts(result);
+  const loads = loadCharts({ ...result, scenarios: scenarios.filter((scenario) => !isPoint(scenario, sweeps)) });
   const all: Section[] = [
     { id: "requirements", name: "Required", title: "Requirements", body: requirementsOf(result) },
     { id: "compared", name: "Compared", title: "All compared metrics", body: forestPlot(scenarios, cardId) },

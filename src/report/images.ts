@@ -7,6 +7,8 @@ import { estimateOf, loadCharts } from "./charts.ts";
 import { forestMark, forestScale } from "./forest.ts";
 import { digits, metricLabel, quantity } from "./format.ts";
 import { barChart, type BarGroup, lineChart, ratioChart, stackedChart } from "./svg.ts";
+import { sweepCharts } from "./sweep-charts.ts";
+import { isPoint } from "./sweeps.ts";
 import { effectText } from "./words.ts";
 
 export interface Image {
@@ -17,7 +19,7 @@ export interface Image {
 
 /**
  * verdicts.svg: every comparison that decides; <scenario>.svg: what its pairs are compared in, arm by arm;
- * <scenario>-by-streams-<n>.svg: what grows with the streams; <scenario>-parts.svg: bytes by what they are for. All of them
+ * <scenario>-by-streams-<n>.svg: what grows with the streams, or <scenario>-by-<axes>-<n>.svg with what a sweep varied; <scenario>-parts.svg: bytes by what they are for. All of them
  * from the figures of the result and nothing else.
  */
 export function imagesOf(result: BenchResult): Image[] {
@@ -26,7 +28,7 @@ export function imagesOf(result: BenchResult): Image[] {
   return distinct([
     ...verdicts(scenarios),
     ...ids.flatMap((id) => ofScenario(scenarios.filter((scenario) => scenario.id === id && scenario.skipped === null))),
-    ...byStreams(result),
+    ...overLoads(result),
   ]);
 }
 
@@ -121,11 +123,23 @@ function byteParts({ id, title }: ScenarioResult, variants: readonly ScenarioRes
   };
 }
 
-function byStreams(result: BenchResult): Image[] {
-  return loadCharts(result).flatMap(({ scenario, charts }) =>
-    charts.map((chart, index) => ({
-      name: `${scenario}-by-streams-${index + 1}.svg`,
-      svg: lineChart(`${scenario}: ${chart.title}`, chart),
+/** What grows with what was varied; where nothing was, with the streams of scenarios that were run with several. */
+function overLoads(result: BenchResult): Image[] {
+  const { sweeps = [], scenarios } = result;
+  const swept = sweeps.flatMap((sweep) =>
+    sweepCharts(sweep, scenarios).map((chart, index) => ({
+      name: `${sweep.scenario}-by-${sweep.axes.map(({ name }) => name).join("-")}-${index + 1}.svg`,
+      svg: lineChart(`${scenarioLabel({ id: sweep.scenario, variant: sweep.variant })}: ${chart.title}`, chart),
     })),
   );
+  const loads = loadCharts({ ...result, scenarios: scenarios.filter((scenario) => !isPoint(scenario, sweeps)) });
+  return [
+    ...swept,
+    ...loads.flatMap(({ scenario, charts }) =>
+      charts.map((chart, index) => ({
+        name: `${scenario}-by-streams-${index + 1}.svg`,
+        svg: lineChart(`${scenario}: ${chart.title}`, chart),
+      })),
+    ),
+  ];
 }

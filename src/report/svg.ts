@@ -281,13 +281,15 @@ const logFrom = 50;
  * From 0; from just below the least value where all of them lie in the upper half; logarithms where they span more than is seen
  * of 0. Intervals count as far as twice the largest value: one wide one must not press all lines flat.
  */
-function yAxisOf({ lines, kind }: Pick<Chart, "lines" | "kind">): YAxis {
+function yAxisOf({ lines, kind, better }: Pick<Chart, "lines" | "kind" | "better">): YAxis {
   const values = lines.flatMap(({ points }) => points.map(({ y }) => y));
   // Where nothing is above 0 the axis goes to 1.
   const largest = Math.max(0, ...values) || 1;
   const ends = lines.flatMap(({ points }) => points.flatMap(({ high, y }) => (high === undefined ? [y] : [Math.min(high, 2 * largest)])));
   const [least, most] = [Math.min(largest, ...values), Math.max(largest, ...ends)];
-  if ((kind === "percentiles" || kind === "sweep") && least > 0 && most / least >= logFrom) {
+  // What is served has to show where it stops growing.
+  const mayBeLog = kind === "percentiles" || (kind === "sweep" && better === "lower");
+  if (mayBeLog && least > 0 && most / least >= logFrom) {
     const [first, last] = [Math.floor(Math.log10(least)), Math.ceil(Math.log10(most))];
     const every = Math.ceil((last - first) / 5);
     const ticks = Array.from({ length: Math.floor((last - first) / every) + 1 }, (_, index) => 10 ** (first + index * every));
@@ -390,7 +392,7 @@ function simplified(points: readonly (readonly [number, number])[]): (readonly [
 
 /** "ms, lower is better; logarithmic". */
 export function yName({ yLabel, better, lines, kind }: Pick<Chart, "yLabel" | "better" | "lines" | "kind">): string {
-  const { isLog, low } = yAxisOf({ lines, kind });
+  const { isLog, low } = yAxisOf({ lines, kind, better });
   return `${yLabel}, ${better} is better${isLog ? "; logarithmic" : low > 0 ? `; from ${digits(low)}` : ""}`;
 }
 

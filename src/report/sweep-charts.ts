@@ -6,20 +6,27 @@ import { type Chart, estimateOf, type Line, type Point, type Tick } from "./char
 import { digits, metricLabel } from "./format.ts";
 import { seriesLabel } from "./sweeps.ts";
 
+interface Drawn {
+  readonly metric: MetricName;
+  readonly statistic: Statistic;
+  /** Where the metric's name is that of its unit. */
+  readonly title?: string;
+}
+
 /** What is drawn over the first axis, where it was measured: what is served, then what it costs those who wait. */
-const drawn: readonly (readonly [MetricName, Statistic])[] = [
-  ["requestsPerSecond", "mean"],
-  ["goodRequestsPerSecond", "mean"],
-  ["tokensPerSecond", "mean"],
-  ["ttftFromIntended", "p50"],
-  ["ttftFromIntended", "p99"],
-  ["ttft", "p50"],
-  ["ttft", "p99"],
-  ["itl", "p50"],
-  ["itl", "p99"],
-  ["e2elFromIntended", "p50"],
-  ["e2el", "p50"],
-  ["serverCpuUsPerToken", "mean"],
+const drawn: readonly Drawn[] = [
+  { metric: "requestsPerSecond", statistic: "mean", title: "Requests served" },
+  { metric: "goodRequestsPerSecond", statistic: "mean", title: "Requests that kept the objective" },
+  { metric: "tokensPerSecond", statistic: "mean", title: "Tokens served" },
+  { metric: "ttftFromIntended", statistic: "p50" },
+  { metric: "ttftFromIntended", statistic: "p99" },
+  { metric: "ttft", statistic: "p50" },
+  { metric: "ttft", statistic: "p99" },
+  { metric: "itl", statistic: "p50" },
+  { metric: "itl", statistic: "p99" },
+  { metric: "e2elFromIntended", statistic: "p50" },
+  { metric: "e2el", statistic: "p50" },
+  { metric: "serverCpuUsPerToken", statistic: "mean" },
 ];
 
 /** One chart for each metric that any point has; latencies of an open loop from the planned start. */
@@ -31,11 +38,11 @@ export function sweepCharts(sweep: SweepResult, scenarios: readonly ScenarioResu
   const place = (x: number): number => (axis.scale === "log" ? Math.log10(x) : x);
   const isOpen = sweep.series.some(({ readings }) => readings.some(({ askedPerSecond }) => askedPerSecond !== null));
   const isStreamed = found.some((scenario) => scenario?.arms.some(({ metrics }) => metrics.ttft));
-  return drawn.flatMap(([metric, statistic]): Chart[] => {
+  return drawn.flatMap(({ metric, statistic, title = metricLabel({ metric, statistic }) }): Chart[] => {
     if (isOpen && (metric === "ttft" || metric === "e2el")) return [];
     if (!isOpen && metric.endsWith("FromIntended")) return [];
     if (isStreamed && metric.startsWith("e2el")) return [];
-    const { unit, better } = metricFacts[metric];
+    const { unit, better, label } = metricFacts[metric];
     const scale = unit === "us" && !metric.includes("Cpu") ? 1000 : 1;
     const lines = sweep.series.map((series, color): Line => {
       const points = series.readings.flatMap(({ point, x, invalid }): Point[] => {
@@ -51,10 +58,10 @@ export function sweepCharts(sweep: SweepResult, scenarios: readonly ScenarioResu
     });
     const shown = lines.filter(({ points }) => points.length > 0);
     if (shown.length === 0) return [];
-    const yLabel = unit === "us" ? (scale === 1000 ? "ms" : "µs") : unit === "1/s" ? "per second" : unit;
+    const yLabel = unit === "us" ? (scale === 1000 ? "ms" : "µs") : unit === "1/s" ? label : unit;
     return [
       {
-        title: metricLabel({ metric, statistic }),
+        title,
         kind: "sweep",
         xLabel: `${axis.label}${unitOf(axis)}${axis.scale === "log" ? ", logarithmic" : ""}`,
         ticks: axis.values.map(({ x, text }) => ({ x: place(x), text })),

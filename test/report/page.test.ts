@@ -5,12 +5,15 @@ import { pathToFileURL } from "node:url";
 import axe from "axe-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadCharts, scenarioCharts } from "../../src/report/charts.ts";
+import { imagesOf } from "../../src/report/images.ts";
+import { sliceCharts, sweepCharts } from "../../src/report/sweep-charts.ts";
 import { change, digits, ms, quantity } from "../../src/report/format.ts";
 import { renderHtml } from "../../src/report/html.ts";
 import { renderTable } from "../../src/report/table.ts";
 import { effectText, headline } from "../../src/report/words.ts";
 import { answersOf } from "../../src/results/answers.ts";
 import { Recorder, summarize } from "../../src/results/recorder.ts";
+import type { SweepFinding } from "../../src/results/sweep.ts";
 import type { ScenarioResult } from "../../src/results/types.ts";
 import { type Browser, openBrowser } from "../support/browser.ts";
 import { hasChromium } from "../support/chromium.ts";
@@ -130,6 +133,77 @@ describe("charts", () => {
   });
 });
 
+describe("charts of a sweep", () => {
+  const swept = withSweep(sample);
+  const charts = sweepCharts(swept.sweeps![0]!, swept.scenarios);
+
+  it("lie over the values that were varied, by logarithms, with intervals as areas", () => {
+    expect(charts.map(({ title, yLabel, better }) => [title, yLabel, better])).toEqual([
+      ["Requests served", "requests/s", "higher"],
+      ["Tokens served", "tokens/s", "higher"],
+      ["TTFT p50", "ms", "lower"],
+      ["TTFT p99", "ms", "lower"],
+      ["ITL p50", "ms", "lower"],
+      ["ITL p99", "ms", "lower"],
+      ["server CPU/token", "µs", "lower"],
+    ]);
+    const scenarioAt = scenario("mux-scale");
+    for (const { ticks, xLabel, lines } of charts) {
+      expect(xLabel).toBe("streams at once, logarithmic");
+      expect(ticks.map(({ x, text }) => [text, Math.round(10 ** x)])).toEqual([
+        ["50", 50],
+        ["200", 200],
+        ["1000", 1000],
+      ]);
+      expect(lines.map(({ label, points }) => [label, points.length])).toEqual(["h1", "h2c-1", "h2c-4"].map((label) => [label, 3]));
+    }
+    const interval = scenarioAt.arms[0]!.intervals["itl.p99"]!;
+    expect(charts.find(({ title }) => title === "ITL p99")!.lines[0]!.points[0]).toEqual({
+      x: Math.log10(50),
+      y: interval.estimate / 1000,
+      low: interval.low / 1000,
+      high: interval.high / 1000,
+    });
+  });
+
+  it("mark each knee, once where several lie at one place, and leave out what is not valid", () => {
+    const sweep = structuredClone(swept.sweeps![0]!);
+    const at = (x: number | null): SweepFinding => ({ point: x === null ? null : 1, x, text: "" });
+    for (const [index, x] of [200, 200, 50].entries()) Object.assign(sweep.series[index]!, { knee: at(x) });
+    Object.assign(sweep.series[0]!.readings[1]!, { invalid: ["client-limited"] });
+    const [first] = sweepCharts(sweep, swept.scenarios);
+    expect(first!.marks).toEqual([
+      { x: Math.log10(200), text: "knee: h1, h2c-1" },
+      { x: Math.log10(50), text: "knee: h2c-4" },
+    ]);
+    expect(first!.lines[0]!.points.map(({ x }) => Math.round(10 ** x))).toEqual([50, 1000]);
+  });
+
+  it("stand in the page in place of a card for each point, and among the images", () => {
+    const page = renderHtml(swept);
+    expect(page).toContain('<section class="card" id="sweep-0">');
+    expect(page).toContain('href="#sweep-0"');
+    expect(page).not.toContain('id="scenario-2"');
+    expect(imagesOf(swept).filter(({ name }) => name.startsWith("mux-scale-by-streams"))).toHaveLength(charts.length);
+  });
+});
+
+describe("charts of slices", () => {
+  it("show how a run went, with gaps where nothing came", () => {
+    const charts = sliceCharts(withSlices(sample).scenarios.find(({ id }) => id === "stream")!);
+    expect(charts.map(({ title, yLabel }) => `${title}, ${yLabel}`)).toEqual([
+      "Tokens as they came, tokens/s",
+      "Median TTFT, ms",
+      "Median ITL, ms",
+    ]);
+    expect(charts[0]!.ticks.map(({ text }) => text)).toEqual(["0", "1.25", "2.5", "3.75", "5"]);
+    expect(charts[0]!.lines[0]!.points[0]).toEqual({ x: 0.25, y: 300 });
+    expect(charts[1]!.lines[0]!.points).toHaveLength(9);
+    expect(charts[1]!.lines[0]!.points.at(-1)).toEqual({ x: 4.25, y: 104 });
+    expect(sliceCharts(scenario("stream"))).toEqual([]);
+  });
+});
+
 describe("the page", () => {
   const page = renderHtml(sample, [{ file: "result.json", name: "result.json" }]);
 
@@ -207,7 +281,13 @@ function textOf(markup: string): string {
 
 describe("names in a result", () => {
   const hostile = `</script><script>document.title="hit"</script><img src=x onerror="document.title='hit'">\u001B[2J"';}--n2:`;
-  const copy = structuredClone(sample);
+  const copy = structuredClone(withSlices(withSweep(sample)));
+  for (const sweep of copy.sweeps!) {
+    Object.assign(sweep, { slo: hostile, kneeMethod: hostile, stopped: hostile });
+    for (const { values } of sweep.axes) for (const value of values) Object.assign(value, { text: hostile });
+    for (const point of sweep.points) Object.assign(point, { at: { streams: hostile } });
+    for (const series of sweep.series) Object.assign(series, { arm: `${series.arm}${hostile}`, knee: { point: 0, x: 50, text: hostile } });
+  }
   Object.assign(copy, { suite: hostile, command: [hostile], invalid: [hostile] });
   for (const one of copy.scenarios) {
     Object.assign(one, {
