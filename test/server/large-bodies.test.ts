@@ -29,12 +29,20 @@ test("many at once are all answered, and others beside them", async () => {
   expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(answers.map(() => 200));
 });
 
-test("one that holds too much is refused before it is parsed", async () => {
-  const many = `{"model":"m","messages":[${"[],".repeat(60_000)}[]]}`;
-  expect(await post(many)).toMatchObject({
-    status: 400,
-    json: { error: { code: "json_too_large", message: expect.stringContaining("50000") as string } },
-  });
+test.each([
+  ["50000 arrays", `"messages":[${"[],".repeat(60_000)}[]]`],
+  ["40000 strings", `"response_format":{"type":"json_schema","json_schema":{"schema":{"required":[${'"x",'.repeat(60_000)}"y"]}}}`],
+])("one that holds more than %s is refused before it is parsed", async (what, member) => {
+  const parse = vi.spyOn(JSON, "parse");
+  try {
+    expect(await post(`{"model":"m",${member}}`)).toMatchObject({
+      status: 400,
+      json: { error: { code: "json_too_large", message: expect.stringContaining(what) as string } },
+    });
+    expect(parse.mock.calls.filter(([text]) => text.length > 100_000)).toEqual([]);
+  } finally {
+    parse.mockRestore();
+  }
 });
 
 test("a large body is parsed only when its key and the limits admit it", async () => {
@@ -54,4 +62,23 @@ test("a large body is parsed only when its key and the limits admit it", async (
   } finally {
     parse.mockRestore();
   }
+});
+
+test("an answer in pieces takes no fault: the server's own leave it whole, one that is asked for is refused", async () => {
+  await using faulty = await createServer({ fault: "malformed", h1Engine: "node" });
+  const ask = (fault?: string): Promise<Response> =>
+    fetch(`${faulty.urls.h1}/v1/embeddings`, {
+      method: "POST",
+      headers: fault === undefined ? {} : { "x-fakeai-fault": fault },
+      body: JSON.stringify({ model: "m", input: Array.from({ length: 64 }, (_, index) => `text ${index}`), dimensions: 2048 }),
+    });
+  const whole = await ask();
+  expect(whole.status).toBe(200);
+  expect(((await whole.json()) as { data: unknown[] }).data).toHaveLength(64);
+  const refused = await ask("truncate");
+  expect(refused.status).toBe(400);
+  expect(await refused.json()).toMatchObject({
+    error: { param: "x-fakeai-fault", message: expect.stringContaining("in pieces") as string },
+  });
+  expect(faulty.stats().faults.size).toBe(0);
 });

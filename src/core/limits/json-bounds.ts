@@ -6,7 +6,7 @@ const backslash = 0x5c;
 /** Bytes of a string that are looked at one by one: short strings end before a call would pay. */
 const shortString = 24;
 
-/** Why a text is refused: it nests too deep, or it holds more than `workBounds` allows of members, of arrays and objects, or of commas. */
+/** Why a text is refused: it nests too deep, or it holds more than `workBounds` allows of members, arrays and objects, strings, or commas. */
 export type JsonExcess = "deep" | "large";
 
 /**
@@ -18,13 +18,16 @@ export function jsonExcess(bytes: Uint8Array, mostDepth: number): JsonExcess | n
   const mostMembers = workBounds.bodyMembers.most;
   const mostContainers = workBounds.bodyContainers.most;
   const mostCommas = workBounds.bodyValues.most;
+  const mostStrings = workBounds.bodyStrings.most;
   let depth = 0;
   let members = 0;
   let containers = 0;
   let commas = 0;
+  let strings = 0;
   for (let at = 0; at < length; at++) {
     switch (bytes[at]!) {
       case quote:
+        if (++strings > mostStrings) return "large";
         at = endOfString(bytes, at + 1);
         break;
       case 0x5b:

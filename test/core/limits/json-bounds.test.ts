@@ -36,6 +36,7 @@ test("text that is no JSON does no harm", () => {
 test.each<[keyof typeof workBounds, (count: number) => string]>([
   ["bodyMembers", (count) => `{${Array.from({ length: count }, (_, i) => `"k${i}":1`).join(",")}}`],
   ["bodyContainers", (count) => "[]".repeat(count)],
+  ["bodyStrings", (count) => `[${Array.from({ length: count }, (_, i) => `"${i}"`).join(",")}]`],
   ["bodyValues", (count) => `[${"1,".repeat(count)}1]`],
 ])("%s are counted", (work, textOf) => {
   const { most } = workBounds[work];
