@@ -113,23 +113,29 @@ const groups: readonly Batch[] = [
   ...batches,
   { ...uws, name: "what the engine ends near 11 s, all at once", options: {}, cases: uwsDeadlines },
 ];
-const bystanders = await Bystanders.start();
-const attackers = new Attackers();
-mkdirSync(folder, { recursive: true });
-let failed = 0;
 /** The attacks of a batch that were asked for. */
 function wanted(batch: Batch): (attack: string) => boolean {
   const [slug, words] = [slugOf(batch), asked.map((word) => word.split("/"))];
   return (attack) =>
     words.length === 0 || words.some(([start, name]) => slug.startsWith(start!) && (name === undefined || name === attack));
 }
+/** Each attack by itself; those that the engine ends at once. */
+const runsOf = ({ name, cases }: Batch): [string, readonly Case[]][] =>
+  cases === uwsDeadlines ? [[name, cases]] : cases.map((each) => [each.attack, [each]]);
+if (!groups.some((batch) => runsOf(batch).some(([each]) => wanted(batch)(each)))) {
+  process.stderr.write(`attacks: ${asked.join(", ")}: no batch begins so, and no case in one is called so (for example h2/rapid_reset)\n`);
+  process.exit(2);
+}
+const bystanders = await Bystanders.start();
+const attackers = new Attackers();
+mkdirSync(folder, { recursive: true });
+let failed = 0;
 const single = asked.some((word) => word.includes("/"));
 for (const batch of groups) {
-  const { protocol, engine, name, cases } = batch;
+  const { protocol, engine, name } = batch;
   const startedAt = new Date().toISOString();
   const rows: Row[] = [];
-  const runs: [string, readonly Case[]][] = cases === uwsDeadlines ? [[name, cases]] : cases.map((each) => [each.attack, [each]]);
-  for (const [attack, own] of runs.filter(([each]) => wanted(batch)(each))) {
+  for (const [attack, own] of runsOf(batch).filter(([each]) => wanted(batch)(each))) {
     const row = await rowOf(batch, attack, own, bystanders, attackers);
     rows.push(row);
     failed += row.failures.length;
