@@ -18,7 +18,10 @@ await build({
   // Jest refuses `import()` too.
   supported: { "dynamic-import": false },
   define: { "import.meta.url": "moduleUrl" },
-  banner: { js: 'const moduleUrl = require("node:url").pathToFileURL(__filename).href;' },
+  // As far below dist as the modules are, so that their paths to files of the package hold.
+  banner: {
+    js: 'const moduleUrl = require("node:url").pathToFileURL(require("node:path").join(__dirname, "commonjs", "index.cjs")).href;',
+  },
 });
 
 // uWebSockets.js is an ES module only: node imports it, and in Jest the server runs on node:http.
@@ -29,7 +32,20 @@ writeFileSync("dist/index.cjs", bundle.replace(required, 'import("uWebSockets.js
 
 // Values by their types in the ES module; types by the same name.
 const values = ["createServer", "UsageError"];
-const types = ["UsageError", "ServerOptions", "ServerConfig", "ServerStats", "Listening", "FakeAiServer", "Engine", "Protocol"];
+const types = [
+  "GivenReplies",
+  "Reply",
+  "ReplyRule",
+  "ReplySet",
+  "UsageError",
+  "ServerOptions",
+  "ServerConfig",
+  "ServerStats",
+  "Listening",
+  "FakeAiServer",
+  "Engine",
+  "Protocol",
+];
 writeFileSync(
   "dist/index.d.cts",
   [

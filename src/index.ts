@@ -1,5 +1,6 @@
 /** fakeai as a library: a fake OpenAI-compatible server for test suites. */
 export { UsageError } from "./base/usage-error.ts";
+export type { GivenReplies, Reply, ReplyRule, ReplySet } from "./settings/replies.ts";
 export type { ServerOptions } from "./settings/options.ts";
 export type { ServerConfig } from "./settings/server.ts";
 export type { ServerStats } from "./server/activity.ts";

@@ -8,6 +8,7 @@ import { largeBodyBytes, prepareBody } from "../api/shared/body.ts";
 import type { ProfileName } from "../api/shared/model.ts";
 import { checkOwnNames } from "../api/shared/overrides.ts";
 import { dialectOf } from "../api/shared/provider.ts";
+import type { Replies } from "../api/shared/replies.ts";
 import type { Cors } from "../api/shared/cors.ts";
 import type { Meter } from "../core/pacing/meter.ts";
 import type { RequestHandler, ResponseSink, Route, RouteRequest } from "../core/seams.ts";
@@ -37,6 +38,7 @@ export interface DispatchOptions {
   readonly profile: () => ProfileName;
   readonly gate: Gate;
   readonly injector: FaultInjector;
+  readonly replies: Replies;
   readonly meter: Meter;
   /** null: no page of another origin may read an answer. */
   readonly cors: Cors | null;
@@ -136,6 +138,7 @@ function meetsPage(cors: Cors, { meter }: DispatchOptions, request: RouteRequest
 /** Hands an admitted request to its route. Throws ApiError where there is none, and for names of ours that it does not know. */
 function dispatch(options: DispatchOptions, request: RouteRequest, body: Uint8Array, sink: ResponseSink): void {
   if (!isOpenPath(request.path)) checkOwnNames(request);
+  options.replies.meet(request, body);
   const faulty = options.injector.meet(request, body, sink);
   if (faulty === null) return;
   const { method, path } = request;

@@ -7,6 +7,7 @@ import { peekBody } from "../api/shared/body.ts";
 import type { ProfileName, RequestCounter } from "../api/shared/model.ts";
 import type { OwnHeader } from "../api/shared/overrides.ts";
 import { dialectOf, type Provider, providerOf } from "../api/shared/provider.ts";
+import type { Replies } from "../api/shared/replies.ts";
 import { SpecError } from "../core/random/distribution.ts";
 import { cannot, carrierOf, choose, type Fault, hits, parseFaults } from "../core/faults/fault.ts";
 import { FaultySink, faultyPlan } from "../core/faults/faulty.ts";
@@ -18,6 +19,7 @@ import { nameOfKey } from "../base/keys.ts";
 import { isOpenPath, keyOf } from "./gate.ts";
 
 const header: OwnHeader = "x-fakeai-fault";
+const noFaults: readonly Fault[] = [];
 
 /** Settings in force, read for each request: they can change. */
 export interface FaultSettings {
@@ -43,9 +45,11 @@ export class FaultInjector {
   readonly #pacer: Pick<Pacer, "send">;
   readonly #meter: Meter;
   readonly #numbers: FaultNumbers;
+  readonly #replies: Replies;
 
-  constructor(settings: () => FaultSettings, pacer: Pick<Pacer, "send">, meter: Meter, numbers: FaultNumbers) {
+  constructor(settings: () => FaultSettings, pacer: Pick<Pacer, "send">, meter: Meter, numbers: FaultNumbers, replies: Replies) {
     this.#settings = settings;
+    this.#replies = replies;
     this.#numbers = numbers;
     this.#pacer = pacer;
     this.#meter = meter;
@@ -55,10 +59,13 @@ export class FaultInjector {
   meet(request: RouteRequest, body: Uint8Array, sink: ResponseSink): ResponseSink | null {
     const asked = request.header(header);
     const { faults: configured, profile } = this.#settings();
-    if ((configured.length === 0 && asked === undefined) || isOpenPath(request.path)) return sink;
+    const replied = this.#replies.of(request)?.faults ?? noFaults;
+    if ((configured.length === 0 && asked === undefined && replied.length === 0) || isOpenPath(request.path)) return sink;
     const index = this.#numbers.requests.next();
-    const own = asked === undefined ? [] : faultsOf(asked);
-    for (const fault of own) refuseUnfit(fault, request, body, sink);
+    const asks = asked === undefined ? noFaults : faultsOf(asked);
+    for (const fault of asks) refuseUnfit(fault, request, body, sink, header);
+    for (const fault of replied) refuseUnfit(fault, request, body, sink, "a reply's fault");
+    const own = replied.length === 0 ? asks : [...replied, ...asks];
     let seed: Seed | null = null;
     const seedNow = (): Seed => (seed ??= this.#seedOf(request, body, index));
     const met = this.#candidates(request, configured, own).filter(
@@ -207,11 +214,11 @@ function fits({ form, name }: Fault, request: RouteRequest, body: Uint8Array): b
 }
 
 /** Throws ApiError where a request asks for a fault that its connection or answer cannot have. */
-function refuseUnfit(fault: Fault, request: RouteRequest, body: Uint8Array, sink: ResponseSink): void {
+function refuseUnfit(fault: Fault, request: RouteRequest, body: Uint8Array, sink: ResponseSink, where: string): void {
   const why =
     (sink.carrier === undefined ? "this connection makes no faults" : cannot(fault.name, sink.carrier)) ??
     (fits(fault, request, body) ? null : fault.form === "unary" ? "only an answer in one piece can have it" : "only a stream can have it");
-  if (why !== null) throw new ApiError(400, `${header}: ${fault.name}: ${why}`, header, "invalid_value");
+  if (why !== null) throw new ApiError(400, `${where}: ${fault.name}: ${why}`, where === header ? header : null, "invalid_value");
 }
 
 /** Why one of the listeners cannot do what a fault asks for; null: all can. */

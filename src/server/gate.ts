@@ -13,10 +13,10 @@ import type { ResponseSink, RouteRequest } from "../core/seams.ts";
 import { type KeyRing, nameOfKey } from "../base/keys.ts";
 
 /**
- * Paths that need no key: load balancers and scrapers ask them, and the dashboard shows what a scrape does. `/admin/config` checks
- * its own token.
+ * Paths that need no key: load balancers and scrapers ask them, and the dashboard shows what a scrape does. Those of `/admin` check
+ * a token of their own.
  */
-const openPaths = new Set(["/health", "/health/ready", "/metrics", "/", eventsPath, "/admin/config"]);
+const openPaths = new Set(["/health", "/health/ready", "/metrics", "/", eventsPath, "/admin/config", "/admin/replies", "/admin/requests"]);
 
 export function isOpenPath(path: string): boolean {
   return openPaths.has(path);

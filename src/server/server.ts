@@ -7,6 +7,7 @@ import { FaultInjector } from "./fault-injector.ts";
 import { Gate } from "./gate.ts";
 import { changedConfig, showKnobs } from "./knobs.ts";
 import { chooseEngines, createListeners, type Engines, findCertificate, listenAll, type Listening, trustOf } from "./listening.ts";
+import { ReplyDesk } from "./reply-desk.ts";
 import { StreamLog } from "./stream-log.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 import { Generator } from "../api/openai/generate.ts";
@@ -14,10 +15,12 @@ import { type Administration, adminConfigRoutes } from "../api/operations/admin-
 import { Dashboard, dashboardRoutes } from "../api/operations/dashboard/routes.ts";
 import { healthRoutes } from "../api/operations/health.ts";
 import { type LiveState, metricsRoute, renderMetrics } from "../api/operations/metrics.ts";
+import { adminRepliesRoutes, type ReplyAdministration } from "../api/operations/admin-replies.ts";
 import { providerRoutes } from "../api/routes.ts";
 import { Cors } from "../api/shared/cors.ts";
 import { type ProfileName, type RequestCounter, StridedCounter } from "../api/shared/model.ts";
 import type { Tokenizer } from "../api/shared/prompt.ts";
+import type { Replies } from "../api/shared/replies.ts";
 import type { Certificate } from "../base/certificate.ts";
 import { clockIdentity, SystemClock } from "../base/clock.ts";
 import { KeyRing } from "../base/keys.ts";
@@ -33,6 +36,7 @@ import { Bounds } from "../listeners/bounds.ts";
 import { OpenFiles, roomNotice } from "../listeners/open-files.ts";
 import { checkOptionNames } from "../settings/aliases.ts";
 import type { ServerOptions } from "../settings/options.ts";
+import type { GivenReplies } from "../settings/replies.ts";
 import { readRecording } from "../settings/recording.ts";
 import { freePorts, resolveConfig, type ServerConfig } from "../settings/server.ts";
 
@@ -49,6 +53,8 @@ export interface FakeAiServer extends AsyncDisposable {
   /** One line for each thing that is not as a user might expect. */
   readonly notices: readonly string[];
   stats(): ServerStats;
+  /** Puts other rules for answers in force, all of them or none; their counts begin anew. Rejects with UsageError. */
+  setReplies(replies: GivenReplies): Promise<void>;
   /** Stops accepting, lets responses finish for up to `graceMs` (default: the option `grace`), then cuts the rest. */
   close(graceMs?: number): Promise<void>;
 }
@@ -109,6 +115,9 @@ export async function startServer(
   const tokenizer = initial.tokenizer === null ? null : await loadTokenizer(initial.tokenizer);
   const parts = createParts(initial, engines, siblings);
   const { meter, streamLog, limiter, activity } = parts;
+  const desk = new ReplyDesk({ batched: initial.scheduler !== null, places: engines.places, tell });
+  if (initial.replies !== null) await desk.set(initial.replies);
+  const { replies } = desk;
 
   let config = initial;
   const newCounter = (): RequestCounter => siblings?.newCounter() ?? new StridedCounter();
@@ -117,9 +126,13 @@ export async function startServer(
     streamLog,
     meter,
     { requests: newCounter(), heads: newCounter() },
+    replies,
   );
-  const administration = config.admin && {
-    check: adminCheck(config.admin.token),
+  const check = config.admin && adminCheck(config.admin.token);
+  // Rules count in the process that answers.
+  const replyAdministration = check !== null && siblings === null ? desk.administration(check) : null;
+  const administration = check && {
+    check,
     show: () => showKnobs(config),
     change: (changes: Readonly<Record<string, unknown>>) => (siblings === null ? changeKnobs(changes) : siblings.change(changes)),
   };
@@ -128,7 +141,7 @@ export async function startServer(
     siblings === null ? renderMetrics(meter, config.model.models?.[0] ?? "fakeai", activity.live()) : siblings.metrics();
   const dashboard = new Dashboard(metrics);
   const routesOf = (config: ServerConfig): RouteTable =>
-    createRoutes(config, { ...parts, injector, administration, tokenizer, counter, metrics, dashboard });
+    createRoutes(config, { ...parts, injector, replies, administration, replyAdministration, tokenizer, counter, metrics, dashboard });
   let routes = routesOf(config);
   /** Swaps everything at once: what can fail is done before anything changes. */
   const changeKnobs = (changes: Readonly<Record<string, unknown>>): void => {
@@ -145,6 +158,7 @@ export async function startServer(
     profile,
     gate: new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter, profile }),
     injector,
+    replies,
     meter,
     cors: initial.cors && new Cors(initial.cors),
     onFault: reportFault,
@@ -162,6 +176,7 @@ export async function startServer(
     dashboard.close();
     await (closing ??= Promise.all(listeners.map((listener) => listener.close(graceMs))));
     files?.close();
+    desk.close();
   };
   return {
     listening,
@@ -172,6 +187,7 @@ export async function startServer(
     },
     notices: [...(initial.timer === "precise" ? crowdedCores() : []), ...engines.notices, ...roomNotices(files, initial)],
     stats: () => activity.stats(),
+    setReplies: (given) => desk.set(given),
     snapshot: () => ({ meter: meter.snapshot(), live: activity.live() }),
     metrics,
     changeKnobs,
@@ -221,6 +237,9 @@ interface RouteParts extends Pick<Parts, "meter" | "scheduler" | "activity"> {
   readonly injector: FaultInjector;
   /** null: there is no /admin/config. */
   readonly administration: Administration | null;
+  readonly replies: Replies;
+  /** null: there is no /admin/replies. */
+  readonly replyAdministration: ReplyAdministration | null;
   readonly tokenizer: Tokenizer | null;
   /** Numbers the requests, over changes of the configuration. */
   readonly counter: RequestCounter;
@@ -236,8 +255,9 @@ function portOf(origin: string): number {
 
 /** The routes of a configuration. A response goes on as planned when the routes that planned it are replaced. */
 function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
-  const { meter, scheduler, activity, injector, administration, tokenizer, counter, metrics, dashboard } = parts;
-  const settings = { ...model, ...(tokenizer !== null && { tokenizer }), ...(scheduler !== null && { scheduler }) };
+  const { meter, scheduler, activity, injector, administration, replies, replyAdministration, tokenizer, counter, metrics, dashboard } =
+    parts;
+  const settings = { ...model, replies, ...(tokenizer !== null && { tokenizer }), ...(scheduler !== null && { scheduler }) };
   const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
   const routes = [
     ...providerRoutes(generator, settings, injector, meter),
@@ -248,6 +268,7 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
     ),
     metricsRoute(meter, metrics),
     ...(administration === null ? [] : adminConfigRoutes(administration, meter)),
+    ...(replyAdministration === null ? [] : adminRepliesRoutes(replyAdministration, meter)),
   ];
   const endpoints = routes.map(({ method, path }) => `${method} ${path}`);
   return new RouteTable([...routes, ...dashboardRoutes(dashboard, meter, endpoints)]);

@@ -3,6 +3,7 @@ import type { Encoding } from "../base/encodings.ts";
 import type { TimerMode } from "../base/clock.ts";
 import type { Engine } from "../core/seams.ts";
 import type { ProfileName } from "../api/shared/model.ts";
+import type { GivenReplies } from "./replies.ts";
 
 export type { Encoding };
 
@@ -42,6 +43,8 @@ export interface ServerOptions extends SchedulerOptions {
   readonly outputTokens?: string | number;
   /** Path of a file whose text every answer says. */
   readonly textFile?: string;
+  /** Answers by rule: a list of rules, or the path of a YAML or JSON file, which is read again when it changes. */
+  readonly replies?: GivenReplies;
   /** "random": made-up text; "echo": the prompt. */
   readonly mode?: "random" | "echo";
   /** Whose wire format OpenAI's endpoints have. */

@@ -16,6 +16,7 @@ import type { ListenerLimits } from "../listeners/bounds.ts";
 import { type Flag, flagName } from "./flags.ts";
 import type { Encoding, SchedulerName, ServerKey, ServerOptions } from "./options.ts";
 import { withPreset } from "./presets.ts";
+import type { GivenReplies } from "./replies.ts";
 import type { Recording } from "./recording.ts";
 import * as serverValues from "./server-values.ts";
 import * as values from "./values.ts";
@@ -50,6 +51,8 @@ export interface ServerConfig {
   /** Whose pages may read answers; null: those of no other origin. */
   readonly cors: AllowedOrigins | null;
   readonly rateLimits: RateLimits;
+  /** Rules for answers, as given; null: none. */
+  readonly replies: GivenReplies | null;
   readonly faults: readonly Fault[];
   /** null: /admin/config does not exist. A null token: open, on loopback only. */
   readonly admin: { readonly token: string | null } | null;
@@ -315,6 +318,13 @@ const table = {
   },
   // No change while the server runs: a client of /admin/config could read any file.
   textFile: { kind: "text", takes: "file", help: "the text that every answer says", group: answers, parse: values.readText },
+  replies: {
+    kind: "text",
+    takes: "file",
+    help: "answers by rule: a YAML or JSON file, read again when it changes",
+    group: answers,
+    parse: (given: GivenReplies): GivenReplies => given,
+  },
   mode: {
     kind: "text",
     takes: "mode",
@@ -602,6 +612,7 @@ export function resolveConfig(
     apiKeys: settled.apiKey,
     cors: settled.cors,
     rateLimits: settled.rateLimit ?? noRateLimits,
+    replies: repliesOf(settled),
     faults: settled.fault ?? [],
     admin: adminOf(settled),
     workers: settled.workers,
@@ -698,6 +709,11 @@ function notOnUws({ headTimeout, idleTimeout, stallTimeout, bodyTimeout }: Serve
     ...((stallTimeout ?? 0) > uwsMaxTimeoutMs ? [`--stall-timeout beyond ${uwsMaxTimeoutMs}`] : []),
     ...((bodyTimeout ?? 0) > uwsMaxTimeoutMs ? [`--body-timeout beyond ${uwsMaxTimeoutMs}`] : []),
   ];
+}
+
+function repliesOf({ replies, workers }: Values): GivenReplies | null {
+  if (replies !== null && workers > 1) throw new UsageError("--replies counts the requests of one process: leave out --workers");
+  return replies;
 }
 
 function adminOf({ admin, adminToken, host }: Values): ServerConfig["admin"] {

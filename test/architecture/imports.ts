@@ -22,7 +22,10 @@ export const rooms: Readonly<Record<string, Room>> = {
   listeners: { rooms: ["core", "base", "wire"], packages: [node, "uWebSockets.js"] },
   network: { rooms: ["core", "base"], packages: [node, "hdr-histogram-js"] },
   load: { rooms: ["base", "wire", "results"], packages: [node, "autocannon"] },
-  settings: { rooms: ["core", "api", "base", "listeners", "network", "results"], packages: ["node:fs", "node:os", "node:path"] },
+  settings: {
+    rooms: ["core", "api", "base", "listeners", "network", "results"],
+    packages: ["node:fs", "node:os", "node:path", "ajv", "re2js", "yaml"],
+  },
   server: { rooms: ["settings", "api", "listeners", "core", "base"], packages: [node, "gpt-tokenizer"] },
   runner: { rooms: ["load", "results", "network", "settings", "wire", "core", "base"], packages: [node, "ajv"] },
   cli: {

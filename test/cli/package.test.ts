@@ -52,7 +52,16 @@ test("holds what is built from src, and no more", () => {
       .filter((path) => path.endsWith(".svg") && !path.startsWith("runs"))
       .map((path) => `${folder}/${path}`),
   );
-  const others = ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "NOTICE", "README.md", "package.json", "results/schema.json"];
+  const others = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "NOTICE",
+    "README.md",
+    "package.json",
+    "results/schema.json",
+    "docs/replies.schema.json",
+  ];
   built.push("dist/index.cjs", "dist/index.d.cts");
   expect(packed.sort()).toEqual([...built, ...scenarios, ...documents, ...pictures, ...others, "src/listeners/README.md"].sort());
 });

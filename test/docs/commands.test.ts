@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { settleReplies } from "../../src/settings/replies.ts";
 import { standardPorts } from "../../src/settings/server.ts";
 import { cliPath, root, runCli, type Serving, serve } from "../support/process.ts";
 import { commandsOf, guides, type Page } from "./markdown.ts";
@@ -149,7 +150,7 @@ test("every flag that is named is one", () => {
   const helps = commands.map((name) => spawnSync(process.execPath, [cliPath, name, "--help-all"]).stdout.toString());
   const flag = /(?<![\w-])--[a-z][a-z0-9-]+/g;
   const known = new Set(helps.join("\n").match(flag));
-  const others = new Set(["--help", "--help-all", "--http2-prior-knowledge", "--prefix"]);
+  const others = new Set(["--help", "--help-all", "--http2-prior-knowledge", "--prefix", "--experimental-vm-modules"]);
   const code = guides.flatMap((page) => [...commandsOf(page), ...(page.prose.match(/`[^`\n]+`/g) ?? [])]);
   const flags = new Set(code.flatMap((text) => text.match(flag) ?? []));
   expect(flags.size).toBeGreaterThan(60);
@@ -168,8 +169,8 @@ describe("programs", () => {
     blocks.filter(({ language }) => language === "js").map(({ text }) => ({ path, text })),
   );
 
-  test("are three", () => {
-    expect(programs.map(({ path }) => path)).toEqual(["README.md", "README.md", "docs/library.md"]);
+  test("are all run here", () => {
+    expect(programs.map(({ path }) => path)).toEqual(["README.md", "README.md", "docs/library.md", "docs/library.md"]);
   });
   test("the OpenAI SDK over HTTP/1.1", async () => {
     expect(await runProgram("h1.mjs", programs[0]!.text)).toMatch(/\w+ \w+/);
@@ -195,6 +196,15 @@ describe("programs", () => {
     const [first, second] = (await runProgram("library.mjs", programs[2]!.text)).split("\n");
     expect(first).toBe(said);
     expect(Number(second)).toBeGreaterThan(0);
+  });
+  test("replies by rule", async () => {
+    expect(await runProgram("replies.mjs", programs[3]!.text)).toBe("429\n429\n200\n404\n");
+  });
+  test("and as a file", async () => {
+    const file = guides.find(({ path }) => path === "docs/library.md")!.blocks.find(({ language }) => language === "yaml");
+    writeFileSync(join(folder, "replies.yaml"), file!.text);
+    const { rules, unmatched } = await settleReplies(join(folder, "replies.yaml"), false);
+    expect([rules.length, unmatched, rules[0]!.match.user!("the FORECAST")]).toEqual([1, "error", true]);
   });
 });
 

@@ -8,6 +8,7 @@ import { BaseSink } from "../../src/listeners/sink.ts";
 import { createHandler, RouteTable } from "../../src/server/dispatch.ts";
 import { FaultInjector } from "../../src/server/fault-injector.ts";
 import { Gate } from "../../src/server/gate.ts";
+import { noReplies, Replies } from "../../src/api/shared/replies.ts";
 import { StridedCounter } from "../../src/api/shared/model.ts";
 
 class KeptSink extends BaseSink {
@@ -37,11 +38,14 @@ async function answerOf(handle: Route["handle"]): Promise<{ status: number; body
   const meter = new Meter();
   const profile = () => "vllm" as const;
   const settings = () => ({ faults: [], seed: 0, profile: profile() });
+  const replies = new Replies(noReplies);
+  const numbers = { requests: new StridedCounter(), heads: new StridedCounter() };
   const handler = createHandler({
     routes: () => new RouteTable([{ method: "GET", path: "/x", handle }]),
     profile,
     gate: new Gate({ keys: null, limiter: new LocalRateLimiter(noRateLimits, () => 0), meter, profile }),
-    injector: new FaultInjector(settings, { send: () => {} }, meter, { requests: new StridedCounter(), heads: new StridedCounter() }),
+    injector: new FaultInjector(settings, { send: () => {} }, meter, numbers, replies),
+    replies,
     meter,
     cors: null,
     onFault: (error) => reported.push(error),

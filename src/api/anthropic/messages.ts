@@ -55,18 +55,26 @@ class MessageStory {
   }
 
   #stopReason(): string {
-    const { finish, calls, stopSequence } = this.#choice;
+    const { finish, calls, stopSequence, isRefusal } = this.#choice;
+    if (isRefusal === true || finish === "content_filter") return "refusal";
     if (finish === "length") return "max_tokens";
     if (calls.length > 0) return "tool_use";
     return stopSequence === null ? "end_turn" : "stop_sequence";
   }
 
+  /** Input and output tokens, as counted or as a rule tells them. */
+  get #counts(): { readonly input: number; readonly cached: number; readonly output: number } {
+    const { ask, cache, outputTokens, told = {} } = this.#answer;
+    const cached = told.cachedTokens ?? cache.cachedTokens;
+    return { input: Math.max(0, (told.promptTokens ?? ask.promptTokens) - cached), cached, output: told.completionTokens ?? outputTokens };
+  }
+
   #usage(outputTokens: number): object {
-    const { ask, cache } = this.#answer;
+    const { input, cached } = this.#counts;
     return {
-      input_tokens: ask.promptTokens - cache.cachedTokens,
+      input_tokens: input,
       cache_creation_input_tokens: 0,
-      cache_read_input_tokens: cache.cachedTokens,
+      cache_read_input_tokens: cached,
       cache_creation: { ephemeral_5m_input_tokens: 0, ephemeral_1h_input_tokens: 0 },
       output_tokens: outputTokens,
       service_tier: "standard",
@@ -75,7 +83,8 @@ class MessageStory {
 
   /** The message, as it begins or whole. */
   message(isDone: boolean): object {
-    const { ask, outputTokens } = this.#answer;
+    const { ask } = this.#answer;
+    const { output } = this.#counts;
     return {
       model: ask.model,
       id: this.#id,
@@ -84,7 +93,7 @@ class MessageStory {
       content: isDone ? this.#blocks.map((block) => block.done()) : [],
       stop_reason: isDone ? this.#stopReason() : null,
       stop_sequence: isDone ? this.#choice.stopSequence : null,
-      usage: this.#usage(isDone ? outputTokens : Math.min(1, outputTokens)),
+      usage: this.#usage(isDone ? output : Math.min(1, output)),
     };
   }
 
@@ -95,7 +104,7 @@ class MessageStory {
 
   /** Its events; `hasBegun`: without the first. */
   script(hasBegun: boolean): Script {
-    const { outputTokens, tokensPerChunk, stamped, ask, cache } = this.#answer;
+    const { tokensPerChunk, stamped } = this.#answer;
     return {
       choices: [this.#blocks.map((block, index) => blockPart(block, index))],
       open: (out) => {
@@ -104,12 +113,8 @@ class MessageStory {
         if (this.#blocks.length === 0) emitPing(out);
       },
       close: (out) => {
-        const usage = {
-          input_tokens: ask.promptTokens - cache.cachedTokens,
-          cache_creation_input_tokens: 0,
-          cache_read_input_tokens: cache.cachedTokens,
-          output_tokens: outputTokens,
-        };
+        const { input, cached, output } = this.#counts;
+        const usage = { input_tokens: input, cache_creation_input_tokens: 0, cache_read_input_tokens: cached, output_tokens: output };
         emit(out, "message_delta", { delta: { stop_reason: this.#stopReason(), stop_sequence: this.#choice.stopSequence }, usage });
         emit(out, "message_stop", {});
       },

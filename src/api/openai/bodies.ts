@@ -143,6 +143,7 @@ export function usageOf(answer: Answer): Usage {
     cachedTokens: answer.cache.cachedTokens,
     completionTokens: answer.outputTokens,
     reasoningTokens: answer.reasoningTokens,
+    ...answer.told,
   };
 }
 
@@ -184,7 +185,9 @@ export function completionBody(answer: Answer, options: BodyOptions): string {
 
 function chatChoice(answer: Answer, choice: Choice, index: number, { wire, logprobs, callId }: BodyOptions): object {
   const { finish, calls } = choice;
-  const content = choice.text?.text() ?? null;
+  const said = choice.text?.text() ?? null;
+  const content = choice.isRefusal === true ? null : said;
+  const refusal = choice.isRefusal === true ? said : null;
   const toolCalls = calls.map((call) => ({
     id: callId(),
     type: "function",
@@ -197,7 +200,7 @@ function chatChoice(answer: Answer, choice: Choice, index: number, { wire, logpr
     case "openai":
       return {
         index,
-        message: { role: "assistant", content, ...tools, refusal: null, annotations: [] },
+        message: { role: "assistant", content, ...tools, refusal, annotations: [] },
         logprobs: probabilities,
         finish_reason: finish,
       };
@@ -207,7 +210,7 @@ function chatChoice(answer: Answer, choice: Choice, index: number, { wire, logpr
         message: {
           role: "assistant",
           content: content ?? "",
-          refusal: null,
+          refusal,
           annotations: null,
           audio: null,
           function_call: null,
@@ -225,12 +228,12 @@ function chatChoice(answer: Answer, choice: Choice, index: number, { wire, logpr
         logprobs: probabilities,
         finish_reason: finish,
         native_finish_reason: finish,
-        message: { role: "assistant", content, refusal: null, reasoning, ...tools },
+        message: { role: "assistant", content, refusal, reasoning, ...tools },
       };
     default:
       return {
         index,
-        message: { role: "assistant", content, ...tools, refusal: null },
+        message: { role: "assistant", content, ...tools, refusal },
         logprobs: probabilities,
         finish_reason: finish,
       };

@@ -141,11 +141,18 @@ export function completionScript(answer: Answer, options: ScriptOptions): Script
 }
 
 /** The parts of one choice, in the order in which they are sent. */
-function partsOf({ prefix, text, calls, finish }: Choice, choice: number, chunks: Chunks, answer: Answer, options: ScriptOptions): Part[] {
+function partsOf(
+  { prefix, text, isRefusal, calls, finish }: Choice,
+  choice: number,
+  chunks: Chunks,
+  answer: Answer,
+  options: ScriptOptions,
+): Part[] {
   const { wire, kind, logprobs } = options;
   const parts: Part[] = [];
   const showsReasoning = reasoningShown(answer, wire);
-  const roleAlone = kind === "chat" && wire.roleDelta !== null && (calls.length === 0 || wire.name === "vllm" || showsReasoning);
+  const roleAlone =
+    kind === "chat" && wire.roleDelta !== null && (calls.length === 0 || text !== null || wire.name === "vllm" || showsReasoning);
   const hidden = hiddenTokens(answer, wire);
   if (hidden > 0) parts.push(chunks.hidden(choice, hidden));
   if (roleAlone) parts.push(chunks.one(choice, wire.roleDelta, "null", true));
@@ -153,8 +160,9 @@ function partsOf({ prefix, text, calls, finish }: Choice, choice: number, chunks
   if (prefix !== null) parts.push(chunks.repeated(choice, prefix));
   let finished = false;
   if (text !== null && text.tokens > 0) {
-    finished = wire.finishOnLastToken && finish === "length";
-    const said = kind === "chat" ? wire.contentDelta : `"${textSlot}"`;
+    finished = wire.finishOnLastToken && finish === "length" && calls.length === 0;
+    const delta = isRefusal === true ? wire.contentDelta.replace('"content"', '"refusal"') : wire.contentDelta;
+    const said = kind === "chat" ? delta : `"${textSlot}"`;
     parts.push(chunks.tokens(choice, text, said, finished ? '"length"' : "null", logprobs));
   }
   calls.forEach((call, index) => {
@@ -231,7 +239,8 @@ class Chunks {
   /** The chunk of the whole response's usage. */
   writeUsage(out: EventBuffer, finish: Finish): void {
     const { wire, kind, model, obfuscated } = this.#options;
-    out.text(this.#start + usageMembers(wire, kind, model, `"${finish}"`, this.#usage(this.#answer.outputTokens)));
+    const usage = { ...this.#usage(this.#answer.outputTokens), ...this.#answer.told };
+    out.text(this.#start + usageMembers(wire, kind, model, `"${finish}"`, usage));
     if (obfuscated) out.bytes(obfuscationBytes(0));
     out.endEvent();
   }

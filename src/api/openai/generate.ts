@@ -143,6 +143,10 @@ function isPlain(answer: Answer, options: CompletionOptions): boolean {
     answer.choices.length === 1 &&
     answer.choices[0]!.text !== null &&
     answer.choices[0]!.prefix === null &&
+    answer.choices[0]!.isRefusal !== true &&
+    answer.choices[0]!.calls.length === 0 &&
+    answer.choices[0]!.finish !== "content_filter" &&
+    answer.told === undefined &&
     answer.tokensPerChunk === 1 &&
     answer.reasoningTokens === 0 &&
     options.topLogprobs === null &&

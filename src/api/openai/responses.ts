@@ -5,7 +5,7 @@ import { frameSchedule } from "../../core/pacing/schedule.ts";
 import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/frames/script.ts";
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
 import { type Answer, type Choice, type Model, randomHex, randomLetters, type Run, type ToolCall } from "../shared/model.ts";
-import { printJson } from "./bodies.ts";
+import { printJson, usageOf } from "./bodies.ts";
 import { parseBody } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { successHead } from "../shared/heads.ts";
@@ -43,8 +43,8 @@ class ResponseStory {
     this.#obfuscated = obfuscated;
     const { identity } = answer;
     this.#id = `resp_${randomHex(identity, 50)}`;
-    const { calls } = this.#choice;
-    const prefixes = [...(this.#hasReasoning ? ["rs"] : []), ...(calls.length > 0 ? calls.map(() => "fc") : ["msg"])];
+    const { text, calls } = this.#choice;
+    const prefixes = [...(this.#hasReasoning ? ["rs"] : []), ...(text === null ? [] : ["msg"]), ...calls.map(() => "fc")];
     this.#itemIds = prefixes.map((prefix) => `${prefix}_${randomHex(identity, 50)}`);
     this.#callIds = calls.map(() => `call_${randomLetters(identity, 24)}`);
   }
@@ -57,8 +57,19 @@ class ResponseStory {
     return this.#answer.reasoningTokens > 0;
   }
 
+  /** Why it is not whole; null: it is. */
+  get #lack(): "max_output_tokens" | "content_filter" | null {
+    const { finish } = this.#choice;
+    return finish === "length" ? "max_output_tokens" : finish === "content_filter" ? finish : null;
+  }
+
   get #wasCut(): boolean {
-    return this.#choice.finish === "length";
+    return this.#lack !== null;
+  }
+
+  /** Index of the item of a call. */
+  #callAt(index: number): number {
+    return this.#base + (this.#choice.text === null ? 0 : 1) + index;
   }
 
   /** Index of the first item after the reasoning. */
@@ -68,7 +79,7 @@ class ResponseStory {
 
   /** The response object, while in progress or at its end. */
   object(isDone: boolean): object {
-    const { ask, created, outputTokens, reasoningTokens, cache } = this.#answer;
+    const { ask, created } = this.#answer;
     const { echoed } = this.#options;
     const status = !isDone ? "in_progress" : this.#wasCut ? "incomplete" : "completed";
     return {
@@ -79,7 +90,7 @@ class ResponseStory {
       background: false,
       ...(isDone && { completed_at: this.#wasCut ? null : created }),
       error: null,
-      incomplete_details: isDone && this.#wasCut ? { reason: "max_output_tokens" } : null,
+      incomplete_details: isDone && this.#wasCut ? { reason: this.#lack } : null,
       instructions: echoed.instructions,
       max_output_tokens: echoed.max_output_tokens,
       max_tool_calls: null,
@@ -99,25 +110,30 @@ class ResponseStory {
       top_logprobs: echoed.top_logprobs,
       top_p: echoed.top_p,
       truncation: echoed.truncation,
-      usage: isDone
-        ? {
-            input_tokens: ask.promptTokens,
-            input_tokens_details: { cached_tokens: cache.cachedTokens, cache_write_tokens: 0 },
-            output_tokens: outputTokens,
-            output_tokens_details: { reasoning_tokens: reasoningTokens },
-            total_tokens: ask.promptTokens + outputTokens,
-          }
-        : null,
+      usage: isDone ? this.#usage() : null,
       user: echoed.user,
       metadata: echoed.metadata,
     };
   }
 
+  #usage(): object {
+    const { promptTokens, cachedTokens, completionTokens, reasoningTokens } = usageOf(this.#answer);
+    return {
+      input_tokens: promptTokens,
+      input_tokens_details: { cached_tokens: cachedTokens, cache_write_tokens: 0 },
+      output_tokens: completionTokens,
+      output_tokens_details: { reasoning_tokens: reasoningTokens },
+      total_tokens: promptTokens + completionTokens,
+    };
+  }
+
   #items(): object[] {
     const { text, calls } = this.#choice;
-    const reasoning = this.#hasReasoning ? [this.#reasoningItem()] : [];
-    if (text === null) return [...reasoning, ...calls.map((call, index) => this.#callItem(call, index, true))];
-    return [...reasoning, this.#message(text, true)];
+    return [
+      ...(this.#hasReasoning ? [this.#reasoningItem()] : []),
+      ...(text === null ? [] : [this.#message(text, true)]),
+      ...calls.map((call, index) => this.#callItem(call, index, true)),
+    ];
   }
 
   #reasoningItem(): object {
@@ -135,6 +151,7 @@ class ResponseStory {
   }
 
   #contentPart(text: Run | null): object {
+    if (this.#choice.isRefusal === true) return { type: "refusal", refusal: text === null ? "" : this.#whole(text).text };
     return {
       type: "output_text",
       annotations: [],
@@ -145,7 +162,7 @@ class ResponseStory {
 
   #callItem(call: ToolCall, index: number, isDone: boolean): object {
     return {
-      id: this.#itemIds[this.#base + index]!,
+      id: this.#itemIds[this.#callAt(index)]!,
       type: "function_call",
       // Only the last call can have been cut.
       status: isDone ? (this.#wasCut && index === this.#choice.calls.length - 1 ? "incomplete" : "completed") : "in_progress",
@@ -171,7 +188,7 @@ class ResponseStory {
   script(): Script {
     const { text, calls } = this.#choice;
     const reasoning: Part[] = this.#hasReasoning ? [this.#reasoningPart()] : [];
-    const parts = text === null ? calls.map((call, index) => this.#callPart(call, index)) : [this.#textPart(text)];
+    const parts = [...(text === null ? [] : [this.#textPart(text)]), ...calls.map((call, index) => this.#callPart(call, index))];
     return {
       choices: [[...reasoning, ...parts]],
       open: (out) => {
@@ -205,11 +222,13 @@ class ResponseStory {
   #textPart(text: Run): Part {
     const output_index = this.#base;
     const at = { item_id: this.#itemIds[output_index]!, output_index, content_index: 0 };
-    const writer = this.#logprobs();
-    const before = encoder.encode('event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":');
+    const isRefusal = this.#choice.isRefusal === true;
+    const writer = isRefusal ? null : this.#logprobs();
+    const type = isRefusal ? "response.refusal.delta" : "response.output_text.delta";
+    const before = encoder.encode(`event: ${type}\ndata: {"type":"${type}","sequence_number":`);
     const middle = encoder.encode(`,${JSON.stringify(at).slice(1, -1)},"delta":"`);
-    const after = encoder.encode('","logprobs":');
-    const none = encoder.encode("[]");
+    const after = encoder.encode(isRefusal ? '"' : '","logprobs":');
+    const none = encoder.encode(isRefusal ? "" : "[]");
     return {
       tokens: text.tokens,
       source: EscapedTokens.of(text.vocabulary),
@@ -231,7 +250,8 @@ class ResponseStory {
       },
       close: (out) => {
         const { text: said, streamed } = this.#whole(text);
-        this.#emit(out, "response.output_text.done", { ...at, text: said, logprobs: streamed });
+        if (isRefusal) this.#emit(out, "response.refusal.done", { ...at, refusal: said });
+        else this.#emit(out, "response.output_text.done", { ...at, text: said, logprobs: streamed });
         this.#emit(out, "response.content_part.done", { ...at, part: this.#contentPart(text) });
         this.#emit(out, "response.output_item.done", { output_index, item: this.#message(text, true) });
       },
@@ -239,7 +259,7 @@ class ResponseStory {
   }
 
   #callPart(call: ToolCall, index: number): Part {
-    const output_index = this.#base + index;
+    const output_index = this.#callAt(index);
     const at = { item_id: this.#itemIds[output_index]!, output_index };
     const type = "response.function_call_arguments.delta";
     const before = encoder.encode(`event: ${type}\ndata: {"type":"${type}","sequence_number":`);

@@ -32,6 +32,7 @@ import { ApiError } from "../errors/api-error.ts";
 import type { Tokenizer } from "./prompt.ts";
 import { booleanHeader, givenText, headerError, integerHeader, overriding } from "./overrides.ts";
 import { blockChain, type PromptAsk } from "./prefix.ts";
+import type { Replies, ReplyUsage, SettledReply } from "./replies.ts";
 
 export type ProfileName = "openai" | "vllm" | "openrouter" | "minimal";
 
@@ -58,6 +59,8 @@ export interface ModelSettings {
   readonly maxModelLen: number | null;
   /** Counts prompt tokens exactly; absent: they are estimated. */
   readonly tokenizer?: Tokenizer;
+  /** Answers by rule; absent: none. */
+  readonly replies?: Replies;
   /** Decides when tokens are there; absent: streams know nothing of each other. */
   readonly scheduler?: BatchScheduler;
   /** The status of what finds the scheduler's queue full. */
@@ -248,13 +251,15 @@ export interface ToolCall {
   readonly arguments: Run;
 }
 
-export type Finish = "stop" | "length" | "tool_calls";
+export type Finish = "stop" | "length" | "tool_calls" | "content_filter";
 
 export interface Choice {
   /** Comes before the text, with its first token, and is no output. */
   readonly prefix: Run | null;
-  /** null where there are calls instead. */
+  /** null where there are only calls. */
   readonly text: Run | null;
+  /** true: the text is a refusal. */
+  readonly isRefusal?: boolean;
   readonly calls: readonly ToolCall[];
   readonly finish: Finish;
   /** The stop sequence that ended the text. */
@@ -272,6 +277,8 @@ export interface Answer {
   readonly outputTokens: number;
   readonly reasoningTokens: number;
   readonly seed: Seed;
+  /** What usage tells instead of what was counted; absent: nothing. */
+  readonly told?: ReplyUsage;
   /** Decides ids. */
   readonly identity: Random;
   /** Seconds since 1970. */
@@ -319,18 +326,20 @@ export class Model {
     // The time of a seed lies between November 2023 and June 2025.
     const created = explicitSeed === undefined ? this.#nowSeconds() : 1_700_000_000 + identity.below(50_000_000);
 
+    const reply = this.settings.replies?.of(request) ?? null;
     const headerText = givenText(request);
     const lengths = overriding(request, "x-fakeai-output-tokens", (name) => countUnits(name, maxOutputTokens));
-    const reasoning =
-      ask.reasoningTokens === 0
-        ? noRun
-        : new Run(corpusVocabulary, Math.min(ask.reasoningTokens, ask.limit), seedOfRequest(seed, 1_000_000));
     const work = new AnswerWork();
+    const reasoning = reasoningOf(ask, reply, seed, work);
     const choices: Choice[] = [];
     let outputTokens = 0;
     let longest = 0;
     for (let i = 0; i < ask.choices; i++) {
-      const choice = this.#choice(ask, i, i === 0 ? seed : seedOfRequest(seed, i), reasoning.tokens, headerText, lengths, work);
+      const own = i === 0 ? seed : seedOfRequest(seed, i);
+      const choice =
+        reply === null || !says(reply)
+          ? this.#choice(ask, i, own, reasoning.tokens, headerText, lengths, work)
+          : repliedChoice(reply, ask, i, own, reasoning.tokens, work);
       const tokens = reasoning.tokens + tokensOf(choice);
       outputTokens += tokens;
       longest = Math.max(longest, tokens);
@@ -342,7 +351,7 @@ export class Model {
     const tokensPerChunk = this.#tokensPerChunk(request);
     if (!ask.stream || ask.endsWhole === true) checkWhole(ask, choices, outputTokens);
     if (ask.stream) checkEvent(ask, tokensPerChunk);
-    const timing = this.#timing(request, ask, choices, reasoning.tokens, longest, seed);
+    const timing = this.#timing(request, ask, choices, reasoning.tokens, longest, seed, reply);
     return {
       ask,
       reasoning,
@@ -354,6 +363,7 @@ export class Model {
       created,
       stamped: booleanHeader(request, "x-fakeai-stamps") ?? this.settings.stamps,
       tokensPerChunk,
+      ...(reply !== null && reply.usage !== null && { told: reply.usage }),
       ...timing,
     };
   }
@@ -365,6 +375,7 @@ export class Model {
     reasoningTokens: number,
     longest: number,
     seed: Seed,
+    reply: SettledReply | null,
   ): Pick<Answer, "schedule" | "firstUs" | "cache"> {
     const { scheduler } = this.settings;
     if (scheduler !== undefined) {
@@ -377,8 +388,8 @@ export class Model {
       });
       return this.#batched(scheduler, request, sequences, ask.stream);
     }
-    const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;
-    const itl = overriding(request, "x-fakeai-itl", latencyUnits) ?? this.settings.itl;
+    const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? reply?.ttft ?? this.settings.ttft;
+    const itl = overriding(request, "x-fakeai-itl", latencyUnits) ?? reply?.itl ?? this.settings.itl;
     const schedule = ask.stream ? independentSchedule(seed, ttft, itl) : unstreamedSchedule(seed, ttft, itl, longest);
     return { schedule, firstUs: schedule.nextDueUs(0), cache: noCache };
   }
@@ -598,6 +609,51 @@ function makeCalls({ tools, choice, parallel }: CallPlan, seed: Seed, limit: num
 }
 
 const noCalls: readonly ToolCall[] = [];
+
+/** Whether a rule decides what is said, and not only how. */
+function says({ text, refusal, calls }: SettledReply): boolean {
+  return text !== null || refusal !== null || calls.length > 0;
+}
+
+function reasoningOf(ask: Ask, reply: SettledReply | null, seed: Seed, work: AnswerWork): Run {
+  const given = reply?.reasoning ?? null;
+  if (given !== null) {
+    const run = work.textOf(given);
+    return run.cutTo(Math.min(run.tokens, ask.limit));
+  }
+  if (ask.reasoningTokens === 0) return noRun;
+  return new Run(corpusVocabulary, Math.min(ask.reasoningTokens, ask.limit), seedOfRequest(seed, 1_000_000));
+}
+
+/** What a rule says: its text, then its calls. The limit cuts both, stop sequences the text. */
+function repliedChoice(reply: SettledReply, ask: Ask, index: number, seed: Seed, before: number, work: AnswerWork): Choice {
+  const given = reply.refusal ?? reply.text;
+  let left = ask.limit - before;
+  let isCut = false;
+  const take = (full: Run): Run => {
+    isCut ||= full.tokens > left;
+    const run = full.cutTo(Math.min(left, full.tokens));
+    left -= run.tokens;
+    return run;
+  };
+  const prefix = ask.prefixOf?.(index, seed) ?? null;
+  const said = given === null ? null : stopAt(take(work.textOf(given)), ask.stop, "stop", seed, prefix, work);
+  const calls: ToolCall[] = [];
+  for (const call of reply.calls) {
+    if (isCut || (said?.stopSequence ?? null) !== null) break;
+    calls.push({ name: call.name, arguments: take(Run.ofTokens(splitJsonTokens(call.arguments))) });
+  }
+  const whole = calls.length > 0 ? (ask.calls?.choice === "named" ? "stop" : "tool_calls") : "stop";
+  return {
+    prefix,
+    text: said === null ? null : said.text,
+    ...(reply.refusal !== null && { isRefusal: true }),
+    calls,
+    finish: reply.finish ?? (isCut ? "length" : whole),
+    stopSequence: said?.stopSequence ?? null,
+    seed,
+  };
+}
 
 /** Cuts the text before the first of the stop sequences. */
 function stopAt(text: Run, stop: Stops, finish: Finish, seed: Seed, prefix: Run | null, work: AnswerWork): Choice {
