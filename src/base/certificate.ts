@@ -55,11 +55,14 @@ function cacheDirectory(): string {
 }
 
 const oneDayMs = 86_400_000;
+/** Together less than 398 days, the most that browsers take (CA/Browser Forum, Ballot SC31). */
 const validDays = 365;
+/** Valid from so long ago: the clocks of clients, and this one after it was set right, may be behind. */
+const pastDays = 30;
 const renewDays = 14;
 
 /**
- * The kept certificate for localhost, 127.0.0.1 and ::1. A new one is made where it ends within two weeks. Where it cannot be kept
+ * The kept certificate for localhost, 127.0.0.1 and ::1. A new one is made where it ends within two weeks, or is not valid yet. Where it cannot be kept
  * there is one for this process, with its files in the system's folder for temporary ones if that can be written to.
  */
 export async function localhostCertificate(directory?: string): Promise<Certificate> {
@@ -104,7 +107,7 @@ async function generatePair(): Promise<Pair> {
     keyType: "ec",
     curve: "P-256",
     algorithm: "sha256",
-    notBeforeDate: new Date(Date.now() - oneDayMs),
+    notBeforeDate: new Date(Date.now() - pastDays * oneDayMs),
     notAfterDate: new Date(Date.now() + validDays * oneDayMs),
     extensions: [
       { name: "basicConstraints", cA: false },
@@ -171,7 +174,9 @@ function readKept(directory: string): Certificate | null {
     const key = readFileSync(files.keyPath, "utf8");
     const parsed = new X509Certificate(cert);
     const lasts = Date.parse(parsed.validTo) - Date.now() > renewDays * oneDayMs;
-    const fits = lasts && parsed.checkPrivateKey(createPrivateKey(key));
+    // One that was made while the clock was far ahead is not valid yet.
+    const isValid = lasts && Date.parse(parsed.validFrom) <= Date.now();
+    const fits = isValid && parsed.checkPrivateKey(createPrivateKey(key));
     return fits ? { cert, key, files, selfSigned: true, whyShortLived: null } : null;
   } catch {
     return null;

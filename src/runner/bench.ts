@@ -42,6 +42,7 @@ export interface BenchRun {
 export async function runBench({ options, baseline, command, details, observer, signal }: BenchRun): Promise<BenchResult> {
   if (options.tokenizer !== null) checkEncoding(options.tokenizer);
   const startedAt = new Date();
+  const startedMs = performance.now();
   const plan = planOf(options, observer);
   // A sweep that finds its points has them when it has run.
   if (baseline !== null && options.sweep === null) checkComparable(plan.variants, baseline);
@@ -103,7 +104,7 @@ export async function runBench({ options, baseline, command, details, observer, 
     command,
     seed: options.seed,
     startedAt: startedAt.toISOString(),
-    durationS: (Date.now() - startedAt.getTime()) / 1000,
+    durationS: (performance.now() - startedMs) / 1000,
     complete: finished,
     environment,
     calibration,

@@ -33,6 +33,20 @@ test("what cannot be used any more is made anew", async () => {
   expect(await localhostCertificate(directory)).toEqual(second);
 });
 
+test("one that was made while the clock was a year ahead is made anew, and is valid for clocks that are weeks behind", async () => {
+  const directory = folder();
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 366 * 86_400_000 });
+  onTestFinished(() => void vi.useRealTimers());
+  const ahead = await localhostCertificate(directory);
+  vi.useRealTimers();
+  const { cert } = await localhostCertificate(directory);
+  expect(cert).not.toBe(ahead.cert);
+  const { validFrom, validTo } = new X509Certificate(cert);
+  expect(Date.parse(validFrom)).toBeLessThan(Date.now() - 29 * 86_400_000);
+  // Browsers take no more than 398 days.
+  expect(Date.parse(validTo) - Date.parse(validFrom)).toBeLessThan(398 * 86_400_000);
+});
+
 test("servers that start together share one pair", async () => {
   const directory = folder();
   const pairs = await Promise.all(Array.from({ length: 4 }, () => localhostCertificate(directory)));

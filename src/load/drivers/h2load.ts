@@ -33,9 +33,9 @@ import { type H2loadRun, reportOf } from "./h2load-report.ts";
 /** How often the CPU time of h2load is read. A shorter run has none. */
 const lookEveryMs = 20;
 
-/** "1.52.0", or null where h2load is not installed. */
+/** "1.52.0", or null where h2load is not installed or does not answer. */
 export function h2loadVersion(): string | null {
-  const { status, stdout } = spawnSync("h2load", ["--version"]);
+  const { status, stdout } = spawnSync("h2load", ["--version"], { timeout: 5000, killSignal: "SIGKILL" });
   if (status !== 0) return null;
   return /nghttp2\/(\S+)/.exec(stdout.toString())?.[1] ?? null;
 }

@@ -22,7 +22,7 @@ const abortGraceMs = 1000;
 let taskset: boolean | null = null;
 /** Whether processes can be pinned to a core here. */
 function hasTaskset(): boolean {
-  return (taskset ??= spawnSync("taskset", ["--version"]).status === 0);
+  return (taskset ??= spawnSync("taskset", ["--version"], { timeout: 5000, killSignal: "SIGKILL" }).status === 0);
 }
 
 /** Pins a command to a core, where the system can. */

@@ -60,7 +60,7 @@ export interface Pinning {
 
 /** Two cores that this process may use and that are not two threads of one core where that can be avoided. */
 export function choosePinning(): Pinning | null {
-  if (spawnSync("taskset", ["--version"]).status !== 0) return null;
+  if (spawnSync("taskset", ["--version"], { timeout: 5000, killSignal: "SIGKILL" }).status !== 0) return null;
   const allowed = parseCpuList(/Cpus_allowed_list:\s*(\S+)/.exec(readFile("/proc/self/status") ?? "")?.[1] ?? "");
   const server = allowed[0];
   if (server === undefined || allowed.length < 2) return null;
