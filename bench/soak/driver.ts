@@ -11,7 +11,7 @@ import { Recorder } from "../../src/results/recorder.ts";
 import type { ProtocolName } from "../../src/results/types.ts";
 import { sleep } from "../../test/support/wait.ts";
 import { type Dialed, Graveyard } from "./deaths.ts";
-import { itlMs, type Kind, type Outcome, type Plan, type PlanOptions, planOf } from "./plan.ts";
+import { itlMs, type Kind, kindNames, type Outcome, type Plan, type PlanOptions, planOf } from "./plan.ts";
 import type { LaneAddress, SoakedServer } from "./servers.ts";
 
 const path = "/v1/chat/completions";
@@ -96,7 +96,9 @@ export interface Tally {
   aborts: number;
   refusals: number;
   wrong: number;
-  /** The first of them. */
+  /** Of those, by protocol, kind and how they ended. */
+  readonly strays: Record<string, number>;
+  /** The first of them, with the second in which each ended. */
   readonly details: string[];
 }
 
@@ -113,6 +115,7 @@ const newTally = (): Tally => ({
   aborts: 0,
   refusals: 0,
   wrong: 0,
+  strays: {},
   details: [],
 });
 
@@ -143,6 +146,7 @@ class Lane {
   readonly #links: Link[] = [];
   #dialing: Promise<unknown> | null = null;
   #going = true;
+  readonly #startedMs: number = performance.now();
   /** Streams so far, over all lanes apart by the stride. */
   #next: number;
   readonly #stride: number;
@@ -340,11 +344,14 @@ class Lane {
     }
     if (outcome.how === "lost") tally.lost++;
     tally.wrong++;
+    const stray = `${this.name}, ${kindNames[plan.kind]}, status ${outcome.status}, ${outcome.how}`;
+    tally.strays[stray] = (tally.strays[stray] ?? 0) + 1;
     this.#complain(this.name === this.#protocol ? wrong : `${this.name}: ${wrong}`);
   }
 
   #complain(what: string): void {
-    if (this.#tally.details.length < 20) this.#tally.details.push(what);
+    const atS = ((performance.now() - this.#startedMs) / 1000).toFixed(0);
+    if (this.#tally.details.length < 20) this.#tally.details.push(`at ${atS} s, ${what}`);
   }
 }
 

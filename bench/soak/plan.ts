@@ -51,6 +51,8 @@ const faults: readonly FaultCase[] = [
 ];
 
 export type Kind = "whole" | "abort" | "stall" | "fault";
+/** In figures. */
+export const kindNames: Readonly<Record<Kind, string>> = { whole: "read whole", abort: "aborted", stall: "stalled", fault: "faulted" };
 
 /** One stream to come. */
 export interface Plan {

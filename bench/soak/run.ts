@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { describeEnvironment } from "../../src/runner/processes/machine.ts";
 import { table, writtenBy } from "../support/page.ts";
+import { kindNames } from "./plan.ts";
 import { type Account, soak, type SoakResult, type SoakWindow } from "./soak.ts";
 
 /** Bounds of what a soak may show. */
@@ -137,8 +138,6 @@ function failuresOf({ accounts, windows, servers, options }: SoakResult): string
   return failures;
 }
 
-const kindNames = { whole: "read whole", abort: "aborted", stall: "stalled", fault: "faulted" } as const;
-
 function streamTable(servers: readonly Account[]): string {
   const rows = new Map<string, [name: string, planned: number, asPlanned: number]>();
   const add = (name: string, planned: number, asPlanned: number): void => {
@@ -235,7 +234,7 @@ ${writtenBy("soak", startedAt, describeEnvironment(result.pinned, "fakeai"))}${w
 ${options.streams} paced streams at any time, evenly over ${names.replaceAll(" / ", ", ")}, ${(options.durationMs / 60_000).toFixed(1)} minutes after
 ${(options.warmupMs / 1000).toFixed(0)} s of the same load (V8 compiles until it has seen some 40,000 requests): ${mixture}.${disturbances}
 
-**${failures.length === 0 ? "All of it holds." : failures.join("; ")}**
+${failures.length === 0 ? "**All of it holds.**" : `**What does not hold:**\n\n${failures.map((failure) => `- ${failure}`).join("\n")}`}
 
 ${streamTable(servers)}
 

@@ -271,7 +271,7 @@ function wrongOf(tally: Tally): string[] {
   const strays = planned - asPlanned - tally.died;
   if (strays !== 0) wrong.push(`${strays} of ${planned} streams did not come as planned`);
   if (tally.lost > 0) wrong.push(`${tally.lost} streams were lost`);
-  wrong.push(...tally.details);
+  wrong.push(...Object.entries(tally.strays).map(([what, count]) => `${count} x ${what}`), ...tally.details);
   return wrong;
 }
 

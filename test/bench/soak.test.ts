@@ -73,6 +73,7 @@ test("what no dead worker explains is told", () => {
     aborts: 9,
     refusals: 0,
     wrong: 0,
+    strays: {},
     details: [],
   };
   const held = { heapBytes: null, rssBytes: 0, processes: [] };
