@@ -128,6 +128,8 @@ function withoutScrapes(statuses: Readonly<Record<number, number>>, scrapes: num
 const settleMs = 20_000;
 /** On a busy machine these clients may be later than the server waits for one by default: its bounds are not what is looked at. */
 const boundMs = 300_000;
+/** The most that uWebSockets.js lets be. */
+const uwsBoundMs = 10_000;
 /** How long it may take to end, once nothing is under way. */
 const endMs = 10_000;
 
@@ -164,7 +166,8 @@ class ServedServer implements SoakedServer {
     const { seed, workers } = options;
     const ports = protocols.map((protocol) => `${protocol}:0`).join(",");
     const timing = ["--stamps", "--ttft", `${ttftMs}`, "--itl", `${itlMs}`, "--seed", `${seed}`];
-    const patience = ["--stall-timeout", `${boundMs}`, ...(protocols.includes("h1s") ? [] : ["--head-timeout", `${boundMs}`])];
+    const isAllNode = flags.includes("--h1-engine");
+    const patience = isAllNode ? ["--stall-timeout", `${boundMs}`, "--head-timeout", `${boundMs}`] : ["--stall-timeout", `${uwsBoundMs}`];
     const args = [cliPath, "serve", "--json", "--protocol", ports, "--workers", `${workers}`, ...timing, ...patience, ...flags];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
     // One that is stopped does not end with this process by itself.
