@@ -177,10 +177,9 @@ const benchWords: Words = {
   "results-dir": "--out",
   "save-result": "--out",
   "output-format": "--json",
-  goodput: "--require",
+  goodput: "--slo",
   threshold: "--require",
   thresholds: "--require",
-  slo: "--require",
   loss: "--stall",
 };
 

@@ -96,6 +96,31 @@ describe("pipelining", () => {
     expect(report.metrics.ttft!.max).toBeGreaterThan(20_000 + 11 * 5000);
   });
 
+  test.each(["h1", "h1s", "h2"] as const)(
+    "%s on node: requests that come while waiting answers hold much are answered, without a word on stderr",
+    async (protocol) => {
+      const waiting = await createServer({ protocol, h1Engine: "node", ttft: 0, itl: 0, outputTokens: 12 });
+      closing.push(() => void waiting.close(0));
+      const warnings: Error[] = [];
+      const onWarning = (warning: Error): void => void warnings.push(warning);
+      process.on("warning", onWarning);
+      closing.push(() => process.off("warning", onWarning));
+      const { endpoint } = jobOn(waiting, protocol, null, { requests: [one] });
+      // The port of h2 serves HTTP/1.1 too.
+      const http1 = { ...endpoint, protocol: protocol === "h1" ? protocol : "h1s" } as const;
+      const connection = await openConnection({ endpoint: http1, timeoutMs: 3000, pipelining: 40 });
+      closing.push(() => connection.close());
+      const first = endOf(connection, { "x-fakeai-ttft": "400" });
+      // More than the 16 KiB with which node stops reading.
+      const before = Array.from({ length: 12 }, () => endOf(connection));
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      // In several TLS records at once.
+      const after = Array.from({ length: 12 }, () => endOf(connection, {}, "Hello ".repeat(1000)));
+      expect(new Set(await Promise.all([first, ...before, ...after]))).toEqual(new Set(["end"]));
+      expect(warnings).toEqual([]);
+    },
+  );
+
   test("a connection that breaks fails everything on it, once", async () => {
     const tcp: Server = createTcpServer((socket) => {
       let seen = "";
@@ -120,10 +145,11 @@ describe("pipelining", () => {
   });
 });
 
-function endOf(connection: Connection): Promise<FailureReason | "end"> {
+function endOf(connection: Connection, headers: Readonly<Record<string, string>> = {}, prompt = "Hello"): Promise<FailureReason | "end"> {
+  const body = chatBody({ messages: [{ role: "user", content: prompt }] });
   return new Promise((resolve) => {
     connection.send(
-      { method: "POST", path: "/", body: "{}" },
+      { method: "POST", path: "/v1/chat/completions", body, headers },
       { onResponse() {}, onData() {}, onEnd: () => resolve("end"), onFail: (reason) => resolve(reason) },
     );
   });

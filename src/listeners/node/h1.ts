@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { TLSSocket } from "node:tls";
 import type { ListenerCounts, Protocol, Refusal, RequestHandler, WireFault } from "../../core/seams.ts";
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, sweepMs, type Waiting } from "../bounds.ts";
 import { type BodyOwner, type BodyReading, NodeRequest, receiveBody } from "./request.ts";
@@ -198,7 +199,12 @@ export class NodeH1Service {
 
   /** Takes over a connected socket. */
   accept(socket: Duplex): void {
+    // Each answer that waits for others before it has a listener.
+    socket.setMaxListeners(0);
     this.#server.emit("connection", socket);
+    // node stops reading while answers that wait hold much. Its parser, where it reads from the handle itself, gets the TLS records
+    // all the same that came with the last one, and fails with HPE_PAUSED; a listener makes node read by the stream, which keeps them.
+    if (socket instanceof TLSSocket) socket.on("data", () => {});
   }
 
   /** Ends idle connections at once, the others with their response. */
