@@ -256,11 +256,11 @@ export function ratioChart({ title, subtitle }: Heading, rows: readonly RatioRow
     if (mark !== null) {
       drawing.rect(at(0.5 - mark.zone), drawing.y, at(0.5 + mark.zone) - at(0.5 - mark.zone), rowHeight, "zone");
       drawing.line(at(mark.low), middle, at(mark.high), middle, "mark", 1.5);
-      if (mark.leaves.left) drawing.arrow(left - 4, middle, -1, "ink");
-      if (mark.leaves.right) drawing.arrow(right + 4, middle, 1, "ink");
+      if (mark.leaves.left) drawing.arrow(left - 11, middle, -1, "ink");
+      if (mark.leaves.right) drawing.arrow(right + 11, middle, 1, "ink");
       drawing.rect(at(mark.estimate) - 3.5, middle - 3.5, 7, 7, tone === "soft" ? "ink" : tone);
     }
-    drawing.text(right + 12, middle + 4, text, tone);
+    drawing.text(right + 18, middle + 4, text, tone);
     drawing.y += rowHeight;
   }
   return drawing.toString();
