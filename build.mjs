@@ -34,9 +34,13 @@ writeFileSync("dist/index.cjs", bundle.replace(required, 'import("uWebSockets.js
 const values = ["createServer", "UsageError"];
 const types = [
   "GivenReplies",
+  "ReceivedRequest",
+  "ReceivedRequests",
   "Reply",
   "ReplyRule",
   "ReplySet",
+  "RequestMatch",
+  "WaitOptions",
   "UsageError",
   "ServerOptions",
   "ServerConfig",

@@ -159,7 +159,7 @@ async function cell(client: Client, fault: string, protocol: "h1" | "h2"): Promi
   abort.abort();
   await asked;
   await dispatcher.destroy();
-  const made = [...server.stats().faults.values()];
+  const made = Object.values(server.stats().faults);
   const requests = Math.max(0, ...made);
   return `${said}; ${requests}; ${said === "**hangs**" ? `> ${patienceMs / 1000}` : (ms / 1000).toFixed(1)} s`;
 }

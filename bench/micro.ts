@@ -24,6 +24,7 @@ const request: RouteRequest = {
   path: "/v1/chat/completions",
   query: "",
   ownHeaders: [],
+  headerNames: () => [],
   header: () => undefined,
   receivedUs: 0,
 };

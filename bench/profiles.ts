@@ -23,6 +23,7 @@ const request: RouteRequest = {
   path: "/",
   query: "",
   ownHeaders: [],
+  headerNames: () => [],
   header: (name) => (name === "anthropic-version" ? "2023-06-01" : undefined),
   receivedUs: 0,
 };

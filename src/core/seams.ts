@@ -145,6 +145,10 @@ export interface ResponseSink {
   reset(): void;
   /** What carries it; left out where no faults can be made. */
   readonly carrier?: Carrier;
+  /** The connection that carries it, by identity; left out where the engine does not tell. */
+  readonly connection?: object;
+  /** Id of its HTTP/2 stream. */
+  readonly streamId?: number;
   /** Number of this request on its connection, from 1. */
   readonly requestOnConnection?: number;
   /** Makes a fault. All but a GOAWAY with code 0 close this sink, and do not call the observer. */
@@ -165,6 +169,8 @@ export interface RouteRequest {
   readonly query: string;
   /** The value of a header, its bytes read as UTF-8. `name` is lower case. Of several lines: all joined, or the first. */
   header(name: string): string | undefined;
+  /** Names of all its headers, in lower case. */
+  headerNames(): readonly string[];
   /** Names of its headers that begin with `ownHeaderPrefix`, in lower case. */
   readonly ownHeaders: readonly string[];
   /** When the whole request had arrived. */

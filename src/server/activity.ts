@@ -23,7 +23,7 @@ export interface ServerStats {
   /** Responses begun, by status code. */
   readonly statuses: Readonly<Record<number, number>>;
   /** Faults on purpose that were made, by name. */
-  readonly faults: ReadonlyMap<string, number>;
+  readonly faults: Readonly<Record<string, number>>;
 }
 
 /** The parts of a server that know what it does. */
@@ -74,7 +74,7 @@ export class Activity {
       promptTokens: meter.promptTokens,
       generationTokens: meter.generationTokens,
       statuses: Object.fromEntries(meter.statuses),
-      faults: new Map(meter.faults),
+      faults: Object.fromEntries(meter.faults),
     };
   }
 }

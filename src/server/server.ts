@@ -7,6 +7,7 @@ import { FaultInjector } from "./fault-injector.ts";
 import { Gate } from "./gate.ts";
 import { changedConfig, showKnobs } from "./knobs.ts";
 import { chooseEngines, createListeners, type Engines, findCertificate, listenAll, type Listening, trustOf } from "./listening.ts";
+import { type ReceivedRequests, RequestLog } from "./request-log.ts";
 import { ReplyDesk } from "./reply-desk.ts";
 import { StreamLog } from "./stream-log.ts";
 import { loadTokenizer } from "./tokenizer.ts";
@@ -15,6 +16,7 @@ import { type Administration, adminConfigRoutes } from "../api/operations/admin-
 import { Dashboard, dashboardRoutes } from "../api/operations/dashboard/routes.ts";
 import { healthRoutes } from "../api/operations/health.ts";
 import { type LiveState, metricsRoute, renderMetrics } from "../api/operations/metrics.ts";
+import { adminRequestsRoutes, type RequestAdministration } from "../api/operations/admin-requests.ts";
 import { adminRepliesRoutes, type ReplyAdministration } from "../api/operations/admin-replies.ts";
 import { providerRoutes } from "../api/routes.ts";
 import { Cors } from "../api/shared/cors.ts";
@@ -53,6 +55,12 @@ export interface FakeAiServer extends AsyncDisposable {
   /** One line for each thing that is not as a user might expect. */
   readonly notices: readonly string[];
   stats(): ServerStats;
+  /** What came in; empty without the option `keepRequests`. */
+  readonly requests: ReceivedRequests;
+  /** When each token of each stream was due and was sent; records after its `begin`. */
+  readonly streamLog: Pick<StreamLog, "begin" | "read">;
+  /** Changes knobs by their flags' names, as POST /admin/config does: all or none. Throws an Error that names the knob. */
+  changeKnobs(changes: Readonly<Record<string, unknown>>): void;
   /** Puts other rules for answers in force, all of them or none; their counts begin anew. Rejects with UsageError. */
   setReplies(replies: GivenReplies): Promise<void>;
   /** Stops accepting, lets responses finish for up to `graceMs` (default: the option `grace`), then cuts the rest. */
@@ -118,6 +126,7 @@ export async function startServer(
   const desk = new ReplyDesk({ batched: initial.scheduler !== null, places: engines.places, tell });
   if (initial.replies !== null) await desk.set(initial.replies);
   const { replies } = desk;
+  const requests = new RequestLog(initial.keepRequests);
 
   let config = initial;
   const newCounter = (): RequestCounter => siblings?.newCounter() ?? new StridedCounter();
@@ -131,6 +140,8 @@ export async function startServer(
   const check = config.admin && adminCheck(config.admin.token);
   // Rules count in the process that answers.
   const replyAdministration = check !== null && siblings === null ? desk.administration(check) : null;
+  const requestAdministration =
+    check !== null && requests.isOn ? { check, all: () => requests.all(), clear: () => requests.clear() } : null;
   const administration = check && {
     check,
     show: () => showKnobs(config),
@@ -141,7 +152,19 @@ export async function startServer(
     siblings === null ? renderMetrics(meter, config.model.models?.[0] ?? "fakeai", activity.live()) : siblings.metrics();
   const dashboard = new Dashboard(metrics);
   const routesOf = (config: ServerConfig): RouteTable =>
-    createRoutes(config, { ...parts, injector, replies, administration, replyAdministration, tokenizer, counter, metrics, dashboard });
+    createRoutes(config, {
+      ...parts,
+      injector,
+      replies,
+      requests,
+      administration,
+      replyAdministration,
+      requestAdministration,
+      tokenizer,
+      counter,
+      metrics,
+      dashboard,
+    });
   let routes = routesOf(config);
   /** Swaps everything at once: what can fail is done before anything changes. */
   const changeKnobs = (changes: Readonly<Record<string, unknown>>): void => {
@@ -163,7 +186,7 @@ export async function startServer(
     cors: initial.cors && new Cors(initial.cors),
     onFault: reportFault,
   });
-  const listeners = createListeners(engines, certificate, streamLog.watch(handler), parts.bounds, tell);
+  const listeners = createListeners(engines, certificate, requests.watch(streamLog.watch(handler)), parts.bounds, tell);
   activity.listeners = listeners;
   const listening = await listenAll(listeners, initial, shared);
   activity.listening = listening.map(({ protocol, url }) => ({ protocol, port: portOf(url) }));
@@ -187,6 +210,7 @@ export async function startServer(
     },
     notices: [...(initial.timer === "precise" ? crowdedCores() : []), ...engines.notices, ...roomNotices(files, initial)],
     stats: () => activity.stats(),
+    requests,
     setReplies: (given) => desk.set(given),
     snapshot: () => ({ meter: meter.snapshot(), live: activity.live() }),
     metrics,
@@ -238,6 +262,9 @@ interface RouteParts extends Pick<Parts, "meter" | "scheduler" | "activity"> {
   /** null: there is no /admin/config. */
   readonly administration: Administration | null;
   readonly replies: Replies;
+  readonly requests: RequestLog;
+  /** null: there is no /admin/requests. */
+  readonly requestAdministration: RequestAdministration | null;
   /** null: there is no /admin/replies. */
   readonly replyAdministration: ReplyAdministration | null;
   readonly tokenizer: Tokenizer | null;
@@ -255,12 +282,25 @@ function portOf(origin: string): number {
 
 /** The routes of a configuration. A response goes on as planned when the routes that planned it are replaced. */
 function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
-  const { meter, scheduler, activity, injector, administration, replies, replyAdministration, tokenizer, counter, metrics, dashboard } =
-    parts;
+  const {
+    meter,
+    scheduler,
+    activity,
+    injector,
+    administration,
+    replies,
+    requests,
+    replyAdministration,
+    requestAdministration,
+    tokenizer,
+    counter,
+    metrics,
+    dashboard,
+  } = parts;
   const settings = { ...model, replies, ...(tokenizer !== null && { tokenizer }), ...(scheduler !== null && { scheduler }) };
   const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
   const routes = [
-    ...providerRoutes(generator, settings, injector, meter),
+    ...providerRoutes(generator, settings, requests.isOn ? requests.watchPlans(injector) : injector, meter),
     ...healthRoutes(
       meter,
       () => activity.draining,
@@ -269,6 +309,7 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
     metricsRoute(meter, metrics),
     ...(administration === null ? [] : adminConfigRoutes(administration, meter)),
     ...(replyAdministration === null ? [] : adminRepliesRoutes(replyAdministration, meter)),
+    ...(requestAdministration === null ? [] : adminRequestsRoutes(requestAdministration, meter)),
   ];
   const endpoints = routes.map(({ method, path }) => `${method} ${path}`);
   return new RouteTable([...routes, ...dashboardRoutes(dashboard, meter, endpoints)]);

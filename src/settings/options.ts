@@ -45,6 +45,8 @@ export interface ServerOptions extends SchedulerOptions {
   readonly textFile?: string;
   /** Answers by rule: a list of rules, or the path of a YAML or JSON file, which is read again when it changes. */
   readonly replies?: GivenReplies;
+  /** Requests that are kept for `server.requests` and `/admin/requests`; by default none. */
+  readonly keepRequests?: number;
   /** "random": made-up text; "echo": the prompt. */
   readonly mode?: "random" | "echo";
   /** Whose wire format OpenAI's endpoints have. */

@@ -51,6 +51,8 @@ export interface ServerConfig {
   /** Whose pages may read answers; null: those of no other origin. */
   readonly cors: AllowedOrigins | null;
   readonly rateLimits: RateLimits;
+  /** Requests that are kept; 0: none. */
+  readonly keepRequests: number;
   /** Rules for answers, as given; null: none. */
   readonly replies: GivenReplies | null;
   readonly faults: readonly Fault[];
@@ -441,6 +443,14 @@ const table = {
     group: access,
     parse: serverValues.token,
   },
+  keepRequests: {
+    kind: "integer",
+    takes: "n",
+    default: 0,
+    help: "the latest requests, prompts included, kept for /admin/requests",
+    group: access,
+    parse: values.integer(0, 100_000),
+  },
   maxConnections: {
     kind: "integer",
     takes: "n",
@@ -612,6 +622,7 @@ export function resolveConfig(
     apiKeys: settled.apiKey,
     cors: settled.cors,
     rateLimits: settled.rateLimit ?? noRateLimits,
+    keepRequests: keptOf(settled),
     replies: repliesOf(settled),
     faults: settled.fault ?? [],
     admin: adminOf(settled),
@@ -709,6 +720,11 @@ function notOnUws({ headTimeout, idleTimeout, stallTimeout, bodyTimeout }: Serve
     ...((stallTimeout ?? 0) > uwsMaxTimeoutMs ? [`--stall-timeout beyond ${uwsMaxTimeoutMs}`] : []),
     ...((bodyTimeout ?? 0) > uwsMaxTimeoutMs ? [`--body-timeout beyond ${uwsMaxTimeoutMs}`] : []),
   ];
+}
+
+function keptOf({ keepRequests, workers }: Values): number {
+  if (keepRequests > 0 && workers > 1) throw new UsageError("--keep-requests keeps those of one process: leave out --workers");
+  return keepRequests;
 }
 
 function repliesOf({ replies, workers }: Values): GivenReplies | null {

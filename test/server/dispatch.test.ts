@@ -58,6 +58,7 @@ async function answerOf(handle: Route["handle"]): Promise<{ status: number; body
     path: "/x",
     query: "",
     ownHeaders: [],
+    headerNames: () => [],
     header: () => undefined,
     receivedUs: 0,
   };

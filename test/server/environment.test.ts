@@ -36,6 +36,7 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   stamps: { stamps: true },
   timer: { timer: "precise" },
   outputTokens: { outputTokens: 4 },
+  keepRequests: { keepRequests: 10 },
   replies: { replies: file("replies.yaml", "replies:\n  - reply: { text: a }\n") },
   textFile: { textFile: file("text.txt", "some words") },
   mode: { mode: "echo" },

@@ -32,7 +32,7 @@ async function outcome(asking: Promise<Answer>, patienceMs = 4000): Promise<Outc
   ]);
 }
 
-const faultsMade = ({ server }: Started): Record<string, number> => Object.fromEntries(server.stats().faults);
+const faultsMade = ({ server }: Started): Readonly<Record<string, number>> => server.stats().faults;
 
 const tokens = 6;
 const words = "aé bé cé dé eé";
@@ -265,7 +265,7 @@ describe.each(targets)("$name", (target) => {
       call.end(bytes);
       leave = () => call.destroy();
     }
-    const asked = await turnsUntil(() => other.server.stats().faults.has("server_error"));
+    const asked = await turnsUntil(() => other.server.stats().faults["server_error"] !== undefined);
     const timers = vi.getTimerCount();
     leave();
     const left = await turnsUntil(() => other.server.stats().openStreams === 0 && vi.getTimerCount() === timers - 1);
@@ -423,7 +423,7 @@ describe("frames of HTTP/2", () => {
     expect(away[0]).toBe(2);
     expect(answered).toBe(3);
     expect(said).toEqual([undefined, undefined, "goaway"]);
-    expect(Object.fromEntries(counted.stats().faults)).toEqual({ goaway: 1 });
+    expect(counted.stats().faults).toEqual({ goaway: 1 });
   });
 
   test("no WINDOW_UPDATE for the stream: a long body stalls at 65,535 bytes, a short one is answered", async () => {
@@ -470,7 +470,7 @@ describe("which requests", () => {
     for (const seed of [5, 5, 6]) {
       await using server = await createServer({ fault, seed, outputTokens: 1 });
       runs.push(await statuses(server, 60));
-      const made = Object.fromEntries(server.stats().faults);
+      const made = server.stats().faults;
       expect(made["rate_limit"]).toBe(runs.at(-1)!.filter((status) => status === 429).length);
     }
     expect(runs[0]).toEqual(runs[1]);

@@ -38,6 +38,7 @@ export function provider(options: ServerOptions = {}, recording: Recording | nul
       method: "POST",
       path,
       query: "",
+      headerNames: () => Object.keys(given),
       ownHeaders: Object.keys(given).filter((name) => name.startsWith("x-fakeai-")),
       header: (name) => given[name],
       receivedUs: 0,

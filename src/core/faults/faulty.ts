@@ -30,12 +30,15 @@ export class FaultySink implements ResponseSink {
   /** Whether the request itself asked for one of them. */
   readonly isAsked: boolean;
   readonly takeUnsent?: () => Uint8Array | null;
+  /** The sink that it goes on to. */
+  readonly inner: ResponseSink;
   readonly #sink: ResponseSink;
   /** What the next write does instead. */
   #next: WireFault | null = null;
 
   constructor(sink: ResponseSink, faults: readonly Fault[], isAsked: boolean) {
     this.#sink = sink;
+    this.inner = sink;
     this.faults = faults;
     this.isAsked = isAsked;
     if (sink.takeUnsent !== undefined) this.takeUnsent = () => sink.takeUnsent!();

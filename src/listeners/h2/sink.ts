@@ -64,6 +64,7 @@ export class NodeH2Sink extends QueuedSink implements Waiting, BodyOwner, Sessio
   reader: BodyReader | null = null;
   readonly carrier = "node-h2";
   readonly requestOnConnection: number;
+  readonly streamId?: number;
   readonly #stream: ServerHttp2Stream;
   readonly #headOnly: boolean;
   #headSent = false;
@@ -83,6 +84,10 @@ export class NodeH2Sink extends QueuedSink implements Waiting, BodyOwner, Sessio
   readonly #bounds: Bounds;
   readonly #counts: ListenerCounts;
 
+  get connection(): object {
+    return this.session;
+  }
+
   constructor(session: SessionState, stream: ServerHttp2Stream, headOnly: boolean, bounds: Bounds, counts: ListenerCounts) {
     super(session);
     this.#bounds = bounds;
@@ -90,6 +95,8 @@ export class NodeH2Sink extends QueuedSink implements Waiting, BodyOwner, Sessio
     this.#stream = stream;
     this.#headOnly = headOnly;
     this.requestOnConnection = ++session.requests;
+    // Of a stream that its client has reset already there is none.
+    if (stream.id !== undefined) this.streamId = stream.id;
     counts.streams++;
     session.sinks.add(this);
     stream.on("close", () => {

@@ -34,6 +34,10 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
     if (response.socket === null) response.req.socket.once("close", this.#leave);
   }
 
+  get connection(): object {
+    return this.#response.req.socket;
+  }
+
   readonly #leave = (): void => {
     if (this.#left) return;
     this.#left = true;

@@ -42,6 +42,10 @@ export class NodeRequest implements RouteRequest {
     return own ?? noHeaders;
   }
 
+  headerNames(): readonly string[] {
+    return Object.keys(this.#headers).filter((name) => !name.startsWith(":"));
+  }
+
   header(name: string): string | undefined {
     const value = this.#headers[name];
     const text = Array.isArray(value) ? value[0] : value;

@@ -80,6 +80,10 @@ export class UwsRequest implements RouteRequest {
     return this.#own ?? noHeaders;
   }
 
+  headerNames(): readonly string[] {
+    return this.#headers.filter((_, index) => index % 2 === 0);
+  }
+
   /** The first of that name. */
   header(name: string): string | undefined {
     if (this.#own === null && name.startsWith(ownHeaderPrefix)) return undefined;

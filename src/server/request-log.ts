@@ -1,0 +1,352 @@
+/**
+ * What came in: requests as their clients sent them, and how their answers went. Kept where it is asked for only, because prompts
+ * are private and a copy of each costs time.
+ */
+import type { PlanSender } from "../api/routes.ts";
+import { peekBody } from "../api/shared/body.ts";
+import { monotonicUs } from "../base/clock.ts";
+import { UsageError } from "../base/usage-error.ts";
+import { FaultySink } from "../core/faults/faulty.ts";
+import type {
+  Carrier,
+  FrameSource,
+  Protocol,
+  RequestHandler,
+  ResponseHead,
+  ResponsePlan,
+  ResponseSink,
+  RouteRequest,
+  SinkObserver,
+  WireFault,
+} from "../core/seams.ts";
+
+/** A request that came in. What tells of its answer changes until `ended` is there. */
+export interface ReceivedRequest {
+  /** From 1, in the order of arrival. */
+  readonly number: number;
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  readonly protocol: Protocol;
+  /** By lower-case names; keys, tokens and cookies read "[hidden]". */
+  readonly headers: Readonly<Record<string, string>>;
+  /** A JSON object as its value, anything else as text; null: none. */
+  readonly body: unknown;
+  /** Number of its connection, from 1; null on uWebSockets.js, which does not tell. */
+  readonly connection: number | null;
+  /** Id of its HTTP/2 stream; null on HTTP/1.1. */
+  readonly stream: number | null;
+  /** When all of it had arrived, milliseconds since 1970. */
+  readonly receivedAtMs: number;
+  /** Milliseconds from there to the first bytes of the answer; null: none so far. */
+  readonly firstWriteMs: number | null;
+  /** Milliseconds from there to its end; null: under way. */
+  readonly endedMs: number | null;
+  /** Of the answer; null: none so far. */
+  readonly status: number | null;
+  /** Whether the answer was written whole, cut by this server, or given up by its client; null: under way. */
+  readonly ended: "finished" | "cut" | "aborted" | null;
+  /** Output tokens whose bytes were handed to the connection; null: an answer without tokens. */
+  readonly tokensSent: number | null;
+}
+
+export interface WaitOptions {
+  /** Default 5,000. */
+  readonly timeoutMs?: number;
+  /** true: waits until its answer has ended too. */
+  readonly ended?: boolean;
+}
+
+/** What is waited for: a path, or a question about each request. */
+export type RequestMatch = string | ((request: ReceivedRequest) => boolean);
+
+/** The requests of a server, the oldest first. */
+export interface ReceivedRequests extends Iterable<ReceivedRequest> {
+  readonly length: number;
+  at(index: number): ReceivedRequest | undefined;
+  /** A copy of the list. */
+  all(): readonly ReceivedRequest[];
+  /** Resolves to the first request that fits, one that is there already included. Rejects with an Error after the time. */
+  waitForRequest(match: RequestMatch, options?: WaitOptions): Promise<ReceivedRequest>;
+  /** Forgets what is there. Numbers go on. */
+  clear(): void;
+}
+
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+type Entry = Writable<ReceivedRequest>;
+
+/** Bodies kept in all, bytes as they came: the oldest requests go first. */
+export const mostKeptBytes = 67_108_864;
+
+const secret = /^(?:(?:proxy-)?authorization|(?:set-)?cookie|.*api-?key|.*(?:token|secret|password).*)$/;
+
+interface Waiter {
+  readonly fits: (request: ReceivedRequest) => boolean;
+  readonly resolve: (request: ReceivedRequest) => void;
+}
+
+export class RequestLog implements ReceivedRequests {
+  readonly #most: number;
+  #entries: Entry[] = [];
+  #bytes: number[] = [];
+  #bytesInAll = 0;
+  #count = 0;
+  readonly #connections = new WeakMap<object, number>();
+  #connectionCount = 0;
+  readonly #waiters = new Set<Waiter>();
+
+  /** Keeps up to `most` requests; 0: none. */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  get isOn(): boolean {
+    return this.#most > 0;
+  }
+
+  get length(): number {
+    return this.#entries.length;
+  }
+
+  at(index: number): ReceivedRequest | undefined {
+    return this.#entries.at(index);
+  }
+
+  all(): readonly ReceivedRequest[] {
+    return [...this.#entries];
+  }
+
+  [Symbol.iterator](): Iterator<ReceivedRequest> {
+    return this.all()[Symbol.iterator]();
+  }
+
+  clear(): void {
+    this.#entries = [];
+    this.#bytes = [];
+    this.#bytesInAll = 0;
+  }
+
+  async waitForRequest(match: RequestMatch, { timeoutMs = 5000, ended = false }: WaitOptions = {}): Promise<ReceivedRequest> {
+    if (!this.isOn)
+      throw new UsageError("no requests are kept: start the server with keepRequests, as in createServer({ keepRequests: 100 })");
+    const wanted = typeof match === "string" ? ({ path }: ReceivedRequest): boolean => path === match : match;
+    const fits = (request: ReceivedRequest): boolean => (!ended || request.ended !== null) && wanted(request);
+    const found = this.#entries.find(fits);
+    if (found !== undefined) return found;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiters.delete(waiter);
+        const came = this.#entries.length === 0 ? "none came" : `${this.#entries.length} are there, the last ${lastOf(this.#entries)}`;
+        reject(new Error(`no request fits after ${timeoutMs} ms: ${came}`));
+      }, timeoutMs);
+      const waiter: Waiter = {
+        fits,
+        resolve: (request) => {
+          clearTimeout(timer);
+          this.#waiters.delete(waiter);
+          resolve(request);
+        },
+      };
+      this.#waiters.add(waiter);
+    });
+  }
+
+  /** A handler that notes what comes in and how its answer goes. */
+  watch(handler: RequestHandler): RequestHandler {
+    if (!this.isOn) return handler;
+    return {
+      ...handler,
+      handle: (request, body, sink) => handler.handle(request, body, this.#note(request, body, sink)),
+      refuse: (reason, request, sink) => handler.refuse(reason, request, request === null ? sink : this.#note(request, noBody, sink)),
+    };
+  }
+
+  /** Sends plans on with their tokens counted. */
+  watchPlans(sender: PlanSender): PlanSender {
+    return { send: (plan, sink, path) => sender.send(this.#watchPlan(plan, sink), sink, path) };
+  }
+
+  #watchPlan(plan: ResponsePlan, sink: ResponseSink): ResponsePlan {
+    const noted = sink instanceof FaultySink ? sink.inner : sink;
+    if (!(noted instanceof NotedSink)) return plan;
+    noted.entry.tokensSent = 0;
+    return { ...plan, frames: new CountedFrames(plan.frames, noted.entry) };
+  }
+
+  #note(request: RouteRequest, body: Uint8Array, sink: ResponseSink): ResponseSink {
+    const { method, path, protocol } = request;
+    const entry: Entry = {
+      number: ++this.#count,
+      method,
+      path,
+      protocol,
+      headers: headersOf(request),
+      body: body.length === 0 ? null : (peekBody(body) ?? Buffer.from(body).toString("utf8")),
+      connection: sink.connection === undefined ? null : this.#numberOf(sink.connection),
+      stream: sink.streamId ?? null,
+      receivedAtMs: Date.now() - (monotonicUs() - request.receivedUs) / 1000,
+      firstWriteMs: null,
+      endedMs: null,
+      status: null,
+      ended: null,
+      tokensSent: null,
+    };
+    this.#entries.push(entry);
+    this.#bytes.push(body.length);
+    this.#bytesInAll += body.length;
+    while (this.#entries.length > this.#most || (this.#bytesInAll > mostKeptBytes && this.#entries.length > 1)) {
+      this.#entries.shift();
+      this.#bytesInAll -= this.#bytes.shift()!;
+    }
+    this.#tell(entry);
+    return new NotedSink(sink, entry, request.receivedUs, () => this.#tell(entry));
+  }
+
+  #numberOf(connection: object): number {
+    let number = this.#connections.get(connection);
+    if (number === undefined) this.#connections.set(connection, (number = ++this.#connectionCount));
+    return number;
+  }
+
+  #tell(entry: Entry): void {
+    for (const waiter of this.#waiters) if (waiter.fits(entry)) waiter.resolve(entry);
+  }
+}
+
+const noBody = new Uint8Array();
+
+function lastOf(entries: readonly Entry[]): string {
+  const { method, path } = entries.at(-1)!;
+  return `${method} ${path}`;
+}
+
+function headersOf(request: RouteRequest): Record<string, string> {
+  return Object.fromEntries(request.headerNames().map((name) => [name, secret.test(name) ? "[hidden]" : (request.header(name) ?? "")]));
+}
+
+/** A sink that notes how its response goes. */
+class NotedSink implements ResponseSink {
+  readonly entry: Entry;
+  readonly takeUnsent?: () => Uint8Array | null;
+  readonly inject?: (fault: WireFault) => void;
+  readonly carrier?: Carrier;
+  readonly requestOnConnection?: number;
+  #observer: SinkObserver | null = null;
+  readonly #sink: ResponseSink;
+  readonly #receivedUs: number;
+  readonly #onEnd: () => void;
+
+  constructor(sink: ResponseSink, entry: Entry, receivedUs: number, onEnd: () => void) {
+    this.#sink = sink;
+    this.entry = entry;
+    this.#receivedUs = receivedUs;
+    this.#onEnd = onEnd;
+    if (sink.takeUnsent !== undefined) this.takeUnsent = () => sink.takeUnsent!();
+    if (sink.inject !== undefined) {
+      this.inject = (fault) => {
+        sink.inject!(fault);
+        if (sink.closed) this.#end("cut");
+      };
+    }
+    if (sink.carrier !== undefined) this.carrier = sink.carrier;
+    if (sink.requestOnConnection !== undefined) this.requestOnConnection = sink.requestOnConnection;
+    // A client may leave before anything observes the sink.
+    this.observer = null;
+  }
+
+  get closed(): boolean {
+    return this.#sink.closed;
+  }
+
+  get observer(): SinkObserver | null {
+    return this.#observer;
+  }
+
+  set observer(observer: SinkObserver | null) {
+    this.#observer = observer;
+    this.#sink.observer = {
+      onDrain: () => observer?.onDrain(),
+      onAbort: () => {
+        this.#end("aborted");
+        observer?.onAbort();
+      },
+    };
+  }
+
+  get extraHeaders(): Readonly<Record<string, string>> | null {
+    return this.#sink.extraHeaders ?? null;
+  }
+
+  set extraHeaders(headers: Readonly<Record<string, string>> | null) {
+    this.#sink.extraHeaders = headers;
+  }
+
+  isBeingRead(): boolean {
+    return this.#sink.isBeingRead();
+  }
+
+  start(head: ResponseHead): void {
+    this.entry.status = head.status;
+    this.#sink.start(head);
+  }
+
+  write(frame: Uint8Array): boolean {
+    this.entry.firstWriteMs ??= this.#sinceArrival();
+    return this.#sink.write(frame);
+  }
+
+  end(frame?: Uint8Array): void {
+    if (frame !== undefined) this.entry.firstWriteMs ??= this.#sinceArrival();
+    this.#sink.end(frame);
+    this.#end("finished");
+  }
+
+  reset(): void {
+    this.#sink.reset();
+    this.#end("cut");
+  }
+
+  #end(how: NonNullable<Entry["ended"]>): void {
+    if (this.entry.ended !== null) return;
+    this.entry.ended = how;
+    this.entry.endedMs = this.#sinceArrival();
+    this.#onEnd();
+  }
+
+  #sinceArrival(): number {
+    return (monotonicUs() - this.#receivedUs) / 1000;
+  }
+}
+
+/** Frames whose tokens are counted when they are handed over. */
+class CountedFrames implements FrameSource {
+  readonly #frames: FrameSource;
+  readonly #entry: Entry;
+
+  constructor(frames: FrameSource, entry: Entry) {
+    this.#frames = frames;
+    this.#entry = entry;
+  }
+
+  get length(): number {
+    return this.#frames.length;
+  }
+
+  get tokens(): number {
+    return this.#frames.tokens;
+  }
+
+  get isOneBody(): boolean {
+    return this.#frames.isOneBody === true;
+  }
+
+  frame(index: number, dueUs: number, sentUs: number): Uint8Array {
+    const bytes = this.#frames.frame(index, dueUs, sentUs);
+    this.#entry.tokensSent! += this.#frames.tokens;
+    return bytes;
+  }
+
+  restamp(copy: Uint8Array, sentUs: number): void {
+    this.#frames.restamp?.(copy, sentUs);
+  }
+}

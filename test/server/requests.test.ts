@@ -1,0 +1,121 @@
+/** What came in, as a test suite asks for it: on every protocol and engine, and over HTTP with the admin's token only. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createServer, type FakeAiServer } from "../../src/index.ts";
+import { chat } from "../support/chat.ts";
+import { start, type Started, targets } from "../support/targets.ts";
+import { eventually } from "../support/wait.ts";
+
+const path = "/v1/chat/completions";
+
+describe.each(targets)("$name", (target) => {
+  let started: Started;
+  let server: FakeAiServer;
+  beforeAll(async () => {
+    started = await start(target, { keepRequests: 3, outputTokens: 4 });
+    ({ server } = started);
+  });
+  afterAll(() => started.stop());
+
+  test("tells what came, how, and how its answer went", async () => {
+    const startedMs = Date.now();
+    const waited = server.requests.waitForRequest(path, { ended: true });
+    await started.ask({ path, headers: { authorization: "Bearer sk-1", "x-own": "here" }, body: chat({ stream: true }) });
+    const request = await waited;
+    expect(request).toMatchObject({
+      number: 1,
+      method: "POST",
+      path,
+      protocol: target.protocol,
+      body: chat({ stream: true }),
+      status: 200,
+      ended: "finished",
+      tokensSent: 4,
+    });
+    expect(request.headers).toMatchObject({ authorization: "[hidden]", "x-own": "here" });
+    expect(request.connection).toBe(target.engine === "uws" ? null : 1);
+    expect(request.stream === null).toBe(target.client !== "h2");
+    expect(Math.abs(request.receivedAtMs - startedMs)).toBeLessThan(5000);
+    expect(request.firstWriteMs!).toBeGreaterThanOrEqual(0);
+    expect(request.endedMs!).toBeGreaterThanOrEqual(request.firstWriteMs!);
+  });
+
+  test("keeps the latest, also those that were refused", async () => {
+    server.requests.clear();
+    await started.ask({ method: "GET", path: "/nowhere" });
+    await started.ask({ path, body: "{ no json" });
+    await started.ask({ path, body: chat() });
+    await started.ask({ path, body: { model: "m" } });
+    const all = server.requests.all();
+    expect(all.map(({ number, status, tokensSent }) => [number, status, tokensSent])).toEqual([
+      [3, 400, null],
+      [4, 200, 4],
+      [5, 400, null],
+    ]);
+    expect([all[0]!.body, server.requests.at(-1)!.body]).toEqual(["{ no json", { model: "m" }]);
+    expect(JSON.parse(JSON.stringify(all))).toEqual(all);
+  });
+
+  test("tells a client that left, and a stream that was cut", async () => {
+    const left = started.ask({ path, headers: { "x-fakeai-fault": "truncate(after=2)" }, body: chat({ stream: true }) });
+    const cut = await server.requests.waitForRequest(({ body }) => (body as { stream?: boolean } | null)?.stream === true, { ended: true });
+    await left;
+    expect([cut.ended, cut.tokensSent]).toEqual(["finished", 2]);
+  });
+});
+
+test.each(["uws", "node"] as const)("a client that leaves is told of on %s", async (h1Engine) => {
+  await using server = await createServer({ h1Engine, keepRequests: 5, itl: 20, outputTokens: 500 });
+  const abort = new AbortController();
+  const answer = fetch(server.urls.h1! + path, { method: "POST", body: JSON.stringify(chat({ stream: true })), signal: abort.signal });
+  const request = await server.requests.waitForRequest(path);
+  await eventually(() => request.tokensSent! > 3, "four tokens");
+  abort.abort();
+  await answer.then((response) => response.text()).catch(() => {});
+  await eventually(() => request.ended === "aborted", "the end");
+  expect(request.tokensSent!).toBeLessThan(500);
+});
+
+test("a request that does not come is an error that says what came", async () => {
+  await using server = await createServer({ keepRequests: 5 });
+  await expect(server.requests.waitForRequest("/x", { timeoutMs: 20 })).rejects.toThrow("no request fits after 20 ms: none came");
+  await fetch(`${server.urls.h1}/health`);
+  await expect(server.requests.waitForRequest("/x", { timeoutMs: 20 })).rejects.toThrow("1 are there, the last GET /health");
+});
+
+test("nothing is kept unless it is asked for", async () => {
+  await using server = await createServer();
+  await fetch(`${server.urls.h1}/health`);
+  expect([...server.requests]).toEqual([]);
+  await expect(server.requests.waitForRequest("/health")).rejects.toThrow("start the server with keepRequests");
+});
+
+test("/admin/requests needs --admin, --keep-requests and the token", async () => {
+  await using closed = await createServer({ keepRequests: 5 });
+  await using keepless = await createServer({ admin: true });
+  for (const { urls } of [closed, keepless]) expect((await fetch(`${urls.h1}/admin/requests`)).status).toBe(404);
+  await using server = await createServer({ keepRequests: 5, admin: true, adminToken: "admin-token", apiKey: "sk-1" });
+  const url = `${server.urls.h1}/admin/requests`;
+  expect((await fetch(url)).status).toBe(401);
+  expect((await fetch(url, { headers: { authorization: "Bearer sk-1" } })).status).toBe(401);
+  const ask = async (init: RequestInit = {}) =>
+    (await (await fetch(url, { ...init, headers: { authorization: "Bearer admin-token" } })).json()) as {
+      requests: { path: string; status: number }[];
+    };
+  await fetch(server.urls.h1! + path, { method: "POST", body: JSON.stringify(chat()) });
+  const { requests } = await ask();
+  expect(requests.at(-2)).toMatchObject({ path, status: 401, ended: "finished" });
+  expect((await ask({ method: "POST", body: '{"clear":true}' })).requests).toEqual([]);
+});
+
+test("stats are plain JSON, knobs and the stream log are for programs too", async () => {
+  await using server = await createServer({ outputTokens: 3, fault: "rate_limit" });
+  const ask = () =>
+    fetch(server.urls.h1! + path, { method: "POST", body: JSON.stringify(chat({ stream: true })) }).then((answer) => answer.text());
+  await ask();
+  expect((JSON.parse(JSON.stringify(server.stats())) as { faults: object }).faults).toEqual({ rate_limit: 1 });
+  server.changeKnobs({ fault: null, "output-tokens": 2 });
+  expect(() => server.changeKnobs({ "output-token": 2 })).toThrow("'output-token' is not a knob");
+  server.streamLog.begin();
+  await ask();
+  expect(server.streamLog.read()!.streams.map(({ planned, sentUs }) => [planned, sentUs.length])).toEqual([[2, 2]]);
+});
