@@ -37,6 +37,7 @@ export const rooms: Readonly<Record<string, Room>> = {
 /** The files that stand in `src` itself, with the rooms that each may import. */
 export const doors: Readonly<Record<string, Room>> = {
   "index.ts": { rooms: ["server", "settings", "core", "base"], packages: [] },
+  "vitest.ts": { rooms: ["server", "settings"], packages: ["vitest"] },
   "cli.ts": { rooms: ["cli"], packages: ["node:fs"] },
 };
 

@@ -1,6 +1,6 @@
 /** What `npm pack` makes, installed into an empty folder. */
 import { execFile, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -135,12 +135,37 @@ test("CommonJS requires it, and Jest does", async ({ skip }) => {
   expect(stderr).toMatch(/Tests: +2 passed, 2 total/);
 }, 60_000);
 
-test("vitest runs it", async ({ skip }) => {
+test("vitest runs it, by the helper too", async ({ skip }) => {
   if (missing !== null) skip(`npm cannot install: ${missing}`);
   writeFileSync(join(folder, "one.test.mjs"), suite('import { createServer, UsageError } from "fakeai";'));
+  writeFileSync(
+    join(folder, "two.test.mjs"),
+    `import { useFakeAi } from "fakeai/vitest";
+const fakeai = useFakeAi({ replies: [{ reply: { text: "From the rule." } }] });
+test("says what the rule says", async () => {
+  const response = await fetch(fakeai.baseUrl + "/chat/completions", {
+    method: "POST", body: JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hi" }] }),
+  });
+  expect((await response.json()).choices[0].message.content).toBe("From the rule.");
+  expect(fakeai.server.requests.length).toBe(1);
+});
+`,
+  );
+  symlinkSync(join(root, "node_modules", "vitest"), join(folder, "node_modules", "vitest"));
   const vitest = [join(root, "node_modules", "vitest", "vitest.mjs"), "run", "--root", folder, "--globals"];
   const { stdout } = await run(process.execPath, vitest, { cwd: folder, env: { ...process.env, NO_COLOR: "1" } });
-  expect(stdout).toMatch(/Tests +1 passed/);
+  expect(stdout).toMatch(/Tests +2 passed/);
+}, 60_000);
+
+test("pytest runs it by the fixture of the guide", async ({ skip }) => {
+  if (missing !== null) skip(`npm cannot install: ${missing}`);
+  if (spawnSync("python3", ["-m", "pytest", "--version"]).status !== 0) {
+    if (process.env["CI"] === "true") throw new Error("python3 has no pytest");
+    skip("python3 has no pytest");
+  }
+  const [fixture] = /(?<=```python\n)[^]*?(?=```)/.exec(readFileSync(join(root, "docs", "library.md"), "utf8"))!;
+  writeFileSync(join(folder, "test_fakeai.py"), fixture);
+  expect((await run("python3", ["-m", "pytest", "-q", "test_fakeai.py"], { cwd: folder })).stdout).toMatch(/1 passed/);
 }, 60_000);
 
 test("has types for ES modules and CommonJS, for node16 and for bundlers", async ({ skip }) => {
@@ -161,7 +186,8 @@ void createServer({ ttftt: 5 });
   await compile("--module", "node16", "use.mts", "use.cts");
   await compile("--module", "esnext", "--moduleResolution", "bundler", "use.mts");
   const bin = (name: string): string => join(tools, "node_modules", ".bin", name);
-  await run(bin("attw"), [tarball]);
+  // The helper for vitest is an ES module only, as vitest itself is.
+  await run(bin("attw"), [tarball, "--exclude-entrypoints", "vitest"]);
   expect((await run(bin("publint"), ["run", "--strict", installed])).stdout).toContain("All good");
 }, 60_000);
 
