@@ -110,6 +110,8 @@ function sectionOf({ seed, bounds, maxBodyBytes, environment, engines }: FuzzRep
     engines
       .flatMap((engine) => of(engine).map((finding) => ({ engine: engine.engine, finding })))
       .toSorted((a, b) => by(b.finding) - by(a.finding))
+      // A case that is among the worst on several engines stands there once, with the worst of them.
+      .filter(({ finding }, index, all) => all.findIndex((other) => other.finding.number === finding.number) === index)
       .slice(0, 10)
       .map(({ engine, finding: { number, category, bodyBytes, delayMs, waitedMs, rssBytes, status, described } }) => [
         engine,
@@ -141,7 +143,7 @@ ${counts(({ byCategory }) => byCategory, "category")}
 
 ${counts(({ byEndpoint }) => byEndpoint, "endpoint")}
 
-The longest delays, each the least of three trials alone:
+The longest delays, each the least of three trials alone, on the engine where it was longest:
 
 ${table(header, worst(({ worstDelays }) => worstDelays, ({ delayMs }) => delayMs), 5)}
 

@@ -48,7 +48,7 @@ describe("what is searched", () => {
 });
 
 /** More than in the long form, which wants a machine of its own. */
-const bounds = { delayMs: 200, rssBytes: 64e6 };
+const bounds = { delayMs: 100, rssBytes: 64e6 };
 const failuresOf = ({ findings }: Search): string[] =>
   findings
     .filter(({ failures }) => failures.length > 0)

@@ -256,7 +256,9 @@ class H2Client implements Client {
       stream.on("end", () => (ended = true));
       stream.on("error", () => {});
       stream.on("close", () => {
-        if (status === null) end(`the stream was closed without an answer (code ${stream.rstCode})`);
+        // A path without its slash makes a request malformed (RFC 9113, section 8.3.1), and this is how it is refused.
+        const isRefused = !target.startsWith("/") && stream.rstCode === constants.NGHTTP2_PROTOCOL_ERROR;
+        if (status === null) end(isRefused ? null : `the stream was closed without an answer (code ${stream.rstCode})`);
         else end(ended || stream.rstCode === 0 ? null : `the answer broke off (code ${stream.rstCode})`);
       });
       if (body !== null) stream.end(body);

@@ -55,13 +55,23 @@ interface Choice {
 const members = memberNames();
 const controls = headerNames();
 
-/** Where a value can be put into a body: every member and every item. */
-function placesOf(value: unknown, found: { holder: Json; key: string }[] = []): { holder: Json; key: string }[] {
-  if (typeof value !== "object" || value === null) return found;
-  for (const key of Object.keys(value).slice(0, 50)) {
-    found.push({ holder: value as Json, key });
-    placesOf((value as Json)[key], found);
-  }
+/** Where a value can be put into a body: members and items, the first of each holder. */
+function placesOf(body: unknown): { holder: Json; key: string }[] {
+  const found: { holder: Json; key: string }[] = [];
+  // A hostile value that was put there before may hold one object a million times.
+  const seen = new Set<unknown>();
+  const look = (value: unknown): void => {
+    if (typeof value !== "object" || value === null || seen.has(value)) return;
+    seen.add(value);
+    const keys = Array.isArray(value)
+      ? Array.from({ length: Math.min(50, value.length) }, (_, index) => String(index))
+      : Object.keys(value);
+    for (const key of keys.slice(0, 50)) {
+      found.push({ holder: value as Json, key });
+      look((value as Json)[key]);
+    }
+  };
+  look(body);
   return found;
 }
 
@@ -77,8 +87,9 @@ function put(holder: Json, key: string, value: unknown): void {
 /** A good body in which one to three places hold what `make` gives. */
 function changed(dice: Dice, path: string, make: (old: unknown) => unknown): Json {
   const body = fresh(dice, path);
+  // Those of the good body: a list of one item a million times would multiply what is put into the item.
+  const places = placesOf(body);
   for (let times = dice.pick([1, 1, 2, 3]); times > 0; times--) {
-    const places = placesOf(body);
     const { holder, key } = dice.pick(places);
     put(holder, key, make(holder[key]));
   }
@@ -117,11 +128,9 @@ function bodyChoices({ path }: Endpoint): readonly Choice[] {
     {
       category: "members", weight: 4, make: (dice, bytes) => {
         const body = fresh(dice, path);
+        const holders = placesOf(body).map(({ holder }) => holder);
         for (let times = dice.between(1, 5); times > 0; times--) {
-          const place = dice.oneIn(2) ? null : dice.pick(placesOf(body));
-          const inner = place?.holder[place.key];
-          const holder = typeof inner === "object" && inner !== null ? (inner as Json) : body;
-          put(holder, dice.oneIn(4) ? dice.pick(prototypeNames) : dice.pick(members), hostileValue(dice, Math.min(bytes, 10_000)));
+          put(dice.oneIn(2) ? body : dice.pick(holders), dice.oneIn(4) ? dice.pick(prototypeNames) : dice.pick(members), hostileValue(dice, Math.min(bytes, 10_000)));
         }
         return json(body);
       },

@@ -28,6 +28,12 @@ process.once("exit", () => {
   for (const child of children) child.kill("SIGKILL");
 });
 
+for (const [signal, status] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const)
+  process.once(signal, () => process.exit(status));
+
 const startTimeoutMs = 20_000;
 
 export class Target {
