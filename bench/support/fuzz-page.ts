@@ -135,7 +135,8 @@ connection and reads a stream paced at 5 ms on a third. A case fails where eithe
 (/health whole, tokens by the server's stamps and by the reads; no longer than the serving thread ran, so that other programs on
 the machine do not count), where the process's peak RSS grows by more than
 ${megabytes(bounds.rssBytes)} MB, or where the answer is a 500, breaks off, never comes, or has a header injected. What is beyond a bound is tried three
-times more alone, and the least counts; the delays of the worst ten too. \`npm run measure -- fuzz <engine> --seed ${seed} --only <case>\` makes one again.
+times more alone, and the least counts; the delays of the worst ten too. \`npm run measure -- fuzz <engine> --seed ${seed} --only <case>\` makes one again, for as long as
+the endpoints and their members are those of that day.
 
 ${cases} cases, ${failures} failed.
 

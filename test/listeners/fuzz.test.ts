@@ -17,7 +17,14 @@ const text = (given: Case): string => JSON.stringify(given.kind === "bytes" ? gi
 
 describe("what is searched", () => {
   test("every function of src that makes routes gives its endpoints", () => {
-    expect(routeMakers()).toEqual(["adminConfigRoutes", "healthRoutes", "metricsRoute", "providerRoutes"]);
+    expect(routeMakers()).toEqual([
+      "adminConfigRoutes",
+      "adminRepliesRoutes",
+      "dashboardRoutes",
+      "healthRoutes",
+      "metricsRoute",
+      "providerRoutes",
+    ]);
     expect(endpoints()).toContainEqual({ method: "POST", path: "/v1/chat/completions" });
   });
 
@@ -48,7 +55,7 @@ describe("what is searched", () => {
 });
 
 /** More than in the long form, which wants a machine of its own. */
-const bounds = { delayMs: 100, rssBytes: 64e6 };
+const bounds = { delayMs: 200, rssBytes: 64e6 };
 const failuresOf = ({ findings }: Search): string[] =>
   findings
     .filter(({ failures }) => failures.length > 0)

@@ -187,7 +187,8 @@ class Arena {
     };
     // What one case has left behind is no other's.
     if (seen.fault !== null || leftOver !== null) await this.restart();
-    else if (given.kind === "request" && given.target.includes("/admin/") && outcome.status === 200) await this.#restore();
+    else if (given.kind === "request" && given.method === "POST" && given.target.includes("/admin/") && outcome.status === 200)
+      await this.#restore(given.target);
     return trial;
   }
 
@@ -216,7 +217,8 @@ class Arena {
     return died;
   }
 
-  async #restore(): Promise<void> {
+  async #restore(target: string): Promise<void> {
+    if (!target.includes("/admin/config")) return this.restart();
     const answer = await fetch(`${this.#target.healthOrigin}/admin/config`, { method: "POST", body: this.#knobs });
     if (answer.status !== 200) await this.restart();
   }

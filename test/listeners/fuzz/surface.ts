@@ -2,6 +2,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { adminConfigRoutes } from "../../../src/api/operations/admin-config.ts";
+import { adminRepliesRoutes } from "../../../src/api/operations/admin-replies.ts";
+import { type Dashboard, dashboardRoutes } from "../../../src/api/operations/dashboard/routes.ts";
 import { healthRoutes } from "../../../src/api/operations/health.ts";
 import { metricsRoute } from "../../../src/api/operations/metrics.ts";
 import type { Generator } from "../../../src/api/openai/generate.ts";
@@ -28,6 +30,8 @@ export function endpoints(): readonly Endpoint[] {
     ),
     metricsRoute(meter, () => ""),
     ...adminConfigRoutes({ check: () => {}, show: () => ({}), change: () => {} }, meter),
+    ...adminRepliesRoutes({ check: () => {}, show: () => ({}), set: () => Promise.resolve() }, meter),
+    ...dashboardRoutes({} as Dashboard, meter, []),
   ];
   return routes.map(({ method, path }) => ({ method, path }));
 }
