@@ -1,11 +1,13 @@
 import { dirname, join } from "node:path";
 import { fileNameOf, printable, printableJson } from "../base/printable.ts";
 import { comparisonCounts, renderComparison } from "../report/comparison.ts";
+import { exportFiles } from "../report/exports/export.ts";
 import { placesText, renderEnding } from "../report/ending.ts";
 import { renderTable } from "../report/table.ts";
 import { gateOf, outcomesOfComparison, outcomesOfResult } from "../results/gates.ts";
 import { compareResults, faultsOfResult, type ResultsComparison } from "../results/runs.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
+import type { ExportFormat } from "../results/exports.ts";
 import type { BenchResult } from "../results/types.ts";
 import { runBench, suiteLabel } from "../runner/bench.ts";
 import type { Observer } from "../runner/arms.ts";
@@ -16,6 +18,7 @@ import { givenByEnvironment } from "../settings/environment.ts";
 import { flagName } from "../settings/flags.ts";
 import { type GivenFlags, settingsOf } from "../settings/parse.ts";
 import { refuseUnknownVariables } from "./environment.ts";
+import { writeExports } from "./exports.ts";
 import { listenForInterruption } from "./interruption.ts";
 import type { Line } from "./command.ts";
 import { ResultDirectory } from "./output.ts";
@@ -28,7 +31,7 @@ export async function bench({ given }: Line): Promise<number> {
   refuseUnknownVariables(benchFlags);
   // What rows name: `OPENAI_API_KEY` for `--api-key`.
   const input: GivenFlags = { ...givenByEnvironment(benchFlags, process.env, ({ environment }) => environment), ...given };
-  const { list, out, json, full, details, baseline: baselinePath, allowMissing } = settingsOf(benchFlags, input);
+  const { list, out, json, full, details, baseline: baselinePath, allowMissing, export: formats } = settingsOf(benchFlags, input);
   if (list) {
     process.stdout.write(describeScenarios());
     return 0;
@@ -77,8 +80,10 @@ export async function bench({ given }: Line): Promise<number> {
   complainOfResult(result);
   if (comparison !== null) complainOfComparison(comparison);
   // Shown first: a full disk must not take along what can still be read here.
-  await print(json ? `${printableJson(result)}\n` : shownResult(result, comparison, full));
-  const isWritten = await writeFiles(directory, result, json);
+  await print(json ? `${printableJson(result)}\n` : shownResult(result, comparison, full, formats ?? []));
+  const isWritten = await writeFiles(directory, result, json, (place) =>
+    writeExports(place, formats ?? [], result, { comparison, allowMissing }),
+  );
   interruption.end();
   // A request that hangs would hold up the exit.
   if (!result.complete && interruption.exitCode !== null) process.exit(interruption.exitCode);
@@ -91,9 +96,15 @@ export async function bench({ given }: Line): Promise<number> {
  * Writes the result and says where it is, on stderr where stdout is closed or holds JSON. Where no disk takes it, stdout does.
  * false: not all is where it was meant to be.
  */
-async function writeFiles(directory: ResultDirectory, result: BenchResult, json: boolean): Promise<boolean> {
+async function writeFiles(
+  directory: ResultDirectory,
+  result: BenchResult,
+  json: boolean,
+  exportTo: (directory: string) => Promise<string[]>,
+): Promise<boolean> {
   try {
-    const { result: file, report, complaints } = await directory.write(result);
+    const { result: file, report, complaints: left } = await directory.write(result);
+    const complaints = [...left, ...(await exportTo(dirname(file)))];
     for (const line of complaints) process.stderr.write(`fakeai: ${printable(line)}\n`);
     if (!json && !(await print(placesText(report, dirname(file)))))
       process.stderr.write(`result: ${printable(file)}\n${report === null ? "" : `report: ${printable(report)}\n`}`);
@@ -106,8 +117,9 @@ async function writeFiles(directory: ResultDirectory, result: BenchResult, json:
   }
 }
 
-function shownResult(result: BenchResult, comparison: ResultsComparison | null, isFull: boolean): string {
+function shownResult(result: BenchResult, comparison: ResultsComparison | null, isFull: boolean, formats: readonly ExportFormat[]): string {
   const beside: [string, string][] = comparison === null ? [] : [["Baseline", comparisonCounts(comparison)]];
+  if (formats.length > 0) beside.push(["Exports", `${formats.map((format) => exportFiles[format]).join(", ")} beside the report`]);
   return [
     ...(isFull ? [renderTable(result, tableStyle())] : []),
     ...(comparison === null ? [] : [`${renderComparison(comparison)}\n`]),

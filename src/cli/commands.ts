@@ -143,7 +143,7 @@ export const commands: readonly Command[] = [
     examples: [
       ["fakeai report results/main"],
       ["fakeai report results/main --svg images"],
-      ["fakeai report results/main --vllm stream/h2c > vllm.json"],
+      ["fakeai report results/main --export csv > measurements.csv", "also jsonl, junit, github, markdown, prometheus"],
     ],
     exitCodes: doneOrNot,
     action: async () => (await import("./report.ts")).report,

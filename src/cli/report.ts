@@ -5,6 +5,7 @@ import { printable, printableJson } from "../base/printable.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { renderHtml } from "../report/html.ts";
 import { imagesOf } from "../report/images.ts";
+import { exportText } from "../report/exports/export.ts";
 import { placesText, renderEnding } from "../report/ending.ts";
 import { renderTable } from "../report/table.ts";
 import { vllmJson } from "../results/exports.ts";
@@ -13,18 +14,26 @@ import type { ArmResult, BenchResult } from "../results/types.ts";
 import { settingsOf } from "../settings/parse.ts";
 import { reportFlags } from "../settings/results.ts";
 import type { Line } from "./command.ts";
+import { addToSummary } from "./exports.ts";
 import { faultIn, rawDataBeside } from "./output.ts";
 import { resultAt } from "./results.ts";
 import { endingStyle, tableStyle } from "./terminal.ts";
 
-/** `fakeai report`: the answers on stdout, with --full every figure before them, the page and images as files; or one arm as vLLM's JSON. */
-export async function report({ given, positionals }: Line): Promise<void> {
-  const { out, svg, vllm, full } = settingsOf(reportFlags, given);
+/** `fakeai report`: the answers on stdout, with --full every figure before them, the page and images as files; or one arm as vLLM's JSON, or all as --export says. */
+export async function report({ given, positionals }: Line): Promise<number> {
+  const { out, svg, vllm, export: format, full } = settingsOf(reportFlags, given);
   const path = positionals[0]!;
   const result = await resultAt(path);
   if (vllm !== null) {
     process.stdout.write(`${printableJson(vllmJson(armNamed(result, vllm)))}\n`);
-    return;
+    return 0;
+  }
+  if (format !== null) {
+    const text = exportText(format, result, { comparison: null, allowMissing: false });
+    process.stdout.write(text);
+    const complaints = format === "github" ? addToSummary(text) : [];
+    for (const line of complaints) process.stderr.write(`fakeai: ${printable(line)}\n`);
+    return complaints.length === 0 ? 0 : 1;
   }
   const file = statSync(path).isDirectory() ? join(path, resultFile) : path;
   const page = out ?? join(dirname(file), "report.html");
@@ -37,6 +46,7 @@ export async function report({ given, positionals }: Line): Promise<void> {
   }
   if (svg !== null) process.stdout.write(`images: ${await writeImages(result, svg)} in ${printable(svg)}\n`);
   process.stdout.write(placesText(page, path));
+  return 0;
 }
 
 /** How many images were written. Throws UsageError where the folder cannot be written to. */

@@ -1,5 +1,10 @@
-/** Results in the formats of other tools. */
+/** Results in the formats of other tools: their names, and vLLM's. The others are made in `report/exports`, of the same words as reports. */
 import type { ArmResult, DistributionMetric, MetricSummary } from "./types.ts";
+
+/** What `--export` takes. */
+export const exportFormats = ["csv", "jsonl", "junit", "github", "markdown", "prometheus"] as const;
+
+export type ExportFormat = (typeof exportFormats)[number];
 
 /** What the export takes of one request: microseconds of one monotonic clock. */
 export interface ExportedRequest {

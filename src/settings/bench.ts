@@ -3,6 +3,7 @@ import { type Encoding, encodingNames } from "../base/encodings.ts";
 import { protocolNames } from "../results/types.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { countUnits } from "../core/random/distribution.ts";
+import { type ExportFormat, exportFormats } from "../results/exports.ts";
 import { parseRequirement } from "../results/requirements.ts";
 import { parseSlo } from "../results/slo.ts";
 import type { ProtocolName } from "../results/types.ts";
@@ -132,6 +133,8 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   /** Every figure before the answers. */
   readonly full: boolean;
   readonly details: boolean;
+  /** Files for other programs. */
+  readonly export: readonly ExportFormat[] | null;
   /** Path of a result. */
   readonly baseline: string | null;
   readonly require: readonly string[];
@@ -592,6 +595,14 @@ export const benchFlags: FlagTable<BenchSettings> = [
   },
   { key: "json", kind: "boolean", help: "the result as JSON on stdout", group: result, common: true },
   { key: "full", kind: "boolean", help: "every figure of every arm before the answers", group: result },
+  {
+    key: "export",
+    kind: "text",
+    takes: "formats",
+    parse: several(oneOf(exportFormats)),
+    help: `files for other programs: ${exportFormats.join(", ")}`,
+    group: result,
+  },
   { key: "details", kind: "boolean", help: "every request with its token times, in requests.jsonl", group: result },
   {
     key: "baseline",

@@ -1,5 +1,7 @@
 /** The flags of the commands on results that are there: compare, merge and report. */
+import { type ExportFormat, exportFormats } from "../results/exports.ts";
 import { type FlagTable, text } from "./parse.ts";
+import { oneOf } from "./values.ts";
 
 export interface CompareSettings {
   readonly json: boolean;
@@ -46,6 +48,7 @@ export interface ReportSettings {
   readonly svg: string | null;
   /** "scenario/arm" or "scenario/variant/arm". */
   readonly vllm: string | null;
+  readonly export: ExportFormat | null;
   readonly full: boolean;
 }
 
@@ -68,6 +71,15 @@ export const reportFlags: FlagTable<ReportSettings> = [
     takes: "scenario/arm",
     parse: text,
     help: "instead print one arm as vLLM's benchmark JSON",
+    group,
+    common: true,
+  },
+  {
+    key: "export",
+    kind: "text",
+    takes: "format",
+    parse: oneOf(exportFormats),
+    help: `instead print it for other programs: ${exportFormats.join(", ")}`,
     group,
     common: true,
   },

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { BenchResult } from "../../src/results/types.ts";
 import { settleReplies } from "../../src/settings/replies.ts";
 import { standardPorts } from "../../src/settings/server.ts";
 import { cliPath, root, runCli, type Serving, serve } from "../support/process.ts";
@@ -86,7 +87,7 @@ test("every exception is needed, and every block is of a known kind", () => {
   expect(running.length).toBeGreaterThan(25);
   expect(exceptions.filter(({ command }) => !typed.some((one) => command.test(one.command)))).toEqual([]);
   const languages = new Set(guides.flatMap(({ blocks }) => blocks.map(({ language }) => language)));
-  expect([...languages].sort()).toEqual(["js", "json", "sh", "text", "yaml"]);
+  expect([...languages].sort()).toEqual(["js", "json", "py", "sh", "text", "yaml"]);
   expect(ending.map(({ command }) => command).filter((command) => !/^(npx fakeai|npm run measure)\b/.test(command))).toEqual([]);
 });
 
@@ -206,6 +207,31 @@ describe("programs", () => {
     const { rules, unmatched } = await settleReplies(join(folder, "replies.yaml"), false);
     expect([rules.length, unmatched, rules[0]!.match.user!("the FORECAST")]).toEqual([1, "error", true]);
   });
+});
+
+describe("the Python of docs/exports.md", () => {
+  const page = guides.find(({ path }) => path === "docs/exports.md")!;
+  const programs = page.blocks.filter(({ language }) => language === "py").map(({ text }) => text);
+  const hasPandas = spawnSync("python3", ["-c", "import pandas"]).status === 0;
+
+  beforeAll(() => {
+    const csv = spawnSync(process.execPath, [cliPath, "report", `${root}results/experiments/quick.json`, "--export", "csv"]).stdout;
+    writeFileSync(join(folder, "measurements.csv"), csv);
+  });
+
+  // pandas is too large to install for one program: it runs where it is.
+  test.each([...(hasPandas ? ([["with pandas", 0]] as const) : []), ["without", 1]] as const)(
+    "%s says what the result says",
+    async (_name, index) => {
+      const { stdout } = await run("python3", ["-c", programs[index]!.replaceAll("/tmp/", `${folder}/`)]);
+      const quick = JSON.parse(readFileSync(`${root}results/experiments/quick.json`, "utf8")) as BenchResult;
+      const { ratio, rounds } = quick.scenarios
+        .find(({ variant }) => variant === "1000 streams")!
+        .comparisons.find(({ metric, candidate }) => metric === "itl" && candidate === "h2c-1")!;
+      expect(stdout.trimEnd().split("\n").at(-1)).toBe(`ratio ${ratio!.estimate.toFixed(4)} over ${rounds} rounds`);
+      expect(page.prose).toContain(`\`ratio ${ratio!.estimate.toFixed(4)} over ${rounds} rounds\``);
+    },
+  );
 });
 
 test("the scenario that docs/scenarios.md writes runs", async () => {
