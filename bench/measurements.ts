@@ -150,6 +150,13 @@ export const measurements: Readonly<Record<string, Measurement>> = {
       { name: "--rss", takes: "mb", help: "how much one request may make the process grow, in 1,000,000 bytes (default 64)" },
     ],
   },
+  proxy: {
+    what: "`fakeai proxy` with 10,000 connections, and at 1 Gbit/s over 40 ms: lateness, memory, fairness",
+    module: "proxy.ts",
+    needsBuild: true,
+    takes: "two minutes; idle cores",
+    writes: "results/proxy",
+  },
   disconnect: {
     what: "clients that leave at a random token: what they read, what was sent, how soon it is noticed",
     module: "disconnect.ts",
