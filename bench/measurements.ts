@@ -79,6 +79,13 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     takes: "20 s",
     writes: "stdout",
   },
+  starts: {
+    what: "how long 100 servers in one process take to start and to give their first answer, one after the other",
+    module: "starts.ts",
+    needsBuild: true,
+    takes: "20 s",
+    writes: "stdout",
+  },
   pacing: {
     what: "how well the schedule is kept, by the server's stamps and by a client's own clock",
     module: "pacing.ts",

@@ -8,6 +8,9 @@ import { type ListeningApp, type UwsModule, whyNot } from "./module.ts";
 import { copyRequest, type UwsRequest } from "./request.ts";
 import { type SinkOwner, UwsSink } from "./sink.ts";
 
+/** Of a listener that is closed: no request comes any more. */
+const endedHandler: RequestHandler = { handle: (_request, _body, sink) => sink.reset(), refuse: (_reason, _request, sink) => sink.reset() };
+
 /** Connections that end unread before a word about HTTP/1.0: one or two may be a port scan, or a check that the port is open. */
 const unreadBeforeHint = 3;
 
@@ -20,7 +23,7 @@ export class UwsListener implements ProtocolListener, SinkOwner {
   readonly deadlines: BodyDeadlines;
   readonly #uws: UwsModule;
   readonly #app: TemplatedApp;
-  readonly #handler: RequestHandler;
+  #handler: RequestHandler;
   #socket: us_listen_socket | null = null;
   readonly #tell: (line: string) => void;
   /** Connections that have ended without a request since the last one was read, as far as that is certain. */
@@ -135,5 +138,7 @@ export class UwsListener implements ProtocolListener, SinkOwner {
     // Bytes of ended responses may still be on their way out; closing drops them.
     await waitUntil(() => this.counts.connections === 0, Math.min(lingerMs, graceMs));
     this.#app.close();
+    // The engine keeps the functions of a closed app for good, and by them this listener: it lets the server go.
+    this.#handler = endedHandler;
   }
 }
