@@ -74,7 +74,7 @@ function round({ profile, body, tokensPerChunk = 1, surface, stamps = false }: C
   const generator = new Generator(model, "bench", () => 1_700_000_000);
   const encoded = encoder.encode(JSON.stringify(body));
   const plan = (): ResponsePlan => {
-    if (surface === "responses") return planResponse(generator.model, "bench", request, encoded);
+    if (surface === "responses") return planResponse(generator.model, "bench", request, encoded, null);
     if (surface === "messages") return planMessage(generator.model, "bench", request, encoded);
     return generator.plan("chat", request, encoded);
   };

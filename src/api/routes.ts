@@ -10,7 +10,11 @@ import type { Generator } from "./openai/generate.ts";
 import { requestId } from "./shared/heads.ts";
 import { providerOf } from "./shared/provider.ts";
 import { modelNotFound } from "./openai/request.ts";
+import type { ResponseStore } from "./openai/response-store.ts";
+import { countResponseInput } from "./openai/responses-request.ts";
 import { planResponse } from "./openai/responses.ts";
+import { cancelStored, deleteStored, showStored } from "./openai/stored-responses.ts";
+import { parseBody } from "./shared/body.ts";
 import { tokenize } from "./openai/tokenize.ts";
 
 /** What `/v1/models` shows when every name is served. */
@@ -21,7 +25,14 @@ export interface PlanSender {
   send(plan: ResponsePlan, sink: ResponseSink, path: string): void;
 }
 
-export function providerRoutes(generator: Generator, settings: ModelSettings, sender: PlanSender, meter: Meter): Route[] {
+/** `store`: where responses are kept; null where they are not. */
+export function providerRoutes(
+  generator: Generator,
+  settings: ModelSettings,
+  sender: PlanSender,
+  meter: Meter,
+  store: ResponseStore | null,
+): Route[] {
   const models = settings.models ?? defaultModels;
   const { model, clockIdentity } = generator;
   const describe = (id: string): object => ({ id, object: "model", created: 1_700_000_000, owned_by: "fakeai" });
@@ -39,8 +50,27 @@ export function providerRoutes(generator: Generator, settings: ModelSettings, se
     {
       method: "POST",
       path: "/v1/responses",
-      handle: (request, body, sink) => sender.send(planResponse(model, clockIdentity, request, body), sink, request.path),
+      handle: (request, body, sink) => sender.send(planResponse(model, clockIdentity, request, body, store), sink, request.path),
     },
+    {
+      method: "POST",
+      path: "/v1/responses/input_tokens",
+      handle: (_request, body, sink) => {
+        const input_tokens = countResponseInput(parseBody(body), settings, store);
+        sendJson(sink, meter, 200, JSON.stringify({ object: "response.input_tokens", input_tokens }));
+      },
+    },
+    {
+      method: "GET",
+      path: "/v1/responses/*",
+      handle: (request, _body, sink) => sendJson(sink, meter, 200, showStored(request, store)),
+    },
+    {
+      method: "DELETE",
+      path: "/v1/responses/*",
+      handle: (request, _body, sink) => sendJson(sink, meter, 200, deleteStored(request, store)),
+    },
+    { method: "POST", path: "/v1/responses/*", handle: (request) => cancelStored(request, store) },
     {
       method: "POST",
       path: "/v1/embeddings",

@@ -179,7 +179,7 @@ export interface RouteRequest {
 
 /** One endpoint. */
 export interface Route {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "DELETE";
   /** An exact path, or one that ends in "/" + "*" and takes any rest. */
   readonly path: string;
   /** `body` is valid during the call only. May throw; a promise may reject. The error is then the answer. */

@@ -18,6 +18,7 @@ import { healthRoutes } from "../api/operations/health.ts";
 import { type LiveState, metricsRoute, renderMetrics } from "../api/operations/metrics.ts";
 import { adminRequestsRoutes, type RequestAdministration } from "../api/operations/admin-requests.ts";
 import { adminRepliesRoutes, type ReplyAdministration } from "../api/operations/admin-replies.ts";
+import { ResponseStore } from "../api/openai/response-store.ts";
 import { providerRoutes } from "../api/routes.ts";
 import { Cors } from "../api/shared/cors.ts";
 import { type ProfileName, type RequestCounter, StridedCounter } from "../api/shared/model.ts";
@@ -148,6 +149,8 @@ export async function startServer(
     change: (changes: Readonly<Record<string, unknown>>) => (siblings === null ? changeKnobs(changes) : siblings.change(changes)),
   };
   const counter = newCounter();
+  // Each process has its own memory.
+  const store = siblings === null ? new ResponseStore() : null;
   const metrics = (): string | Promise<string> =>
     siblings === null ? renderMetrics(meter, config.model.models?.[0] ?? "fakeai", activity.live()) : siblings.metrics();
   const dashboard = new Dashboard(metrics);
@@ -162,6 +165,7 @@ export async function startServer(
       requestAdministration,
       tokenizer,
       counter,
+      store,
       metrics,
       dashboard,
     });
@@ -270,6 +274,7 @@ interface RouteParts extends Pick<Parts, "meter" | "scheduler" | "activity"> {
   readonly tokenizer: Tokenizer | null;
   /** Numbers the requests, over changes of the configuration. */
   readonly counter: RequestCounter;
+  readonly store: ResponseStore | null;
   readonly metrics: () => string | Promise<string>;
   readonly dashboard: Dashboard;
 }
@@ -294,13 +299,14 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
     requestAdministration,
     tokenizer,
     counter,
+    store,
     metrics,
     dashboard,
   } = parts;
   const settings = { ...model, replies, ...(tokenizer !== null && { tokenizer }), ...(scheduler !== null && { scheduler }) };
   const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
   const routes = [
-    ...providerRoutes(generator, settings, requests.isOn ? requests.watchPlans(injector) : injector, meter),
+    ...providerRoutes(generator, settings, requests.isOn ? requests.watchPlans(injector) : injector, meter, store),
     ...healthRoutes(
       meter,
       () => activity.draining,

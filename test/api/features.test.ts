@@ -114,6 +114,30 @@ describe("tools", () => {
     }
   });
 
+  test("the tier comes back, in every event and body", () => {
+    for (const [service_tier, served] of [
+      ["flex", "flex"],
+      ["priority", "priority"],
+      ["auto", "default"],
+      [undefined, "default"],
+    ] as const) {
+      for (const more of [{}, { n: 2 }, { logprobs: true }]) {
+        const events = streamed({ service_tier, ...more }) as unknown as { service_tier: string }[];
+        expect(new Set(events.map((event) => event.service_tier))).toEqual(new Set([served]));
+        expect(whole({ service_tier, ...more })).toMatchObject({ service_tier: served });
+      }
+    }
+  });
+
+  test("an answer that was begun after a tool's result goes on, and calls nothing", () => {
+    const result = { role: "tool", tool_call_id: "x", content: "done" };
+    for (const end of [
+      { role: "assistant", content: "So" },
+      { role: "developer", content: "Be brief" },
+    ])
+      expect(whole({ tools: [tool("a")], messages: [...messages, result, end] }).choices[0]!.finish_reason).toBe("stop");
+  });
+
   test("parallel calls come now and then, and never without leave", () => {
     const counts = (more: object): number[] =>
       Array.from({ length: 40 }, (_, seed) => callsOf(streamed({ tools: [tool("a")], seed, ...more })).length);
@@ -152,6 +176,12 @@ describe("tools", () => {
     ["far too many logprobs", { logprobs: true, top_logprobs: 20, max_tokens: 1000, ignore_eos: true }, "logprobs"],
     ["far too many tokens in one piece", { max_tokens: 200_000, ignore_eos: true }, "stream"],
     ["an unknown effort", { reasoning_effort: "huge" }, "reasoning_effort"],
+    ["speech", { modalities: ["text", "audio"], audio: { voice: "alloy", format: "wav" } }, "modalities"],
+    ["an unknown modality", { modalities: ["smell"] }, "modalities[0]"],
+    ["an unknown verbosity", { verbosity: "loud" }, "verbosity"],
+    ["an unknown tier", { service_tier: "gold" }, "service_tier"],
+    ["too strong a bias", { logit_bias: { "50256": -101 } }, "logit_bias.50256"],
+    ["a bias that is no number", { logit_bias: { "50256": "1" } }, "logit_bias.50256"],
   ])("%s is refused", (_what, body, param) => {
     expect(() => whole(body)).toThrow(expect.objectContaining({ problem: expect.objectContaining({ status: 400, param }) }) as Error);
   });
@@ -371,7 +401,7 @@ test("an explicit seed decides every surface", () => {
     ["/v1/chat/completions", { messages, tools: [tool("a")] }],
     ["/v1/responses", { input: "x", stream: true, tools, reasoning: { effort: "low" } }],
     ["/v1/responses", { input: "x" }],
-    ["/v1/messages", { messages, max_tokens: 20, stream: true, thinking: { type: "enabled", budget_tokens: 2048 } }],
+    ["/v1/messages", { messages, max_tokens: 20, stream: true, thinking: { type: "adaptive" } }],
     ["/v1/messages", { messages, max_tokens: 90, tools: [{ name: "f", input_schema: parameters }] }],
   ] as const) {
     const first = provider({ seed: 1 });

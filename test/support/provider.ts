@@ -2,6 +2,7 @@
 import { planMessage } from "../../src/api/anthropic/messages.ts";
 import { planEmbeddings } from "../../src/api/openai/embeddings.ts";
 import { Generator } from "../../src/api/openai/generate.ts";
+import { ResponseStore } from "../../src/api/openai/response-store.ts";
 import { planResponse } from "../../src/api/openai/responses.ts";
 import { freePorts, resolveConfig } from "../../src/settings/server.ts";
 import type { ResponsePlan, RouteRequest } from "../../src/core/seams.ts";
@@ -30,6 +31,7 @@ export function bodyOf({ frames, schedule }: ResponsePlan): string {
 
 export function provider(options: ServerOptions = {}, recording: Recording | null = null): Provider {
   const generator = new Generator(resolveConfig({ outputTokens: 12, ...options }, freePorts, recording).model, "test", () => 1_700_000_000);
+  const store = new ResponseStore();
   const plan: Provider["plan"] = (path, body, headers = {}) => {
     const given: Readonly<Record<string, string>> = { "anthropic-version": "2023-06-01", ...headers };
     const request: RouteRequest = {
@@ -51,7 +53,7 @@ export function provider(options: ServerOptions = {}, recording: Recording | nul
       case "/v1/completions":
         return generator.plan("text", request, bytes);
       case "/v1/responses":
-        return planResponse(model, clockIdentity, request, bytes);
+        return planResponse(model, clockIdentity, request, bytes, store);
       case "/v1/embeddings":
         return planEmbeddings(model, clockIdentity, request, bytes);
       default:

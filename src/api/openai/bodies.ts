@@ -3,12 +3,14 @@ import { EventBuffer } from "../../core/frames/script.ts";
 import type { FrameSource } from "../../core/seams.ts";
 import { type Answer, type Choice, type Finish, Run } from "../shared/model.ts";
 import { choiceLogprobs, type LogprobsWriter } from "./logprobs.ts";
+import type { ServedTier } from "./tier.ts";
 import { fingerprint, type Kind, type Usage, type Wire } from "./wire.ts";
 
 export interface BodyOptions {
   readonly wire: Wire;
   readonly kind: Kind;
   readonly id: string;
+  readonly tier: ServedTier;
   readonly logprobs: LogprobsWriter | null;
   readonly callId: () => string;
 }
@@ -103,30 +105,36 @@ const templatesKept = 32;
 
 export class BodyTemplates {
   readonly #templates = new Map<string, BodyTemplate>();
-  #last: { readonly model: string; readonly kind: Kind; readonly finish: Finish; readonly template: BodyTemplate } | null = null;
+  #last: {
+    readonly model: string;
+    readonly kind: Kind;
+    readonly tier: ServedTier;
+    readonly finish: Finish;
+    readonly template: BodyTemplate;
+  } | null = null;
 
   /** The body of an answer that is one choice of plain text and has no stamps; null where a stop sequence is told. */
-  frame(wire: Wire, kind: Kind, id: string, answer: Answer): FrameSource | null {
+  frame(wire: Wire, kind: Kind, tier: ServedTier, id: string, answer: Answer): FrameSource | null {
     const choice = answer.choices[0]!;
     if (choice.stopSequence !== null) return null;
     const { model } = answer.ask;
     const last = this.#last;
     // Most requests ask for what the one before asked for.
-    if (last !== null && last.model === model && last.kind === kind && last.finish === choice.finish)
+    if (last !== null && last.model === model && last.kind === kind && last.tier === tier && last.finish === choice.finish)
       return new TemplateFrame(last.template, id, answer);
-    const key = `${kind}${choice.finish}${model}`;
+    const key = `${kind}${choice.finish}${tier} ${model}`;
     let template = this.#templates.get(key);
     if (template === undefined) {
       if (this.#templates.size === templatesKept) this.#templates.delete(this.#templates.keys().next().value!);
-      template = templateOf(wire, kind, answer, choice);
+      template = templateOf(wire, kind, tier, answer, choice);
       this.#templates.set(key, template);
     }
-    this.#last = { model, kind, finish: choice.finish, template };
+    this.#last = { model, kind, tier, finish: choice.finish, template };
     return new TemplateFrame(template, id, answer);
   }
 }
 
-function templateOf(wire: Wire, kind: Kind, answer: Answer, choice: Choice): BodyTemplate {
+function templateOf(wire: Wire, kind: Kind, tier: ServedTier, answer: Answer, choice: Choice): BodyTemplate {
   const stand: Answer = {
     ...answer,
     ask: { ...answer.ask, promptTokens: Number(stands.prompt) },
@@ -134,7 +142,7 @@ function templateOf(wire: Wire, kind: Kind, answer: Answer, choice: Choice): Bod
     created: Number(stands.created),
     choices: [{ ...choice, text: new Run({ texts: [stands.text] }, 1, null) }],
   };
-  return new BodyTemplate(completionBody(stand, { wire, kind, id: stands.id, logprobs: null, callId: () => "" }));
+  return new BodyTemplate(completionBody(stand, { wire, kind, tier, id: stands.id, logprobs: null, callId: () => "" }));
 }
 
 export function usageOf(answer: Answer): Usage {
@@ -149,7 +157,7 @@ export function usageOf(answer: Answer): Usage {
 
 /** JSON text of the whole body. */
 export function completionBody(answer: Answer, options: BodyOptions): string {
-  const { wire, kind, id } = options;
+  const { wire, kind, id, tier } = options;
   const { model } = answer.ask;
   const object = kind === "chat" ? "chat.completion" : "text_completion";
   const choices = answer.choices.map((choice, index) =>
@@ -163,7 +171,7 @@ export function completionBody(answer: Answer, options: BodyOptions): string {
         ...start,
         choices,
         usage,
-        ...(kind === "chat" && { service_tier: "default" }),
+        ...(kind === "chat" && { service_tier: tier }),
         system_fingerprint: fingerprint(model),
       });
     case "vllm":

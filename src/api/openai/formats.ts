@@ -4,6 +4,7 @@ import { EscapedTokens, type EventBuffer, type Part, type Script, type TokenRun 
 import type { Vocabulary } from "../../core/text/text.ts";
 import type { Answer, Choice, Finish, Run } from "../shared/model.ts";
 import type { LogprobsWriter } from "./logprobs.ts";
+import type { ServedTier } from "./tier.ts";
 import { type Kind, logprobsSlot, obfuscationBytes, obfuscationMember, textSlot, type Usage, type Wire } from "./wire.ts";
 
 /** Everything that tells one response from another of the same shape. */
@@ -32,6 +33,7 @@ export interface ShapeOptions {
   readonly wire: Wire;
   readonly kind: Kind;
   readonly model: string;
+  readonly tier: ServedTier;
   readonly includeUsage: boolean;
   readonly obfuscated: boolean;
   readonly stamped: boolean;
@@ -51,8 +53,8 @@ export class StreamShape {
 
   /** `identityLength`: bytes of `identityBytes`, the same for each response of this shape. */
   constructor(options: ShapeOptions, vocabulary: Vocabulary, identityLength: number) {
-    const { wire, kind, model, includeUsage, obfuscated, stamped } = options;
-    const format: EventFormat = { opening: '{"id":"', identityLength, shared: `,${wire.shared(kind, model)}`, stamped };
+    const { wire, kind, model, tier, includeUsage, obfuscated, stamped } = options;
+    const format: EventFormat = { opening: '{"id":"', identityLength, shared: `,${wire.shared(kind, model, tier)}`, stamped };
     this.#options = options;
     this.#format = format;
     const tail = wire.tail(kind, model, includeUsage);
@@ -185,10 +187,10 @@ class Chunks {
   readonly #sent: number[];
 
   constructor(answer: Answer, options: ScriptOptions) {
-    const { wire, kind, model, identity, includeUsage, continuousUsage } = options;
+    const { wire, kind, model, tier, identity, includeUsage, continuousUsage } = options;
     this.#answer = answer;
     this.#options = options;
-    this.#start = `data: {"id":"${identityJson(kind, identity)},${wire.shared(kind, model)}`;
+    this.#start = `data: {"id":"${identityJson(kind, identity)},${wire.shared(kind, model, tier)}`;
     this.#tail = continuousUsage ? wire.tail(kind, model, false).replace(',"usage":null', "") : wire.tail(kind, model, includeUsage);
     this.#sent = answer.choices.map(() => 0);
   }

@@ -78,18 +78,18 @@ export class Generator {
     }
     const filled =
       !answer.stamped && answer.schedule.isLive !== true && isPlain(answer, options)
-        ? this.#bodies.frame(this.#wire, kind, id, answer)
+        ? this.#bodies.frame(this.#wire, kind, options.tier, id, answer)
         : null;
     if (filled !== null) return filled;
     const logprobs = topLogprobs === null ? null : new LogprobsWriter(kind, topLogprobs, answer.choices);
     const callId = (): string => this.#wire.callId(answer.identity);
-    const json = (): string => completionBody(answer, { wire: this.#wire, kind, id, logprobs, callId });
+    const json = (): string => completionBody(answer, { wire: this.#wire, kind, id, tier: options.tier, logprobs, callId });
     return new UnaryFrame(json, answer.outputTokens, answer.stamped);
   }
 
-  #shapeOptions(kind: Kind, { ask, stamped }: Answer, { includeUsage, includeObfuscation }: CompletionOptions): ShapeOptions {
+  #shapeOptions(kind: Kind, { ask, stamped }: Answer, { includeUsage, includeObfuscation, tier }: CompletionOptions): ShapeOptions {
     const obfuscated = this.#wire.obfuscates && includeObfuscation;
-    return { wire: this.#wire, kind, model: ask.model, includeUsage, obfuscated, stamped };
+    return { wire: this.#wire, kind, model: ask.model, tier, includeUsage, obfuscated, stamped };
   }
 
   #script(kind: Kind, id: string, answer: Answer, options: CompletionOptions): Script {
@@ -120,8 +120,8 @@ export class Generator {
 
   #shape(options: ShapeOptions, vocabulary: Vocabulary, identityLength: number): StreamShape {
     if (vocabulary !== corpusVocabulary && vocabulary !== this.model.fixedText) return new StreamShape(options, vocabulary, identityLength);
-    const { kind, includeUsage, obfuscated, stamped, model } = options;
-    const key = `${kind}${includeUsage ? "u" : "-"}${obfuscated ? "o" : "-"}${stamped ? "s" : "-"}${model}`;
+    const { kind, includeUsage, obfuscated, stamped, tier, model } = options;
+    const key = `${kind}${includeUsage ? "u" : "-"}${obfuscated ? "o" : "-"}${stamped ? "s" : "-"}${tier} ${model}`;
     let shape = this.#shapes.get(key);
     if (shape === undefined) {
       if (this.#shapes.size === shapesKept) this.#shapes.delete(this.#shapes.keys().next().value!);

@@ -8,9 +8,12 @@ import {
   type JsonObject,
   optionalBoolean,
   optionalInteger,
+  optionalName,
   optionalNumber,
+  optionalObject,
   requiredString,
   textOfContent,
+  unsupportedValue,
 } from "../shared/body.ts";
 import type { PromptAsk } from "../shared/prefix.ts";
 import { ApiError } from "../errors/api-error.ts";
@@ -24,6 +27,7 @@ import {
   tokenTextsOf,
   turnsOf,
 } from "../shared/prompt.ts";
+import { readServiceTier, type ServedTier, servedTier } from "./tier.ts";
 import { readCalls, readFormat, readStop, reasoningTokensOf } from "./tools.ts";
 import type { Kind } from "./wire.ts";
 
@@ -34,6 +38,7 @@ export interface CompletionOptions {
   readonly continuousUsage: boolean;
   /** Alternatives per token; null: no logprobs. */
   readonly topLogprobs: number | null;
+  readonly tier: ServedTier;
 }
 
 /** Most choices of one prompt, OpenAI's limit; and of all prompts of a legacy completion together. */
@@ -59,6 +64,22 @@ export function checkSampling(body: JsonObject): void {
   optionalNumber(body, "top_p", 0, 1);
   optionalNumber(body, "presence_penalty", -2, 2);
   optionalNumber(body, "frequency_penalty", -2, 2);
+  const bias = optionalObject(body, "logit_bias");
+  for (const token in bias) optionalNumber(bias, token, -100, 100, `logit_bias.${token}`);
+}
+
+/** Parameters of chats that change nothing here, and the one form of answer that is not here. */
+function checkForm(body: JsonObject): void {
+  optionalName(body, "verbosity", ["low", "medium", "high"]);
+  optionalName(body, "prompt_cache_retention", ["in_memory", "24h"]);
+  const modalities: unknown = body["modalities"] ?? [];
+  if (!Array.isArray(modalities)) throw invalidType("modalities", "an array of strings", modalities);
+  for (const [index, value] of modalities.entries()) {
+    if (value === "audio") {
+      throw new ApiError(400, "Answers are text here, not 'audio'; leave 'modalities' out.", "modalities", "unsupported_value");
+    }
+    if (value !== "text") throw unsupportedValue(`modalities[${index}]`, value, ["text", "audio"]);
+  }
 }
 
 export function readSeed(body: JsonObject): number | undefined {
@@ -85,6 +106,7 @@ export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSett
   const stream = optionalBoolean(body, "stream") ?? false;
   const streamOptions = readStreamOptions(body, stream);
   checkSampling(body);
+  if (kind === "chat") checkForm(body);
   const least = kind === "chat" ? 1 : 0;
   const asked = Math.min(
     optionalInteger(body, "max_completion_tokens", least, maxOutputTokens) ?? Infinity,
@@ -111,7 +133,7 @@ export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSett
       stop: readStop(body),
       seed: readSeed(body),
       reasoningTokens: kind === "chat" ? reasoningTokensOf(body["reasoning_effort"], "reasoning_effort") : 0,
-      calls: kind === "chat" ? readCalls(body, "chat", lastRole(body) === "tool") : null,
+      calls: kind === "chat" ? readCalls(body, "chat", goesOn(body)) : null,
       json: kind === "chat" ? readFormat(body["response_format"], "response_format", "chat") : null,
     },
     // Written out: an object made by spreading costs more than reading the whole request.
@@ -120,6 +142,7 @@ export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSett
       includeObfuscation: streamOptions.includeObfuscation,
       continuousUsage: streamOptions.continuousUsage,
       topLogprobs,
+      tier: servedTier(kind === "chat" ? readServiceTier(body) : "auto"),
     },
   };
 }
@@ -181,8 +204,10 @@ function messagesOf(body: JsonObject): readonly JsonObject[] {
   return body["messages"] as readonly JsonObject[];
 }
 
-function lastRole(body: JsonObject): unknown {
-  return messagesOf(body).at(-1)!["role"];
+/** Whether it ends with a tool's result, or with what the assistant has begun to say. What the system says after that changes nothing. */
+function goesOn(body: JsonObject): boolean {
+  const role = messagesOf(body).findLast((message) => message["role"] !== "system" && message["role"] !== "developer")?.["role"];
+  return role === "tool" || role === "function" || role === "assistant";
 }
 
 function lastUserText(body: JsonObject): string {
@@ -202,7 +227,7 @@ function readLogprobs(kind: Kind, body: JsonObject): number | null {
 
 const absentOptions = { includeUsage: false, includeObfuscation: true, continuousUsage: false };
 
-function readStreamOptions(body: JsonObject, stream: boolean): Omit<CompletionOptions, "topLogprobs"> {
+function readStreamOptions(body: JsonObject, stream: boolean): Omit<CompletionOptions, "topLogprobs" | "tier"> {
   const options = body["stream_options"];
   if (options === undefined || options === null) return absentOptions;
   if (!isObject(options)) throw invalidType("stream_options", "an object", options);

@@ -5,16 +5,21 @@ import {
   invalidType,
   isObject,
   type JsonObject,
-  missing,
   optionalBoolean,
   optionalInteger,
+  optionalName,
   optionalNumber,
-  textOfContent,
-  textsOfContent,
+  optionalObject,
+  optionalString,
+  requiredString,
+  unsupportedValue,
 } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
-import { countTurns, outputLimit, partsOfTurns, tokensOfTexts, type Turn } from "../shared/prompt.ts";
+import { outputLimit, partsOfTurns } from "../shared/prompt.ts";
 import { checkModel, readSeed } from "./request.ts";
+import { countInput, findPrevious, type Input, readInput, textsBefore, turnOf, turnsWith } from "./response-input.ts";
+import type { ResponseStore, StoredResponse } from "./response-store.ts";
+import { readServiceTier, type ServiceTier } from "./tier.ts";
 import { noStops, readCalls, readFormat, reasoningTokensOf } from "./tools.ts";
 
 /** What the answer repeats of its request, and the form it wants. */
@@ -22,6 +27,10 @@ export interface ResponseOptions {
   readonly includeObfuscation: boolean;
   /** Alternatives per token; null: no logprobs. */
   readonly topLogprobs: number | null;
+  /** How much of the reasoning is told; null: nothing. */
+  readonly summary: "auto" | "concise" | "detailed" | null;
+  /** Whether reasoning comes back as a text that only the provider can read. */
+  readonly isEncrypted: boolean;
   /** Members of the response object that come from the request. */
   readonly echoed: ResponseEcho;
 }
@@ -29,9 +38,13 @@ export interface ResponseOptions {
 export interface ResponseEcho {
   readonly instructions: string | null;
   readonly max_output_tokens: number | null;
+  readonly max_tool_calls: number | null;
   readonly previous_response_id: string | null;
   readonly parallel_tool_calls: boolean;
-  readonly reasoning: { readonly effort: unknown; readonly summary: unknown };
+  readonly prompt_cache_key: string | null;
+  readonly reasoning: object;
+  readonly safety_identifier: string | null;
+  readonly service_tier: ServiceTier;
   readonly store: boolean;
   readonly temperature: number;
   readonly text: unknown;
@@ -42,72 +55,13 @@ export interface ResponseEcho {
   readonly truncation: unknown;
   readonly user: unknown;
   readonly metadata: unknown;
+  readonly conversation?: { readonly id: string };
+  readonly prompt?: unknown;
+  readonly prompt_cache_retention?: string;
 }
 
 /** OpenAI takes no lower limit here. */
 const leastOutputTokens = 16;
-
-function optionalString(body: JsonObject, param: string): string | null {
-  const value = body[param];
-  if (value === undefined || value === null) return null;
-  if (typeof value !== "string") throw invalidType(param, "a string", value);
-  return value;
-}
-
-function optionalObject(body: JsonObject, param: string): JsonObject {
-  const value = body[param];
-  if (value === undefined || value === null) return {};
-  if (!isObject(value)) throw invalidType(param, "an object", value);
-  return value;
-}
-
-interface Input {
-  readonly turns: readonly Turn[];
-  readonly lastUserText: () => string;
-  readonly endsWithResult: boolean;
-}
-
-function turnOf(role: string, texts: readonly string[]): Turn {
-  return { role, name: null, texts };
-}
-
-function readInput(body: JsonObject): Input {
-  const { input } = body;
-  if (input === undefined || input === null) throw missing("input");
-  if (typeof input === "string") return { turns: [turnOf("user", [input])], lastUserText: () => input, endsWithResult: false };
-  if (!Array.isArray(input)) throw invalidType("input", "one of a string or array of objects", input);
-  if (input.length === 0) {
-    throw new ApiError(
-      400,
-      "Invalid 'input': empty array. Expected an array with minimum length 1, but got an empty array instead.",
-      "input",
-      "empty_array",
-    );
-  }
-  const turns: Turn[] = [];
-  const items = input.map((item: unknown, index) => {
-    if (!isObject(item)) throw invalidType(`input[${index}]`, "an object", item);
-    const isMessage = item["type"] === undefined || item["type"] === "message";
-    if (isMessage && item["role"] === undefined) throw missing(`input[${index}].role`);
-    if (isMessage && item["content"] === undefined) throw missing(`input[${index}].content`);
-    const others = [item["name"], item["arguments"], item["output"]].flatMap((value) => textsOfContent(value));
-    turns.push(turnOf(typeof item["role"] === "string" ? item["role"] : "tool", [...textsOfContent(item["content"]), ...others]));
-    return item;
-  });
-  return {
-    turns,
-    lastUserText: () => textOfContent(items.findLast(({ role }) => role === "user")?.["content"]),
-    endsWithResult: items.at(-1)!["type"] === "function_call_output",
-  };
-}
-
-function countInput(all: readonly Turn[], tools: unknown, { tokenizer }: ModelSettings): number {
-  if (tokenizer !== undefined) return countTurns(all, tools, tokenizer.count);
-  return tokensOfTexts(
-    all.flatMap(({ texts }) => texts),
-    undefined,
-  );
-}
 
 /** About the characters of a value's JSON, indented by two spaces a level. */
 function printedLength(value: unknown, depth: number): number {
@@ -132,31 +86,145 @@ function checkEchoed(echoed: ResponseEcho): void {
   }
 }
 
-/** Reads and checks a whole request. Throws ApiError. */
-export function readResponse(body: JsonObject, settings: ModelSettings): { ask: Ask; options: ResponseOptions } {
-  const model = checkModel(body, settings.models);
+/** Values of `include` (openai-openapi, IncludeEnum). */
+const includable = [
+  "file_search_call.results",
+  "web_search_call.results",
+  "web_search_call.action.sources",
+  "message.input_image.image_url",
+  "computer_call_output.output.image_url",
+  "code_interpreter_call.outputs",
+  "reasoning.encrypted_content",
+  "message.output_text.logprobs",
+];
+
+function readInclude(body: JsonObject): readonly unknown[] {
+  const include: unknown = body["include"] ?? [];
+  if (!Array.isArray(include)) throw invalidType("include", "an array of strings", include);
+  for (const [index, value] of include.entries()) {
+    if (!includable.includes(value as string)) throw unsupportedValue(`include[${index}]`, value, includable);
+  }
+  return include;
+}
+
+const summaries = ["auto", "concise", "detailed"] as const;
+
+function readReasoning(body: JsonObject): Pick<ResponseOptions, "summary"> & { readonly effort: unknown; readonly echoed: object } {
+  const reasoning = optionalObject(body, "reasoning");
+  // The older name of the same.
+  const older = optionalName(reasoning, "generate_summary", summaries, "reasoning.generate_summary");
+  const summary = optionalName(reasoning, "summary", summaries, "reasoning.summary") ?? older;
+  const context = optionalName(reasoning, "context", ["auto", "current_turn", "all_turns"], "reasoning.context");
+  const effort = reasoning["effort"] ?? null;
+  return { summary, effort, echoed: { effort, summary, ...(context !== null && { context }) } };
+}
+
+function readText(body: JsonObject): { readonly format: unknown; readonly echoed: object } {
+  const text = optionalObject(body, "text");
+  const verbosity = optionalName(text, "verbosity", ["low", "medium", "high"], "text.verbosity") ?? "medium";
+  return { format: text["format"], echoed: { format: text["format"] ?? { type: "text" }, verbosity } };
+}
+
+function readConversation(body: JsonObject): { readonly id: string } | undefined {
+  const { conversation } = body;
+  if (conversation === undefined || conversation === null) return undefined;
+  if (typeof conversation === "string") return { id: conversation };
+  if (!isObject(conversation)) throw invalidType("conversation", "one of a string or an object", conversation);
+  return { id: requiredString(conversation, "id") };
+}
+
+/** Members that the answer repeats, and that change nothing else. */
+function readEchoed(body: JsonObject): Omit<ResponseEcho, "instructions" | "max_output_tokens" | "reasoning" | "text" | "top_logprobs"> {
+  const conversation = readConversation(body);
+  const retention = optionalName(body, "prompt_cache_retention", ["in_memory", "24h"]);
+  const prompt = optionalObject(body, "prompt");
+  return {
+    max_tool_calls: optionalInteger(body, "max_tool_calls", 1, Number.MAX_SAFE_INTEGER) ?? null,
+    previous_response_id: optionalString(body, "previous_response_id"),
+    parallel_tool_calls: optionalBoolean(body, "parallel_tool_calls") ?? true,
+    prompt_cache_key: optionalString(body, "prompt_cache_key"),
+    safety_identifier: optionalString(body, "safety_identifier"),
+    service_tier: readServiceTier(body),
+    store: optionalBoolean(body, "store") ?? true,
+    temperature: optionalNumber(body, "temperature", 0, 2) ?? 1,
+    tool_choice: body["tool_choice"] ?? "auto",
+    tools: body["tools"] ?? [],
+    top_p: optionalNumber(body, "top_p", 0, 1) ?? 1,
+    truncation: optionalName(body, "truncation", ["auto", "disabled"]) ?? "disabled",
+    user: body["user"] ?? null,
+    metadata: body["metadata"] ?? {},
+    ...(conversation !== undefined && { conversation }),
+    ...(retention !== null && { prompt_cache_retention: retention }),
+    ...(body["prompt"] !== undefined && body["prompt"] !== null && { prompt }),
+  };
+}
+
+/** What the conversation holds, and how many tokens it has. */
+interface Conversation extends Input {
+  readonly previous: StoredResponse | null;
+  readonly instructions: string | null;
+  readonly promptTokens: number;
+  readonly parts: () => string[];
+}
+
+/** Reads what comes before the answer. Throws ApiError. */
+function readConversationOf(body: JsonObject, settings: ModelSettings, store: ResponseStore | null): Conversation {
   const input = readInput(body);
   const instructions = optionalString(body, "instructions");
+  const previous = findPrevious(optionalString(body, "previous_response_id"), store);
+  const turns = turnsWith(instructions, input);
+  const counted = previous !== null && turns.length === 0 ? 0 : countInput(turns, body["tools"], settings);
+  return {
+    ...input,
+    previous,
+    instructions,
+    promptTokens: counted + (previous?.tokens ?? 0),
+    parts: () => [...textsBefore(previous), ...partsOfTurns(turns, body["tools"])],
+  };
+}
+
+/** Tokens of the input of POST /v1/responses/input_tokens. Throws ApiError. */
+export function countResponseInput(body: JsonObject, settings: ModelSettings, store: ResponseStore | null): number {
+  if (body["model"] !== undefined && body["model"] !== null) checkModel(body, settings.models);
+  readCalls(body, "responses", false);
+  return readConversationOf(body, settings, store).promptTokens;
+}
+
+/** A whole request, read. */
+export interface ResponseRequest {
+  readonly ask: Ask;
+  readonly options: ResponseOptions;
+  readonly previous: StoredResponse | null;
+  /** Prompt tokens that a response after this one does not have again. */
+  readonly instructionTokens: number;
+}
+
+/** The model of a request; one with a prompt of the platform's need not name it. */
+function modelOf(body: JsonObject, { models }: ModelSettings): string {
+  if (body["model"] === undefined && isObject(body["prompt"])) return models?.[0] ?? "fakeai";
+  return checkModel(body, models);
+}
+
+/** Reads and checks a whole request. Throws ApiError. */
+export function readResponse(body: JsonObject, settings: ModelSettings, store: ResponseStore | null): ResponseRequest {
+  const model = modelOf(body, settings);
+  const conversation = readConversationOf(body, settings, store);
+  const { instructions, promptTokens, previous } = conversation;
   if (optionalBoolean(body, "background") === true) {
     throw new ApiError(400, "'background' is not supported here.", "background", "unsupported_value");
   }
   const limit = optionalInteger(body, "max_output_tokens", leastOutputTokens, maxOutputTokens);
-  // Instructions are a message before all others.
-  const turns = instructions === null ? input.turns : [turnOf("developer", [instructions]), ...input.turns];
-  const promptTokens = countInput(turns, body["tools"], settings);
-  const text = optionalObject(body, "text");
-  const reasoning = optionalObject(body, "reasoning");
+  const text = readText(body);
+  const reasoning = readReasoning(body);
   const topLogprobs = optionalInteger(body, "top_logprobs", 0, 20) ?? 0;
-  const include: unknown = body["include"] ?? [];
-  if (!Array.isArray(include)) throw invalidType("include", "an array of strings", include);
+  const include = readInclude(body);
   const streamOptions = optionalObject(body, "stream_options");
-  const calls = readCalls(body, "responses", input.endsWithResult);
-  const read = {
+  const read: ResponseRequest = {
     ask: {
       model,
       promptTokens,
-      promptOf: () => ({ tokens: promptTokens, parts: () => partsOfTurns(turns, body["tools"]), index: 0 }),
-      promptText: input.lastUserText,
+      promptOf: () => ({ tokens: promptTokens, parts: conversation.parts, index: 0 }),
+      promptText: conversation.lastUserText,
       stream: optionalBoolean(body, "stream") ?? false,
       choices: 1,
       endsWhole: true,
@@ -165,31 +233,26 @@ export function readResponse(body: JsonObject, settings: ModelSettings): { ask: 
       ignoreEos: optionalBoolean(body, "ignore_eos") ?? false,
       stop: noStops,
       seed: readSeed(body),
-      reasoningTokens: reasoningTokensOf(reasoning["effort"], "reasoning.effort"),
-      calls,
-      json: readFormat(text["format"], "text.format", "responses"),
+      reasoningTokens: reasoningTokensOf(reasoning.effort, "reasoning.effort"),
+      calls: readCalls(body, "responses", conversation.goesOn),
+      json: readFormat(text.format, "text.format", "responses"),
     },
     options: {
       includeObfuscation: optionalBoolean(streamOptions, "include_obfuscation") ?? true,
       topLogprobs: include.includes("message.output_text.logprobs") ? topLogprobs : null,
+      summary: reasoning.summary,
+      isEncrypted: include.includes("reasoning.encrypted_content"),
       echoed: {
         instructions,
         max_output_tokens: limit ?? null,
-        previous_response_id: optionalString(body, "previous_response_id"),
-        parallel_tool_calls: optionalBoolean(body, "parallel_tool_calls") ?? true,
-        reasoning: { effort: reasoning["effort"] ?? null, summary: reasoning["summary"] ?? null },
-        store: optionalBoolean(body, "store") ?? true,
-        temperature: optionalNumber(body, "temperature", 0, 2) ?? 1,
-        text: { format: text["format"] ?? { type: "text" }, verbosity: text["verbosity"] ?? "medium" },
-        tool_choice: body["tool_choice"] ?? "auto",
-        tools: body["tools"] ?? [],
+        reasoning: reasoning.echoed,
+        text: text.echoed,
         top_logprobs: topLogprobs,
-        top_p: optionalNumber(body, "top_p", 0, 1) ?? 1,
-        truncation: body["truncation"] ?? "disabled",
-        user: body["user"] ?? null,
-        metadata: body["metadata"] ?? {},
+        ...readEchoed(body),
       },
     },
+    previous,
+    instructionTokens: instructions === null ? 0 : countInput([turnOf("developer", [instructions])], undefined, settings),
   };
   checkEchoed(read.options.echoed);
   return read;

@@ -10,6 +10,8 @@ import { parseBody } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { successHead } from "../shared/heads.ts";
 import { LogprobsWriter } from "./logprobs.ts";
+import { servedTier } from "./tier.ts";
+import { bytesOf, type ResponseStore, type StoredResponse } from "./response-store.ts";
 import { readResponse, type ResponseOptions } from "./responses-request.ts";
 import { obfuscationBytes, wires } from "./wire.ts";
 
@@ -33,6 +35,9 @@ class ResponseStory {
   readonly #id: string;
   readonly #itemIds: readonly string[];
   readonly #callIds: readonly string[];
+  /** What is told of the reasoning; null: nothing. */
+  readonly #summary: Run | null;
+  readonly #encrypted: object;
   #sequence = 0;
   /** What was said and its log probabilities, which a stream ends with four times. */
   #said: { readonly text: string; readonly logprobs: readonly TokenLogprob[]; readonly streamed: readonly object[] } | null = null;
@@ -47,6 +52,12 @@ class ResponseStory {
     const prefixes = [...(this.#hasReasoning ? ["rs"] : []), ...(text === null ? [] : ["msg"]), ...calls.map(() => "fc")];
     this.#itemIds = prefixes.map((prefix) => `${prefix}_${randomHex(identity, 50)}`);
     this.#callIds = calls.map(() => `call_${randomLetters(identity, 24)}`);
+    this.#summary = this.#hasReasoning && options.summary !== null ? summaryOf(answer.reasoning, options.summary) : null;
+    this.#encrypted = options.isEncrypted && this.#hasReasoning ? { encrypted_content: encrypted(answer) } : {};
+  }
+
+  get id(): string {
+    return this.#id;
   }
 
   get #choice(): Choice {
@@ -93,15 +104,15 @@ class ResponseStory {
       incomplete_details: isDone && this.#wasCut ? { reason: this.#lack } : null,
       instructions: echoed.instructions,
       max_output_tokens: echoed.max_output_tokens,
-      max_tool_calls: null,
+      max_tool_calls: echoed.max_tool_calls,
       model: ask.model,
       output: isDone ? this.#items() : [],
       parallel_tool_calls: echoed.parallel_tool_calls,
       previous_response_id: echoed.previous_response_id,
-      prompt_cache_key: null,
+      prompt_cache_key: echoed.prompt_cache_key,
       reasoning: echoed.reasoning,
-      safety_identifier: null,
-      service_tier: isDone ? "default" : "auto",
+      safety_identifier: echoed.safety_identifier,
+      service_tier: isDone ? servedTier(echoed.service_tier) : echoed.service_tier,
       store: echoed.store,
       temperature: echoed.temperature,
       text: echoed.text,
@@ -113,6 +124,9 @@ class ResponseStory {
       usage: isDone ? this.#usage() : null,
       user: echoed.user,
       metadata: echoed.metadata,
+      ...(echoed.conversation && { conversation: echoed.conversation }),
+      ...(echoed.prompt !== undefined && { prompt: echoed.prompt }),
+      ...(echoed.prompt_cache_retention !== undefined && { prompt_cache_retention: echoed.prompt_cache_retention }),
     };
   }
 
@@ -130,14 +144,15 @@ class ResponseStory {
   #items(): object[] {
     const { text, calls } = this.#choice;
     return [
-      ...(this.#hasReasoning ? [this.#reasoningItem()] : []),
+      ...(this.#hasReasoning ? [this.#reasoningItem(true)] : []),
       ...(text === null ? [] : [this.#message(text, true)]),
       ...calls.map((call, index) => this.#callItem(call, index, true)),
     ];
   }
 
-  #reasoningItem(): object {
-    return { id: this.#itemIds[0]!, type: "reasoning", summary: [] };
+  #reasoningItem(isDone: boolean): object {
+    const summary = isDone && this.#summary !== null ? [summaryPart(this.#summary.text())] : [];
+    return { id: this.#itemIds[0]!, type: "reasoning", ...this.#encrypted, summary };
   }
 
   #message(text: Run, isDone: boolean): object {
@@ -184,8 +199,8 @@ class ResponseStory {
     return (this.#said = { text: text.text(), logprobs, streamed: logprobs.map(streamedLogprob) });
   }
 
-  /** The events of its stream. */
-  script(): Script {
+  /** The events of its stream. `whenWhole` gets the JSON text of the response at its end. */
+  script(whenWhole: (json: string) => void): Script {
     const { text, calls } = this.#choice;
     const reasoning: Part[] = this.#hasReasoning ? [this.#reasoningPart()] : [];
     const parts = [...(text === null ? [] : [this.#textPart(text)]), ...calls.map((call, index) => this.#callPart(call, index))];
@@ -195,27 +210,56 @@ class ResponseStory {
         this.#emit(out, "response.created", { response: this.object(false) });
         this.#emit(out, "response.in_progress", { response: this.object(false) });
       },
-      close: (out) => this.#emit(out, this.#wasCut ? "response.incomplete" : "response.completed", { response: this.object(true) }),
+      close: (out) => {
+        const json = this.#emit(out, this.#wasCut ? "response.incomplete" : "response.completed", { response: this.object(true) });
+        whenWhole(json.slice(json.indexOf(responseMember) + responseMember.length, -1));
+      },
       tokensPerFrame: this.#answer.tokensPerChunk,
-      hiddenTokens: this.#answer.reasoning.tokens,
+      hiddenTokens: this.#answer.reasoning.tokens - (this.#summary?.tokens ?? 0),
       stamped: this.#answer.stamped,
     };
   }
 
-  #emit(out: EventBuffer, type: string, members: object): void {
+  /** Returns the JSON of the event. */
+  #emit(out: EventBuffer, type: string, members: object): string {
     const json = JSON.stringify({ type, sequence_number: this.#sequence++, ...members });
     out.text(`event: ${type}\ndata: ${json.slice(0, -1)}`);
     out.endEvent();
+    return json;
   }
 
   #reasoningPart(): Part {
-    const members = { output_index: 0, item: this.#reasoningItem() };
+    const summary = this.#summary;
+    const at = { item_id: this.#itemIds[0]!, output_index: 0, summary_index: 0 };
+    const type = "response.reasoning_summary_text.delta";
+    const before = encoder.encode(`event: ${type}\ndata: {"type":"${type}","sequence_number":`);
+    const middle = encoder.encode(`,${JSON.stringify(at).slice(1, -1)},"delta":"`);
+    const after = encoder.encode('"');
     return {
-      tokens: 0,
-      source: null,
-      cursor: null,
-      open: (out) => this.#emit(out, "response.output_item.added", members),
-      close: (out) => this.#emit(out, "response.output_item.done", members),
+      tokens: summary?.tokens ?? 0,
+      source: summary === null ? null : EscapedTokens.of(summary.vocabulary),
+      cursor: summary?.cursor() ?? null,
+      open: (out) => {
+        this.#emit(out, "response.output_item.added", { output_index: 0, item: this.#reasoningItem(false) });
+        if (summary !== null) this.#emit(out, "response.reasoning_summary_part.added", { ...at, part: summaryPart("") });
+      },
+      run: (out, run) => {
+        out.bytes(before);
+        out.number(this.#sequence++);
+        out.bytes(middle);
+        run.write(out);
+        out.bytes(after);
+        if (this.#obfuscated) out.bytes(obfuscationBytes(run.characters, obfuscationBlock));
+        out.endEvent();
+      },
+      close: (out) => {
+        if (summary !== null) {
+          const text = summary.text();
+          this.#emit(out, "response.reasoning_summary_text.done", { ...at, text });
+          this.#emit(out, "response.reasoning_summary_part.done", { ...at, part: summaryPart(text) });
+        }
+        this.#emit(out, "response.output_item.done", { output_index: 0, item: this.#reasoningItem(true) });
+      },
     };
   }
 
@@ -288,16 +332,52 @@ class ResponseStory {
   }
 }
 
+const responseMember = '"response":';
+
+function summaryPart(text: string): object {
+  return { type: "summary_text", text };
+}
+
+/** A summary has a token for each two of the reasoning, a concise one for each eight. Its tokens are the last of the reasoning's. */
+function summaryOf(reasoning: Run, kind: "auto" | "concise" | "detailed"): Run {
+  return reasoning.cutTo(Math.max(1, Math.floor(reasoning.tokens / (kind === "concise" ? 8 : 2))));
+}
+
+/** Letters as many as four bytes a token have in base64, behind the first ones of captures. */
+function encrypted({ reasoning, identity }: Answer): string {
+  let text = "gAAAAAB";
+  for (let left = Math.ceil((reasoning.tokens * 16) / 3); left > 0; left -= 100) text += randomLetters(identity, Math.min(left, 100));
+  return text;
+}
+
 /** Streamed log probabilities have no bytes. */
 function streamedLogprob({ token, logprob, top_logprobs }: TokenLogprob): object {
   return { token, logprob, top_logprobs: top_logprobs.map((top) => ({ token: top.token, logprob: top.logprob })) };
 }
 
-/** Plans the answer to a request. Throws ApiError. */
-export function planResponse(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
+/** Stores a response when its last byte is made. */
+function keeper(
+  store: ResponseStore,
+  id: string,
+  bytes: Uint8Array,
+  previous: StoredResponse | null,
+  tokens: number,
+): (json: string) => void {
+  const request = bytes.slice();
+  return (json) => store.add({ id, json, request, previous, tokens, bytes: bytesOf({ json, request, previous }) });
+}
+
+/** Plans the answer to a request; `store`: where answers are kept, null where nothing is. Throws ApiError. */
+export function planResponse(
+  model: Model,
+  clockIdentity: string,
+  request: RouteRequest,
+  bytes: Uint8Array,
+  store: ResponseStore | null,
+): ResponsePlan {
   const { settings } = model;
   const wire = wires[settings.profile];
-  const { ask, options } = readResponse(parseBody(bytes), settings);
+  const { ask, options, previous, instructionTokens } = readResponse(parseBody(bytes), settings, store);
   const answer = model.answer(request, ask);
   // Both forms end with the whole response, log probabilities included, as one string.
   if (options.topLogprobs !== null && (answer.outputTokens - answer.reasoningTokens) * (1 + options.topLogprobs) > mostWholeLogprobs) {
@@ -309,6 +389,16 @@ export function planResponse(model: Model, clockIdentity: string, request: Route
     );
   }
   const story = new ResponseStory(answer, options, wire.obfuscates && options.includeObfuscation);
+  const whenWhole =
+    store === null || !options.echoed.store
+      ? () => {}
+      : keeper(
+          store,
+          story.id,
+          bytes,
+          previous,
+          answer.ask.promptTokens - instructionTokens + answer.outputTokens - answer.reasoningTokens,
+        );
   const common = {
     head: successHead({
       profile: settings.profile,
@@ -323,9 +413,14 @@ export function planResponse(model: Model, clockIdentity: string, request: Route
     finishReason: answer.choices[0]!.finish === "length" ? ("length" as const) : ("stop" as const),
   };
   if (!ask.stream) {
-    const frames = new UnaryFrame(() => printJson(wire, story.object(true)), answer.outputTokens, answer.stamped);
+    const make = (): string => {
+      const json = printJson(wire, story.object(true));
+      whenWhole(json);
+      return json;
+    };
+    const frames = new UnaryFrame(make, answer.outputTokens, answer.stamped);
     return { ...common, frames, schedule: answer.schedule };
   }
-  const frames = new ScriptFrames(story.script());
+  const frames = new ScriptFrames(story.script(whenWhole));
   return { ...common, frames, schedule: frameSchedule(answer.schedule, frames.steps()) };
 }

@@ -43,6 +43,17 @@ function readTools(body: JsonObject, form: ToolForm): Tool[] {
   });
 }
 
+/** Tools of other types are allowed by their type, and never called. Throws ApiError where there is none. */
+function allowedOther({ type }: JsonObject, tools: unknown): [] {
+  const isThere = Array.isArray(tools) && tools.some((tool: unknown) => isObject(tool) && tool["type"] === type);
+  if (!isThere) throw invalidValue("tool_choice", `Tool choice ${quote(type)} not found in 'tools' parameter.`);
+  return [];
+}
+
+function isFunction({ type }: JsonObject): boolean {
+  return type === undefined || type === "function";
+}
+
 /** What a tool choice allows: none, some tools with a mode, or one by name. */
 function readChoice(
   body: JsonObject,
@@ -76,18 +87,22 @@ function readChoice(
   if (choice["type"] === "allowed_tools") {
     const allowed = form === "chat" ? choice["allowed_tools"] : choice;
     if (!isObject(allowed) || !Array.isArray(allowed["tools"])) throw missing("tool_choice.allowed_tools.tools");
-    const some = allowed["tools"].filter((item: unknown) => isObject(item)).map((item) => byName(nameOf(item)));
+    const items = allowed["tools"].filter((item: unknown) => isObject(item));
+    const some = items.flatMap((item) => (isFunction(item) ? byName(nameOf(item)) : allowedOther(item, body["tools"])));
     return { mode: some.length === 0 ? "none" : allowed["mode"] === "required" ? "required" : "auto", tools: some };
   }
   throw invalidValue("tool_choice", onlyFunctions);
 }
 
-/** Reads tools and tool choice. With "auto" the answer calls a tool until the conversation holds a tool's result. */
-export function readCalls(body: JsonObject, form: ToolForm, hasResult: boolean): CallPlan | null {
+/**
+ * Reads tools and tool choice. With "auto" the answer calls a tool unless the conversation `goesOn`: it ends with a tool's result, or with
+ * what the assistant has begun to say.
+ */
+export function readCalls(body: JsonObject, form: ToolForm, goesOn: boolean): CallPlan | null {
   const all = readTools(body, form);
   const parallel = optionalBoolean(body, "parallel_tool_calls") ?? true;
   const { mode, tools } = readChoice(body, all, form);
-  if (mode === "none" || (mode === "auto" && hasResult)) return null;
+  if (mode === "none" || (mode === "auto" && goesOn)) return null;
   return { tools, choice: mode, parallel };
 }
 

@@ -6,6 +6,7 @@
  */
 import type { Random } from "../../core/random/random.ts";
 import { type ProfileName, randomHex, randomLetters } from "../shared/model.ts";
+import type { ServedTier } from "./tier.ts";
 
 export type Kind = "chat" | "text";
 
@@ -48,7 +49,7 @@ export interface Wire {
   id(kind: Kind, random: Random, created: number): string;
   callId(random: Random): string;
   /** Members between `created` and `choices`. */
-  shared(kind: Kind, model: string): string;
+  shared(kind: Kind, model: string, tier: ServedTier): string;
   /** Members after `choices` of a chunk without usage. */
   tail(kind: Kind, model: string, includeUsage: boolean): string;
   /** Delta of the event before a choice's text or reasoning; null: there is none. */
@@ -91,8 +92,8 @@ const openai: Wire = {
   keepAlive: null,
   id: (kind, random) => (kind === "chat" ? "chatcmpl-" : "cmpl-") + randomLetters(random, 29),
   callId: (random) => `call_${randomLetters(random, 24)}`,
-  shared: (kind, model) =>
-    kind === "chat" ? `"model":${JSON.stringify(model)},"service_tier":"default","system_fingerprint":"${fingerprint(model)}",` : "",
+  shared: (kind, model, tier) =>
+    kind === "chat" ? `"model":${JSON.stringify(model)},"service_tier":"${tier}","system_fingerprint":"${fingerprint(model)}",` : "",
   tail: (kind, model, includeUsage) =>
     (kind === "chat" ? "" : `,"model":${JSON.stringify(model)},"system_fingerprint":"${fingerprint(model)}"`) +
     (includeUsage ? ',"usage":null' : ""),

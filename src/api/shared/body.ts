@@ -126,8 +126,8 @@ export function optionalInteger(body: JsonObject, param: string, min: number, ma
   return value;
 }
 
-export function optionalNumber(body: JsonObject, param: string, min: number, max: number): number | undefined {
-  const value = body[param];
+export function optionalNumber(body: JsonObject, member: string, min: number, max: number, param: string = member): number | undefined {
+  const value = body[member];
   if (value === undefined || value === null) return undefined;
   if (typeof value !== "number") throw invalidType(param, "a decimal", value);
   if (value < min || value > max) {
@@ -147,6 +147,38 @@ export function optionalBoolean(body: JsonObject, param: string): boolean | unde
   const value = body[param];
   if (value === undefined || value === null) return undefined;
   if (typeof value !== "boolean") throw invalidType(param, "a boolean", value);
+  return value;
+}
+
+/** One of some names. Absent and null are null. */
+export function optionalName<T extends string>(body: JsonObject, member: string, names: readonly T[], param: string = member): T | null {
+  const value = body[member];
+  if (value === undefined || value === null) return null;
+  if (typeof value !== "string") throw invalidType(param, "a string", value);
+  const found = names.find((name) => name === value);
+  if (found === undefined) throw unsupportedValue(param, value, names);
+  return found;
+}
+
+export function unsupportedValue(param: string, value: unknown, names: readonly string[]): ApiError {
+  const quoted = names.map((name) => `'${name}'`);
+  const listed = quoted.length < 3 ? quoted.join(" and ") : `${quoted.slice(0, -1).join(", ")}, and ${quoted.at(-1)}`;
+  return new ApiError(400, `Invalid value: ${quote(value)}. Supported values are: ${listed}.`, param, "invalid_value");
+}
+
+/** Absent and null are null. */
+export function optionalString(body: JsonObject, param: string): string | null {
+  const value = body[param];
+  if (value === undefined || value === null) return null;
+  if (typeof value !== "string") throw invalidType(param, "a string", value);
+  return value;
+}
+
+/** Absent and null are an empty object. */
+export function optionalObject(body: JsonObject, param: string): JsonObject {
+  const value = body[param];
+  if (value === undefined || value === null) return {};
+  if (!isObject(value)) throw invalidType(param, "an object", value);
   return value;
 }
 

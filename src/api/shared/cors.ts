@@ -19,7 +19,7 @@ const exposed: Headers = { "access-control-expose-headers": "*" };
 
 /** "*" stands for every header but Authorization (Fetch Standard, "CORS non-wildcard request-header name"). */
 const allowed: Headers = {
-  "access-control-allow-methods": "GET, HEAD, POST",
+  "access-control-allow-methods": "GET, HEAD, POST, DELETE",
   "access-control-allow-headers": "authorization, *",
   "access-control-max-age": String(maxAgeSeconds),
 };

@@ -24,7 +24,16 @@ const idLength = "chatcmpl-".length + 29;
 const identityLength = identityBytes("chat", "a".repeat(idLength), 1_700_000_000).length;
 
 function shapeOf(vocabulary: { readonly texts: readonly string[] }, more: Partial<ShapeOptions> = {}): StreamShape {
-  const options = { wire: wires.openai, kind: "chat", model: "m", includeUsage: false, obfuscated: true, stamped: false, ...more } as const;
+  const options = {
+    wire: wires.openai,
+    kind: "chat",
+    model: "m",
+    tier: "default",
+    includeUsage: false,
+    obfuscated: true,
+    stamped: false,
+    ...more,
+  } as const;
   return new StreamShape(options, vocabulary, identityLength);
 }
 

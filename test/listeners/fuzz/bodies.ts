@@ -178,10 +178,10 @@ const messages: Form = {
     { model: "claude", max_tokens: 100, system: "Be brief.", messages: [user], stream: false, temperature: 1, stop_sequences: ["xyz"] },
     {
       model: "claude",
-      max_tokens: 100,
+      max_tokens: 2000,
       messages: [{ role: "user", content: [{ type: "text", text: "Hi" }] }],
       stream: true,
-      thinking: { type: "enabled", budget_tokens: 1024 },
+      thinking: { type: "enabled", budget_tokens: 1024, display: "omitted" },
     },
     {
       model: "claude",
@@ -250,6 +250,7 @@ const forms: Readonly<Record<string, Form>> = {
     }),
   },
   "/v1/responses": responses,
+  "/v1/responses/input_tokens": { good: responses.good, withSchema: responses.withSchema!, withTools: responses.withTools! },
   "/v1/messages": messages,
   "/v1/messages/count_tokens": { good: messages.good, withSchema: messages.withSchema!, withTools: messages.withTools! },
   "/v1/embeddings": {

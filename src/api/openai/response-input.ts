@@ -1,0 +1,129 @@
+/** The conversation that a request to /v1/responses follows: its input, and the stored response before it. */
+import { ApiError } from "../errors/api-error.ts";
+import { invalidType, isObject, type JsonObject, missing, textOfContent, textsOfContent } from "../shared/body.ts";
+import { countTurns, tokensOfTexts, type Turn } from "../shared/prompt.ts";
+import type { ModelSettings } from "../shared/model.ts";
+import type { ResponseStore, StoredResponse } from "./response-store.ts";
+
+export interface Input {
+  readonly turns: readonly Turn[];
+  readonly lastUserText: () => string;
+  /** It ends with a tool's result, or with what the assistant has begun to say. What the system says after that changes nothing. */
+  readonly goesOn: boolean;
+}
+
+export function turnOf(role: string, texts: readonly string[]): Turn {
+  return { role, name: null, texts };
+}
+
+/** Items that hold what a tool of OpenAI's has found, or what a client's tool has answered. */
+const results: ReadonlySet<unknown> = new Set([
+  "mcp_approval_response",
+  "mcp_call",
+  "web_search_call",
+  "file_search_call",
+  "code_interpreter_call",
+  "image_generation_call",
+]);
+
+function isResult(type: unknown): boolean {
+  return typeof type === "string" && (type.endsWith("_output") || results.has(type));
+}
+
+const noInput: Input = { turns: [], lastUserText: () => "", goesOn: false };
+
+/** Where a request without `input` has its prompt. */
+const inputElsewhere = ["prompt", "previous_response_id", "conversation"] as const;
+
+/** The text of a stored prompt is unknown here; those of its variables are not. */
+function promptInput({ prompt }: JsonObject): Input {
+  const variables = isObject(prompt) && isObject(prompt["variables"]) ? Object.values(prompt["variables"]) : [];
+  const texts = variables.flatMap((value) => (typeof value === "string" ? [value] : textsOfContent([value])));
+  return texts.length === 0 ? noInput : { ...noInput, turns: [turnOf("user", texts)] };
+}
+
+/** Reads `input`. Throws ApiError. */
+export function readInput(body: JsonObject): Input {
+  const { input } = body;
+  if (input === undefined || input === null) {
+    if (inputElsewhere.every((param) => body[param] === undefined || body[param] === null)) throw missing("input");
+    return promptInput(body);
+  }
+  if (typeof input === "string") return { ...noInput, turns: [turnOf("user", [input])], lastUserText: () => input };
+  if (!Array.isArray(input)) throw invalidType("input", "one of a string or array of objects", input);
+  if (input.length === 0) {
+    throw new ApiError(
+      400,
+      "Invalid 'input': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+      "input",
+      "empty_array",
+    );
+  }
+  const turns: Turn[] = [];
+  const items = input.map((item: unknown, index) => {
+    if (!isObject(item)) throw invalidType(`input[${index}]`, "an object", item);
+    const isMessage = item["type"] === undefined || item["type"] === "message";
+    if (isMessage && item["role"] === undefined) {
+      // An item that is only named needs no type.
+      if (typeof item["id"] === "string" && item["content"] === undefined) return item;
+      throw missing(`input[${index}].role`);
+    }
+    if (isMessage && item["content"] === undefined) throw missing(`input[${index}].content`);
+    const others = [item["name"], item["arguments"], item["input"], item["output"]].flatMap((value) => textsOfContent(value));
+    turns.push(turnOf(typeof item["role"] === "string" ? item["role"] : "tool", [...textsOfContent(item["content"]), ...others]));
+    return item;
+  });
+  const last = items.findLast(({ role }) => role !== "system" && role !== "developer");
+  return {
+    turns,
+    lastUserText: () => textOfContent(items.findLast(({ role }) => role === "user")?.["content"]),
+    goesOn: last !== undefined && (last["role"] === "assistant" || isResult(last["type"])),
+  };
+}
+
+/** The stored response that a conversation goes on from. Throws ApiError. */
+export function findPrevious(id: string | null, store: ResponseStore | null): StoredResponse | null {
+  if (id === null) return null;
+  if (store === null) throw notShared("previous_response_id");
+  const found = store.get(id);
+  if (found !== undefined) return found;
+  const message = `Previous response with id '${id.slice(0, 100)}' not found.`;
+  throw new ApiError(400, message, "previous_response_id", "previous_response_not_found");
+}
+
+export function notShared(param: string | null): ApiError {
+  const message = "Responses are not stored here: each of --workers has its own memory. Start one process for them.";
+  return new ApiError(400, message, param, "unsupported_value");
+}
+
+const decoder = new TextDecoder();
+
+/** Texts of the conversation before a request, the oldest first. */
+export function textsBefore(previous: StoredResponse | null): string[] {
+  const chain: StoredResponse[] = [];
+  for (let at = previous; at !== null; at = at.previous) chain.push(at);
+  const texts: string[] = [];
+  for (const { request, json } of chain.toReversed()) {
+    for (const turn of readInput(JSON.parse(decoder.decode(request)) as JsonObject).turns) texts.push(turn.role, ...turn.texts);
+    texts.push("assistant");
+    const { output } = JSON.parse(json) as { readonly output: readonly JsonObject[] };
+    for (const { content, name, arguments: given } of output) {
+      for (const value of [content, name, given]) texts.push(...textsOfContent(value));
+    }
+  }
+  return texts;
+}
+
+/** With instructions, which are a message before all others. */
+export function turnsWith(instructions: string | null, { turns }: Input): readonly Turn[] {
+  return instructions === null ? turns : [turnOf("developer", [instructions]), ...turns];
+}
+
+/** The tokens of a prompt: counted, or without a tokenizer estimated. */
+export function countInput(turns: readonly Turn[], tools: unknown, { tokenizer }: ModelSettings): number {
+  if (tokenizer !== undefined) return countTurns(turns, tools, tokenizer.count);
+  return tokensOfTexts(
+    turns.flatMap(({ texts }) => texts),
+    undefined,
+  );
+}
