@@ -138,6 +138,13 @@ describe("tools", () => {
       expect(whole({ tools: [tool("a")], messages: [...messages, result, end] }).choices[0]!.finish_reason).toBe("stop");
   });
 
+  test("a text by header stands in for a call that may be made, and is refused beside one that must be", () => {
+    const headers = { "x-fakeai-text": "No call" };
+    expect(whole({ tools: [tool("a")] }, headers).choices[0]).toMatchObject({ finish_reason: "stop", message: { content: "No call" } });
+    for (const tool_choice of ["required", { type: "function", function: { name: "a" } }])
+      expect(() => whole({ tools: [tool("a")], tool_choice }, headers)).toThrow("tool_choice demands a call");
+  });
+
   test("parallel calls come now and then, and never without leave", () => {
     const counts = (more: object): number[] =>
       Array.from({ length: 40 }, (_, seed) => callsOf(streamed({ tools: [tool("a")], seed, ...more })).length);

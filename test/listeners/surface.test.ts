@@ -389,6 +389,10 @@ describe.each(targets)("$name", (target) => {
       ["x-fakeai-seed", "1.5"],
       ["x-fakeai-stamps", "maybe"],
       ["x-fakeai-text", '"open'],
+      ["x-fakeai-text", ""],
+      ["x-fakeai-text", "\u00e9"],
+      ["x-fakeai-text", "caf\u00e9 au lait"],
+      ["x-fakeai-text", '"caf\u00e9"'],
     ])("header %s: %s", async (name, value) => {
       const answer = await error({ body: chat(), headers: { [name]: value } });
       expect(answer).toMatchObject({ status: 400, error: { param: name } });

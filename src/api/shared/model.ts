@@ -464,8 +464,10 @@ export class Model {
   ): Choice {
     const left = ask.limit - before;
     const cutShort = left === 0 && (before > 0 || ask.calls !== null);
-    if (ask.calls !== null && !cutShort && (headerText === null || ask.calls.choice !== "auto"))
-      return makeCalls(ask.calls, seed, left, work);
+    if (headerText !== null && ask.calls !== null && ask.calls.choice !== "auto") {
+      throw headerError("x-fakeai-text", "x-fakeai-text: tool_choice demands a call, which says no text; leave one of them out");
+    }
+    if (ask.calls !== null && !cutShort && headerText === null) return makeCalls(ask.calls, seed, left, work);
     const given = this.#given(ask, index, seed, headerText, work);
     const { tokens, finish } = cutShort
       ? { tokens: 0, finish: "length" as const }
