@@ -15,7 +15,9 @@ import { countResponseInput } from "./openai/responses-request.ts";
 import { planResponse } from "./openai/responses.ts";
 import { cancelStored, deleteStored, showStored } from "./openai/stored-responses.ts";
 import { parseBody } from "./shared/body.ts";
-import { tokenize } from "./openai/tokenize.ts";
+import { azureNames } from "./openai/azure.ts";
+import { moderate } from "./openai/moderations.ts";
+import { detokenize, tokenize } from "./openai/tokenize.ts";
 
 /** What `/v1/models` shows when every name is served. */
 const defaultModels = ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "o4-mini", "gpt-5", "gpt-5-mini", "fakeai"];
@@ -25,18 +27,19 @@ export interface PlanSender {
   send(plan: ResponsePlan, sink: ResponseSink, path: string): void;
 }
 
-/** `store`: where responses are kept; null where they are not. */
+/** `store`: where responses are kept; null where they are not. `running`: responses under way. */
 export function providerRoutes(
   generator: Generator,
   settings: ModelSettings,
   sender: PlanSender,
   meter: Meter,
   store: ResponseStore | null,
+  running: () => number,
 ): Route[] {
   const models = settings.models ?? defaultModels;
   const { model, clockIdentity } = generator;
   const describe = (id: string): object => ({ id, object: "model", created: 1_700_000_000, owned_by: "fakeai" });
-  return [
+  const openai: readonly Route[] = [
     {
       method: "POST",
       path: "/v1/chat/completions",
@@ -86,7 +89,11 @@ export function providerRoutes(
       path: "/v1/messages/count_tokens",
       handle: (request, body, sink) => sendJson(sink, meter, 200, countTokens(request, body, settings), { "request-id": requestId() }),
     },
-    { method: "POST", path: "/tokenize", handle: (_request, body, sink) => sendJson(sink, meter, 200, tokenize(body, settings)) },
+    {
+      method: "POST",
+      path: "/v1/moderations",
+      handle: (_request, body, sink) => sendJson(sink, meter, 200, moderate(body), { "x-request-id": requestId() }),
+    },
     {
       method: "GET",
       path: "/v1/models",
@@ -107,6 +114,32 @@ export function providerRoutes(
         sendJson(sink, meter, 200, JSON.stringify(shown), isAnthropic ? { "request-id": requestId() } : {});
       },
     },
+  ];
+  return [...openai, ...vllmRoutes(settings, meter, running), ...azureNames(openai)];
+}
+
+/** The release of vLLM whose answers are imitated. */
+const vllmVersion = "0.11.0";
+
+/** What vLLM's server has beside OpenAI's endpoints (vllm/entrypoints/openai/api_server.py). */
+function vllmRoutes(settings: ModelSettings, meter: Meter, running: () => number): readonly Route[] {
+  const get = (path: string, json: () => string): Route => ({
+    method: "GET",
+    path,
+    handle: (_request, _body, sink) => sendJson(sink, meter, 200, json()),
+  });
+  const post = (path: string, json: (body: Uint8Array) => string): Route => ({
+    method: "POST",
+    path,
+    handle: (_request, body, sink) => sendJson(sink, meter, 200, json(body)),
+  });
+  return [
+    post("/tokenize", (body) => tokenize(body, settings)),
+    post("/detokenize", (body) => detokenize(body, settings)),
+    get("/version", () => JSON.stringify({ version: vllmVersion })),
+    get("/load", () => JSON.stringify({ server_load: running() })),
+    get("/ping", () => ""),
+    post("/ping", () => ""),
   ];
 }
 

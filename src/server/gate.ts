@@ -108,11 +108,11 @@ function modelOf(body: Uint8Array): string {
 }
 
 /**
- * The key that a request shows, in `authorization` (Bearer, or Basic as its password) or `x-api-key`; null: none. Where both
+ * The key that a request shows, in `authorization` (Bearer, or Basic as its password), `x-api-key` or Azure's `api-key`; null: none. Where both
  * are there, the provider's own counts.
  */
 export function keyOf(request: RouteRequest, provider: Provider): string | null {
-  const direct = request.header("x-api-key")?.trim() || null;
+  const direct = (request.header("x-api-key") ?? request.header("api-key"))?.trim() || null;
   const authorized = keyOfAuthorization(request.header("authorization")?.trim() ?? "");
   return provider === "anthropic" ? (direct ?? authorized) : (authorized ?? direct);
 }

@@ -306,7 +306,14 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
   const settings = { ...model, replies, ...(tokenizer !== null && { tokenizer }), ...(scheduler !== null && { scheduler }) };
   const generator = new Generator(settings, clockIdentity, () => Math.floor(Date.now() / 1000), counter);
   const routes = [
-    ...providerRoutes(generator, settings, requests.isOn ? requests.watchPlans(injector) : injector, meter, store),
+    ...providerRoutes(
+      generator,
+      settings,
+      requests.isOn ? requests.watchPlans(injector) : injector,
+      meter,
+      store,
+      () => activity.live().running,
+    ),
     ...healthRoutes(
       meter,
       () => activity.draining,

@@ -10,6 +10,7 @@ import { invalidType, type JsonObject, optionalInteger, parseBody } from "../sha
 import { ApiError } from "../errors/api-error.ts";
 import { successHead } from "../shared/heads.ts";
 import { checkInputFits, tokensOfPrompt } from "../shared/prompt.ts";
+import { deployedBody } from "./azure.ts";
 import { checkModel } from "./request.ts";
 
 const mostInputs = 2048;
@@ -166,7 +167,7 @@ function pieceOf({ name, texts, dimensions, isBase64, indented }: Vectors, from:
 /** Plans the answer. Throws ApiError. */
 export function planEmbeddings(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
   const { settings } = model;
-  const body = parseBody(bytes);
+  const body = deployedBody(request, parseBody(bytes));
   const name = checkModel(body, settings.models);
   const { texts, tokens, prompts } = readInputs(body, settings);
   const dimensions = optionalInteger(body, "dimensions", 1, mostDimensions) ?? (name.includes("large") ? 3072 : 1536);

@@ -9,6 +9,7 @@ import { corpusVocabulary, type Vocabulary } from "../../core/text/text.ts";
 import { type Answer, Model, type ModelSettings, type RequestCounter } from "../shared/model.ts";
 import { parseBody } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
+import { deployedBody } from "./azure.ts";
 import { BodyTemplates, completionBody, usageOf } from "./bodies.ts";
 import { completionScript, identityBytes, type ShapeOptions, StreamShape } from "./formats.ts";
 import { successHead } from "../shared/heads.ts";
@@ -39,7 +40,7 @@ export class Generator {
   /** Plans the answer to a request. Throws ApiError for what a client got wrong. */
   plan(kind: Kind, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
     const { settings } = this.model;
-    const { ask, options } = readCompletion(kind, parseBody(bytes), settings);
+    const { ask, options } = readCompletion(kind, deployedBody(request, parseBody(bytes)), settings);
     const answer = this.model.answer(request, ask);
     const id = this.#wire.id(kind, answer.identity, answer.created);
     let { schedule } = answer;

@@ -2,7 +2,7 @@
 import { mostGivenCharacters } from "../../core/limits/budget.ts";
 import { ApiError } from "../errors/api-error.ts";
 import type { ModelSettings } from "../shared/model.ts";
-import { checkMessages, type JsonObject, optionalBoolean, parseBody, requiredString } from "../shared/body.ts";
+import { checkMessages, invalidType, type JsonObject, missing, optionalBoolean, parseBody, requiredString } from "../shared/body.ts";
 import { type Tokenizer, tokenTextsOf, type Turn, turnsOf } from "../shared/prompt.ts";
 
 const vocabularySize = 199_998;
@@ -67,6 +67,29 @@ function tokensOf(body: JsonObject, tokenizer: Tokenizer | undefined): Token[] {
   const text = isChat ? turns.flatMap(({ texts }) => texts).join("") : prompt;
   checkLength(text.length, isChat);
   return tokenTextsOf(text, undefined)!.map((piece) => ({ id: idOf(piece), text: piece }));
+}
+
+/** Ids in one request. */
+const mostIds = 131_072;
+
+/** JSON text of the answer to POST /detokenize: the text of ids, which only a tokenizer knows. Throws ApiError. */
+export function detokenize(bytes: Uint8Array, { tokenizer }: ModelSettings): string {
+  const { tokens } = parseBody(bytes);
+  if (tokens === undefined) throw missing("tokens");
+  if (!Array.isArray(tokens) || !tokens.every((id) => Number.isInteger(id) && id >= 0))
+    throw invalidType("tokens", "an array of integers", tokens);
+  if (tokens.length > mostIds) {
+    throw new ApiError(400, `Invalid 'tokens': more than ${mostIds} in one request.`, "tokens", "array_above_max_length");
+  }
+  if (tokenizer === undefined) {
+    throw new ApiError(
+      400,
+      "The ids of /tokenize are made up here; start the server with --tokenizer for real ones.",
+      "tokens",
+      "unsupported_value",
+    );
+  }
+  return JSON.stringify({ prompt: tokenizer.textsOf(tokens as readonly number[]).join("") });
 }
 
 /** JSON text of the answer: as many tokens as the usage of a completion would count for the same prompt. Throws ApiError. */

@@ -122,6 +122,8 @@ function addEngine(out: Exposition, meter: Meter, { running, scheduler }: LiveSt
   out.sample("vllm:request_success_total", { ...named, finished_reason: "stop" }, meter.finished.stop);
   out.sample("vllm:request_success_total", { ...named, finished_reason: "length" }, meter.finished.length);
   out.sample("vllm:request_success_total", { ...named, finished_reason: "abort" }, meter.abortedStreams);
+  out.histogram("vllm:request_prompt_tokens", "Prompt tokens of a finished response.", meter.requestPromptTokens, named, 1);
+  out.histogram("vllm:request_generation_tokens", "Tokens of a finished response.", meter.requestGenerationTokens, named, 1);
   out.histogram(
     "vllm:time_to_first_token_seconds",
     "Arrival of the request to the first frame handed to the transport.",

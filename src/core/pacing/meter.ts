@@ -1,4 +1,5 @@
 /** Counters and histograms in preallocated numbers: recording a token allocates nothing and calls no library. */
+import type { ResponsePlan } from "../seams.ts";
 
 /** A histogram with fixed upper edges, in microseconds, or where tokens are counted in tokens. */
 export class Histogram {
@@ -22,6 +23,8 @@ export class Histogram {
   }
 }
 
+type FinishedPlan = Pick<ResponsePlan, "finishReason" | "promptTokens" | "outputTokens">;
+
 /** What a meter holds, as JSON carries it from process to process. */
 export interface MeterSnapshot {
   readonly numbers: Readonly<Record<string, number>>;
@@ -35,6 +38,8 @@ export interface MeterSnapshot {
 const seconds = (edges: readonly number[]): number[] => edges.map((edge) => Math.round(edge * 1e6));
 
 const requestEdges = [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680];
+
+const tokenEdges = [1, 10, 100, 1000, 10_000, 100_000].flatMap((edge) => [edge, 2 * edge, 5 * edge]).concat(1_000_000);
 
 /** What the pacer and the surfaces count. Histogram edges are vLLM's where the metric is (vllm/v1/metrics/loggers.py). */
 export class Meter {
@@ -54,6 +59,9 @@ export class Meter {
   readonly decodeTime: Histogram = new Histogram(seconds(requestEdges));
   /** The last two together. */
   readonly inferenceTime: Histogram = new Histogram(seconds(requestEdges));
+  /** Tokens of each finished response, and of its prompt; vLLM's edges go 1, 2, 5, 10, ... */
+  readonly requestPromptTokens: Histogram = new Histogram(tokenEdges);
+  readonly requestGenerationTokens: Histogram = new Histogram(tokenEdges);
   /** Tokens in each step, of prompts and decodes. */
   readonly iterationTokens: Histogram = new Histogram([1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384]);
   /** Tokens of prompts that were looked up in the cache, and that were there. */
@@ -84,6 +92,13 @@ export class Meter {
 
   /** Faults on purpose, by name. */
   readonly faults: Map<string, number> = new Map();
+
+  /** Hot path. */
+  countFinished({ finishReason, promptTokens, outputTokens }: FinishedPlan): void {
+    this.finished[finishReason]++;
+    this.requestPromptTokens.record(promptTokens);
+    this.requestGenerationTokens.record(outputTokens);
+  }
 
   countFault(name: string, count: number = 1): void {
     this.faults.set(name, (this.faults.get(name) ?? 0) + count);

@@ -241,7 +241,7 @@ export class Pacer {
     meter.generationTokens += tokens;
     sink.end(frame);
     this.#keepUnsent(frames, sink);
-    meter.finished[plan.finishReason]++;
+    meter.countFinished(plan);
     meter.e2e.record(nowUs - startUs);
   }
 
@@ -455,7 +455,7 @@ export class Pacer {
     this.#remove(emission, false);
     sink.end(frame);
     this.#keepUnsent(emission.frames, sink);
-    meter.finished[plan.finishReason]++;
+    meter.countFinished(plan);
     meter.e2e.record(emission.lastSentUs - plan.startUs);
     if (plan.head.streamed && !emission.isOneBody && plan.outputTokens > 1) {
       meter.tpot.record((emission.lastSentUs - emission.firstSentUs) / (plan.outputTokens - 1));

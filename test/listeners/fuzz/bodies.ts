@@ -265,6 +265,22 @@ const forms: Readonly<Record<string, Form>> = {
       encoding_format: dice.pick(["float", "base64"]),
     }),
   },
+  "/v1/moderations": {
+    good: [
+      { model: "omni-moderation-latest", input: ["one", "two"] },
+      {
+        input: [
+          { type: "text", text: "one" },
+          { type: "image_url", image_url: { url: "https://example.com/a.png" } },
+        ],
+      },
+    ],
+    dearest: (dice) => ({ input: Array.from({ length: dice.size(1, 2048) }, () => "a".repeat(dice.size(1, 1000))) }),
+  },
+  "/detokenize": {
+    good: [{ model: "m", tokens: [1, 2, 3] }],
+    dearest: (dice) => ({ tokens: Array.from({ length: dice.size(1, 131_072) }, () => 1) }),
+  },
   "/tokenize": {
     good: [
       { model: "m", prompt: "Hello there", add_special_tokens: true },

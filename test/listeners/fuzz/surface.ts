@@ -22,7 +22,7 @@ export function endpoints(): readonly Endpoint[] {
   const sender = { send: () => {} };
   // Only what a route does when it is asked looks into these.
   const routes = [
-    ...providerRoutes({} as Generator, { models: null } as ModelSettings, sender, meter, null),
+    ...providerRoutes({} as Generator, { models: null } as ModelSettings, sender, meter, null, () => 0),
     ...healthRoutes(
       meter,
       () => false,
