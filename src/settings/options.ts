@@ -59,6 +59,8 @@ export interface ServerOptions extends SchedulerOptions {
   readonly model?: string | readonly string[];
   /** Prompt and answer together, tokens; a request for more is refused. */
   readonly maxModelLen?: number;
+  /** Tokens of each image in a prompt. Default: by its size and the provider's published rules. */
+  readonly imageTokens?: number;
   /** Counts prompt tokens exactly in this encoding; needs the package gpt-tokenizer. */
   readonly tokenizer?: Encoding;
   /** Keys that are let in, or paths of files with one key per line. By default any key or none is welcome. */

@@ -384,6 +384,14 @@ const table = {
     parse: values.integer(1, 1_000_000_000),
     live: ({ model }) => model.maxModelLen,
   },
+  imageTokens: {
+    kind: "integer",
+    takes: "n",
+    otherwise: "by its size",
+    help: "prompt tokens of an image",
+    group: answers,
+    parse: values.integer(0, 1_000_000),
+  },
   tokenizer: {
     kind: "text",
     takes: "encoding",
@@ -612,6 +620,7 @@ export function resolveConfig(
       text: settled.textFile,
       queueFullStatus: settled.queueFull ?? (settled.profile === "vllm" ? queueFullStatus.vllm : queueFullStatus.others),
       maxModelLen: settled.maxModelLen,
+      imageTokens: settled.imageTokens,
     },
     scheduler: schedulerOf(options, settled),
     recording,

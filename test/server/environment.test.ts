@@ -45,6 +45,7 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   seed: { seed: 2 },
   model: { model: ["one", "two"] },
   maxModelLen: { maxModelLen: 1000 },
+  imageTokens: { imageTokens: 7 },
   tokenizer: { tokenizer: "cl100k_base" },
   apiKey: { apiKey: ["a-key"] },
   cors: { cors: "*" },

@@ -3,6 +3,7 @@ import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
 import type { Ask, ModelSettings, Stops } from "../shared/model.ts";
 import { isObject, type JsonObject, parseBody, textOfContent, textsOfContent } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
+import { anthropicMediaTokens } from "../shared/media.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
 import { bad, isText, optionalFlag, optionalName, required, whole } from "./complaints.ts";
 import { readCalls } from "./tools.ts";
@@ -127,17 +128,19 @@ function readModel(body: JsonObject, models: readonly string[] | null): string {
   return model;
 }
 
-function countPrompt(body: JsonObject, { texts }: Messages, tokenizer: ModelSettings["tokenizer"]): number {
-  return tokensOfTexts([...texts, ...textsOfContent(body["system"])], tokenizer);
+function countPrompt(body: JsonObject, { texts }: Messages, { tokenizer, imageTokens }: ModelSettings): number {
+  let media = 0;
+  for (const { content } of body["messages"] as readonly JsonObject[]) media += anthropicMediaTokens(content, imageTokens);
+  return media + tokensOfTexts([...texts, ...textsOfContent(body["system"])], tokenizer);
 }
 
 /** What `usage.input_tokens` of a message would say. Throws ApiError. */
-export function countInputTokens(bytes: Uint8Array, { models, tokenizer }: ModelSettings): number {
+export function countInputTokens(bytes: Uint8Array, settings: ModelSettings): number {
   const body = parseBody(bytes);
-  readModel(body, models);
+  readModel(body, settings.models);
   const messages = readMessages(body);
   readCalls(body, false);
-  return countPrompt(body, messages, tokenizer);
+  return countPrompt(body, messages, settings);
 }
 
 /** What a message is asked for, and whether its thinking is shown: otherwise a signature alone stands for it. */
@@ -147,7 +150,8 @@ export interface MessageAsk {
 }
 
 /** Reads and checks a whole request. `betas` is its header `anthropic-beta`. Throws ApiError. */
-export function readMessage(bytes: Uint8Array, betas: string, { models, tokenizer, maxModelLen }: ModelSettings): MessageAsk {
+export function readMessage(bytes: Uint8Array, betas: string, settings: ModelSettings): MessageAsk {
+  const { models, maxModelLen } = settings;
   const body = parseBody(bytes);
   const model = readModel(body, models);
   // With 0 the prompt is only read, for the cache.
@@ -156,7 +160,7 @@ export function readMessage(bytes: Uint8Array, betas: string, { models, tokenize
   const { temperature } = body;
   if (temperature !== undefined && (typeof temperature !== "number" || temperature < 0 || temperature > 1))
     throw bad("temperature: range: 0..1");
-  const promptTokens = countPrompt(body, messages, tokenizer);
+  const promptTokens = countPrompt(body, messages, settings);
   checkFits(maxModelLen, promptTokens, limit);
   const thinking = readThinking(body, messages, betas.includes("interleaved-thinking"));
   const ask: Ask = {

@@ -39,8 +39,8 @@ class Renamed implements RouteRequest {
     return this.#request.ownHeaders;
   }
 
-  get headerNames(): readonly string[] {
-    return this.#request.headerNames;
+  headerNames(): readonly string[] {
+    return this.#request.headerNames();
   }
 
   get receivedUs(): number {

@@ -16,6 +16,7 @@ import {
   unsupportedValue,
 } from "../shared/body.ts";
 import type { PromptAsk } from "../shared/prefix.ts";
+import { openAiMediaTokens } from "../shared/media.ts";
 import { ApiError } from "../errors/api-error.ts";
 import {
   countMessages,
@@ -147,8 +148,8 @@ export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSett
   };
 }
 
-function readChat(body: JsonObject, { tokenizer }: ModelSettings): Told {
-  const promptTokens = countMessages(body, tokenizer);
+function readChat(body: JsonObject, { tokenizer, imageTokens }: ModelSettings): Told {
+  const promptTokens = countMessages(body, tokenizer) + mediaOf(body, imageTokens);
   if (Array.isArray(body["functions"]) && body["functions"].length > 0) {
     throw new ApiError(400, "'functions' is not supported here; use 'tools', which replaced it.", "functions", "unsupported_value");
   }
@@ -161,6 +162,14 @@ function readChat(body: JsonObject, { tokenizer }: ModelSettings): Told {
     promptText: () => lastUserText(body),
     prefixOf: undefined,
   };
+}
+
+/** Tokens of the images and the speech of a chat. */
+function mediaOf(body: JsonObject, imageTokens: number | null): number {
+  let tokens = 0;
+  for (const { content } of messagesOf(body))
+    if (typeof content === "object") tokens += openAiMediaTokens(content, body["model"] as string, imageTokens);
+  return tokens;
 }
 
 /** Prompts of a legacy completion: each has its `n` choices, one prompt after the other. */

@@ -15,6 +15,7 @@ import {
   unsupportedValue,
 } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
+import { openAiMediaTokens } from "../shared/media.ts";
 import { outputLimit, partsOfTurns } from "../shared/prompt.ts";
 import { checkModel, readSeed } from "./request.ts";
 import { countInput, findPrevious, type Input, readInput, textsBefore, turnOf, turnsWith } from "./response-input.ts";
@@ -159,6 +160,18 @@ function readEchoed(body: JsonObject): Omit<ResponseEcho, "instructions" | "max_
   };
 }
 
+/** Tokens of the images and the speech of an input. */
+function mediaOf({ input, model }: JsonObject, imageTokens: number | null): number {
+  if (!Array.isArray(input)) return 0;
+  let tokens = 0;
+  for (const item of input as unknown[]) {
+    if (!isObject(item)) continue;
+    for (const value of [item["content"], item["output"]])
+      tokens += openAiMediaTokens(value, typeof model === "string" ? model : "", imageTokens);
+  }
+  return tokens;
+}
+
 /** What the conversation holds, and how many tokens it has. */
 interface Conversation extends Input {
   readonly previous: StoredResponse | null;
@@ -178,7 +191,7 @@ function readConversationOf(body: JsonObject, settings: ModelSettings, store: Re
     ...input,
     previous,
     instructions,
-    promptTokens: counted + (previous?.tokens ?? 0),
+    promptTokens: counted + mediaOf(body, settings.imageTokens) + (previous?.tokens ?? 0),
     parts: () => [...textsBefore(previous), ...partsOfTurns(turns, body["tools"])],
   };
 }

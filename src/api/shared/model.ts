@@ -57,6 +57,8 @@ export interface ModelSettings {
   readonly tokensPerChunk: number;
   /** Tokens of prompt and answer together; null: no limit. */
   readonly maxModelLen: number | null;
+  /** Tokens of each image in a prompt; null: by its size, as the provider counts. */
+  readonly imageTokens: number | null;
   /** Counts prompt tokens exactly; absent: they are estimated. */
   readonly tokenizer?: Tokenizer;
   /** Answers by rule; absent: none. */
