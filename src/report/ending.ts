@@ -18,6 +18,7 @@ import {
   reasonsText,
   valuesText,
   valueText,
+  workTexts,
 } from "./words.ts";
 
 /** Lines that a screen has room for, with the two that say where files are. */
@@ -69,6 +70,7 @@ export function renderEnding(
       .slice(0, mostReasons)
       .flatMap((text) => labelled("Sweep", text, width)),
     ...beside.flatMap(([label, text]) => labelled(label, text, width)),
+    ...workLines(result, width),
     ...labelled("Not run", notRunText(answers.notRun), width),
     ...labelled("Believe it?", beliefTexts(answers.belief, answers.target).join(", "), width),
   ];
@@ -113,6 +115,16 @@ function notRunText(notRun: readonly { readonly question: string; readonly reaso
   return notRun.length === 1
     ? `${first.question}: ${first.reason}`
     : `${notRun.length} questions, such as ${first.question}: ${first.reason}`;
+}
+
+/** Notes on the work that are shown; the rest is a number. */
+const mostNotes = 2;
+
+function workLines({ scenarios }: BenchResult, width: number): string[] {
+  const texts = workTexts(scenarios);
+  const more = texts.length - mostNotes;
+  const shown = more > 0 ? [...texts.slice(0, mostNotes), `and ${more} more`] : texts;
+  return shown.flatMap((text) => labelled("Note", text, width));
 }
 
 /** A label with a text beside it, in at most three lines; none where there is no text. */

@@ -9,6 +9,8 @@ import {
   type Reading,
 } from "../results/answers.ts";
 import { metricFacts } from "../results/metrics.ts";
+import { scenarioLabel } from "../results/scenarios.ts";
+import { workNotes } from "../results/work.ts";
 import type { ClaimVerdict, Comparison, Interval, MetricName, ScenarioResult, Statistic } from "../results/types.ts";
 import { change, differenceWithInterval, percent } from "./format.ts";
 
@@ -245,6 +247,31 @@ export function reasonsText(invalid: readonly string[]): string[] {
   });
   const more = texts.length - mostReasons;
   return more > 0 ? [...texts.slice(0, mostReasons), `Not valid: and ${more} reasons more`] : texts;
+}
+
+/** Arms that a note names; the rest is a number. */
+const mostArms = 2;
+
+/**
+ * What a reader of the figures has to know of the work behind them: first what gateways changed, then what the answers held, each
+ * text once, with the arms of which it is true.
+ */
+export function workTexts(scenarios: readonly ScenarioResult[]): string[] {
+  const run = scenarios.filter(({ skipped }) => skipped === null);
+  const named = (scenario: ScenarioResult, name: string): string => (run.length > 1 ? `${scenarioLabel(scenario)}, ${name}` : name);
+  const found = run.flatMap((scenario) => (scenario.findings ?? []).map((text) => named(scenario, text)));
+  const armsOf = new Map<string, string[]>();
+  for (const scenario of run)
+    for (const arm of scenario.arms)
+      for (const note of workNotes(arm)) {
+        const text = note.slice(arm.id.length);
+        armsOf.set(text, [...(armsOf.get(text) ?? []), named(scenario, arm.id)]);
+      }
+  const held = [...armsOf].map(([text, arms]) => {
+    const more = arms.length - mostArms;
+    return `${arms.slice(0, mostArms).join(more > 0 ? ", " : " and ")}${more > 0 ? ` and ${more} more` : ""}${text}`;
+  });
+  return [...found, ...held];
 }
 
 /** "3 reproduced, 1 refuted"; empty where none was tested. */

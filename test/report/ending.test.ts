@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { Random, seedOf } from "../../src/core/random/random.ts";
 import { endingLines, placesText, renderEnding } from "../../src/report/ending.ts";
 import { effectText, valuesText } from "../../src/report/words.ts";
-import type { BenchResult, Comparison, ScenarioResult } from "../../src/results/types.ts";
+import type { BenchResult, Comparison, ScenarioResult, Work } from "../../src/results/types.ts";
 import { root } from "../support/process.ts";
 import { sampleResult, scenarioNamed } from "../support/sample-result.ts";
 
@@ -46,6 +46,44 @@ describe("the whole of it", () => {
     expect(text).toMatch(/^HTTP\/1\.1 on this machine: nothing was compared, these are the values\n/);
     expect(text).toMatch(/ measured +Paced token streams\s+TTFT p50 100 ms, TTFT p99 10\d ms, ITL p50 20 ms, /);
     expect(text).not.toMatch(/helps|no change|hurts/);
+  });
+
+  test("what the answers held is noted once for all arms, after what a gateway changed", () => {
+    const { arms, ...stream } = scenarioNamed(sample, "stream");
+    const work: Work = {
+      answers: 12,
+      tokensCountedBy: "events",
+      tokens: null,
+      events: 60,
+      contentBytes: 720,
+      bodyBytes: null,
+      finishReasons: { stop: 12 },
+      exact: false,
+      short: 12,
+      withoutToken: 0,
+      withoutFinishReason: 0,
+      inOneRead: 0,
+      contentReads: 60,
+      contradicted: 0,
+    };
+    const loaded = { ...stream, arms: arms.map((arm) => ({ ...arm, work })) };
+    const noted = (scenarios: readonly ScenarioResult[]): string[] =>
+      renderEnding({ ...sample, scenarios }, plain(200))
+        .split("\n")
+        .filter((line) => line.startsWith("Note"));
+    const [first, second] = arms.map(({ id }) => id);
+    const more = arms.length > 2 ? ` and ${arms.length - 2} more` : "";
+    const both = `${first}${more === "" ? " and" : ","} ${second}${more}`;
+    expect(noted([loaded])).toEqual([
+      `Note         ${both}: 12 of 12 answers held fewer tokens than were asked for`,
+      `Note         ${both}: no usage: events were counted, and how many tokens they hold is not known`,
+    ]);
+    expect(noted([{ ...loaded, findings: ["via-h1 against direct-h1: unequal work"] }])).toEqual([
+      "Note         via-h1 against direct-h1: unequal work",
+      `Note         ${both}: 12 of 12 answers held fewer tokens than were asked for`,
+      "Note         and 1 more",
+    ]);
+    expect(noted([{ ...loaded, skipped: "no server" }])).toEqual([]);
   });
 
   test("a requirement that is not met is named with its value", () => {

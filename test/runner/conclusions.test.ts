@@ -20,7 +20,7 @@ async function undisturbed(flags: readonly string[]): Promise<{ readonly stdout:
 }
 
 test("header-bytes: HPACK saves what it has in its table, and nothing like it of other headers", async () => {
-  const flags = ["--scenario", "header-bytes", "--suite", "full", "--rounds", "3", "--requests", "50", "--keep-disturbed"];
+  const flags = ["--scenario", "header-bytes", "--suite", "full", "--rounds", "3", "--requests", "50", "--keep-disturbed", "--full"];
   const { stdout, claims } = await undisturbed(flags);
   const saved = Object.fromEntries(claims.map(({ variant, measured }) => [variant, Math.round(measured!.estimate * 100)]));
   expect(saved).toEqual({
