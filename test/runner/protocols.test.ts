@@ -56,6 +56,13 @@ test("arms that the file has stay as they are, and nothing is made beside them",
   expect(ids(plan("stream", {}).variants[0]!)).toEqual(["h1", "h2c", "h1s", "h2", "h1-uws"]);
 });
 
+test("a pair of engines stands where both are run, and nowhere else", () => {
+  const withEngine = (input: BenchInput): string[] => pairs(plan("stream", input).variants[0]!).filter((pair) => pair.includes("uws"));
+  expect(withEngine({ protocol: "h1,h2" })).toEqual(["h1 h1-uws"]);
+  expect(withEngine({ protocol: "h1" })).toEqual([]);
+  expect(withEngine({ url: "http://127.0.0.1:8000" })).toEqual([]);
+});
+
 test("a scenario of HTTP/1.1 alone goes over HTTP/2 with its own pairs, and one of HTTP/2 alone over HTTP/1.1", () => {
   const [chunks] = plan("chunking", { protocol: "h2" }).variants;
   expect([ids(chunks!), pairs(chunks!)]).toEqual([

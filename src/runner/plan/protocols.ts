@@ -44,9 +44,9 @@ export function overProtocols(variant: Variant, { protocols, urls }: Wanted): Sp
       : protocols.filter((name) => !isThere(name) && speakable.includes(name));
   const made = new Made(variant, kept);
   for (const protocol of missing) made.add(protocol);
-  // A pair with one arm left says that there is nothing to compare it with.
-  const has = ({ baseline, candidate }: { readonly baseline: string; readonly candidate: string }): boolean =>
-    kept.some(({ id }) => id === baseline || id === candidate);
+  // A pair with one arm left says that there is nothing to compare it with; engines were not asked about.
+  const has = ({ baseline, candidate, kind = "protocol" }: Pick<PairSpec, "baseline" | "candidate"> & Partial<PairSpec>): boolean =>
+    kept.filter(({ id }) => id === baseline || id === candidate).length >= (kind === "engine" ? 2 : 1);
   return {
     variant: {
       ...variant,
