@@ -3,11 +3,15 @@ import { mkdtempSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { BenchResult } from "../../src/results/types.ts";
 import { available, type Ended, runCli, type Running } from "../support/process.ts";
 import { eventually } from "../support/wait.ts";
 import { listen } from "../support/servers.ts";
+
+// A busy machine takes its time until a run is as far as a test wants it.
+const untilThereMs = 40_000;
+vi.setConfig({ testTimeout: untilThereMs + 40_000 });
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-interrupt-"));
 let runs = 0;
@@ -25,7 +29,7 @@ async function interrupted(args: readonly string[], when: RegExp, act: (run: Run
   const run = runCli(["bench", "--keep-disturbed", "--out", directory, ...args], { detached });
   let text = "";
   run.child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()));
-  await eventually(() => when.test(text), `${when}`, 20_000);
+  await eventually(() => when.test(text), `${when}`, untilThereMs);
   const before = childrenOf(run.child.pid!);
   await act(run);
   const children = [...new Set([...before, ...childrenOf(run.child.pid!)])];
@@ -81,7 +85,9 @@ test("in the middle of the rounds: those that were whole are in the result", asy
   const { rounds } = result!.scenarios[0]!.arms[0]!;
   expect(rounds.length).toBeGreaterThan(0);
   expect(rounds.length).toBeLessThan(500);
-  for (const { requests, invalid } of rounds) expect([requests.completed, invalid]).toEqual([8, []]);
+  // That a busy machine did not keep the plan is no fault of these rounds.
+  const faults = (invalid: readonly string[]): string[] => invalid.filter((reason) => !/^(?:server|client)-limited: /.test(reason));
+  for (const { requests, invalid } of rounds) expect([requests.completed, faults(invalid)]).toEqual([8, []]);
 });
 
 test.each([

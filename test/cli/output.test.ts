@@ -108,7 +108,7 @@ describe("failing after the run", () => {
 
   test("room for the result and not for its page: it is whole, and no half of a page is left", async ({ skip }) => {
     const place = disk(1200) ?? skip();
-    const { code, stderr } = await filledDuring(place, 66_000, []);
+    const { code, stderr } = await filledDuring(place, 72_000, []);
     expect(stderr).toMatch(/report\.html cannot be written \(ENOSPC.*\): fakeai report \S+ --out <file> writes it anew/);
     const { scenarios } = JSON.parse(readFileSync(join(place, "run", "result.json"), "utf8")) as BenchResult;
     expect(scenarios[0]!.arms[0]!.rounds).toHaveLength(2);

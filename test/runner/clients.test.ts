@@ -348,7 +348,7 @@ describe("fakeai bench --driver client", () => {
       null,
     ]);
     expect(result.scenarios[0]!.comparisons.length).toBeGreaterThan(0);
-    expect(page()).toMatch(/<svg [^>]*class="bars"[^>]*aria-label="added to a token p50"/);
+    expect(page()).toMatch(/<figcaption>added to a token p50 <small>[^<]*<\/small><\/figcaption><ul class="bars">/);
     expect(clientImage(result.scenarios[0]!)).toContain(">undici-h2c</text>");
   });
 

@@ -45,7 +45,7 @@ function judged({
   const tokensPerSecond = { ...distribution(1, 1), unit: "1/s" as const, mean: 1000 };
   const metrics: Metrics = { serverLateness: lateness, tokensPerSecond, ...(client === undefined ? {} : { client }) };
   // Of an arm and a run, these members are read and no other.
-  const live = { rttMs: 0, gateway: null, spec: {}, ...arm } as unknown as LiveArm;
+  const live = { rttMs: 0, gateway: null, ...arm, spec: { behind: null, ...arm.spec } } as unknown as LiveArm;
   const run = { report: { pace } } as unknown as Measured;
   return judgePace([run], metrics, faults, live, { ...workload, ...more }, true);
 }
