@@ -20,6 +20,7 @@ describe("what is searched", () => {
     expect(routeMakers()).toEqual([
       "adminConfigRoutes",
       "adminRepliesRoutes",
+      "adminRequestsRoutes",
       "dashboardRoutes",
       "healthRoutes",
       "metricsRoute",

@@ -42,7 +42,7 @@ describe.each(targets)("on $name", (target) => {
         expect([answer.status, answer.body, answer.headers["content-length"]]).toEqual([200, "", "0"]);
         expect(corsOf(answer)).toEqual({
           "access-control-allow-origin": "*",
-          "access-control-allow-methods": "GET, HEAD, POST",
+          "access-control-allow-methods": "GET, HEAD, POST, DELETE",
           "access-control-allow-headers": "authorization, *",
           "access-control-max-age": "7200",
         });

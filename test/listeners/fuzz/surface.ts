@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { adminConfigRoutes } from "../../../src/api/operations/admin-config.ts";
 import { adminRepliesRoutes } from "../../../src/api/operations/admin-replies.ts";
+import { adminRequestsRoutes } from "../../../src/api/operations/admin-requests.ts";
 import { type Dashboard, dashboardRoutes } from "../../../src/api/operations/dashboard/routes.ts";
 import { healthRoutes } from "../../../src/api/operations/health.ts";
 import { metricsRoute } from "../../../src/api/operations/metrics.ts";
@@ -31,6 +32,7 @@ export function endpoints(): readonly Endpoint[] {
     metricsRoute(meter, () => ""),
     ...adminConfigRoutes({ check: () => {}, show: () => ({}), change: () => {} }, meter),
     ...adminRepliesRoutes({ check: () => {}, show: () => ({}), set: () => Promise.resolve() }, meter),
+    ...adminRequestsRoutes({ check: () => {}, all: () => [], clear: () => {} }, meter),
     ...dashboardRoutes({} as Dashboard, meter, []),
   ];
   return routes.map(({ method, path }) => ({ method, path }));
