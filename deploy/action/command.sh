@@ -1,3 +1,4 @@
+# shellcheck disable=SC2034
 # Sourced by the others: `fakeai` is what runs it, `args` are the words of $ARGS.
 # Without $PACKAGE it is this repository, as the action was asked for, built once.
 if [ -n "${PACKAGE:-}" ]; then

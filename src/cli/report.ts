@@ -11,7 +11,7 @@ import { renderTable } from "../report/table.ts";
 import { vllmJson } from "../results/exports.ts";
 import { resultFile, writeWhole } from "../results/store.ts";
 import type { ArmResult, BenchResult } from "../results/types.ts";
-import { settingsOf } from "../settings/parse.ts";
+import { type GivenFlags, settingsOf } from "../settings/parse.ts";
 import { reportFlags } from "../settings/results.ts";
 import type { Line } from "./command.ts";
 import { addToSummary } from "./exports.ts";
@@ -23,6 +23,7 @@ import { endingStyle, tableStyle } from "./terminal.ts";
 export async function report({ given, positionals }: Line): Promise<number> {
   const { out, svg, vllm, export: format, full } = settingsOf(reportFlags, given);
   const path = positionals[0]!;
+  refuseBesidePrinted(given);
   const result = await resultAt(path);
   if (vllm !== null) {
     process.stdout.write(`${printableJson(vllmJson(armNamed(result, vllm)))}\n`);
@@ -47,6 +48,13 @@ export async function report({ given, positionals }: Line): Promise<number> {
   if (svg !== null) process.stdout.write(`images: ${await writeImages(result, svg)} in ${printable(svg)}\n`);
   process.stdout.write(placesText(page, path));
   return 0;
+}
+
+/** What is printed for a program is all that is made: a page that was asked for beside it would silently be missing. */
+function refuseBesidePrinted(given: GivenFlags): void {
+  const [printed, ...others] = (["export", "vllm", "out", "svg", "full"] as const).filter((key) => given[key] !== undefined);
+  if ((printed === "export" || printed === "vllm") && others.length > 0)
+    throw new UsageError(`--${printed} prints the result for a program and makes nothing else: leave out --${others.join(" and --")}`);
 }
 
 /** How many images were written. Throws UsageError where the folder cannot be written to. */
