@@ -27,6 +27,11 @@ const ask = (body: object): Body =>
   JSON.parse(provider().body(path, { model: "gpt-5", input: "Hi", ...body }, { "x-fakeai-seed": "4" })) as Body;
 const typesOf = (body: object): string[] => ask(body).output.map(({ type }) => type);
 
+test("what opens a remote server is not shown again", () => {
+  const body = ask({ tools: [{ ...mcp, authorization: "secret-1", headers: { "x-key": "secret-2" } }, call] });
+  expect(body["tools"]).toEqual([{ ...mcp, headers: null }, call]);
+});
+
 describe("tools", () => {
   test.each<[string, object, string]>([
     [

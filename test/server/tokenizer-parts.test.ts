@@ -23,6 +23,15 @@ test.each(cases)("$encoding: $what has the same tokens in parts", async ({ encod
   expect(tokenizer.encode(text)).toEqual(encode(text));
 });
 
+test.each(["o200k_base", "cl100k_base"] as const)("%s: tokens have the same text together as one by one", async (encoding) => {
+  const { encode, textsOf, decode } = await loadTokenizer(encoding);
+  const text = `${texts.prose} Grüße, 世界 \u{1f469}\u200d\u{1f680} ꙮ`;
+  expect(decode(encode(text))).toBe(text);
+  // Halves of characters, at the end and before a text; no token has the last id.
+  for (const ids of [encode("ꙮ").slice(0, 1), [...encode("ꙮ").slice(0, 1), ...encode("a")], [1_000_000, ...encode("b")]])
+    expect(decode(ids)).toBe(textsOf(ids).join(""));
+});
+
 test("a run without a place to cut is cut all the same, and never inside a character", async () => {
   const tokenizer = await loadTokenizer("o200k_base");
   for (const text of ["漢字仮名".repeat(5000), "😀".repeat(5000), `a${"😀".repeat(5000)}`, "ab".repeat(20_000)]) {

@@ -134,6 +134,19 @@ function readConversation(body: JsonObject): { readonly id: string } | undefined
   return { id: requiredString(conversation, "id") };
 }
 
+/**
+ * Tools as the answer repeats them: without what opens a remote server, which OpenAI neither keeps nor shows
+ * (developers.openai.com/api/docs/guides/tools-connectors-mcp, "Authentication").
+ */
+function shownTools(tools: unknown): unknown {
+  if (!Array.isArray(tools)) return tools ?? [];
+  return tools.map((tool: unknown) => {
+    if (!isObject(tool) || tool["type"] !== "mcp") return tool;
+    const shown = Object.entries(tool).filter(([name]) => name !== "authorization");
+    return Object.fromEntries(shown.map(([name, value]) => [name, name === "headers" ? null : value]));
+  });
+}
+
 /** Members that the answer repeats, and that change nothing else. */
 function readEchoed(body: JsonObject): Omit<ResponseEcho, "instructions" | "max_output_tokens" | "reasoning" | "text" | "top_logprobs"> {
   const conversation = readConversation(body);
@@ -149,7 +162,7 @@ function readEchoed(body: JsonObject): Omit<ResponseEcho, "instructions" | "max_
     store: optionalBoolean(body, "store") ?? true,
     temperature: optionalNumber(body, "temperature", 0, 2) ?? 1,
     tool_choice: body["tool_choice"] ?? "auto",
-    tools: body["tools"] ?? [],
+    tools: shownTools(body["tools"]),
     top_p: optionalNumber(body, "top_p", 0, 1) ?? 1,
     truncation: optionalName(body, "truncation", ["auto", "disabled"]) ?? "disabled",
     user: body["user"] ?? null,

@@ -89,7 +89,7 @@ export function detokenize(bytes: Uint8Array, { tokenizer }: ModelSettings): str
       "unsupported_value",
     );
   }
-  return JSON.stringify({ prompt: tokenizer.textsOf(tokens as readonly number[]).join("") });
+  return JSON.stringify({ prompt: tokenizer.decode(tokens as readonly number[]) });
 }
 
 /** JSON text of the answer: as many tokens as the usage of a completion would count for the same prompt. Throws ApiError. */

@@ -8,6 +8,8 @@ export interface Tokenizer {
   readonly encode: (text: string) => readonly number[];
   /** The text of each token. One that holds only a part of a character is empty, the character stands with its last part. */
   readonly textsOf: (ids: readonly number[]) => readonly string[];
+  /** The text of tokens together; an id that is none adds nothing. */
+  readonly decode: (ids: readonly number[]) => string;
   /** Ids of the tokens that stand around each message of a chat. */
   readonly marks: { readonly start: number; readonly separator: number; readonly end: number };
 }
