@@ -78,7 +78,9 @@ type Entry = Writable<ReceivedRequest>;
 /** Bodies kept in all, bytes as they came: the oldest requests go first. */
 export const mostKeptBytes = 67_108_864;
 
-const secret = /^(?:(?:proxy-)?authorization|(?:set-)?cookie|.*api-?key|.*(?:token|secret|password).*)$/;
+/** "tokens" are counts, as in headers of this server. Azure's gateways and functions have names of their own for a key. */
+const secret =
+  /^(?:(?:proxy-)?authorization|(?:set-)?cookie|x-auth(?:-.*)?|.*(?:api|access|subscription|functions)-?key|.*(?:token(?!s)|secret|password|credential).*)$/;
 
 interface Waiter {
   readonly fits: (request: ReceivedRequest) => boolean;

@@ -19,7 +19,11 @@ describe.each(targets)("$name", (target) => {
   test("tells what came, how, and how its answer went", async () => {
     const startedMs = Date.now();
     const waited = server.requests.waitForRequest(path, { ended: true });
-    await started.ask({ path, headers: { authorization: "Bearer sk-1", "x-own": "here" }, body: chat({ stream: true }) });
+    await started.ask({
+      path,
+      headers: { authorization: "Bearer sk-1", "ocp-apim-subscription-key": "k", "x-own": "here", "x-fakeai-output-tokens": "4" },
+      body: chat({ stream: true }),
+    });
     const request = await waited;
     expect(request).toMatchObject({
       number: 1,
@@ -31,7 +35,12 @@ describe.each(targets)("$name", (target) => {
       ended: "finished",
       tokensSent: 4,
     });
-    expect(request.headers).toMatchObject({ authorization: "[hidden]", "x-own": "here" });
+    expect(request.headers).toMatchObject({
+      authorization: "[hidden]",
+      "ocp-apim-subscription-key": "[hidden]",
+      "x-own": "here",
+      "x-fakeai-output-tokens": "4",
+    });
     expect(request.connection).toBe(target.engine === "uws" ? null : 1);
     expect(request.stream === null).toBe(target.client !== "h2");
     expect(Math.abs(request.receivedAtMs - startedMs)).toBeLessThan(5000);
