@@ -118,8 +118,11 @@ export function providerRoutes(
   return [...openai, ...vllmRoutes(settings, meter, running), ...azureNames(openai)];
 }
 
-/** The release of vLLM whose answers are imitated. */
-const vllmVersion = "0.11.0";
+/**
+ * In vLLM's form, so that clients can compare it. It claims no release: what is imitated comes from the sources of several, and the
+ * label (PEP 440, local version) says whose answer it is.
+ */
+const vllmVersion = "0.11.0+fakeai";
 
 /** What vLLM's server has beside OpenAI's endpoints (vllm/entrypoints/openai/api_server.py). */
 function vllmRoutes(settings: ModelSettings, meter: Meter, running: () => number): readonly Route[] {
