@@ -175,6 +175,8 @@ export interface RouteRequest {
   readonly ownHeaders: readonly string[];
   /** When the whole request had arrived. */
   readonly receivedUs: number;
+  /** The request as it came, where this is the same by another path; absent: this one. */
+  readonly asked?: RouteRequest;
 }
 
 /** One endpoint. */

@@ -97,8 +97,12 @@ export class ReplyDesk {
   }
 }
 
-/** What changes when a file does; null: it is not there. */
+/** What changes when a file does; null: it is not there, or out of reach, as in a closed folder. */
 function stampOf(file: string): string | null {
-  const stats = statSync(file, { throwIfNoEntry: false });
-  return stats === undefined ? null : `${stats.mtimeMs} ${stats.size} ${stats.ino}`;
+  try {
+    const { mtimeMs, size, ino } = statSync(file);
+    return `${mtimeMs} ${size} ${ino}`;
+  } catch {
+    return null;
+  }
 }

@@ -154,12 +154,19 @@ async function settleFile(file: string, batched: boolean): Promise<SettledReplie
   } catch (error) {
     throw new UsageError(`--replies: cannot read ${file} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`);
   }
-  const { LineCounter, parseDocument } = await import("yaml");
+  const { LineCounter, parseDocument, visit } = await import("yaml");
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
   const broken = document.errors[0];
   if (broken !== undefined) throw new UsageError(`${file}:${broken.linePos?.[0].line ?? 1}: ${broken.message.split("\n")[0]!}`);
-  const value: unknown = document.toJS();
+  visit(document, {
+    Alias: (_key, alias) => {
+      if (alias.resolve(document) !== undefined) return;
+      const line = lines.linePos(alias.range![0]).line;
+      throw new UsageError(`${file}:${line}: *${alias.source} names nothing in this file; a text that begins with * needs quotation marks`);
+    },
+  });
+  const value = valueOf(document, file);
   /** The line of the nearest place that the file holds. */
   const lineOf = (path: Path): number => {
     const own = Array.isArray(value) ? path.slice(1) : path;
@@ -177,6 +184,24 @@ async function settleFile(file: string, batched: boolean): Promise<SettledReplie
   }
 }
 
+/** Throws UsageError for names that unfold to more than a file may hold. */
+function valueOf(document: { toJS: () => unknown }, file: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw new UsageError(`${file}: ${(error as Error).message.split("\n")[0]!}`);
+  }
+}
+
+/** A copy that JSON can carry. Throws ReplyError for what it cannot, as rules that hold themselves. */
+function plain(set: ReplySet): unknown {
+  try {
+    return JSON.parse(JSON.stringify(set, (_name, value: unknown) => (isRegExp(value) ? String(value) : value)) ?? "null");
+  } catch (error) {
+    throw new ReplyError([], `cannot be written as JSON: ${(error as Error).message.split("\n")[0]!}`);
+  }
+}
+
 /** A place as programs write it: replies[2].reply.text. */
 function placeOf(path: Path): string {
   const text = path.map((part) => (typeof part === "number" ? `[${part}]` : `.${part}`)).join("");
@@ -185,7 +210,7 @@ function placeOf(path: Path): string {
 
 async function settle(given: readonly ReplyRule[] | ReplySet, batched: boolean): Promise<SettledReplies> {
   const set = (Array.isArray(given) ? { replies: given } : given) as ReplySet;
-  const shown: unknown = JSON.parse(JSON.stringify(set, (_name, value: unknown) => (isRegExp(value) ? String(value) : value)) ?? "null");
+  const shown = plain(set);
   await checkForm(shown);
   const compile = usesPatterns(set) ? await patternCompiler() : null;
   const rules = set.replies.map(({ match = {}, reply }, index) => {

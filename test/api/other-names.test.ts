@@ -34,6 +34,17 @@ test("the path names the model where the body names none; an API version has to 
   expect(await post("/openai/v1/nothing", {})).toMatchObject([404, {}]);
 });
 
+test("rules meet Azure's names too, and the model that only the path names", async () => {
+  const replies = [{ match: { endpoint: "chat" as const, model: "mine" }, reply: { text: "By rule." } }];
+  await using server = await createServer({ replies: { unmatched: "error", replies } });
+  const post = async (path: string, body: object): Promise<unknown> =>
+    (await fetch(server.urls.h1! + path, { method: "POST", body: JSON.stringify({ messages, ...body }) })).json();
+  const said = { choices: [{ message: { content: "By rule." } }] };
+  expect(await post("/openai/deployments/mine/chat/completions?api-version=1", {})).toMatchObject(said);
+  expect(await post("/openai/v1/chat/completions", { model: "mine" })).toMatchObject(said);
+  expect(await post("/openai/v1/chat/completions", { model: "other" })).toMatchObject({ error: { code: "no_reply" } });
+});
+
 test("/openai/v1 is /v1, stored responses and all", async () => {
   await using server = await createServer({ ttft: 0, itl: 0 });
   const client = new OpenAI({ apiKey: "k", baseURL: `${server.urls.h1!}/openai/v1`, maxRetries: 0 });
@@ -68,7 +79,7 @@ test("vLLM's server says its version, its load and what ids mean", async () => {
   await using server = await createServer({ ttft: 5000, itl: 0, tokenizer: "o200k_base" });
   const get = async (path: string, body?: object): Promise<unknown> =>
     (await fetch(server.urls.h1! + path, body && { method: "POST", body: JSON.stringify(body) })).json();
-  expect(await get("/version")).toEqual({ version: expect.stringMatching(/^\d+\.\d+\.\d+$/) as string });
+  expect(await get("/version")).toEqual({ version: expect.stringMatching(/^\d+\.\d+\.\d+\+fakeai$/) as string });
   expect((await fetch(`${server.urls.h1!}/ping`)).status).toBe(200);
   const { tokens } = (await get("/tokenize", { prompt: "Grüße, 世界!" })) as { tokens: number[] };
   expect(await get("/detokenize", { model: "m", tokens })).toEqual({ prompt: "Grüße, 世界!" });

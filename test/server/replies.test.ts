@@ -1,5 +1,5 @@
 /** Answers by rule, as clients read them: on every surface, streamed and in one piece, on every engine. */
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Anthropic from "@anthropic-ai/sdk";
@@ -214,6 +214,14 @@ test("a file is read again when it changes; one that is wrong changes nothing, a
     "a warning",
   );
   expect(await chat(server.urls.h1!, "x")).toBe("another");
+  // A link to itself is out of reach: the look at it fails, and the process goes on.
+  unlinkSync(file);
+  symlinkSync(file, file);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect(await chat(server.urls.h1!, "x")).toBe("another");
+  unlinkSync(file);
+  writeFileSync(file, "replies:\n  - reply: { text: back }\n");
+  await eventually(async () => (await chat(server.urls.h1!, "x")) === "back", "the rules of the new file");
   process.off("warning", onWarning);
 });
 

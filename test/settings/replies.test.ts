@@ -56,6 +56,13 @@ test.each([
   ["a refusal beside a text", rule("{}", "{ text: a, refusal: b }"), /:5: replies\[0\]\.reply\.refusal: stands in place/],
   ["a rule without a reply", "replies:\n  - match: { turn: 1 }\n", /:2: replies\[0\]: must have required property 'reply'/],
   ["no YAML", "replies: [\n", /^\/replies\.yaml:2: /],
+  ["an asterisk without quotation marks", rule("{ model: *mini }", "text: a"), /:3: \*mini names nothing .* needs quotation marks$/],
+  ["rules that hold themselves", "replies: &all\n  - reply: &one { text: *one }\n", /^\/replies\.yaml(?::1: replies)?: /],
+  [
+    "names that unfold",
+    "a: &a [x, x, x, x]\nb: &b [*a, *a, *a, *a]\nc: &c [*b, *b, *b, *b]\nd: [*c, *c, *c, *c]\n",
+    /yaml: Excessive alias count/,
+  ],
   ["a file in JSON", '{ "replies": [\n  { "reply": { "text": 5 } }\n] }', /:2: replies\[0\]\.reply\.text: must be string/],
   [
     "a pattern with a reference back",

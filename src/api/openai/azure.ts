@@ -12,43 +12,43 @@ const versioned = "/openai/v1/";
 /** The same request, as OpenAI's own path names it. */
 class Renamed implements RouteRequest {
   readonly path: string;
-  readonly #request: RouteRequest;
+  readonly asked: RouteRequest;
 
   constructor(request: RouteRequest, path: string) {
-    this.#request = request;
+    this.asked = request;
     this.path = path;
   }
 
   get protocol(): RouteRequest["protocol"] {
-    return this.#request.protocol;
+    return this.asked.protocol;
   }
 
   get engine(): RouteRequest["engine"] {
-    return this.#request.engine;
+    return this.asked.engine;
   }
 
   get method(): string {
-    return this.#request.method;
+    return this.asked.method;
   }
 
   get query(): string {
-    return this.#request.query;
+    return this.asked.query;
   }
 
   get ownHeaders(): readonly string[] {
-    return this.#request.ownHeaders;
+    return this.asked.ownHeaders;
   }
 
   headerNames(): readonly string[] {
-    return this.#request.headerNames();
+    return this.asked.headerNames();
   }
 
   get receivedUs(): number {
-    return this.#request.receivedUs;
+    return this.asked.receivedUs;
   }
 
   header(name: string): string | undefined {
-    return this.#request.header(name);
+    return this.asked.header(name);
   }
 }
 

@@ -6,6 +6,7 @@ import type { Fault } from "../../core/faults/fault.ts";
 import type { Distribution } from "../../core/random/distribution.ts";
 import type { RouteRequest } from "../../core/seams.ts";
 import { ApiError } from "../errors/api-error.ts";
+import { deployedBody } from "../openai/azure.ts";
 import { isObject, type JsonObject, peekBody, textOfContent } from "./body.ts";
 
 /** The endpoints that say something, by the name that a rule gives them. */
@@ -17,6 +18,14 @@ const endpointsByPath = {
 } as const;
 
 export type ReplyEndpoint = (typeof endpointsByPath)[keyof typeof endpointsByPath];
+
+/** Azure's names of an endpoint begin with one of these. */
+const azure = /^\/openai\/(?:v1|deployments\/[^/]+)(?=\/)/;
+
+function endpointOf(path: string): ReplyEndpoint | null {
+  const plain = path.startsWith("/openai/") ? path.replace(azure, "/v1") : path;
+  return Object.hasOwn(endpointsByPath, plain) ? endpointsByPath[plain as keyof typeof endpointsByPath] : null;
+}
 
 /** Texts of requests are looked at up to here, UTF-16 units: what a pattern costs is bounded. */
 export const mostMatched = 16_384;
@@ -106,13 +115,13 @@ export class Replies {
   /** Chooses the reply to a request, before its route reads it. Throws ApiError where no rule fits and that is an error. */
   meet(request: RouteRequest, bytes: Uint8Array): void {
     const { rules, unmatched } = this.#settled;
-    if (request.method !== "POST" || !Object.hasOwn(endpointsByPath, request.path)) return;
-    if (rules.length === 0 && unmatched === "generate") return;
+    if (request.method !== "POST" || (rules.length === 0 && unmatched === "generate")) return;
+    const endpoint = endpointOf(request.path);
+    if (endpoint === null) return;
     const body = peekBody(bytes);
     // Its route says what is wrong with it.
     if (body === null) return;
-    const endpoint = endpointsByPath[request.path as keyof typeof endpointsByPath];
-    const facts = factsOf(endpoint, body);
+    const facts = factsOf(endpoint, deployedBody(request, body));
     const index = rules.findIndex(({ match }) => fits(match, facts, request));
     if (index < 0) {
       if (unmatched === "error") throw noRuleFits(facts);
@@ -128,7 +137,7 @@ export class Replies {
 
   /** What `meet` chose; null: nothing. */
   of(request: RouteRequest): SettledReply | null {
-    return this.#chosen.get(request) ?? null;
+    return this.#chosen.get(request.asked ?? request) ?? null;
   }
 }
 
