@@ -36,14 +36,16 @@ function mapped<T>(value: (category: string, index: number) => T): Record<string
   return Object.fromEntries(categories.map((category, index) => [category, value(category, index)]));
 }
 
-function resultOf(text: string, types: readonly string[]): object {
+const noCategories = mapped(() => false);
+
+function resultOf(text: string, types: Readonly<Record<string, readonly string[]>>): object {
   const random = new Random(seedOfText(text), 0);
   const scores = categories.map(() => (random.word() / 2 ** 32) * highestScore);
   return {
     flagged: false,
-    categories: mapped(() => false),
+    categories: noCategories,
     category_scores: mapped((_category, index) => scores[index]!),
-    category_applied_input_types: mapped(() => types),
+    category_applied_input_types: types,
   };
 }
 
@@ -66,7 +68,8 @@ export function moderate(bytes: Uint8Array): string {
     if (!isObject(item)) throw invalidType(`input[${index}]`, "one of a string or an object", item);
     return typeof item["text"] === "string" ? item["text"] : JSON.stringify(item);
   });
-  const types = [...new Set(items.map((item) => (isObject(item) && item["type"] === "image_url" ? "image" : "text")))];
+  const found = [...new Set(items.map((item) => (isObject(item) && item["type"] === "image_url" ? "image" : "text")))];
+  const types = mapped(() => found);
   const results = isOne ? [resultOf(texts.join("\n"), types)] : texts.map((text) => resultOf(text, types));
   const id = `modr-${randomLetters(new Random(seedOfText(texts.join("\n")), 1), 29)}`;
   return JSON.stringify({ id, model, results });
