@@ -75,7 +75,7 @@ export interface ReceivedRequests extends Iterable<ReceivedRequest> {
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 type Entry = Writable<ReceivedRequest>;
 
-/** Bodies kept in all, bytes as they came: the oldest requests go first. */
+/** Bodies and heads kept in all, bytes as they came: the oldest requests go first. */
 export const mostKeptBytes = 67_108_864;
 
 /** "tokens" are counts, as in headers of this server. Azure's gateways and functions have names of their own for a key. */
@@ -177,13 +177,18 @@ export class RequestLog implements ReceivedRequests {
 
   #note(request: RouteRequest, body: Uint8Array, sink: ResponseSink): ResponseSink {
     const { method, path, protocol } = request;
+    const headers = headersOf(request);
+    // As it came: its value may take ten times as much, and few are ever looked at.
+    const kept = body.slice();
     const entry: Entry = {
       number: ++this.#count,
       method,
       path,
       protocol,
-      headers: headersOf(request),
-      body: body.length === 0 ? null : (peekBody(body) ?? Buffer.from(body).toString("utf8")),
+      headers,
+      get body() {
+        return valueOf(kept);
+      },
       connection: sink.connection === undefined ? null : this.#numberOf(sink.connection),
       stream: sink.streamId ?? null,
       receivedAtMs: Date.now() - (monotonicUs() - request.receivedUs) / 1000,
@@ -194,8 +199,9 @@ export class RequestLog implements ReceivedRequests {
       tokensSent: null,
     };
     this.#entries.push(entry);
-    this.#bytes.push(body.length);
-    this.#bytesInAll += body.length;
+    const bytes = body.length + path.length + charactersOf(headers);
+    this.#bytes.push(bytes);
+    this.#bytesInAll += bytes;
     while (this.#entries.length > this.#most || (this.#bytesInAll > mostKeptBytes && this.#entries.length > 1)) {
       this.#entries.shift();
       this.#bytesInAll -= this.#bytes.shift()!;
@@ -220,6 +226,16 @@ const noBody = new Uint8Array();
 function lastOf(entries: readonly Entry[]): string {
   const { method, path } = entries.at(-1)!;
   return `${method} ${path}`;
+}
+
+function valueOf(body: Uint8Array): unknown {
+  return body.length === 0 ? null : (peekBody(body) ?? Buffer.from(body).toString("utf8"));
+}
+
+function charactersOf(headers: Readonly<Record<string, string>>): number {
+  let characters = 0;
+  for (const [name, value] of Object.entries(headers)) characters += name.length + value.length;
+  return characters;
 }
 
 function headersOf(request: RouteRequest): Record<string, string> {

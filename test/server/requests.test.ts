@@ -1,6 +1,8 @@
 /** What came in, as a test suite asks for it: on every protocol and engine, and over HTTP with the admin's token only. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { RequestHandler, ResponseSink, RouteRequest } from "../../src/core/seams.ts";
 import { createServer, type FakeAiServer } from "../../src/index.ts";
+import { mostKeptBytes, RequestLog } from "../../src/server/request-log.ts";
 import { chat } from "../support/chat.ts";
 import { start, type Started, targets } from "../support/targets.ts";
 import { eventually } from "../support/wait.ts";
@@ -89,6 +91,20 @@ test("a request that does not come is an error that says what came", async () =>
   await expect(server.requests.waitForRequest("/x", { timeoutMs: 20 })).rejects.toThrow("no request fits after 20 ms: none came");
   await fetch(`${server.urls.h1}/health`);
   await expect(server.requests.waitForRequest("/x", { timeoutMs: 20 })).rejects.toThrow("1 are there, the last GET /health");
+});
+
+test("heads and bodies together are bounded, and a body is kept as it came", () => {
+  const log = new RequestLog(1000);
+  const handler = log.watch({ handle: () => {}, refuse: () => {} } as Partial<RequestHandler> as RequestHandler);
+  const value = "x".repeat(1_000_000);
+  const request = { method: "POST", path: "/", protocol: "h1", receivedUs: 0, headerNames: () => ["x-own"], header: () => value };
+  const body = new TextEncoder().encode('{"model":"m"}');
+  for (let i = 0; i < 100; i++) handler.handle(request as Partial<RouteRequest> as RouteRequest, body, {} as ResponseSink);
+  // An engine uses the bytes again.
+  body.fill(0);
+  expect(log.length).toBe(Math.floor(mostKeptBytes / (value.length + "x-own/".length + body.length)));
+  expect(log.at(-1)!.body).toEqual({ model: "m" });
+  expect(JSON.parse(JSON.stringify(log.at(-1)))).toMatchObject({ number: 100, body: { model: "m" } });
 });
 
 test("nothing is kept unless it is asked for", async () => {
