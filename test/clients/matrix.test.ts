@@ -239,7 +239,7 @@ describe.each(ways)("SDKs over %s", (protocol, connect) => {
       }
     });
     test("errors", async () => {
-      await expect(anthropic().messages.create({ ...ask, max_tokens: 0 })).rejects.toBeInstanceOf(AnthropicBadRequest);
+      await expect(anthropic().messages.create({ ...ask, max_tokens: -1 })).rejects.toBeInstanceOf(AnthropicBadRequest);
       const failed = anthropic().messages.create({ ...ask, model: "none" });
       await expect(failed).rejects.toBeInstanceOf(AnthropicNotFound);
       await expect(failed).rejects.toMatchObject({ error: { type: "error", error: { type: "not_found_error" } } });
