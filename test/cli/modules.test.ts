@@ -30,14 +30,14 @@ const line = "commander";
 const histograms = ["hdr-histogram-js", "base64-js", "pako", "@assemblyscript"];
 const schemas = ["ajv", "fast-deep-equal", "json-schema-traverse", "fast-uri"];
 
-const onResults = { rooms: ["cli", "base", "settings", "results", "report"], packages: [line, ...histograms, ...schemas] };
+const onResults = { rooms: ["cli", "base", "settings", "core", "results", "report"], packages: [line, ...histograms, ...schemas] };
 const cases: Readonly<Record<string, Case>> = {
   "--version": { args: ["--version"], own: 1, rooms: [], packages: [] },
   "--help": { args: ["--help"], own: 8, rooms: ["cli", "base", "settings"], packages: [] },
   "bench --help": { args: ["bench", "--help"], own: 24, rooms: ["cli", "base", "settings", "core", "results"], packages: [line] },
-  compare: { args: ["compare", result, result], own: 28, ...onResults },
-  merge: { args: ["merge", result, result, "--out", join(folder, "merged")], own: 52, ...onResults },
-  report: { args: ["report", result, "--out", join(folder, "page.html")], own: 52, ...onResults },
+  compare: { args: ["compare", result, result], own: 32, ...onResults },
+  merge: { args: ["merge", result, result, "--out", join(folder, "merged")], own: 58, ...onResults },
+  report: { args: ["report", result, "--out", join(folder, "page.html")], own: 60, ...onResults },
   "proxy-config": {
     args: ["proxy-config", "nginx", "--listen", "h2c:9080"],
     own: 24,
@@ -54,7 +54,7 @@ const cases: Readonly<Record<string, Case>> = {
   serve: {
     args: ["serve", "--port", "0"],
     untilReady: true,
-    own: 140,
+    own: 148,
     rooms: ["cli", "base", "settings", "core", "api", "wire", "listeners", "server"],
     packages: [line, "uWebSockets.js"],
   },
