@@ -36,6 +36,7 @@ const faultsMade = ({ server }: Started): Readonly<Record<string, number>> => se
 
 const tokens = 6;
 const words = "aé bé cé dé eé";
+const wordsAsAscii = JSON.stringify(words).replaceAll("é", "\\u00e9");
 
 /** One fault in a stream of six tokens: what the client gets. */
 interface StreamCase {
@@ -162,7 +163,7 @@ describe.each(targets)("$name", (target) => {
   const ask = (fault: string | null, more: Readonly<Record<string, string>> = {}, body: object = {}): Promise<Answer> =>
     running.ask({
       body: chat({ stream: true, ...body }),
-      headers: { "x-fakeai-seed": "3", "x-fakeai-text": words, ...(fault !== null && { "x-fakeai-fault": fault }), ...more },
+      headers: { "x-fakeai-seed": "3", "x-fakeai-text": wordsAsAscii, ...(fault !== null && { "x-fakeai-fault": fault }), ...more },
     });
   beforeAll(async () => {
     running = await start(target, { profile: "minimal", outputTokens: tokens });

@@ -632,7 +632,7 @@ const groups: readonly Group[] = [
         key: "numGpuBlocksOverride",
         values: [1000, 2000, 3000],
         seen: async (server) => {
-          const { error } = (await (await post(server, { max_tokens: 1_000_000, ignore_eos: true })).json()) as {
+          const { error } = (await (await post(server, { max_tokens: 1_000_000, ignore_eos: true, stream: true })).json()) as {
             error: { message: string };
           };
           return Number(/holds (\d+) tokens/.exec(error.message)![1]);
@@ -696,6 +696,10 @@ const elsewhere: readonly ServerKey[] = [
   "workers", // workers.test.ts
   "timer", // clock.test.ts
   "maxBuffer", // disconnect.test.ts
+  "cors", // cors.test.ts
+  "imageTokens", // test/api/media.test.ts
+  "keepRequests", // requests.test.ts
+  "replies", // replies.test.ts
 ];
 
 test("no flag is without a row", () => {

@@ -82,7 +82,9 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
       this.#drainAttached = true;
       this.#response.on("drain", () => {
         this.#caughtUp();
-        this.observer?.onDrain();
+        // Not at once: a write that the kernel takes whole is followed by the next drain in the same turn of the event loop, so
+        // that a reader that keeps up would hold up everybody else until the answer has ended.
+        setImmediate(() => this.observer?.onDrain());
       });
     }
     return bytes <= this.#service.limits.maxStreamBufferedBytes;
