@@ -39,6 +39,11 @@ const paints: Readonly<Record<AnswerVerdict, Paint>> = {
 /** Requirements that are shown; the rest is a number. */
 const mostReasons = 3;
 
+/** Arms of sweeps whose findings are shown; the rest is a number. */
+const mostSeries = 3;
+/** Lines for the findings of all of them. */
+const mostSweepLines = 10;
+
 const verdictWidth = 9;
 const labelWidth = 12;
 
@@ -65,10 +70,7 @@ export function renderEnding(
       labelled("Required", text, width).map((line) => (outcome === "met" ? line : paint(line, "red", options))),
     ),
     ...labelled("Claims", claimsText(result.scenarios), width),
-    ...(result.sweeps ?? [])
-      .flatMap(seriesTexts)
-      .slice(0, mostReasons)
-      .flatMap((text) => labelled("Sweep", text, width)),
+    ...sweepLines(result, width),
     ...beside.flatMap(([label, text]) => labelled(label, text, width)),
     ...workLines(result, width),
     ...labelled("Not run", notRunText(answers.notRun), width),
@@ -121,17 +123,26 @@ function notRunText(notRun: readonly { readonly question: string; readonly reaso
 const mostNotes = 2;
 
 function workLines({ scenarios }: BenchResult, width: number): string[] {
-  const texts = workTexts(scenarios);
-  const more = texts.length - mostNotes;
-  const shown = more > 0 ? [...texts.slice(0, mostNotes), `and ${more} more`] : texts;
-  return shown.flatMap((text) => labelled("Note", text, width));
+  return counted(workTexts(scenarios), mostNotes).flatMap((text) => labelled("Note", text, width));
 }
 
-/** A label with a text beside it, in at most three lines; none where there is no text. */
-function labelled(label: string, text: string, width: number): string[] {
+/** What a sweep was run for: few arms have all of their findings, many are cut short. */
+function sweepLines({ sweeps = [] }: BenchResult, width: number): string[] {
+  const texts = counted(sweeps.flatMap(seriesTexts), mostSeries);
+  return texts.flatMap((text) => labelled("Sweep", text, width, Math.floor(mostSweepLines / Math.min(texts.length, mostSeries))));
+}
+
+/** The first so many, and how many others there are. */
+function counted(texts: readonly string[], most: number): string[] {
+  const more = texts.length - most;
+  return more > 0 ? [...texts.slice(0, most), `and ${more} more`] : [...texts];
+}
+
+/** A label with a text beside it, in so many lines at most; none where there is no text. */
+function labelled(label: string, text: string, width: number, most: number = 3): string[] {
   if (text === "") return [];
-  if (width < 60) return clipped(wrapped(`${label.replace("?", "")}: ${text}`, width, 2), 3);
-  const lines = clipped(wrapped(text, width - labelWidth - 1), 3);
+  if (width < 60) return clipped(wrapped(`${label.replace("?", "")}: ${text}`, width, 2), most);
+  const lines = clipped(wrapped(text, width - labelWidth - 1), most);
   return lines.map((line, index) => `${(index === 0 ? label : "").padEnd(labelWidth + 1)}${line}`);
 }
 

@@ -112,7 +112,7 @@ export function sliceCharts({ arms }: ScenarioResult): Chart[] {
     const ticks = Array.from({ length: 5 }, (_, index) => ({ x: (end * index) / 4, text: digits((end * index) / 4) }));
     return lines.length === 0
       ? []
-      : [{ title, kind: "slices", xLabel: "seconds from the begin of the round", ticks, yLabel, better, lines }];
+      : [{ title, kind: "slices", xLabel: "seconds from the beginning of the round", ticks, yLabel, better, lines }];
   };
   const hasTokens = cut.some(({ slices }) => slices.tokensPerSecond !== null);
   return [

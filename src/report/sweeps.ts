@@ -61,7 +61,7 @@ function placeCells({ at, load }: SweepPoint, axes: readonly SweepAxis[]): strin
 }
 
 /** What is found along each line, how a knee is found, and how the sweep ended. */
-function findingLines(sweep: SweepResult): string[] {
+export function findingLines(sweep: SweepResult): string[] {
   const lines = seriesTexts(sweep);
   return [
     ...lines,

@@ -1,4 +1,4 @@
-/** Whether rounds were steady from begin to end, from their slices. */
+/** Whether rounds were steady from beginning to end, from their slices. */
 import type { RoundResult, RunSlices } from "./types.ts";
 
 /** Slices that a trend needs. */
@@ -64,7 +64,7 @@ export function driftNotes({ id, rounds }: { readonly id: string; readonly round
       const by = Math.round(Math.abs(median(same.map(({ change }) => change))) * 100);
       const word = sign > 0 ? "rises" : "falls";
       return [
-        `${id}: not steady: ${label} ${word} by ${by}% from the begin of a round to its end, in ${same.length} of ${trends.length} rounds`,
+        `${id}: not steady: ${label} ${word} by ${by}% from the beginning of a round to its end, in ${same.length} of ${trends.length} rounds`,
       ];
     });
   });

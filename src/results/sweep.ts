@@ -141,7 +141,7 @@ export interface SweepSeries {
   readonly readings: readonly SweepReading[];
   /** Where more load stops to pay; null: no axis of load. */
   readonly knee: SweepFinding | null;
-  /** Largest rate that is served; null: no rates were given. */
+  /** Largest rate that is served; null: rates are not what was varied first. */
   readonly keepsUp: SweepFinding | null;
   /** Largest load that keeps `slo`; null: no slo, or no axis of load. */
   readonly keepsSlo: SweepFinding | null;

@@ -51,7 +51,8 @@ export function sweepResult(plan: SweepPlan, scenarios: readonly ScenarioResult[
           at,
           readings,
           knee: isLoad ? kneeOf(readings, first) : null,
-          keepsUp: readings.some(({ askedPerSecond }) => askedPerSecond !== null) ? keepsUpOf(readings) : null,
+          // Where one rate is held and something else lies along x, a place on x is no rate.
+          keepsUp: first?.name === "rate" && readings.some(({ askedPerSecond }) => askedPerSecond !== null) ? keepsUpOf(readings) : null,
           keepsSlo: slo === null || !isLoad ? null : keepsSloOf(readings, first),
         },
       ];
@@ -109,7 +110,17 @@ function kneeOf(readings: readonly SweepReading[], axis: SweepAxis): SweepFindin
   const { point, x } = points[best]!;
   const last = powers.findLastIndex((power) => power !== null);
   if (best === last) return nowhere(`not reached: what is served still grows faster than latency at ${at(x, axis)}`);
-  return { point, x, text: `at ${at(x, axis)}` };
+  const isFirst = powers.findIndex((power) => power !== null) === best;
+  return {
+    point,
+    x,
+    text: isFirst && !isLeast(points[best]!, axis) ? `at ${at(x, axis)} or below: no less was tried` : `at ${at(x, axis)}`,
+  };
+}
+
+/** Whether there is no smaller load: one request at a time. */
+function isLeast({ x, askedPerSecond }: SweepReading, { name }: SweepAxis): boolean {
+  return name === "rate" ? askedPerSecond === null : x === 1;
 }
 
 function keepsUpOf(readings: readonly SweepReading[]): SweepFinding {

@@ -5,7 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { commands } from "../../src/cli/commands.ts";
+import { readLine } from "../../src/cli/line.ts";
 import type { BenchResult } from "../../src/results/types.ts";
+import { resolveBench } from "../../src/runner/plan/options.ts";
+import { benchFlags } from "../../src/settings/bench.ts";
 import { settleReplies } from "../../src/settings/replies.ts";
 import { standardPorts } from "../../src/settings/server.ts";
 import { cliPath, root, runCli, type Serving, serve } from "../support/process.ts";
@@ -166,6 +170,29 @@ test("every flag that is named is one", () => {
   const flags = new Set(code.flatMap((text) => text.match(flag) ?? []));
   expect(flags.size).toBeGreaterThan(60);
   expect([...flags].filter((name) => !known.has(name) && !others.has(name))).toEqual([]);
+});
+
+test("flags of a bench go together, wherever one is named", async () => {
+  const bench = commands.find(({ name }) => name === "bench")!;
+  const named = typed.filter(({ command }) => command.startsWith("npx fakeai bench"));
+  expect(named.length).toBeGreaterThan(20);
+  const refused: string[] = [];
+  for (const { command } of named) {
+    try {
+      const asked = await readLine(wordsOf(command).slice(3), bench, benchFlags);
+      if (asked.help === null) resolveBench(asked.given);
+    } catch (error) {
+      refused.push(`${command}: ${String(error)}`);
+    }
+  }
+  expect(refused).toEqual([]);
+});
+
+test("each of ten questions has one command", () => {
+  const page = guides.find(({ path }) => path === "docs/questions.md")!;
+  const parts = page.text.split(/^## /m).slice(1);
+  expect(parts.map((part) => part.match(/^```sh\nnpx fakeai .+\n```$/gm)?.length)).toEqual(Array.from({ length: 10 }, () => 1));
+  expect(parts.filter((part) => !/^.+\?\n/.test(part))).toEqual([]);
 });
 
 /** Runs a program with Node, as its reader would in a folder with the packages that it imports. */

@@ -7,7 +7,7 @@ import { endingLines, placesText, renderEnding } from "../../src/report/ending.t
 import { effectText, valuesText } from "../../src/report/words.ts";
 import type { BenchResult, Comparison, ScenarioResult, Work } from "../../src/results/types.ts";
 import { root } from "../support/process.ts";
-import { sampleResult, scenarioNamed } from "../support/sample-result.ts";
+import { sampleResult, scenarioNamed, withSweep } from "../support/sample-result.ts";
 
 const sample = sampleResult();
 const folder = `${root}results/experiments/`;
@@ -84,6 +84,42 @@ describe("the whole of it", () => {
       "Note         and 1 more",
     ]);
     expect(noted([{ ...loaded, skipped: "no server" }])).toEqual([]);
+  });
+
+  test("lines of a sweep that have no room are counted", () => {
+    const swept = withSweep(sample);
+    const [sweep] = swept.sweeps!;
+    const noted = (count: number): string[] => {
+      const series = Array.from({ length: count }, (_, index) => ({ ...sweep!.series[0]!, arm: `arm${index}` }));
+      return renderEnding({ ...swept, sweeps: [{ ...sweep!, series }] }, plain(200))
+        .split("\n")
+        .filter((line) => line.startsWith("Sweep"));
+    };
+    expect(noted(3).map((line) => /arm\d|and \d+ more/.exec(line)?.[0])).toEqual(["arm0", "arm1", "arm2"]);
+    expect(noted(8).map((line) => /arm\d|and \d+ more/.exec(line)?.[0])).toEqual(["arm0", "arm1", "arm2", "and 5 more"]);
+  });
+
+  test("what is found along one or two lines of a sweep is told to its end in 80 columns, within a screen", () => {
+    const swept = withSweep(sample);
+    const [sweep] = swept.sweeps!;
+    const text = "up to 28.1/s, 21.6 good requests/s: at 35.1/s a metric of it was not measured";
+    const finding = { point: 0, x: 1, text };
+    const slo = "ttft.p95<200ms,itl.p99<50ms";
+    const found = { at: {}, readings: [], knee: finding, keepsUp: finding, keepsSlo: { ...finding, text: `${text}, the end` } };
+    for (const count of [1, 2]) {
+      const series = Array.from({ length: count }, (_, index) => ({ ...found, arm: `arm${index}` }));
+      const lines = renderEnding({ ...swept, sweeps: [{ ...sweep!, slo, series }] }, plain(80))
+        .trimEnd()
+        .split("\n");
+      expect(
+        lines
+          .join(" ")
+          .replaceAll(/\s+/g, " ")
+          .match(/measured, the end/g),
+      ).toHaveLength(count);
+      expect(lines.length).toBeLessThanOrEqual(endingLines - 2);
+      expect(lines.some((line) => line.startsWith("Believe it?"))).toBe(true);
+    }
   });
 
   test("a requirement that is not met is named with its value", () => {

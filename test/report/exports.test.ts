@@ -10,7 +10,7 @@ import { metricFacts } from "../../src/results/metrics.ts";
 import { compareResults } from "../../src/results/runs.ts";
 import { tableOf } from "../../src/load/records.ts";
 import type { ArmResult, BenchResult, MetricName } from "../../src/results/types.ts";
-import { armNamed, sampleResult, scenarioNamed } from "../support/sample-result.ts";
+import { armNamed, sampleResult, scenarioNamed, withSweep } from "../support/sample-result.ts";
 
 const sample = sampleResult();
 const alone: JunitOptions = { comparison: null, allowMissing: false };
@@ -207,6 +207,16 @@ describe("markdown and github", () => {
     expect(markdownOf(sample).startsWith(first)).toBe(true);
     expect(markdownOf(sample)).not.toContain("<details>");
     expect(markdownOf(sample)).toContain("### stream: Paced token streams");
+  });
+
+  test("a sweep says what was found along each line, and how", () => {
+    const swept = withSweep(sample);
+    const found = githubSummaryOf(swept)
+      .split("\n")
+      .filter((line) => line.startsWith("Sweep: "));
+    expect(found.length).toBe(swept.sweeps![0]!.series.length + 1);
+    expect(found[0]).toMatch(/^Sweep: h1: knee .+/);
+    expect(found.at(-1)).toMatch(/^Sweep: knee: the point of the largest power/);
   });
 
   test("one that GitHub would refuse keeps the answers", () => {

@@ -28,7 +28,7 @@ test("a trend is found with its size, and noise, one slow slice and missing slic
 test("a drift is noted where more than half of the valid rounds have it, with its direction", () => {
   const [rising, falling, flat] = [noise(1, 20, 0.3), noise(2, 20, -0.3), noise(3, 20, 0)];
   expect(driftNotes({ id: "h1", rounds: [round(rising), round(rising), round(flat)] })).toEqual([
-    expect.stringMatching(/^h1: not steady: TTFT p50 rises by 2\d% from the begin of a round to its end, in 2 of 3 rounds$/),
+    expect.stringMatching(/^h1: not steady: TTFT p50 rises by 2\d% from the beginning of a round to its end, in 2 of 3 rounds$/),
   ]);
   expect(driftNotes({ id: "h1", rounds: [round(falling)] })[0]).toMatch(/TTFT p50 falls by 3\d%/);
   expect(driftNotes({ id: "h1", rounds: [round(rising), round(flat), round(flat)] })).toEqual([]);

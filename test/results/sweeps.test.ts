@@ -78,6 +78,13 @@ describe("the knee", () => {
     expect(seen.readings[2]).toMatchObject({ servedPerSecond: null, achieved: null, latencyUs: null, keepsSlo: null });
   });
 
+  test("at the least load that was tried may lie below it, unless that is one request at a time", () => {
+    const beyond = [60, 75, 90].map(queue);
+    expect(rates(beyond).knee).toEqual({ point: 0, x: 60, text: "at 60/s or below: no less was tried" });
+    const one: Seen = { rate: null, served: 50, latencyMs: 10 };
+    expect(rates([one, ...beyond]).knee).toEqual({ point: 0, x: 50, text: "at 50/s" });
+  });
+
   test("one request at a time has its place where it served", () => {
     const { readings } = rates([queue(50), { rate: null, served: 9, latencyMs: 11 }]);
     expect(readings.map(({ x, askedPerSecond }) => [x, askedPerSecond])).toEqual([
@@ -136,4 +143,18 @@ test("a line of a chart is an arm with all other axes held; an axis that is no l
     [{ rtt: "40" }, [10, 20], null],
   ]);
   expect(kneeMethod).toBeNull();
+});
+
+test("one rate that is held while a network is varied is no largest rate: what lies along x are milliseconds", () => {
+  const points = [0, 40].map((rtt): SweepPoint => ({ variant: String(rtt), at: { rtt: String(rtt) }, x: rtt, load: "given" }));
+  const values = points.map(({ at: { rtt }, x }) => ({ text: rtt!, x: x! }));
+  const axes: SweepAxis[] = [{ name: "rtt", label: "round-trip time", unit: "ms", scale: "linear", values }];
+  const plan: SweepPlan = { kind: "list", scenario: "stream", variant: "", axes, points, slo: null, stopped: null };
+  const { series } = sweepResult(
+    plan,
+    points.map(({ variant }) => pointOf({ rate: 20, latencyMs: 10 }, variant)),
+  );
+  expect(series.map(({ keepsUp, readings }) => [keepsUp, readings.map(({ askedPerSecond }) => askedPerSecond)])).toEqual([
+    [null, [20, 20]],
+  ]);
 });

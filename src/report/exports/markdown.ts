@@ -4,7 +4,19 @@ import { answersOf, verdictOrder, withVerdict } from "../../results/answers.ts";
 import { scenarioLabel } from "../../results/scenarios.ts";
 import type { BenchResult, Comparison, ScenarioResult } from "../../results/types.ts";
 import { armColumns, effect, metricLabel, probability, requiredValue, requirementOutcome } from "../format.ts";
-import { beliefTexts, claimsText, contestTitle, effectText, headline, questionText, reasonsText, valuesText, valueText } from "../words.ts";
+import { findingLines } from "../sweeps.ts";
+import {
+  beliefTexts,
+  claimsText,
+  contestTitle,
+  effectText,
+  headline,
+  questionText,
+  reasonsText,
+  valuesText,
+  valueText,
+  workTexts,
+} from "../words.ts";
 
 /** Bytes that GitHub takes for the summary of a step: 1 MiB. Above this the figures are left out. */
 const mostSummaryBytes = 900_000;
@@ -54,7 +66,7 @@ function figures({ scenarios }: BenchResult): string[] {
   return scenarios.flatMap(scenarioText);
 }
 
-/** Each contest's answers, worst and best first as on a terminal. */
+/** Each contest's answers, in the order of a terminal. */
 function answerTables(result: BenchResult): string[] {
   const { contests, notRun } = answersOf(result);
   return [
@@ -97,6 +109,8 @@ function head(result: BenchResult): string[] {
     ...answerTables(result),
     ...requirementTable(result),
     ...(claims === "" ? [] : [`Claims: ${plain(claims)}`, ""]),
+    ...(result.sweeps ?? []).flatMap(findingLines).flatMap((text) => [`Sweep: ${plain(text)}`, ""]),
+    ...workTexts(scenarios).flatMap((text) => [`Note: ${plain(text)}`, ""]),
     `Believe it? ${plain(beliefTexts(answers.belief, answers.target).join(", "))}`,
     "",
   ];
