@@ -228,13 +228,26 @@ class ResponseStory {
     return json;
   }
 
+  /** Writes one event of this type for each run of tokens, which is all that it holds beside its place. */
+  #deltas(type: string, at: object): NonNullable<Part["run"]> {
+    const before = encoder.encode(`event: ${type}\ndata: {"type":"${type}","sequence_number":`);
+    const middle = encoder.encode(`,${JSON.stringify(at).slice(1, -1)},"delta":"`);
+    const after = encoder.encode('"');
+    return (out, run) => {
+      out.bytes(before);
+      out.number(this.#sequence++);
+      out.bytes(middle);
+      run.write(out);
+      out.bytes(after);
+      if (this.#obfuscated) out.bytes(obfuscationBytes(run.characters, obfuscationBlock));
+      out.endEvent();
+    };
+  }
+
   #reasoningPart(): Part {
     const summary = this.#summary;
     const at = { item_id: this.#itemIds[0]!, output_index: 0, summary_index: 0 };
     const type = "response.reasoning_summary_text.delta";
-    const before = encoder.encode(`event: ${type}\ndata: {"type":"${type}","sequence_number":`);
-    const middle = encoder.encode(`,${JSON.stringify(at).slice(1, -1)},"delta":"`);
-    const after = encoder.encode('"');
     return {
       tokens: summary?.tokens ?? 0,
       source: summary === null ? null : EscapedTokens.of(summary.vocabulary),
@@ -243,15 +256,7 @@ class ResponseStory {
         this.#emit(out, "response.output_item.added", { output_index: 0, item: this.#reasoningItem(false) });
         if (summary !== null) this.#emit(out, "response.reasoning_summary_part.added", { ...at, part: summaryPart("") });
       },
-      run: (out, run) => {
-        out.bytes(before);
-        out.number(this.#sequence++);
-        out.bytes(middle);
-        run.write(out);
-        out.bytes(after);
-        if (this.#obfuscated) out.bytes(obfuscationBytes(run.characters, obfuscationBlock));
-        out.endEvent();
-      },
+      run: this.#deltas(type, at),
       close: (out) => {
         if (summary !== null) {
           const text = summary.text();
@@ -306,24 +311,13 @@ class ResponseStory {
     const output_index = this.#callAt(index);
     const at = { item_id: this.#itemIds[output_index]!, output_index };
     const type = "response.function_call_arguments.delta";
-    const before = encoder.encode(`event: ${type}\ndata: {"type":"${type}","sequence_number":`);
-    const middle = encoder.encode(`,${JSON.stringify(at).slice(1, -1)},"delta":"`);
-    const after = encoder.encode('"');
     const { arguments: text } = call;
     return {
       tokens: text.tokens,
       source: EscapedTokens.of(text.vocabulary),
       cursor: text.cursor(),
       open: (out) => this.#emit(out, "response.output_item.added", { output_index, item: this.#callItem(call, index, false) }),
-      run: (out, run) => {
-        out.bytes(before);
-        out.number(this.#sequence++);
-        out.bytes(middle);
-        run.write(out);
-        out.bytes(after);
-        if (this.#obfuscated) out.bytes(obfuscationBytes(run.characters, obfuscationBlock));
-        out.endEvent();
-      },
+      run: this.#deltas(type, at),
       close: (out) => {
         this.#emit(out, "response.function_call_arguments.done", { ...at, arguments: text.text(), name: call.name });
         this.#emit(out, "response.output_item.done", { output_index, item: this.#callItem(call, index, true) });
