@@ -173,6 +173,11 @@ export interface RouteRequest {
   headerNames(): readonly string[];
   /** Names of its headers that begin with `ownHeaderPrefix`, in lower case. */
   readonly ownHeaders: readonly string[];
+  /**
+   * The protocols that the client asks to change to, in lower case: the value of Upgrade where Connection names it and the request is
+   * of HTTP/1.1 (RFC 9110, section 7.8). Absent: none.
+   */
+  readonly upgrade?: string | undefined;
   /** When the whole request had arrived. */
   readonly receivedUs: number;
   /** The request as it came, where this is the same by another path; absent: this one. */

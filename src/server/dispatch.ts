@@ -12,6 +12,7 @@ import type { Replies } from "../api/shared/replies.ts";
 import type { Cors } from "../api/shared/cors.ts";
 import type { Meter } from "../core/pacing/meter.ts";
 import type { RequestHandler, ResponseSink, Route, RouteRequest } from "../core/seams.ts";
+import { hasToken } from "../listeners/upgrade.ts";
 
 /** Finds routes by path. */
 export class RouteTable {
@@ -93,6 +94,10 @@ export function createHandler(options: DispatchOptions): RequestHandler {
       let admission: boolean | Promise<boolean>;
       try {
         if (options.cors !== null && meetsPage(options.cors, options, request, sink)) return;
+        if (request.method === "GET" && request.upgrade !== undefined && hasToken(request.upgrade, "websocket")) {
+          answer(options, request, sink, { kind: "upgrade-required" });
+          return;
+        }
         admission = gate.admit(request, body, sink);
         if (admission === true) {
           if (isLarge(body)) dispatchLarge(request, new Uint8Array(body), sink);

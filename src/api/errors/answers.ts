@@ -162,6 +162,16 @@ const table: { readonly [K in Kind]: Row<K> } = {
     anthropic: ({ allow }) => ({ status: 405, message: "Method Not Allowed", headers: { allow } }),
   },
 
+  // Codex goes on by HTTP at once after this status, and after no other (codex-rs/codex-api/src/endpoint/responses_websocket.rs).
+  "upgrade-required": {
+    openai: () => ({
+      status: 426,
+      message: "This endpoint does not speak WebSocket here. Send the request by HTTP.",
+      code: "websocket_not_supported",
+      headers: keepHttp,
+    }),
+  },
+
   "model-not-found": {
     openai: ({ model }) => ({
       status: 404,
@@ -241,6 +251,9 @@ const table: { readonly [K in Kind]: Row<K> } = {
   },
 };
 
+/** What a 426 has to name: the protocols that would do, and that the header is for this hop (RFC 9110, sections 7.8 and 15.5.22). */
+const keepHttp = { upgrade: "HTTP/1.1", connection: "Upgrade" };
+
 const unauthorized: Words = { status: 401, message: "", body: { error: "Unauthorized" } };
 
 const refusals: Readonly<Record<Refusal, { readonly status: number; readonly message: string; readonly code: string }>> = {
@@ -305,6 +318,7 @@ const vllmTypes: Readonly<Record<number, string>> = {
   415: "Unsupported Media Type",
   418: "I'm a Teapot",
   422: "Unprocessable Entity",
+  426: "Upgrade Required",
   429: "Too Many Requests",
   431: "Request Header Fields Too Large",
   501: "NotImplementedError",

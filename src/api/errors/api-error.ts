@@ -24,6 +24,8 @@ export type Problem =
   | { readonly kind: "unknown-url"; readonly method: string; readonly path: string }
   /** `allow`: the value of the Allow header. */
   | { readonly kind: "method-not-allowed"; readonly method: string; readonly path: string; readonly allow: string }
+  /** A handshake of WebSocket where none is spoken. */
+  | { readonly kind: "upgrade-required" }
   | { readonly kind: "model-not-found"; readonly model: string }
   /** A prompt beyond the context. Both are numbers of tokens. */
   | { readonly kind: "prompt-too-long"; readonly tokens: number; readonly limit: number }

@@ -247,7 +247,7 @@ export class NodeH1Service {
   }
 
   #receive(protocol: Protocol, message: IncomingMessage, response: ServerResponse): void {
-    const request = new NodeRequest(protocol, message.method!, message.url!, message.headers);
+    const request = new NodeRequest(protocol, message.method!, message.url!, message.headers, message.httpVersionMinor > 0);
     message.on("error", () => {});
     const sink = new NodeH1Sink(this, response);
     this.#sinks.add(sink);

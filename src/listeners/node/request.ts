@@ -13,6 +13,7 @@ import {
 } from "../../core/seams.ts";
 import { type AwaitedBody, type BodyDeadlines, deliver, type ListenerLimits, refuse } from "../bounds.ts";
 import { discardBytes } from "../sink.ts";
+import { upgradeOf } from "../upgrade.ts";
 
 /** Most requests have no header of ours. */
 const noHeaders: readonly string[] = [];
@@ -25,15 +26,22 @@ export class NodeRequest implements RouteRequest {
   readonly query: string;
   receivedUs = 0;
   readonly #headers: IncomingHttpHeaders;
+  readonly #canUpgrade: boolean;
 
-  constructor(protocol: Protocol, method: string, target: string, headers: IncomingHttpHeaders) {
+  /** `canUpgrade`: it is of HTTP/1.1. Those of 1.0 and 2 have no Upgrade (RFC 9110, section 7.8; RFC 9113, section 8.6). */
+  constructor(protocol: Protocol, method: string, target: string, headers: IncomingHttpHeaders, canUpgrade = false) {
     this.protocol = protocol;
     this.method = method;
+    this.#canUpgrade = canUpgrade;
     const origin = originForm(target);
     const question = origin.indexOf("?");
     this.path = question < 0 ? origin : origin.slice(0, question);
     this.query = question < 0 ? "" : origin.slice(question + 1);
     this.#headers = headers;
+  }
+
+  get upgrade(): string | undefined {
+    return this.#canUpgrade ? upgradeOf(this.#headers.upgrade, this.#headers.connection) : undefined;
   }
 
   get ownHeaders(): readonly string[] {

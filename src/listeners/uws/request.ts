@@ -1,6 +1,7 @@
 /** Requests on uWebSockets.js. */
 import type { HttpRequest } from "uWebSockets.js";
 import { ownHeaderPrefix, type RouteRequest } from "../../core/seams.ts";
+import { upgradeOf } from "../upgrade.ts";
 
 /** Most requests have no header of ours, and are asked for many. */
 const noHeaders: readonly string[] = [];
@@ -74,6 +75,10 @@ export class UwsRequest implements RouteRequest {
   /** true: the engine closes the connection with the answer. */
   get closes(): boolean {
     return this.#closes;
+  }
+
+  get upgrade(): string | undefined {
+    return upgradeOf(this.header("upgrade"), this.header("connection"));
   }
 
   get ownHeaders(): readonly string[] {
