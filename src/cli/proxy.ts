@@ -14,15 +14,18 @@ import { refuseUnknownVariables } from "./environment.ts";
 /** `fakeai proxy`: runs until a signal ends it, and says then what it did. */
 export async function proxy({ given }: Line): Promise<void> {
   refuseUnknownVariables(proxyFlags);
-  const { to: target, listen, seed, json } = settingsOf(proxyFlags, given);
+  const { to: target, listen, seed, plant, json } = settingsOf(proxyFlags, given);
   if (target === null) throw new UsageError("--to: name the server (for example --to 127.0.0.1:8000)");
   const { host, port } = listen;
   const proxy = await startProxy({
     target,
     impairment: impairmentOf(given),
     seed,
+    ...(plant === null ? {} : { plant }),
     host,
     port,
+    onUnplantable: () =>
+      process.stderr.write("fakeai: --plant reads HTTP/1.1 in cleartext only: connections that speak something else are reset\n"),
     onUnreachable: (reason) =>
       process.stderr.write(
         `fakeai: cannot reach ${printable(hostInUrl(target.host))}:${target.port} (${printable(reason)}); its clients are reset\n`,
@@ -36,6 +39,7 @@ export async function proxy({ given }: Line): Promise<void> {
       ? `${JSON.stringify({ listening: `${shownHost}:${proxy.port}`, port: proxy.port })}\n`
       : `proxy ${shownHost}:${proxy.port}  to ${hostInUrl(target.host)}:${target.port}  ${describeNetwork(given)}\n`,
   );
+  if (plant !== null && !json) process.stdout.write(`planted: ${String(given["plant"])}\n`);
   const { stats, cpuUs } = await ended;
   process.stdout.write(json ? `${JSON.stringify({ ...stats, cpuUs })}\n` : describeStats(stats, cpuUs));
 }

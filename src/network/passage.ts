@@ -5,9 +5,13 @@ import type { Alarms } from "./alarms.ts";
 import type { Impairment } from "./impairment.ts";
 import { type Bounds, drawTime, type Ledger, Line } from "./line.ts";
 import type { Link } from "./link.ts";
+import { type Plant, readsEvents } from "./plant.ts";
+import { Tamper } from "./tamper.ts";
 
 /** Between the last bytes and a reset: libuv reports both together as an end, and their reader would not see the reset. */
 const resetAfterUs = 2000;
+/** How long a server's connection is kept whose client has left, where that is not told. */
+const keptMs = 60_000;
 /** The longest delay of setTimeout. */
 const longestTimerMs = 2_147_483_647;
 
@@ -23,6 +27,8 @@ export interface PassageOptions {
   /** The link of a new line; null where the bandwidth is not limited. */
   readonly linkFor: (way: Way) => Link | null;
   readonly seed: Seed;
+  /** Faults of a gateway; `noPlant`: none. */
+  readonly plant: Plant;
 }
 
 /** What happens to one connection. */
@@ -35,6 +41,8 @@ export interface PassageEvents {
   onTimeCut(): void;
   /** The target does not take the connection. */
   onUnreachable(reason: string): void;
+  /** Faults were to be planted, and another protocol than HTTP/1.1 in cleartext is spoken: the connection is reset. */
+  onUnplantable(): void;
 }
 
 export class Passage {
@@ -98,8 +106,18 @@ export class Passage {
         this.#cut(by);
       });
     }
-    from.on("data", (bytes: Buffer) => line.take(bytes));
-    from.on("end", () => line.end());
+    const { plant } = this.#options;
+    const tamper = way === "down" && readsEvents(plant) ? new Tamper(plant, seed, (bytes) => line.take(bytes)) : null;
+    from.on("data", (bytes: Buffer) => {
+      if (tamper === null) line.take(bytes);
+      else if (!tamper.take(bytes)) this.#refuse();
+    });
+    from.on("end", () => {
+      // The server is not to notice.
+      if (way === "up" && plant.swallowAbort) return;
+      tamper?.end();
+      line.end();
+    });
     to.on("drain", () => line.drained());
     return line;
   }
@@ -112,6 +130,7 @@ export class Passage {
     });
     socket.on("close", () => {
       if (socket === this.#client) this.#events.onClientClose();
+      if (socket === this.#client && this.#options.plant.swallowAbort && !other.destroyed) return this.#keepUpstream();
       if (failure !== null && !this.#isOver) this.#passReset(socket, other, failure, latencyUs);
       if (other.destroyed) this.#finish();
     });
@@ -126,6 +145,20 @@ export class Passage {
       this.#drop();
       other.resetAndDestroy();
     });
+  }
+
+  /** The client has gone, and the server is read on as if it had not. */
+  #keepUpstream(): void {
+    this.#isOver = true;
+    this.#drop();
+    this.#upstream.resume();
+    this.#later(keptMs * 1000, () => this.#upstream.destroy());
+  }
+
+  #refuse(): void {
+    if (this.#isOver) return;
+    this.#events.onUnplantable();
+    this.#cut("rst");
   }
 
   #cut(by: "rst" | "fin"): void {

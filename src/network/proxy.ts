@@ -13,6 +13,7 @@ import { Lateness, type LatenessSummary } from "./lateness.ts";
 import type { Bounds, Ledger } from "./line.ts";
 import { Link } from "./link.ts";
 import { Passage, type PassageOptions, type Way } from "./passage.ts";
+import { noPlant, type Plant } from "./plant.ts";
 import { SleepingClock } from "./sleeping-clock.ts";
 
 /** The server behind the proxy. */
@@ -34,6 +35,10 @@ export interface ProxyOptions {
   readonly port?: number;
   /** Default 16 MB in one direction of a connection, 256 MB in all. */
   readonly bounds?: Bounds;
+  /** Faults of a gateway, for tests of what judges gateways; default: none. */
+  readonly plant?: Plant;
+  /** Called once where they cannot be planted: another protocol than HTTP/1.1 in cleartext is spoken. */
+  readonly onUnplantable?: () => void;
   /** Called when the target cannot be reached, once for each reason. */
   readonly onUnreachable?: (reason: string) => void;
 }
@@ -100,7 +105,8 @@ class Tally implements Ledger {
 
 /** Starts a proxy. Rejects where it cannot listen. */
 export async function startProxy(options: ProxyOptions): Promise<Proxy> {
-  const { impairment, host = "127.0.0.1", port = 0, onUnreachable = () => {} } = options;
+  const { host = "127.0.0.1", port = 0, plant = noPlant, onUnreachable = () => {}, onUnplantable = () => {} } = options;
+  const impairment = laterBy(options.impairment, plant.delayUs);
   const clock = await SleepingClock.start();
   const alarms = new Alarms(clock);
   const lateness = new Lateness();
@@ -108,6 +114,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
   const tallies = { up: new Tally(held, lateness), down: new Tally(held, lateness) };
   const counts = { connections: 0, openConnections: 0, unreachable: 0, timeCuts: 0 };
   const reasons = new Set<string>();
+  let isUnplantable = false;
   const passages = new Set<Passage>();
   const shared: PassageOptions = {
     target: options.target,
@@ -117,6 +124,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     ledgers: tallies,
     linkFor: linksOf(impairment, alarms),
     seed: seedOf(options.seed),
+    plant,
   };
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     counts.openConnections++;
@@ -128,6 +136,10 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
         counts.unreachable++;
         if (!reasons.has(reason)) onUnreachable(reason);
         reasons.add(reason);
+      },
+      onUnplantable() {
+        if (!isUnplantable) onUnplantable();
+        isUnplantable = true;
       },
     });
     passages.add(passage);
@@ -163,6 +175,11 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
       await clock.close();
     },
   };
+}
+
+/** The impairment with a further delay of what goes to the client. */
+function laterBy({ up, down }: Impairment, delayUs: number): Impairment {
+  return { up, down: { ...down, latencyUs: down.latencyUs + delayUs } };
 }
 
 /** The link of each new line: one for all lines of a direction, or one of its own, as its bandwidth is meant. */

@@ -1,10 +1,11 @@
 /** The flags of `fakeai proxy` and of `fakeai proxy-config`. */
 import { bareHost } from "../base/host.ts";
 import { UsageError } from "../base/usage-error.ts";
+import { parsePlant, type Plant } from "../network/plant.ts";
 import type { ProxyTarget } from "../network/proxy.ts";
 import { type NetworkKey, networkFlags } from "./network.ts";
 import { type FlagTable, text, whole } from "./parse.ts";
-import { oneOf } from "./values.ts";
+import { oneOf, orUsageError } from "./values.ts";
 
 /** Where something listens. */
 export interface ListenAddress {
@@ -17,6 +18,8 @@ export interface ProxySettings extends Readonly<Record<NetworkKey, string | null
   readonly listen: ListenAddress;
   readonly to: ProxyTarget | null;
   readonly seed: number;
+  /** null: none. */
+  readonly plant: Plant | null;
   readonly json: boolean;
 }
 
@@ -55,6 +58,14 @@ export const proxyFlags: FlagTable<ProxySettings> = [
     common: true,
   },
   { key: "json", kind: "boolean", help: "a line of JSON when ready, and one at the end", group: proxyGroup, common: true },
+  {
+    key: "plant",
+    kind: "text",
+    takes: "faults",
+    parse: (given, flag) => orUsageError(() => parsePlant(given, flag)),
+    help: "a bad gateway, for tests: lose=1%, repeat=, reorder=, buffer=4, delay=0.5ms, swallow-abort",
+    group: proxyGroup,
+  },
   ...networkFlags.map((row) => ({ ...row, parse: text })),
 ];
 

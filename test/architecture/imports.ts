@@ -20,7 +20,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   report: { rooms: ["results", "base"], packages: [] },
   api: { rooms: ["core", "base"], packages: [] },
   listeners: { rooms: ["core", "base", "wire"], packages: [node, "uWebSockets.js"] },
-  network: { rooms: ["core", "base"], packages: [node, "hdr-histogram-js"] },
+  // `wire`: faults that are planted into a stream's events are in the chunked coding.
+  network: { rooms: ["core", "base", "wire"], packages: [node, "hdr-histogram-js"] },
   load: { rooms: ["base", "wire", "results"], packages: [node, "autocannon"] },
   settings: {
     rooms: ["core", "api", "base", "listeners", "network", "results"],
