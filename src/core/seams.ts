@@ -189,6 +189,8 @@ export interface Route {
   readonly method: "GET" | "POST" | "DELETE";
   /** An exact path, or one that ends in "/" + "*" and takes any rest. */
   readonly path: string;
+  /** Bytes that its bodies may have where that is less than what a listener takes. */
+  readonly maxBodyBytes?: number;
   /** `body` is valid during the call only. May throw; a promise may reject. The error is then the answer. */
   handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void | Promise<void>;
 }

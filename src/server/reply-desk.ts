@@ -1,7 +1,7 @@
 /** The rules for answers while a server runs: read at its start, replaced on demand, read again when their file changes. */
 import { statSync } from "node:fs";
 import { ApiError } from "../api/errors/api-error.ts";
-import type { ReplyAdministration } from "../api/operations/admin-replies.ts";
+import type { Administration } from "../api/operations/administration.ts";
 import { noReplies, Replies, type SettledReplies } from "../api/shared/replies.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { ProtocolListener } from "../core/seams.ts";
@@ -40,11 +40,11 @@ export class ReplyDesk {
   }
 
   /** What `/admin/replies` does. A file is not taken there: its client could read any. */
-  administration(check: ReplyAdministration["check"]): ReplyAdministration {
+  administration(check: Administration["check"]): Administration {
     return {
       check,
       show: () => this.replies.show(),
-      set: async (rules) => {
+      change: async (rules) => {
         try {
           await this.set(rules as unknown as GivenReplies);
         } catch (error) {

@@ -12,12 +12,11 @@ import { ReplyDesk } from "./reply-desk.ts";
 import { StreamLog } from "./stream-log.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 import { Generator } from "../api/openai/generate.ts";
-import { type Administration, adminConfigRoutes } from "../api/operations/admin-config.ts";
+import { type Administration, administrationRoutes } from "../api/operations/administration.ts";
 import { Dashboard, dashboardRoutes } from "../api/operations/dashboard/routes.ts";
 import { healthRoutes } from "../api/operations/health.ts";
 import { type LiveState, metricsRoute, renderMetrics } from "../api/operations/metrics.ts";
 import { adminRequestsRoutes, type RequestAdministration } from "../api/operations/admin-requests.ts";
-import { adminRepliesRoutes, type ReplyAdministration } from "../api/operations/admin-replies.ts";
 import { ResponseStore } from "../api/openai/response-store.ts";
 import { providerRoutes } from "../api/routes.ts";
 import { Cors } from "../api/shared/cors.ts";
@@ -270,7 +269,7 @@ interface RouteParts extends Pick<Parts, "meter" | "scheduler" | "activity"> {
   /** null: there is no /admin/requests. */
   readonly requestAdministration: RequestAdministration | null;
   /** null: there is no /admin/replies. */
-  readonly replyAdministration: ReplyAdministration | null;
+  readonly replyAdministration: Administration | null;
   readonly tokenizer: Tokenizer | null;
   /** Numbers the requests, over changes of the configuration. */
   readonly counter: RequestCounter;
@@ -320,8 +319,8 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
       () => activity.listening,
     ),
     metricsRoute(meter, metrics),
-    ...(administration === null ? [] : adminConfigRoutes(administration, meter)),
-    ...(replyAdministration === null ? [] : adminRepliesRoutes(replyAdministration, meter)),
+    ...(administration === null ? [] : administrationRoutes("/admin/config", administration, meter)),
+    ...(replyAdministration === null ? [] : administrationRoutes("/admin/replies", replyAdministration, meter)),
     ...(requestAdministration === null ? [] : adminRequestsRoutes(requestAdministration, meter)),
   ];
   const endpoints = routes.map(({ method, path }) => `${method} ${path}`);

@@ -18,9 +18,8 @@ const text = (given: Case): string => JSON.stringify(given.kind === "bytes" ? gi
 describe("what is searched", () => {
   test("every function of src that makes routes gives its endpoints", () => {
     expect(routeMakers()).toEqual([
-      "adminConfigRoutes",
-      "adminRepliesRoutes",
       "adminRequestsRoutes",
+      "administrationRoutes",
       "dashboardRoutes",
       "healthRoutes",
       "metricsRoute",

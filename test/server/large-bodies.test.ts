@@ -82,3 +82,23 @@ test("an answer in pieces takes no fault: the server's own leave it whole, one t
   });
   expect(Object.keys(faulty.stats().faults).length).toBe(0);
 });
+
+test("a body that no route reads is not parsed, and one longer than its route takes is refused before it is", async () => {
+  await using guarded = await createServer({ outputTokens: 3, admin: true });
+  const parse = vi.spyOn(JSON, "parse");
+  try {
+    const ask = async (method: string, path: string, bytes: number): Promise<number> => {
+      const body = JSON.stringify({ replies: [{ reply: { text: "x".repeat(bytes) } }] });
+      return (await fetch(`${guarded.urls.h1}${path}`, { method, body })).status;
+    };
+    expect(await ask("POST", "/nothing", 400_000)).toBe(404);
+    expect(await ask("DELETE", "/v1/responses/resp_1", 400_000)).toBe(404);
+    expect(await ask("DELETE", "/v1/chat/completions", 400_000)).toBe(405);
+    expect(await ask("POST", "/admin/replies", 600_000)).toBe(413);
+    expect(await ask("POST", "/admin/config", 70_000)).toBe(413);
+    expect(parse.mock.calls.filter(([text]) => text.length > 60_000)).toEqual([]);
+    expect(await ask("POST", "/admin/replies", 400_000)).toBe(200);
+  } finally {
+    parse.mockRestore();
+  }
+});

@@ -1,8 +1,7 @@
 /** What a client can ask for, read from the product itself: endpoints from its routes, members and headers from its sources. */
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { adminConfigRoutes } from "../../../src/api/operations/admin-config.ts";
-import { adminRepliesRoutes } from "../../../src/api/operations/admin-replies.ts";
+import { administrationRoutes } from "../../../src/api/operations/administration.ts";
 import { adminRequestsRoutes } from "../../../src/api/operations/admin-requests.ts";
 import { type Dashboard, dashboardRoutes } from "../../../src/api/operations/dashboard/routes.ts";
 import { healthRoutes } from "../../../src/api/operations/health.ts";
@@ -30,8 +29,8 @@ export function endpoints(): readonly Endpoint[] {
       () => [],
     ),
     metricsRoute(meter, () => ""),
-    ...adminConfigRoutes({ check: () => {}, show: () => ({}), change: () => {} }, meter),
-    ...adminRepliesRoutes({ check: () => {}, show: () => ({}), set: () => Promise.resolve() }, meter),
+    ...administrationRoutes("/admin/config", { check: () => {}, show: () => ({}), change: () => {} }, meter),
+    ...administrationRoutes("/admin/replies", { check: () => {}, show: () => ({}), change: () => {} }, meter),
     ...adminRequestsRoutes({ check: () => {}, all: () => [], clear: () => {} }, meter),
     ...dashboardRoutes({} as Dashboard, meter, []),
   ];
