@@ -228,5 +228,6 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     needsBuild: true,
     takes: "a minute",
     writes: "stdout",
+    flags: [{ name: "--debian13", help: "on Debian 13 instead, where @uwsjs/core loads: Node 24 and 26; needs root and debootstrap" }],
   },
 };

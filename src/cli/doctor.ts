@@ -25,7 +25,7 @@ async function diagnose(): Promise<string> {
     `fakeai      ${ownVersion()}, Node ${process.versions.node}, ${process.platform}-${process.arch}`,
     `machine     ${cpus().length} x ${cpus()[0]?.model.trim() ?? "unknown"}, ${Math.round(totalmem() / 1_073_741_824)} GB`,
     `pinning     ${pinning === null ? "no: server and generator share the cores, and figures scatter more" : `server on core ${pinning.server}, generator on core ${pinning.load}`}`,
-    `engines     node:http, node:http2 (nghttp2 ${process.versions["nghttp2"] ?? "unknown"}), ${uws === null ? "uWebSockets.js" : `no uWebSockets.js: ${uws}`}`,
+    `engines     node:http, node:http2 (nghttp2 ${process.versions["nghttp2"] ?? "unknown"}), ${uws.version ?? `no uWebSockets.js: ${uws.lack}`}`,
     "",
     "tools",
     ...Object.entries(tools).map(([name, version]) => `  ${name.padEnd(12)}${version ?? `missing. ${howToGet[name] ?? ""}`}`),
@@ -36,7 +36,7 @@ async function diagnose(): Promise<string> {
       const notes = [
         ...(tools["h2load"] === null && arms.some(({ driver }) => driver === "h2load") ? ["h2load is missing: runs on stream"] : []),
         ...[...proxies].filter((proxy) => tools[proxy] === null).map((proxy) => `without the arms through ${proxy}`),
-        ...(uws !== null && arms.some(({ engine }) => engine === "uws") ? ["without the arm on uWebSockets.js"] : []),
+        ...(uws.lack !== null && arms.some(({ engine }) => engine === "uws") ? ["without the arm on uWebSockets.js"] : []),
       ];
       return `  ${id.padEnd(20)} ${notes.length === 0 ? "all of it" : notes.join("; ")}`;
     }),
@@ -44,8 +44,8 @@ async function diagnose(): Promise<string> {
   return `${lines.join("\n")}\n`;
 }
 
-/** null where uWebSockets.js runs, else why not. */
-async function startsUws(): Promise<string | null> {
+/** The package that uWebSockets.js comes from, with its version; or why it does not run. */
+async function startsUws(): Promise<{ readonly version: string | null; readonly lack: string | null }> {
   try {
     const server = await startServerChild({
       protocols: ["h1"],
@@ -58,8 +58,8 @@ async function startsUws(): Promise<string | null> {
       cpu: null,
     });
     await server.close();
-    return null;
+    return { version: `uWebSockets.js (${server.engineVersions["uws"]})`, lack: null };
   } catch (error) {
-    return (error as Error).message;
+    return { version: null, lack: (error as Error).message };
   }
 }

@@ -73,7 +73,10 @@ function enlargeUwsHeads({ limits }: ServerConfig): void {
 function describe(server: Served): string {
   const { model, scheduler, workers } = server.config;
   const kept = `${scheduler === null ? describeLatency(model) : describeBatching(scheduler)}, ${model.outputTokens.spec} tokens`;
-  const lines = server.listening.map(({ protocol, engine, url }) => `${protocol.padEnd(4)} ${url}  ${engine}  ${kept}`);
+  const lines = server.listening.map(({ protocol, engine, engineVersion, url }) => {
+    const engineName = engine === "node" ? engine : `${engine} (${engineVersion})`;
+    return `${protocol.padEnd(4)} ${url}  ${engineName}  ${kept}`;
+  });
   if (isEveryAddress(server.config.host)) lines.push("every address of this machine is listened on");
   if (workers > 1) lines.push(`${workers} workers share the ${server.listening.length === 1 ? "port" : "ports"}`);
   lines.push(...server.notices.map((notice) => `note ${notice}`));

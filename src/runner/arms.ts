@@ -66,6 +66,8 @@ export interface RunContext {
   readonly gateways: ReadonlyMap<string, External>;
   readonly drivers: Map<DriverName, LoadDriver>;
   readonly calibration: Calibration | null;
+  /** Packages with versions that engines of our own servers came from, by the engines' names: filled as they start. */
+  readonly engineVersions: Map<string, string>;
 }
 
 /** A driver, made at the first call and kept. */
@@ -169,7 +171,7 @@ function describeArm(context: RunContext, workload: Workload, spec: ArmSpec): Ar
 
 /** One server for each engine among the arms, by its name. */
 async function startServers(
-  { options, pinning }: RunContext,
+  { options, pinning, engineVersions }: RunContext,
   workload: Workload,
   specs: readonly ArmSpec[],
   notes: string[],
@@ -193,6 +195,8 @@ async function startServers(
         cpu: pinning?.server ?? null,
       });
       targets.set(engine, target);
+      const { uws } = target.engineVersions;
+      if (uws !== undefined) engineVersions.set("uws", uws);
       open.push(target);
     } catch (error) {
       // Where uWebSockets.js has no binary the protocols can still be compared.

@@ -53,6 +53,7 @@ export async function runBench({ options, baseline, command, details, observer, 
   );
   const drivers = new Map<DriverName, LoadDriver>();
   const scenarios: ScenarioResult[] = [...plan.skipped];
+  const engineVersions = new Map<string, string>();
   const invalid: string[] = [];
   /** Sweeps that ended before their last point, and why. */
   const stopped = new Map<SweepPlan, string>();
@@ -67,7 +68,7 @@ export async function runBench({ options, baseline, command, details, observer, 
     const accepted = [...proxies.values()].reduce((both, one) => acceptedByBoth(both, one.accepted), server?.accepted ?? takesEverything);
     const external = server === null ? null : { ...server, accepted };
     const gateways = new Map([...proxies].map(([name, proxy]) => [name, { ...proxy, accepted }]));
-    const base = { options, details, pinning, signal, observer, external, gateways, drivers };
+    const base = { options, details, pinning, signal, observer, external, gateways, drivers, engineVersions };
     if (external === null && options.clients === null) calibration = await calibrateFor(base, plan.variants);
     const context: RunContext = { ...base, calibration };
     if (options.clients !== null) await runClients(context, options.clients, scenarios);
@@ -106,7 +107,7 @@ export async function runBench({ options, baseline, command, details, observer, 
     startedAt: startedAt.toISOString(),
     durationS: (performance.now() - startedMs) / 1000,
     complete: finished,
-    environment,
+    environment: { ...environment, engines: { ...environment.engines, ...Object.fromEntries(engineVersions) } },
     calibration,
     scenarios: judged,
     ...(sweeps.length > 0 ? { sweeps } : {}),

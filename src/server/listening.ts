@@ -9,7 +9,7 @@ import type { Engine, Protocol, ProtocolListener, RequestHandler } from "../core
 import { type Bounds } from "../listeners/bounds.ts";
 import { NodeListener } from "../listeners/node/listener.ts";
 import { UwsListener } from "../listeners/uws/listener.ts";
-import { loadUws, uwsLack, type UwsModule, uwsMaxHeadBytes, uwsMaxHeadVariable } from "../listeners/uws/module.ts";
+import { type LoadedUws, loadUws, uwsLack, uwsMaxHeadBytes, uwsMaxHeadVariable } from "../listeners/uws/module.ts";
 import type { ServerConfig } from "../settings/server.ts";
 
 export { uwsMaxHeadVariable } from "../listeners/uws/module.ts";
@@ -18,6 +18,8 @@ export { uwsMaxHeadVariable } from "../listeners/uws/module.ts";
 export interface Listening {
   readonly protocol: Protocol;
   readonly engine: Engine;
+  /** What it came from, with its version: "uws-pack 20.0.8", "node 20.20.2". */
+  readonly engineVersion: string;
   /** Origin, without a path: "http://127.0.0.1:8000", also where it listens on every address. */
   readonly url: string;
 }
@@ -26,7 +28,7 @@ export interface Listening {
 export interface Engines {
   readonly places: readonly { readonly protocol: Protocol; readonly engine: Engine }[];
   /** null: no endpoint is served by it. */
-  readonly uws: UwsModule | null;
+  readonly uws: LoadedUws | null;
   /** One line for each thing that is not as a user might expect. */
   readonly notices: readonly string[];
 }
@@ -45,7 +47,7 @@ export async function chooseEngines(config: ServerConfig, certificate: Certifica
   if (h1Asked && uws === null && h1Engine !== "node") {
     const why = sharable ? uwsLack() : "uWebSockets.js shares ports among workers on Linux only";
     if (h1Engine === "uws") throw new UsageError(`--h1-engine uws: ${why}; use --h1-engine node`);
-    notices.push(`${why}: h1 and h1s run on node:http`);
+    notices.push(`h1 and h1s run on node:http, which takes more CPU time: ${why}`);
   }
   if (uws !== null) notices.push(...limitsOfUws(config));
   const noFiles = uws !== null && certificate?.files === null && endpoints.some(({ protocol }) => protocol === "h1s");
@@ -99,7 +101,7 @@ export function createListeners(
   return places.map(({ protocol, engine }) => {
     const tls = servedProtocols[protocol].isEncrypted ? certificate! : null;
     if (engine === "node") return new NodeListener(protocol, tls, handler, bounds);
-    return new UwsListener(uws!, tls && { cert: tls.files!.certPath, key: tls.files!.keyPath }, handler, bounds, tell);
+    return new UwsListener(uws!.module, tls && { cert: tls.files!.certPath, key: tls.files!.keyPath }, handler, bounds, tell);
   });
 }
 
@@ -107,6 +109,7 @@ export function createListeners(
 export async function listenAll(
   listeners: readonly ProtocolListener[],
   { endpoints, host }: Pick<ServerConfig, "endpoints" | "host">,
+  { uws }: Pick<Engines, "uws">,
   shared: boolean,
 ): Promise<Listening[]> {
   const hostname = hostInUrl(reachableHost(host));
@@ -118,7 +121,13 @@ export async function listenAll(
       const listener = listeners[index]!;
       const { protocol, engine } = listener;
       const bound = await listener.listen({ host: address, port, shared });
-      listening.push({ protocol, engine, url: `${servedProtocols[protocol].isEncrypted ? "https" : "http"}://${hostname}:${bound}` });
+      const engineVersion = engine === "uws" ? uws!.version : `node ${process.versions.node}`;
+      listening.push({
+        protocol,
+        engine,
+        engineVersion,
+        url: `${servedProtocols[protocol].isEncrypted ? "https" : "http"}://${hostname}:${bound}`,
+      });
     }
   } catch (error) {
     await Promise.all(listeners.map((listener) => listener.close(0)));

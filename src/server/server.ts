@@ -191,7 +191,7 @@ export async function startServer(
   });
   const listeners = createListeners(engines, certificate, requests.watch(streamLog.watch(handler)), parts.bounds, tell);
   activity.listeners = listeners;
-  const listening = await listenAll(listeners, initial, shared);
+  const listening = await listenAll(listeners, initial, engines, shared);
   activity.listening = listening.map(({ protocol, url }) => ({ protocol, port: portOf(url) }));
   const files = filesOf(tell);
   parts.bounds.files = files;

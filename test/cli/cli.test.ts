@@ -54,8 +54,18 @@ describe("start", () => {
   test("--json is one line that a program can read", async () => {
     const server = await serve(["--protocol", "h1:0,h2c:0"]);
     expect(server.listening).toEqual([
-      { protocol: "h1", engine: hasUws ? "uws" : "node", url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) as string },
-      { protocol: "h2c", engine: "node", url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) as string },
+      {
+        protocol: "h1",
+        engine: hasUws ? "uws" : "node",
+        engineVersion: expect.stringMatching(hasUws ? /^(uws-pack|@uwsjs\/core) 20\.\d+\.\d+$/ : /^node /) as string,
+        url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) as string,
+      },
+      {
+        protocol: "h2c",
+        engine: "node",
+        engineVersion: `node ${process.versions.node}`,
+        url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) as string,
+      },
     ]);
     expect((await server.stop()).stdout.trimEnd().split("\n")).toHaveLength(1);
   });

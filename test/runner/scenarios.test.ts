@@ -21,6 +21,7 @@ const context = (): RunContext => ({
   gateways: new Map(),
   drivers,
   calibration: null,
+  engineVersions: new Map(),
 });
 
 const least = (value: number | string, limit: number): number | string => (typeof value === "number" ? Math.min(value, limit) : value);

@@ -133,7 +133,6 @@ export function describeEnvironment(pinned: boolean, target: string): Environmen
     engines: {
       nghttp2: process.versions["nghttp2"] ?? "unknown",
       openssl: process.versions.openssl,
-      uws: packageVersion("uWebSockets.js") ?? "none",
     },
     tools: toolVersions(),
     target,

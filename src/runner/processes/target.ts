@@ -55,6 +55,8 @@ export interface ServerNeeds {
 export interface ServerChild extends Target {
   /** PEM file of what its clients must trust; null where it speaks no TLS, or no file could be written. */
   readonly caPath: string | null;
+  /** What its engine came from, with its version, by the engine's name. */
+  readonly engineVersions: Readonly<Record<string, string>>;
   /** Asks the process. Null where it does not answer. */
   ask<Name extends Question["ask"]>(question: Extract<Question, { ask: Name }>): Promise<Answers[Name] | null>;
 }
@@ -120,7 +122,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     throw new RunError(`the server did not start: ${complaint.trim().split("\n")[0] || died || "no answer"}`);
   }
   const { listening, caPath, ca } = JSON.parse(line) as {
-    listening: { protocol: ProtocolName; url: string }[];
+    listening: { protocol: ProtocolName; url: string; engine: string; engineVersion: string }[];
     caPath: string | null;
     /** In place of a file, where none could be written. */
     ca?: string;
@@ -134,6 +136,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     pid: child.pid ?? null,
     ask: (question) => ask(child, question),
     caPath,
+    engineVersions: Object.fromEntries(listening.map(({ engine, engineVersion }) => [engine, engineVersion])),
     get died() {
       return died;
     },
