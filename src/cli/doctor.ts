@@ -1,5 +1,5 @@
 import { cpus, totalmem } from "node:os";
-import { gateways } from "../network/gateways.ts";
+import { gateways } from "../network/gateways/catalogue.ts";
 import { choosePinning, ownVersion, toolVersions } from "../runner/processes/machine.ts";
 import { shippedScenarios } from "../runner/plan/scenario.ts";
 import { startServerChild } from "../runner/processes/target.ts";

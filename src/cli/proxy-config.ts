@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 import { localhostCertificate, readCertificate } from "../base/certificate.ts";
 import { UsageError } from "../base/usage-error.ts";
-import { gateways, type GatewaySettings } from "../network/gateways.ts";
+import { type GatewayName, proxies } from "../network/gateways/catalogue.ts";
+import type { GatewaySettings } from "../network/gateways/gateway.ts";
 import { didYouMean } from "../base/guess.ts";
 import { settingsOf } from "../settings/parse.ts";
 import { proxyConfigFlags, type ProxyConfigSettings } from "../settings/proxy.ts";
@@ -13,13 +14,16 @@ import type { Line } from "./command.ts";
 export async function proxyConfig({ given, positionals }: Line): Promise<void> {
   const name = positionals[0]!;
   const settings = settingsOf(proxyConfigFlags, given);
-  const gateway = Object.hasOwn(gateways, name) ? gateways[name] : undefined;
+  const gateway = Object.hasOwn(proxies, name) ? proxies[name as GatewayName] : undefined;
   if (gateway === undefined) {
-    const known = Object.keys(gateways);
+    const known = Object.keys(proxies);
     throw new UsageError(`"${name.slice(0, 60)}" is not one of ${known.join(", ")}${didYouMean(name, known)}`);
   }
   if ((settings.tlsCert === null) !== (settings.tlsKey === null)) throw new UsageError("--tls-cert and --tls-key go together");
   const { to: upstream, listen: ports, host, buffering, upstreamHttp, maxConcurrentStreams } = settings;
+  if (!gateway.upstreams.includes(upstreamHttp))
+    throw new UsageError(`--upstream-http: ${name} asks a server in ${gateway.upstreams.join(" or ")}, not in ${upstreamHttp}`);
+  if (buffering === "on" && !gateway.canBuffer) throw new UsageError(`--buffering: ${name} has no configuration that gathers answers`);
   const certificate = ports.tls === undefined ? null : await certificateOf(settings);
   const directory = resolve(settings.dir ?? tmpdir());
   if (/[\n\r$]/.test(`${directory}${certificate?.certPath ?? ""}${certificate?.keyPath ?? ""}`))

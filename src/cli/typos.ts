@@ -1,5 +1,5 @@
 /** What an unknown command or flag was meant to be: a typo of ours, or what other tools call it. Loaded when there is one. */
-import { gateways } from "../network/gateways.ts";
+import { proxies } from "../network/gateways/catalogue.ts";
 import { type Flag, flagName } from "../settings/flags.ts";
 import { didYouMean, guesses, saysUnspoken } from "../base/guess.ts";
 import { serveWords, type Words } from "../settings/words.ts";
@@ -52,7 +52,7 @@ const commandWords: Words = {
   network: "proxy",
   netem: "proxy",
   toxiproxy: "proxy",
-  ...Object.fromEntries(Object.keys(gateways).map((name) => [name, `proxy-config ${name}`])),
+  ...Object.fromEntries(Object.keys(proxies).map((name) => [name, `proxy-config ${name}`])),
   gateway: "proxy-config",
   check: "doctor",
   info: "doctor",

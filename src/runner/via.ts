@@ -5,7 +5,8 @@ import type { Endpoint } from "../load/job.ts";
 import type { Connection } from "../load/client/connection.ts";
 import { type ProtocolName, protocolNames, type ScenarioResult } from "../results/types.ts";
 import { defaultRounds } from "../settings/bench.ts";
-import { documentAt } from "./processes/probe.ts";
+import { withoutSecrets } from "../load/words.ts";
+import { ask, documentAt } from "./processes/probe.ts";
 import { RunError } from "./processes/target.ts";
 import { adapted } from "./plan/adapt.ts";
 import type { External, RunContext } from "./arms.ts";
@@ -29,10 +30,15 @@ const metrics: readonly MetricRef[] = [
 /** Runs the same calls direct and through each gateway, and looks at what statistics do not show. */
 export async function runVia(context: RunContext, server: External): Promise<ScenarioResult> {
   const { options, gateways } = context;
-  const headers = { "x-fakeai-ttft": options.ttft ?? String(ttftMs), "x-fakeai-itl": options.itl ?? String(itlMs), ...options.headers };
+  const plan = { "x-fakeai-ttft": options.ttft ?? String(ttftMs), "x-fakeai-itl": options.itl ?? String(itlMs) };
+  // What was asked for by name is sent: the server's own words say why it does not go.
+  const isOrdered = options.ttft !== null || options.itl !== null;
+  const refusal = isOrdered ? null : await refusalOf(server, { ...plan, ...options.headers }, options);
+  const headers = { ...(refusal === null ? plan : {}), ...options.headers };
   const paced: RunContext = { ...context, options: { ...options, headers } };
   const variant = adapted(viaVariant(server, gateways, options.protocols), paced.options);
   const notes: string[] = [];
+  if (refusal !== null) notes.push(`the server keeps its own pace: it refuses x-fakeai-ttft and x-fakeai-itl (${refusal})`);
   for (const [name, gateway] of gateways) {
     const upstream = await sharedUpstream(server, gateway, headers, options);
     notes.push(gateways.size === 1 ? upstream : `${name}: ${upstream}`);
@@ -60,6 +66,28 @@ export async function runVia(context: RunContext, server: External): Promise<Sce
     if (behind !== null && look !== null) notes.push(`${id}: ${await describeAbort(look, server, asked)}`);
   }
   return { ...result, notes };
+}
+
+/** Why the server refuses a request with these headers that name a plan, in its words: one with a batched scheduler does. null: it takes it. */
+async function refusalOf(
+  { target, pathOf, accepted }: External,
+  headers: Readonly<Record<string, string>>,
+  { endpoint, model }: BenchOptions,
+): Promise<string | null> {
+  const protocol = protocolNames.find((name) => target.origins[name] !== undefined)!;
+  const path = pathOf(endpoint ?? defaultWorkload.path);
+  const json = { "content-type": "application/json" };
+  const at = {
+    origin: target.origins[protocol]!,
+    protocol,
+    path,
+    method: "POST",
+    headers: { ...headers, ...json },
+    tls: target.tls,
+  } as const;
+  const body = bodyOf({ path, stream: true, prompt: "hello", outputTokens: 1, seed: 1, model, accepted });
+  const { status, text } = await ask(at, body).catch(() => ({ status: 0, text: null }));
+  return status === 400 && text !== null && text.includes("x-fakeai-") ? withoutSecrets(text, headers) : null;
 }
 
 /** What an answer says of the server that gave it; null where it says nothing. */
@@ -162,6 +190,8 @@ function viaVariant(server: External, gateways: ReadonlyMap<string, External>, a
     scenario: "via",
     title: gateways.size === 1 ? "Direct and through the gateway" : `Direct and through ${[...gateways.keys()].join(", ")}`,
     isolates: "The gateway: the same calls with it and without it",
+    // In the words of the load: whose pair it is stands before it.
+    question: "{streams} paced streams",
     name: "",
     workload: { ...defaultWorkload, ttft: ttftMs, itl: itlMs, outputTokens: tokens, streams: 10, requests: 20, warmup: 10 },
     arms: [...direct, ...via],

@@ -84,7 +84,7 @@ export interface ProxyConfigSettings {
   readonly tlsCert: string | null;
   readonly tlsKey: string | null;
   readonly buffering: "on" | "off";
-  readonly upstreamHttp: "1.0" | "1.1";
+  readonly upstreamHttp: "1.0" | "1.1" | "2";
   readonly maxConcurrentStreams: number;
   /** null: the system's folder for temporary files. */
   readonly dir: string | null;
@@ -141,8 +141,8 @@ export const proxyConfigFlags: FlagTable<ProxyConfigSettings> = [
     kind: "text",
     takes: "version",
     default: "1.1",
-    parse: oneOf(["1.0", "1.1"]),
-    help: "1.1, or nginx's own 1.0",
+    parse: oneOf(["1.0", "1.1", "2"]),
+    help: "1.1, nginx's own 1.0, or 2",
     group,
     common: true,
   },

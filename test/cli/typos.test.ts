@@ -90,7 +90,7 @@ describe("a value that is none of a few", () => {
     [["serve", "--protocol", "http3"], /: there is no HTTP\/3 /],
     [["serve", "--preset", "togeter"], /: did you mean together-llama-2-70b\?\n$/],
     [["bench", "--driver", "client", "--client", "opanai"], /: did you mean openai\?\n$/],
-    [["proxy-config", "ngnix"], /^fakeai: "ngnix" is not one of nginx: did you mean nginx\?\n$/],
+    [["proxy-config", "ngnix"], /^fakeai: "ngnix" is not one of nginx, haproxy, caddy, apache, envoy: did you mean nginx\?\n$/],
     [["proxy-config", "nginx", "--listen", "http2:9080"], /"http2" is not one of h1, h2c, h2: did you mean h2 or h2c\?\n$/],
   ])("%j", async (args, message) => {
     const { code, stdout, stderr } = await runCli(args).ended;

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createServer, type FakeAiServer } from "../../src/index.ts";
-import { gatewayProgram, gateways } from "../../src/network/gateways.ts";
+import { proxies } from "../../src/network/gateways/catalogue.ts";
+import { gatewayProgram } from "../../src/network/gateways/gateway.ts";
 import { startGateway } from "../../src/runner/processes/gateway.ts";
 import { toolVersions } from "../../src/runner/processes/machine.ts";
 import type { BenchResult } from "../../src/results/types.ts";
@@ -13,7 +14,7 @@ import { checkScenario, variantsOf } from "../../src/runner/plan/scenario.ts";
 import { available, runCli } from "../support/process.ts";
 import { withoutEmptyLines } from "../support/chat.ts";
 
-const nginx = gatewayProgram(gateways["nginx"]!);
+const nginx = gatewayProgram(proxies.nginx);
 if (nginx === null) {
   if (process.env["CI"] === "true") throw new Error("nginx is missing: CI has to install it");
   console.warn("nginx is not installed: its tests are skipped");
@@ -45,7 +46,9 @@ describe("fakeai proxy-config", () => {
   });
 
   test.each([
-    [["apache"], /^fakeai: "apache" is not one of nginx\n$/],
+    [["traefik"], /^fakeai: "traefik" is not one of nginx, haproxy, caddy, apache, envoy\n$/],
+    [["envoy", "--upstream-http", "1.0"], /^fakeai: --upstream-http: envoy asks a server in 1\.1 or 2, not in 1\.0\n$/],
+    [["caddy", "--buffering", "on"], /^fakeai: --buffering: caddy has no configuration that gathers answers\n$/],
     [["nginx", "--to", "https://127.0.0.1:8001"], /^fakeai: --to: the server behind speaks HTTP\/1.1 in cleartext .*\n$/],
     [["nginx", "--to", "http://user:secret@127.0.0.1:8001"], /^fakeai: --to: credentials in an address go nowhere: clients send them\n$/],
     [["nginx", "--listen", "h3:443"], /^fakeai: --listen: "h3" is not one of h1, h2c, h2.*\n$/],
@@ -145,7 +148,9 @@ describe.skipIf(nginx === null || !curl)("nginx", () => {
 
   test("a server that is not there, a proxy that is not there", async () => {
     const needs = { upstream: server.urls.h1!, protocols: ["h2c"] as const, maxConcurrentStreams: 1, cpu: null };
-    await expect(startGateway({ ...needs, via: { proxy: "squid" } })).rejects.toThrow(/^"squid" is no proxy that we can start \(nginx\)$/);
+    await expect(startGateway({ ...needs, via: { proxy: "squid" } })).rejects.toThrow(
+      /^"squid" is no gateway that we can start \(nginx\)$/,
+    );
   });
 
   test("a scenario: native and through nginx, with its CPU time and what it does", async () => {
@@ -215,7 +220,7 @@ test("a scenario's via is a name or has settings, and nothing else", () => {
 });
 
 test("a program is looked for in PATH, and where it is known to be", () => {
-  const gateway = gateways["nginx"]!;
+  const gateway = proxies.nginx;
   expect(gatewayProgram({ ...gateway, programs: ["no-such-proxy", "/no/such/proxy"] })).toBeNull();
   expect(gatewayProgram({ ...gateway, programs: ["no-such-proxy", process.execPath] })).toBe(process.execPath);
   expect(gatewayProgram({ ...gateway, programs: ["sh"] })).toMatch(/^\/.*\/sh$/);
@@ -223,7 +228,7 @@ test("a program is looked for in PATH, and where it is known to be", () => {
 
 test("the version of each gateway is known where it is installed", () => {
   const versions = toolVersions();
-  for (const [name, gateway] of Object.entries(gateways)) {
+  for (const [name, gateway] of Object.entries(proxies)) {
     const version = expect.stringMatching(/^\d+\.\d+/);
     expect(versions).toEqual(expect.objectContaining({ [name]: gatewayProgram(gateway) === null ? null : version }));
   }

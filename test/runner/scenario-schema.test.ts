@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { expect, test } from "vitest";
-import { gateways } from "../../src/network/gateways.ts";
+import { proxies } from "../../src/network/gateways/catalogue.ts";
 import { root } from "../support/process.ts";
 import { type Schema, schemaText } from "../support/schema-from-types.ts";
 
@@ -32,5 +32,5 @@ test("describes each member, and refuses members that it does not name", () => {
 
 test("knows the gateways that can be started", () => {
   const { enum: names, const: name } = shipped.$defs["GatewayName"]!;
-  expect(names ?? [name]).toEqual(Object.keys(gateways));
+  expect(names ?? [name]).toEqual(Object.keys(proxies));
 });

@@ -3,6 +3,8 @@ import { connect, createServer as createTcpServer, type Server } from "node:net"
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { UsageError } from "../../src/base/usage-error.ts";
 import { createServer, type FakeAiServer } from "../../src/index.ts";
+import { headline } from "../../src/report/words.ts";
+import { answersOf } from "../../src/results/answers.ts";
 import type { BenchResult } from "../../src/results/types.ts";
 import { runBench } from "../../src/runner/bench.ts";
 import { resolveBench } from "../../src/runner/plan/options.ts";
@@ -67,6 +69,27 @@ test("several gateways stand in one table, each compared with what comes direct,
   );
   for (const name of ["nginx", "haproxy"])
     expect(notes).toContainEqual(expect.stringMatching(new RegExp(`^${name}: direct and through the gateway one model server answers`)));
+}, 60_000);
+
+test("a server with a batched scheduler keeps its own pace: no plan is sent, and a note says so", async () => {
+  const batched = await createServer({ protocol: "h1:0", scheduler: "batched", stamps: true });
+  const { scenarios, invalid } = await bench({ url: batched.urls.h1!, via: [await forwarder(batched.urls.h1!)] });
+  await batched.close(0);
+  const [{ arms, notes }] = scenarios as [BenchResult["scenarios"][number]];
+  expect(arms.map(({ rounds }) => rounds.map(({ requests }) => requests.completed))).toEqual([
+    [4, 4],
+    [4, 4],
+  ]);
+  expect(notes).toContainEqual(
+    expect.stringMatching(/^the server keeps its own pace: it refuses x-fakeai-ttft and x-fakeai-itl \(.*batched/),
+  );
+  expect(invalid).toEqual([]);
+}, 60_000);
+
+test("the headline names the pair and the load, each once", async () => {
+  const result = await bench({ url: server.urls.h1!, protocol: "h1", via: [await forwarder(server.urls.h1!)] });
+  const text = headline(answersOf(result));
+  expect(text).toMatch(/^via against direct at \S+: 2 paced streams: /);
 }, 60_000);
 
 test("addresses of one server: each protocol at the first that speaks it, compared as on our own", async () => {

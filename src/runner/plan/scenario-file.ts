@@ -6,7 +6,7 @@
  * `armOf`; what types cannot say, such as that a pair names arms that exist, `checkScenario` checks.
  */
 import type { DriverName } from "../../load/job.ts";
-import type { GatewayName } from "../../network/gateways.ts";
+import type { GatewayName } from "../../network/gateways/catalogue.ts";
 import type { NetworkInput } from "../../network/impairment.ts";
 import type { MetricName, ProtocolName, Statistic, WorkPart } from "../../results/types.ts";
 import type { ReceiveWindows } from "../../wire/h2/windows.ts";

@@ -1,7 +1,7 @@
-/** A proxy that ends HTTP/2 in front of our server, started for a scenario from the configuration that we print. */
+/** A gateway of the catalogue in front of our server, started from the configuration that we print, and ended again. */
 import { protocolTraits } from "../../results/protocols.ts";
 import { type ChildProcess, spawn } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,9 @@ import { bareHost } from "../../base/host.ts";
 import { localhostCertificate } from "../../base/certificate.ts";
 import { guardGroup } from "../../base/children.ts";
 import type { TlsChoice } from "../../load/job.ts";
-import { gatewayProgram, gateways } from "../../network/gateways.ts";
+import { statOf } from "../../base/proc.ts";
+import { gateways } from "../../network/gateways/catalogue.ts";
+import { type ClientSide, type Gateway, gatewayProgram, type GatewaySettings, type UpstreamHttp } from "../../network/gateways/gateway.ts";
 import type { ProtocolName } from "../../results/types.ts";
 import { type ProcessUsage, usageOf } from "./machine.ts";
 import { pinnedCipher, RunError } from "./target.ts";
@@ -21,7 +23,9 @@ export interface ViaSpec {
   /** Whether answers are gathered before they are passed on; default false. */
   readonly buffering?: boolean;
   /** What it asks the server in; default 1.1. */
-  readonly upstreamHttp?: "1.0" | "1.1";
+  readonly upstreamHttp?: UpstreamHttp;
+  /** Its program, where that is not to be looked for. */
+  readonly program?: string;
 }
 
 /** A proxy with its settings, for people. */
@@ -33,6 +37,12 @@ export function describeVia({ proxy, buffering = false, upstreamHttp = "1.1" }: 
 export interface GatewayChild {
   readonly origins: Readonly<Partial<Record<ProtocolName, string>>>;
   readonly tls: TlsChoice;
+  /** What its clients have to send beside their own headers. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The configuration file that it runs with; empty: it takes arguments alone. */
+  readonly config: string;
+  /** null: it does not say. */
+  readonly version: string | null;
   /** CPU time and memory of all its processes. */
   usage(): ProcessUsage | null;
   /** Why it no longer runs; null while it does. */
@@ -42,7 +52,7 @@ export interface GatewayChild {
 
 export interface GatewayNeeds {
   readonly via: ViaSpec;
-  /** Origin of the HTTP/1.1 server behind. */
+  /** Origin of the server behind, in cleartext. */
   readonly upstream: string;
   readonly protocols: readonly ProtocolName[];
   readonly maxConcurrentStreams: number;
@@ -66,13 +76,28 @@ function killGroup(group: number): void {
 const startTimeoutMs = 5000;
 const attempts = 3;
 
-/** Starts a proxy. Throws RunError, with how to get it where it is missing. */
+/** The kind of gateway that is asked for, and its program. Throws RunError, with how to get it where it is missing. */
+function findGateway({ via, protocols }: Pick<GatewayNeeds, "via" | "protocols">): { gateway: Gateway; program: string } {
+  const { proxy: name, buffering = false, upstreamHttp = "1.1" } = via;
+  const gateway = Object.hasOwn(gateways, name) ? gateways[name] : undefined;
+  if (gateway === undefined) throw new RunError(`"${name}" is no gateway that we can start (${Object.keys(gateways).join(", ")})`);
+  const program = via.program ?? gatewayProgram(gateway);
+  if (program === null) throw new RunError(`${name} is not installed (${gateway.install})`);
+  const unknown = protocols.filter((protocol) => !gateway.clients.includes(sideOf(protocol)));
+  if (unknown.length > 0) throw new RunError(`${name} does not speak ${unknown.join(", ")} to clients`);
+  if (!gateway.upstreams.includes(upstreamHttp)) throw new RunError(`${name} does not ask a server in HTTP/${upstreamHttp}`);
+  if (buffering && !gateway.canBuffer) throw new RunError(`${name} has no configuration that gathers answers`);
+  return { gateway, program };
+}
+
+function sideOf(protocol: ProtocolName): ClientSide {
+  return protocolTraits[protocol].isEncrypted ? "tls" : (protocol as "h1" | "h2c");
+}
+
+/** Starts a gateway. Throws RunError, with how to get it where it is missing. */
 export async function startGateway(needs: GatewayNeeds): Promise<GatewayChild> {
   const { via, upstream, protocols, maxConcurrentStreams, cpu } = needs;
-  const gateway = gateways[via.proxy];
-  if (gateway === undefined) throw new RunError(`"${via.proxy}" is no proxy that we can start (${Object.keys(gateways).join(", ")})`);
-  const program = gatewayProgram(gateway);
-  if (program === null) throw new RunError(`${via.proxy} is not installed (${gateway.install})`);
+  const { gateway, program } = findGateway(needs);
   const encrypted = protocols.some((protocol) => protocolTraits[protocol].isEncrypted);
   const certificate = encrypted ? await localhostCertificate() : null;
   if (certificate?.files === null) throw new RunError(`${via.proxy} reads its certificate from a file, and none can be written`);
@@ -87,26 +112,27 @@ export async function startGateway(needs: GatewayNeeds): Promise<GatewayChild> {
       ...(protocols.includes("h2c") ? { h2c: await freePort() } : {}),
       ...(encrypted ? { tls: await freePort() } : {}),
     };
-    writeFileSync(
-      configPath,
-      gateway.config({
-        upstream: { host: bareHost(url.hostname), port: Number(url.port || 80) },
-        host: "127.0.0.1",
-        ports,
-        certificate: certificate?.files ?? null,
-        buffering: via.buffering ?? false,
-        upstreamHttp: via.upstreamHttp ?? "1.1",
-        maxConcurrentStreams,
-        directory,
-      }),
-    );
-    const args = gateway.args(configPath, directory);
+    const settings: GatewaySettings = {
+      upstream: { host: bareHost(url.hostname), port: Number(url.port || 80) },
+      host: "127.0.0.1",
+      ports,
+      certificate: certificate?.files ?? null,
+      buffering: via.buffering ?? false,
+      upstreamHttp: via.upstreamHttp ?? "1.1",
+      maxConcurrentStreams,
+      directory,
+    };
+    const config = gateway.config(settings);
+    writeFileSync(configPath, config);
+    for (const [name, text] of Object.entries(gateway.files?.(settings) ?? {})) writeFileSync(join(directory, name), text, { mode: 0o600 });
+    const args = gateway.args(configPath, settings);
     const [command, all] = cpu === null ? [program, args] : ["taskset", ["-c", String(cpu), program, ...args]];
-    const child = spawn(command, all, { stdio: ["ignore", "ignore", "pipe"], detached: true });
+    const env = { ...process.env, ...gateway.env?.(settings) };
+    const child = spawn(command, all, { stdio: ["ignore", "ignore", "pipe"], detached: true, env, cwd: directory });
     if (child.pid !== undefined) groups.add(child.pid);
     const release = child.pid === undefined ? () => {} : guardGroup(child.pid, directory);
     const run = watch(child);
-    const failure = await ready(Object.values(ports), run);
+    const failure = await ready(Object.values(ports), run, gateway);
     if (failure === null) {
       return {
         origins: {
@@ -115,7 +141,10 @@ export async function startGateway(needs: GatewayNeeds): Promise<GatewayChild> {
           ...(ports.tls === undefined ? {} : { h1s: `https://127.0.0.1:${ports.tls}`, h2: `https://127.0.0.1:${ports.tls}` }),
         },
         tls: { ca: certificate?.cert ?? null, insecure: false, cipher: pinnedCipher },
-        usage: () => usageOfGroup(child.pid!),
+        headers: gateway.headers?.(settings) ?? {},
+        config,
+        version: gateway.version(program),
+        usage: () => usageOfTree(child.pid!),
         get died() {
           return run.died;
         },
@@ -157,17 +186,31 @@ function watch(child: ChildProcess): Run {
   return run;
 }
 
-/** Resolves with null once every port is open, else with why not. */
-async function ready(ports: readonly number[], run: Run): Promise<string | null> {
-  const deadline = performance.now() + startTimeoutMs;
+/** Resolves with null once every port is open and it serves, else with why not. */
+async function ready(
+  ports: readonly number[],
+  run: Run,
+  { ready: path, startTimeoutMs: limitMs = startTimeoutMs }: Gateway,
+): Promise<string | null> {
+  const deadline = performance.now() + limitMs;
+  const isServing = async (port: number): Promise<boolean> => {
+    if (!(await opens(port))) return false;
+    return path === undefined || (await fetch(`http://127.0.0.1:${port}${path}`).catch(() => null))?.status === 200;
+  };
   for (const port of ports) {
-    while (!(await opens(port))) {
-      if (run.died !== null) return run.complaint.trim().split("\n")[0] || run.died;
-      if (performance.now() > deadline) return `nobody listens within ${startTimeoutMs / 1000} s`;
+    while (!(await isServing(port))) {
+      if (run.died !== null) return gravestOf(run.complaint) || run.died;
+      if (performance.now() > deadline) return `nothing listens within ${limitMs / 1000} s`;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
   return run.died;
+}
+
+/** The line that says why a program ended, as far as it can be told: the first that is marked as an error, else the first. */
+function gravestOf(complaint: string): string {
+  const lines = complaint.trim().split("\n");
+  return (lines.find((line) => /\[?(?:emerg|alert|crit|fatal)|error/i.test(line)) ?? lines[0]!).trim();
 }
 
 function opens(port: number): Promise<boolean> {
@@ -198,20 +241,24 @@ async function end(child: ChildProcess, run: Run): Promise<void> {
   if (child.pid !== undefined) groups.delete(child.pid);
 }
 
-/** A process and its children, which do the work. */
-function usageOfGroup(pid: number): ProcessUsage | null {
-  let children: string;
+/** A process and all that descend from it, which do the work. */
+function usageOfTree(root: number): ProcessUsage | null {
+  const parents = new Map<number, number>();
   try {
-    children = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1");
+    for (const name of readdirSync("/proc")) if (/^\d+$/.test(name)) parents.set(Number(name), Number(statOf(name)?.[1] ?? 0));
   } catch {
     return null;
   }
-  const all = [pid, ...children.trim().split(/\s+/).filter(Boolean).map(Number)].map(usageOf);
+  const isOurs = (pid: number, depth = 0): boolean =>
+    pid === root || (depth < 16 && parents.has(pid) && isOurs(parents.get(pid)!, depth + 1));
   let [cpuUs, rssBytes] = [0, 0];
-  for (const usage of all) {
-    if (usage === null) return null;
-    cpuUs += usage.cpuUs;
-    rssBytes += usage.rssBytes;
+  for (const pid of parents.keys()) {
+    if (!isOurs(pid)) continue;
+    const usage = usageOf(pid);
+    // One that has just ended has used what it used, and its parent's count has it.
+    if (usage === null && pid === root) return null;
+    cpuUs += usage?.cpuUs ?? 0;
+    rssBytes += usage?.rssBytes ?? 0;
   }
   return { cpuUs, rssBytes };
 }

@@ -5,7 +5,8 @@ import { createRequire } from "node:module";
 import { cpus, loadavg, release, totalmem, type as osType } from "node:os";
 import { h2loadVersion } from "../../load/drivers/h2load.ts";
 import { clockTickUs, rssBytesOf, statOf } from "../../base/proc.ts";
-import { type Gateway, gatewayProgram, gateways } from "../../network/gateways.ts";
+import { proxies } from "../../network/gateways/catalogue.ts";
+import { type Gateway, gatewayProgram } from "../../network/gateways/gateway.ts";
 import type { Environment } from "../../results/types.ts";
 
 /** What a process has used so far. */
@@ -102,7 +103,7 @@ function commandVersion(command: string, pattern: RegExp, flag = "--version"): s
 
 function gatewayVersion(gateway: Gateway): string | null {
   const program = gatewayProgram(gateway);
-  return program === null ? null : commandVersion(program, gateway.version.pattern, gateway.version.flag);
+  return program === null ? null : gateway.version(program);
 }
 
 /** Versions of everything a bench can use, null where missing. */
@@ -112,7 +113,7 @@ export function toolVersions(): Record<string, string | null> {
     autocannon: packageVersion("autocannon"),
     taskset: commandVersion("taskset", /(\d+\.\d+\S*)/),
     curl: commandVersion("curl", /curl (\S+)/),
-    ...Object.fromEntries(Object.entries(gateways).map(([name, gateway]) => [name, gatewayVersion(gateway)])),
+    ...Object.fromEntries(Object.entries(proxies).map(([name, gateway]) => [name, gatewayVersion(gateway)])),
   };
 }
 

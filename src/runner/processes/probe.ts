@@ -223,7 +223,7 @@ interface Seen {
 const unseen: Seen = { events: 0, eventsWithUsage: 0, tokens: -1 };
 
 /** Sends one request and reads its head, the stream that it asks for, and the words of an error. Rejects where there is no connection. */
-async function ask(endpoint: Endpoint, body: string): Promise<Asked> {
+export async function ask(endpoint: Endpoint, body: string): Promise<Asked> {
   const connection: Connection = await openConnection({ endpoint, timeoutMs: probeTimeoutMs });
   try {
     return await new Promise<Asked>((resolve) => {
