@@ -149,6 +149,28 @@ export const commands: readonly Command[] = [
     action: async () => (await import("./report.ts")).report,
   },
   {
+    name: "record",
+    summary: "write what a real server answers to a tape, for serve --replay",
+    takes: [],
+    flags: async () => (await import("../settings/record.ts")).recordFlags,
+    examples: [
+      ["fakeai record --to https://api.example.com/v1 --out tape", "then fakeai serve --replay tape"],
+      ["fakeai record --to http://127.0.0.1:9000 --out tape --protocol h1,h2c"],
+      ["fakeai record --to https://api.example.com/v1 --to-protocol h2 --out tape"],
+    ],
+    more: async () => [
+      {
+        heading: "What it does",
+        text:
+          "Clients ask it in place of the server: calls pass through as they are, and each is written with the time of every event. " +
+          "Keys, cookies and other values of headers are never written, but for a list that says nothing of a person; names stay. " +
+          "A signal ends it, with what is on the tape on stdout.",
+      },
+    ],
+    exitCodes: startAndStop,
+    action: async () => (await import("./record.ts")).record,
+  },
+  {
     name: "proxy",
     summary: "put a network between clients and a server",
     takes: [],

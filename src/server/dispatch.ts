@@ -1,8 +1,10 @@
 /** From a request to its answer: the gate, then faults on purpose, then the route. */
 import type { FaultInjector } from "./fault-injector.ts";
 import { type Gate, isOpenPath } from "./gate.ts";
+import type { ReplayDesk } from "./replay-desk.ts";
 import { errorAnswer } from "../api/errors/answers.ts";
 import { ApiError, type Problem } from "../api/errors/api-error.ts";
+import type { PlanSender } from "../api/routes.ts";
 import { sendJson } from "../api/shared/answer.ts";
 import { largeBodyBytes, prepareBody } from "../api/shared/body.ts";
 import type { ProfileName } from "../api/shared/model.ts";
@@ -40,6 +42,10 @@ export interface DispatchOptions {
   readonly gate: Gate;
   readonly injector: FaultInjector;
   readonly replies: Replies;
+  /** What answers from a tape, and where its plans go; null: no tape is replayed. */
+  readonly replay: { readonly desk: Pick<ReplayDesk, "plan">; readonly sender: PlanSender } | null;
+  /** Whether events carry stamps where a request does not say. */
+  readonly stamps: () => boolean;
   readonly meter: Meter;
   /** null: no page of another origin may read an answer. */
   readonly cors: Cors | null;
@@ -89,6 +95,8 @@ export function createHandler(options: DispatchOptions): RequestHandler {
 
   /** What of a body is read. Throws ApiError where it is more than its route takes. */
   const wanted = (request: RouteRequest, body: Uint8Array): Uint8Array => {
+    // Any path may be on a tape.
+    if (options.replay !== null) return body;
     const route = options
       .routes()
       .find(request.path)
@@ -161,6 +169,14 @@ function dispatch(options: DispatchOptions, request: RouteRequest, body: Uint8Ar
   const faulty = options.injector.meet(request, body, sink);
   if (faulty === null) return;
   const { method, path } = request;
+  if (options.replay !== null && !isOpenPath(path)) {
+    const { desk, sender } = options.replay;
+    const plan = desk.plan(request, body, faulty, options.stamps());
+    if (plan !== null) {
+      sender.send(plan, faulty, path);
+      return;
+    }
+  }
   const candidates = options.routes().find(path);
   if (candidates.length === 0) throw new ApiError({ kind: "unknown-url", method, path });
   const route = candidates.find((candidate) => candidate.method === (method === "HEAD" ? "GET" : method));

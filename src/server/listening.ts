@@ -50,6 +50,8 @@ export async function chooseEngines(config: ServerConfig, certificate: Certifica
     notices.push(`h1 and h1s run on node:http, which takes more CPU time: ${why}`);
   }
   if (uws !== null) notices.push(...limitsOfUws(config));
+  if (uws !== null && config.replay !== null)
+    notices.push("uWebSockets.js adds two empty lines to each event, which the tape does not hold; --h1-engine node sends it to the byte");
   const noFiles = uws !== null && certificate?.files === null && endpoints.some(({ protocol }) => protocol === "h1s");
   if (noFiles) {
     const why = `uWebSockets.js reads certificates from files, and ${tmpdir()} cannot be written to`;

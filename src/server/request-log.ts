@@ -5,6 +5,7 @@
 import type { PlanSender } from "../api/routes.ts";
 import { peekBody } from "../api/shared/body.ts";
 import { monotonicUs } from "../base/clock.ts";
+import { isSecretName } from "../base/secrets.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { FaultySink } from "../core/faults/faulty.ts";
 import type {
@@ -77,10 +78,6 @@ type Entry = Writable<ReceivedRequest>;
 
 /** Bodies and heads kept in all, bytes as they came: the oldest requests go first. */
 export const mostKeptBytes = 67_108_864;
-
-/** "tokens" are counts, as in headers of this server. Azure's gateways and functions have names of their own for a key. */
-const secret =
-  /^(?:(?:proxy-)?authorization|(?:set-)?cookie|x-auth(?:-.*)?|.*(?:api|access|subscription|functions)-?key|.*(?:token(?!s)|secret|password|credential).*)$/;
 
 interface Waiter {
   readonly fits: (request: ReceivedRequest) => boolean;
@@ -239,7 +236,7 @@ function charactersOf(headers: Readonly<Record<string, string>>): number {
 }
 
 function headersOf(request: RouteRequest): Record<string, string> {
-  return Object.fromEntries(request.headerNames().map((name) => [name, secret.test(name) ? "[hidden]" : (request.header(name) ?? "")]));
+  return Object.fromEntries(request.headerNames().map((name) => [name, isSecretName(name) ? "[hidden]" : (request.header(name) ?? "")]));
 }
 
 /** A sink that notes how its response goes. */

@@ -8,6 +8,7 @@ import { Gate } from "./gate.ts";
 import { changedConfig, showKnobs } from "./knobs.ts";
 import { chooseEngines, createListeners, type Engines, findCertificate, listenAll, type Listening, trustOf } from "./listening.ts";
 import { type ReceivedRequests, RequestLog } from "./request-log.ts";
+import { ReplayDesk } from "./replay-desk.ts";
 import { ReplyDesk } from "./reply-desk.ts";
 import { StreamLog } from "./stream-log.ts";
 import { loadTokenizer } from "./tokenizer.ts";
@@ -127,6 +128,7 @@ export async function startServer(
   if (initial.replies !== null) await desk.set(initial.replies);
   const { replies } = desk;
   const requests = new RequestLog(initial.keepRequests);
+  const replay = initial.replay === null ? null : await ReplayDesk.of(initial.replay, shared);
 
   let config = initial;
   const newCounter = (): RequestCounter => siblings?.newCounter() ?? new StridedCounter();
@@ -185,6 +187,8 @@ export async function startServer(
     gate: new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter, profile }),
     injector,
     replies,
+    replay: replay === null ? null : { desk: replay, sender: requests.isOn ? requests.watchPlans(injector) : injector },
+    stamps: () => config.model.stamps,
     meter,
     cors: initial.cors && new Cors(initial.cors),
     onFault: reportFault,
@@ -211,7 +215,12 @@ export async function startServer(
     get config() {
       return config;
     },
-    notices: [...(initial.timer === "precise" ? crowdedCores() : []), ...engines.notices, ...roomNotices(files, initial)],
+    notices: [
+      ...(initial.timer === "precise" ? crowdedCores() : []),
+      ...engines.notices,
+      ...(replay === null ? [] : [replay.describe()]),
+      ...roomNotices(files, initial),
+    ],
     stats: () => activity.stats(),
     requests,
     setReplies: (given) => desk.set(given),

@@ -45,6 +45,14 @@ export interface ServerOptions extends SchedulerOptions {
   readonly textFile?: string;
   /** Answers by rule: a list of rules, or the path of a YAML or JSON file, which is read again when it changes. */
   readonly replies?: GivenReplies;
+  /** Folder of a tape that `fakeai record` made: its calls are answered as they were recorded. */
+  readonly replay?: string;
+  /** Times as fast as recorded, or "max": without waiting. */
+  readonly replaySpeed?: string | number;
+  /** What a request gets that no recorded call fits: an error, or made-up text. */
+  readonly replayUnmatched?: "error" | "generate";
+  /** Members of a request's body that need not be as recorded. */
+  readonly replayIgnore?: string | readonly string[];
   /** Requests that are kept for `server.requests` and `/admin/requests`; by default none. */
   readonly keepRequests?: number;
   /** "random": made-up text; "echo": the prompt. */

@@ -175,3 +175,25 @@ export function rateLimits(value: string, name: string): RateLimits {
 export function faults(value: string | readonly string[], name: string): readonly Fault[] {
   return orUsageError(() => parseFaults([value].flat().join(","), name, nameOfKey));
 }
+
+/** How many times as fast a tape is replayed; "max": Infinity. */
+export function replaySpeed(value: string | number, name: string): number {
+  const word = String(value).trim();
+  if (word === "max") return Infinity;
+  const speed = Number(word);
+  if (!/^\d*\.?\d+$/.test(word) || !(speed >= 0.001 && speed <= 1000))
+    throw new UsageError(`${name}: "${shown(value)}" is neither a factor from 0.001 to 1000 nor max (2 is twice as fast)`);
+  return speed;
+}
+
+/** Names of members, each once: a list, or texts with commas between. */
+export function memberNames(value: string | readonly string[], name: string): readonly string[] {
+  const names = [value].flat().flatMap((list) =>
+    text(list, name)
+      .split(",")
+      .map((word) => word.trim()),
+  );
+  const wrong = names.find((word) => !/^[\w-]{1,128}$/.test(word));
+  if (wrong !== undefined) throw new UsageError(`${name}: "${shown(wrong)}" is no name of a member (for example user)`);
+  return [...new Set(names)];
+}

@@ -29,6 +29,17 @@ export interface ServerFlag extends Flag<ServerKey> {
   readonly live?: (config: ServerConfig) => KnobValue;
 }
 
+/** How a tape is replayed. */
+export interface ReplaySettings {
+  /** Its folder. */
+  readonly tape: string;
+  /** Times as fast as recorded; Infinity: without waiting. */
+  readonly speed: number;
+  readonly unmatched: "error" | "generate";
+  /** Members of bodies that need not be as recorded. */
+  readonly ignore: readonly string[];
+}
+
 /** What is in force. */
 export interface ServerConfig {
   readonly endpoints: readonly serverValues.Endpoint[];
@@ -55,6 +66,8 @@ export interface ServerConfig {
   readonly keepRequests: number;
   /** Rules for answers, as given; null: none. */
   readonly replies: GivenReplies | null;
+  /** What is answered from a tape; null: nothing. */
+  readonly replay: ReplaySettings | null;
   readonly faults: readonly Fault[];
   /** null: /admin/config does not exist. A null token: open, on loopback only. */
   readonly admin: { readonly token: string | null } | null;
@@ -326,6 +339,37 @@ const table = {
     help: "answers by rule: a YAML or JSON file, read again when it changes",
     group: answers,
     parse: (given: GivenReplies): GivenReplies => given,
+  },
+  replay: {
+    kind: "text",
+    takes: "folder",
+    help: "answers of a tape that fakeai record made: same bytes, same timing",
+    group: answers,
+    common: true,
+    parse: values.text,
+  },
+  replaySpeed: {
+    kind: "text",
+    takes: "factor",
+    default: 1,
+    help: "times as fast as recorded; max: without waiting",
+    group: answers,
+    parse: serverValues.replaySpeed,
+  },
+  replayUnmatched: {
+    kind: "text",
+    takes: "what",
+    default: "error",
+    help: "error or generate: what a request gets that the tape does not hold",
+    group: answers,
+    parse: values.oneOf(["error", "generate"]),
+  },
+  replayIgnore: {
+    kind: "list",
+    takes: "member",
+    help: "a member of request bodies that need not be as recorded, repeatable",
+    group: answers,
+    parse: serverValues.memberNames,
   },
   mode: {
     kind: "text",
@@ -605,7 +649,8 @@ export function resolveConfig(
   return {
     endpoints: serverValues.endpointsOf(settled, ports),
     host: settled.host,
-    h1Engine: settled.h1Engine,
+    // uWebSockets.js adds empty lines to event streams: what is on a tape goes as it is.
+    h1Engine: settled.h1Engine ?? (settled.replay === null ? null : "node"),
     tls: settled.tlsCert === null ? null : { cert: settled.tlsCert, key: settled.tlsKey! },
     model: {
       ttft: recorded("ttft"),
@@ -633,6 +678,7 @@ export function resolveConfig(
     rateLimits: settled.rateLimit ?? noRateLimits,
     keepRequests: keptOf(settled),
     replies: repliesOf(settled),
+    replay: replayOf(options, settled),
     faults: settled.fault ?? [],
     admin: adminOf(settled),
     workers: settled.workers,
@@ -739,6 +785,25 @@ function keptOf({ keepRequests, workers }: Values): number {
 function repliesOf({ replies, workers }: Values): GivenReplies | null {
   if (replies !== null && workers > 1) throw new UsageError("--replies counts the requests of one process: leave out --workers");
   return replies;
+}
+
+/** Knobs that say something of answers and times which a tape holds. */
+const notWithReplay = ["ttft", "itl", "latencyFrom", "preset", "replies", "textFile", "outputTokens", "tokensPerChunk"] as const;
+
+function replayOf(options: ServerOptions, settled: Values): ReplaySettings | null {
+  const { replay, replaySpeed, replayUnmatched, replayIgnore, scheduler } = settled;
+  if (replay === null) {
+    const idle = (["replaySpeed", "replayUnmatched", "replayIgnore"] as const).find((key) => options[key] !== undefined);
+    if (idle !== undefined) throw new UsageError(`--${flagName(idle)} does nothing without --replay`);
+    return null;
+  }
+  if (scheduler === "batched") throw new UsageError("--replay: a tape has its own times; leave out --scheduler batched");
+  const other = replayUnmatched === "error" ? notWithReplay.find((key) => options[key] !== undefined) : undefined;
+  if (other !== undefined) {
+    const hint = "leave it out, or give --replay-unmatched generate, where it is for what the tape does not hold";
+    throw new UsageError(`--${flagName(other)}: a tape decides what is answered and when; ${hint}`);
+  }
+  return { tape: replay, speed: replaySpeed, unmatched: replayUnmatched, ignore: replayIgnore ?? [] };
 }
 
 function adminOf({ admin, adminToken, host }: Values): ServerConfig["admin"] {

@@ -19,6 +19,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   results: { rooms: [], packages: ["node:fs", "node:fs/promises", "node:path", "ajv/dist/2020.js", "hdr-histogram-js"] },
   report: { rooms: ["results", "base"], packages: [] },
   api: { rooms: ["core", "base"], packages: [] },
+  // A tape is checked by its schema, and its server asked in node's own protocols.
+  tape: { rooms: ["core", "base"], packages: [node, "ajv"] },
   listeners: { rooms: ["core", "base", "wire"], packages: [node, "uWebSockets.js"] },
   // `wire`: faults that are planted into a stream's events are in the chunked coding.
   network: { rooms: ["core", "base", "wire"], packages: [node, "hdr-histogram-js"] },
@@ -27,10 +29,10 @@ export const rooms: Readonly<Record<string, Room>> = {
     rooms: ["core", "api", "base", "listeners", "network", "results"],
     packages: ["node:fs", "node:os", "node:path", "ajv", "re2js", "yaml"],
   },
-  server: { rooms: ["settings", "api", "listeners", "core", "base"], packages: [node, "gpt-tokenizer"] },
-  runner: { rooms: ["load", "results", "network", "settings", "wire", "core", "base"], packages: [node, "ajv"] },
+  server: { rooms: ["settings", "api", "listeners", "tape", "core", "base"], packages: [node, "gpt-tokenizer"] },
+  runner: { rooms: ["load", "results", "network", "settings", "tape", "wire", "core", "base"], packages: [node, "ajv"] },
   cli: {
-    rooms: ["settings", "server", "runner", "load", "network", "results", "report", "api", "core", "base"],
+    rooms: ["settings", "server", "runner", "load", "network", "results", "report", "tape", "api", "core", "base"],
     packages: [node, "commander", "yaml"],
   },
 };

@@ -1,6 +1,6 @@
 /** The guides do what they say: each command and program in them runs as it stands, on ports that are free, or says where it runs. */
 import { execFile, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -46,9 +46,10 @@ const isVariable = ({ command }: Typed): boolean => /^[A-Z]+=/.test(command);
 const running = typed.filter((one) => !excepted(one) && !isVariable(one));
 const serving = running.filter(({ command }) => /^npx fakeai serve (?!--help|--preset list)/.test(command));
 const proxying = running.filter(({ command }) => command.startsWith("npx fakeai proxy --listen "));
+const recording = running.filter(({ command }) => command.startsWith("npx fakeai record --to "));
 const asking = running.filter(({ command }) => command.startsWith("curl "));
 /** All others: they end by themselves. */
-const ending = running.filter((one) => ![...serving, ...proxying, ...asking].includes(one));
+const ending = running.filter((one) => ![...serving, ...proxying, ...recording, ...asking].includes(one));
 const named = (list: readonly Typed[]): [string, Typed][] => list.map((one) => [`${one.page.path}: ${one.command}`, one]);
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-docs-"));
@@ -83,6 +84,8 @@ beforeAll(async () => {
   for (const name of ["openai", "undici"]) symlinkSync(join(root, "node_modules", name), join(folder, "node_modules", name));
   symlinkSync(root, join(folder, "node_modules", "fakeai"));
   for (const name of ["results", "scenarios"]) symlinkSync(join(root, name), join(folder, name));
+  mkdirSync(join(folder, "tape"));
+  copyFileSync(join(root, "test/fixtures/tape.jsonl"), join(folder, "tape/tape.jsonl"));
   const settings = guides.find(({ path }) => path === "docs/serve.md")!.blocks.find(({ language }) => language === "yaml")!;
   writeFileSync(join(folder, "fakeai.yaml"), settings.text.replace("protocol: h1,h2c", "protocol: h1:0,h2c:0"));
 }, 60_000);
@@ -126,6 +129,21 @@ test.each(named(proxying))("%s", async (_name, { command }) => {
   expect((await proxy.ended).code).toBe(0);
 });
 
+test.each(named(recording))("%s", async (_name, { command }) => {
+  const args = wordsOf(onFreePorts(command)).slice(2);
+  const recorder = runCli(
+    args.map((word) => (word === "9000" ? "0" : word === "tape" ? "new-tape" : word)),
+    { cwd: folder },
+  );
+  const line = await recorder.firstLine;
+  const response = await fetch(`http://127.0.0.1:${/127\.0\.0\.1:(\d+)/.exec(line)![1]}/v1/models`);
+  expect(response.status).toBe(200);
+  await response.text();
+  recorder.child.kill("SIGTERM");
+  const { code, stdout } = await recorder.ended;
+  expect([code, stdout.trim().split("\n").at(-1)]).toEqual([0, expect.stringMatching(/^recorded 1 call, \d+ bytes$/)]);
+});
+
 const curl = spawnSync("curl", ["--version"]).stdout?.toString() ?? "";
 const curlSpeaksH2 = curl.includes("HTTP2");
 
@@ -152,7 +170,7 @@ describe("it ends well", () => {
 });
 
 test("every flag that is named is one", () => {
-  const commands = ["serve", "bench", "proxy", "proxy-config", "compare", "merge", "report"];
+  const commands = ["serve", "bench", "record", "proxy", "proxy-config", "compare", "merge", "report"];
   const helps = commands.map((name) => spawnSync(process.execPath, [cliPath, name, "--help-all"]).stdout.toString());
   const flag = /(?<![\w-])--[a-z][a-z0-9-]+/g;
   const known = new Set(helps.join("\n").match(flag));

@@ -47,6 +47,8 @@ async function answerOf(handle: Route["handle"]): Promise<{ status: number; body
     injector: new FaultInjector(settings, { send: () => {} }, meter, numbers, replies),
     replies,
     meter,
+    replay: null,
+    stamps: () => false,
     cors: null,
     onFault: (error) => reported.push(error),
   });

@@ -16,6 +16,23 @@ function file(name: string, text: string): string {
   return path;
 }
 
+/** The shortest tape. */
+const tape = file(
+  "calls.jsonl",
+  [
+    { fakeaiTape: 1, to: "http://127.0.0.1/v1", recordedAt: "", fakeai: "0", upstream: "h1" },
+    {
+      call: 1,
+      atUs: 0,
+      connectUs: null,
+      heldBack: false,
+      request: { protocol: "h1", method: "GET", path: "/v1/models", query: "", headers: [], body: null },
+      response: { status: 200, headers: [], headUs: 0, pieces: [], endUs: 0, end: "finished" },
+    },
+  ]
+    .map((line) => JSON.stringify(line))
+    .join("\n"),
+);
 const node = { h1Engine: "node" } as const;
 const batched = { scheduler: "batched" } as const;
 
@@ -38,6 +55,10 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   outputTokens: { outputTokens: 4 },
   keepRequests: { keepRequests: 10 },
   replies: { replies: file("replies.yaml", "replies:\n  - reply: { text: a }\n") },
+  replay: { replay: tape },
+  replaySpeed: { replay: tape, replaySpeed: 2 },
+  replayUnmatched: { replay: tape, replayUnmatched: "generate" },
+  replayIgnore: { replay: tape, replayIgnore: ["user"] },
   textFile: { textFile: file("text.txt", "some words") },
   mode: { mode: "echo" },
   profile: { profile: "vllm" },

@@ -233,7 +233,7 @@ const lineFeed = 10;
  * Hot path. Writes the time of sending into each stamped event of a frame. No event has fewer than `leastBytes`. JSON holds no line
  * feed: two of them end an event.
  */
-function restampEvents(frame: Uint8Array, sentUs: number, leastBytes: number): void {
+export function restampEvents(frame: Uint8Array, sentUs: number, leastBytes: number): void {
   const sent = Math.round(sentUs);
   let end = frame.length;
   while (end > 0) {
