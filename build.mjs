@@ -3,7 +3,12 @@
  * an ES module, and its types for programs that are CommonJS themselves.
  */
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+
+const manifest = JSON.parse(readFileSync("package.json", "utf8"));
+const packages = ["dependencies", "optionalDependencies", "peerDependencies"].flatMap((kind) => Object.keys(manifest[kind]));
 
 for (const name of ["cli", "cli/fakeai-server"]) chmodSync(`dist/${name}.js`, 0o755);
 
@@ -23,6 +28,45 @@ await build({
     js: 'const moduleUrl = require("node:url").pathToFileURL(require("node:path").join(__dirname, "commonjs", "index.cjs")).href;',
   },
 });
+
+// `fakeai serve` and its workers in one file. Files of the package are found from where each module stands.
+const dist = fileURLToPath(new URL("dist/", import.meta.url));
+const ofServe = new Set(["./sources.js", "./serve.js", "./fault-help.js", "./typos.js"]);
+await build({
+  entryPoints: ["dist/cli/bundled.js"],
+  outfile: "dist/bundle.cjs",
+  bundle: true,
+  platform: "node",
+  format: "cjs",
+  target: "node20",
+  // A smaller text to read and to hold; names stay, for stack traces.
+  minifySyntax: true,
+  minifyWhitespace: true,
+  external: packages.filter((name) => name !== "commander").flatMap((name) => [name, `${name}/*`]),
+  plugins: [
+    {
+      name: "serve",
+      setup(build) {
+        build.onResolve({ filter: /^\.\.?\// }, ({ path, importer, kind }) =>
+          kind === "dynamic-import" && importer.endsWith("/cli/commands.js") && !ofServe.has(path) ? { path, external: true } : undefined,
+        );
+        build.onLoad({ filter: /\.js$/ }, ({ path }) => {
+          const address = `require("node:url").pathToFileURL(__dirname + ${JSON.stringify(`/${relative(dist, path)}`)}).href`;
+          return path.startsWith(dist)
+            ? { contents: readFileSync(path, "utf8").replaceAll("import.meta.url", address), loader: "js" }
+            : undefined;
+        });
+      },
+    },
+  ],
+});
+
+// It is read as Latin-1. esbuild escapes what is beyond ASCII, but for regular expressions and String.raw.
+if (/[^\0-\x7F]/.test(readFileSync("dist/bundle.cjs", "utf8")))
+  throw new Error("dist/bundle.cjs: a character beyond ASCII; write it as \\u....");
+// One function, and no text around it at run time: V8 would hold both. A script may not import before Node 21.7; what loads it does.
+const program = readFileSync("dist/bundle.cjs", "utf8").replaceAll(/\bimport\((?=")/g, "importModule(");
+writeFileSync("dist/bundle.cjs", `(function (exports, require, module, __dirname, importModule) {${program}\n})`);
 
 // uws-pack is an ES module: node imports it. In Jest the server runs on node:http, which an import tells from node.
 const required = /Promise\.resolve\(\)\.then\(\(\) => __toESM\(require\(("uWebSockets\.js"|"node:module")\), 1\)\)/g;

@@ -1,11 +1,11 @@
 /** The TLS certificate: the user's, or a self-signed one for localhost that is made once and kept where that is possible. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createSecureContext } from "node:tls";
 import { UsageError } from "./usage-error.ts";
-import { makeDirectory } from "./directory.ts";
+import { cacheDirectory, makeDirectory } from "./directory.ts";
 
 /** Paths of PEM files. */
 export interface CertificateFiles {
@@ -45,13 +45,6 @@ export function readCertificate(certPath: string, keyPath: string): FiledCertifi
     throw new UsageError(`--tls-cert, --tls-key: not a PEM certificate and its key (${(error as Error).message})`);
   }
   return { cert, key, files: { certPath, keyPath }, selfSigned: false, whyShortLived: null };
-}
-
-function cacheDirectory(): string {
-  if (process.env["XDG_CACHE_HOME"]) return join(process.env["XDG_CACHE_HOME"], "fakeai");
-  if (process.platform === "darwin") return join(homedir(), "Library", "Caches", "fakeai");
-  if (process.platform === "win32" && process.env["LOCALAPPDATA"]) return join(process.env["LOCALAPPDATA"], "fakeai", "Cache");
-  return join(homedir(), ".cache", "fakeai");
 }
 
 const oneDayMs = 86_400_000;

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Clock } from "../core/seams.ts";
 
@@ -31,7 +30,7 @@ function bootId(): string {
     return readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
   } catch {
     // Without a boot id only this process is known to share the clock.
-    return `process-${randomUUID()}`;
+    return `process-${globalThis.crypto.randomUUID()}`;
   }
 }
 

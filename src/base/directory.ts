@@ -1,6 +1,7 @@
-/** Making directories. */
+/** Making directories, and where this program keeps what it may lose. */
 import { mkdirSync, rmdirSync, statSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { homedir } from "node:os";
+import { dirname, join, resolve } from "node:path";
 
 /**
  * Makes a directory and those above it, level by level. node's own recursive mkdir does not end where a level that it made is
@@ -42,4 +43,12 @@ function isDirectory(path: string): boolean {
   if (stats === undefined) return false;
   if (stats.isDirectory()) return true;
   throw Object.assign(new Error(`ENOTDIR: ${path} is no directory`), { code: "ENOTDIR" });
+}
+
+/** Where this user's programs keep what can be made again. Throws where there is no home. */
+export function cacheDirectory(): string {
+  if (process.env["XDG_CACHE_HOME"]) return join(process.env["XDG_CACHE_HOME"], "fakeai");
+  if (process.platform === "darwin") return join(homedir(), "Library", "Caches", "fakeai");
+  if (process.platform === "win32" && process.env["LOCALAPPDATA"]) return join(process.env["LOCALAPPDATA"], "fakeai", "Cache");
+  return join(homedir(), ".cache", "fakeai");
 }

@@ -1,5 +1,4 @@
 /** Names and addresses of machines: as a person writes them, as a socket takes them, as a URL holds them. */
-import { lookup } from "node:dns/promises";
 import { isIP, isIPv6 } from "node:net";
 
 /** "[::1]", as in a URL, is the address ::1. Any other text stays as it is. */
@@ -32,7 +31,9 @@ export function isLoopback(host: string): boolean {
 
 /** The address of a name, the one that node takes by itself. Rejects with an error of `getaddrinfo`. */
 export async function addressOf(host: string): Promise<string> {
-  return isIP(host) === 0 ? (await lookup(host)).address : host;
+  if (isIP(host) !== 0) return host;
+  const { lookup } = await import("node:dns/promises");
+  return (await lookup(host)).address;
 }
 
 /** The shortest form (RFC 5952), in brackets. A zone ("%eth0") has no place in it. */

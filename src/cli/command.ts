@@ -10,8 +10,8 @@ export interface Line {
   readonly positionals: readonly string[];
 }
 
-/** What a command does. An exit code, where that is not 0. */
-type Action = (line: Line) => Promise<number | void>;
+/** What a command does; one that serves calls `started` when it listens. An exit code, where that is not 0. */
+type Action = (line: Line, started: () => void) => Promise<number | void>;
 
 /** A part of `--help-all`, with rows of term and meaning, or a text that is wrapped. */
 export interface Section {

@@ -7,11 +7,14 @@ import { outliveOutputs } from "./terminal.ts";
 /** 0: it did what was asked; 1: it could not; 2: wrong usage. Those that a command adds are in its `--help-all`. */
 const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
 
-/** Runs a command line, without node and the script, and sets the exit code of the process. */
-export async function main(args: readonly string[]): Promise<void> {
+/**
+ * Runs a command line, without node and the script, and sets the exit code of the process. `started` is called when a server
+ * listens, before anything is printed.
+ */
+export async function main(args: readonly string[], started: () => void = () => {}): Promise<void> {
   const stdoutHasFailed = outliveOutputs();
   try {
-    process.exitCode = await run(args);
+    process.exitCode = await run(args, started);
   } catch (error) {
     process.stderr.write(`fakeai: ${printable(complaint(error, args[0]))}\n`);
     process.exitCode = error instanceof UsageError ? exitCodes.usage : exitCodes.failed;
@@ -21,7 +24,7 @@ export async function main(args: readonly string[]): Promise<void> {
   if (stdoutHasFailed()) process.exitCode ||= exitCodes.failed;
 }
 
-async function run([name, ...rest]: readonly string[]): Promise<number> {
+async function run([name, ...rest]: readonly string[], started: () => void): Promise<number> {
   if (name === undefined) {
     const { programHelp } = await import("./help.ts");
     process.stderr.write(programHelp(commands));
@@ -34,7 +37,7 @@ async function run([name, ...rest]: readonly string[]): Promise<number> {
   const line = await readLine(rest, command, await command.flags());
   if (line.help !== null) return await help(name, line.help === "all");
   const action = await command.action();
-  return (await action(line)) ?? exitCodes.done;
+  return (await action(line, started)) ?? exitCodes.done;
 }
 
 /** Prints the help of a command, or the program's. */

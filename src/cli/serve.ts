@@ -8,19 +8,17 @@ import { serviceLinks } from "../settings/environment.ts";
 import { resolveConfig, type ServerConfig, standardPorts } from "../settings/server.ts";
 import { limitYoungGeneration } from "../server/heap.ts";
 import { endsWithParent } from "../base/parent-channel.ts";
-import { answerParent } from "../server/parent.ts";
 import { describePresets } from "../settings/presets.ts";
 import { readRecording, type Recording } from "../settings/recording.ts";
 import { uwsMaxHeadVariable } from "../server/listening.ts";
 import { startServer } from "../server/server.ts";
-import { type Served, startWorkers } from "../server/workers/primary.ts";
+import type { Served } from "../server/workers/primary.ts";
 import type { Line } from "./command.ts";
-import { checkScreen, showDashboard } from "./dashboard.ts";
 import { refuseUnknownVariables } from "./environment.ts";
 import { serveFlags, type ServeSettings, serveSettings } from "./sources.ts";
 
 /** `fakeai serve`: runs until a signal ends it. */
-export async function serve({ given }: Line): Promise<void> {
+export async function serve({ given }: Line, started: () => void): Promise<void> {
   refuseUnknownVariables();
   const settings = await serveSettings(given);
   const { preset, latencyFrom } = settings.server;
@@ -30,7 +28,8 @@ export async function serve({ given }: Line): Promise<void> {
   }
   const recording = latencyFrom === undefined ? null : await readRecording(latencyFrom);
   const config = configOf(settings, recording);
-  if (settings.dashboard) checkScreen(process.stdout, process.env);
+  const dashboard = settings.dashboard ? await import("./dashboard.ts") : null;
+  dashboard?.checkScreen(process.stdout, process.env);
   const complain = (line: string): void => {
     if (!settings.quiet) process.stderr.write(`fakeai: ${printable(line)}\n`);
   };
@@ -38,8 +37,9 @@ export async function serve({ given }: Line): Promise<void> {
     complain(`${name}=${process.env[name]!} is a service link of Kubernetes or Docker and no setting: it is left out`);
   enlargeUwsHeads(config);
   const alone = config.workers === 1 ? await startServer(config, null, complain) : null;
+  const server: Served = alone ?? (await (await import("../server/workers/primary.ts")).startWorkers(config, complain));
+  started();
   if (alone !== null) limitYoungGeneration(alone.listening);
-  const server: Served = alone ?? (await startWorkers(config, complain));
   // Before anything is printed: its reader may send a signal at once.
   const ended = untilSignalled(server);
   const { listening, caPath, ca } = server;
@@ -48,8 +48,8 @@ export async function serve({ given }: Line): Promise<void> {
       `${JSON.stringify({ listening, caPath, ...(caPath === null && ca !== null && { ca }), workers: config.workers })}\n`,
     );
   else if (!settings.quiet) process.stdout.write(describe(server));
-  if (settings.dashboard) showDashboard(process.stdout, () => server.metrics());
-  answerParent(alone);
+  dashboard?.showDashboard(process.stdout, () => server.metrics());
+  if (process.send !== undefined) (await import("../server/parent.ts")).answerParent(alone);
   await ended;
 }
 

@@ -1,6 +1,6 @@
 /** How V8's young generation is collected in the programs that serve. */
-import { PerformanceObserver } from "node:perf_hooks";
 import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
+import { beginSmall } from "../base/young-generation.ts";
 import type { Listening } from "./listening.ts";
 
 /** Size of both halves together. It holds what node's engines have under way, and leaves room in a processor's cache. */
@@ -20,13 +20,11 @@ const mostBytes = 16_777_216;
  * once stays at its defaults. The flags concern the whole process: they are for the programs of the CLI, not for a library.
  */
 export function limitYoungGeneration(listening: readonly Pick<Listening, "engine">[]): void {
-  setFlagsFromString("--no-parallel-scavenge");
-  if (listening.every(({ engine }) => engine === "uws")) {
-    growBy(1);
-    return;
-  }
+  beginSmall();
+  if (listening.every(({ engine }) => engine === "uws")) return;
   // V8 makes it smaller when little is allocated for a while; then it may grow again.
   let mayGrow = true;
+  growBy(2);
   const observer = new PerformanceObserver(() => {
     const young = getHeapSpaceStatistics().find((space) => space.space_name === "new_space");
     const isSmall = young !== undefined && young.space_size < mostBytes;

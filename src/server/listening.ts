@@ -2,12 +2,12 @@
 import { tmpdir } from "node:os";
 import { servedProtocols } from "../core/protocols.ts";
 import { unfitFor } from "./fault-injector.ts";
-import { type Certificate, localhostCertificate, readCertificate } from "../base/certificate.ts";
+import type { Certificate } from "../base/certificate.ts";
 import { addressOf, hostInUrl, reachableHost } from "../base/host.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { Engine, Protocol, ProtocolListener, RequestHandler } from "../core/seams.ts";
 import { type Bounds } from "../listeners/bounds.ts";
-import { NodeListener } from "../listeners/node/listener.ts";
+import type { NodeListener } from "../listeners/node/listener.ts";
 import { UwsListener } from "../listeners/uws/listener.ts";
 import { type LoadedUws, loadUws, uwsLack, uwsMaxHeadBytes, uwsMaxHeadVariable } from "../listeners/uws/module.ts";
 import type { ServerConfig } from "../settings/server.ts";
@@ -29,6 +29,8 @@ export interface Engines {
   readonly places: readonly { readonly protocol: Protocol; readonly engine: Engine }[];
   /** null: no endpoint is served by it. */
   readonly uws: LoadedUws | null;
+  /** null: no endpoint is served by node's engines, and they are not loaded. */
+  readonly node: typeof NodeListener | null;
   /** One line for each thing that is not as a user might expect. */
   readonly notices: readonly string[];
 }
@@ -66,7 +68,9 @@ export async function chooseEngines(config: ServerConfig, certificate: Certifica
   });
   const unfit = unfitFor(config.faults, places);
   if (unfit !== null) throw new UsageError(unfit);
-  return { places, uws, notices };
+  const isOnNode = places.some(({ engine }) => engine === "node");
+  const node = isOnNode ? (await import("../listeners/node/listener.ts")).NodeListener : null;
+  return { places, uws, node, notices };
 }
 
 /** What uWebSockets.js limits by itself: notices where a default does not hold. Throws UsageError for what was asked for. */
@@ -83,8 +87,9 @@ function limitsOfUws({ notOnUws, limits, options }: ServerConfig): string[] {
 
 /** The certificate that the protocols need; null: none. Throws UsageError. */
 export async function findCertificate({ endpoints, tls }: Pick<ServerConfig, "endpoints" | "tls">): Promise<Certificate | null> {
-  if (tls) return readCertificate(tls.cert, tls.key);
-  return endpoints.some(({ protocol }) => servedProtocols[protocol].isEncrypted) ? localhostCertificate() : null;
+  if (!tls && !endpoints.some(({ protocol }) => servedProtocols[protocol].isEncrypted)) return null;
+  const { localhostCertificate, readCertificate } = await import("../base/certificate.ts");
+  return tls ? readCertificate(tls.cert, tls.key) : localhostCertificate();
 }
 
 /** What clients have to trust of a certificate of ours. */
@@ -94,7 +99,7 @@ export function trustOf(certificate: Certificate | null): { readonly ca: string 
 
 /** One listener for each endpoint, in order; none listens yet. `certificate` must be there for h1s and h2, as it was chosen with. */
 export function createListeners(
-  { places, uws }: Engines,
+  { places, uws, node }: Engines,
   certificate: Certificate | null,
   handler: RequestHandler,
   bounds: Bounds,
@@ -102,7 +107,7 @@ export function createListeners(
 ): ProtocolListener[] {
   return places.map(({ protocol, engine }) => {
     const tls = servedProtocols[protocol].isEncrypted ? certificate! : null;
-    if (engine === "node") return new NodeListener(protocol, tls, handler, bounds);
+    if (engine === "node") return new node!(protocol, tls, handler, bounds);
     return new UwsListener(uws!.module, tls && { cert: tls.files!.certPath, key: tls.files!.keyPath }, handler, bounds, tell);
   });
 }

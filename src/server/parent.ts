@@ -7,9 +7,8 @@ import type { StartedServer } from "./server.ts";
 /** How often the lateness of the event loop is sampled, milliseconds. */
 const delayResolutionMs = 5;
 
-/** Answers the parent, if there is one. `server` is null where several processes serve: no single one has the whole log. */
+/** Answers the parent. `server` is null where several processes serve: no single one has the whole log. */
 export function answerParent(server: StartedServer | null): void {
-  if (process.send === undefined) return;
   const delay = monitorEventLoopDelay({ resolution: delayResolutionMs });
   delay.enable();
   const pauses = new PauseMeter();

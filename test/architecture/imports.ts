@@ -41,7 +41,7 @@ export const rooms: Readonly<Record<string, Room>> = {
 export const doors: Readonly<Record<string, Room>> = {
   "index.ts": { rooms: ["server", "settings", "core", "base"], packages: [] },
   "vitest.ts": { rooms: ["server", "settings"], packages: ["vitest"] },
-  "cli.ts": { rooms: ["cli"], packages: ["node:fs"] },
+  "cli.ts": { rooms: ["cli", "base"], packages: ["node:fs"] },
 };
 
 /** A file's text by its path from `src`, with slashes: "core/seams.ts". */

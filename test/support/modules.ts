@@ -29,9 +29,9 @@ process.on("exit", () => {
   for (const path of Object.keys(cache)) appendFileSync(${JSON.stringify(log)}, pathToFileURL(path).href + "\\n");
 });`)}`;
 
-/** Runs a command and says what it loaded. With `untilReady` it gets SIGTERM after its first line. `log` is a path to write to. */
+/** Runs a command from its modules and not from the bundle, and says what it loaded. With `untilReady` it gets SIGTERM after its first line. `log` is a path to write to. */
 export async function loadedBy(args: readonly string[], log: string, untilReady: boolean = false): Promise<Loaded> {
-  const running = runCli(args, { nodeArgs: ["--import", hook(log)] });
+  const running = runCli(args, { nodeArgs: ["--import", hook(log)], env: { NODE_DISABLE_COMPILE_CACHE: "1" } });
   if (untilReady) {
     await running.firstLine;
     running.child.kill("SIGTERM");

@@ -77,7 +77,7 @@ export function sequentialCursor(vocabulary: Vocabulary): TokenCursor {
 }
 
 /** A word with the space before it, up to three digits, white space, punctuation; what is long in parts. */
-const pieces = String.raw`[^\S\r\n]?\p{L}[\p{L}\p{M}'’]{0,9}\p{M}{0,9}|\p{N}{1,3}\p{M}{0,9}|\s{1,32}(?=\s\S)|\s{1,32}|[^\s\p{L}\p{N}]\p{M}{0,9}|[\s\S]`;
+const pieces = String.raw`[^\S\r\n]?\p{L}[\p{L}\p{M}'\u2019]{0,9}\p{M}{0,9}|\p{N}{1,3}\p{M}{0,9}|\s{1,32}(?=\s\S)|\s{1,32}|[^\s\p{L}\p{N}]\p{M}{0,9}|[\s\S]`;
 const piece = new RegExp(pieces, "gu");
 /** As `piece`, but runs of JSON's punctuation are one piece. White space before them is no different from white space at an end. */
 const jsonPiece = new RegExp(`["{}[\\],:]{1,4}|${pieces.replace(String.raw`\s\S`, String.raw`\s[^\s"{}[\],:]`)}`, "gu");

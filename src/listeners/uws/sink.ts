@@ -1,5 +1,4 @@
 /** Responses on uWebSockets.js, and the request bodies that come before them: how writes are corked, and what is counted. */
-import { STATUS_CODES } from "node:http";
 import type { HttpResponse } from "uWebSockets.js";
 import type { ListenerCounts, Refusal, ResponseHead } from "../../core/seams.ts";
 import type { AwaitedBody, BodyDeadlines, Bounds, Waiting } from "../bounds.ts";
@@ -25,7 +24,8 @@ export interface SinkOwner {
 const statusLines: string[] = [];
 
 function statusLine(status: number): string {
-  return (statusLines[status] ??= `${status} ${STATUS_CODES[status] ?? "Unknown"}`);
+  // Of this module nothing else is needed, and of most answers not even that.
+  return (statusLines[status] ??= `${status} ${process.getBuiltinModule("node:http").STATUS_CODES[status] ?? "Unknown"}`);
 }
 
 /**

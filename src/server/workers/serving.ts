@@ -36,15 +36,20 @@ const mine: Methods<WorkerMethods> = {
     process.exit(0);
   },
 };
-const primary = new Channel<PrimaryMethods>(process, mine);
+let primary: Channel<PrimaryMethods>;
+let listens = (): void => {};
 
-primary.tell("hello", null);
-
-// The primary decides when to end. A terminal and a service manager signal every process of a group.
-process.on("SIGTERM", () => {});
-process.on("SIGINT", () => {});
-// node ends a worker by process.exit() when its primary is gone, and uWebSockets.js aborts the process when it exits while it listens.
-process.on("exit", () => void server?.close(0));
+/** Serves as the primary says. `started` is called when it listens. */
+export function work(started: () => void = () => {}): void {
+  listens = started;
+  primary = new Channel<PrimaryMethods>(process, mine);
+  primary.tell("hello", null);
+  // The primary decides when to end. A terminal and a service manager signal every process of a group.
+  process.on("SIGTERM", () => {});
+  process.on("SIGINT", () => {});
+  // node ends a worker by process.exit() when its primary is gone, and uWebSockets.js aborts the process when it exits while it listens.
+  process.on("exit", () => void server?.close(0));
+}
 
 /** Request numbers that are reserved ahead in the primary, so that a successor uses none of them again. */
 class Reservation {
@@ -123,6 +128,7 @@ async function start({ options, settled, certificate, firstIndex, workers }: Ass
     change: (changes) => orUnavailable(primary.call("change", changes, primaryTimeoutMs)),
   };
   server = await startServer(config, siblings, (line) => primary.tell("tell", line));
+  listens();
   limitYoungGeneration(server.listening);
   let noted = "";
   setInterval(() => {
