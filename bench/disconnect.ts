@@ -48,6 +48,8 @@ const rows: readonly { readonly protocol: Protocol; readonly engine: Engine }[] 
   { protocol: "h1s", engine: "node" },
   { protocol: "h2c", engine: "node" },
   { protocol: "h2", engine: "node" },
+  { protocol: "h2c", engine: "own" },
+  { protocol: "h2", engine: "own" },
 ];
 
 async function serve(protocol: Protocol, engine: Engine): Promise<void> {
@@ -62,7 +64,7 @@ async function serve(protocol: Protocol, engine: Engine): Promise<void> {
   };
   const { urls } = await createServer({
     protocol,
-    h1Engine: engine,
+    ...(engine === "own" ? { h2Engine: engine } : { h1Engine: engine }),
     ttft: ttftUs / 1000,
     itl: itlUs / 1000,
     maxConcurrentStreams: streamsPerConnection,

@@ -12,10 +12,14 @@
 export type Protocol = "h1" | "h1s" | "h2c" | "h2";
 
 /** An engine and the protocol of one connection: the h2 port serves HTTP/1.1 too. */
-export type Carrier = "uws" | "node-h1" | "node-h2";
+export type Carrier = "uws" | "node-h1" | "node-h2" | "own-h2";
 
-/** The HTTP engine below a listener: uWebSockets.js or node's own. */
-export type Engine = "uws" | "node";
+/** The HTTP engine below a listener: uWebSockets.js, node's own, or that of this program, for HTTP/2. */
+export type Engine = "uws" | "node" | "own";
+
+/** The engines of a version of HTTP that a user may ask for. */
+export type H1Engine = "uws" | "node";
+export type H2Engine = "node" | "own";
 
 /** Status line and headers of a response. Header names are lower case, values hold no CR or LF. */
 export interface ResponseHead {

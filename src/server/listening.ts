@@ -5,9 +5,9 @@ import { unfitFor } from "./fault-injector.ts";
 import type { Certificate } from "../base/certificate.ts";
 import { addressOf, hostInUrl, reachableHost } from "../base/host.ts";
 import { UsageError } from "../base/usage-error.ts";
-import type { Engine, Protocol, ProtocolListener, RequestHandler } from "../core/seams.ts";
+import type { Engine, H2Engine, Protocol, ProtocolListener, RequestHandler } from "../core/seams.ts";
 import { type Bounds } from "../listeners/bounds.ts";
-import type { NodeListener } from "../listeners/node/listener.ts";
+import type { Http2Engine, NodeListener } from "../listeners/node/listener.ts";
 import { UwsListener } from "../listeners/uws/listener.ts";
 import { type LoadedUws, loadUws, uwsLack, uwsMaxHeadBytes, uwsMaxHeadVariable } from "../listeners/uws/module.ts";
 import type { ServerConfig } from "../settings/server.ts";
@@ -24,23 +24,30 @@ export interface Listening {
   readonly url: string;
 }
 
+interface Place {
+  readonly protocol: Protocol;
+  readonly engine: Engine;
+}
+
 /** What serves each endpoint of a configuration, in its order. */
 export interface Engines {
-  readonly places: readonly { readonly protocol: Protocol; readonly engine: Engine }[];
+  readonly places: readonly Place[];
   /** null: no endpoint is served by it. */
   readonly uws: LoadedUws | null;
-  /** null: no endpoint is served by node's engines, and they are not loaded. */
+  /** null: no endpoint is served on node's sockets, and they are not loaded. */
   readonly node: typeof NodeListener | null;
+  /** null: no endpoint speaks HTTP/2. */
+  readonly http2: Http2Engine | null;
   /** One line for each thing that is not as a user might expect. */
   readonly notices: readonly string[];
 }
 
 /**
- * Chooses the engines of a configuration: uWebSockets.js for HTTP/1.1 where it runs, node for the rest. `shared`: sibling
+ * Chooses the engines of a configuration: uWebSockets.js for HTTP/1.1 where it runs, else node; for HTTP/2 the one asked for. `shared`: sibling
  * processes listen on the same ports. Throws UsageError for settings that the chosen engines cannot keep.
  */
 export async function chooseEngines(config: ServerConfig, certificate: Certificate | null, shared: boolean): Promise<Engines> {
-  const { endpoints, h1Engine } = config;
+  const { endpoints, h1Engine, h2Engine } = config;
   const h1Asked = endpoints.some(({ protocol }) => !servedProtocols[protocol].isHttp2);
   // Only Linux deals connections out among the processes that share a port.
   const sharable = !shared || process.platform === "linux";
@@ -62,15 +69,23 @@ export async function chooseEngines(config: ServerConfig, certificate: Certifica
   }
   if (certificate !== null && certificate.whyShortLived !== null)
     notices.push(`${certificate.whyShortLived}: this server has one of its own`);
-  const places = endpoints.map(({ protocol }) => {
+  const places = endpoints.map(({ protocol }): Place => {
     const { isHttp2, isEncrypted } = servedProtocols[protocol];
-    return { protocol, engine: uws === null || isHttp2 || (isEncrypted && noFiles) ? ("node" as const) : ("uws" as const) };
+    if (isHttp2) return { protocol, engine: h2Engine };
+    return { protocol, engine: uws === null || (isEncrypted && noFiles) ? "node" : "uws" };
   });
   const unfit = unfitFor(config.faults, places);
   if (unfit !== null) throw new UsageError(unfit);
-  const isOnNode = places.some(({ engine }) => engine === "node");
+  const isOnNode = places.some(({ engine }) => engine !== "uws");
   const node = isOnNode ? (await import("../listeners/node/listener.ts")).NodeListener : null;
-  return { places, uws, node, notices };
+  const http2 = endpoints.some(({ protocol }) => servedProtocols[protocol].isHttp2) ? await loadHttp2(h2Engine) : null;
+  return { places, uws, node, http2, notices };
+}
+
+/** Loads the engine that is asked for, and no other. */
+async function loadHttp2(name: H2Engine): Promise<Http2Engine> {
+  if (name === "own") return { name, service: (await import("../listeners/own-h2/service.ts")).OwnH2Service };
+  return { name, service: (await import("../listeners/h2/service.ts")).NodeH2Service };
 }
 
 /** What uWebSockets.js limits by itself: notices where a default does not hold. Throws UsageError for what was asked for. */
@@ -99,15 +114,16 @@ export function trustOf(certificate: Certificate | null): { readonly ca: string 
 
 /** One listener for each endpoint, in order; none listens yet. `certificate` must be there for h1s and h2, as it was chosen with. */
 export function createListeners(
-  { places, uws, node }: Engines,
+  { places, uws, node, http2 }: Engines,
   certificate: Certificate | null,
   handler: RequestHandler,
   bounds: Bounds,
   tell: (line: string) => void,
 ): ProtocolListener[] {
   return places.map(({ protocol, engine }) => {
-    const tls = servedProtocols[protocol].isEncrypted ? certificate! : null;
-    if (engine === "node") return new node!(protocol, tls, handler, bounds);
+    const { isEncrypted, isHttp2 } = servedProtocols[protocol];
+    const tls = isEncrypted ? certificate! : null;
+    if (engine !== "uws") return new node!(protocol, tls, isHttp2 ? http2 : null, handler, bounds);
     return new UwsListener(uws!.module, tls && { cert: tls.files!.certPath, key: tls.files!.keyPath }, handler, bounds, tell);
   });
 }

@@ -4,6 +4,7 @@
  */
 import { channel } from "node:diagnostics_channel";
 import type { StreamLogged, StreamRecord } from "../base/parent-channel.ts";
+import { isHttp2 } from "../core/faults/fault.ts";
 import type { FrameSource, RequestHandler, ResponsePlan, ResponseSink, RouteRequest } from "../core/seams.ts";
 
 /** The request header by which an answer is found again; OpenAI has it for support cases. */
@@ -118,7 +119,7 @@ export class StreamLog implements Sender {
     }
     const frames = new LoggedFrames(plan);
     const key = request.header(keyHeader)?.slice(0, longestKey) ?? null;
-    this.#entries.push({ key, spoken: sink.carrier === "node-h2" ? "h2" : "http/1.1", plan, frames });
+    this.#entries.push({ key, spoken: isHttp2(sink.carrier) ? "h2" : "http/1.1", plan, frames });
     this.#sender.send({ ...plan, frames }, sink);
   }
 }

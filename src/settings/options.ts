@@ -1,7 +1,7 @@
 /** What a server can be told, typed for users of the library. The flags' table in server.ts has a row for each. */
 import type { Encoding } from "../base/encodings.ts";
 import type { TimerMode } from "../base/clock.ts";
-import type { Engine } from "../core/seams.ts";
+import type { H1Engine, H2Engine } from "../core/seams.ts";
 import type { ProfileName } from "../api/shared/model.ts";
 import type { GivenReplies } from "./replies.ts";
 
@@ -20,7 +20,9 @@ export interface ServerOptions extends SchedulerOptions {
   /** Address to listen on. */
   readonly host?: string;
   /** Forces the engine of h1 and h1s. */
-  readonly h1Engine?: Engine;
+  readonly h1Engine?: H1Engine;
+  /** The engine of h2c and h2: node's own (the default), or the fast one of this program. */
+  readonly h2Engine?: H2Engine;
   /** Path of a PEM certificate; with tlsKey. */
   readonly tlsCert?: string;
   /** Path of a PEM private key. */

@@ -7,7 +7,7 @@ import { countUnits, type Distribution } from "../core/random/distribution.ts";
 import { empirical } from "../core/random/empirical.ts";
 import type { Fault } from "../core/faults/fault.ts";
 import { noRateLimits, type RateLimits } from "../core/limits/rate-limit.ts";
-import type { Engine, Protocol } from "../core/seams.ts";
+import type { H1Engine, H2Engine, Protocol } from "../core/seams.ts";
 import type { AllowedOrigins } from "../api/shared/cors.ts";
 import type { ModelSettings } from "../api/shared/model.ts";
 import { maxOutputTokens, maxTokensPerChunk } from "../core/limits/budget.ts";
@@ -44,7 +44,8 @@ export interface ReplaySettings {
 export interface ServerConfig {
   readonly endpoints: readonly serverValues.Endpoint[];
   readonly host: string;
-  readonly h1Engine: Engine | null;
+  readonly h1Engine: H1Engine | null;
+  readonly h2Engine: H2Engine;
   readonly tls: { readonly cert: string; readonly key: string } | null;
   readonly model: ModelSettings;
   /** Of continuous batching; null: streams are independent. */
@@ -152,7 +153,15 @@ const table = {
     otherwise: "uws where it runs",
     help: "engine of h1 and h1s: uws or node",
     group: listening,
-    parse: values.oneOf<Engine>(["uws", "node"]),
+    parse: values.oneOf<H1Engine>(["uws", "node"]),
+  },
+  h2Engine: {
+    kind: "text",
+    takes: "engine",
+    default: "node",
+    help: "engine of h2c and h2: node, or own, which serves several times as many requests",
+    group: listening,
+    parse: values.oneOf<H2Engine>(["node", "own"]),
   },
   tlsCert: {
     kind: "text",
@@ -651,6 +660,7 @@ export function resolveConfig(
     host: settled.host,
     // uWebSockets.js adds empty lines to event streams: what is on a tape goes as it is.
     h1Engine: settled.h1Engine ?? (settled.replay === null ? null : "node"),
+    h2Engine: settled.h2Engine,
     tls: settled.tlsCert === null ? null : { cert: settled.tlsCert, key: settled.tlsKey! },
     model: {
       ttft: recorded("ttft"),

@@ -6,12 +6,12 @@ import { connect } from "node:net";
 import OpenAI, { APIError, AuthenticationError, BadRequestError, InternalServerError, NotFoundError, RateLimitError } from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { nameOfKey } from "../../src/base/keys.ts";
-import { cannot, carrierOf, type FaultName, faultKinds, parseFaults } from "../../src/core/faults/fault.ts";
-import { createServer, type FakeAiServer, type ServerOptions } from "../../src/index.ts";
+import { cannot, carrierOf, type FaultName, faultKinds, isHttp2, parseFaults } from "../../src/core/faults/fault.ts";
+import { createServer, type FakeAiServer } from "../../src/index.ts";
 import { flag, frame } from "../../src/wire/h2/frames.ts";
 import { bodyOf, rawRequest } from "../support/h2-frames.ts";
 import { chat, type Chunk, chunksOf, eventsOf } from "../support/chat.ts";
-import { type Answer, start, type Started, targets } from "../support/targets.ts";
+import { type Answer, optionsOf, start, type Started, targets } from "../support/targets.ts";
 import { eventually, sleep } from "../support/wait.ts";
 
 const parse = (text: string): ReturnType<typeof parseFaults> => parseFaults(text, "--fault", (name) => name);
@@ -157,7 +157,7 @@ const streamCases: readonly StreamCase[] = [
 ];
 
 describe.each(targets)("$name", (target) => {
-  const carrier = target.client === "h2" ? "node-h2" : target.engine === "uws" ? "uws" : "node-h1";
+  const carrier = target.client === "h2" ? carrierOf(target.protocol, target.engine) : target.engine === "uws" ? "uws" : "node-h1";
   let running: Started;
   let whole: string;
   const ask = (fault: string | null, more: Readonly<Record<string, string>> = {}, body: object = {}): Promise<Answer> =>
@@ -319,7 +319,7 @@ describe.each(targets)("$name", (target) => {
     await other.stop();
   });
 
-  test.runIf(carrier === "node-h2").each(["rst_stream", "rst_stream(code=11,after=3)"])("%s, siblings unharmed", async (fault) => {
+  test.runIf(isHttp2(carrier)).each(["rst_stream", "rst_stream(code=11,after=3)"])("%s, siblings unharmed", async (fault) => {
     const sibling = ask(null, { "x-fakeai-itl": "15" });
     expect(await outcome(ask(fault))).toEqual({ kind: "error", code: "ERR_HTTP2_STREAM_ERROR" });
     expect((await sibling).body).toBe(whole);
@@ -330,7 +330,7 @@ describe.each(targets)("$name", (target) => {
     const asking = (fault: string): Promise<Outcome> => outcome(other.ask({ body: chat(), headers: { "x-fakeai-fault": fault } }), 500);
     const seen = await asking("content_length(+10)");
     // HTTP/1.1 waits for what never comes; HTTP/2 knows that the stream has ended.
-    expect(seen.kind).toBe(carrier === "node-h2" ? "error" : "hung");
+    expect(seen.kind).toBe(isHttp2(carrier) ? "error" : "hung");
     await other.stop();
   });
 
@@ -348,7 +348,7 @@ describe.each(targets)("$name", (target) => {
     ] as const) {
       expect(answerOf(await outcome(ask(fault, {}, body)))).toMatchObject({ status: 400 });
     }
-    const options: ServerOptions = { protocol: target.protocol, ...(target.client === "h2" ? {} : { h1Engine: target.engine }) };
+    const options = optionsOf(target);
     const atStart = carrierOf(target.protocol, target.engine);
     for (const name of Object.keys(faultKinds) as FaultName[]) {
       const why = cannot(name, atStart);
@@ -358,10 +358,10 @@ describe.each(targets)("$name", (target) => {
   });
 });
 
-describe("frames of HTTP/2", () => {
+describe.each(["node", "own"] as const)("frames of HTTP/2, engine %s", (h2Engine) => {
   let server: FakeAiServer;
   beforeAll(async () => {
-    server = await createServer({ protocol: "h2c", outputTokens: tokens, profile: "minimal" });
+    server = await createServer({ protocol: "h2c", h2Engine, outputTokens: tokens, profile: "minimal" });
   });
   afterAll(() => server.close(0));
   const frames = (fault: string, content = "Hello", timeoutMs = 5000): ReturnType<typeof rawRequest> =>
@@ -399,7 +399,7 @@ describe("frames of HTTP/2", () => {
   });
 
   test("goaway(requests=3): the third request of a connection, answered all the same", async () => {
-    await using counted = await createServer({ protocol: "h2c", outputTokens: 2, fault: "goaway(requests=3)" });
+    await using counted = await createServer({ protocol: "h2c", h2Engine, outputTokens: 2, fault: "goaway(requests=3)" });
     const { connect: connectHttp2 } = await import("node:http2");
     const session = connectHttp2(counted.urls.h2c!);
     const away: number[] = [];

@@ -1,4 +1,4 @@
-/** The seven ways to the same routes, and one request function for all of them. */
+/** The ways to the same routes, and one request function for all of them. */
 import { readFileSync } from "node:fs";
 import { Agent as HttpAgent, type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from "node:http";
 import { connect, type OutgoingHttpHeaders } from "node:http2";
@@ -26,13 +26,21 @@ const allTargets: Target[] = [
   { name: "h2c", protocol: "h2c", engine: "node", client: "h2" },
   { name: "h2", protocol: "h2", engine: "node", client: "h2" },
   { name: "http/1.1 on the h2 port", protocol: "h2", engine: "node", client: "http/1.1" },
+  { name: "h2c on our own engine", protocol: "h2c", engine: "own", client: "h2" },
+  { name: "h2 on our own engine", protocol: "h2", engine: "own", client: "h2" },
 ];
 
 const uwsRuns = (await loadUws()) !== null;
 if (!uwsRuns) console.warn(`uWebSockets.js has no binary for Node ${process.versions.node}: its targets are left out`);
 
 /** The targets that this Node can start. */
-export const targets: readonly Target[] = allTargets.filter(({ engine }) => engine === "node" || uwsRuns);
+export const targets: readonly Target[] = allTargets.filter(({ engine }) => engine !== "uws" || uwsRuns);
+
+/** The options of a server for a target. */
+export function optionsOf({ protocol, engine, client }: Target): ServerOptions {
+  if (engine === "own") return { protocol, h2Engine: engine };
+  return client === "h2" ? { protocol } : { protocol, h1Engine: engine };
+}
 
 export interface Answer {
   readonly status: number;
@@ -67,10 +75,7 @@ export interface Started {
 
 /** `siblings` takes the place of what workers share: a test's own counters and metrics. */
 export async function start(target: Target, options: ServerOptions = {}, siblings: Siblings | null = null): Promise<Started> {
-  const config = resolveConfig(
-    { protocol: target.protocol, ...(target.client === "h2" ? {} : { h1Engine: target.engine }), ...options },
-    freePorts,
-  );
+  const config = resolveConfig({ ...optionsOf(target), ...options }, freePorts);
   const server = await startServer(config, siblings);
   const origin = server.urls[target.protocol]!;
   const client = target.client === "h2" ? http2Client(server, origin) : http1Client(server, origin, target.engine);

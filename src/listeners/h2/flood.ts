@@ -1,6 +1,6 @@
 /** Which use of HTTP/2 is a flood: streams that are opened and reset at once, and control frames without end. */
 import type { ServerHttp2Stream } from "node:http2";
-import { monotonicUs } from "../../base/clock.ts";
+import { ResetAllowance } from "../resets.ts";
 import type { SessionState } from "./session.ts";
 
 /**
@@ -9,41 +9,21 @@ import type { SessionState } from "./session.ts";
  */
 const controlBytes = 1_048_576;
 
-/**
- * The least allowance of streams that a session opens and resets in one turn of the event loop, also with a small
- * `--max-concurrent-streams`: one read can bring thousands of streams. If all sessions together reset more than twice the
- * allowance in a turn, each may reset only `fewResetsPerTurn`.
- */
-const leastResetsPerTurn = 128;
-const fewResetsPerTurn = 32;
 /** A session's resets are counted after each so many streams. */
 const resetsCountedEvery = 32;
-/** How often the event loop is asked whether it was held up, milliseconds. */
-const beatMs = 250;
 
 export class FloodRules {
-  readonly #maxConcurrentStreams: number;
+  readonly #allowance: ResetAllowance;
   /** Sessions that opened streams in this turn, and how many of those streams were reset. */
   readonly #openers: SessionState[] = [];
   #resets = 0;
-  /** Absolute microseconds of the last beat, and for how long the event loop was held up before it. */
-  #beatUs = monotonicUs();
-  #pausedUs = 0;
-  readonly #beat: NodeJS.Timeout;
 
   constructor(maxConcurrentStreams: number) {
-    this.#maxConcurrentStreams = maxConcurrentStreams;
-    this.#beat = setInterval(() => {
-      const nowUs = monotonicUs();
-      // What came during a pause may take longer to read than one beat: the allowance fades instead of ending.
-      this.#pausedUs = Math.max(this.#pauseUs(nowUs), this.#pausedUs / 2);
-      this.#beatUs = nowUs;
-    }, beatMs);
-    this.#beat.unref();
+    this.#allowance = new ResetAllowance(maxConcurrentStreams);
   }
 
   close(): void {
-    clearInterval(this.#beat);
+    this.#allowance.close();
   }
 
   /** Counts a stream that the session has opened. true: it has reset too many in this turn, right after it opened them. */
@@ -56,10 +36,7 @@ export class FloodRules {
     for (const each of opened) if (each.aborted) resets++;
     this.#resets += resets - state.resets;
     state.resets = resets;
-    const most = Math.max(leastResetsPerTurn, this.#maxConcurrentStreams);
-    // After a pause of the process, one turn reads what clients reset during all of it: a second's worth for each second.
-    const more = (most * Math.max(this.#pausedUs, this.#pauseUs(monotonicUs()))) / 1e6;
-    return resets > (this.#resets > 2 * (most + more) ? fewResetsPerTurn : most) + more;
+    return this.#allowance.isTooMuch(resets, this.#resets);
   }
 
   /** Ends the counts of a turn. */
@@ -84,10 +61,5 @@ export class FloodRules {
     state.bytesWritten += written;
     state.expectedAtLook = expected;
     return control > controlBytes;
-  }
-
-  /** Microseconds for which the event loop has not turned, beyond two beats. */
-  #pauseUs(nowUs: number): number {
-    return Math.max(0, nowUs - this.#beatUs - 2 * beatMs * 1000);
   }
 }

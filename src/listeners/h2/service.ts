@@ -13,7 +13,7 @@ import { monotonicUs } from "../../base/clock.ts";
 import type { ListenerCounts, Protocol, RequestHandler } from "../../core/seams.ts";
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse } from "../bounds.ts";
 import { type BodyReading, NodeRequest, receiveBody } from "../node/request.ts";
-import { Turns } from "../turns.ts";
+import { Admission } from "../turns.ts";
 import { FloodRules } from "./flood.ts";
 import { SessionState } from "./session.ts";
 import { NodeH2Sink, prepareStream, stopReading } from "./sink.ts";
@@ -35,7 +35,6 @@ const engineHeads = 4;
 
 /** A request that has not begun yet. */
 interface Opened {
-  readonly state: SessionState;
   readonly stream: ServerHttp2Stream;
   readonly headers: IncomingHttpHeaders;
 }
@@ -53,10 +52,7 @@ export class NodeH2Service {
   readonly #flood: FloodRules;
   readonly #watchdog: NodeJS.Timeout;
   readonly #looker: NodeJS.Timeout;
-  /** Requests begun in this turn. */
-  #begun = 0;
-  /** Requests that wait for a later turn. `counts.streams` counts them too. */
-  readonly #waiting = new Turns<SessionState, Opened>();
+  readonly #admission: Admission<SessionState, Opened>;
   /** The socket of the session that is being opened. */
   #accepting: Duplex | null = null;
 
@@ -77,6 +73,17 @@ export class NodeH2Service {
     this.#resetConnection = resetConnection;
     this.#reading = { limits, counts, handler, deadlines: new BodyDeadlines(limits.bodyTimeoutMs) };
     this.#flood = new FloodRules(limits.maxConcurrentStreams);
+    this.#admission = new Admission(requestsPerTurn, {
+      begin: (state, { stream, headers }) => this.#receive(state, stream, headers),
+      // `counts.streams` counts those that wait too.
+      onWaiting: (state, _opened, waits) => {
+        const more = waits ? 1 : -1;
+        counts.streams += more;
+        state.waiting += more;
+      },
+      isGone: ({ stream }) => stream.destroyed || stream.closed,
+      onTurnEnd: () => this.#flood.endTurn(),
+    });
     this.#server = createEngine(limits);
     this.#server.on("session", (session) => this.#open(session));
     this.#server.on("sessionError", () => {});
@@ -138,31 +145,7 @@ export class NodeH2Service {
       this.#endFlood(state);
       return;
     }
-    if (this.#begun === 0) setImmediate(() => this.#nextTurn());
-    if (this.#begun++ < requestsPerTurn) {
-      this.#receive(state, stream, headers);
-    } else if (stream.session !== undefined) {
-      this.#waiting.add(state, { state, stream, headers });
-      state.waiting++;
-      this.#counts.streams++;
-    }
-  }
-
-  #nextTurn(): void {
-    this.#flood.endTurn();
-    let begun = 0;
-    while (begun < requestsPerTurn) {
-      const next = this.#waiting.take();
-      if (next === undefined) break;
-      this.#counts.streams--;
-      next.state.waiting--;
-      if (next.stream.destroyed || next.stream.closed) continue;
-      begun++;
-      this.#receive(next.state, next.stream, next.headers);
-    }
-    // While some wait, those that come wait behind them.
-    this.#begun = this.#waiting.size > 0 ? requestsPerTurn : begun;
-    if (this.#begun > 0) setImmediate(() => this.#nextTurn());
+    this.#admission.admit(state, { stream, headers });
   }
 
   #receive(state: SessionState, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {

@@ -2,6 +2,7 @@
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
 import { monotonicUs } from "../../base/clock.ts";
+import { type Handle, handleOf, takenBytes, transportOf } from "../transport.ts";
 
 /** A stream of a session, as the session's owner sees it. */
 export interface SessionStream {
@@ -13,16 +14,6 @@ export interface SessionStream {
   isBeingRead(): boolean;
   /** Cuts what is not delivered yet. */
   cut(): void;
-}
-
-/** A socket's handle. Only here node tells how much of a write the kernel has not taken yet. */
-interface Handle {
-  readonly bytesRead: number;
-  readonly bytesWritten: number;
-  readonly writeQueueSize: number;
-  /** The TCP handle below a TLS handle. */
-  readonly _parent?: Handle;
-  readStart(): void;
 }
 
 /** How long a PING may take to be written, microseconds: many turns of the event loop. */
@@ -71,19 +62,16 @@ export class SessionState {
   }
 
   get #handle(): Handle | null {
-    // No public property tells the same.
-    return (this.socket as Duplex & { readonly _handle?: Handle | null })._handle ?? null;
+    return handleOf(this.socket);
   }
 
   get #transport(): Handle | null {
-    const handle = this.#handle;
-    return handle?._parent ?? handle;
+    return transportOf(this.socket);
   }
 
   /** Bytes that the kernel has taken so far; 0 without a handle. */
   get takenBytes(): number {
-    const transport = this.#transport;
-    return transport === null ? 0 : transport.bytesWritten - transport.writeQueueSize;
+    return takenBytes(this.socket);
   }
 
   /** Bytes that the peer has sent so far, bodies left out. */

@@ -2,9 +2,9 @@
 import { servedProtocols } from "../../core/protocols.ts";
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
-import type { ListenerCounts, ListenOptions, Protocol, ProtocolListener, RequestHandler } from "../../core/seams.ts";
+import type { Duplex } from "node:stream";
+import type { H2Engine, ListenerCounts, ListenOptions, Protocol, ProtocolListener, RequestHandler } from "../../core/seams.ts";
 import { NodeH1Service } from "./h1.ts";
-import { NodeH2Service } from "../h2/service.ts";
 import { type Bounds, type Excess, newCounts, refuse } from "../bounds.ts";
 import { sniffHttp2 } from "../preface.ts";
 import { RawAnswerSink } from "./raw-answer.ts";
@@ -12,6 +12,33 @@ import { lingerMs, waitUntil } from "../sink.ts";
 
 /** SETTINGS, then GOAWAY with ENHANCE_YOUR_CALM: an HTTP/2 client understands both before it has sent anything (RFC 9113, section 6.8). */
 const tooMuch = Buffer.from("000000040000000000000008070000000000000000000000000b", "hex");
+
+/** HTTP/2 on connections that a listener has accepted, by one of the engines. */
+export interface Http2Service {
+  /** Takes over a connected socket. */
+  accept(socket: Duplex): void;
+  /** GOAWAY to every session: streams under way may finish, new ones are refused. */
+  drain(): void;
+  /** Cuts every stream by RST_STREAM. */
+  resetAll(): void;
+  /** Ends every session at once. */
+  destroy(): void;
+}
+
+/** Makes the service of a listener, which keeps `counts` but for the connections. `resetConnection` ends one by TCP RST. */
+export type Http2ServiceType = new (
+  protocol: Protocol,
+  handler: RequestHandler,
+  bounds: Bounds,
+  counts: ListenerCounts,
+  resetConnection: (socket: Socket) => void,
+) => Http2Service;
+
+/** An engine of HTTP/2 by its name; null where a listener speaks HTTP/1.1 alone. */
+export interface Http2Engine {
+  readonly name: H2Engine;
+  readonly service: Http2ServiceType;
+}
 
 /** PEM texts. */
 export interface TlsMaterial {
@@ -21,7 +48,7 @@ export interface TlsMaterial {
 
 export class NodeListener implements ProtocolListener {
   readonly protocol: Protocol;
-  readonly engine = "node";
+  readonly engine: H2Engine;
   readonly counts: ListenerCounts = newCounts();
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -30,16 +57,20 @@ export class NodeListener implements ProtocolListener {
   /** Why node drops connections by itself, while it does. */
   #dropsFor: Excess = "open-files";
   readonly #h1: NodeH1Service | null;
-  readonly #h2: NodeH2Service | null;
+  readonly #h2: Http2Service | null;
 
-  /** h1s and h2 need `tls`. The h2 port serves HTTP/1.1 too, to clients that do not negotiate HTTP/2 by ALPN. */
-  constructor(protocol: Protocol, tls: TlsMaterial | null, handler: RequestHandler, bounds: Bounds) {
+  /**
+   * h1s and h2 need `tls`, h2c and h2 need `http2`. The h2 port serves HTTP/1.1 too, on node:http, to clients that do not negotiate
+   * HTTP/2 by ALPN.
+   */
+  constructor(protocol: Protocol, tls: TlsMaterial | null, http2: Http2Engine | null, handler: RequestHandler, bounds: Bounds) {
     this.protocol = protocol;
+    this.engine = http2?.name ?? "node";
     const { limits } = bounds;
     const { isEncrypted, isHttp2 } = servedProtocols[protocol];
     const resetConnection = (socket: Socket): void => this.#resetConnection(socket);
     this.#h1 = isHttp2 && !isEncrypted ? null : new NodeH1Service(protocol, handler, bounds, this.counts, resetConnection);
-    this.#h2 = isHttp2 ? new NodeH2Service(protocol, handler, bounds, this.counts, resetConnection) : null;
+    this.#h2 = http2 === null ? null : new http2.service(protocol, handler, bounds, this.counts, resetConnection);
     const accept = (socket: Socket | TLSSocket): void => {
       if (this.#h1 === null) {
         sniffHttp2(socket, limits.headTimeoutMs, {

@@ -62,6 +62,11 @@ export class NodeRequest implements RouteRequest {
   }
 }
 
+/** A request whose body is still to come. */
+export interface Receiving extends RouteRequest {
+  receivedUs: number;
+}
+
 /** What reading a body needs of its listener. */
 export interface BodyReading {
   readonly limits: ListenerLimits;
@@ -93,7 +98,7 @@ export interface Progress {
 /** A body that is being read. */
 export class BodyReader implements AwaitedBody {
   readonly #reading: BodyReading;
-  readonly #request: NodeRequest;
+  readonly #request: Receiving;
   readonly #owner: BodyOwner;
   /** The pieces so far. Most bodies come in one, which needs no list. */
   #first: Buffer | null = null;
@@ -101,7 +106,7 @@ export class BodyReader implements AwaitedBody {
   #bytes = 0;
   #refused = false;
 
-  constructor(reading: BodyReading, request: NodeRequest, owner: BodyOwner) {
+  constructor(reading: BodyReading, request: Receiving, owner: BodyOwner) {
     this.#reading = reading;
     this.#request = request;
     this.#owner = owner;

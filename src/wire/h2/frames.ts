@@ -1,4 +1,7 @@
-/** HTTP/2 frames (RFC 9113, sections 4 and 6): their numbers and layout, and which of them both ends must refuse. */
+/**
+ * HTTP/2 frames (RFC 9113, sections 4 and 6, and RFC 9218, section 7.1): their numbers and layout, and which of them both ends must
+ * refuse.
+ */
 
 export const frame = {
   data: 0,
@@ -11,6 +14,7 @@ export const frame = {
   goaway: 7,
   windowUpdate: 8,
   continuation: 9,
+  priorityUpdate: 16,
 } as const;
 export const flag = { endStream: 1, ack: 1, endHeaders: 4, padded: 8, priority: 32 } as const;
 /** Section 7. `none` also stands for "no error" where a function returns a code. */
@@ -67,7 +71,10 @@ export function putFrameHeader(into: Buffer, at: number, length: number, type: n
   into[at + 2] = length;
   into[at + 3] = type;
   into[at + 4] = flags;
-  into.writeUInt32BE(id, at + 5);
+  into[at + 5] = id >>> 24;
+  into[at + 6] = id >>> 16;
+  into[at + 7] = id >>> 8;
+  into[at + 8] = id;
   return at + frameHeaderBytes;
 }
 
@@ -99,6 +106,9 @@ export function frameFault(type: number, flags: number, id: number, length: numb
       return length >= 8 ? errorCode.none : errorCode.frameSize;
     case frame.windowUpdate:
       return length === 4 ? errorCode.none : errorCode.frameSize;
+    case frame.priorityUpdate:
+      if (id !== 0) return errorCode.protocol;
+      return length >= 4 ? errorCode.none : errorCode.frameSize;
     default:
       // Unknown types are ignored, on any stream (section 5.5).
       return errorCode.none;

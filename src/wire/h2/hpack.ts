@@ -28,6 +28,11 @@ export class HpackDecoder {
     this.#maxTableBytes = bytes;
   }
 
+  /** Unchanged: the same bytes of a block stand for the same fields as before. */
+  get tableVersion(): number {
+    return this.#table.version;
+  }
+
   /**
    * Tells of each field of the block between `start` and `end`. Returns the size of the list, which
    * SETTINGS_MAX_HEADER_LIST_SIZE limits: a few bytes of block can stand for many of list. The consumer holds its limit by

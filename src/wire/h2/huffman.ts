@@ -44,32 +44,70 @@ const { codes, tree }: HuffmanCode = (() => {
   return { codes, tree };
 })();
 
-/** Throws HpackError. */
-export function huffmanDecode(bytes: Uint8Array, start: number, end: number): string {
-  let text = "";
-  let node = 0;
-  let padding = 0;
-  let ones = true;
-  for (let at = start; at < end; at++) {
-    for (let bit = 7; bit >= 0; bit--) {
-      const value = (bytes[at]! >> bit) & 1;
-      const next = tree[node * 2 + value]!;
-      padding++;
-      ones &&= value === 1;
-      if (next >= 0) {
-        node = next;
-        continue;
+/**
+ * The decoder as a machine that takes four bits at a time. Its states are the inner nodes of the tree; for each state and four bits:
+ * the next state, the symbol that these bits have ended (no code has fewer than five bits, so there is one at most), and what may not
+ * be. Bits 0 to 8: state; 9 to 17: symbol and 1; bit 18: EOS has ended.
+ */
+const stateBits = 9;
+const stateMask = (1 << stateBits) - 1;
+const eosMark = 1 << (2 * stateBits);
+const steps: Int32Array = (() => {
+  const steps = new Int32Array((tree.length / 2) * 16);
+  for (let state = 0; state * 2 < tree.length; state++) {
+    for (let bits = 0; bits < 16; bits++) {
+      let node = state;
+      let symbol = 0;
+      let isEos = false;
+      for (let bit = 3; bit >= 0; bit--) {
+        const next = tree[node * 2 + ((bits >> bit) & 1)]!;
+        if (next >= 0) {
+          node = next;
+          continue;
+        }
+        isEos ||= ~next === endOfString;
+        symbol = (~next & 0xff) + 1;
+        node = 0;
       }
-      if (~next === endOfString) throw new HpackError("EOS in a string");
-      text += String.fromCharCode(~next);
-      node = 0;
-      padding = 0;
-      ones = true;
+      steps[state * 16 + bits] = node | (symbol << stateBits) | (isEos ? eosMark : 0);
     }
   }
+  return steps;
+})();
+
+/** States in which a string may end: up to seven bits of EOS, which are ones alone, have been read since the last symbol. */
+const mayEnd: Uint8Array = (() => {
+  const mayEnd = new Uint8Array(tree.length / 2);
+  for (let node = 0, bits = 0; bits <= 7; node = tree[node * 2 + 1]!, bits++) mayEnd[node] = 1;
+  return mayEnd;
+})();
+
+/** Where symbols are gathered. Five bits are the least that one takes. */
+let decoded = Buffer.allocUnsafe(4096);
+
+/** Throws HpackError. */
+export function huffmanDecode(bytes: Uint8Array, start: number, end: number): string {
+  const most = Math.ceil(((end - start) * 8) / 5);
+  if (decoded.length < most) decoded = Buffer.allocUnsafe(most * 2);
+  let length = 0;
+  let state = 0;
+  let eos = 0;
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]!;
+    let step = steps[state * 16 + (byte >> 4)]!;
+    let symbol = (step >> stateBits) & stateMask;
+    if (symbol !== 0) decoded[length++] = symbol - 1;
+    eos |= step;
+    step = steps[(step & stateMask) * 16 + (byte & 15)]!;
+    symbol = (step >> stateBits) & stateMask;
+    if (symbol !== 0) decoded[length++] = symbol - 1;
+    eos |= step;
+    state = step & stateMask;
+  }
+  if ((eos & eosMark) !== 0) throw new HpackError("EOS in a string");
   // The rest of the last byte is the beginning of EOS, which is ones alone.
-  if (padding > 7 || !ones) throw new HpackError("bad padding");
-  return text;
+  if (mayEnd[state] === 0) throw new HpackError("bad padding");
+  return decoded.toString("latin1", 0, length);
 }
 
 /** Bytes of a text's code. */

@@ -1,8 +1,16 @@
-/** SETTINGS (RFC 9113, section 6.5): the identifiers, and reading a payload. */
+/** SETTINGS (RFC 9113, section 6.5; RFC 9218, section 2.1): the identifiers, and reading a payload. */
 import { errorCode } from "./frames.ts";
 import { maxWindow } from "./windows.ts";
 
-export const setting = { tableSize: 1, enablePush: 2, maxStreams: 3, initialWindow: 4, maxFrame: 5, maxHeaderList: 6 } as const;
+export const setting = {
+  tableSize: 1,
+  enablePush: 2,
+  maxStreams: 3,
+  initialWindow: 4,
+  maxFrame: 5,
+  maxHeaderList: 6,
+  noRfc7540Priorities: 9,
+} as const;
 
 /** An identifier and its value, 0 to 4,294,967,295. */
 export type Setting = readonly [id: number, value: number];
@@ -26,6 +34,7 @@ export function readSettings(bytes: Buffer, start: number, end: number, onSettin
 function settingFault(id: number, value: number): number {
   switch (id) {
     case setting.enablePush:
+    case setting.noRfc7540Priorities:
       return value <= 1 ? errorCode.none : errorCode.protocol;
     case setting.initialWindow:
       return value <= maxWindow ? errorCode.none : errorCode.flowControl;
