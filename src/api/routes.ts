@@ -1,8 +1,12 @@
-/** The endpoints of the providers: OpenAI's, Anthropic's messages, and vLLM's tokenizer. */
+/** The endpoints of the providers: OpenAI's, Anthropic's, Gemini's and Ollama's, and what vLLM has beside. */
 import type { Meter } from "../core/pacing/meter.ts";
 import type { ResponsePlan, ResponseSink, Route } from "../core/seams.ts";
 import { countTokens, planMessage } from "./anthropic/messages.ts";
 import { describeModel, listModels } from "./anthropic/models.ts";
+import { geminiMethods, geminiModels, listGemini, showGemini } from "./gemini/routes.ts";
+import { planEmbed } from "./ollama/embed.ts";
+import { planOllama } from "./ollama/answers.ts";
+import { listTags, ollamaVersion, showModel } from "./ollama/models.ts";
 import { sendJson } from "./shared/answer.ts";
 import type { ModelSettings } from "./shared/model.ts";
 import { planEmbeddings } from "./openai/embeddings.ts";
@@ -98,7 +102,9 @@ export function providerRoutes(
       method: "GET",
       path: "/v1/models",
       handle: (request, _body, sink) => {
-        const isAnthropic = providerOf(request) === "anthropic";
+        const provider = providerOf(request);
+        if (provider === "gemini") return sendJson(sink, meter, 200, listGemini(request, settings));
+        const isAnthropic = provider === "anthropic";
         const list = isAnthropic ? listModels(request, settings) : { object: "list", data: models.map(describe) };
         sendJson(sink, meter, 200, JSON.stringify(list), isAnthropic ? { "request-id": requestId() } : {});
       },
@@ -107,6 +113,7 @@ export function providerRoutes(
       method: "GET",
       path: "/v1/models/*",
       handle: (request, _body, sink) => {
+        if (providerOf(request) === "gemini") return sendJson(sink, meter, 200, showGemini(request, "/v1/models/", settings));
         const id = decodeModel(request.path.slice("/v1/models/".length));
         if (settings.models !== null && !settings.models.includes(id)) throw modelNotFound(id);
         const isAnthropic = providerOf(request) === "anthropic";
@@ -115,7 +122,21 @@ export function providerRoutes(
       },
     },
   ];
-  return [...openai, ...vllmRoutes(settings, meter, running), ...azureNames(openai)];
+  const parts = {
+    model,
+    clockIdentity,
+    meter,
+    send: (plan: ResponsePlan, sink: ResponseSink, path: string): void => sender.send(plan, sink, path),
+  };
+  return [
+    ...openai,
+    ...vllmRoutes(settings, meter, running),
+    ...azureNames(openai),
+    geminiMethods("/v1/models/", parts),
+    geminiMethods("/v1beta/models/", parts),
+    ...geminiModels("/v1beta/models/", settings, meter),
+    ...ollamaRoutes(generator, settings, sender, meter),
+  ];
 }
 
 /**
@@ -143,6 +164,41 @@ function vllmRoutes(settings: ModelSettings, meter: Meter, running: () => number
     get("/load", () => JSON.stringify({ server_load: running() })),
     get("/ping", () => ""),
     post("/ping", () => ""),
+  ];
+}
+
+/** Ollama's endpoints (github.com/ollama/ollama, docs/api.md), but for those that load, copy and push weights. */
+function ollamaRoutes({ model, clockIdentity }: Generator, settings: ModelSettings, sender: PlanSender, meter: Meter): readonly Route[] {
+  const get = (path: string, json: () => string): Route => ({
+    method: "GET",
+    path,
+    handle: (_request, _body, sink) => sendJson(sink, meter, 200, json()),
+  });
+  return [
+    {
+      method: "POST",
+      path: "/api/chat",
+      handle: (request, body, sink) => sender.send(planOllama("chat", model, clockIdentity, request, body), sink, request.path),
+    },
+    {
+      method: "POST",
+      path: "/api/generate",
+      handle: (request, body, sink) => sender.send(planOllama("generate", model, clockIdentity, request, body), sink, request.path),
+    },
+    {
+      method: "POST",
+      path: "/api/embed",
+      handle: (request, body, sink) => sender.send(planEmbed("embed", model, request, body), sink, request.path),
+    },
+    {
+      method: "POST",
+      path: "/api/embeddings",
+      handle: (request, body, sink) => sender.send(planEmbed("embeddings", model, request, body), sink, request.path),
+    },
+    { method: "POST", path: "/api/show", handle: (_request, body, sink) => sendJson(sink, meter, 200, showModel(body, settings)) },
+    get("/api/tags", () => listTags(settings)),
+    get("/api/ps", () => JSON.stringify({ models: [] })),
+    get("/api/version", () => JSON.stringify({ version: ollamaVersion })),
   ];
 }
 

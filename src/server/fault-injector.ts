@@ -6,7 +6,7 @@ import { faultAnswer } from "../api/errors/faults.ts";
 import { peekBody } from "../api/shared/body.ts";
 import type { ProfileName, RequestCounter } from "../api/shared/model.ts";
 import type { OwnHeader } from "../api/shared/overrides.ts";
-import { dialectOf, type Provider, providerOf } from "../api/shared/provider.ts";
+import { asksForStream, dialectOf, type Provider, providerOf } from "../api/shared/provider.ts";
 import type { Replies } from "../api/shared/replies.ts";
 import { SpecError } from "../core/random/distribution.ts";
 import { cannot, carrierOf, choose, type Fault, hits, parseFaults } from "../core/faults/fault.ts";
@@ -210,7 +210,7 @@ function fits({ form, name }: Fault, request: RouteRequest, body: Uint8Array): b
   if (form === "refusal") return true;
   if (request.method !== "POST") return false;
   if (name === "no_window_update" || form === "any") return true;
-  return (peekBody(body)?.["stream"] === true) === (form === "stream");
+  return asksForStream(request, peekBody(body)) === (form === "stream");
 }
 
 /** Throws ApiError where a request asks for a fault that its connection or answer cannot have. */

@@ -6,7 +6,7 @@ import type { Problem } from "../api/errors/api-error.ts";
 import { largeBodyBytes, peekBody } from "../api/shared/body.ts";
 import { rateHeaders } from "../api/shared/heads.ts";
 import type { ProfileName } from "../api/shared/model.ts";
-import { dialectOf, type Provider, providerOf } from "../api/shared/provider.ts";
+import { dialectOf, outputLimitsOf, type Provider, providerOf } from "../api/shared/provider.ts";
 import type { Meter } from "../core/pacing/meter.ts";
 import type { RateDecision, RateLimiter, RateState } from "../core/limits/rate-limit.ts";
 import type { ResponseSink, RouteRequest } from "../core/seams.ts";
@@ -84,8 +84,6 @@ function orLater<T, R>(value: T | Promise<T>, use: (value: T) => R): R | Promise
   return value instanceof Promise ? value.then(use) : use(value);
 }
 
-const outputLimits = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
-
 /**
  * What a request counts against the tokens per minute before it is answered: the larger of the output tokens it allows
  * and its own length at four characters a token, as OpenAI's guide to rate limits says. A large body counts by its length alone:
@@ -93,7 +91,7 @@ const outputLimits = ["max_completion_tokens", "max_tokens", "max_output_tokens"
  */
 function tokensAsked(body: Uint8Array): number {
   const parsed = body.length > largeBodyBytes ? null : peekBody(body);
-  const asked = parsed === null ? [] : outputLimits.map((param) => parsed[param]).filter((value) => isCount(value));
+  const asked = parsed === null ? [] : outputLimitsOf(parsed).filter((value) => isCount(value));
   return Math.max(1, Math.ceil(body.length / 4), ...asked);
 }
 
@@ -108,13 +106,18 @@ function modelOf(body: Uint8Array): string {
 }
 
 /**
- * The key that a request shows, in `authorization` (Bearer, or Basic as its password), `x-api-key` or Azure's `api-key`; null: none. Where both
- * are there, the provider's own counts.
+ * The key that a request shows, in `authorization` (Bearer, or Basic as its password), `x-api-key`, Azure's `api-key`, or Gemini's
+ * `x-goog-api-key` and parameter `key`; null: none. Where several are there, the provider's own counts.
  */
 export function keyOf(request: RouteRequest, provider: Provider): string | null {
   const direct = (request.header("x-api-key") ?? request.header("api-key"))?.trim() || null;
   const authorized = keyOfAuthorization(request.header("authorization")?.trim() ?? "");
+  if (provider === "gemini") return request.header("x-goog-api-key")?.trim() || keyOfQuery(request.query) || authorized || direct;
   return provider === "anthropic" ? (direct ?? authorized) : (authorized ?? direct);
+}
+
+function keyOfQuery(query: string): string | null {
+  return query.includes("key=") ? new URLSearchParams(query).get("key") : null;
 }
 
 function keyOfAuthorization(value: string): string | null {

@@ -25,7 +25,7 @@ import { latencyUnits, parseDistribution, SpecError, type Distribution } from ".
 type Count = number;
 
 interface MatchOf<Pattern> {
-  /** The endpoint: chat completions, legacy completions, Responses, or Anthropic's messages. */
+  /** The endpoint: chat completions, legacy completions, Responses, Anthropic's messages, Gemini's generateContent, or Ollama's chat and generate. */
   readonly endpoint?: ReplyEndpoint;
   /** The model's name: all of it, or a pattern. */
   readonly model?: Pattern;

@@ -66,8 +66,11 @@ const open = (options: ServerOptions): Promise<FakeAiServer> =>
 /** One response for each status that a server can refuse with, by the path's provider and the profile. */
 async function everyError(profile: Profile, path: string): Promise<{ what: string; response: string }[]> {
   const anthropic = path === "/v1/messages";
+  const gemini = path.startsWith("/v1beta/");
   const headers = { authorization: `Bearer ${key}`, ...(anthropic && { "anthropic-version": "2023-06-01" }) };
-  const body = { model: "m", messages: [{ role: "user", content: "Hi" }], max_tokens: 4 };
+  const body = gemini
+    ? { contents: [{ role: "user", parts: [{ text: "Hi" }] }], generationConfig: { maxOutputTokens: 4 } }
+    : { model: "m", messages: [{ role: "user", content: "Hi" }], max_tokens: 4, ...(path === "/api/chat" && { stream: false }) };
   const answers: { what: string; response: string }[] = [];
   const add = async (what: string, server: FakeAiServer, ask: Ask): Promise<void> => {
     const response = await raw(server, { path, headers, body, ...ask });
@@ -77,20 +80,21 @@ async function everyError(profile: Profile, path: string): Promise<{ what: strin
   };
   {
     await using server = await open({ profile, apiKey: key, model: "m", maxBody: 2000 });
-    await add("400 a parameter is missing", server, { body: { model: "m" } });
+    await add("400 a parameter is missing", server, { body: path === "/api/chat" ? {} : { model: "m" } });
     await add("400 no JSON", server, { body: "{" });
     await add("400 no HTTP", server, { headers: { ...headers, "content-length": "1, 2" } });
     await add("401 no key", server, { headers: {} });
     await add("401 a wrong key", server, { headers: { authorization: "Bearer sk-bad-0123456789abcdef" } });
-    await add("404 no such model", server, { body: { ...body, model: "other" } });
-    await add("404 no such path", server, { path: `${path}/nothing` });
+    await add("404 no such model", server, gemini ? { path: path.replace("/m:", "/other:") } : { body: { ...body, model: "other" } });
+    await add("404 no such path", server, { path: gemini ? "/v1beta/nothing" : `${path}/nothing` });
     await add("405", server, { method: "GET" });
     await add("413", server, { body: { ...body, user: "x".repeat(2000) } });
     await add("429 by a fault", server, { headers: { ...headers, "x-fakeai-fault": "rate_limit(retry_after=2)" } });
     await add("500", server, { headers: { ...headers, "x-fakeai-fault": "server_error" } });
     await add("503 by a fault", server, { headers: { ...headers, "x-fakeai-fault": "status(503)" } });
     const streamed = { ...headers, "x-fakeai-fault": "error(after=1)", "x-fakeai-seed": "8" };
-    await add("an error inside of a stream", server, { headers: streamed, body: { ...body, stream: true } });
+    const inStream = gemini ? { path: `${path.replace("generate", "streamGenerate")}?alt=sse` } : { body: { ...body, stream: true } };
+    await add("an error inside of a stream", server, { headers: streamed, ...inStream });
   }
   {
     await using server = await open({ profile, rateLimit: "rpm=1" });
@@ -107,7 +111,8 @@ async function everyError(profile: Profile, path: string): Promise<{ what: strin
       stepTime: 20,
       outputTokens: 200,
     });
-    const held = [1, 2].map(() => raw(server, { path, headers, body: { ...body, max_tokens: 200 } }));
+    const long = gemini ? { ...body, generationConfig: {} } : { ...body, max_tokens: 200 };
+    const held = [1, 2].map(() => raw(server, { path, headers, body: long }));
     await eventually(() => server.stats().openStreams === 2, "two requests to be there");
     await add("503 the queue is full", server, {});
     await server.close(0);
@@ -116,12 +121,14 @@ async function everyError(profile: Profile, path: string): Promise<{ what: strin
   return answers;
 }
 
-describe.each([...profiles, "anthropic"] as const)("%s", (name) => {
+/** Paths of the providers that have errors of their own with every profile. */
+const own = { anthropic: "/v1/messages", gemini: "/v1beta/models/m:generateContent", ollama: "/api/chat" } as const;
+
+describe.each([...profiles, "anthropic", "gemini", "ollama"] as const)("%s", (name) => {
   test("every error has the bytes of its file", async () => {
-    const answers = await everyError(
-      name === "anthropic" ? "openai" : name,
-      name === "anthropic" ? "/v1/messages" : "/v1/chat/completions",
-    );
+    const answers = await (name in own
+      ? everyError("openai", own[name as keyof typeof own])
+      : everyError(name as Profile, "/v1/chat/completions"));
     const bytes = answers.map(({ what, response }) => `### ${what}\n${masked(response)}\n`).join("\n");
     expect(bytes).toBe(golden(`${name}-errors`, bytes));
   });

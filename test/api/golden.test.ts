@@ -11,6 +11,8 @@ const parameters = {
   additionalProperties: false,
 };
 const chatTools = [{ type: "function", function: { name: "get_weather", parameters } }];
+const contents = [{ role: "user", parts: [{ text: "Answer as JSON" }] }];
+const geminiTools = [{ functionDeclarations: [{ name: "get_weather", parametersJsonSchema: parameters }] }];
 const usage = { stream: true, stream_options: { include_usage: true } };
 
 const everyProfile: [string, Endpoint, object][] = [
@@ -51,6 +53,20 @@ const openaiOnly: [string, Endpoint, object][] = [
     },
   ],
   ["messages", "/v1/messages", { messages, max_tokens: 2, stop_sequences: ["never"] }],
+  ["ollama-chat-stream", "/api/chat", { messages, think: "low", options: { num_predict: 36 } }],
+  ["ollama-chat-stream-tools", "/api/chat", { messages, tools: chatTools }],
+  ["ollama-chat", "/api/chat", { messages, stream: false, tools: chatTools }],
+  ["ollama-generate-stream", "/api/generate", { prompt: "Hi" }],
+  ["ollama-generate", "/api/generate", { prompt: "Hi", stream: false }],
+  ["ollama-embed", "/api/embed", { input: ["a", "b"], dimensions: 4 }],
+  ["gemini-stream", "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", { contents }],
+  [
+    "gemini-stream-thoughts",
+    "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse",
+    { contents, generationConfig: { thinkingConfig: { thinkingBudget: 2, includeThoughts: true }, maxOutputTokens: 4 } },
+  ],
+  ["gemini-stream-array", "/v1beta/models/gemini-2.5-flash:streamGenerateContent", { contents, tools: geminiTools }],
+  ["gemini", "/v1beta/models/gemini-2.5-flash:generateContent", { contents, generationConfig: { candidateCount: 2 } }],
 ];
 const profiles = ["openai", "vllm", "openrouter", "minimal"] as const;
 const cases = profiles.flatMap((profile) =>

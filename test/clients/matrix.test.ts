@@ -7,17 +7,19 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
 import { APICallError, embed, generateText, type LanguageModel, Output, streamText, type ToolSet } from "ai";
 import axios, { AxiosError } from "axios";
+import { FunctionCallingConfigMode, GoogleGenAI } from "@google/genai";
 import got, { HTTPError } from "got";
+import { Ollama } from "ollama";
 import OpenAI, { BadRequestError, NotFoundError } from "openai";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import { Agent, type Dispatcher, fetch as undiciFetch, H2CClient, request as undiciRequest } from "undici";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { createServer, type FakeAiServer, type Protocol } from "../../src/index.ts";
 import { available } from "../support/process.ts";
 import { chunksOf, textOf } from "../support/chat.ts";
 
-const models = ["gpt-4o", "text-embedding-3-small", "claude-any"];
+const models = ["gpt-4o", "text-embedding-3-small", "claude-any", "gemini-any", "llama-any"];
 let server: FakeAiServer;
 let said: string;
 beforeAll(async () => {
@@ -243,6 +245,99 @@ describe.each(ways)("SDKs over %s", (protocol, connect) => {
       const failed = anthropic().messages.create({ ...ask, model: "none" });
       await expect(failed).rejects.toBeInstanceOf(AnthropicNotFound);
       await expect(failed).rejects.toMatchObject({ error: { type: "error", error: { type: "not_found_error" } } });
+    });
+  });
+
+  describe("ollama", () => {
+    const ollama = (): Ollama => new Ollama({ host: base, fetch, headers: seeded });
+    const ask = { model: "llama-any", messages: [{ role: "user", content: "Hello" }] };
+    test("chat and generate, streamed and not, with thinking", async () => {
+      const whole = await ollama().chat(ask);
+      let streamed = "";
+      let last: typeof whole | undefined;
+      for await (const part of await ollama().chat({ ...ask, stream: true, think: true })) {
+        streamed += part.message.content;
+        last = part;
+      }
+      expect([whole.message.content, streamed]).toEqual([said, said]);
+      expect([whole.done, whole.done_reason, whole.eval_count]).toEqual([true, "stop", 12]);
+      expect([last!.done, last!.eval_count]).toEqual([true, 12 + 64]);
+      expect((await ollama().chat({ ...ask, think: "low" })).message.thinking).toMatch(/\w/);
+      const generated = await ollama().generate({ model: "llama-any", prompt: "Hello", options: { num_predict: 3, stop: ["never"] } });
+      expect([said.startsWith(generated.response ?? "none"), generated.done_reason, generated.eval_count]).toEqual([true, "length", 3]);
+      let pieces = 0;
+      for await (const part of await ollama().generate({ model: "llama-any", prompt: "Hello", stream: true }))
+        pieces += part.response === "" ? 0 : 1;
+      expect(pieces).toBe(12);
+    });
+    test("tools, structured output, embeddings, models, errors", async () => {
+      const tools = [{ type: "function", function: { name: "weather", description: "", parameters: city as unknown as object } }];
+      const called = await ollama().chat({ ...ask, tools });
+      expect(called.message.tool_calls![0]!.function).toMatchObject({ name: "weather", arguments: isCity });
+      const calls: unknown[] = [];
+      for await (const part of await ollama().chat({ ...ask, tools, stream: true })) calls.push(...(part.message.tool_calls ?? []));
+      expect(calls[0]).toMatchObject({ function: { name: "weather", arguments: isCity } });
+      expect(shape.parse(JSON.parse((await ollama().chat({ ...ask, format: z.toJSONSchema(shape) })).message.content))).toMatchObject(
+        isCity,
+      );
+      const { embeddings } = await ollama().embed({ model: "llama-any", input: ["a", "b"], dimensions: 16 });
+      expect(embeddings.map((vector) => Math.hypot(...vector).toFixed(3))).toEqual(["1.000", "1.000"]);
+      expect((await ollama().list()).models.map(({ name }) => name)).toContain("llama-any:latest");
+      expect((await ollama().show({ model: "llama-any" })).capabilities).toContain("tools");
+      await expect(ollama().chat({ ...ask, model: "none" })).rejects.toMatchObject({ status_code: 404, error: "model 'none' not found" });
+      await expect(ollama().chat({ ...ask, options: { stop: 1 as unknown as string[] } })).rejects.toMatchObject({ status_code: 400 });
+    });
+  });
+
+  describe("@google/genai", () => {
+    // It takes no fetch of its own.
+    beforeEach(() => void vi.stubGlobal("fetch", fetch));
+    afterEach(() => void vi.unstubAllGlobals());
+    const gemini = (apiVersion = "v1beta"): GoogleGenAI["models"] =>
+      new GoogleGenAI({ apiKey: "any", apiVersion, httpOptions: { baseUrl: base, headers: seeded } }).models;
+    const ask = { model: "gemini-any", contents: "Hello" };
+    test("text, streamed and not, with thoughts, of both versions", async () => {
+      const whole = await gemini("v1").generateContent(ask);
+      let streamed = "";
+      let last: typeof whole | undefined;
+      for await (const part of await gemini().generateContentStream(ask)) {
+        streamed += part.text ?? "";
+        last = part;
+      }
+      expect([whole.text, streamed]).toEqual([said, said]);
+      for (const { candidates, usageMetadata } of [whole, last!]) {
+        expect([candidates![0]!.finishReason, usageMetadata!.candidatesTokenCount]).toEqual(["STOP", 12]);
+      }
+      const config = { maxOutputTokens: 40, thinkingConfig: { includeThoughts: true, thinkingBudget: 30 } };
+      const thought = await gemini().generateContent({ ...ask, config });
+      expect(thought.candidates![0]!.content!.parts!.map((part) => part.thought === true)).toEqual([true, false]);
+      expect([thought.usageMetadata!.thoughtsTokenCount, thought.candidates![0]!.finishReason]).toEqual([30, "MAX_TOKENS"]);
+      expect((await gemini().countTokens(ask)).totalTokens).toBe(whole.usageMetadata!.promptTokenCount);
+    });
+    test("tools, structured output, embeddings, models, errors", async () => {
+      const tools = [{ functionDeclarations: [{ name: "weather", parametersJsonSchema: city }] }];
+      const called = await gemini().generateContent({
+        ...ask,
+        config: { tools, toolConfig: { functionCallingConfig: { mode: FunctionCallingConfigMode.ANY } } },
+      });
+      expect(called.functionCalls![0]).toMatchObject({ name: "weather", args: isCity });
+      const calls: unknown[] = [];
+      for await (const part of await gemini().generateContentStream({ ...ask, config: { tools } }))
+        calls.push(...(part.functionCalls ?? []));
+      expect(calls[0]).toMatchObject({ name: "weather", args: isCity });
+      const config = { responseMimeType: "application/json", responseJsonSchema: z.toJSONSchema(shape) };
+      expect(shape.parse(JSON.parse((await gemini().generateContent({ ...ask, config })).text!))).toMatchObject(isCity);
+      const { embeddings } = await gemini().embedContent({
+        model: "gemini-any",
+        contents: ["a", "b"],
+        config: { outputDimensionality: 16 },
+      });
+      expect(embeddings!.map(({ values }) => values!.length)).toEqual([16, 16]);
+      expect((await gemini().get({ model: "gemini-any" })).name).toBe("models/gemini-any");
+      const listed = await gemini().list();
+      expect(listed.page.map(({ name }) => name)).toContain("models/gemini-any");
+      await expect(gemini().generateContent({ ...ask, model: "none" })).rejects.toMatchObject({ status: 404 });
+      await expect(gemini().generateContent({ ...ask, config: { temperature: 3 } })).rejects.toMatchObject({ status: 400 });
     });
   });
 

@@ -1,5 +1,8 @@
 /** The provider surfaces without a socket: a request's plan, and all its bytes. */
 import { planMessage } from "../../src/api/anthropic/messages.ts";
+import { planGemini } from "../../src/api/gemini/answers.ts";
+import { planOllama } from "../../src/api/ollama/answers.ts";
+import { planEmbed } from "../../src/api/ollama/embed.ts";
 import { planEmbeddings } from "../../src/api/openai/embeddings.ts";
 import { Generator } from "../../src/api/openai/generate.ts";
 import { ResponseStore } from "../../src/api/openai/response-store.ts";
@@ -9,7 +12,17 @@ import type { ResponsePlan, RouteRequest } from "../../src/core/seams.ts";
 import type { ServerOptions } from "../../src/index.ts";
 import type { Recording } from "../../src/settings/recording.ts";
 
-export type Endpoint = "/v1/chat/completions" | "/v1/completions" | "/v1/responses" | "/v1/embeddings" | "/v1/messages";
+export type Endpoint =
+  | "/v1/chat/completions"
+  | "/v1/completions"
+  | "/v1/responses"
+  | "/v1/embeddings"
+  | "/v1/messages"
+  | "/api/chat"
+  | "/api/generate"
+  | "/api/embed"
+  /** Its query too. */
+  | `/v1beta/models/${string}`;
 
 export interface Provider {
   plan(path: Endpoint, body: object, headers?: Readonly<Record<string, string>>): ResponsePlan;
@@ -34,12 +47,13 @@ export function provider(options: ServerOptions = {}, recording: Recording | nul
   const store = new ResponseStore();
   const plan: Provider["plan"] = (path, body, headers = {}) => {
     const given: Readonly<Record<string, string>> = { "anthropic-version": "2023-06-01", ...headers };
+    const [plain = "", query = ""] = path.split("?");
     const request: RouteRequest = {
       protocol: "h1",
       engine: "node",
       method: "POST",
-      path,
-      query: "",
+      path: plain,
+      query,
       headerNames: () => Object.keys(given),
       ownHeaders: Object.keys(given).filter((name) => name.startsWith("x-fakeai-")),
       header: (name) => given[name],
@@ -56,8 +70,17 @@ export function provider(options: ServerOptions = {}, recording: Recording | nul
         return planResponse(model, clockIdentity, request, bytes, store);
       case "/v1/embeddings":
         return planEmbeddings(model, clockIdentity, request, bytes);
-      default:
+      case "/api/chat":
+        return planOllama("chat", model, clockIdentity, request, bytes);
+      case "/api/generate":
+        return planOllama("generate", model, clockIdentity, request, bytes);
+      case "/api/embed":
+        return planEmbed("embed", model, request, bytes);
+      default: {
+        const gemini = /^\/v1beta\/models\/(.+):(.+)$/.exec(plain);
+        if (gemini !== null) return planGemini(model, clockIdentity, request, gemini[1]!, gemini[2] === "streamGenerateContent", bytes);
         return planMessage(model, clockIdentity, request, bytes);
+      }
     }
   };
   return { plan, body: (path, body, headers) => bodyOf(plan(path, body, headers)) };

@@ -10,6 +10,7 @@
  * - OpenRouter: openrouter.ai/docs/api/reference/errors-and-debugging, and the example of each status at
  *   openrouter.ai/docs/sdks/python/api-reference/errors; `user_id` and the metadata of a 429 as captured.
  * - Anthropic: docs.claude.com/en/api/errors and /rate-limits.
+ * - Gemini and Ollama: gemini.ts and ollama.ts.
  *
  * `minimal` has OpenAI's words and members, without its headers and its indentation.
  */
@@ -19,6 +20,9 @@ import type { Refusal } from "../../core/seams.ts";
 import { requestId } from "../shared/heads.ts";
 import type { Dialect } from "../shared/provider.ts";
 import type { Problem } from "./api-error.ts";
+import { geminiJson, geminiWords } from "./gemini.ts";
+import { ollamaWords } from "./ollama.ts";
+import type { Cell, Kind, ProblemOf, Words, WordsBy } from "./words.ts";
 
 /** Who gets an error. */
 export interface Asker {
@@ -36,26 +40,7 @@ export interface ErrorAnswer {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** What one server says to one problem. */
-interface Words {
-  readonly status: number;
-  readonly message: string;
-  /** Absent: the server's type of the status. */
-  readonly type?: string;
-  readonly param?: string | null;
-  readonly code?: string | null;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** OpenRouter's details. */
-  readonly metadata?: object;
-  /** The whole body, where the server leaves its own form. */
-  readonly body?: object;
-}
-
-type Kind = Problem["kind"];
-type ProblemOf<K extends Kind> = Extract<Problem, { readonly kind: K }>;
-type Cell<K extends Kind> = (problem: ProblemOf<K>) => Words;
-
-/** A server that is absent has OpenAI's words, in its own form. */
+/** A server that is absent has OpenAI's words, in its own form; what Gemini and Ollama say stands in files of their own. */
 interface Row<K extends Kind> {
   readonly openai: Cell<K>;
   readonly vllm?: Cell<K>;
@@ -362,12 +347,16 @@ const forms: Readonly<Record<Dialect, Form>> = {
     }),
     headers: {},
   }),
+  gemini: (words) => ({ json: geminiJson(words), headers: { vary: "Origin, X-Origin, Referer" } }),
+  ollama: ({ message }) => ({ json: JSON.stringify({ error: message }), headers: {} }),
   anthropic: ({ status, message }) => {
     const id = requestId();
     const type = anthropicTypes[status] ?? (status >= 500 ? "api_error" : "invalid_request_error");
     return { json: JSON.stringify({ type: "error", error: { type, message }, request_id: id }), headers: { "request-id": id } };
   },
 };
+
+const others: Readonly<Partial<Record<Dialect, WordsBy>>> = { gemini: geminiWords, ollama: ollamaWords };
 
 function openAiBody({ status, message, type, param, code }: Words): object {
   return { error: { message, type: type ?? openAiType(status), param: param ?? null, code: code ?? null } };
@@ -394,7 +383,8 @@ export function errorAnswer(problem: Problem, dialect: Dialect): ErrorAnswer {
 
 function wordsOf<K extends Kind>(kind: K, problem: ProblemOf<K>, dialect: Dialect): Words {
   const row = table[kind];
-  const cell = dialect === "minimal" ? row.openai : (row[dialect] ?? row.openai);
+  const own: Cell<K> | undefined = others[dialect]?.[kind];
+  const cell = own ?? row[dialect as "openai"] ?? row.openai;
   return cell(problem);
 }
 
@@ -406,6 +396,10 @@ export function errorEvent({ path, dialect }: Asker, last: Uint8Array): string {
   const event = (data: object): string => `data: ${JSON.stringify(data)}\n\n`;
   if (dialect === "anthropic")
     return `event: error\n${event({ type: "error", error: { type: "overloaded_error", message: "Overloaded" } })}`;
+  // Google's line ends are CRLF, and Ollama's errors are lines of their own.
+  if (dialect === "gemini")
+    return `data: ${geminiJson({ status: 500, message: "Internal error encountered." }).replaceAll(/\n */g, "")}\r\n\r\n`;
+  if (dialect === "ollama") return `${JSON.stringify({ error: "an error was encountered while running the model: EOF" })}\n`;
   const before = dataOf(last);
   if (path === "/v1/responses") {
     const number = before["sequence_number"];

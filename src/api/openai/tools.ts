@@ -1,4 +1,5 @@
 /** Tools, tool choices and response formats of a request, in the forms of chat completions and of Responses. */
+import { anyJsonObject } from "../shared/any-object.ts";
 import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
 import type { Ask, CallPlan, Stops, Tool } from "../shared/model.ts";
 import { invalidType, isObject, type JsonObject, missing, optionalBoolean, quote } from "../shared/body.ts";
@@ -105,13 +106,6 @@ export function readCalls(body: JsonObject, form: ToolForm, goesOn: boolean): Ca
   if (mode === "none" || (mode === "auto" && goesOn)) return null;
   return { tools, choice: mode, parallel };
 }
-
-/** What a JSON answer holds where no schema says it. */
-const anyJsonObject: JsonObject = {
-  type: "object",
-  properties: { title: { type: "string" }, count: { type: "integer" }, tags: { type: "array", items: { type: "string" }, minItems: 1 } },
-  required: ["title", "count", "tags"],
-};
 
 /** Reads `response_format`, or Responses' `text.format`, whose schema stands one level higher. */
 export function readFormat(format: unknown, param: string, form: ToolForm): Ask["json"] {

@@ -80,14 +80,16 @@ export function requestId(): string {
   return requestIdStart + hexBytes[n >>> 24]! + hexBytes[(n >>> 16) & 255]! + hexBytes[(n >>> 8) & 255]! + hexBytes[n & 255]!;
 }
 
+const withoutRateHeaders: ReadonlySet<Dialect> = new Set(["vllm", "openrouter", "gemini", "ollama"]);
+
 /**
  * The headers of every response that show what is left of a limit (platform.openai.com/docs/guides/rate-limits,
- * docs.claude.com/en/api/rate-limits). vLLM has no limits, and OpenRouter tells of them in the body of a 429 alone.
+ * docs.claude.com/en/api/rate-limits). vLLM and Ollama have no limits, and OpenRouter and Gemini tell of them in the body of a 429 alone.
  * `nowMs` is the wall clock, for Anthropic's points in time.
  */
 export function rateHeaders(dialect: Dialect, state: RateState, nowMs: number): Record<string, string> {
   const headers: Record<string, string> = {};
-  if (dialect === "vllm" || dialect === "openrouter") return headers;
+  if (withoutRateHeaders.has(dialect)) return headers;
   const add = (what: "requests" | "tokens", allowance: Allowance | null): void => {
     if (allowance === null) return;
     const { limit, remaining, resetUs } = allowance;

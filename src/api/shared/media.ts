@@ -153,3 +153,17 @@ export function openAiMediaTokens(content: unknown, model: string, imageTokens: 
 export function anthropicMediaTokens(content: unknown, imageTokens: number | null): number {
   return sumOf(content, (part) => anthropicPart(part, imageTokens));
 }
+
+/** More of a file is not looked at. */
+const pdfCharacters = 4_194_304;
+
+/**
+ * Pages of a PDF, by the objects of its page tree (ISO 32000-2, section 7.7.3); null: none, or they stand in compressed objects, which are not
+ * read.
+ */
+export function pdfPages(base64: string): number | null {
+  const text = Buffer.from(base64.slice(0, pdfCharacters), "base64").toString("latin1");
+  if (!text.startsWith("%PDF-")) return null;
+  const pages = text.match(/\/Type\s*\/Page(?![a-zA-Z])/g)?.length ?? 0;
+  return pages === 0 ? null : pages;
+}

@@ -15,14 +15,20 @@ const endpointsByPath = {
   "/v1/completions": "completions",
   "/v1/responses": "responses",
   "/v1/messages": "messages",
+  "/api/chat": "ollama",
+  "/api/generate": "ollama",
 } as const;
 
-export type ReplyEndpoint = (typeof endpointsByPath)[keyof typeof endpointsByPath];
+export type ReplyEndpoint = (typeof endpointsByPath)[keyof typeof endpointsByPath] | "gemini";
+
+/** A method of Gemini's that says something, and its model. */
+const geminiPath = /^\/v1(?:beta)?\/models\/([^:]+):(?:streamGenerate|generate)Content$/;
 
 /** Azure's names of an endpoint begin with one of these. */
 const azure = /^\/openai\/(?:v1|deployments\/[^/]+)(?=\/)/;
 
 function endpointOf(path: string): ReplyEndpoint | null {
+  if (path.endsWith("Content") && geminiPath.test(path)) return "gemini";
   const plain = path.startsWith("/openai/") ? path.replace(azure, "/v1") : path;
   return Object.hasOwn(endpointsByPath, plain) ? endpointsByPath[plain as keyof typeof endpointsByPath] : null;
 }
@@ -121,7 +127,8 @@ export class Replies {
     const body = peekBody(bytes);
     // Its route says what is wrong with it.
     if (body === null) return;
-    const facts = factsOf(endpoint, deployedBody(request, body));
+    const model = endpoint === "gemini" ? geminiPath.exec(request.path)![1]! : null;
+    const facts = factsOf(endpoint, model === null ? deployedBody(request, body) : { ...body, model: decoded(model) });
     const index = rules.findIndex(({ match }) => fits(match, facts, request));
     if (index < 0) {
       if (unmatched === "error") throw noRuleFits(facts);
@@ -138,6 +145,14 @@ export class Replies {
   /** What `meet` chose; null: nothing. */
   of(request: RouteRequest): SettledReply | null {
     return this.#chosen.get(request.asked ?? request) ?? null;
+  }
+}
+
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
   }
 }
 
@@ -169,10 +184,22 @@ function factsOf(endpoint: ReplyEndpoint, body: JsonObject): Facts {
 
 /** The conversation: messages, or the items of Responses. */
 function itemsOf(endpoint: ReplyEndpoint, body: JsonObject): readonly JsonObject[] {
-  const list = endpoint === "completions" ? body["prompt"] : endpoint === "responses" ? body["input"] : body["messages"];
+  if (endpoint === "gemini") return geminiItems(body["contents"]);
+  const isPrompt = endpoint === "completions" || (endpoint === "ollama" && body["prompt"] !== undefined);
+  const list = isPrompt ? body["prompt"] : endpoint === "responses" ? body["input"] : body["messages"];
   if (typeof list === "string") return [{ role: "user", content: list }];
   if (!Array.isArray(list)) return [];
   return list.flatMap((item: unknown) => (typeof item === "string" ? [{ role: "user", content: item }] : isObject(item) ? [item] : []));
+}
+
+/** Gemini's conversation in the others' terms: its model's messages are an assistant's, and results of functions a tool's. */
+function geminiItems(contents: unknown): readonly JsonObject[] {
+  const list: readonly unknown[] = Array.isArray(contents) ? contents : [contents];
+  return list.filter(isObject).map(({ role, parts }) => {
+    const content: readonly unknown[] = Array.isArray(parts) ? parts : [parts];
+    const isResult = content.some((part) => isObject(part) && (part["functionResponse"] ?? part["function_response"]) !== undefined);
+    return { role: isResult ? "tool" : role === "model" ? "assistant" : "user", content };
+  });
 }
 
 /** The text of the last user message that has one: results of Anthropic's tools stand in user messages too. */
@@ -196,6 +223,12 @@ function isToolResult({ role, type, content }: JsonObject): boolean {
 }
 
 function schemaOf(endpoint: ReplyEndpoint, body: JsonObject): string | null {
+  if (endpoint === "ollama") return isObject(body["format"]) ? "" : null;
+  if (endpoint === "gemini") {
+    const config = body["generationConfig"] ?? body["generation_config"];
+    const names = ["responseSchema", "response_schema", "responseJsonSchema", "response_json_schema"];
+    return names.some((name) => member(config, name) !== undefined) ? "" : null;
+  }
   const { text, response_format: chat, output_format: messages, output_config: config } = body;
   const format =
     endpoint === "responses" ? member(text, "format") : endpoint === "messages" ? (member(config, "format") ?? messages) : chat;

@@ -8,8 +8,26 @@ import type { FrameSource } from "../seams.ts";
 import type { TokenCursor, Vocabulary } from "../text/text.ts";
 
 const encoder = new TextEncoder();
-const stampedEnd = encoder.encode(stampMember + eventEnd);
-const plainEnd = encoder.encode(eventEnd);
+
+/** How an event ends, from the last brace of its JSON on. */
+export interface Ending {
+  readonly plain: Uint8Array;
+  readonly stamped: Uint8Array;
+  /** Bytes by which it is longer than the ending that stamps are measured from. */
+  readonly longerBy: number;
+}
+
+function endingOf(text: string): Ending {
+  return { plain: encoder.encode(text), stamped: encoder.encode(stampMember + text), longerBy: text.length - eventEnd.length };
+}
+
+const eventEnding = endingOf(eventEnd);
+/** Of an event stream whose lines end in CRLF. */
+export const carriageEnding: Ending = endingOf("}\r\n\r\n");
+/** Of a line of NDJSON. */
+export const lineEnding: Ending = endingOf("}\n");
+/** Of an object that is printed on several lines. */
+export const arrayEnding: Ending = endingOf("\n}");
 
 /** Where events are written. */
 export class EventBuffer {
@@ -69,10 +87,15 @@ export class EventBuffer {
     this.bytes(encoder.encode(text));
   }
 
-  /** Ends an event that wants only its last brace. */
-  endEvent(): void {
-    this.bytes(this.#stamped ? stampedEnd : plainEnd);
-    if (this.#stamped) writeStamps(this.#bytes, this.#length, this.#dueUs, this.#sentUs);
+  /** When the frame is due. */
+  get dueUs(): number {
+    return this.#dueUs;
+  }
+
+  /** Hot path. Ends an event that wants only its last brace. */
+  endEvent(ending: Ending = eventEnding): void {
+    this.bytes(this.#stamped ? ending.stamped : ending.plain);
+    if (this.#stamped) writeStamps(this.#bytes, this.#length - ending.longerBy, this.#dueUs, this.#sentUs);
   }
 
   /** What was written since `reset`; valid until the next one. */
@@ -147,6 +170,8 @@ export class TokenRun {
 /** A run of tokens that look alike on the wire. A part without tokens is the events of its opening and closing. */
 export interface Part {
   readonly tokens: number;
+  /** true: all its tokens are in one event, which is there when the last of them is. */
+  readonly isWhole?: boolean;
   /** The cursor's vocabulary; null where there are no tokens. */
   readonly source: EscapedTokens | null;
   readonly cursor: TokenCursor | null;
@@ -190,7 +215,7 @@ class Progress {
     const part = this.#parts[this.#part];
     if (part === undefined) return 0;
     if (this.#taken === 0) part.open?.(out);
-    const count = Math.min(most, part.tokens - this.#taken);
+    const count = part.isWhole === true ? part.tokens : Math.min(most, part.tokens - this.#taken);
     run.take(part.source!, part.cursor!, count);
     this.#taken += count;
     const isLast = this.#taken === part.tokens;
@@ -239,29 +264,25 @@ export class ScriptFrames implements FrameSource {
   steps(): TokenSteps {
     const { choices, tokensPerFrame, hiddenTokens } = this.#script;
     const longest = choices.find((parts) => framesOf(parts, tokensPerFrame) === this.length) ?? choices[0] ?? [];
-    return new TokenSteps(
-      longest.map(({ tokens }) => tokens),
-      tokensPerFrame,
-      hiddenTokens,
-    );
+    return new TokenSteps(longest, tokensPerFrame, hiddenTokens);
   }
 }
 
 function framesOf(parts: readonly Part[], tokensPerFrame: number): number {
-  return parts.reduce((sum, { tokens }) => sum + Math.ceil(tokens / tokensPerFrame), 0);
+  return parts.reduce((sum, { tokens, isWhole }) => sum + (isWhole === true ? Math.min(1, tokens) : Math.ceil(tokens / tokensPerFrame)), 0);
 }
 
-/** Which token each frame begins with. */
+/** Which token each frame begins with; a part in one event counts with its last one. */
 export class TokenSteps {
-  readonly #parts: readonly number[];
+  readonly #parts: readonly Pick<Part, "tokens" | "isWhole">[];
   readonly #most: number;
   readonly #hidden: number;
   #part = 0;
   #taken = 0;
   #passed = 0;
 
-  constructor(parts: readonly number[], most: number, hidden: number) {
-    this.#parts = parts.filter((tokens) => tokens > 0);
+  constructor(parts: readonly Pick<Part, "tokens" | "isWhole">[], most: number, hidden: number) {
+    this.#parts = parts.filter(({ tokens }) => tokens > 0);
     this.#most = most;
     this.#hidden = hidden;
   }
@@ -269,8 +290,14 @@ export class TokenSteps {
   /** Hot path. The number of tokens before the next frame's first. Without a visible token: the last hidden one. */
   next(): number {
     const first = this.#hidden + this.#passed;
-    const tokens = this.#parts[this.#part];
-    if (tokens === undefined) return Math.max(0, first - 1);
+    const part = this.#parts[this.#part];
+    if (part === undefined) return Math.max(0, first - 1);
+    const { tokens } = part;
+    if (part.isWhole === true) {
+      this.#part++;
+      this.#passed += tokens;
+      return first + tokens - 1;
+    }
     const count = Math.min(this.#most, tokens - this.#taken);
     this.#taken += count;
     this.#passed += count;

@@ -223,7 +223,103 @@ const messages: Form = {
   }),
 };
 
+const gemini: Form = {
+  good: [
+    {
+      contents: [{ role: "user", parts: [{ text: "Hi" }] }],
+      systemInstruction: { parts: [{ text: "Be brief." }] },
+      generationConfig: { temperature: 1, maxOutputTokens: 50, stopSequences: ["xyz"], candidateCount: 2, seed: 1 },
+    },
+    {
+      contents: [
+        { role: "user", parts: [{ text: "Hi" }, { inlineData: { mimeType: "image/png", data: "AAAA" } }] },
+        { role: "model", parts: [{ functionCall: { name: "look_up", args: { a: 1 } } }] },
+        { role: "user", parts: [{ functionResponse: { name: "look_up", response: { a: 1 } } }] },
+      ],
+      tools: [{ functionDeclarations: [{ name: "look_up", parametersJsonSchema: schema }] }, { googleSearch: {} }],
+      toolConfig: { functionCallingConfig: { mode: "AUTO", allowedFunctionNames: ["look_up"] } },
+    },
+    { contents: "Hi", generation_config: { thinking_config: { thinking_budget: -1, include_thoughts: true } } },
+    { requests: [{ content: { parts: [{ text: "Hi" }] }, outputDimensionality: 4 }], content: { parts: [{ text: "Hi" }] } },
+  ],
+  withSchema: (given) => [
+    {
+      contents: [{ parts: [{ text: "Hi" }] }],
+      generationConfig: { responseMimeType: "application/json", responseJsonSchema: given },
+    },
+    {
+      contents: [{ parts: [{ text: "Hi" }] }],
+      generationConfig: { responseMimeType: "application/json", responseSchema: given },
+    },
+    {
+      contents: [{ parts: [{ text: "Hi" }] }],
+      tools: [{ functionDeclarations: [{ name: "look_up", parameters: given }] }],
+      toolConfig: { functionCallingConfig: { mode: "ANY" } },
+    },
+  ],
+  withTools: (count, named) => ({
+    contents: [{ parts: [{ text: "Hi" }] }],
+    tools: [{ functionDeclarations: numbered(count, (name) => ({ name, parameters: schema })) }],
+    toolConfig: {
+      functionCallingConfig: { mode: "ANY", allowedFunctionNames: Array.from({ length: named }, () => `tool_${count - 1}`) },
+    },
+  }),
+  withStop: (stops) => ({
+    contents: [{ parts: [{ text: "Hi" }] }],
+    generationConfig: { stopSequences: stops, maxOutputTokens: 1_000_000 },
+  }),
+  dearest: (dice) => ({
+    contents: [{ parts: [{ text: "Hi" }] }],
+    generationConfig: {
+      candidateCount: 8,
+      maxOutputTokens: 1_048_576,
+      thinkingConfig: { thinkingBudget: 100_000, includeThoughts: dice.oneIn(2) },
+    },
+    requests: Array.from({ length: dice.size(1, 100) }, () => ({ content: { parts: [{ text: "a" }] }, outputDimensionality: 3072 })),
+  }),
+};
+
+const ollama: Form = {
+  good: [
+    {
+      model: "m",
+      messages: [{ role: "system", content: "Be brief." }, user],
+      options: { temperature: 1, num_predict: 50, stop: ["xyz"], seed: 1 },
+    },
+    { model: "m", messages: [user], stream: false, think: "low", tools: [chatTool(schema)], keep_alive: "5m" },
+    { model: "m", messages: [{ ...user, images: ["AAAA"] }], format: schema },
+    { model: "m", prompt: "Hi", system: "Be brief.", suffix: "!", images: ["AAAA"], format: "json", raw: true, think: true },
+  ],
+  withSchema: (given) => [
+    { model: "m", messages: [user], prompt: "Hi", format: given },
+    { model: "m", messages: [user], tools: [chatTool(given)] },
+  ],
+  withTools: (count) => ({ model: "m", messages: [user], tools: numbered(count, (name) => chatTool(schema, name)) }),
+  withStop: (stops) => ({ model: "m", messages: [user], prompt: "Hi", options: { stop: stops } }),
+  dearest: (dice) => ({
+    model: "m",
+    messages: [user],
+    prompt: "Hi",
+    stream: dice.oneIn(2),
+    think: "high",
+    options: { num_predict: 1_048_576 },
+  }),
+};
+
 const forms: Readonly<Record<string, Form>> = {
+  "/v1beta/models/*": gemini,
+  "/v1/models/*": gemini,
+  "/api/chat": ollama,
+  "/api/generate": ollama,
+  "/api/embed": {
+    good: [
+      { model: "m", input: ["one", "two"], dimensions: 8, truncate: true },
+      { model: "m", input: "one", options: {} },
+    ],
+    dearest: (dice) => ({ model: "m", input: Array.from({ length: dice.size(1, 512) }, () => "a"), dimensions: dice.size(1, 4096) }),
+  },
+  "/api/embeddings": { good: [{ model: "m", prompt: "one" }] },
+  "/api/show": { good: [{ model: "m", verbose: true }] },
   "/v1/chat/completions": chat,
   "/v1/completions": {
     good: [

@@ -223,17 +223,31 @@ function headerValue(dice: Dice, name: string): string {
 }
 
 function hostileHeaders(dice: Dice): Headers {
-  const others = ["authorization", "x-api-key", "anthropic-version", "anthropic-beta", "content-type", "accept", "accept-encoding", "origin", "cookie", "x-request-id", "user-agent", "range", "if-none-match", "x-forwarded-for", "expect", "content-encoding", "traceparent"]; // oxfmt-ignore
+  const others = ["authorization", "x-api-key", "anthropic-version", "anthropic-beta", "x-goog-api-key", "content-type", "accept", "accept-encoding", "origin", "cookie", "x-request-id", "user-agent", "range", "if-none-match", "x-forwarded-for", "expect", "content-encoding", "traceparent"]; // oxfmt-ignore
   return Array.from({ length: dice.between(1, 4) }, () => {
     const name = dice.pick(dice.oneIn(3) ? others : controls);
     return [name, headerValue(dice, name)];
   });
 }
 
+/** Where an endpoint is: of one that takes any rest, a model, and where it is asked for something a method of it. */
+function plainTarget(dice: Dice, { method, path }: Endpoint): string {
+  if (method !== "POST" || !path.endsWith("/models/*")) return path.replace("/*", "/gpt-4o");
+  const methods = [
+    "generateContent",
+    "streamGenerateContent",
+    "streamGenerateContent?alt=sse",
+    "countTokens",
+    "embedContent",
+    "batchEmbedContents",
+  ];
+  return path.replace("*", `gemini:${dice.pick(methods)}`);
+}
+
 function hostileTarget(dice: Dice, path: string): string {
   const plain = path.replace(
     "/*",
-    `/${dice.pick(["gpt-4o", "a%20b", "%", "%ff", "%00", "__proto__", "constructor", "..%2f..", "a".repeat(300), "%0d%0a" + injectedHeader + ":1", "é", "%E6%BC%A2", "a/b/c", "?", "a;b"])}`,
+    `/${dice.pick(["gpt-4o", "gemini:generateContent", "%:streamGenerateContent", "a:b:countTokens", "a%20b", "%", "%ff", "%00", "__proto__", "constructor", "..%2f..", "a".repeat(300), "%0d%0a" + injectedHeader + ":1", "é", "%E6%BC%A2", "a/b/c", "?", "a;b"])}`,
   );
   switch (dice.below(5)) {
     case 0:
@@ -329,7 +343,7 @@ export function caseOf(plan: SearchPlan, number: number): Case {
     category: choice.category,
     endpoint: `${endpoint.method} ${endpoint.path}`,
     method: made.method ?? endpoint.method,
-    target: made.target ?? endpoint.path.replace("/*", "/gpt-4o"),
+    target: made.target ?? plainTarget(dice, endpoint),
     headers: [...stamps, ...(made.headers ?? [])],
     body: made.body ?? (made.json === undefined ? null : Buffer.from(jsonOf(made.json))),
     ...(made.body === undefined && made.json !== undefined && { json: made.json }),

@@ -48,7 +48,7 @@ export function routeMakers(): readonly string[] {
 export function memberNames(): readonly string[] {
   const names = new Set<string>();
   for (const text of textsOf("api/")) {
-    for (const [, name] of text.matchAll(/\["([a-z_]+)"\]/g)) names.add(name!);
+    for (const [, name] of text.matchAll(/\["([a-zA-Z_]+)"\]/g)) names.add(name!);
     for (const [, name] of text.matchAll(/(?:optional|required)\w*\(\s*\w+, "([a-z_]+)"/g)) names.add(name!);
     for (const [, list] of text.matchAll(/const \{ ([\w, :]+) \} = \w+;/g)) {
       for (const name of list!.split(",")) if (/^[a-z_]+$/.test(name.trim())) names.add(name.trim());

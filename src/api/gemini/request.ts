@@ -1,0 +1,267 @@
+/**
+ * Reading requests to Gemini's generateContent (ai.google.dev/api/generate-content). Members have their names in camelCase or in
+ * snake_case, as protocol buffers in JSON do. Complaints are worded as Google's.
+ */
+import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
+import { maxOutputTokens } from "../../core/limits/budget.ts";
+import { ApiError } from "../errors/api-error.ts";
+import { isObject, type JsonObject, parseBody } from "../shared/body.ts";
+import type { Ask, CallPlan, ModelSettings, Stops, Tool } from "../shared/model.ts";
+import { anyJsonObject } from "../shared/any-object.ts";
+import { tokensOfTexts } from "../shared/prompt.ts";
+import { mediaTokens, type Modality } from "./media.ts";
+import { jsonSchemaOf } from "./schema.ts";
+
+export const bad = (message: string): ApiError => new ApiError(400, message);
+
+const snakeOf = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** A member by its name in camelCase, or by the same in snake_case; null is absent. */
+export function member(object: JsonObject, name: string): unknown {
+  return object[name] ?? object[snakeOf(name)] ?? undefined;
+}
+
+function wrong(path: string, kind: string, value: unknown): ApiError {
+  return bad(`Invalid value at '${path}' (${kind}), ${(JSON.stringify(value) ?? "undefined").slice(0, 100)}`);
+}
+
+function objectAt(object: JsonObject, name: string, path: string): JsonObject {
+  const value = member(object, name) ?? {};
+  if (!isObject(value)) throw wrong(`${path}${snakeOf(name)}`, "type.googleapis.com/google.protobuf.Struct", value);
+  return value;
+}
+
+function listAt(object: JsonObject, name: string, path: string): readonly unknown[] {
+  const value = member(object, name) ?? [];
+  // One message stands for a list of it, as SDKs send a system instruction.
+  if (isObject(value)) return [value];
+  if (!Array.isArray(value)) throw wrong(`${path}${snakeOf(name)}`, "list", value);
+  return value;
+}
+
+function integerAt(object: JsonObject, name: string, path: string): number | null {
+  const given = member(object, name);
+  if (given === undefined) return null;
+  const value = typeof given === "string" && /^-?\d{1,15}$/.test(given) ? Number(given) : given;
+  if (typeof value !== "number" || !Number.isInteger(value)) throw wrong(`${path}${snakeOf(name)}`, "TYPE_INT32", given);
+  return value;
+}
+
+function enumAt(object: JsonObject, name: string, path: string, type: string, names: readonly string[]): string | null {
+  const value = member(object, name);
+  if (value === undefined) return null;
+  if (typeof value !== "string" || !names.includes(value.toUpperCase()))
+    throw wrong(`${path}${snakeOf(name)}`, `type.googleapis.com/${type}`, value);
+  return value.toUpperCase();
+}
+
+/** One message of a conversation. */
+interface Content {
+  readonly role: string;
+  readonly texts: readonly string[];
+  readonly isResult: boolean;
+}
+
+interface Conversation {
+  readonly contents: readonly Content[];
+  readonly media: ReadonlyMap<Modality, number>;
+}
+
+/** Text, arguments and results of a part, as far as it has any. */
+function textsOfPart(part: JsonObject): readonly string[] {
+  if (typeof part["text"] === "string") return [part["text"]];
+  const call = member(part, "functionCall") ?? member(part, "functionResponse");
+  return isObject(call) ? [JSON.stringify(call)] : [];
+}
+
+function readContents(given: readonly unknown[], path: string, imageTokens: number | null): Conversation {
+  const media = new Map<Modality, number>();
+  const contents = given.map((content, index): Content => {
+    const at = `${path}[${index}]`;
+    if (!isObject(content)) throw wrong(at, "type.googleapis.com/google.ai.generativelanguage.v1beta.Content", content);
+    const role = content["role"] ?? "user";
+    if (role !== "user" && role !== "model" && role !== "function" && role !== "system") throw bad("Please use a valid role: user, model.");
+    const parts = listAt(content, "parts", `${at}.`);
+    const texts: string[] = [];
+    let isResult = false;
+    for (const [position, part] of parts.entries()) {
+      if (!isObject(part)) throw wrong(`${at}.parts[${position}]`, "type.googleapis.com/google.ai.generativelanguage.v1beta.Part", part);
+      texts.push(...textsOfPart(part));
+      isResult ||= member(part, "functionResponse") !== undefined;
+      const counted = mediaTokens(part, imageTokens);
+      if (counted !== null) media.set(counted.modality, (media.get(counted.modality) ?? 0) + counted.tokens);
+    }
+    return { role, texts, isResult };
+  });
+  return { contents, media };
+}
+
+function readTools(body: JsonObject): readonly Tool[] {
+  return listAt(body, "tools", "").flatMap((tool, index): Tool[] => {
+    if (!isObject(tool)) throw wrong(`tools[${index}]`, "type.googleapis.com/google.ai.generativelanguage.v1beta.Tool", tool);
+    return listAt(tool, "functionDeclarations", `tools[${index}].`).map((declared, position): Tool => {
+      const at = `tools[${index}].function_declarations[${position}]`;
+      if (!isObject(declared)) throw wrong(at, "type.googleapis.com/google.ai.generativelanguage.v1beta.FunctionDeclaration", declared);
+      const { name } = declared;
+      if (typeof name !== "string" || !/^[A-Za-z_][\w.:-]{0,127}$/.test(name))
+        throw bad(
+          `* GenerateContentRequest.${at}.name: Invalid function name. Must start with a letter or an underscore. Must be alphameric (a-z, A-Z, 0-9), underscores (_), dots (.), colons (:), or dashes (-), with a maximum length of 128.`,
+        );
+      const json = member(declared, "parametersJsonSchema");
+      const parameters = json === undefined ? jsonSchemaOf(member(declared, "parameters")) : json;
+      return { name, parameters, param: `${at}.parameters` };
+    });
+  });
+}
+
+const modes = ["MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"];
+
+function readCalls(body: JsonObject, endsWithResult: boolean): CallPlan | null {
+  const tools = readTools(body);
+  const config = objectAt(objectAt(body, "toolConfig", ""), "functionCallingConfig", "tool_config.");
+  const path = "tool_config.function_calling_config.";
+  const mode = enumAt(config, "mode", path, "google.ai.generativelanguage.v1beta.FunctionCallingConfig.Mode", modes) ?? "AUTO";
+  const allowed = listAt(config, "allowedFunctionNames", path);
+  const unknown = allowed.find((name) => !tools.some((tool) => tool.name === name));
+  if (unknown !== undefined) throw wrong(`${path}allowed_function_names`, "one of the declared functions", unknown);
+  const callable = allowed.length === 0 ? tools : tools.filter(({ name }) => allowed.includes(name));
+  if (callable.length === 0 || mode === "NONE") return null;
+  if (mode === "ANY") return { tools: callable, choice: "required", parallel: true };
+  return endsWithResult ? null : { tools: callable, choice: "auto", parallel: true };
+}
+
+function readStops(config: JsonObject): Stops {
+  const stops = listAt(config, "stopSequences", "generation_config.");
+  if (!stops.every((stop): stop is string => typeof stop === "string"))
+    throw wrong("generation_config.stop_sequences", "TYPE_STRING", stops);
+  if (stops.length > 5) throw bad(`The number of stop sequences must be at most 5, got ${stops.length}.`);
+  if (stops.includes("")) throw bad("Stop sequences must not be empty.");
+  const characters = charactersOf(stops);
+  if (characters > mostStopCharacters)
+    throw bad(`The stop sequences have ${characters} characters, more than ${mostStopCharacters} together.`);
+  return { sequences: stops, param: "generation_config.stop_sequences" };
+}
+
+function readFormat(config: JsonObject): Ask["json"] {
+  const type = member(config, "responseMimeType") ?? "text/plain";
+  const given = member(config, "responseJsonSchema");
+  const schema = given ?? jsonSchemaOf(member(config, "responseSchema"));
+  const param = given === undefined ? "generation_config.response_schema" : "generation_config.response_json_schema";
+  switch (type) {
+    case "text/plain":
+      if (schema !== undefined) throw bad("Function calling or a response schema with a response mime type: 'text/plain' is unsupported");
+      return null;
+    case "application/json":
+      return { schema: schema ?? anyJsonObject, param };
+    case "text/x.enum":
+      if (schema === undefined) throw bad("A response schema is needed with the response mime type text/x.enum");
+      return null;
+    default:
+      throw bad(
+        `* GenerateContentRequest.generation_config.response_mime_type: allowed mimetypes are \`text/plain\`, \`application/json\`, \`application/xml\`, \`application/yaml\` and \`text/x.enum\`.`,
+      );
+  }
+}
+
+/** Tokens of thoughts, whatever the budget. */
+const mostThoughts = 256;
+const someThoughts = 64;
+const levels: Readonly<Record<string, number>> = { MINIMAL: 16, LOW: 32, MEDIUM: 64, HIGH: 128 };
+
+function readThinking(config: JsonObject): { readonly tokens: number; readonly isShown: boolean } {
+  const given = member(config, "thinkingConfig");
+  if (given === undefined) return { tokens: 0, isShown: false };
+  const path = "generation_config.thinking_config.";
+  const thinking = objectAt(config, "thinkingConfig", "generation_config.");
+  const budget = integerAt(thinking, "thinkingBudget", path);
+  const level = enumAt(thinking, "thinkingLevel", path, "google.ai.generativelanguage.v1beta.ThinkingConfig.ThinkingLevel", [
+    "THINKING_LEVEL_UNSPECIFIED",
+    ...Object.keys(levels),
+  ]);
+  if (budget !== null && budget < -1) throw bad(`The thinking budget ${budget} is invalid. Please choose a value of -1 or more.`);
+  const isShown = member(thinking, "includeThoughts") === true;
+  // -1: the model decides.
+  const tokens =
+    budget !== null && budget >= 0 ? Math.min(budget, mostThoughts) : level === null ? someThoughts : (levels[level] ?? someThoughts);
+  return { tokens, isShown };
+}
+
+export interface GeminiAsk {
+  readonly ask: Ask;
+  readonly showsThoughts: boolean;
+  /** Tokens of the prompt by what they are of, text first. */
+  readonly details: readonly (readonly [Modality, number])[];
+}
+
+function countPrompt(
+  body: JsonObject,
+  { tokenizer, imageTokens }: ModelSettings,
+): {
+  readonly tokens: number;
+  readonly details: GeminiAsk["details"];
+  readonly conversation: Conversation;
+  readonly system: readonly string[];
+} {
+  const given = listAt(body, "contents", "");
+  if (given.length === 0) throw bad("* GenerateContentRequest.contents: contents is not specified");
+  const conversation = readContents(given, "contents", imageTokens);
+  const system = readContents(listAt(body, "systemInstruction", ""), "system_instruction", imageTokens).contents.flatMap(
+    ({ texts }) => texts,
+  );
+  const tools = member(body, "tools");
+  const texts = [
+    ...system,
+    ...conversation.contents.flatMap((content) => content.texts),
+    ...(tools === undefined ? [] : [JSON.stringify(tools)]),
+  ];
+  const text = tokensOfTexts(texts, tokenizer);
+  const media = [...conversation.media];
+  return { tokens: media.reduce((sum, [, tokens]) => sum + tokens, text), details: [["TEXT", text], ...media], conversation, system };
+}
+
+/** What countTokens tells. Throws ApiError. */
+export function countGemini(bytes: Uint8Array, settings: ModelSettings): Pick<GeminiAsk, "details"> & { readonly tokens: number } {
+  const body = parseBody(bytes);
+  const inner = member(body, "generateContentRequest");
+  return countPrompt(isObject(inner) ? inner : body, settings);
+}
+
+/** Reads and checks a request for this model. Throws ApiError. */
+export function readGemini(bytes: Uint8Array, model: string, stream: boolean, settings: ModelSettings): GeminiAsk {
+  const body = parseBody(bytes);
+  const { tokens, details, conversation, system } = countPrompt(body, settings);
+  const { maxModelLen } = settings;
+  if (maxModelLen !== null && tokens >= maxModelLen) throw new ApiError({ kind: "prompt-too-long", tokens, limit: maxModelLen });
+  const config = objectAt(body, "generationConfig", "");
+  const asked = integerAt(config, "maxOutputTokens", "generation_config.");
+  if (asked !== null && asked < 1) throw bad("max_output_tokens must be positive");
+  const temperature = member(config, "temperature");
+  if (temperature !== undefined && (typeof temperature !== "number" || temperature < 0 || temperature > 2))
+    throw bad("* GenerateContentRequest.generation_config.temperature: temperature must be in the range [0.0, 2.0]");
+  const choices = integerAt(config, "candidateCount", "generation_config.") ?? 1;
+  if (choices < 1 || choices > 8) throw bad(`The specified candidate count ${choices} is not within the range [1, 8].`);
+  const modalities = listAt(config, "responseModalities", "generation_config.");
+  if (modalities.some((modality) => typeof modality !== "string" || modality.toUpperCase() !== "TEXT"))
+    throw bad("This model only supports text output.");
+  const thinking = readThinking(config);
+  const limit = Math.min(asked ?? Infinity, maxModelLen === null ? Infinity : maxModelLen - tokens);
+  const { contents } = conversation;
+  const texts = contents.flatMap((content) => content.texts);
+  const ask: Ask = {
+    model,
+    promptTokens: tokens,
+    promptOf: () => ({ tokens, parts: () => [...system, ...texts], index: 0 }),
+    promptText: () => contents.findLast(({ role }) => role === "user")?.texts.join("") ?? "",
+    stream,
+    choices,
+    limit: limit === Infinity ? limit : Math.min(limit, maxOutputTokens),
+    minTokens: 0,
+    ignoreEos: false,
+    stop: readStops(config),
+    seed: integerAt(config, "seed", "generation_config.") ?? undefined,
+    reasoningTokens: thinking.tokens,
+    calls: readCalls(body, contents.at(-1)?.isResult === true),
+    json: readFormat(config),
+  };
+  return { ask, showsThoughts: thinking.isShown, details };
+}
