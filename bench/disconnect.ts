@@ -64,7 +64,7 @@ async function serve(protocol: Protocol, engine: Engine): Promise<void> {
   };
   const { urls } = await createServer({
     protocol,
-    ...(engine === "own" ? { h2Engine: engine } : { h1Engine: engine }),
+    ...(engine === "own" ? { h2Engine: engine } : { h1Engine: engine === "uws" ? engine : "node" }),
     ttft: ttftUs / 1000,
     itl: itlUs / 1000,
     maxConcurrentStreams: streamsPerConnection,

@@ -24,21 +24,20 @@ const protocolWords: Readonly<Record<string, readonly string[]>> = {
   h2cleartext: ["h2c"],
   h2priorknowledge: ["h2c"],
   http2priorknowledge: ["h2c"],
+  http3: ["h3"],
+  http30: ["h3"],
+  https3: ["h3"],
+  quic: ["h3"],
 };
 
 /** Protocols that fakeai does not speak, by their names as above. */
 const unspokenProtocols: Readonly<Record<string, string>> = {
-  h3: "HTTP/3",
-  http3: "HTTP/3",
-  http30: "HTTP/3",
-  https3: "HTTP/3",
-  quic: "HTTP/3",
   grpc: "gRPC",
 };
 
 const protocols = new Set(Object.values(protocolWords).flat());
 
-/** ": there is no HTTP/3 (docs/decisions.md says why)", or "" where the word names no protocol that fakeai leaves out. */
+/** ": there is no gRPC (docs/decisions.md says why)", or "" where the word names no protocol that fakeai leaves out. */
 export function saysUnspoken(word: string): string {
   const asked = bare(word);
   return Object.hasOwn(unspokenProtocols, asked) ? `: there is no ${unspokenProtocols[asked]!} (docs/decisions.md says why)` : "";

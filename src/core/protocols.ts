@@ -5,15 +5,19 @@ export interface ServedProtocol {
   /** Over TLS: its listener needs a certificate. */
   readonly isEncrypted: boolean;
   readonly isHttp2: boolean;
+  /** Over UDP. */
+  readonly isQuic: boolean;
   /** The port that `fakeai serve` takes unless told otherwise. */
   readonly standardPort: number;
 }
 
 export const servedProtocols: Readonly<Record<Protocol, ServedProtocol>> = {
-  h1: { isEncrypted: false, isHttp2: false, standardPort: 8000 },
-  h1s: { isEncrypted: true, isHttp2: false, standardPort: 8001 },
-  h2c: { isEncrypted: false, isHttp2: true, standardPort: 8080 },
-  h2: { isEncrypted: true, isHttp2: true, standardPort: 8443 },
+  h1: { isEncrypted: false, isHttp2: false, isQuic: false, standardPort: 8000 },
+  h1s: { isEncrypted: true, isHttp2: false, isQuic: false, standardPort: 8001 },
+  h2c: { isEncrypted: false, isHttp2: true, isQuic: false, standardPort: 8080 },
+  h2: { isEncrypted: true, isHttp2: true, isQuic: false, standardPort: 8443 },
+  // UDP: the number is free beside h2, and clients that hear of HTTP/3 look for it there.
+  h3: { isEncrypted: true, isHttp2: false, isQuic: true, standardPort: 8443 },
 };
 
 /** All of them, in the order in which they are listed. */

@@ -8,14 +8,14 @@
  * Times are microseconds (`Us`) of the monotonic clock, absolute unless a comment says otherwise.
  */
 
-/** What a listener speaks: cleartext and TLS variants of HTTP/1.1 and HTTP/2. */
-export type Protocol = "h1" | "h1s" | "h2c" | "h2";
+/** What a listener speaks: cleartext and TLS variants of HTTP/1.1 and HTTP/2, and HTTP/3, which is always encrypted. */
+export type Protocol = "h1" | "h1s" | "h2c" | "h2" | "h3";
 
 /** An engine and the protocol of one connection: the h2 port serves HTTP/1.1 too. */
-export type Carrier = "uws" | "node-h1" | "node-h2" | "own-h2";
+export type Carrier = "uws" | "node-h1" | "node-h2" | "own-h2" | "quiche";
 
-/** The HTTP engine below a listener: uWebSockets.js, node's own, or that of this program, for HTTP/2. */
-export type Engine = "uws" | "node" | "own";
+/** The HTTP engine below a listener: uWebSockets.js, node's own, that of this program for HTTP/2, or quiche for QUIC. */
+export type Engine = "uws" | "node" | "own" | "quiche";
 
 /** The engines of a version of HTTP that a user may ask for. */
 export type H1Engine = "uws" | "node";

@@ -6,7 +6,9 @@ export interface ProtocolTraits {
   readonly isEncrypted: boolean;
   /** Many requests are under way on one connection. */
   readonly isMultiplexed: boolean;
-  /** What a client's proof says: ALPN over TLS, the first bytes in cleartext. */
+  /** Over UDP. */
+  readonly isQuic: boolean;
+  /** What a client's proof says: ALPN over TLS, the first bytes in cleartext, the SETTINGS of HTTP/3. */
   readonly negotiated: string;
   /** The same protocol over TLS, and in cleartext. */
   readonly overTls: ProtocolName;
@@ -16,16 +18,34 @@ export interface ProtocolTraits {
 }
 
 export const protocolTraits: Readonly<Record<ProtocolName, ProtocolTraits>> = {
-  h1: { isEncrypted: false, isMultiplexed: false, negotiated: "http/1.1", overTls: "h1s", inCleartext: "h1", baseline: null },
-  h1s: { isEncrypted: true, isMultiplexed: false, negotiated: "http/1.1", overTls: "h1s", inCleartext: "h1", baseline: null },
-  h2c: { isEncrypted: false, isMultiplexed: true, negotiated: "h2c", overTls: "h2", inCleartext: "h2c", baseline: "h1" },
-  h2: { isEncrypted: true, isMultiplexed: true, negotiated: "h2", overTls: "h2", inCleartext: "h2c", baseline: "h1s" },
+  h1: {
+    isEncrypted: false,
+    isMultiplexed: false,
+    isQuic: false,
+    negotiated: "http/1.1",
+    overTls: "h1s",
+    inCleartext: "h1",
+    baseline: null,
+  },
+  h1s: {
+    isEncrypted: true,
+    isMultiplexed: false,
+    isQuic: false,
+    negotiated: "http/1.1",
+    overTls: "h1s",
+    inCleartext: "h1",
+    baseline: null,
+  },
+  h2c: { isEncrypted: false, isMultiplexed: true, isQuic: false, negotiated: "h2c", overTls: "h2", inCleartext: "h2c", baseline: "h1" },
+  h2: { isEncrypted: true, isMultiplexed: true, isQuic: false, negotiated: "h2", overTls: "h2", inCleartext: "h2c", baseline: "h1s" },
+  // It has no cleartext.
+  h3: { isEncrypted: true, isMultiplexed: true, isQuic: true, negotiated: "h3", overTls: "h3", inCleartext: "h3", baseline: "h1s" },
 };
 
 /** The protocols that an address can be asked in, by its scheme. */
 export function protocolsOf(address: string): readonly ProtocolName[] {
   const isEncrypted = address.startsWith("https:");
-  return protocolNames.filter((name) => protocolTraits[name].isEncrypted === isEncrypted);
+  return protocolNames.filter((name) => protocolTraits[name].isEncrypted === isEncrypted && !protocolTraits[name].isQuic);
 }
 
 /** Whether what a connection spoke is the protocol. HTTP/1.0 is the same messages with a connection for each, and so h1. */

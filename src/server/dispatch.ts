@@ -47,6 +47,8 @@ export interface DispatchOptions {
   /** Whether events carry stamps where a request does not say. */
   readonly stamps: () => boolean;
   readonly meter: Meter;
+  /** Headers of every answer to such a request; null: none. */
+  readonly announced: (request: RouteRequest | null) => Readonly<Record<string, string>> | null;
   /** null: no page of another origin may read an answer. */
   readonly cors: Cors | null;
   /** Called with every error that is no ApiError: a defect of this program. */
@@ -114,6 +116,7 @@ export function createHandler(options: DispatchOptions): RequestHandler {
       let admission: boolean | Promise<boolean>;
       try {
         if (options.cors !== null && meetsPage(options.cors, options, request, sink)) return;
+        announce(options, request, sink);
         if (request.method === "GET" && request.upgrade !== undefined && hasToken(request.upgrade, "websocket")) {
           answer(options, request, sink, { kind: "upgrade-required" });
           return;
@@ -139,6 +142,7 @@ export function createHandler(options: DispatchOptions): RequestHandler {
     refuse: (reason, request, sink) => {
       const refuse = (): void => answer(options, request, sink, { kind: "refused", reason });
       if (options.cors !== null) sink.extraHeaders = options.cors.headersFor(request);
+      announce(options, request, sink);
       // A connection or a head that is refused before there is a request shows no key: the gate has nothing to check.
       if (request === null) return failing(request, sink, refuse);
       failing(request, sink, () => {
@@ -148,6 +152,12 @@ export function createHandler(options: DispatchOptions): RequestHandler {
       });
     },
   };
+}
+
+/** Adds what every answer of a listener says. */
+function announce({ announced }: DispatchOptions, request: RouteRequest | null, sink: ResponseSink): void {
+  const headers = announced(request);
+  if (headers !== null) sink.extraHeaders = Object.assign({}, headers, sink.extraHeaders);
 }
 
 /** Gives the answer what a page may read it by. true: it was a preflight, and has its answer: it shows no key, and counts for no limit. */

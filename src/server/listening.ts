@@ -3,10 +3,12 @@ import { tmpdir } from "node:os";
 import { servedProtocols } from "../core/protocols.ts";
 import { unfitFor } from "./fault-injector.ts";
 import type { Certificate } from "../base/certificate.ts";
+import { loadQuic, type QuicEngine, quicLack } from "../base/quic.ts";
 import { addressOf, hostInUrl, reachableHost } from "../base/host.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { Engine, H2Engine, Protocol, ProtocolListener, RequestHandler } from "../core/seams.ts";
 import { type Bounds } from "../listeners/bounds.ts";
+import type { H3Listener } from "../listeners/h3/listener.ts";
 import type { Http2Engine, NodeListener } from "../listeners/node/listener.ts";
 import { UwsListener } from "../listeners/uws/listener.ts";
 import { type LoadedUws, loadUws, uwsLack, uwsMaxHeadBytes, uwsMaxHeadVariable } from "../listeners/uws/module.ts";
@@ -38,17 +40,21 @@ export interface Engines {
   readonly node: typeof NodeListener | null;
   /** null: no endpoint speaks HTTP/2. */
   readonly http2: Http2Engine | null;
+  /** null: no endpoint is of HTTP/3. */
+  readonly quic: { readonly engine: QuicEngine; readonly Listener: typeof H3Listener } | null;
   /** One line for each thing that is not as a user might expect. */
   readonly notices: readonly string[];
 }
 
 /**
- * Chooses the engines of a configuration: uWebSockets.js for HTTP/1.1 where it runs, else node; for HTTP/2 the one asked for. `shared`: sibling
- * processes listen on the same ports. Throws UsageError for settings that the chosen engines cannot keep.
+ * Chooses the engines of a configuration: uWebSockets.js for HTTP/1.1 where it runs, else node; for HTTP/2 the one asked for; quiche for
+ * HTTP/3. `shared`: sibling processes listen on the same ports. Throws UsageError for settings that the chosen engines cannot keep.
  */
 export async function chooseEngines(config: ServerConfig, certificate: Certificate | null, shared: boolean): Promise<Engines> {
   const { endpoints, h1Engine, h2Engine } = config;
-  const h1Asked = endpoints.some(({ protocol }) => !servedProtocols[protocol].isHttp2);
+  const h1Asked = endpoints.some(({ protocol }) => !servedProtocols[protocol].isHttp2 && !servedProtocols[protocol].isQuic);
+  const quicEngine = endpoints.some(({ protocol }) => servedProtocols[protocol].isQuic) ? loadQuic() : undefined;
+  if (quicEngine === null) throw new UsageError(`--protocol h3: ${quicLack()}`);
   // Only Linux deals connections out among the processes that share a port.
   const sharable = !shared || process.platform === "linux";
   const uws = h1Asked && h1Engine !== "node" && sharable ? await loadUws() : null;
@@ -70,16 +76,18 @@ export async function chooseEngines(config: ServerConfig, certificate: Certifica
   if (certificate !== null && certificate.whyShortLived !== null)
     notices.push(`${certificate.whyShortLived}: this server has one of its own`);
   const places = endpoints.map(({ protocol }): Place => {
-    const { isHttp2, isEncrypted } = servedProtocols[protocol];
+    const { isHttp2, isEncrypted, isQuic } = servedProtocols[protocol];
+    if (isQuic) return { protocol, engine: "quiche" };
     if (isHttp2) return { protocol, engine: h2Engine };
     return { protocol, engine: uws === null || (isEncrypted && noFiles) ? "node" : "uws" };
   });
   const unfit = unfitFor(config.faults, places);
   if (unfit !== null) throw new UsageError(unfit);
-  const isOnNode = places.some(({ engine }) => engine !== "uws");
+  const isOnNode = places.some(({ engine }) => engine === "node" || engine === "own");
   const node = isOnNode ? (await import("../listeners/node/listener.ts")).NodeListener : null;
   const http2 = endpoints.some(({ protocol }) => servedProtocols[protocol].isHttp2) ? await loadHttp2(h2Engine) : null;
-  return { places, uws, node, http2, notices };
+  const quic = quicEngine === undefined ? null : { engine: quicEngine, Listener: (await import("../listeners/h3/listener.ts")).H3Listener };
+  return { places, uws, node, http2, quic, notices };
 }
 
 /** Loads the engine that is asked for, and no other. */
@@ -112,17 +120,19 @@ export function trustOf(certificate: Certificate | null): { readonly ca: string 
   return certificate?.selfSigned ? { ca: certificate.cert, caPath: certificate.files?.certPath ?? null } : { ca: null, caPath: null };
 }
 
-/** One listener for each endpoint, in order; none listens yet. `certificate` must be there for h1s and h2, as it was chosen with. */
+/** One listener for each endpoint, in order; none listens yet. `certificate` must be there for those over TLS, as it was chosen with. */
 export function createListeners(
-  { places, uws, node, http2 }: Engines,
+  { places, uws, node, http2, quic }: Engines,
   certificate: Certificate | null,
   handler: RequestHandler,
   bounds: Bounds,
+  quicRetry: boolean,
   tell: (line: string) => void,
 ): ProtocolListener[] {
   return places.map(({ protocol, engine }) => {
     const { isEncrypted, isHttp2 } = servedProtocols[protocol];
     const tls = isEncrypted ? certificate! : null;
+    if (engine === "quiche") return new quic!.Listener(quic!.engine, { ...tls!, retry: quicRetry }, handler, bounds);
     if (engine !== "uws") return new node!(protocol, tls, isHttp2 ? http2 : null, handler, bounds);
     return new UwsListener(uws!.module, tls && { cert: tls.files!.certPath, key: tls.files!.keyPath }, handler, bounds, tell);
   });
@@ -132,10 +142,14 @@ export function createListeners(
 export async function listenAll(
   listeners: readonly ProtocolListener[],
   { endpoints, host }: Pick<ServerConfig, "endpoints" | "host">,
-  { uws }: Pick<Engines, "uws">,
+  { uws, quic }: Pick<Engines, "uws" | "quic">,
   shared: boolean,
 ): Promise<Listening[]> {
   const hostname = hostInUrl(reachableHost(host));
+  const versionOf = (engine: Engine): string => {
+    if (engine === "uws") return uws!.version;
+    return engine === "quiche" ? quic!.engine.version : `node ${process.versions.node}`;
+  };
   // Once, so that all engines listen on the same address of a name.
   const address = await addressOf(host);
   const listening: Listening[] = [];
@@ -144,7 +158,7 @@ export async function listenAll(
       const listener = listeners[index]!;
       const { protocol, engine } = listener;
       const bound = await listener.listen({ host: address, port, shared });
-      const engineVersion = engine === "uws" ? uws!.version : `node ${process.versions.node}`;
+      const engineVersion = versionOf(engine);
       listening.push({
         protocol,
         engine,

@@ -70,7 +70,7 @@ export async function startRecorder(config: ServerConfig, options: RecorderOptio
   const writer = await TapeWriter.begin(options.out, head, options.bounds);
   const upstream = openUpstream(to);
   const desk = new RecordingDesk(options, upstream, writer, tell);
-  const listeners = createListeners(engines, certificate, desk.handler, new Bounds(config.limits), tell);
+  const listeners = createListeners(engines, certificate, desk.handler, new Bounds(config.limits), config.quicRetry, tell);
   let listening: Listening[];
   try {
     listening = await listenAll(listeners, config, engines, false);

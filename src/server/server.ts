@@ -6,6 +6,7 @@ import { createHandler, RouteTable } from "./dispatch.ts";
 import { FaultInjector } from "./fault-injector.ts";
 import { Gate } from "./gate.ts";
 import { changedConfig, showKnobs } from "./knobs.ts";
+import { servedProtocols } from "../core/protocols.ts";
 import { chooseEngines, createListeners, type Engines, findCertificate, listenAll, type Listening, trustOf } from "./listening.ts";
 import { type ReceivedRequests, RequestLog } from "./request-log.ts";
 import { ReplayDesk } from "./replay-desk.ts";
@@ -181,8 +182,12 @@ export async function startServer(
   };
 
   const profile = (): ProfileName => config.model.profile;
+  /** Known when all listen. */
+  let altSvc: Readonly<Record<string, string>> | null = null;
   const handler = createHandler({
     routes: () => routes,
+    announced: (request) =>
+      altSvc !== null && request !== null && servedProtocols[request.protocol].isEncrypted && request.protocol !== "h3" ? altSvc : null,
     profile,
     gate: new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter, profile }),
     injector,
@@ -193,9 +198,12 @@ export async function startServer(
     cors: initial.cors && new Cors(initial.cors),
     onFault: reportFault,
   });
-  const listeners = createListeners(engines, certificate, requests.watch(streamLog.watch(handler)), parts.bounds, tell);
+  const listeners = createListeners(engines, certificate, requests.watch(streamLog.watch(handler)), parts.bounds, initial.quicRetry, tell);
   activity.listeners = listeners;
   const listening = await listenAll(listeners, initial, engines, shared);
+  const http3 = listening.find(({ protocol }) => protocol === "h3");
+  // RFC 7838, section 3: the same host, for a day.
+  if (initial.altSvc && http3 !== undefined) altSvc = { "alt-svc": `h3=":${portOf(http3.url)}"; ma=86400` };
   activity.listening = listening.map(({ protocol, url }) => ({ protocol, port: portOf(url) }));
   const files = filesOf(tell);
   parts.bounds.files = files;

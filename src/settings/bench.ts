@@ -253,7 +253,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     key: "protocol",
     kind: "text",
     takes: "list",
-    parse: several(oneOf(protocolNames)),
+    parse: several(oneOf(protocolNames.filter((name) => name !== "h3"))),
     help: "only these of h1,h1s,h2c,h2; made for a scenario that lacks them",
     group: measured,
     common: true,

@@ -11,7 +11,7 @@ export type SchedulerName = "independent" | "batched";
 
 /** Every flag of `fakeai serve`, typed. A spec is a number of milliseconds (tokens) or a text such as "lognormal(20,0.5)". */
 export interface ServerOptions extends SchedulerOptions {
-  /** Any of h1, h1s, h2c, h2, each with an optional port: "h1:8000,h2:8443" or ["h1", "h2c:0"]. */
+  /** Any of h1, h1s, h2c, h2, h3, each with an optional port: "h1:8000,h2:8443" or ["h1", "h2c:0"]. */
   readonly protocol?: string | readonly string[];
   /** Adds h2 to the protocols. */
   readonly http2?: boolean;
@@ -23,6 +23,10 @@ export interface ServerOptions extends SchedulerOptions {
   readonly h1Engine?: H1Engine;
   /** The engine of h2c and h2: node's own (the default), or the fast one of this program. */
   readonly h2Engine?: H2Engine;
+  /** HTTP/3: each client proves its address before a connection is made (QUIC Retry). */
+  readonly quicRetry?: boolean;
+  /** Answers of h1s and h2 carry `alt-svc` with the port of h3. */
+  readonly altSvc?: boolean;
   /** Path of a PEM certificate; with tlsKey. */
   readonly tlsCert?: string;
   /** Path of a PEM private key. */

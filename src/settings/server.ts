@@ -47,6 +47,10 @@ export interface ServerConfig {
   readonly h1Engine: H1Engine | null;
   readonly h2Engine: H2Engine;
   readonly tls: { readonly cert: string; readonly key: string } | null;
+  /** HTTP/3: a client proves its address by a Retry before a connection is made. */
+  readonly quicRetry: boolean;
+  /** Answers over TCP and TLS name the port of HTTP/3. */
+  readonly altSvc: boolean;
   readonly model: ModelSettings;
   /** Of continuous batching; null: streams are independent. */
   readonly scheduler: BatchSettings | null;
@@ -117,7 +121,7 @@ const table = {
     kind: "text",
     takes: "list",
     default: "h1",
-    help: "any of h1,h1s,h2c,h2, with ports if you like: h1:8000,h2",
+    help: "any of h1,h1s,h2c,h2,h3, with ports if you like: h1:8000,h2",
     group: listening,
     common: true,
     parse: serverValues.listens,
@@ -162,6 +166,20 @@ const table = {
     help: "engine of h2c and h2: node, or own, which serves several times as many requests",
     group: listening,
     parse: values.oneOf<H2Engine>(["node", "own"]),
+  },
+  quicRetry: {
+    kind: "boolean",
+    default: false,
+    help: "h3: clients prove their address first, for a round trip more; against floods of forged ones",
+    group: listening,
+    parse: values.boolean,
+  },
+  altSvc: {
+    kind: "boolean",
+    default: false,
+    help: "answers of h1s and h2 name the port of h3 (Alt-Svc)",
+    group: listening,
+    parse: values.boolean,
   },
   tlsCert: {
     kind: "text",
@@ -662,6 +680,7 @@ export function resolveConfig(
     h1Engine: settled.h1Engine ?? (settled.replay === null ? null : "node"),
     h2Engine: settled.h2Engine,
     tls: settled.tlsCert === null ? null : { cert: settled.tlsCert, key: settled.tlsKey! },
+    ...quicOf(settled),
     model: {
       ttft: recorded("ttft"),
       itl: recorded("itl"),
@@ -785,6 +804,16 @@ function notOnUws({ headTimeout, idleTimeout, stallTimeout, bodyTimeout }: Serve
     ...((stallTimeout ?? 0) > uwsMaxTimeoutMs ? [`--stall-timeout beyond ${uwsMaxTimeoutMs}`] : []),
     ...((bodyTimeout ?? 0) > uwsMaxTimeoutMs ? [`--body-timeout beyond ${uwsMaxTimeoutMs}`] : []),
   ];
+}
+
+/** What goes with HTTP/3 alone, and what does not go with it. */
+function quicOf({ altSvc, quicRetry, protocol, workers }: Values): { readonly altSvc: boolean; readonly quicRetry: boolean } {
+  const isAsked = protocol.some((listen) => servedProtocols[listen.protocol].isQuic);
+  if (altSvc && !isAsked) throw new UsageError("--alt-svc names the port of h3, which is not served: give --protocol h2,h3");
+  if (quicRetry && !isAsked) throw new UsageError("--quic-retry is of h3, which is not served: give --protocol h3");
+  if (isAsked && workers > 1)
+    throw new UsageError("--workers: one process serves h3, on a thread for each processor: leave out --workers or h3");
+  return { altSvc, quicRetry };
 }
 
 function keptOf({ keepRequests, workers }: Values): number {

@@ -57,7 +57,7 @@ export interface TapePiece extends TapeBytes {
 /** A request as its client sent it, without secrets. */
 export interface TapeRequest {
   /** What its client spoke to the recorder. */
-  readonly protocol: "h1" | "h1s" | "h2c" | "h2";
+  readonly protocol: "h1" | "h1s" | "h2c" | "h2" | "h3";
   /** Method, in upper case. */
   readonly method: string;
   /** Path that the client asked for, without the query. */

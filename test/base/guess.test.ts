@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { didYouMean, guesses } from "../../src/base/guess.ts";
 
-const protocols = ["h1", "h1s", "h2c", "h2"];
+const protocols = ["h1", "h1s", "h2c", "h2", "h3"];
 
 test.each([
   ["http2", ["h2", "h2c"]],
@@ -47,8 +47,9 @@ test("a protocol's other name is no guess among other words", () => {
 
 test("as a message ends", () => {
   expect(didYouMean("http2", protocols)).toBe(": did you mean h2 or h2c?");
-  expect(didYouMean("HTTP/3", protocols)).toBe(": there is no HTTP/3 (docs/decisions.md says why)");
-  expect(didYouMean("http3", ["uws", "node"])).toBe("");
+  expect(didYouMean("HTTP/3", protocols)).toBe(": did you mean h3?");
+  expect(didYouMean("gRPC", protocols)).toBe(": there is no gRPC (docs/decisions.md says why)");
+  expect(didYouMean("grpc", ["uws", "node"])).toBe("");
   expect(didYouMean("ecco", ["random", "echo"])).toBe(": did you mean echo?");
   expect(didYouMean("nothing", protocols)).toBe("");
 });

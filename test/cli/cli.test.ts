@@ -173,7 +173,7 @@ describe("wrong usage is one line and exit 2", () => {
     ["an unknown command like no other", ["x"], /^fakeai: unknown command x \(see fakeai --help\)\n$/],
     ["an unknown flag", ["serve", "--tftf", "5"], /^fakeai: unknown option --tftf: did you mean --ttft\?\n$/],
     ["a flag without its value", ["serve", "--ttft"], /^fakeai: --ttft <spec> needs a value \(see fakeai serve --help\)\n$/],
-    ["an unknown protocol", ["serve", "--protocol", "h3"], /"h3" is not one of h1, h1s, h2c, h2/],
+    ["an unknown protocol", ["serve", "--protocol", "h4"], /"h4" is not one of h1, h1s, h2c, h2, h3/],
     ["a protocol twice", ["serve", "--protocol", "h1,h1:0"], /named twice/],
     ["a port out of range", ["serve", "--protocol", "h1:70000"], /65535/],
     ["a port that is no number", ["serve", "--port", "http"], /whole number/],

@@ -61,8 +61,7 @@ test.each([
 });
 
 test.each([
-  ["bench", "--http3", "HTTP/3"],
-  ["serve", "--h3", "HTTP/3"],
+  ["bench", "--grpc", "gRPC"],
   ["serve", "--grpc", "gRPC"],
 ])("%s %s: there is none", async (command, word, protocol) => {
   expect(guessAtFlag(word, command, await flagsOf(command))).toBe(`: there is no ${protocol} (docs/decisions.md says why)`);
@@ -86,8 +85,8 @@ describe("a value that is none of a few", () => {
     [["bench", "--driver", "autocanon"], /: did you mean autocannon\?\n$/],
     [["bench", "--scenario", "muxscale"], /: did you mean mux-scale\?\n$/],
     [["bench", "--protocol", "http2"], /^fakeai: --protocol: "http2" is not one of .*: did you mean h2 or h2c\?\n$/],
-    [["bench", "--protocol", "h3"], /^fakeai: --protocol: "h3" is not one of .*: there is no HTTP\/3 \(docs\/decisions\.md says why\)\n$/],
-    [["serve", "--protocol", "http3"], /: there is no HTTP\/3 /],
+    [["bench", "--protocol", "grpc"], /^fakeai: --protocol: "grpc" is not one of .*: there is no gRPC \(docs\/decisions\.md says why\)\n$/],
+    [["serve", "--protocol", "http3"], /: did you mean h3\?\n$/],
     [["serve", "--preset", "togeter"], /: did you mean together-llama-2-70b\?\n$/],
     [["bench", "--driver", "client", "--client", "opanai"], /: did you mean openai\?\n$/],
     [["proxy-config", "ngnix"], /^fakeai: "ngnix" is not one of nginx, haproxy, caddy, apache, envoy: did you mean nginx\?\n$/],

@@ -6,7 +6,7 @@ import { connect as connectTls } from "node:tls";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
-import { resolveConfig } from "../../src/settings/server.ts";
+import { freePorts, resolveConfig } from "../../src/settings/server.ts";
 import type { RequestHandler } from "../../src/core/seams.ts";
 import { Bounds, newCounts } from "../../src/listeners/bounds.ts";
 import { NodeH2Service } from "../../src/listeners/h2/service.ts";
@@ -122,7 +122,8 @@ async function metric(running: Started, name: string): Promise<number> {
   return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? ([\\d.]+)`, "m").exec(body)![1]);
 }
 
-describe.each(targets)("$name", (target) => {
+// quiche's client reads whatever comes: test/listeners/h3 has readers of HTTP/3 that stall.
+describe.each(targets.filter(({ client }) => client !== "h3"))("$name", (target) => {
   const isH2 = target.client === "h2";
   const slow = (running: Started, request: object, headers: Record<string, string>): SlowReader & { sibling?: () => Promise<string> } =>
     isH2
@@ -492,7 +493,7 @@ describe("a flood of requests on one connection of HTTP/2", () => {
       handle: ({ path }) => void begun.push({ path, streams: counts.streams }),
       refuse: () => {},
     };
-    const bounds = new Bounds(resolveConfig({ maxConcurrentStreams: 400 }, { h1: 0, h1s: 0, h2c: 0, h2: 0 }).limits);
+    const bounds = new Bounds(resolveConfig({ maxConcurrentStreams: 400 }, freePorts).limits);
     const service = new NodeH2Service("h2c", handler, bounds, counts, () => {});
     const server = createTcpServer((socket) => service.accept(socket)).listen(0, "127.0.0.1");
     await once(server, "listening");

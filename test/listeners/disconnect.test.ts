@@ -5,11 +5,14 @@ import { request as httpsRequest } from "node:https";
 import { describe, expect, test } from "vitest";
 import type { StreamRecord } from "../../src/base/parent-channel.ts";
 import { chat, chunksOf } from "../support/chat.ts";
+import { openHttp3 } from "../support/http3-client.ts";
 import { start, type Started, targets } from "../support/targets.ts";
 import { eventually, sleep } from "../support/wait.ts";
 
 const plannedBase = 10_000;
 const itlUs = 10_000;
+/** H3_REQUEST_CANCELLED (RFC 9114, section 8.1). */
+const requestCancelled = 0x10c;
 
 /** Opens a stream; `onToken` is told how many tokens were read, and may cut. Resolves with the body when it is over. */
 type Open = (headers: Readonly<Record<string, string>>, onToken: (read: number, cut: () => void) => void) => Promise<string>;
@@ -40,6 +43,30 @@ function opener(running: Started): { readonly open: Open; readonly close: () => 
           stream.end(body);
         }),
       close: () => session.destroy(),
+    };
+  }
+  if (target.client === "h3") {
+    const session = openHttp3(origin);
+    return {
+      open: async (headers, onToken) => {
+        const opened = await session;
+        return new Promise((resolve) => {
+          const stream = opened.request({
+            ":method": "POST",
+            ":scheme": "https",
+            ":authority": "localhost",
+            ":path": "/v1/chat/completions",
+            ...headers,
+          });
+          let text = "";
+          const count = counting(onToken, () => stream.close(requestCancelled));
+          stream.on("error", () => {});
+          stream.on("data", (chunk: Buffer) => (text = count(chunk)));
+          stream.on("close", () => resolve(text));
+          stream.end(body);
+        });
+      },
+      close: () => void session.then((opened) => opened.close()),
     };
   }
   const send = origin.startsWith("https:") ? httpsRequest : httpRequest;

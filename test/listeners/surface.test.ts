@@ -1,4 +1,5 @@
 /** One suite over every protocol and engine. */
+import { once } from "node:events";
 import { request as httpRequest } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import { connect as connectTcp, type Socket } from "node:net";
@@ -10,6 +11,7 @@ import { LocalRateLimiter, noRateLimits } from "../../src/core/limits/rate-limit
 import { localhostCertificate } from "../../src/base/certificate.ts";
 import type { Siblings } from "../../src/server/server.ts";
 import { chat, type Chunk, chunksOf, eventsOf, textOf } from "../support/chat.ts";
+import { openHttp3 } from "../support/http3-client.ts";
 import { start, type Started, targets } from "../support/targets.ts";
 import { eventually, sleep } from "../support/wait.ts";
 
@@ -115,6 +117,28 @@ async function endlessH2(origin: string): Promise<Refused> {
   return { status, code: answer === "" ? null : (JSON.parse(answer) as ErrorBody).error.code, ended: stream.rstCode === 0 };
 }
 
+async function endlessH3(origin: string): Promise<Refused> {
+  const session = await openHttp3(origin);
+  const stream = session.request({
+    ":method": "POST",
+    ":scheme": "https",
+    ":authority": new URL(origin).host,
+    ":path": "/v1/chat/completions",
+    "content-length": "1073741824",
+  });
+  const seen = { status: 0, answer: "", ended: false };
+  stream.on("response", (headers: Readonly<Record<string, string>>) => (seen.status = Number(headers[":status"])));
+  stream.on("data", (chunk: Buffer) => (seen.answer += chunk.toString()));
+  stream.on("end", () => (seen.ended = true));
+  stream.on("error", () => {});
+  for (let sent = 0; sent < endlessChunks && !seen.ended; sent++) {
+    if (!stream.write(endlessChunk)) await Promise.race([once(stream, "drain"), once(stream, "end"), sleep(1000)]);
+  }
+  await eventually(() => seen.ended, "the answer has ended");
+  await session.close();
+  return { status: seen.status, code: (JSON.parse(seen.answer) as ErrorBody).error.code, ended: seen.ended };
+}
+
 describe.each(targets)("$name", (target) => {
   let running: Started;
   beforeAll(async () => {
@@ -128,7 +152,7 @@ describe.each(targets)("$name", (target) => {
 
   test("speaks the protocol it says", async () => {
     const answer = await running.ask({ path: "/health" });
-    expect(answer.httpVersion).toBe(target.client === "h2" ? "2.0" : "1.1");
+    expect(answer.httpVersion).toBe({ "http/1.1": "1.1", h2: "2.0", h3: "3.0" }[target.client]);
     const { listening, status } = JSON.parse(answer.body) as { listening: { protocol: string; port: number }[]; status: string };
     expect(status).toBe("ok");
     const ports = running.server.listening.map(({ protocol, url }) => ({ protocol, port: Number(new URL(url).port) }));
@@ -430,7 +454,8 @@ describe.each(targets)("$name", (target) => {
 
     test("a body that goes on far beyond the limit has its 413 before its end", async () => {
       const { origin } = running;
-      const answer = await (target.client === "h2" ? endlessH2(origin) : endlessH1(origin));
+      const endless = { "http/1.1": endlessH1, h2: endlessH2, h3: endlessH3 }[target.client];
+      const answer = await endless(origin);
       // uWebSockets.js resets a TLS connection that it closes while the client writes: the answer may be lost on its way.
       const mayBeLost = target.protocol === "h1s" && target.engine === "uws" && answer.status === null;
       if (!mayBeLost) expect(answer).toEqual({ status: 413, code: "request_too_large", ended: true });

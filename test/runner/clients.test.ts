@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { UsageError } from "../../src/base/usage-error.ts";
-import { resolveConfig } from "../../src/settings/server.ts";
+import { freePorts, resolveConfig } from "../../src/settings/server.ts";
 import { monotonicUs } from "../../src/base/clock.ts";
 import { type ClientRecord, parseRecord, runCommand } from "../../src/load/drivers/command.ts";
 import { clientImage } from "../../src/report/bars.ts";
@@ -238,9 +238,7 @@ const { adapters } = (await import(pathToFileURL(join(root, "scenarios/clients/a
 describe("each library", () => {
   let server: StartedServer;
   beforeAll(async () => {
-    server = await startServer(
-      resolveConfig({ protocol: "h1,h2c", h1Engine: "node", outputTokens: 7, ttft: 5, itl: 1 }, { h1: 0, h1s: 0, h2c: 0, h2: 0 }),
-    );
+    server = await startServer(resolveConfig({ protocol: "h1,h2c", h1Engine: "node", outputTokens: 7, ttft: 5, itl: 1 }, freePorts));
   });
   afterAll(() => server.close(0));
 
@@ -264,7 +262,7 @@ describe("each library", () => {
   });
 
   test("nothing is logged before it is asked for", async () => {
-    await using other = await startServer(resolveConfig({ protocol: "h1", outputTokens: 1 }, { h1: 0, h1s: 0, h2c: 0, h2: 0 }));
+    await using other = await startServer(resolveConfig({ protocol: "h1", outputTokens: 1 }, freePorts));
     await fetch(`${other.urls.h1}/v1/models`);
     expect(other.streamLog.read()).toBeNull();
   });

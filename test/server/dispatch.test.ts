@@ -50,6 +50,7 @@ async function answerOf(handle: Route["handle"]): Promise<{ status: number; body
     replay: null,
     stamps: () => false,
     cors: null,
+    announced: () => null,
     onFault: (error) => reported.push(error),
   });
   const sink = new KeptSink();

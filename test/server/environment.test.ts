@@ -44,6 +44,8 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   host: { host: "127.0.0.1" },
   h1Engine: { h1Engine: "node" },
   h2Engine: { h2Engine: "own" },
+  quicRetry: { quicRetry: false },
+  altSvc: { altSvc: false },
   tlsCert: { protocol: "h1s,h2", tlsCert: certPath, tlsKey: keyPath },
   tlsKey: { protocol: "h2", tlsCert: certPath, tlsKey: keyPath },
   workers: { workers: 1 },

@@ -10,7 +10,7 @@ import { Bounds } from "../../src/listeners/bounds.ts";
 import { loadUws } from "../../src/listeners/uws/module.ts";
 import { OpenFiles, roomNotice, sparedFiles } from "../../src/listeners/open-files.ts";
 import { statOf } from "../../src/base/proc.ts";
-import { resolveConfig } from "../../src/settings/server.ts";
+import { freePorts, resolveConfig } from "../../src/settings/server.ts";
 import { serve, type Serving } from "../support/process.ts";
 import { eventually, sleep } from "../support/wait.ts";
 
@@ -222,7 +222,7 @@ describe("the room that the limit leaves", () => {
   });
 
   test("bounds: the smaller of both decides, and names itself", () => {
-    const bounds = new Bounds(resolveConfig({ maxConnections: 30 }, { h1: 0, h1s: 0, h2c: 0, h2: 0 }).limits);
+    const bounds = new Bounds(resolveConfig({ maxConnections: 30 }, freePorts).limits);
     bounds.files = made(64, 24);
     bounds.connections = 24;
     expect(bounds.excess()).toBeNull();

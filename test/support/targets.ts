@@ -1,21 +1,25 @@
 /** The ways to the same routes, and one request function for all of them. */
 import { readFileSync } from "node:fs";
-import { Agent as HttpAgent, type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from "node:http";
+import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
 import { connect, type OutgoingHttpHeaders } from "node:http2";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
-import type { Readable } from "node:stream";
+import { loadQuic, quicLack } from "../../src/base/quic.ts";
 import type { Engine, FakeAiServer, Protocol, ServerOptions } from "../../src/index.ts";
 import { loadUws } from "../../src/listeners/uws/module.ts";
 import { type Siblings, type StartedServer, startServer } from "../../src/server/server.ts";
 import { freePorts, resolveConfig } from "../../src/settings/server.ts";
+import { type Answer, type Ask, bytesOf, collect } from "./ask.ts";
 import { withoutEmptyLines } from "./chat.ts";
+import { connectHttp3 } from "./http3-client.ts";
+
+export type { Answer, Ask } from "./ask.ts";
 
 export interface Target {
   readonly name: string;
   readonly protocol: Protocol;
   readonly engine: Engine;
   /** What the client speaks. */
-  readonly client: "http/1.1" | "h2";
+  readonly client: "http/1.1" | "h2" | "h3";
 }
 
 const allTargets: Target[] = [
@@ -28,39 +32,26 @@ const allTargets: Target[] = [
   { name: "http/1.1 on the h2 port", protocol: "h2", engine: "node", client: "http/1.1" },
   { name: "h2c on our own engine", protocol: "h2c", engine: "own", client: "h2" },
   { name: "h2 on our own engine", protocol: "h2", engine: "own", client: "h2" },
+  { name: "h3", protocol: "h3", engine: "quiche", client: "h3" },
 ];
 
 const uwsRuns = (await loadUws()) !== null;
 if (!uwsRuns) console.warn(`uWebSockets.js has no binary for Node ${process.versions.node}: its targets are left out`);
 
+/** HTTP/3 needs an optional package. Where CI runs, a missing one is a failure. */
+export const quicRuns: boolean = loadQuic() !== null;
+if (!quicRuns && process.env["CI"] === "true") throw new Error(quicLack());
+if (!quicRuns) console.warn(`h3 is left out: ${quicLack()}`);
+
+const runs: Readonly<Record<Engine, boolean>> = { node: true, own: true, uws: uwsRuns, quiche: quicRuns };
+
 /** The targets that this Node can start. */
-export const targets: readonly Target[] = allTargets.filter(({ engine }) => engine !== "uws" || uwsRuns);
+export const targets: readonly Target[] = allTargets.filter(({ engine }) => runs[engine]);
 
 /** The options of a server for a target. */
 export function optionsOf({ protocol, engine, client }: Target): ServerOptions {
   if (engine === "own") return { protocol, h2Engine: engine };
-  return client === "h2" ? { protocol } : { protocol, h1Engine: engine };
-}
-
-export interface Answer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  /** Of a stream on uws without the empty lines between its events, which no other engine sends. */
-  readonly body: string;
-  readonly httpVersion: string;
-  /** Each read of the body and when it came, milliseconds of performance.now(). */
-  readonly reads: readonly { readonly text: string; readonly atMs: number }[];
-  readonly startedMs: number;
-}
-
-export interface Ask {
-  readonly method?: string;
-  readonly path?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** An object is sent as JSON. */
-  readonly body?: string | Buffer | object;
-  /** Sends the body without announcing its length. */
-  readonly chunked?: boolean;
+  return client === "http/1.1" ? { protocol, h1Engine: engine === "uws" ? "uws" : "node" } : { protocol };
 }
 
 /** A started target. Requests of one target share a connection. */
@@ -78,14 +69,14 @@ export async function start(target: Target, options: ServerOptions = {}, sibling
   const config = resolveConfig({ ...optionsOf(target), ...options }, freePorts);
   const server = await startServer(config, siblings);
   const origin = server.urls[target.protocol]!;
-  const client = target.client === "h2" ? http2Client(server, origin) : http1Client(server, origin, target.engine);
+  const client = await clientOf(target, server, origin);
   return {
     target,
     server,
     origin,
     ask: (ask) => client.ask(ask),
     async stop() {
-      client.close();
+      await client.close();
       await server.close(0);
     },
   };
@@ -93,32 +84,18 @@ export async function start(target: Target, options: ServerOptions = {}, sibling
 
 interface Client {
   ask(ask: Ask): Promise<Answer>;
-  close(): void;
+  close(): void | Promise<void>;
+}
+
+async function clientOf(target: Target, server: StartedServer, origin: string): Promise<Client> {
+  if (target.client === "h3") {
+    const client = await connectHttp3(origin);
+    return { ask: (ask) => client.ask(ask), close: () => client.close() };
+  }
+  return target.client === "h2" ? http2Client(server, origin) : http1Client(server, origin, target.engine);
 }
 
 const caOf = (server: FakeAiServer): { ca?: string } => (server.caPath === null ? {} : { ca: readFileSync(server.caPath, "utf8") });
-
-function bytesOf(body: Ask["body"]): Buffer | null {
-  if (body === undefined) return null;
-  if (Buffer.isBuffer(body)) return body;
-  return Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
-}
-
-function collect(
-  readable: Readable,
-  startedMs: number,
-  done: (read: Pick<Answer, "body" | "reads" | "startedMs">) => void,
-  fail: (error: Error) => void,
-): void {
-  const reads: { text: string; atMs: number }[] = [];
-  const parts: Buffer[] = [];
-  readable.on("data", (chunk: Buffer) => {
-    parts.push(chunk);
-    reads.push({ text: chunk.toString(), atMs: performance.now() });
-  });
-  readable.on("end", () => done({ body: Buffer.concat(parts).toString(), reads, startedMs }));
-  readable.on("error", fail);
-}
 
 function http1Client(server: FakeAiServer, origin: string, engine: Engine): Client {
   const secure = origin.startsWith("https:");

@@ -299,6 +299,7 @@ function numberOf(option: Option, value: string, fail: (why: string) => never): 
 /** What a port speaks. The h2 port also serves HTTP/1.1 to clients without HTTP/2, on node:http. */
 export function carrierOf(protocol: Protocol, engine: Engine): Carrier {
   if (servedProtocols[protocol].isHttp2) return engine === "own" ? "own-h2" : "node-h2";
+  if (servedProtocols[protocol].isQuic) return "quiche";
   return engine === "uws" ? "uws" : "node-h1";
 }
 
@@ -308,6 +309,9 @@ export const isHttp2 = (carrier: Carrier | undefined): boolean => carrier === "n
 /** Why a carrier cannot express a fault; null: it can. */
 export function cannot(name: FaultName, carrier: Carrier): string | null {
   const framesOnly = name === "rst_stream" || name === "goaway" || name === "no_window_update";
+  if (carrier === "quiche") {
+    return name === "no_window_update" ? "the QUIC engine takes what comes by itself; it needs h2c or h2" : null;
+  }
   if (framesOnly && !isHttp2(carrier)) return "HTTP/1.1 has no such frame; it needs h2c or h2";
   if (carrier !== "uws") return null;
   if (name === "reset") return "uWebSockets.js closes by FIN, never by RST; it needs --h1-engine node";

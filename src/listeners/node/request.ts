@@ -1,8 +1,10 @@
-/** Requests on node's engines, and how their bodies are read. */
+/** Requests on node's engines and on QUIC, and how their bodies are read. */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Readable } from "node:stream";
+import { servedProtocols } from "../../core/protocols.ts";
 import { monotonicUs } from "../../base/clock.ts";
 import {
+  type Engine,
   type ListenerCounts,
   ownHeaderPrefix,
   type Protocol,
@@ -19,7 +21,7 @@ import { upgradeOf } from "../upgrade.ts";
 const noHeaders: readonly string[] = [];
 
 export class NodeRequest implements RouteRequest {
-  readonly engine = "node";
+  readonly engine: Engine;
   readonly protocol: Protocol;
   readonly method: string;
   readonly path: string;
@@ -30,6 +32,7 @@ export class NodeRequest implements RouteRequest {
 
   /** `canUpgrade`: it is of HTTP/1.1. Those of 1.0 and 2 have no Upgrade (RFC 9110, section 7.8; RFC 9113, section 8.6). */
   constructor(protocol: Protocol, method: string, target: string, headers: IncomingHttpHeaders, canUpgrade = false) {
+    this.engine = servedProtocols[protocol].isQuic ? "quiche" : "node";
     this.protocol = protocol;
     this.method = method;
     this.#canUpgrade = canUpgrade;
@@ -57,7 +60,7 @@ export class NodeRequest implements RouteRequest {
   header(name: string): string | undefined {
     const value = this.#headers[name];
     const text = Array.isArray(value) ? value[0] : value;
-    // node decodes the bytes of a header as latin1.
+    // node, and our QPACK, decode the bytes of a header as latin1.
     return text !== undefined && /[\x80-\xff]/.test(text) ? Buffer.from(text, "latin1").toString("utf8") : text;
   }
 }

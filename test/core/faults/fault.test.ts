@@ -49,7 +49,7 @@ describe("specs", () => {
     ["goaway(after=1,requests=2)", /not both/],
     ["content_length(0)", /no difference/],
     ["one_of(rate_limit|hang)", /names of errors/],
-    ["hang(protocol=h3)", /h1, h1s, h2c, h2/],
+    ["hang(protocol=h4)", /h1, h1s, h2c, h2, h3/],
     ["hang(key=)", /once/],
   ])("%s is refused", (text, message) => {
     expect(() => parse(text)).toThrow(SpecError);
