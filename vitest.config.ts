@@ -16,6 +16,7 @@ const parallel = [
   "runner",
   "server",
   "settings",
+  "shards",
   "wire",
 ];
 

@@ -9,8 +9,9 @@ import { compareResults, faultsOfResult, type ResultsComparison } from "../resul
 import { scenarioLabel } from "../results/scenarios.ts";
 import type { ExportFormat } from "../results/exports.ts";
 import type { BenchResult } from "../results/types.ts";
-import { runBench, suiteLabel } from "../runner/bench.ts";
+import { type BenchEnd, runShard, suiteLabel } from "../runner/bench.ts";
 import type { Observer } from "../runner/arms.ts";
+import { shareOf } from "../shards/share.ts";
 import { resolveBench } from "../runner/plan/options.ts";
 import { shippedScenarios } from "../runner/plan/scenario.ts";
 import { benchFlags, runsDirectory } from "../settings/bench.ts";
@@ -45,7 +46,9 @@ export async function bench({ given }: Line): Promise<number> {
     return gateCodes.invalid;
   }
   const progress = new Progress(process.stderr);
-  const path = out ?? join(runsDirectory, fileNameOf(`${timeName(new Date())}-${suiteLabel(options)}`));
+  const whole = out ?? join(runsDirectory, fileNameOf(`${timeName(new Date())}-${suiteLabel(options)}`));
+  // Shards of one machine, or of one shared folder, do not write over each other.
+  const path = options.shard === null ? whole : join(whole, `shard-${shareOf(options.shard.spec, process.env).shard}`);
   const directory = new ResultDirectory(path, out === null ? null : "--out", (text) => progress.notice(text));
   const interruption = listenForInterruption(
     () => progress.notice("interrupted: writing what was measured (again to end at once)"),
@@ -57,9 +60,9 @@ export async function bench({ given }: Line): Promise<number> {
     notice: (text) => progress.notice(text),
     detail: (where, detail) => directory.detail({ ...where, ...detail }),
   };
-  let result: BenchResult;
+  let end: BenchEnd;
   try {
-    result = await runBench({
+    end = await runShard({
       options,
       baseline: allowMissing ? null : baseline,
       command: ["fakeai", "bench", ...shownArguments(given)],
@@ -75,19 +78,29 @@ export async function bench({ given }: Line): Promise<number> {
     progress.end();
     await directory.endDetails();
   }
+  const { own, merged } = end;
+  const result = merged ?? own;
   const comparison = baseline === null ? null : compareResults(baseline, result);
-  // Before the answers, which are to stay on the screen.
-  complainOfResult(result);
+  // Before the answers, which are to stay on the screen. What is required of the whole a part cannot meet.
+  complainOfResult(options.shard !== null && merged === null ? { ...result, requirements: [] } : result);
   if (comparison !== null) complainOfComparison(comparison);
   // Shown first: a full disk must not take along what can still be read here.
   await print(json ? `${printableJson(result)}\n` : shownResult(result, comparison, full, formats ?? []));
-  const isWritten = await writeFiles(directory, result, json, (place) =>
-    writeExports(place, formats ?? [], result, { comparison, allowMissing }),
-  );
+  const isOwnWritten = merged === null || (await writeFiles(directory, own, true, async () => []));
+  const isWritten =
+    (await writeFiles(
+      merged === null ? directory : new ResultDirectory(whole, "--out", (text) => progress.notice(text)),
+      result,
+      json,
+      (place) => writeExports(place, formats ?? [], result, { comparison, allowMissing }),
+    )) && isOwnWritten;
   interruption.end();
   // A request that hangs would hold up the exit.
   if (!result.complete && interruption.exitCode !== null) process.exit(interruption.exitCode);
-  const outcomes = [...outcomesOfResult(result), ...(comparison === null ? [] : outcomesOfComparison(comparison))];
+  const outcomes = [
+    ...outcomesOfResult(options.shard !== null && merged === null ? { ...result, requirements: [] } : result),
+    ...(comparison === null ? [] : outcomesOfComparison(comparison)),
+  ];
   const code = gateCodes[gateOf(outcomes, allowMissing)];
   return isWritten ? code : Math.max(1, code);
 }
@@ -153,7 +166,7 @@ export function shownArguments(given: GivenFlags): string[] {
 }
 
 function shownValue(key: string, text: string): string {
-  if (key === "apiKey") return "***";
+  if (key === "apiKey" || key === "rendezvousToken") return "***";
   if (key === "header") return `${text.split(":")[0]}: ***`;
   if (key === "url" || key === "via") return text.replaceAll(/([?&][^=&#]*(?:key|token|secret|sig|code|pass)[^=&#]*=)[^&#]*/gi, "$1***");
   return text;

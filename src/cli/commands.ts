@@ -125,7 +125,7 @@ export const commands: readonly Command[] = [
     examples: [
       ["fakeai merge run-1 run-2"],
       ["fakeai merge machine-a machine-b machine-c --out results/all"],
-      ["fakeai merge run-1 run-2 --json > merged.json"],
+      ["fakeai merge --shards results/run/shard-1 results/run/shard-2", "parts of one load (bench --shard)"],
     ],
     exitCodes: [
       ["0", "merged and written; each requirement is met"],
@@ -134,6 +134,34 @@ export const commands: readonly Command[] = [
       ["3", "a merged run is invalid or incomplete; it is written"],
     ],
     action: async () => (await import("./merge.ts")).merge,
+  },
+  {
+    name: "rendezvous",
+    summary: "the place where the shards of one load meet",
+    takes: [],
+    flags: async () => (await import("../settings/shards.ts")).rendezvousFlags,
+    examples: [
+      ["fakeai rendezvous --shards 4", "on this machine"],
+      ["fakeai rendezvous --shards 4 --listen 0.0.0.0:7700 --rendezvous-token TOKEN"],
+      ["fakeai bench --shard 2/4 --rendezvous host:7700 --url http://server:8000/v1 --scenario stream", "each shard"],
+    ],
+    more: async () => [
+      {
+        heading: "What it does",
+        text:
+          "Shards agree there on one plan, meet before each run of each arm, begin at one instant, and hand in what they have. It " +
+          "merges that exactly and ends with the exit codes of a bench. Without it shard 1 does so, where --rendezvous names its " +
+          "own machine.",
+      },
+    ],
+    exitCodes: [
+      ["0", "merged and written; each requirement is met"],
+      ["1", "it could not begin, or a requirement is not met"],
+      ["2", "wrong usage, or the shards did not come together"],
+      ["3", "the merged run is invalid or incomplete; it is written"],
+      ["130, 143, 129", "interrupted by SIGINT, SIGTERM or SIGHUP: the run ends for all, what was measured is written"],
+    ],
+    action: async () => (await import("./rendezvous.ts")).rendezvous,
   },
   {
     name: "report",

@@ -1,5 +1,6 @@
 /** Runs a job in this process: sends each request when it is due, watches each answer, and sums up. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { monotonicUs } from "../base/clock.ts";
 import { loadEncoding } from "../base/encodings.ts";
 import { Answer, type AnswerContext } from "./answer.ts";
@@ -12,8 +13,11 @@ import type { Connection } from "./client/connection.ts";
 
 export interface GenerateOptions {
   readonly signal: AbortSignal;
-  /** Called when the measured part begins, and when it has ended. The first request waits until this resolves. */
-  readonly onPhase: (phase: "begin" | "end") => Promise<void>;
+  /**
+   * Called when the measured part begins, and when it has ended. The first request waits until this resolves, and until the instant of
+   * the monotonic clock that it resolves with.
+   */
+  readonly onPhase: (phase: "begin" | "end") => Promise<number | void>;
   readonly onProgress: (done: number) => void;
 }
 
@@ -106,7 +110,8 @@ class Sender {
     return this.answers.length - this.#underWay.size;
   }
 
-  async run(signal: AbortSignal): Promise<void> {
+  /** `startUs`: when it begins; open-loop requests are due from then on. */
+  async run(signal: AbortSignal, startUs: number = monotonicUs()): Promise<void> {
     if (this.#requests.length === 0) return;
     const idle = setInterval(() => this.#failOverdue(), checkEveryMs(this.#job));
     const onAbort = (): void => this.stop("interrupted");
@@ -114,7 +119,7 @@ class Sender {
     try {
       await new Promise<void>((resolve) => {
         this.#done = resolve;
-        this.#startUs = monotonicUs();
+        this.#startUs = startUs;
         // The signal may have come in the warm-up: its event does not come again.
         if (this.#stopped) resolve();
         else if (signal.aborted) onAbort();
@@ -130,12 +135,12 @@ class Sender {
 
   #startSlots(): void {
     const slots = Math.min(this.#job.streams, this.#starts.length);
-    const rampUs = this.#job.rampUs ?? 0;
+    const { rampUs = 0, rampFromUs = 0 } = this.#job;
     let started = 0;
     const startSome = (): void => {
       this.#timer = null;
       const elapsedUs = monotonicUs() - this.#startUs;
-      while (started < slots && (started * rampUs) / slots <= elapsedUs && !this.#stopped) {
+      while (started < slots && rampFromUs + (started * rampUs) / slots <= elapsedUs && !this.#stopped) {
         started++;
         this.#takeUp();
       }
@@ -317,6 +322,16 @@ class Sender {
   }
 }
 
+/** An event loop's timer is up to this late: the rest of a wait goes by turns of the loop. */
+const timerMs = 2;
+
+/** Resolves at an instant of the monotonic clock, or with the signal. */
+async function reached(atUs: number, signal: AbortSignal): Promise<void> {
+  const waitMs = (atUs - monotonicUs()) / 1000 - timerMs;
+  if (waitMs > 0) await sleep(waitMs, undefined, { signal }).catch(() => {});
+  while (monotonicUs() < atUs && !signal.aborted) await nextTurn();
+}
+
 /** Rejects only for a defect of its own: what servers do wrong is in the report. */
 export async function generate(job: LoadJob, { signal, onPhase, onProgress }: GenerateOptions): Promise<LoadReport> {
   const pool = new ConnectionPool({
@@ -347,13 +362,15 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     const wireBefore = pool.wire;
     const sender = new Sender(job, job.requests, isOpen, pool);
     if (warmup.unsentReason !== null) sender.stop(`${warmup.unsentReason} (in the warm-up)`);
-    await onPhase("begin");
+    const beginUs = (await onPhase("begin")) ?? null;
+    if (beginUs !== null) await reached(beginUs, signal);
     const delay = monitorEventLoopDelay({ resolution: delayResolutionMs });
     delay.enable();
     const progress = setInterval(() => onProgress(sender.done), progressEveryMs);
     const cpuBefore = process.cpuUsage();
-    const startedUs = monotonicUs();
-    await sender.run(signal);
+    const nowUs = monotonicUs();
+    const startedUs = beginUs ?? nowUs;
+    await sender.run(signal, startedUs);
     const endedUs = monotonicUs();
     const cpu = process.cpuUsage(cpuBefore);
     clearInterval(progress);
@@ -374,6 +391,7 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
       heldBack: sender.heldBack,
       startedUs,
       endedUs,
+      lateUs: beginUs === null ? null : Math.max(0, nowUs - beginUs),
       cpuUs: cpu.user + cpu.system,
       eventLoopDelayP99Us: delayAbove(99),
       // In a short run the p99 is a single hiccup: at least ten turns must be this late.

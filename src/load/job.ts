@@ -4,7 +4,7 @@ import type { Encoding } from "../base/encodings.ts";
 import { defaultWindow, type ReceiveWindows } from "../wire/h2/windows.ts";
 import type { GeneratedPrompt } from "./prompts.ts";
 import type { SloTerm } from "../results/slo.ts";
-import type { Metrics, ProtocolName, RequestCounts, RunSlices, Work } from "../results/types.ts";
+import type { Metrics, ProtocolName, RequestCounts, RunSlices, RunTotals, Work } from "../results/types.ts";
 
 /** How TLS is spoken. It is pinned so that arms differ by their protocol alone. */
 export interface TlsChoice {
@@ -30,6 +30,8 @@ export interface Endpoint {
 
 /** One request: what is sent and when. */
 export interface PlannedRequest {
+  /** Its number in the load, where the job is a part of it; default: its place in the job. */
+  readonly index?: number;
   /** Body; empty for GET. */
   readonly body: string;
   /** Words that are put into the body when it is sent. */
@@ -90,6 +92,8 @@ export interface LoadJob {
    * Default 0: all at once.
    */
   readonly rampUs?: number;
+  /** Closed loop: the first slot's request leaves so many microseconds later; default 0. Shards share one ramp. */
+  readonly rampFromUs?: number;
   /** Requests that leave in so many microseconds after the start are in no figure; default 0. */
   readonly rampUpUs?: number;
   /** Requests that leave in so many microseconds before the last one does are in no figure; default 0. */
@@ -170,6 +174,8 @@ export interface LoadReport {
   readonly work: Work | null;
   /** How fast tokens came beside their plan; null where the driver cannot tell, or no answer carries stamps. */
   readonly pace: PaceFacts | null;
+  /** The sums behind the scalars; absent: a driver that cannot tell them. */
+  readonly totals?: RunTotals;
   readonly durationUs: number;
   /** Monotonic microseconds at which the measured part began and ended. */
   readonly startedUs: number;
@@ -206,6 +212,11 @@ export interface RunOptions {
   readonly cpu: number | null;
   /** Called when the measured part, without the warm-up, begins and ends: the server's CPU time is read then. */
   readonly onPhase: (phase: "begin" | "end") => void;
+  /**
+   * Called when connections are open and warm. The load begins at the instant of the monotonic clock that it resolves with; where it
+   * rejects, the run ends with that error. Absent: the load begins at once. Only our own generator waits.
+   */
+  readonly meet?: () => Promise<number>;
   /** Called from time to time with the number of requests done, for the progress line. */
   readonly onProgress: (done: number) => void;
 }

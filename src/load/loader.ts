@@ -9,7 +9,8 @@ import type { LoadJob, LoadReport } from "./job.ts";
 
 export type ToLoader =
   | { readonly kind: "job"; readonly driver: "stream" | "autocannon"; readonly job: LoadJob }
-  | { readonly kind: "go" }
+  /** The measured part may begin: at this instant of the monotonic clock, or at once. */
+  | { readonly kind: "go"; readonly atUs?: number }
   | { readonly kind: "abort" };
 export type FromLoader =
   | { readonly kind: "phase"; readonly phase: "begin" | "end" }
@@ -22,7 +23,7 @@ function tell(message: FromLoader): void {
 }
 
 let abort = new AbortController();
-let go: () => void = () => {};
+let go: (atUs?: number) => void = () => {};
 
 async function run(driver: "stream" | "autocannon", job: LoadJob): Promise<void> {
   abort = new AbortController();
@@ -37,10 +38,10 @@ async function run(driver: "stream" | "autocannon", job: LoadJob): Promise<void>
         if (phase === "end") pauses = meter.read();
         // In both phases the parent reads the CPU time of the server before the load goes on.
         return new Promise((resolve) => {
-          go = () => {
+          go = (atUs) => {
             // Only the measured part counts, without the wait for the parent.
             if (phase === "begin") meter.read();
-            resolve();
+            resolve(atUs);
           };
         });
       },
@@ -56,7 +57,7 @@ async function run(driver: "stream" | "autocannon", job: LoadJob): Promise<void>
 
 process.on("message", (message: ToLoader) => {
   if (message.kind === "job") void run(message.driver, message.job);
-  else if (message.kind === "go") go();
+  else if (message.kind === "go") go(message.atUs);
   else abort.abort();
 });
 // Ctrl-C reaches this process too, but the parent says when to stop.

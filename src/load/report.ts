@@ -1,7 +1,8 @@
 /** From what a generator saw to a `LoadReport`. Failed requests are counted and are in no distribution. */
 import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import { Recorder, summarize } from "../results/recorder.ts";
-import type { DistributionMetric, MetricName, Metrics, MetricSummary, RequestCounts, Work } from "../results/types.ts";
+import { scalarsOf } from "../results/totals.ts";
+import type { DistributionMetric, Metrics, RequestCounts, RunTotals, Work } from "../results/types.ts";
 import type { Answer } from "./answer.ts";
 import { keepsTerms } from "./good.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
@@ -22,6 +23,8 @@ export interface RunFacts {
   readonly heldBack: number;
   readonly startedUs: number;
   readonly endedUs: number;
+  /** How long after the instant that it was to begin at it began; null: there was none. */
+  readonly lateUs: number | null;
   readonly cpuUs: number;
   readonly eventLoopDelayP99Us: number;
   /** The delay that 1% of all turns of the event loop exceed, and at least ten turns. */
@@ -100,39 +103,40 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   for (const us of facts.connectUs) recorders.connect.record(us);
 
   const wholeUs = facts.endedUs - facts.startedUs;
-  const durationUs = Math.max(0, part.untilUs - part.fromUs);
   const cpuShare = wholeUs > 0 ? facts.cpuUs / wholeUs : 0;
   const came = part.isCut ? cameIn(answered, part, tokensOf) : { ended: completed, events: work.events, tokens: work.tokens };
-  const rate = (count: number | null): number | null => (count === null || durationUs <= 0 ? null : count / (durationUs / 1e6));
-  const per = (amount: number, count: number): number | null => (count > 0 ? amount / count : null);
-  const ended = completed + failed;
-  const tokens = work.tokens ?? 0;
-  const hasTokens = work.tokens !== null;
-  const metrics: Partial<Record<MetricName, MetricSummary | null>> = Object.fromEntries(
-    distributions.map((name) => [name, recorders[name].summary()]),
-  );
-  metrics.durationUs = one(durationUs > 0 ? durationUs : null, "us");
-  metrics.requestsPerSecond = one(completed > 0 ? rate(came.ended) : null, "1/s");
-  metrics.achievedShare = one(job.mode === "open" ? achievedShare(job, facts.answers, completed) : null, "ratio");
-  metrics.goodRequestsPerSecond = one(rate(goodOf(job, counted, tokensOf)), "1/s");
-  metrics.tokensPerSecond = one(hasTokens ? rate(came.tokens) : null, "1/s");
-  const inputTokens = counted.some(({ promptTokens }) => promptTokens < 0)
-    ? null
-    : counted.reduce((sum, { promptTokens }) => sum + promptTokens, 0);
-  metrics.inputTokensPerSecond = one(counted.length > 0 ? rate(inputTokens) : null, "1/s");
-  metrics.eventsPerSecond = one(work.tokensCountedBy === "events" ? rate(came.events) : null, "1/s");
-  metrics.clientCpuUsPerRequest = one(per(facts.cpuUs, ended), "us");
-  metrics.clientCpuUsPerToken = one(hasTokens ? per(facts.cpuUs, tokens) : null, "us");
   // Streams beside the measured ones share the connections: their bytes cannot be separated.
   const alone = job.background === undefined;
-  metrics.bytesReceivedPerRequest = one(alone ? per(facts.bytesReceived, ended) : null, "bytes");
-  metrics.bytesSentPerRequest = one(alone ? per(facts.bytesSent, ended) : null, "bytes");
-  Object.assign(metrics, wireMetrics(alone && hasTokens ? facts.wire : null, tokens));
-  metrics.connectionsOpened = one(facts.connectionsOpened, "count");
-  metrics.requestsAborted = one(job.requests.some(({ abortAfter }) => abortAfter !== undefined) ? aborted : null, "count");
-  metrics.streamsRefused = one(facts.refused, "count");
-  metrics.itlError = one(gaps.planned > 0 ? Math.abs(gaps.measured / gaps.planned - 1) : null, "ratio");
-  metrics.clientEventLoopDelayP99Us = one(facts.eventLoopDelayP99Us, "us");
+  const pace = paceOf(facts.answers);
+  const totals: RunTotals = {
+    fromUs: part.fromUs,
+    untilUs: Math.max(part.fromUs, part.untilUs),
+    ...(facts.lateUs === null ? {} : { lateUs: facts.lateUs }),
+    completed,
+    ended: completed + failed,
+    partRequests: came.ended,
+    partEvents: work.tokensCountedBy === "events" ? came.events : null,
+    partTokens: work.tokens === null ? null : came.tokens,
+    good: goodOf(job, counted, tokensOf),
+    inputTokens: inputTokensOf(counted),
+    tokens: work.tokens,
+    cpuUs: facts.cpuUs,
+    bytesReceived: alone ? facts.bytesReceived : null,
+    bytesSent: alone ? facts.bytesSent : null,
+    wire: alone ? facts.wire : null,
+    connectionsOpened: facts.connectionsOpened,
+    aborted: job.requests.some(({ abortAfter }) => abortAfter !== undefined) ? aborted : null,
+    refused: facts.refused,
+    gapsMeasuredUs: gaps.measured,
+    gapsPlannedUs: gaps.planned,
+    eventLoopDelayP99Us: facts.eventLoopDelayP99Us,
+    open: job.mode === "open" ? openTotals(job, facts.answers) : null,
+    pace: pace === null ? null : { measuredUs: pace.measuredUs, plannedUs: pace.plannedGapsUs + pace.plannedTtftUs },
+  };
+  const metrics: Metrics = {
+    ...(Object.fromEntries(distributions.map((name) => [name, recorders[name].summary()])) as Metrics),
+    ...scalarsOf(totals),
+  };
 
   const slices = slicesOf(facts.answers, facts.startedUs, facts.endedUs, tokensOf);
   const outside = completed - counted.length;
@@ -149,7 +153,8 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     metrics,
     tokens: work.tokens,
     work,
-    pace: paceOf(facts.answers),
+    pace,
+    totals,
     durationUs: wholeUs,
     ...(slices === null ? {} : { slices }),
     startedUs: facts.startedUs,
@@ -174,18 +179,26 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   };
 }
 
-/**
- * Completed requests a second, from the first end to the last, by sent ones a second, from the first planned send to the last:
- * neither holds the wait for the last answer, which would make a rate that is served look as if it were not. Null for fewer than
- * three requests.
- */
-function achievedShare({ requests }: LoadJob, answers: readonly Answer[], completed: number): number | null {
-  if (completed < 3) return null;
+/** What the share of an open loop's rate that was reached is made of; null: nothing was sent. */
+function openTotals({ requests }: LoadJob, answers: readonly Answer[]): RunTotals["open"] {
+  if (answers.length === 0) return null;
+  const planned = answers.map(({ intendedUs }) => intendedUs);
   const ends = answers.filter(({ error, settled }) => settled && error === null).map(({ endUs }) => endUs);
-  const span = (times: readonly number[]): number => times.reduce((a, b) => Math.max(a, b)) - times.reduce((a, b) => Math.min(a, b));
-  const planned = span(answers.map(({ intendedUs }) => intendedUs));
-  const ended = span(ends);
-  return planned <= 0 || ended <= 0 ? null : ((completed - 1) / ended) * (planned / (Math.max(requests.length, answers.length) - 1));
+  const least = (times: readonly number[]): number => times.reduce((a, b) => Math.min(a, b));
+  const greatest = (times: readonly number[]): number => times.reduce((a, b) => Math.max(a, b));
+  return {
+    planned: Math.max(requests.length, answers.length),
+    plannedFromUs: least(planned),
+    plannedUntilUs: greatest(planned),
+    endedFromUs: ends.length === 0 ? null : least(ends),
+    endedUntilUs: ends.length === 0 ? null : greatest(ends),
+  };
+}
+
+/** Tokens of prompts; null: an answer does not say, or there is none. */
+function inputTokensOf(answers: readonly Answer[]): number | null {
+  if (answers.length === 0 || answers.some(({ promptTokens }) => promptTokens < 0)) return null;
+  return answers.reduce((sum, { promptTokens }) => sum + promptTokens, 0);
 }
 
 /** Requests that keep the job's objective; null: there is none, or of one of them it cannot be told. */
@@ -202,28 +215,6 @@ function goodOf(
 /** The words of failures, where there are any. */
 function saying(words: Readonly<Record<string, string>>): { readonly words?: RequestCounts["words"] & object } {
   return Object.keys(words).length === 0 ? {} : { words };
-}
-
-function one(value: number | null, unit: MetricSummary["unit"]): MetricSummary | null {
-  return value === null ? null : summarize([value], unit);
-}
-
-/** Bytes by what they are for, over the tokens of all answers. */
-function wireMetrics(wire: WireBytes | null, tokens: number): Metrics {
-  const share = (bytes: number | null | undefined): MetricSummary | null =>
-    one(bytes === null || bytes === undefined ? null : bytes / tokens, "bytes");
-  const total = wire === null ? null : Object.values(wire).reduce((sum: number, bytes: number | null) => sum + (bytes ?? 0), 0);
-  return {
-    wireBytesPerToken: share(total),
-    dataBytesPerToken: share(wire?.data),
-    framingBytesPerToken: share(wire?.framing),
-    headBytesPerToken: share(wire?.head),
-    requestBytesPerToken: share(wire?.request),
-    windowUpdateBytesPerToken: share(wire?.windowUpdate),
-    settingsBytesPerToken: share(wire?.settings),
-    pingBytesPerToken: share(wire?.ping),
-    otherFrameBytesPerToken: share(wire?.other),
-  };
 }
 
 /** Adds the time from the first to the last token of an answer, as it was seen and as its stamps say it was planned. */
@@ -340,7 +331,7 @@ function detailOf(answer: Answer, headers: Readonly<Record<string, string>>): Re
     sentUs.push(startUs + stamps.sent);
   }
   return {
-    index: answer.index,
+    index: answer.planned.index ?? answer.index,
     intendedUs: answer.intendedUs,
     startUs,
     status: answer.status,

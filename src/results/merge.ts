@@ -1,16 +1,18 @@
-/** Several runs of one suite taken as one. */
+/** Several runs of one suite, one after the other or on machines of their own, taken as one. Parts of one load are merged in `shards.ts`. */
 import { summarizeArm } from "./arms.ts";
 import { compareArms } from "./compare.ts";
+import { withFinalVerdicts } from "./final.ts";
 import { checkRequirements, parseRequirement } from "./requirements.ts";
 import { sameScenario, scenarioLabel } from "./scenarios.ts";
 import { sweepResult } from "./sweeps.ts";
-import type { ArmResult, BenchResult, Calibration, Comparison, RoundResult, ScenarioResult } from "./types.ts";
-import { adjustComparisons, judgeClaim } from "./verdict.ts";
+import type { ArmResult, BenchResult, Calibration, RoundResult, ScenarioResult } from "./types.ts";
 
 /** Why two runs cannot become one, in a line, or null. */
 function unmergeable(a: BenchResult, b: BenchResult): string | null {
   // A file of another version has passed no schema of ours: nothing else in it can be trusted.
   if (a.kind !== b.kind || a.schemaVersion !== b.schemaVersion) return `schema versions differ: ${a.schemaVersion} and ${b.schemaVersion}`;
+  const atOnce = ranAtOnce(a, b);
+  if (atOnce !== null) return atOnce;
   if (a.suite !== b.suite) return `suites differ: ${a.suite} and ${b.suite}`;
   if (a.startedAt === b.startedAt && JSON.stringify(a.environment) === JSON.stringify(b.environment)) {
     return `the same run twice, started at ${a.startedAt}`;
@@ -35,6 +37,22 @@ function unmergeable(a: BenchResult, b: BenchResult): string | null {
 }
 
 /**
+ * Why two results are parts of one load and no rounds of one experiment, or null. Taken as rounds they would count twice what happened
+ * once (pseudo-replication: Hurlbert 1984), with intervals that are too narrow and rates that are not added.
+ */
+function ranAtOnce(a: BenchResult, b: BenchResult): string | null {
+  const hint = "fakeai merge --shards takes them as parts of one load";
+  const shard = [a, b].find((result) => result.shard !== undefined)?.shard;
+  if (shard !== undefined) return `shard ${shard.shard} of ${shard.of} is a part of a load and no run of its own: ${hint}`;
+  const begin = ({ startedAt }: BenchResult): number => Date.parse(startedAt);
+  const end = (result: BenchResult): number => begin(result) + result.durationS * 1000;
+  const isServer = a.environment.target === b.environment.target && /^https?:/.test(a.environment.target);
+  return isServer && begin(a) < end(b) && begin(b) < end(a)
+    ? `both ran at once against ${a.environment.target}, begun at ${a.startedAt} and ${b.startedAt}: each was a part of the load that the other met, and their rounds are none of each other (fakeai bench --shard makes parts that can be merged)`
+    : null;
+}
+
+/**
  * Several runs of the same suite, on one machine or more, as one: their rounds side by side (renumbered, and still paired
  * within their run), histograms added, every interval, verdict, claim and requirement made anew. `environment` is the
  * first run's and `environments` has all of them.
@@ -54,15 +72,7 @@ export function mergeResults(list: readonly BenchResult[]): BenchResult {
     return mergeScenario(parts, scenario);
   });
   // One family over the whole suite, as when it was run.
-  const adjusted = adjustComparisons(merged.flatMap(({ comparisons }) => comparisons));
-  const scenarios: ScenarioResult[] = [];
-  let taken = 0;
-  for (const scenario of merged) {
-    const comparisons = adjusted.slice(taken, taken + scenario.comparisons.length);
-    taken += comparisons.length;
-    const claims = scenario.claims.map((claim) => judgeClaim(claim, twinOf(claim.comparison, comparisons)));
-    scenarios.push({ ...scenario, comparisons, claims });
-  }
+  const scenarios = withFinalVerdicts(merged);
   const calibrations = list.map(({ calibration }) => calibration).filter((calibration) => calibration !== null);
   const texts = new Set(list.flatMap(({ requirements }) => requirements.map(({ text }) => text)));
   return {
@@ -76,13 +86,6 @@ export function mergeResults(list: readonly BenchResult[]): BenchResult {
     requirements: checkRequirements([...texts].map(parseRequirement), scenarios),
     invalid: [...new Set(list.flatMap(({ invalid }) => invalid))],
   };
-}
-
-/** The comparison of the same arms in the same metric. */
-function twinOf(comparison: Comparison | null, among: readonly Comparison[]): Comparison | null {
-  if (comparison === null) return null;
-  const key = ({ metric, statistic, baseline, candidate }: Comparison): string => [metric, statistic, baseline, candidate].join(" ");
-  return among.find((other) => key(other) === key(comparison)) ?? null;
 }
 
 function mergeScenario(all: readonly ScenarioResult[], first: ScenarioResult): ScenarioResult {

@@ -225,6 +225,169 @@ export interface MachineLoad {
   readonly leftOut: boolean;
 }
 
+/** Bytes of HTTP by what they are for. null: the driver cannot tell them apart. */
+export interface WireTotals {
+  /** Content of DATA frames, or of bodies without their chunks' framing. */
+  readonly data: Bytes;
+  /** Frame heads, padding, and the framing of chunks. */
+  readonly framing: Bytes;
+  /** Response heads. */
+  readonly head: Bytes;
+  /** Requests, heads and bodies. */
+  readonly request: Bytes;
+  /** WINDOW_UPDATE frames. */
+  readonly windowUpdate: Bytes | null;
+  /** SETTINGS frames. */
+  readonly settings: Bytes | null;
+  /** PING frames. */
+  readonly ping: Bytes | null;
+  /** All other frames. */
+  readonly other: Bytes | null;
+}
+
+/**
+ * The sums behind the scalars of one run: what several shards are added by, so that no rate and no share is ever averaged. Instants are
+ * microseconds of the session's clock in a result, and of the process's monotonic clock before.
+ */
+export interface RunTotals {
+  /** When the measured part began. */
+  readonly fromUs: Microseconds;
+  /** When it ended: the last answer, or where the cool-down begins. */
+  readonly untilUs: Microseconds;
+  /** How long after the instant that it was to begin at it began: of several shards the greatest; absent: there was none. */
+  readonly lateUs?: Microseconds;
+  /** Requests that were completed. */
+  readonly completed: Count;
+  /** Those and the failed ones. */
+  readonly ended: Count;
+  /** Answers that ended in the measured part. */
+  readonly partRequests: Count;
+  /** Content events that came in it; null: tokens are counted by something better. */
+  readonly partEvents: Count | null;
+  /** Tokens that came in it; null: they were not counted. */
+  readonly partTokens: Tokens | null;
+  /** Requests that kept the objective of `--slo`; null: there is none, or it cannot be told. */
+  readonly good: Count | null;
+  /** Tokens of the prompts that count; null: usage does not say. */
+  readonly inputTokens: Tokens | null;
+  /** Output tokens of all answers; null: they were not counted. */
+  readonly tokens: Tokens | null;
+  /** CPU time of the generator. */
+  readonly cpuUs: Microseconds;
+  /** Bytes read from the sockets; null: those of other streams are among them. */
+  readonly bytesReceived: Bytes | null;
+  /** Bytes written to them. */
+  readonly bytesSent: Bytes | null;
+  /** Bytes by what they are for; null: it cannot be told. */
+  readonly wire: WireTotals | null;
+  /** Connections that were opened. */
+  readonly connectionsOpened: Count;
+  /** Requests that were given up on purpose; null: none was to be. */
+  readonly aborted: Count | null;
+  /** Streams that were refused and sent again; null: refused ones are not sent again. */
+  readonly refused: Count | null;
+  /** From first to last token, as it was seen, summed over all answers with stamps. */
+  readonly gapsMeasuredUs: Microseconds;
+  /** The same as the stamps plan it. */
+  readonly gapsPlannedUs: Microseconds;
+  /** 99th percentile of the generator's event-loop delay: of several shards the greatest. */
+  readonly eventLoopDelayP99Us: Microseconds;
+  /** Open loop: what `achievedShare` is made of; null: a closed loop, or nothing was sent. */
+  readonly open: {
+    /** Requests of the plan, or more where turns followed. */
+    readonly planned: Count;
+    /** First planned send. */
+    readonly plannedFromUs: Microseconds;
+    /** Last planned send. */
+    readonly plannedUntilUs: Microseconds;
+    /** First end of a completed request; null: none was completed. */
+    readonly endedFromUs: Microseconds | null;
+    /** Last one. */
+    readonly endedUntilUs: Microseconds | null;
+  } | null;
+  /** How long answers took beside their plan; null: no answer carries stamps. */
+  readonly pace: {
+    /** From sending to the last token, summed. */
+    readonly measuredUs: Microseconds;
+    /** The same as planned. */
+    readonly plannedUs: Microseconds;
+  } | null;
+}
+
+/** What one shard of a load did in a round, beside the others. */
+export interface ShardRound {
+  /** Number of the shard, from 1. */
+  readonly shard: Count;
+  /** Counts of requests. */
+  readonly requests: RequestCounts;
+  /** How long after the common instant it began; null: it did not begin. */
+  readonly lateUs: Microseconds | null;
+  /** How long its load took; null: nothing was measured. */
+  readonly durationUs: Microseconds | null;
+  /** Requests that it completed, by the second of its own time. */
+  readonly requestsPerSecond: PerSecond | null;
+  /** Tokens, by the second of its own time. */
+  readonly tokensPerSecond: PerSecond | null;
+  /** Median TTFT of its requests. */
+  readonly ttftP50Us: Microseconds | null;
+  /** 99th percentile of their TTFT. */
+  readonly ttftP99Us: Microseconds | null;
+  /** 99th percentile of their ITL. */
+  readonly itlP99Us: Microseconds | null;
+  /** CPU time of its generator. */
+  readonly cpuUs: Microseconds | null;
+  /** The same by elapsed time: 1 is one core. */
+  readonly cpuShare: Ratio | null;
+  /** Bytes that it read. */
+  readonly bytesReceived: Bytes | null;
+  /** Bytes that it wrote. */
+  readonly bytesSent: Bytes | null;
+  /** Why the round may not be used for its sake, each reason in one line; empty: it may. */
+  readonly invalid: readonly string[];
+}
+
+/** Which part of a load a result holds. */
+export interface ShardPlace {
+  /** Number of the shard, from 1. */
+  readonly shard: Count;
+  /** Shards of the load. */
+  readonly of: Count;
+  /** What the shards of one run have in common. */
+  readonly session: string;
+  /** The shard's clock beside the session's. */
+  readonly clock: ClockFit | null;
+}
+
+/** How far two clocks are apart, by two-way exchanges (NTP, RFC 5905, section 8). */
+export interface ClockFit {
+  /** Other clock minus own, at the middle of the exchanges. */
+  readonly offsetUs: Microseconds;
+  /** How much faster the other clock runs, parts per million; null: the exchanges span too little time to tell. */
+  readonly driftPpm: Ratio | null;
+  /** The offset is off by no more than this: half of the shortest round trip, and what the drift may add. */
+  readonly boundUs: Microseconds;
+  /** Exchanges behind it. */
+  readonly exchanges: Count;
+}
+
+/** A shard of a merged result. */
+export interface ShardMember extends Omit<ShardPlace, "of" | "session"> {
+  /** Where it ran. */
+  readonly environment: Environment;
+  /** When it began, ISO 8601. */
+  readonly startedAt: string;
+}
+
+/** The shards that a result was merged of: they ran at once, each with its part of one load. */
+export interface ShardedRun {
+  /** Shards of the load. */
+  readonly of: Count;
+  /** What they have in common. */
+  readonly session: string;
+  /** Each of them, by its number. */
+  readonly members: readonly ShardMember[];
+}
+
 /** One arm in one round, the unit of every comparison. */
 export interface RoundResult {
   /** Number of the round; arms are paired by it. */
@@ -245,8 +408,14 @@ export interface RoundResult {
   readonly pace?: Pace | null;
   /** What else the machine did; absent: an earlier version, or nothing was measured. */
   readonly machine?: MachineLoad;
-  /** How it went from begin to end; absent: it was shorter than 2 s or of several runs, or the driver cannot tell. */
+  /** How it went from begin to end; absent: it was shorter than 2 s, of several runs or of several shards, or the driver cannot tell. */
   readonly slices?: RunSlices;
+  /** The sums behind its scalars, one for each run in it; absent: it is no part of a sharded load. */
+  readonly totals?: readonly RunTotals[];
+  /** The common instant of its first run, microseconds of the session's clock; absent: it is no part of a sharded load, or it did not begin. */
+  readonly beginUs?: Microseconds;
+  /** Of a merged load: what each shard did; absent: it was not sharded. */
+  readonly shards?: readonly ShardRound[];
 }
 
 /** How one arm talks to the server. */
@@ -552,6 +721,10 @@ export interface BenchResult {
   readonly environment: Environment;
   /** Of a merged result: where every run in it ran. */
   readonly environments?: readonly Environment[];
+  /** Which part of a load this is; absent: all of it. */
+  readonly shard?: ShardPlace;
+  /** The shards whose parts make up the load, which ran at once; absent: one process made it. */
+  readonly shards?: ShardedRun;
   /** The generator's own limit; null: not calibrated. */
   readonly calibration: Calibration | null;
   /** Scenarios, one for each variant. */

@@ -5,6 +5,8 @@ import type { DriverName, LoadDriver, LoadJob, RequestDetail, TlsChoice } from "
 import { mergeNetworks, type NetworkInput, parseNetwork, roundTripMs } from "../network/impairment.ts";
 import { parseSlo } from "../results/slo.ts";
 import type { ArmDescription, Calibration, Metrics, ProtocolName } from "../results/types.ts";
+import type { Meeting } from "../shards/meeting.ts";
+import { partOf, type Share } from "../shards/share.ts";
 import { type GatewayChild, startGateway } from "./processes/gateway.ts";
 import { ownVersion, type Pinning } from "./processes/machine.ts";
 import { type NetworkChild, type NetworkStats, startNetwork } from "./processes/network.ts";
@@ -56,6 +58,8 @@ export interface External {
 }
 
 export interface RunContext {
+  /** The other shards of the load; null: this process makes all of it. */
+  readonly meeting: Meeting | null;
   readonly options: BenchOptions;
   readonly details: boolean;
   readonly pinning: Pinning | null;
@@ -164,7 +168,8 @@ function describeArm(context: RunContext, workload: Workload, spec: ArmSpec): Ar
     engine: externalOf(context, spec) === null ? spec.engine : "external",
     role: spec.role,
     driver: spec.driver,
-    connections: spec.connections === "streams" ? streamsOf(workload) : spec.connections,
+    // Each shard has one at least.
+    connections: Math.max(spec.connections === "streams" ? streamsOf(workload) : spec.connections, context.meeting?.share.of ?? 0),
     streams: workload.streams,
   };
 }
@@ -333,8 +338,10 @@ function isLong({ trace, mode, requests }: Workload, rate: number | null): boole
 }
 
 /** Failed requests at which a round is given up. */
-function maxErrorsOf({ maxErrors }: BenchOptions, requests: number): { readonly maxErrors?: number } {
-  return maxErrors === null ? {} : { maxErrors: maxErrors.count ?? Math.floor(maxErrors.share! * requests) };
+function maxErrorsOf({ maxErrors }: BenchOptions, requests: number, share: Share | null): { readonly maxErrors?: number } {
+  if (maxErrors === null) return {};
+  const { count } = maxErrors;
+  return { maxErrors: count === null ? Math.floor(maxErrors.share! * requests) : share === null ? count : partOf(count, share) };
 }
 
 /** The job of an arm in a round; round -1 is the warm-up. */
@@ -343,14 +350,15 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
   const wording = wordingOf(context, arm);
   // A trace is long, and a part of it compiles code as well as the whole.
   const rampUpS = options.rampUp ?? 0;
-  const planned = requestsOf(workload, wording, options.seed, round, rate, round < 0 ? 0 : rampUpS).slice(
-    0,
-    round < 0 && isLong(workload, rate) ? Math.max(traceWarmup, Math.ceil(rate ?? 0)) : Infinity,
-  );
+  const share = context.meeting?.share ?? null;
+  const most = round < 0 && isLong(workload, rate) ? Math.max(traceWarmup, Math.ceil(rate ?? 0)) : Infinity;
+  const planned = requestsOf(workload, wording, options.seed, round, rate, round < 0 ? 0 : rampUpS, { share, most });
   // Only what is measured has parts that do not count.
   const { rampUp, coolDown } = round < 0 ? { rampUp: null, coolDown: null } : options;
   const { pipelining, atStreamLimit, windows, headerTableBytes, backgroundHeaders } = arm.spec;
-  const background = backgroundOf(workload, backgroundHeaders, wording, options.seed);
+  const background = backgroundOf(workload, backgroundHeaders, wording, options.seed, share);
+  const connections = arm.description.connections ?? workload.streams;
+  const rampUs = Math.max(workload.rampMs * 1000, workload.mode === "closed" ? (rampUp ?? 0) * 1e6 : 0);
   return {
     endpoint: {
       origin: arm.origin,
@@ -361,16 +369,18 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
       ...(headerTableBytes === undefined ? {} : { headerTableBytes }),
       tls: arm.tls,
     },
-    connections: arm.description.connections ?? workload.streams,
+    // A shard needs a connection, however few there are.
+    connections: share === null ? connections : Math.max(1, partOf(connections, share)),
     reuse: arm.spec.reuse,
-    streams: workload.streams,
+    streams: share === null ? workload.streams : partOf(workload.streams, share),
     mode: workload.mode,
-    warmup: warmupOf(workload, wording, options.seed, round),
-    rampUs: Math.max(workload.rampMs * 1000, workload.mode === "closed" ? (rampUp ?? 0) * 1e6 : 0),
+    warmup: warmupOf(workload, wording, options.seed, round, share),
+    rampUs,
+    ...(share === null || rampUs === 0 ? {} : { rampFromUs: ((share.shard - 1) * rampUs) / workload.streams }),
     ...(rampUp === null ? {} : { rampUpUs: rampUp * 1e6 }),
     ...(coolDown === null ? {} : { coolDownUs: coolDown * 1e6 }),
     ...(options.slo === null ? {} : { slo: parseSlo(options.slo) }),
-    ...maxErrorsOf(options, planned.length),
+    ...maxErrorsOf(options, planned.length, share),
     ...(pipelining === undefined ? {} : { pipelining }),
     ...(atStreamLimit === undefined ? {} : { atStreamLimit }),
     ...(windows === undefined ? {} : { windows }),

@@ -3,19 +3,20 @@ import { checkEncoding } from "../base/encodings.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
 import { protocolsOf } from "../results/protocols.ts";
-import { validRounds } from "../results/arms.ts";
-import { adjustComparisons, judgeClaim } from "../results/verdict.ts";
+import { faultsIn, tooFewLeft, unequalPairs } from "../results/validity.ts";
+import { withFinalVerdicts } from "../results/final.ts";
+import type { Meeting } from "../shards/meeting.ts";
+import { shareName } from "../shards/share.ts";
 import { checkRequirements, parseRequirement } from "../results/requirements.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
 import type { SweepResult } from "../results/sweep.ts";
 import { type SweepPlan, sweepResult } from "../results/sweeps.ts";
-import type { ArmResult, BenchResult, Calibration, ProtocolName, ScenarioResult } from "../results/types.ts";
+import type { BenchResult, Calibration, ProtocolName, ScenarioResult } from "../results/types.ts";
 import { calibrate } from "./plan/calibrate.ts";
-import { beyondCalibration, estimateSeconds, isLimit, offeredTokensPerSecond } from "./plan/adapt.ts";
+import { beyondCalibration, estimateSeconds, offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { External, Observer, RunContext } from "./arms.ts";
 import { runVariant, skippedResult } from "./experiment.ts";
 import { runClients } from "./clients/clients.ts";
-import { disturbedPrefix } from "./processes/disturbance.ts";
 import { choosePinning, describeEnvironment } from "./processes/machine.ts";
 import type { BenchOptions } from "./plan/options.ts";
 import { calibrationS, checkComparable, type Plan, planOf, sweptScenario } from "./plan/plan.ts";
@@ -24,6 +25,7 @@ import { defaultWorkload, type Variant } from "./plan/scenario.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
 import { furtherAddresses, probe, type Probed, type ProbeResult, probeParameters } from "./processes/probe.ts";
 import { RunError, type Target } from "./processes/target.ts";
+import { joinShards } from "./shards.ts";
 import { loadSweep, sweepDurationS } from "./load-sweep.ts";
 import { runVia, twoServers } from "./via.ts";
 
@@ -36,17 +38,53 @@ export interface BenchRun {
   readonly details: boolean;
   readonly observer: Observer;
   readonly signal: AbortSignal;
+  /** The other shards; null and the default: this process makes the whole load. */
+  readonly meeting?: Meeting | null;
+}
+
+/** What a bench leaves. */
+export interface BenchEnd {
+  /** Of a shard its part. */
+  readonly own: BenchResult;
+  /** Of the shard that holds the rendezvous: all parts as one; null otherwise. */
+  readonly merged: BenchResult | null;
+}
+
+/** Runs what the options say, or a shard's part of it. Throws UsageError as `runBench` does, and where the shards do not come together. */
+export async function runShard(run: BenchRun): Promise<BenchEnd> {
+  const { options, observer, signal } = run;
+  // Told once, by the run itself.
+  const { variants } = options.shard === null ? { variants: [] } : planOf(options, { ...observer, notice() {}, live: () => {} });
+  const sharding = await joinShards({ options, variants, observer, signal });
+  if (sharding === null) return { own: await runBench(run), merged: null };
+  const { meeting, share } = sharding;
+  try {
+    const result = await runBench({ ...run, meeting, signal: AbortSignal.any([signal, meeting.signal]) });
+    const { ending } = meeting;
+    const own: BenchResult = {
+      ...result,
+      shard: { ...share, session: meeting.session, clock: meeting.clock },
+      invalid: ending === null ? result.invalid : [...result.invalid, `the run ended early: ${ending}`],
+    };
+    observer.progress(`${shareName(share)}: handing the result in`);
+    const merged = await sharding.finish(own);
+    if (typeof merged === "string") observer.notice(merged);
+    return { own, merged: typeof merged === "string" ? null : merged };
+  } finally {
+    await sharding.close();
+  }
 }
 
 /** Runs what the options say. Throws UsageError for what cannot be meant; everything else that goes wrong is in the result. */
-export async function runBench({ options, baseline, command, details, observer, signal }: BenchRun): Promise<BenchResult> {
+export async function runBench({ options, baseline, command, details, observer, signal, meeting = null }: BenchRun): Promise<BenchResult> {
   if (options.tokenizer !== null) checkEncoding(options.tokenizer);
   const startedAt = new Date();
   const startedMs = performance.now();
   const plan = planOf(options, observer);
   // A sweep that finds its points has them when it has run.
   if (baseline !== null && options.sweep === null) checkComparable(plan.variants, baseline);
-  const pinning = choosePinning();
+  // Shards of one machine would all be on one core.
+  const pinning = meeting === null ? choosePinning() : null;
   const environment = describeEnvironment(
     pinning !== null && options.url === null,
     options.url === null ? "fakeai serve" : options.urls.map((url) => parseAddress(url).origin).join(", "),
@@ -68,7 +106,7 @@ export async function runBench({ options, baseline, command, details, observer, 
     const accepted = [...proxies.values()].reduce((both, one) => acceptedByBoth(both, one.accepted), server?.accepted ?? takesEverything);
     const external = server === null ? null : { ...server, accepted };
     const gateways = new Map([...proxies].map(([name, proxy]) => [name, { ...proxy, accepted }]));
-    const base = { options, details, pinning, signal, observer, external, gateways, drivers, engineVersions };
+    const base = { options, meeting, details, pinning, signal, observer, external, gateways, drivers, engineVersions };
     if (external === null && options.clients === null) calibration = await calibrateFor(base, plan.variants);
     const context: RunContext = { ...base, calibration };
     if (options.clients !== null) await runClients(context, options.clients, scenarios);
@@ -124,74 +162,6 @@ function patience(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     signal.addEventListener("abort", () => setTimeout(resolve, patienceMs), { once: true });
   });
-}
-
-/**
- * A generator, or a server, that was at its limit in one round of five or fewer: the round is left out and says so, the run stands. Lost and
- * failed requests and other protocols are never excused.
- */
-function isHiccup({ reason, rounds }: { readonly reason: string; readonly rounds: ReadonlySet<number> }, arm: ArmResult): boolean {
-  return isLimit(reason) && arm.invalid.length === 0 && rounds.size * 5 <= arm.rounds.length;
-}
-
-/** Why a scenario's runs are invalid: each kind of reason once for each arm, with the rounds that it struck. */
-function faultsIn({ id, variant, arms }: ScenarioResult): string[] {
-  const label = variant === "" ? id : `${id} (${variant})`;
-  return arms.flatMap((arm) => {
-    const kinds = new Map<string, { readonly reason: string; readonly rounds: Set<number> }>();
-    // Reasons that differ in their figures only are one.
-    const add = (reason: string, round: number | null): void => {
-      const kind = reason.replaceAll(/[\d.]+/g, "#");
-      if (!kinds.has(kind)) kinds.set(kind, { reason, rounds: new Set() });
-      if (round !== null) kinds.get(kind)!.rounds.add(round);
-    };
-    for (const { round, invalid } of arm.rounds) for (const reason of invalid) add(reason, round);
-    // An interrupt leaves arms without rounds; that is no fault of theirs.
-    if (arm.rounds.length > 0) for (const reason of arm.invalid) add(reason, null);
-    return (
-      [...kinds.values()]
-        // What the machine did is no fault of a run that has rounds left: `tooFewLeft` says where it has not.
-        .filter((kind) => !isHiccup(kind, arm) && !kind.reason.startsWith(`${disturbedPrefix}: `))
-        .map(({ reason, rounds }) => {
-          const where = rounds.size === 0 ? "" : rounds.size === 1 ? `, round ${[...rounds][0]! + 1}` : `, ${rounds.size} rounds`;
-          return `${label}, ${arm.id}${where}: ${reason}`;
-        })
-    );
-  });
-}
-
-/** Rounds that an interval needs. */
-const leastRounds = 2;
-
-/** Arms, and pairs of them, that have fewer than two rounds left because the machine was disturbed. */
-export function tooFewLeft({ id, variant, arms, comparisons }: Pick<ScenarioResult, "id" | "variant" | "arms" | "comparisons">): string[] {
-  const label = variant === "" ? id : `${id} (${variant})`;
-  const hint = "run it again on a quiet machine, or with --keep-disturbed";
-  const leftOut = new Map(arms.map((arm) => [arm.id, arm.rounds.filter(({ machine }) => machine?.leftOut === true).length]));
-  const few = arms.flatMap((arm) => {
-    const left = validRounds(arm).length;
-    if (leftOut.get(arm.id) === 0 || left >= leastRounds) return [];
-    return [
-      `${label}, ${arm.id}: ${leftOut.get(arm.id)} of ${arm.rounds.length} rounds were disturbed, ${left} left of the two that are needed: ${hint}`,
-    ];
-  });
-  if (few.length > 0) return few;
-  const pairs = new Map(comparisons.map(({ baseline, candidate }) => [`${baseline} and ${candidate}`, [baseline, candidate]]));
-  return [...pairs].flatMap(([names, ids]) => {
-    const both = arms.filter((arm) => ids.includes(arm.id));
-    if (both.length < 2 || both.every((arm) => leftOut.get(arm.id) === 0)) return [];
-    const [first, second] = both.map((arm) => new Set(validRounds(arm).map(({ round }) => round)));
-    const common = [...first!].filter((round) => second!.has(round)).length;
-    return common >= leastRounds ? [] : [`${label}: ${names} have ${common} undisturbed rounds in common, two are needed: ${hint}`];
-  });
-}
-
-/** Pairs of arms that did unequal work: each once, with the figures. */
-function unequalPairs({ id, variant, comparisons }: ScenarioResult): string[] {
-  const label = variant === "" ? id : `${id} (${variant})`;
-  return comparisons
-    .filter(({ unequalWork }) => unequalWork)
-    .map(({ baseline, candidate, reason }) => `${label}, ${candidate} against ${baseline}: ${reason}`);
 }
 
 /** What the result is called: the suite's name, or what was run in its place. */
@@ -413,23 +383,4 @@ function beyondLimit({ workload, arms }: Variant, calibration: Calibration | nul
     if (beyond !== null) return `left out: on ${protocol} ${beyond}; a verdict would be about this machine`;
   }
   return null;
-}
-
-/** The verdicts after Holm's adjustment over the whole run, and the claims that hang on them. */
-function withFinalVerdicts(scenarios: readonly ScenarioResult[]): ScenarioResult[] {
-  const adjusted = adjustComparisons(scenarios.flatMap(({ comparisons }) => comparisons));
-  let next = 0;
-  return scenarios.map((scenario) => {
-    const comparisons = scenario.comparisons.map(() => adjusted[next++]!);
-    const claims = scenario.claims.map((claim) => {
-      const final = comparisons.find(({ metric, statistic, baseline, candidate }) => {
-        const old = claim.comparison;
-        return (
-          old !== null && metric === old.metric && statistic === old.statistic && baseline === old.baseline && candidate === old.candidate
-        );
-      });
-      return final === undefined ? claim : judgeClaim(claim, final);
-    });
-    return { ...scenario, comparisons, claims };
-  });
 }

@@ -5,9 +5,10 @@ import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import type { Pauses } from "../base/pauses.ts";
 import type { LoadJob, LoadReport } from "../load/job.ts";
 import { mergeSummaries, summarize } from "../results/recorder.ts";
+import { isLimit } from "../results/validity.ts";
 import type { MachineLoad, MetricName, Metrics, MetricSummary, RoundResult, Unit } from "../results/types.ts";
 import { addWork } from "../results/work.ts";
-import { beyondCalibration, isLimit, offeredTokensPerSecond } from "./plan/adapt.ts";
+import { beyondCalibration, offeredTokensPerSecond } from "./plan/adapt.ts";
 import type { LiveArm, RunContext } from "./arms.ts";
 import { MachineWatch } from "./processes/disturbance.ts";
 import type { ProcessUsage } from "./processes/machine.ts";
@@ -28,8 +29,17 @@ export interface Measured {
   readonly shared: boolean;
 }
 
-/** Runs a job. Throws RunError for one that the driver refuses: what it would measure wrongly is not measured. */
-export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, onProgress: (done: number) => void): Promise<Measured> {
+/**
+ * Runs a job, from the instant on that `meet` resolves with. Throws RunError for one that the driver refuses: what it would measure wrongly
+ * is not measured. Throws what `meet` rejects with.
+ */
+export async function measure(
+  context: RunContext,
+  arm: LiveArm,
+  job: LoadJob,
+  onProgress: (done: number) => void,
+  meet?: () => Promise<number>,
+): Promise<Measured> {
   const fits = arm.driver.supports(job);
   if (fits !== true) {
     const hint = context.options.driver === null ? "" : "; choose another --driver, or leave it to the scenario";
@@ -47,6 +57,7 @@ export async function measure(context: RunContext, arm: LiveArm, job: LoadJob, o
   const report = await arm.driver.run(job, {
     signal: context.signal,
     cpu: context.pinning?.load ?? null,
+    ...(meet === undefined ? {} : { meet }),
     onPhase: (phase) => {
       if (phase === "begin") {
         before = arm.target.usage();

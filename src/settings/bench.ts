@@ -9,6 +9,18 @@ import { parseSlo } from "../results/slo.ts";
 import type { ProtocolName } from "../results/types.ts";
 import { type NetworkKey, networkFlags } from "./network.ts";
 import { type FlagTable, positive, several, text, whole } from "./parse.ts";
+import {
+  barrierTimeoutHelp,
+  defaultBarrierTimeoutS,
+  defaultRendezvousTimeoutS,
+  hostAndPort,
+  type HostAndPort,
+  rendezvousTimeoutHelp,
+  shareSpec,
+  type ShareSpec,
+  tokenHelp,
+  tokenVariable,
+} from "./shards.ts";
 import { distribution, integer, latency, oneOf } from "./values.ts";
 
 const suiteNames = ["quick", "full"] as const;
@@ -106,6 +118,14 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   /** Seconds. */
   readonly requestTimeout: number;
   readonly keepDisturbed: boolean;
+  /** Which part of the load this process makes; null: all of it. */
+  readonly shard: ShareSpec | null;
+  readonly rendezvous: HostAndPort | null;
+  readonly rendezvousToken: string | null;
+  /** Seconds. */
+  readonly rendezvousTimeout: number;
+  /** Seconds. */
+  readonly barrierTimeout: number;
   readonly seed: number;
   readonly tokenizer: Encoding | null;
   readonly driver: (typeof driverNames)[number] | null;
@@ -144,6 +164,7 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
 const measured = "What to measure";
 const server = "Another server";
 const load = "Load, in place of the scenario's";
+const machines = "Many machines";
 const clients = "Client libraries";
 const answers = "Requests and answers, in place of the scenario's";
 const result = "Result";
@@ -485,6 +506,51 @@ export const benchFlags: FlagTable<BenchSettings> = [
     parse: oneOf(driverNames),
     help: "stream, h2load or autocannon; client: measure client libraries",
     group: load,
+  },
+
+  {
+    key: "shard",
+    kind: "text",
+    takes: "K/N",
+    parse: shareSpec,
+    help: "part K of N of the load; */N takes K from Kubernetes, Slurm or Open MPI",
+    group: machines,
+    common: true,
+  },
+  {
+    key: "rendezvous",
+    kind: "text",
+    takes: "host:port",
+    parse: hostAndPort,
+    help: "where the shards meet: at shard 1, or fakeai rendezvous",
+    group: machines,
+  },
+  {
+    key: "rendezvousToken",
+    kind: "text",
+    takes: "text",
+    environment: tokenVariable,
+    parse: text,
+    help: tokenHelp,
+    group: machines,
+  },
+  {
+    key: "rendezvousTimeout",
+    kind: "number",
+    takes: "s",
+    default: defaultRendezvousTimeoutS,
+    parse: positive(86_400, "s"),
+    help: rendezvousTimeoutHelp,
+    group: machines,
+  },
+  {
+    key: "barrierTimeout",
+    kind: "number",
+    takes: "s",
+    default: defaultBarrierTimeoutS,
+    parse: positive(3600, "s"),
+    help: barrierTimeoutHelp,
+    group: machines,
   },
 
   {

@@ -20,6 +20,8 @@ export const compareFlags: FlagTable<CompareSettings> = [
 export interface MergeSettings {
   /** Path of a folder. */
   readonly out: string;
+  /** The results are parts of one load. */
+  readonly shards: boolean;
   readonly json: boolean;
   readonly full: boolean;
   readonly allowMissing: boolean;
@@ -33,6 +35,13 @@ export const mergeFlags: FlagTable<MergeSettings> = [
     default: "results/runs/merged",
     parse: text,
     help: "where the merged result goes",
+    group,
+    common: true,
+  },
+  {
+    key: "shards",
+    kind: "boolean",
+    help: "they are the parts of one load (fakeai bench --shard), and ran at once",
     group,
     common: true,
   },

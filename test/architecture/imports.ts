@@ -30,9 +30,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     packages: ["node:fs", "node:os", "node:path", "ajv", "re2js", "yaml"],
   },
   server: { rooms: ["settings", "api", "listeners", "tape", "core", "base"], packages: [node, "gpt-tokenizer"] },
-  runner: { rooms: ["load", "results", "network", "settings", "tape", "wire", "core", "base"], packages: [node, "ajv"] },
+  // What shards of a load say to each other: both ends, and the merged result of what they handed in.
+  shards: { rooms: ["results", "base"], packages: [node] },
+  runner: { rooms: ["load", "shards", "results", "network", "settings", "tape", "wire", "core", "base"], packages: [node, "ajv"] },
   cli: {
-    rooms: ["settings", "server", "runner", "load", "network", "results", "report", "tape", "api", "core", "base"],
+    rooms: ["settings", "server", "runner", "shards", "load", "network", "results", "report", "tape", "api", "core", "base"],
     packages: [node, "commander", "yaml"],
   },
 };

@@ -29,6 +29,7 @@ const exceptions: readonly { readonly command: RegExp; readonly why: string }[] 
   { command: /^npm run bench$/, why: "it takes minutes" },
   { command: /^npm run measure -- \w+$/, why: "it takes minutes; each is named in the table, which follows from theirs" },
   { command: /^docker /, why: "there is no registry of images here; deploy.test.ts holds the files against what is there" },
+  { command: /^npx fakeai rendezvous --shards/, why: "it waits for shards; test/runner/shards.test.ts runs them" },
   {
     command: /^npx fakeai (bench|compare|merge)(?! --help$| --help-all$| --list$)/,
     why: "bench.test.ts runs these flags, each in seconds",

@@ -7,8 +7,9 @@ import { describe, expect, test } from "vitest";
 import { PauseMeter } from "../../src/base/pauses.ts";
 import { summarizeArm } from "../../src/results/arms.ts";
 import type { ArmResult, BenchResult, MachineLoad, RoundResult } from "../../src/results/types.ts";
-import { tooFewLeft } from "../../src/runner/bench.ts";
-import { disturbances, MachineWatch, worstOf } from "../../src/runner/processes/disturbance.ts";
+import { tooFewLeft } from "../../src/results/validity.ts";
+import { worstOf } from "../../src/results/machine.ts";
+import { disturbances, MachineWatch } from "../../src/runner/processes/disturbance.ts";
 import { runCli } from "../support/process.ts";
 import { sampleResult } from "../support/sample-result.ts";
 

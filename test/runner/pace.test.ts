@@ -11,7 +11,8 @@ import type { PaceFacts } from "../../src/load/job.ts";
 import type { LiveArm } from "../../src/runner/arms.ts";
 import type { Measured } from "../../src/runner/measure.ts";
 import { judgePace } from "../../src/runner/pace.ts";
-import { beyondCalibration, isLimit } from "../../src/runner/plan/adapt.ts";
+import { isLimit } from "../../src/results/validity.ts";
+import { beyondCalibration } from "../../src/runner/plan/adapt.ts";
 import { defaultWorkload, type Workload } from "../../src/runner/plan/scenario.ts";
 import { sampleResult } from "../support/sample-result.ts";
 

@@ -13,6 +13,7 @@ afterAll(() => Promise.all([...drivers.values()].map((driver) => driver.close())
 
 const context = (): RunContext => ({
   options: resolveBench({ rounds: "1", keepDisturbed: true }),
+  meeting: null,
   details: false,
   pinning: null,
   signal: new AbortController().signal,

@@ -1,7 +1,9 @@
 /** Drivers whose load comes from a loader process, kept between runs: our own generator, and autocannon. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { monotonicUs } from "../../base/clock.ts";
 import { boundToUs } from "../../base/children.ts";
 import type { LoadDriver, LoadJob, LoadReport, RunOptions } from "../job.ts";
 import { autocannonSupports, jobFault } from "../limits.ts";
@@ -48,7 +50,7 @@ export class LoaderDriver implements LoadDriver {
     return this.name === "autocannon" ? autocannonSupports(job) : (jobFault(job) ?? true);
   }
 
-  async run(job: LoadJob, { signal, cpu, onPhase, onProgress }: RunOptions): Promise<LoadReport> {
+  async run(job: LoadJob, { signal, cpu, onPhase, meet, onProgress }: RunOptions): Promise<LoadReport> {
     const fault = this.supports(job);
     if (fault !== true) throw new Error(fault);
     if (this.#running) throw new Error("a driver runs one job at a time");
@@ -72,12 +74,34 @@ export class LoaderDriver implements LoadDriver {
           action();
         };
         const onMessage = (message: FromLoader): void => {
-          if (message.kind === "phase") {
+          if (message.kind === "phase" && message.phase === "begin" && meet !== undefined) void begin(meet);
+          else if (message.kind === "phase") {
+            if (message.phase === "end") beginOnce();
             onPhase(message.phase);
             tell({ kind: "go" });
           } else if (message.kind === "progress") onProgress(message.done);
           else if (message.kind === "report") settle(() => resolve(message.report));
           else settle(() => reject(new Error(`the loader failed: ${message.message}`)));
+        };
+        let hasBegun = meet === undefined;
+        // A load without a connection ends before our timer for its begin.
+        const beginOnce = (): void => {
+          if (hasBegun) return;
+          hasBegun = true;
+          onPhase("begin");
+        };
+        /** The load begins when all have met; where they do not, it never does. */
+        const begin = async (met: () => Promise<number>): Promise<void> => {
+          try {
+            const atUs = await met();
+            tell({ kind: "go", atUs });
+            await sleep(Math.max(0, (atUs - monotonicUs()) / 1000), undefined, { signal }).catch(() => {});
+            beginOnce();
+          } catch (error) {
+            child.kill("SIGKILL");
+            this.#child = null;
+            settle(() => reject(error));
+          }
         };
         const onExit = (code: number | null, exitSignal: string | null): void => {
           this.#child = null;

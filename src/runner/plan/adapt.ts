@@ -117,11 +117,6 @@ export function beyondCalibration(offered: number, calibration: Calibration, pro
   return `${isServer ? "server" : "client"}-limited: ${Math.round(offered)} tokens/s are offered, and calibration kept the plan up to ${Math.round(limit.keptOffered)} (${tried})`;
 }
 
-/** Whether a fault says that one end was at its limit, rather than that an answer was wrong. */
-export function isLimit(fault: string): boolean {
-  return /^(client|server)-limited/.test(fault);
-}
-
 /** Requests per second of a run without pace: a guess, for the estimate only. */
 const guessedRateOf = ({ stream }: Workload): number => (stream ? 10_000 : 20_000);
 

@@ -5,6 +5,7 @@ import type { DriverName } from "../../load/job.ts";
 import type { NetworkInput } from "../../network/impairment.ts";
 import type { ProtocolName } from "../../results/types.ts";
 import { type BenchInput, benchFlags, type BenchSettings, defaultTimeoutS, type NamedGateway } from "../../settings/bench.ts";
+import type { HostAndPort, ShareSpec } from "../../settings/shards.ts";
 import { flagName } from "../../settings/flags.ts";
 import { networkFlagName, networkFlags, networkInputOf } from "../../settings/network.ts";
 import { settingsOf } from "../../settings/parse.ts";
@@ -75,6 +76,19 @@ export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[numbe
   /** Put between client and server, over what a scenario says. */
   readonly network: NetworkInput;
   readonly requirements: readonly string[];
+  /** Which part of the load this process makes; null: all of it. */
+  readonly shard: ShardOptions | null;
+}
+
+/** How a process finds the other shards of its load. */
+export interface ShardOptions {
+  readonly spec: ShareSpec;
+  readonly rendezvous: HostAndPort;
+  readonly token: string | null;
+  /** How long all of them may take to come. */
+  readonly joinMs: number;
+  /** How long a barrier waits for the last. */
+  readonly barrierMs: number;
 }
 
 /** Settles what was given. Throws UsageError in one line. */
@@ -109,7 +123,8 @@ export function resolveBench(input: BenchInput): BenchOptions {
     headers: parseHeaders(settings.header, url === null ? null : settings.apiKey),
     body: settings.body === null ? null : readBody(settings.body),
     caFile: settings.cacert,
-    driver: driver === "client" ? null : driver,
+    // Only our own generator waits for the others.
+    driver: driver === "client" ? null : settings.shard === null ? driver : "stream",
     clients: driver === "client" ? clientsOf(input, settings) : null,
     durationS: settings.duration,
     idleTimeoutMs: (settings.timeout ?? (url === null ? defaultTimeoutS.own : defaultTimeoutS.url)) * 1000,
@@ -126,6 +141,46 @@ export function resolveBench(input: BenchInput): BenchOptions {
           },
     network: networkOf(withoutAxes(settings, axes)),
     requirements: settings.require,
+    shard: shardOf(input, settings),
+  };
+}
+
+/** Flags that a part of a load cannot keep by itself, and why. */
+const notWithShards: readonly (readonly [key: keyof BenchInput, why: string])[] = [
+  ["via", "a comparison of gateways looks at single answers"],
+  ["sweep", "it finds its next point from the last, which no shard has whole: give --rate several values"],
+  ["coolDown", "no shard knows when the last request of all of them leaves"],
+  ["baseline", "hold the merged result against it: fakeai compare"],
+  ["rtt", "put the network where all shards pass, with fakeai proxy"],
+  ["suite", "name what is run with --scenario"],
+];
+
+/** Throws UsageError. */
+function shardOf(
+  input: BenchInput,
+  { shard, rendezvous, rendezvousToken, rendezvousTimeout, barrierTimeout, driver }: BenchSettings,
+): ShardOptions | null {
+  const refuse = (reason: string): never => {
+    throw new UsageError(reason);
+  };
+  const orphan = (["rendezvous", "rendezvousToken", "rendezvousTimeout", "barrierTimeout"] as const).find(
+    (key) => input[key] !== undefined,
+  );
+  // The token may be in the environment of every command.
+  if (shard === null && orphan !== undefined && orphan !== "rendezvousToken") refuse(`--${flagName(orphan)} belongs to --shard`);
+  if (shard === null) return null;
+  if (rendezvous === null) return refuse("--shard: name the place where the shards meet with --rendezvous host:port");
+  if (input.url === undefined) refuse("--shard: name the server with --url: each shard would start one of its own");
+  if (input.scenario === undefined && input.trace === undefined) refuse("--shard: name what is run with --scenario or --trace");
+  if (driver !== null && driver !== "stream") refuse(`--shard: ${driver} cannot begin together with others: leave --driver out`);
+  const other = notWithShards.find(([key]) => input[key] !== undefined);
+  if (other !== undefined) refuse(`--shard does not go with --${flagName(other[0])}: ${other[1]}`);
+  return {
+    spec: shard,
+    rendezvous,
+    token: rendezvousToken === null || rendezvousToken === "" ? null : rendezvousToken,
+    joinMs: rendezvousTimeout * 1000,
+    barrierMs: barrierTimeout * 1000,
   };
 }
 

@@ -27,7 +27,13 @@ export interface Prompt {
 /** Where prompts begin with other words in each arm and round, their number: enough to fill no block of a prefix cache alike. */
 const cacheBustTokens = 4;
 /** One process runs one bench: another run of the same seed does not meet its prompts in the server's cache. */
-const cacheBustOfRun = randomInt(0x1_0000_0000);
+let cacheBustOfRun = randomInt(0x1_0000_0000);
+
+/** The shards of one load are one run: their prompts begin alike. */
+export function bustCacheAs(number: number): void {
+  cacheBustOfRun = number;
+}
+
 /** Apart from the seeds of calls, which are far above. */
 const sharedPrefixSeed = 500_000_000;
 /** The purpose of the random numbers that lengths come from. */

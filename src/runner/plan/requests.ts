@@ -2,12 +2,13 @@
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { UsageError } from "../../base/usage-error.ts";
-import { constantArrivalsUs, poissonArrivalsUs } from "../../load/arrivals.ts";
+import { constantArrivalsUs, poissonArrivalsUs, uniform } from "../../load/arrivals.ts";
 import type { DatasetMessage } from "../../load/dataset.ts";
 import { oneLine } from "../../load/words.ts";
 import type { BackgroundLoad, PlannedRequest } from "../../load/job.ts";
 import { sentBody } from "../../load/prompts.ts";
 import type { PromptsSent } from "../../results/types.ts";
+import { isDealt, type Share, thinned } from "../../shards/share.ts";
 import { describePrompts, outputTokensOf, type Prompt, promptOf, seedOfCall, textOfMessages, tracePrompt } from "./prompts.ts";
 import type { Workload } from "./scenario.ts";
 import { traceOf } from "./trace.ts";
@@ -153,7 +154,21 @@ function worded(
   return oneBody ? { body: sentBody(planned) } : { body: planned.body, prompt: planned.prompt };
 }
 
-/** The requests of round `round`; round -1 is the warm-up. `rate` is in requests per second, which an open loop rises to over `rampUpS`. */
+/** What of a round's requests is wanted. */
+export interface Wanted {
+  /** Whose they are; null: all. */
+  readonly share: Share | null;
+  /** The first so many of the round, of all shards together. */
+  readonly most: number;
+}
+
+const everything: Wanted = { share: null, most: Infinity };
+
+/**
+ * The requests of round `round`; round -1 is the warm-up. `rate` is in requests per second, which an open loop rises to over `rampUpS`.
+ * A shard gets its own of them, with their numbers in the whole: what they say and when they leave does not depend on how many shards
+ * there are. A shard of which none of the first `most` is has one all the same.
+ */
 export function requestsOf(
   workload: Workload,
   wording: Wording,
@@ -161,9 +176,10 @@ export function requestsOf(
   round: number,
   rate: number | null,
   rampUpS = 0,
+  { share, most }: Wanted = everything,
 ): PlannedRequest[] {
-  if (workload.page !== null) return pageRequests(workload, wording, seed, round);
-  if (workload.trace !== null) return traceRequests(workload, wording, seed, round);
+  if (workload.page !== null) return ownOf(pageRequests(workload, wording, seed, round), share, most);
+  if (workload.trace !== null) return ownOf(traceRequests(workload, wording, seed, round), share, most);
   const count = workload.requests;
   const arrivals =
     workload.mode === "closed" || rate === null
@@ -171,12 +187,49 @@ export function requestsOf(
       : workload.arrivals === "constant"
         ? constantArrivalsUs(rate, count)
         : poissonArrivalsUs(rate, count, seedOfCall(seed, round + 1, 0) % 2_147_483_647);
-  return Array.from({ length: count }, (_, index) => ({
+  return ownIndexes(count, arrivals !== null, seedOfCall(seed, round + 1, thinningIndex), share, most).map((index) => ({
+    ...(share === null ? {} : { index }),
     ...plain(workload, wording, seed, round, index),
     ...(workload.headerBytesDiffer ? { headers: cookieOf(workload.headerBytes, seedOfCall(seed, round + 1, index)) } : {}),
     ...(arrivals === null ? {} : { atUs: ramped(arrivals[index]!, rampUpS * 1e6) }),
     ...(isAborted(workload, index) ? { abortAfter: workload.abort!.afterTokens } : {}),
   }));
+}
+
+/** Apart from the indexes of calls and of warm-ups. */
+const thinningIndex = 999_983;
+
+/** Which of `count` requests a shard sends: of an open loop those of its thinned arrivals, of a closed loop every n-th. */
+function ownIndexes(count: number, isOpen: boolean, seed: number, share: Share | null, most: number): number[] {
+  if (share === null) return Array.from({ length: Math.min(count, most) }, (_, index) => index);
+  const shards = isOpen ? thinned(count, share.of, uniform(seed % 2_147_483_647)) : null;
+  const own: number[] = [];
+  for (let index = 0; index < count && (index < most || own.length === 0); index++)
+    if (shards === null ? isDealt(index, share) : shards[index] === share.shard) own.push(index);
+  return own;
+}
+
+/** A shard's own of the requests of a trace or of a page: whole conversations, dealt in turn. */
+function ownOf(all: readonly PlannedRequest[], share: Share | null, most: number): PlannedRequest[] {
+  if (share === null) return all.slice(0, most);
+  const places = new Map<number, number>();
+  const own: PlannedRequest[] = [];
+  let conversations = 0;
+  for (const [index, request] of all.entries()) {
+    const { after } = request;
+    const isOwn = after === undefined ? isDealt(conversations++, share) : places.has(after);
+    if (!isOwn || (index >= most && own.length > 0)) continue;
+    places.set(index, own.length);
+    own.push({ ...request, index, ...(after === undefined ? {} : { after: places.get(after)! }) });
+  }
+  return own;
+}
+
+/** Requests of a round that follow no other: what can be dealt to shards. */
+export function dealable(workload: Workload): number {
+  const { page, trace, requests } = workload;
+  if (page !== null) return page.reduce((sum, { count }) => sum + count, 0);
+  return trace === null ? requests : traceOf(trace).filter(({ after }) => after === null).length;
 }
 
 /**
@@ -204,11 +257,12 @@ export function backgroundOf(
   headers: Readonly<Record<string, string>> | undefined,
   wording: Wording,
   seed: number,
+  share: Share | null = null,
 ): BackgroundLoad | null {
   if (workload.background === null) return null;
   const { streams, outputTokens, itl, unreadMs } = workload.background;
   const asked = { path: workload.path, stream: true, includeUsage: false };
-  const requests = Array.from({ length: streams }, (_, index): PlannedRequest => ({
+  const requests = ownIndexes(streams, false, 0, share, Infinity).map((index): PlannedRequest => ({
     ...worded(
       asked,
       promptOf(workload, seed, -1, 800_000 + index, wording.arm ?? ""),
@@ -219,6 +273,8 @@ export function backgroundOf(
     tokens: null,
     headers: { "x-fakeai-ttft": "0", "x-fakeai-itl": String(itl), ...headers },
   }));
+  // A shard may have none of a few.
+  if (requests.length === 0) return null;
   return unreadMs === undefined ? { requests } : { requests, unreadMs: unreadMs === "never" ? Infinity : unreadMs };
 }
 
@@ -232,10 +288,10 @@ export function warmupTokensOf({ stream, outputTokens }: Workload): number {
 }
 
 /** What warms the connections up before a round. */
-export function warmupOf(given: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
+export function warmupOf(given: Workload, wording: Wording, seed: number, round: number, share: Share | null = null): PlannedRequest[] {
   const outputTokens = warmupTokensOf(given);
   const workload = { ...given, outputTokens, dataset: given.dataset === null ? null : { ...given.dataset, outputTokens } };
-  return Array.from({ length: workload.warmup }, (_, index) => plain(workload, wording, seed, round, 900_000 + index));
+  return ownIndexes(workload.warmup, false, 0, share, Infinity).map((index) => plain(workload, wording, seed, round, 900_000 + index));
 }
 
 function plain(workload: Workload, wording: Wording, seed: number, round: number, index: number): PlannedRequest {

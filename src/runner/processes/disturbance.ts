@@ -31,9 +31,6 @@ export const limits = {
   pausedShare: 0.05,
 } as const;
 
-/** Begins the reason of a round that is left out for what the machine did. */
-export const disturbedPrefix = "disturbed";
-
 /** Counts since boot or since a process began, at one moment. */
 interface Moment {
   readonly atUs: number;
@@ -210,23 +207,4 @@ export function disturbances(figures: Omit<MachineLoad, "disturbed" | "leftOut">
       found.push(`${who} stood still for ${(longest / 1000).toFixed(0)} ms at once and ${percent(share ?? 0)} of the round in all`);
   }
   return found;
-}
-
-/** The figures of several runs as those of one round: the worst of each. */
-export function worstOf(loads: readonly MachineLoad[]): MachineLoad {
-  const worst = (key: Exclude<keyof MachineLoad, "disturbed" | "leftOut">): number | null =>
-    loads.reduce<number | null>((most, load) => (load[key] === null ? most : Math.max(most ?? 0, load[key])), null);
-  return {
-    watchedUs: worst("watchedUs"),
-    othersCpuShare: worst("othersCpuShare"),
-    stealShare: worst("stealShare"),
-    serverWaitShare: worst("serverWaitShare"),
-    loadWaitShare: worst("loadWaitShare"),
-    serverPauseUs: worst("serverPauseUs"),
-    serverPausedShare: worst("serverPausedShare"),
-    loadPauseUs: worst("loadPauseUs"),
-    loadPausedShare: worst("loadPausedShare"),
-    disturbed: [...new Set(loads.flatMap(({ disturbed }) => disturbed))],
-    leftOut: false,
-  };
 }
