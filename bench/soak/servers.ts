@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { rssBytesOf } from "../../src/base/proc.ts";
 import { servedProtocols } from "../../src/core/protocols.ts";
-import type { Protocol } from "../../src/core/seams.ts";
+import type { ProtocolName } from "../../src/results/types.ts";
 import { Attacked } from "../../test/listeners/attacks/attacked.ts";
 import { eventually } from "../../test/support/wait.ts";
 import { cliPath } from "../support/server.ts";
@@ -13,7 +13,7 @@ import { itlMs, ttftMs } from "./plan.ts";
 export interface LaneAddress {
   /** In figures: "h1 node". */
   readonly name: string;
-  readonly protocol: Protocol;
+  readonly protocol: ProtocolName;
   readonly engine: string;
   readonly origin: string;
 }
@@ -77,7 +77,7 @@ class AloneServer implements SoakedServer {
   private constructor(attacked: Attacked) {
     this.#attacked = attacked;
     this.lanes = Object.entries(attacked.urls).map(([name, origin]) => {
-      const protocol = name as Protocol;
+      const protocol = name as ProtocolName;
       return { name, protocol, engine: servedProtocols[protocol].isHttp2 ? "node" : "uws", origin };
     });
   }
@@ -159,7 +159,7 @@ class ServedServer implements SoakedServer {
 
   static async start(
     name: string,
-    protocols: readonly Protocol[],
+    protocols: readonly ProtocolName[],
     flags: readonly string[],
     options: ServerOptions,
   ): Promise<ServedServer> {
@@ -253,7 +253,7 @@ class ServedServer implements SoakedServer {
 
 /** What `fakeai serve --json` says when it is ready. */
 interface Ready {
-  readonly listening: readonly { readonly protocol: Protocol; readonly engine: string; readonly url: string }[];
+  readonly listening: readonly { readonly protocol: ProtocolName; readonly engine: string; readonly url: string }[];
   readonly caPath: string | null;
 }
 

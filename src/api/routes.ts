@@ -1,6 +1,6 @@
 /** The endpoints of the providers: OpenAI's, Anthropic's, Gemini's and Ollama's, and what vLLM has beside. */
 import type { Meter } from "../core/pacing/meter.ts";
-import type { ResponsePlan, ResponseSink, Route } from "../core/seams.ts";
+import type { ResponsePlan, ResponseSink, Route, SocketRoute } from "../core/seams.ts";
 import { countTokens, planMessage } from "./anthropic/messages.ts";
 import { describeModel, listModels } from "./anthropic/models.ts";
 import { geminiMethods, geminiModels, listGemini, showGemini } from "./gemini/routes.ts";
@@ -17,6 +17,7 @@ import { modelNotFound } from "./openai/request.ts";
 import type { ResponseStore } from "./openai/response-store.ts";
 import { countResponseInput } from "./openai/responses-request.ts";
 import { planResponse } from "./openai/responses.ts";
+import { ResponsesSocket, type SocketOptions } from "./openai/responses-socket.ts";
 import { cancelStored, deleteStored, showStored } from "./openai/stored-responses.ts";
 import { parseBody } from "./shared/body.ts";
 import { azureNames } from "./openai/azure.ts";
@@ -137,6 +138,14 @@ export function providerRoutes(
     ...geminiModels("/v1beta/models/", settings, meter),
     ...ollamaRoutes(generator, settings, sender, meter),
   ];
+}
+
+/** What is spoken over WebSocket, under OpenAI's path and Azure's. */
+export function socketRoutes(options: SocketOptions): readonly SocketRoute[] {
+  return ["/v1/responses", "/openai/v1/responses"].map((path) => ({
+    path,
+    open: (handshake, socket) => new ResponsesSocket(socket, handshake, options),
+  }));
 }
 
 /**

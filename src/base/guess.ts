@@ -28,6 +28,11 @@ const protocolWords: Readonly<Record<string, readonly string[]>> = {
   http30: ["h3"],
   https3: ["h3"],
   quic: ["h3"],
+  websocket: ["ws", "wss"],
+  websockets: ["ws", "wss"],
+  websockettls: ["wss"],
+  websocketsecure: ["wss"],
+  wstls: ["wss"],
 };
 
 /** Protocols that fakeai does not speak, by their names as above. */

@@ -8,11 +8,11 @@
  * Times are microseconds (`Us`) of the monotonic clock, absolute unless a comment says otherwise.
  */
 
-/** What a listener speaks: cleartext and TLS variants of HTTP/1.1 and HTTP/2, and HTTP/3, which is always encrypted. */
-export type Protocol = "h1" | "h1s" | "h2c" | "h2" | "h3";
+/** What a listener speaks: cleartext and TLS variants of HTTP/1.1, HTTP/2 and WebSocket, and HTTP/3, which is always encrypted. */
+export type Protocol = "h1" | "h1s" | "h2c" | "h2" | "h3" | "ws" | "wss";
 
 /** An engine and the protocol of one connection: the h2 port serves HTTP/1.1 too. */
-export type Carrier = "uws" | "node-h1" | "node-h2" | "own-h2" | "quiche";
+export type Carrier = "uws" | "node-h1" | "node-h2" | "own-h2" | "quiche" | "uws-ws" | "node-ws";
 
 /** The HTTP engine below a listener: uWebSockets.js, node's own, that of this program for HTTP/2, or quiche for QUIC. */
 export type Engine = "uws" | "node" | "own" | "quiche";
@@ -39,7 +39,9 @@ export type WireFault =
   | { readonly kind: "reset" }
   | { readonly kind: "rst_stream"; readonly code: number }
   /** With code 0 streams under way may finish. With any other the connection is closed after it. */
-  | { readonly kind: "goaway"; readonly code: number };
+  | { readonly kind: "goaway"; readonly code: number }
+  /** WebSocket: a close frame with this code (RFC 6455, section 7.4), and the end of the connection. */
+  | { readonly kind: "close"; readonly code: number };
 
 /**
  * The bytes of a response, one frame for each write. The pacer asks for each frame once, in order. The bytes returned are valid
@@ -199,6 +201,14 @@ export interface Route {
   handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void | Promise<void>;
 }
 
+/** One endpoint of WebSocket. */
+export interface SocketRoute {
+  /** An exact path. */
+  readonly path: string;
+  /** Opens a session on a connection whose handshake was admitted. */
+  open(handshake: RouteRequest, socket: MessageSocket): MessageSession;
+}
+
 /** Why a listener refuses a request by itself. The client gets an answer. */
 export type Refusal =
   | "too-many-connections"
@@ -238,6 +248,50 @@ export interface RequestHandler {
   refuse(reason: Refusal, request: RouteRequest | null, sink: ResponseSink): void;
   /** A fault on purpose, asked before an HTTP/2 body of over 65,535 bytes is read. true: it stays unread, without WINDOW_UPDATE. */
   withholds?(request: RouteRequest): boolean;
+  /**
+   * A handshake of WebSocket, by a listener that speaks it. Returns what opens the session once the handshake is done; null: it was
+   * refused, through the sink. A promise: another process decides; it does not reject.
+   */
+  upgrade?(request: RouteRequest, sink: ResponseSink): OpenSession | null | Promise<OpenSession | null>;
+}
+
+/** Makes the session of a WebSocket that has just opened. Does not throw. */
+export type OpenSession = (socket: MessageSocket) => MessageSession;
+
+/** An open WebSocket, as its session uses it. A listener implements it. */
+export interface MessageSocket {
+  /** true once it closes, from either side. Calls afterwards do nothing. */
+  readonly closed: boolean;
+  /** The sink of one answer. A streamed answer's events leave as text messages, one for each event: its `data` alone, as JSON. */
+  sink(form: MessageForm): ResponseSink;
+  /** Sends one text message, outside of any answer. A peer that lets too many of them wait is cut. */
+  send(text: string): void;
+  /** Closes in order, with a code of RFC 6455, section 7.4. Answers under way are aborted. */
+  close(code: number, reason: string): void;
+}
+
+/** How the events of one answer become messages. */
+export interface MessageForm {
+  /** JSON members that every event gets behind its own, each with a comma before it (`,"id":1`); empty: none. */
+  readonly members: Uint8Array;
+  /** The message for an answer in one piece: a refusal, or a fault. */
+  messageOf(head: ResponseHead, body: Uint8Array): string;
+  /** The message for an event of the type "error" within a stream, by its JSON. */
+  errorOf(json: string): string;
+  /** The answer is over: written whole, or cut. Called once, also when the connection ends. */
+  over(): void;
+}
+
+/** What happens on a WebSocket. None of these throws. */
+export interface MessageSession {
+  /** A whole text message, which is the session's from now on. */
+  onMessage(text: Uint8Array): void;
+  /** A message that the listener refuses: it was not kept. */
+  onRefused(reason: Refusal): void;
+  /** The server closes: what is under way may finish, nothing new begins, then the session closes the socket with 1001. */
+  drain(): void;
+  /** The connection has ended. Its sinks hear of it by themselves. */
+  onClose(): void;
 }
 
 /** Live counts of one listener. */

@@ -6,14 +6,14 @@ import { errorAnswer } from "../api/errors/answers.ts";
 import { ApiError, type Problem } from "../api/errors/api-error.ts";
 import type { PlanSender } from "../api/routes.ts";
 import { sendJson } from "../api/shared/answer.ts";
-import { largeBodyBytes, prepareBody } from "../api/shared/body.ts";
+import { isPrepared, largeBodyBytes, prepareBody } from "../api/shared/body.ts";
 import type { ProfileName } from "../api/shared/model.ts";
 import { checkOwnNames } from "../api/shared/overrides.ts";
 import { dialectOf } from "../api/shared/provider.ts";
 import type { Replies } from "../api/shared/replies.ts";
 import type { Cors } from "../api/shared/cors.ts";
 import type { Meter } from "../core/pacing/meter.ts";
-import type { RequestHandler, ResponseSink, Route, RouteRequest } from "../core/seams.ts";
+import type { OpenSession, RequestHandler, ResponseSink, Route, RouteRequest, SocketRoute } from "../core/seams.ts";
 import { hasToken } from "../listeners/upgrade.ts";
 
 /** Finds routes by path. */
@@ -49,6 +49,8 @@ export interface DispatchOptions {
   readonly meter: Meter;
   /** Headers of every answer to such a request; null: none. */
   readonly announced: (request: RouteRequest | null) => Readonly<Record<string, string>> | null;
+  /** What is spoken over WebSocket. */
+  readonly sockets: readonly SocketRoute[];
   /** null: no page of another origin may read an answer. */
   readonly cors: Cors | null;
   /** Called with every error that is no ApiError: a defect of this program. */
@@ -93,7 +95,16 @@ export function createHandler(options: DispatchOptions): RequestHandler {
     });
   };
 
-  const isLarge = (body: Uint8Array): boolean => body.length > largeBodyBytes;
+  // A WebSocket reads its messages ahead by itself.
+  const isLarge = (body: Uint8Array): boolean => body.length > largeBodyBytes && !isPrepared(body);
+
+  /** What opens the session of a handshake that was let in. Throws ApiError. */
+  const opening = (request: RouteRequest): OpenSession => {
+    checkOwnNames(request);
+    const route = options.sockets.find(({ path }) => path === request.path);
+    if (route === undefined) throw new ApiError({ kind: "upgrade-required" });
+    return (socket) => route.open(request, socket);
+  };
 
   /** What of a body is read. Throws ApiError where it is more than its route takes. */
   const wanted = (request: RouteRequest, body: Uint8Array): Uint8Array => {
@@ -111,6 +122,23 @@ export function createHandler(options: DispatchOptions): RequestHandler {
 
   return {
     withholds: (request) => injector.withholds(request),
+    upgrade: (request, sink) => {
+      try {
+        checkHandshake(request, options.cors);
+        const admission = gate.admit(request, noBody, sink);
+        if (admission === true) return opening(request);
+        if (admission === false) return null;
+        return admission
+          .then((admitted) => (admitted ? opening(request) : null))
+          .catch((error: unknown) => {
+            fail(options, request, sink, error);
+            return null;
+          });
+      } catch (error) {
+        fail(options, request, sink, error);
+        return null;
+      }
+    },
     // Hot path: no closure unless another process decides, or the body is large.
     handle: (request, body, sink) => {
       let admission: boolean | Promise<boolean>;
@@ -158,6 +186,21 @@ export function createHandler(options: DispatchOptions): RequestHandler {
 function announce({ announced }: DispatchOptions, request: RouteRequest | null, sink: ResponseSink): void {
   const headers = announced(request);
   if (headers !== null) sink.extraHeaders = Object.assign({}, headers, sink.extraHeaders);
+}
+
+/**
+ * Throws ApiError for a handshake that RFC 6455, section 4.2.1, does not allow, and for one of a page that may not read answers: CORS
+ * does not cover WebSocket, so a page of any origin could.
+ */
+function checkHandshake(request: RouteRequest, cors: Cors | null): void {
+  if (request.header("sec-websocket-version") !== "13") throw new ApiError({ kind: "websocket-version" });
+  if (!/^[+/0-9A-Za-z]{22}==$/.test(request.header("sec-websocket-key") ?? ""))
+    throw new ApiError({ kind: "refused", reason: "malformed" });
+  const origin = request.header("origin");
+  if (origin === undefined || cors?.allows(origin) === true) return;
+  if (URL.canParse(origin) && new URL(origin).host === request.header("host")) return;
+  const shown = origin.slice(0, 100);
+  throw new ApiError(403, `Pages of ${shown} may not read this server: start it with --cors ${shown}`, null, "origin_not_allowed");
 }
 
 /** Gives the answer what a page may read it by. true: it was a preflight, and has its answer: it shows no key, and counts for no limit. */

@@ -7,11 +7,14 @@ import { loadQuic, type QuicEngine, quicLack } from "../base/quic.ts";
 import { addressOf, hostInUrl, reachableHost } from "../base/host.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { Engine, H2Engine, Protocol, ProtocolListener, RequestHandler } from "../core/seams.ts";
-import { type Bounds } from "../listeners/bounds.ts";
+import { type Bounds, newCounts } from "../listeners/bounds.ts";
 import type { H3Listener } from "../listeners/h3/listener.ts";
 import type { Http2Engine, NodeListener } from "../listeners/node/listener.ts";
+import type { NodeWebSockets } from "../listeners/node/websocket.ts";
 import { UwsListener } from "../listeners/uws/listener.ts";
 import { type LoadedUws, loadUws, uwsLack, uwsMaxHeadBytes, uwsMaxHeadVariable } from "../listeners/uws/module.ts";
+import { WebSocketListener } from "../listeners/websocket/listener.ts";
+import { WebSocketService } from "../listeners/websocket/service.ts";
 import type { ServerConfig } from "../settings/server.ts";
 
 export { uwsMaxHeadVariable } from "../listeners/uws/module.ts";
@@ -22,7 +25,7 @@ export interface Listening {
   readonly engine: Engine;
   /** What it came from, with its version: "uws-pack 20.0.8", "node 20.20.2". */
   readonly engineVersion: string;
-  /** Origin, without a path: "http://127.0.0.1:8000", also where it listens on every address. */
+  /** Origin, without a path: "http://127.0.0.1:8000", "ws://127.0.0.1:8000"; also where it listens on every address. */
   readonly url: string;
 }
 
@@ -38,6 +41,8 @@ export interface Engines {
   readonly uws: LoadedUws | null;
   /** null: no endpoint is served on node's sockets, and they are not loaded. */
   readonly node: typeof NodeListener | null;
+  /** WebSocket on node's sockets; null: no endpoint has it. */
+  readonly nodeWebSockets: typeof NodeWebSockets | null;
   /** null: no endpoint speaks HTTP/2. */
   readonly http2: Http2Engine | null;
   /** null: no endpoint is of HTTP/3. */
@@ -85,9 +90,11 @@ export async function chooseEngines(config: ServerConfig, certificate: Certifica
   if (unfit !== null) throw new UsageError(unfit);
   const isOnNode = places.some(({ engine }) => engine === "node" || engine === "own");
   const node = isOnNode ? (await import("../listeners/node/listener.ts")).NodeListener : null;
+  const isSocketOnNode = places.some(({ protocol, engine }) => engine === "node" && servedProtocols[protocol].upgradedFrom !== null);
+  const nodeWebSockets = isSocketOnNode ? (await import("../listeners/node/websocket.ts")).NodeWebSockets : null;
   const http2 = endpoints.some(({ protocol }) => servedProtocols[protocol].isHttp2) ? await loadHttp2(h2Engine) : null;
   const quic = quicEngine === undefined ? null : { engine: quicEngine, Listener: (await import("../listeners/h3/listener.ts")).H3Listener };
-  return { places, uws, node, http2, quic, notices };
+  return { places, uws, node, nodeWebSockets, http2, quic, notices };
 }
 
 /** Loads the engine that is asked for, and no other. */
@@ -122,20 +129,42 @@ export function trustOf(certificate: Certificate | null): { readonly ca: string 
 
 /** One listener for each endpoint, in order; none listens yet. `certificate` must be there for those over TLS, as it was chosen with. */
 export function createListeners(
-  { places, uws, node, http2, quic }: Engines,
+  { places, uws, node, nodeWebSockets, http2, quic }: Engines,
+  { endpoints, webSocket, quicRetry }: Pick<ServerConfig, "endpoints" | "webSocket" | "quicRetry">,
   certificate: Certificate | null,
   handler: RequestHandler,
   bounds: Bounds,
-  quicRetry: boolean,
   tell: (line: string) => void,
 ): ProtocolListener[] {
-  return places.map(({ protocol, engine }) => {
+  const make = (protocol: Protocol, engine: Engine, webSockets: WebSocketService | null, counts = newCounts()): ProtocolListener => {
     const { isEncrypted, isHttp2 } = servedProtocols[protocol];
     const tls = isEncrypted ? certificate! : null;
     if (engine === "quiche") return new quic!.Listener(quic!.engine, { ...tls!, retry: quicRetry }, handler, bounds);
-    if (engine !== "uws") return new node!(protocol, tls, isHttp2 ? http2 : null, handler, bounds);
-    return new UwsListener(uws!.module, tls && { cert: tls.files!.certPath, key: tls.files!.keyPath }, handler, bounds, tell);
-  });
+    if (engine !== "uws") {
+      const onNode = webSockets && { service: webSockets, sockets: nodeWebSockets! };
+      return new node!(protocol, tls, isHttp2 ? http2 : null, handler, bounds, onNode, counts);
+    }
+    const files = tls && { cert: tls.files!.certPath, key: tls.files!.keyPath };
+    return new UwsListener(uws!.module, files, handler, bounds, tell, webSockets, counts);
+  };
+  const made = new Map<Protocol, ProtocolListener>();
+  for (const [index, { protocol, engine }] of places.entries()) {
+    const http = servedProtocols[protocol].upgradedFrom;
+    if (http === null) continue;
+    // Where HTTP is not asked for, what its requests do is counted as WebSocket's.
+    const counts = newCounts();
+    const service = new WebSocketService(counts, bounds, webSocket);
+    const isShared = endpoints[index]!.sharesPort;
+    const host = make(http, engine, service, isShared ? newCounts() : counts);
+    if (isShared) made.set(http, host);
+    made.set(protocol, new WebSocketListener(protocol as "ws" | "wss", host, service));
+  }
+  return places.map(({ protocol, engine }) => made.get(protocol) ?? make(protocol, engine, null));
+}
+
+function schemeOf(protocol: Protocol): string {
+  const { isEncrypted, upgradedFrom } = servedProtocols[protocol];
+  return `${upgradedFrom === null ? "http" : "ws"}${isEncrypted ? "s" : ""}`;
 }
 
 /** Binds each listener to its endpoint's port. Rejects with nothing left listening. */
@@ -163,7 +192,7 @@ export async function listenAll(
         protocol,
         engine,
         engineVersion,
-        url: `${servedProtocols[protocol].isEncrypted ? "https" : "http"}://${hostname}:${bound}`,
+        url: `${schemeOf(protocol)}://${hostname}:${bound}`,
       });
     }
   } catch (error) {

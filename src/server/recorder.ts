@@ -4,7 +4,9 @@ import { sendJson } from "../api/shared/answer.ts";
 import { errorAnswer } from "../api/errors/answers.ts";
 import { dialectOf } from "../api/shared/provider.ts";
 import { monotonicUs } from "../base/clock.ts";
+import { UsageError } from "../base/usage-error.ts";
 import { Meter } from "../core/pacing/meter.ts";
+import { servedProtocols } from "../core/protocols.ts";
 import type { ProtocolListener, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
 import { Bounds } from "../listeners/bounds.ts";
 import type { ServerConfig } from "../settings/server.ts";
@@ -57,6 +59,8 @@ const mostWholeBytes = 1_048_576;
 
 /** Starts recording. Rejects with UsageError for what cannot be used. */
 export async function startRecorder(config: ServerConfig, options: RecorderOptions, tell: (line: string) => void): Promise<Recorder> {
+  const socket = config.endpoints.find(({ protocol }) => servedProtocols[protocol].upgradedFrom !== null);
+  if (socket !== undefined) throw new UsageError(`--protocol ${socket.protocol}: a tape holds HTTP; leave WebSocket out`);
   const certificate = await findCertificate(config);
   const engines = await chooseEngines(config, certificate, false);
   const { upstream: to, base, version } = options;
@@ -70,7 +74,7 @@ export async function startRecorder(config: ServerConfig, options: RecorderOptio
   const writer = await TapeWriter.begin(options.out, head, options.bounds);
   const upstream = openUpstream(to);
   const desk = new RecordingDesk(options, upstream, writer, tell);
-  const listeners = createListeners(engines, certificate, desk.handler, new Bounds(config.limits), config.quicRetry, tell);
+  const listeners = createListeners(engines, config, certificate, desk.handler, new Bounds(config.limits), tell);
   let listening: Listening[];
   try {
     listening = await listenAll(listeners, config, engines, false);
@@ -342,7 +346,7 @@ class RecordedCall {
       connectUs: this.#connectUs === null ? null : Math.round(this.#connectUs),
       heldBack: this.heldBack,
       request: {
-        protocol,
+        protocol: protocol as TapeCall["request"]["protocol"],
         method,
         path,
         query: keptQuery(query),

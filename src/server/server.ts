@@ -19,8 +19,9 @@ import { Dashboard, dashboardRoutes } from "../api/operations/dashboard/routes.t
 import { healthRoutes } from "../api/operations/health.ts";
 import { type LiveState, metricsRoute, renderMetrics } from "../api/operations/metrics.ts";
 import { adminRequestsRoutes, type RequestAdministration } from "../api/operations/admin-requests.ts";
-import { ResponseStore } from "../api/openai/response-store.ts";
-import { providerRoutes } from "../api/routes.ts";
+import { mostStored, ResponseStore } from "../api/openai/response-store.ts";
+import type { SocketOptions } from "../api/openai/responses-socket.ts";
+import { providerRoutes, socketRoutes } from "../api/routes.ts";
 import { Cors } from "../api/shared/cors.ts";
 import { type ProfileName, type RequestCounter, StridedCounter } from "../api/shared/model.ts";
 import type { Tokenizer } from "../api/shared/prompt.ts";
@@ -34,7 +35,7 @@ import { Meter, type MeterSnapshot } from "../core/pacing/meter.ts";
 import { Pacer } from "../core/pacing/pacer.ts";
 import { BatchScheduler } from "../core/pacing/scheduler.ts";
 import { seedOf } from "../core/random/random.ts";
-import type { Protocol } from "../core/seams.ts";
+import type { Protocol, RequestHandler } from "../core/seams.ts";
 import { openFileLimit, openFiles } from "../base/proc.ts";
 import { Bounds } from "../listeners/bounds.ts";
 import { OpenFiles, roomNotice } from "../listeners/open-files.ts";
@@ -152,7 +153,8 @@ export async function startServer(
   };
   const counter = newCounter();
   // Each process has its own memory.
-  const store = siblings === null ? new ResponseStore() : null;
+  const memory = new ResponseStore(mostStored, initial.maxStoredBytes);
+  const store = siblings === null ? memory : null;
   const metrics = (): string | Promise<string> =>
     siblings === null ? renderMetrics(meter, config.model.models?.[0] ?? "fakeai", activity.live()) : siblings.metrics();
   const dashboard = new Dashboard(metrics);
@@ -184,8 +186,18 @@ export async function startServer(
   const profile = (): ProfileName => config.model.profile;
   /** Known when all listen. */
   let altSvc: Readonly<Record<string, string>> | null = null;
-  const handler = createHandler({
+  const socketOptions: SocketOptions = {
+    // Each message goes the way of a request, as whatever watches those sees it.
+    handle: (request, body, sink) => handler.handle(request, body, sink),
+    profile,
+    store: memory,
+    isShared: siblings === null,
+    lifetimeMs: initial.webSocket.lifetimeMs,
+    later: setImmediate,
+  };
+  const dispatcher = createHandler({
     routes: () => routes,
+    sockets: socketRoutes(socketOptions),
     announced: (request) =>
       altSvc !== null && request !== null && servedProtocols[request.protocol].isEncrypted && request.protocol !== "h3" ? altSvc : null,
     profile,
@@ -198,7 +210,8 @@ export async function startServer(
     cors: initial.cors && new Cors(initial.cors),
     onFault: reportFault,
   });
-  const listeners = createListeners(engines, certificate, requests.watch(streamLog.watch(handler)), parts.bounds, initial.quicRetry, tell);
+  const handler: RequestHandler = requests.watch(streamLog.watch(dispatcher));
+  const listeners = createListeners(engines, initial, certificate, handler, parts.bounds, tell);
   activity.listeners = listeners;
   const listening = await listenAll(listeners, initial, engines, shared);
   const http3 = listening.find(({ protocol }) => protocol === "h3");

@@ -11,7 +11,7 @@ export type SchedulerName = "independent" | "batched";
 
 /** Every flag of `fakeai serve`, typed. A spec is a number of milliseconds (tokens) or a text such as "lognormal(20,0.5)". */
 export interface ServerOptions extends SchedulerOptions {
-  /** Any of h1, h1s, h2c, h2, h3, each with an optional port: "h1:8000,h2:8443" or ["h1", "h2c:0"]. */
+  /** Any of h1, h1s, h2c, h2, h3, ws, wss, each with an optional port: "h1:8000,h2:8443" or ["h1", "ws", "h2c:0"]. */
   readonly protocol?: string | readonly string[];
   /** Adds h2 to the protocols. */
   readonly http2?: boolean;
@@ -19,7 +19,7 @@ export interface ServerOptions extends SchedulerOptions {
   readonly port?: number;
   /** Address to listen on. */
   readonly host?: string;
-  /** Forces the engine of h1 and h1s. */
+  /** Forces the engine of h1, h1s, ws and wss. */
   readonly h1Engine?: H1Engine;
   /** The engine of h2c and h2: node's own (the default), or the fast one of this program. */
   readonly h2Engine?: H2Engine;
@@ -27,6 +27,8 @@ export interface ServerOptions extends SchedulerOptions {
   readonly quicRetry?: boolean;
   /** Answers of h1s and h2 carry `alt-svc` with the port of h3. */
   readonly altSvc?: boolean;
+  /** WebSocket: compresses messages for clients that offer permessage-deflate. */
+  readonly wsDeflate?: boolean;
   /** Path of a PEM certificate; with tlsKey. */
   readonly tlsCert?: string;
   /** Path of a PEM private key. */
@@ -113,6 +115,10 @@ export interface ServerOptions extends SchedulerOptions {
   readonly idleTimeout?: number;
   /** Milliseconds after which a response is cut whose reader takes nothing. */
   readonly stallTimeout?: number;
+  /** Milliseconds after which a WebSocket is closed. */
+  readonly wsLifetime?: number;
+  /** Responses kept for `previous_response_id`, bytes or "64mb". */
+  readonly maxStored?: string | number;
   /** Milliseconds that responses get to finish when the server closes. */
   readonly grace?: number;
 }

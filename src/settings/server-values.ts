@@ -1,5 +1,5 @@
 /** What only a server is told: its listeners, keys, limits and faults. Each is a value, or a UsageError of one line. */
-import { protocols } from "../core/protocols.ts";
+import { protocols, servedProtocols } from "../core/protocols.ts";
 import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { nameOfKey } from "../base/keys.ts";
@@ -51,6 +51,8 @@ export function listens(value: string | readonly string[], name: string): readon
 export interface Endpoint {
   readonly protocol: Protocol;
   readonly port: number;
+  /** WebSocket on the port of the HTTP that its handshakes come in, which is served too. */
+  readonly sharesPort: boolean;
 }
 
 /** The listeners of a server. `ports`: those of protocols that none is asked for. Throws UsageError. */
@@ -58,17 +60,27 @@ export function endpointsOf(
   { protocol, http2, port }: { readonly protocol: readonly Listen[]; readonly http2: boolean; readonly port: number | null },
   ports: Readonly<Record<Protocol, number>>,
 ): Endpoint[] {
-  const endpoints = protocol.map((listen): Endpoint => {
-    const own = listen.protocol === "h1" ? port : null;
+  const find = (name: Protocol | null): Listen | undefined => protocol.find((listen) => listen.protocol === name);
+  /** What --port is the port of: h1, or WebSocket that stands alone. */
+  const named = (["h1", "ws"] as const).find((name) => find(name) !== undefined);
+  const portOf = (listen: Listen): number => {
+    const own = listen.protocol === named ? port : null;
     if (listen.port !== null && own !== null && listen.port !== own)
-      throw new UsageError("--port and --protocol h1:<port> name two ports for h1");
-    return { protocol: listen.protocol, port: listen.port ?? own ?? ports[listen.protocol] };
+      throw new UsageError(`--port and --protocol ${listen.protocol}:<port> name two ports for ${listen.protocol}`);
+    const host = find(servedProtocols[listen.protocol].upgradedFrom);
+    return listen.port ?? own ?? (host === undefined ? ports[listen.protocol] : portOf(host));
+  };
+  const endpoints = protocol.map((listen): Endpoint => {
+    const host = find(servedProtocols[listen.protocol].upgradedFrom);
+    const own = portOf(listen);
+    return { protocol: listen.protocol, port: own, sharesPort: host !== undefined && portOf(host) === own };
   });
-  const has = (name: Protocol): boolean => endpoints.some((endpoint) => endpoint.protocol === name);
-  if (http2 && !has("h2")) endpoints.push({ protocol: "h2", port: ports.h2 });
-  if (port !== null && !has("h1"))
+  if (http2 && find("h2") === undefined) endpoints.push({ protocol: "h2", port: ports.h2, sharesPort: false });
+  if (port !== null && named === undefined)
     throw new UsageError("--port is the port of h1, which --protocol leaves out: write the port there (h2:8443)");
-  const fixed = endpoints.map((endpoint) => endpoint.port).filter((number) => number !== 0);
+  const fixed = endpoints
+    .filter(({ sharesPort, port: number }) => !sharesPort && number !== 0)
+    .map((endpoint) => `${servedProtocols[endpoint.protocol].isQuic ? "UDP" : "TCP"} ${endpoint.port}`);
   if (new Set(fixed).size < fixed.length) throw new UsageError("--protocol: two protocols share a port; each needs its own");
   return endpoints;
 }

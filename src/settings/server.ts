@@ -46,6 +46,12 @@ export interface ServerConfig {
   readonly host: string;
   readonly h1Engine: H1Engine | null;
   readonly h2Engine: H2Engine;
+  readonly webSocket: {
+    /** Messages are compressed for clients that offer it. */
+    readonly deflates: boolean;
+    /** A connection is closed after this. */
+    readonly lifetimeMs: number;
+  };
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** HTTP/3: a client proves its address by a Retry before a connection is made. */
   readonly quicRetry: boolean;
@@ -67,6 +73,8 @@ export interface ServerConfig {
   /** Whose pages may read answers; null: those of no other origin. */
   readonly cors: AllowedOrigins | null;
   readonly rateLimits: RateLimits;
+  /** Bytes of responses that are kept for `previous_response_id`. */
+  readonly maxStoredBytes: number;
   /** Requests that are kept; 0: none. */
   readonly keepRequests: number;
   /** Rules for answers, as given; null: none. */
@@ -121,7 +129,7 @@ const table = {
     kind: "text",
     takes: "list",
     default: "h1",
-    help: "any of h1,h1s,h2c,h2,h3, with ports if you like: h1:8000,h2",
+    help: "any of h1,h1s,h2c,h2,h3,ws,wss, with ports if you like: h1:8000,ws,h2",
     group: listening,
     common: true,
     parse: serverValues.listens,
@@ -155,7 +163,7 @@ const table = {
     kind: "text",
     takes: "engine",
     otherwise: "uws where it runs",
-    help: "engine of h1 and h1s: uws or node",
+    help: "engine of h1, h1s, ws and wss: uws or node",
     group: listening,
     parse: values.oneOf<H1Engine>(["uws", "node"]),
   },
@@ -166,6 +174,13 @@ const table = {
     help: "engine of h2c and h2: node, or own, which serves several times as many requests",
     group: listening,
     parse: values.oneOf<H2Engine>(["node", "own"]),
+  },
+  wsDeflate: {
+    kind: "boolean",
+    default: false,
+    help: "WebSocket: compress messages for clients that offer permessage-deflate",
+    group: listening,
+    parse: values.boolean,
   },
   quicRetry: {
     kind: "boolean",
@@ -626,6 +641,22 @@ const table = {
     group: limits,
     parse: milliseconds,
   },
+  wsLifetime: {
+    kind: "integer",
+    takes: "ms",
+    default: 3_600_000,
+    help: "a WebSocket is closed after this, as OpenAI closes it after an hour",
+    group: limits,
+    parse: values.integer(100, 86_400_000),
+  },
+  maxStored: {
+    kind: "text",
+    takes: "bytes",
+    default: "64mb",
+    help: "responses kept for previous_response_id; beyond, those asked for longest ago go",
+    group: limits,
+    parse: values.bytes(0),
+  },
   grace: {
     kind: "integer",
     takes: "ms",
@@ -679,6 +710,8 @@ export function resolveConfig(
     // uWebSockets.js adds empty lines to event streams: what is on a tape goes as it is.
     h1Engine: settled.h1Engine ?? (settled.replay === null ? null : "node"),
     h2Engine: settled.h2Engine,
+    webSocket: { deflates: settled.wsDeflate, lifetimeMs: settled.wsLifetime },
+    maxStoredBytes: settled.maxStored,
     tls: settled.tlsCert === null ? null : { cert: settled.tlsCert, key: settled.tlsKey! },
     ...quicOf(settled),
     model: {

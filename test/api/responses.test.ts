@@ -1,7 +1,7 @@
 /** /v1/responses: what clients of 2026 send, and the responses that are kept. */
 import OpenAI from "openai";
 import { describe, expect, test } from "vitest";
-import { ResponseStore } from "../../src/api/openai/response-store.ts";
+import { bytesOf, ResponseStore, type StoredResponse } from "../../src/api/openai/response-store.ts";
 import { findPrevious } from "../../src/api/openai/response-input.ts";
 import { showStored } from "../../src/api/openai/stored-responses.ts";
 import type { RouteRequest } from "../../src/core/seams.ts";
@@ -231,18 +231,48 @@ describe("kept responses", () => {
   });
 
   test("are bounded in number and bytes; those asked for longest ago go first", () => {
-    const stored = (id: string, bytes: number) => ({ id, json: "", request: new Uint8Array(), previous: null, tokens: 1, bytes });
-    const store = new ResponseStore(3, 100);
-    for (const id of ["a", "b", "c"]) store.add(stored(id, 10));
+    const stored = (id: string, bytes: number, previous: StoredResponse | null = null) => {
+      return { id, json: "", request: new Uint8Array(bytes - bytesOf({ json: "", request: new Uint8Array() })), previous, tokens: 1 };
+    };
+    const store = new ResponseStore(3, 10_000);
+    for (const id of ["a", "b", "c"]) store.add(stored(id, 1000));
     store.get("a");
-    store.add(stored("d", 10));
+    store.add(stored("d", 1000));
     expect(["a", "b", "c", "d"].map((id) => store.get(id)?.id)).toEqual(["a", undefined, "c", "d"]);
-    store.add(stored("e", 90));
-    expect([store.size, store.bytes, store.get("d")?.id]).toEqual([2, 100, "d"]);
-    store.add(stored("f", 101));
-    expect([store.size, store.bytes, store.get("f")]).toEqual([2, 100, undefined]);
-    store.add(stored("e", 20));
-    expect([store.size, store.bytes]).toEqual([2, 30]);
+    store.add(stored("e", 9000));
+    expect([store.size, store.bytes, store.get("d")?.id]).toEqual([2, 10_000, "d"]);
+    store.add(stored("f", 10_001));
+    expect([store.size, store.bytes, store.get("f")]).toEqual([2, 10_000, undefined]);
+    store.add(stored("e", 2000));
+    expect([store.size, store.bytes]).toEqual([2, 3000]);
+  });
+
+  test("each counts once, whatever goes on from it, and as long as something does", () => {
+    const of = (id: string, previous: StoredResponse | null) => ({
+      id,
+      json: "x".repeat(100),
+      request: new Uint8Array(),
+      previous,
+      tokens: 1,
+    });
+    const store = new ResponseStore();
+    const one = of("one", null);
+    const own = bytesOf(one);
+    store.add(one);
+    const forks = ["a", "b", "c"].map((id) => of(id, one));
+    for (const fork of forks) store.add(fork);
+    const lane = {};
+    store.put(lane, forks[0]!);
+    expect(store.bytes).toBe(4 * own);
+    store.delete("one");
+    store.delete("a");
+    // A lane of a connection holds the first fork, and that the response before it.
+    expect([store.bytes, store.get(lane)?.id]).toEqual([4 * own, "a"]);
+    store.delete(lane);
+    expect(store.bytes).toBe(3 * own);
+    store.delete("b");
+    store.delete("c");
+    expect([store.bytes, store.size]).toEqual([0, 0]);
   });
 
   test("a conversation counts as long as it is", () => {

@@ -21,7 +21,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   api: { rooms: ["core", "base"], packages: [] },
   // A tape is checked by its schema, and its server asked in node's own protocols.
   tape: { rooms: ["core", "base"], packages: [node, "ajv"] },
-  listeners: { rooms: ["core", "base", "wire"], packages: [node, "uWebSockets.js"] },
+  listeners: { rooms: ["core", "base", "wire"], packages: [node, "uWebSockets.js", "ws"] },
   // `wire`: faults that are planted into a stream's events are in the chunked coding.
   network: { rooms: ["core", "base", "wire"], packages: [node, "hdr-histogram-js"] },
   load: { rooms: ["base", "wire", "results"], packages: [node, "autocannon"] },

@@ -57,4 +57,12 @@ export const bounds: Partial<Readonly<Record<ServerKey, Bound>>> = {
     beyond: "the stream is cut; a finished answer that is not taken too; for uws up to 10000",
     counter: "`fakeai_stall_cut_streams_total`, `never-read`",
   },
+  wsLifetime: {
+    beyond: "an error message, then closed with 1000",
+    counter: "none: clients open another",
+  },
+  maxStored: {
+    beyond: "responses that were asked for longest ago are forgotten; `previous_response_id` then gets 400",
+    counter: "none: nothing is refused",
+  },
 };

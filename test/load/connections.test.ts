@@ -1,7 +1,7 @@
 /** What a load can do with its connections beside reading answers: pipeline, give up, leave unread, meet limits, count bytes. */
 import { createServer as createTcpServer, type Server } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { createServer, type FakeAiServer, type Protocol } from "../../src/index.ts";
+import { createServer, type FakeAiServer } from "../../src/index.ts";
 import { openConnection } from "../../src/load/client/open.ts";
 import { driverNamed } from "../../src/load/drivers/drivers.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/load/job.ts";
@@ -9,6 +9,7 @@ import { jobFault } from "../../src/load/limits.ts";
 import type { Connection, FailureReason } from "../../src/load/client/connection.ts";
 import { chatBody, jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
 import { listen } from "../support/servers.ts";
+import type { ProtocolName } from "../../src/results/types.ts";
 
 let driver: LoadDriver;
 let server: FakeAiServer;
@@ -31,7 +32,7 @@ afterAll(async () => {
   await server.close(0);
 });
 
-function jobFor(protocol: Protocol, more: Partial<LoadJob> & { requests: readonly PlannedRequest[] }): LoadJob {
+function jobFor(protocol: ProtocolName, more: Partial<LoadJob> & { requests: readonly PlannedRequest[] }): LoadJob {
   return jobOn(server, protocol, null, { connections: protocol === "h1" ? 4 : 1, ...more });
 }
 
@@ -196,7 +197,7 @@ describe("streams beside the measured ones", () => {
     tokens: null,
     headers: { "x-fakeai-ttft": "0", "x-fakeai-itl": "0" },
   };
-  const job = (protocol: Protocol, more: Partial<LoadJob>): LoadJob =>
+  const job = (protocol: ProtocolName, more: Partial<LoadJob>): LoadJob =>
     jobFor(protocol, { requests: times(3, one), streams: 1, connections: protocol === "h1" ? 3 : 1, ...more });
 
   test.each(["h1", "h2c"] as const)("%s: they are in no count, and unread ones do not hold the others up", async (protocol) => {

@@ -2,11 +2,12 @@
 import { createServer as createH2Server, type Http2Server, type Http2Session, type ServerHttp2Stream } from "node:http2";
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { createServer, type FakeAiServer, type Protocol } from "../../src/index.ts";
+import { createServer, type FakeAiServer } from "../../src/index.ts";
 import { driverNamed } from "../../src/load/drivers/drivers.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/load/job.ts";
 import { chatBody, jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
 import { listen } from "../support/servers.ts";
+import type { ProtocolName } from "../../src/results/types.ts";
 
 const cipher = "TLS_AES_128_GCM_SHA256";
 
@@ -23,7 +24,7 @@ afterAll(async () => {
   await server.close(0);
 });
 
-function jobFor(protocol: Protocol, more: Partial<LoadJob> & { requests: readonly PlannedRequest[] }): LoadJob {
+function jobFor(protocol: ProtocolName, more: Partial<LoadJob> & { requests: readonly PlannedRequest[] }): LoadJob {
   const connections = protocol === "h2" || protocol === "h2c" ? 2 : 10;
   return jobOn(server, protocol, cipher, { connections, streams: 10, ...more });
 }
@@ -141,7 +142,7 @@ const event = (content: string, finish: string | null = null): string =>
   `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content }, finish_reason: finish }] })}\n\n`;
 const whole = `${event("a")}${event("b")}${event("", "stop")}data: [DONE]\n\n`;
 
-const toRaw = (url: string, protocol: Protocol, more: Partial<LoadJob> = {}, requests = 6): LoadJob => {
+const toRaw = (url: string, protocol: ProtocolName, more: Partial<LoadJob> = {}, requests = 6): LoadJob => {
   const job = jobFor(protocol, {
     requests: times(requests, { body: chatBody(), tokens: 2 }),
     streams: 2,

@@ -5,13 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createServer, type FakeAiServer, type Protocol } from "../../src/index.ts";
+import { createServer, type FakeAiServer } from "../../src/index.ts";
 import { driverNamed } from "../../src/load/drivers/drivers.ts";
 import { h2loadVersion } from "../../src/load/drivers/h2load.ts";
 import { reportOf } from "../../src/load/drivers/h2load-report.ts";
 import type { LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../src/load/job.ts";
 import { jobOn, times, unwatched, withoutLimits } from "../support/loads.ts";
 import { listen } from "../support/servers.ts";
+import type { ProtocolName } from "../../src/results/types.ts";
 
 const cipher = "TLS_AES_128_GCM_SHA256";
 const unary: PlannedRequest = {
@@ -34,7 +35,7 @@ afterAll(async () => {
   await server.close(0);
 });
 
-function jobFor(protocol: Protocol, more: Partial<LoadJob> = {}): LoadJob {
+function jobFor(protocol: ProtocolName, more: Partial<LoadJob> = {}): LoadJob {
   const plain = { warmup: times(4, unary), requests: times(20, unary), idleTimeoutMs: 1000, stream: false };
   const job = jobOn(server, protocol, cipher, { ...plain, ...more });
   return { ...job, endpoint: { ...job.endpoint, headers: { ...job.endpoint.headers, authorization: "Bearer sk-test" } } };
@@ -277,7 +278,7 @@ describe("autocannon", () => {
     expect(gone.invalid).toContain("no request was completed");
   });
 
-  test.each<[string, Protocol, Partial<LoadJob>, RegExp]>([
+  test.each<[string, ProtocolName, Partial<LoadJob>, RegExp]>([
     ["HTTP/2", "h2c", {}, /HTTP\/1\.1 only/],
     ["pipelining", "h1", { streams: 8 }, /pipelined/],
     ["an open loop", "h1", { mode: "open", requests: [{ ...unary, atUs: 0 }] }, /burst/],

@@ -43,6 +43,7 @@ async function answerOf(handle: Route["handle"]): Promise<{ status: number; body
   const handler = createHandler({
     routes: () => new RouteTable([{ method: "GET", path: "/x", handle }]),
     profile,
+    sockets: [],
     gate: new Gate({ keys: null, limiter: new LocalRateLimiter(noRateLimits, () => 0), meter, profile }),
     injector: new FaultInjector(settings, { send: () => {} }, meter, numbers, replies),
     replies,

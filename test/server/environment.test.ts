@@ -38,7 +38,7 @@ const batched = { scheduler: "batched" } as const;
 
 /** Options that give each option a value, with what it needs beside. `workers` is of `fakeai serve` only, 1 is all that is left. */
 const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonly [Own in Key]-?: ServerOptions[Own] } } = {
-  protocol: { protocol: "h1,h1s,h2c,h2" },
+  protocol: { protocol: "h1,h1s,h2c,h2,ws,wss" },
   http2: { http2: true },
   port: { port: 0 },
   host: { host: "127.0.0.1" },
@@ -46,6 +46,9 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   h2Engine: { h2Engine: "own" },
   quicRetry: { quicRetry: false },
   altSvc: { altSvc: false },
+  wsDeflate: { protocol: "h1,ws", wsDeflate: true },
+  wsLifetime: { protocol: "h1,ws", wsLifetime: 60_000 },
+  maxStored: { maxStored: "1mb" },
   tlsCert: { protocol: "h1s,h2", tlsCert: certPath, tlsKey: keyPath },
   tlsKey: { protocol: "h2", tlsCert: certPath, tlsKey: keyPath },
   workers: { workers: 1 },

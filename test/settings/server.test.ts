@@ -48,12 +48,12 @@ describe("the table", () => {
 
 describe("a typo gets a guess", () => {
   test.each<[ServerOptions, string]>([
-    [{ protocol: "http2" }, '--protocol: "http2" is not one of h1, h1s, h2c, h2, h3: did you mean h2 or h2c?'],
-    [{ protocol: "http/1.1:8000" }, '--protocol: "http/1.1:8000" is not one of h1, h1s, h2c, h2, h3: did you mean h1?'],
-    [{ protocol: "h2,https" }, '--protocol: "https" is not one of h1, h1s, h2c, h2, h3: did you mean h1s or h2?'],
-    [{ protocol: "H2" }, '--protocol: "H2" is not one of h1, h1s, h2c, h2, h3: did you mean h2?'],
-    [{ protocol: "quic" }, '--protocol: "quic" is not one of h1, h1s, h2c, h2, h3: did you mean h3?'],
-    [{ protocol: "smtp" }, '--protocol: "smtp" is not one of h1, h1s, h2c, h2, h3, with a port if you like (h1:8000)'],
+    [{ protocol: "http2" }, '--protocol: "http2" is not one of h1, h1s, h2c, h2, h3, ws, wss: did you mean h2 or h2c?'],
+    [{ protocol: "http/1.1:8000" }, '--protocol: "http/1.1:8000" is not one of h1, h1s, h2c, h2, h3, ws, wss: did you mean h1?'],
+    [{ protocol: "h2,https" }, '--protocol: "https" is not one of h1, h1s, h2c, h2, h3, ws, wss: did you mean h1s or h2?'],
+    [{ protocol: "H2" }, '--protocol: "H2" is not one of h1, h1s, h2c, h2, h3, ws, wss: did you mean h2?'],
+    [{ protocol: "quic" }, '--protocol: "quic" is not one of h1, h1s, h2c, h2, h3, ws, wss: did you mean h3?'],
+    [{ protocol: "smtp" }, '--protocol: "smtp" is not one of h1, h1s, h2c, h2, h3, ws, wss, with a port if you like (h1:8000)'],
     [{ profile: "vlm" as never }, '--profile: "vlm" is not one of openai, vllm, openrouter, minimal: did you mean vllm?'],
     [{ mode: "eco" as never }, '--mode: "eco" is neither random nor echo: did you mean echo?'],
     [{ scheduler: "batch" as never }, '--scheduler: "batch" is neither independent nor batched: did you mean batched?'],

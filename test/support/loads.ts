@@ -1,7 +1,7 @@
 /** What the tests of load drivers share. */
 import { readFileSync } from "node:fs";
 import { clockIdentity } from "../../src/base/clock.ts";
-import type { FakeAiServer, Protocol } from "../../src/index.ts";
+import type { FakeAiServer } from "../../src/index.ts";
 import type { LoadJob, LoadReport, PlannedRequest, RunOptions } from "../../src/load/job.ts";
 
 /** A chat; `more` goes over it. Usage is asked for where the answer is streamed: elsewhere servers refuse the question. */
@@ -19,7 +19,7 @@ export const times = <T>(count: number, value: T): T[] => Array.from({ length: c
 /** Chat completions, streamed, in a closed loop. `more` says what the test is about. */
 export function jobOn(
   server: FakeAiServer,
-  protocol: Protocol,
+  protocol: LoadJob["endpoint"]["protocol"],
   cipher: string | null,
   more: Partial<LoadJob> & { readonly requests: readonly PlannedRequest[] },
 ): LoadJob {

@@ -16,7 +16,7 @@ export type { Answer, Ask } from "./ask.ts";
 
 export interface Target {
   readonly name: string;
-  readonly protocol: Protocol;
+  readonly protocol: Exclude<Protocol, "ws" | "wss">;
   readonly engine: Engine;
   /** What the client speaks. */
   readonly client: "http/1.1" | "h2" | "h3";

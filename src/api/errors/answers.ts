@@ -157,6 +157,16 @@ const table: { readonly [K in Kind]: Row<K> } = {
     }),
   },
 
+  // RFC 6455, section 4.2.2: the version that would do.
+  "websocket-version": {
+    openai: () => ({
+      status: 426,
+      message: "This server speaks version 13 of WebSocket (RFC 6455).",
+      code: "websocket_version_not_supported",
+      headers: { upgrade: "websocket", connection: "Upgrade", "sec-websocket-version": "13" },
+    }),
+  },
+
   "model-not-found": {
     openai: ({ model }) => ({
       status: 404,

@@ -26,6 +26,8 @@ export type Problem =
   | { readonly kind: "method-not-allowed"; readonly method: string; readonly path: string; readonly allow: string }
   /** A handshake of WebSocket where none is spoken. */
   | { readonly kind: "upgrade-required" }
+  /** A handshake of WebSocket in another version than 13. */
+  | { readonly kind: "websocket-version" }
   | { readonly kind: "model-not-found"; readonly model: string }
   /** A prompt beyond the context. Both are numbers of tokens. */
   | { readonly kind: "prompt-too-long"; readonly tokens: number; readonly limit: number }

@@ -3,7 +3,7 @@ import { ApiError } from "../errors/api-error.ts";
 import { invalidType, isObject, type JsonObject, missing, textOfContent, textsOfContent } from "../shared/body.ts";
 import { countTurns, tokensOfTexts, type Turn } from "../shared/prompt.ts";
 import type { ModelSettings } from "../shared/model.ts";
-import type { ResponseStore, StoredResponse } from "./response-store.ts";
+import type { ResponseMemory, StoredResponse } from "./response-store.ts";
 
 export interface Input {
   readonly turns: readonly Turn[];
@@ -82,7 +82,7 @@ export function readInput(body: JsonObject): Input {
 }
 
 /** The stored response that a conversation goes on from. Throws ApiError. */
-export function findPrevious(id: string | null, store: ResponseStore | null): StoredResponse | null {
+export function findPrevious(id: string | null, store: Pick<ResponseMemory, "get"> | null): StoredResponse | null {
   if (id === null) return null;
   if (store === null) throw notShared("previous_response_id");
   const found = store.get(id);

@@ -1,11 +1,15 @@
 /**
- * Responses that were asked to be stored, as they were sent: what /v1/responses/{id} shows, and what `previous_response_id` goes on
- * from. Each is a text and the body of its request, so that what they hold is known to the byte.
+ * Conversations: responses that another may go on from, over HTTP and WebSocket alike. Each is a text and the body of its request, so
+ * that what they hold is known to the byte. Under its id one is found by every client and by /v1/responses/{id}; a WebSocket keeps
+ * the latest response of each of its lanes besides, stored or not.
  */
 
 /** How many responses are kept, and how many bytes they hold together; those asked for longest ago go first. */
-export const mostStored = 1000;
-export const mostStoredBytes = 33_554_432;
+export const mostStored = 100_000;
+export const mostStoredBytes = 67_108_864;
+
+/** What a response costs beside its texts, bytes. */
+const overheadBytes = 512;
 
 export interface StoredResponse {
   readonly id: string;
@@ -17,18 +21,31 @@ export interface StoredResponse {
   readonly previous: StoredResponse | null;
   /** Tokens of the whole conversation, its answer included; instructions are not carried on. */
   readonly tokens: number;
-  /** By `bytesOf`. */
-  readonly bytes: number;
 }
 
-/** Bytes that a response keeps alive, with all before it: a character of JSON text has up to two. */
-export function bytesOf({ json, request, previous }: Pick<StoredResponse, "json" | "request" | "previous">): number {
-  return 2 * json.length + request.length + (previous?.bytes ?? 0);
+/** Bytes that a response itself keeps alive: a character of JSON text has up to two. */
+export function bytesOf({ json, request }: Pick<StoredResponse, "json" | "request">): number {
+  return 2 * json.length + request.length + overheadBytes;
 }
 
-export class ResponseStore {
+/** Where a request finds the response before it, and puts its own. */
+export interface ResponseMemory {
+  /** Puts off that it is forgotten. */
+  get(id: string): StoredResponse | undefined;
+  /** Whether a response is put in. `store`: whether its request asks for that. */
+  keeps(store: boolean): boolean;
+  /** `store` as in `keeps`. */
+  add(stored: StoredResponse, store: boolean): void;
+}
+
+/** Under what a response is kept: its id, or a lane of a connection. */
+export type StoreKey = string | object;
+
+export class ResponseStore implements ResponseMemory {
   /** In the order in which they were asked for. */
-  readonly #kept = new Map<string, StoredResponse>();
+  readonly #kept = new Map<StoreKey, StoredResponse>();
+  /** How many keys and later responses keep each alive. */
+  readonly #holders = new Map<StoredResponse, number>();
   #bytes = 0;
   readonly #most: number;
   readonly #mostBytes: number;
@@ -38,37 +55,77 @@ export class ResponseStore {
     this.#mostBytes = mostBytes;
   }
 
+  /** Number of keys. */
   get size(): number {
     return this.#kept.size;
   }
 
-  /** Bytes of all; what two share counts twice. */
+  /** Bytes of all, and of those before them, each once. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Keeps a response, and forgets others for it. One that is larger than all may be is not kept. */
-  add(stored: StoredResponse): void {
-    this.delete(stored.id);
-    if (stored.bytes > this.#mostBytes) return;
-    this.#kept.set(stored.id, stored);
-    this.#bytes += stored.bytes;
-    while (this.#kept.size > this.#most || this.#bytes > this.#mostBytes) this.delete(this.#kept.keys().next().value!);
+  keeps(store: boolean): boolean {
+    return store;
   }
 
-  get(id: string): StoredResponse | undefined {
-    const kept = this.#kept.get(id);
+  add(stored: StoredResponse): void {
+    this.put(stored.id, stored);
+  }
+
+  /** Keeps a response, and forgets others for it. One that, with those before it, is larger than all may be is not kept. */
+  put(key: StoreKey, stored: StoredResponse): void {
+    let wholeBytes = 0;
+    for (let at: StoredResponse | null = stored; at !== null; at = at.previous) wholeBytes += bytesOf(at);
+    if (wholeBytes > this.#mostBytes) {
+      this.delete(key);
+      return;
+    }
+    this.#hold(stored);
+    this.delete(key);
+    this.#kept.set(key, stored);
+    while (this.#kept.size > this.#most || this.#bytes > this.#mostBytes) {
+      const oldest = this.#kept.keys().next();
+      if (oldest.done === true) break;
+      this.delete(oldest.value);
+    }
+  }
+
+  get(key: StoreKey): StoredResponse | undefined {
+    const kept = this.#kept.get(key);
     if (kept === undefined) return undefined;
-    this.#kept.delete(id);
-    this.#kept.set(id, kept);
+    this.#kept.delete(key);
+    this.#kept.set(key, kept);
     return kept;
   }
 
-  delete(id: string): boolean {
-    const kept = this.#kept.get(id);
+  delete(key: StoreKey): boolean {
+    const kept = this.#kept.get(key);
     if (kept === undefined) return false;
-    this.#kept.delete(id);
-    this.#bytes -= kept.bytes;
+    this.#kept.delete(key);
+    this.#release(kept);
     return true;
+  }
+
+  /** Counts a holder of a response; with the first, the response and, in turn, that before it. */
+  #hold(stored: StoredResponse): void {
+    for (let at: StoredResponse | null = stored; at !== null; at = at.previous) {
+      const holders: number = this.#holders.get(at) ?? 0;
+      this.#holders.set(at, holders + 1);
+      if (holders > 0) return;
+      this.#bytes += bytesOf(at);
+    }
+  }
+
+  #release(stored: StoredResponse): void {
+    for (let at: StoredResponse | null = stored; at !== null; at = at.previous) {
+      const holders: number = this.#holders.get(at)! - 1;
+      if (holders > 0) {
+        this.#holders.set(at, holders);
+        return;
+      }
+      this.#holders.delete(at);
+      this.#bytes -= bytesOf(at);
+    }
   }
 }

@@ -19,7 +19,7 @@ import { openAiMediaTokens } from "../shared/media.ts";
 import { outputLimit, partsOfTurns } from "../shared/prompt.ts";
 import { checkModel, readSeed } from "./request.ts";
 import { countInput, findPrevious, type Input, readInput, textsBefore, turnOf, turnsWith } from "./response-input.ts";
-import type { ResponseStore, StoredResponse } from "./response-store.ts";
+import type { ResponseMemory, StoredResponse } from "./response-store.ts";
 import { readServiceTier, type ServiceTier } from "./tier.ts";
 import { noStops, readCalls, readFormat, reasoningTokensOf } from "./tools.ts";
 
@@ -194,7 +194,7 @@ interface Conversation extends Input {
 }
 
 /** Reads what comes before the answer. Throws ApiError. */
-function readConversationOf(body: JsonObject, settings: ModelSettings, store: ResponseStore | null): Conversation {
+function readConversationOf(body: JsonObject, settings: ModelSettings, store: ResponseMemory | null): Conversation {
   const input = readInput(body);
   const instructions = optionalString(body, "instructions");
   const previous = findPrevious(optionalString(body, "previous_response_id"), store);
@@ -210,7 +210,7 @@ function readConversationOf(body: JsonObject, settings: ModelSettings, store: Re
 }
 
 /** Tokens of the input of POST /v1/responses/input_tokens. Throws ApiError. */
-export function countResponseInput(body: JsonObject, settings: ModelSettings, store: ResponseStore | null): number {
+export function countResponseInput(body: JsonObject, settings: ModelSettings, store: ResponseMemory | null): number {
   if (body["model"] !== undefined && body["model"] !== null) checkModel(body, settings.models);
   readCalls(body, "responses", false);
   return readConversationOf(body, settings, store).promptTokens;
@@ -232,7 +232,7 @@ function modelOf(body: JsonObject, { models }: ModelSettings): string {
 }
 
 /** Reads and checks a whole request. Throws ApiError. */
-export function readResponse(body: JsonObject, settings: ModelSettings, store: ResponseStore | null): ResponseRequest {
+export function readResponse(body: JsonObject, settings: ModelSettings, store: ResponseMemory | null): ResponseRequest {
   const model = modelOf(body, settings);
   const conversation = readConversationOf(body, settings, store);
   const { instructions, promptTokens, previous } = conversation;

@@ -4,14 +4,15 @@ import { UnaryFrame } from "../../core/frames/frames.ts";
 import { frameSchedule } from "../../core/pacing/schedule.ts";
 import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/frames/script.ts";
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import { type Answer, type Choice, type Model, randomHex, randomLetters, type Run, type ToolCall } from "../shared/model.ts";
+import { type Answer, type Ask, type Choice, type Model, randomHex, randomLetters, type Run, type ToolCall } from "../shared/model.ts";
 import { printJson, usageOf } from "./bodies.ts";
 import { parseBody } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { successHead } from "../shared/heads.ts";
+import { messageOf } from "./message-request.ts";
 import { LogprobsWriter } from "./logprobs.ts";
 import { servedTier } from "./tier.ts";
-import { bytesOf, type ResponseStore, type StoredResponse } from "./response-store.ts";
+import type { ResponseMemory, StoredResponse } from "./response-store.ts";
 import { readResponse, type ResponseOptions } from "./responses-request.ts";
 import { obfuscationBytes, wires } from "./wire.ts";
 
@@ -220,6 +221,28 @@ class ResponseStory {
     };
   }
 
+  /** The events of a request that is only read ahead of others (`generate`): it begins and is complete, and says nothing. */
+  warmUp(whenWhole: (json: string) => void): Script {
+    return {
+      choices: [[]],
+      open: (out) => this.#emit(out, "response.created", { response: this.object(false) }),
+      close: (out) => {
+        const response = {
+          ...this.object(true),
+          status: "completed",
+          completed_at: this.#answer.created,
+          incomplete_details: null,
+          output: [],
+        };
+        this.#emit(out, "response.completed", { response });
+        whenWhole(JSON.stringify(response));
+      },
+      tokensPerFrame: 1,
+      hiddenTokens: 0,
+      stamped: this.#answer.stamped,
+    };
+  }
+
   /** Returns the JSON of the event. */
   #emit(out: EventBuffer, type: string, members: object): string {
     const json = JSON.stringify({ type, sequence_number: this.#sequence++, ...members });
@@ -351,14 +374,20 @@ function streamedLogprob({ token, logprob, top_logprobs }: TokenLogprob): object
 
 /** Stores a response when its last byte is made. */
 function keeper(
-  store: ResponseStore,
+  memory: ResponseMemory,
+  isStored: boolean,
   id: string,
   bytes: Uint8Array,
   previous: StoredResponse | null,
   tokens: number,
 ): (json: string) => void {
   const request = bytes.slice();
-  return (json) => store.add({ id, json, request, previous, tokens, bytes: bytesOf({ json, request, previous }) });
+  return (json) => memory.add({ id, json, request, previous, tokens }, isStored);
+}
+
+/** A request that is read and says nothing. */
+function silent(ask: Ask): Ask {
+  return { ...ask, limit: 0, minTokens: 0, calls: null, json: null, reasoningTokens: 0 };
 }
 
 /** Plans the answer to a request; `store`: where answers are kept, null where nothing is. Throws ApiError. */
@@ -367,11 +396,16 @@ export function planResponse(
   clockIdentity: string,
   request: RouteRequest,
   bytes: Uint8Array,
-  store: ResponseStore | null,
+  store: ResponseMemory | null,
 ): ResponsePlan {
   const { settings } = model;
   const wire = wires[settings.profile];
-  const { ask, options, previous, instructionTokens } = readResponse(parseBody(bytes), settings, store);
+  const message = messageOf(request);
+  const memory = message === null ? store : message.memory;
+  const read = readResponse(parseBody(bytes), settings, memory);
+  const { options, previous, instructionTokens } = read;
+  const isWarmUp = message?.generates === false;
+  const ask = isWarmUp ? silent(read.ask) : read.ask;
   const answer = model.answer(request, ask);
   // Both forms end with the whole response, log probabilities included, as one string.
   if (options.topLogprobs !== null && (answer.outputTokens - answer.reasoningTokens) * (1 + options.topLogprobs) > mostWholeLogprobs) {
@@ -384,10 +418,11 @@ export function planResponse(
   }
   const story = new ResponseStory(answer, options, wire.obfuscates && options.includeObfuscation);
   const whenWhole =
-    store === null || !options.echoed.store
+    memory === null || !memory.keeps(options.echoed.store)
       ? () => {}
       : keeper(
-          store,
+          memory,
+          options.echoed.store,
           story.id,
           bytes,
           previous,
@@ -415,6 +450,6 @@ export function planResponse(
     const frames = new UnaryFrame(make, answer.outputTokens, answer.stamped);
     return { ...common, frames, schedule: answer.schedule };
   }
-  const frames = new ScriptFrames(story.script(whenWhole));
+  const frames = new ScriptFrames(isWarmUp ? story.warmUp(whenWhole) : story.script(whenWhole));
   return { ...common, frames, schedule: frameSchedule(answer.schedule, frames.steps()) };
 }

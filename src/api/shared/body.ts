@@ -38,6 +38,17 @@ function textOf(bytes: Uint8Array): string {
   return bytes[0] === 0xef ? decoder.decode(bytes) : Buffer.prototype.utf8Slice.call(bytes, 0, bytes.length);
 }
 
+/** Tells the value of bytes that were read in another form, so that nothing parses them. */
+export function knowBody(bytes: Uint8Array, value: JsonObject): void {
+  if (bytes.length > largeBodyBytes) prepared.set(bytes, value);
+  else peeked = { bytes, value };
+}
+
+/** Whether a large body was read ahead. */
+export function isPrepared(bytes: Uint8Array): boolean {
+  return prepared.has(bytes);
+}
+
 /** A body's JSON before its route reads it; null where it is no JSON object. `parseBody` does not parse it again. */
 export function peekBody(bytes: Uint8Array): JsonObject | null {
   if (bytes.length > largeBodyBytes && prepared.has(bytes)) return prepared.get(bytes) ?? null;

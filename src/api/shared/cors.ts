@@ -67,6 +67,11 @@ export class Cors {
     return this.#grantsOf(request?.header("origin"))?.answer ?? varies;
   }
 
+  /** Whether a page of this origin may read answers. */
+  allows(origin: string): boolean {
+    return this.#grantsOf(origin) !== undefined;
+  }
+
   /** The head of the answer to a preflight; null: the request is none. Throws ApiError for an origin that is not allowed. */
   preflight(request: RouteRequest): ResponseHead | null {
     if (request.method !== "OPTIONS" || isClosed(request.path)) return null;

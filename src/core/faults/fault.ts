@@ -52,6 +52,7 @@ export type FaultName =
   | "reset"
   | "rst_stream"
   | "goaway"
+  | "close"
   | "no_window_update"
   | "truncate"
   | "no_done"
@@ -111,6 +112,12 @@ export const faultKinds: Readonly<Record<FaultName, FaultKind>> = {
     form: "any",
     help: "GOAWAY; streams under way finish where the code is 0 (default)",
   },
+  close: {
+    options: ["code", "after"],
+    bare: "code",
+    form: "any",
+    help: "WebSocket: the connection ends with this close code (default 1011)",
+  },
   no_window_update: { options: [], bare: null, form: "any", help: "a request body over 65,535 bytes is never read" },
   truncate: {
     options: ["after"],
@@ -148,7 +155,7 @@ export interface Fault {
   readonly after: number;
   /** Microseconds of `for`, `silence` or `every`. */
   readonly us: number;
-  /** Error code of HTTP/2. */
+  /** Error code of HTTP/2, or code of a close frame of WebSocket. */
   readonly code: number;
   readonly status: number;
   /** On the n-th request of a connection; null: by tokens. */
@@ -167,6 +174,7 @@ const defaults: Readonly<Partial<Record<FaultName, { us?: number; code?: number 
   bytewise: { us: 1000 },
   comments: { us: 1_000_000 },
   rst_stream: { code: 2 },
+  close: { code: 1011 },
 };
 
 /** Reads specs with commas or semicolons between. `name` begins messages; `digest` hides keys. Throws SpecError. */
@@ -244,6 +252,8 @@ function parseFault(spec: string, flag: string, digest: (key: string) => string)
   }
   if (kind.needed !== undefined && !values.has(kind.needed)) fail(`needs ${kind.needed}, as in ${examples[name] ?? name}`);
   if (values.has("requests") && values.has("after")) fail("takes after or requests, not both");
+  if (name === "close" && !isCloseCode(values.get("code") ?? 1011))
+    fail("a close code is 1000 to 1014 without 1004 to 1006, or 3000 to 4999");
   const us = values.get("for") ?? values.get("silence") ?? values.get("every") ?? defaults[name]?.us ?? 0;
   return {
     name,
@@ -272,6 +282,11 @@ const examples: Readonly<Partial<Record<FaultName, string>>> = {
   content_length: "content_length(+10)",
 };
 
+/** Whether a close frame may carry a code (RFC 6455, section 7.4). */
+function isCloseCode(code: number): boolean {
+  return (code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)) || (code >= 3000 && code <= 4999);
+}
+
 const shown = (text: string): string => text.replace(/[^\x20-\x7e]/g, "?").slice(0, 30);
 const optionsOf = ({ options }: FaultKind): string => [...options, "key", "protocol"].join(", ");
 
@@ -298,7 +313,9 @@ function numberOf(option: Option, value: string, fail: (why: string) => never): 
 
 /** What a port speaks. The h2 port also serves HTTP/1.1 to clients without HTTP/2, on node:http. */
 export function carrierOf(protocol: Protocol, engine: Engine): Carrier {
-  if (servedProtocols[protocol].isHttp2) return engine === "own" ? "own-h2" : "node-h2";
+  const { isHttp2: isOverHttp2, upgradedFrom } = servedProtocols[protocol];
+  if (upgradedFrom !== null) return engine === "uws" ? "uws-ws" : "node-ws";
+  if (isOverHttp2) return engine === "own" ? "own-h2" : "node-h2";
   if (servedProtocols[protocol].isQuic) return "quiche";
   return engine === "uws" ? "uws" : "node-h1";
 }
@@ -306,14 +323,23 @@ export function carrierOf(protocol: Protocol, engine: Engine): Carrier {
 /** Whether what a connection speaks is HTTP/2. */
 export const isHttp2 = (carrier: Carrier | undefined): boolean => carrier === "node-h2" || carrier === "own-h2";
 
+/** Faults of HTTP/2's frames. */
+const ofFrames: ReadonlySet<FaultName> = new Set(["rst_stream", "goaway", "no_window_update"]);
+/** Faults of an event stream's lines, which no WebSocket has. */
+const ofLines: ReadonlySet<FaultName> = new Set(["split_utf8", "split_lines", "bytewise", "comments"]);
+
 /** Why a carrier cannot express a fault; null: it can. */
 export function cannot(name: FaultName, carrier: Carrier): string | null {
-  const framesOnly = name === "rst_stream" || name === "goaway" || name === "no_window_update";
+  const isMessages = carrier === "uws-ws" || carrier === "node-ws";
   if (carrier === "quiche") {
+    if (name === "close") return "HTTP has no close frame; it needs ws or wss";
     return name === "no_window_update" ? "the QUIC engine takes what comes by itself; it needs h2c or h2" : null;
   }
-  if (framesOnly && !isHttp2(carrier)) return "HTTP/1.1 has no such frame; it needs h2c or h2";
-  if (carrier !== "uws") return null;
+  if (ofFrames.has(name) && !isHttp2(carrier)) return "HTTP/1.1 has no such frame; it needs h2c or h2";
+  if (isMessages && ofLines.has(name)) return "a WebSocket brings whole messages, and no lines or comments; it needs HTTP";
+  if (isMessages && name === "content_length") return "a WebSocket announces no length; it needs HTTP";
+  if (!isMessages && name === "close") return "HTTP has no close frame; it needs ws or wss";
+  if (carrier !== "uws" && carrier !== "uws-ws") return null;
   if (name === "reset") return "uWebSockets.js closes by FIN, never by RST; it needs --h1-engine node";
   if (name === "content_length") return "uWebSockets.js announces the length by itself; it needs --h1-engine node";
   return null;

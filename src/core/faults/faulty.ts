@@ -105,7 +105,7 @@ export interface FaultTeller {
 }
 
 /** Faults that end a response: the first that is reached does. */
-const cuts: ReadonlySet<FaultName> = new Set(["hang", "reset", "rst_stream", "goaway", "error", "truncate"]);
+const cuts: ReadonlySet<FaultName> = new Set(["hang", "reset", "rst_stream", "goaway", "close", "error", "truncate"]);
 /** Faults that change one event. */
 const edits: ReadonlySet<FaultName> = new Set(["malformed", "duplicate", "reorder"]);
 
@@ -254,7 +254,7 @@ class FaultyFrames implements FrameSource, Schedule {
       return name === "error" ? encoder.encode(this.#teller.errorEvent(this.#last)) : nothing;
     }
     this.#wasCut = true;
-    this.#sink.cutNext(name === "reset" ? { kind: "reset" } : { kind: name as "rst_stream" | "goaway", code });
+    this.#sink.cutNext(name === "reset" ? { kind: "reset" } : { kind: name as "rst_stream" | "goaway" | "close", code });
     return nothing;
   }
 

@@ -3,11 +3,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
-import type { ListenerCounts, Protocol, Refusal, RequestHandler, WireFault } from "../../core/seams.ts";
+import { monotonicUs } from "../../base/clock.ts";
+import type { ListenerCounts, OpenSession, Protocol, Refusal, RequestHandler, WireFault } from "../../core/seams.ts";
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, sweepMs, type Waiting } from "../bounds.ts";
 import { type BodyOwner, type BodyReading, NodeRequest, receiveBody } from "./request.ts";
 import { RawAnswerSink } from "./raw-answer.ts";
 import { BaseSink, lingerMs } from "../sink.ts";
+import { hasToken } from "../upgrade.ts";
+import type { NodeWebSocketEngine, NodeWebSockets } from "./websocket.ts";
 
 class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
   readonly carrier = "node-h1";
@@ -162,15 +165,20 @@ export class NodeH1Service {
   readonly #handler: RequestHandler;
   readonly #reading: BodyReading;
   readonly #sinks = new Set<NodeH1Sink>();
+  readonly #protocol: Protocol;
+  readonly #webSockets: NodeWebSockets | null;
 
-  /** Keeps `counts.streams`. */
+  /** Keeps `counts.streams`. With `webSockets` it speaks WebSocket too. */
   constructor(
     protocol: Protocol,
     handler: RequestHandler,
     bounds: Bounds,
     counts: ListenerCounts,
     resetConnection: (socket: Socket) => void,
+    webSockets: NodeWebSocketEngine | null = null,
   ) {
+    this.#protocol = protocol;
+    this.#webSockets = webSockets && new webSockets.sockets(webSockets.service, counts, resetConnection);
     this.resetConnection = resetConnection;
     const { limits } = bounds;
     this.limits = limits;
@@ -199,6 +207,11 @@ export class NodeH1Service {
     });
     // Without this listener node closes without an answer.
     this.#server.on("connect", (_message, socket: Duplex) => this.#answer("malformed", socket));
+    // With this listener node hands over every request with an Upgrade header.
+    if (this.#webSockets !== null) {
+      const webSockets = this.#webSockets;
+      this.#server.on("upgrade", (message, socket: Duplex, head: Buffer) => this.#upgrade(webSockets, message, socket, head));
+    }
     // node starts the checks behind headersTimeout when a server listens, and this one never does.
     this.#server.emit("listening");
   }
@@ -244,6 +257,47 @@ export class NodeH1Service {
       this.counts.bounds[reason]++;
       socket.destroy();
     } else this.#answer(reason, socket);
+  }
+
+  /** A request with an Upgrade header, whose connection node has let go. */
+  #upgrade(webSockets: NodeWebSockets, message: IncomingMessage, socket: Duplex, head: Buffer): void {
+    // An answer of the same connection is still on its way: nothing may come before it.
+    if ([...this.#sinks].some((sink) => sink.connection === socket)) {
+      this.counts.bounds.malformed++;
+      socket.destroy();
+      return;
+    }
+    const protocol = this.#protocol === "h1" ? "ws" : "wss";
+    const request = new NodeRequest(protocol, message.method!, message.url!, message.headers, message.httpVersionMinor > 0);
+    const { upgrade } = request;
+    if (message.method !== "GET" || upgrade === undefined || !hasToken(upgrade, "websocket")) {
+      this.#readAgain(message, socket, head);
+      return;
+    }
+    socket.on("error", () => {});
+    const sink = new RawAnswerSink(socket);
+    const refusal = refusalOf(message);
+    if (refusal !== null) {
+      refuse(refusal, request, sink, this.#handler, this.counts);
+      return;
+    }
+    request.receivedUs = monotonicUs();
+    const opened = this.#handler.upgrade?.(request, sink) ?? null;
+    const open = (session: OpenSession | null): void => {
+      if (session !== null && !socket.destroyed) webSockets.accept(message, socket, head, session);
+    };
+    if (opened instanceof Promise) void opened.then(open);
+    else open(opened);
+  }
+
+  /** Has node read a request anew, without the Upgrade header that means nothing here (RFC 9110, section 7.8). */
+  #readAgain(message: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { rawHeaders } = message;
+    const lines = [`${message.method!} ${message.url!} HTTP/${message.httpVersion}`];
+    for (let at = 0; at < rawHeaders.length; at += 2)
+      if (rawHeaders[at]!.toLowerCase() !== "upgrade") lines.push(`${rawHeaders[at]!}: ${rawHeaders[at + 1]!}`);
+    socket.unshift(Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "latin1"), head]));
+    this.#server.emit("connection", socket);
   }
 
   #receive(protocol: Protocol, message: IncomingMessage, response: ServerResponse): void {

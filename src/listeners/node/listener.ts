@@ -9,6 +9,8 @@ import { type Bounds, type Excess, newCounts, refuse } from "../bounds.ts";
 import { sniffHttp2 } from "../preface.ts";
 import { RawAnswerSink } from "./raw-answer.ts";
 import { lingerMs, waitUntil } from "../sink.ts";
+import type { NodeWebSocketEngine } from "./websocket.ts";
+import type { WebSocketService } from "../websocket/service.ts";
 
 /** SETTINGS, then GOAWAY with ENHANCE_YOUR_CALM: an HTTP/2 client understands both before it has sent anything (RFC 9113, section 6.8). */
 const tooMuch = Buffer.from("000000040000000000000008070000000000000000000000000b", "hex");
@@ -49,7 +51,7 @@ export interface TlsMaterial {
 export class NodeListener implements ProtocolListener {
   readonly protocol: Protocol;
   readonly engine: H2Engine;
-  readonly counts: ListenerCounts = newCounts();
+  readonly counts: ListenerCounts;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   /** Connections beyond the bound. No service gets them. */
@@ -59,17 +61,31 @@ export class NodeListener implements ProtocolListener {
   readonly #h1: NodeH1Service | null;
   readonly #h2: Http2Service | null;
 
+  readonly #webSockets: WebSocketService | null;
+  #listening: Promise<number> | null = null;
+  #closed: Promise<void> | null = null;
+
   /**
    * h1s and h2 need `tls`, h2c and h2 need `http2`. The h2 port serves HTTP/1.1 too, on node:http, to clients that do not negotiate
-   * HTTP/2 by ALPN.
+   * HTTP/2 by ALPN. With `webSockets` h1 and h1s speak WebSocket too.
    */
-  constructor(protocol: Protocol, tls: TlsMaterial | null, http2: Http2Engine | null, handler: RequestHandler, bounds: Bounds) {
+  constructor(
+    protocol: Protocol,
+    tls: TlsMaterial | null,
+    http2: Http2Engine | null,
+    handler: RequestHandler,
+    bounds: Bounds,
+    webSockets: NodeWebSocketEngine | null = null,
+    counts: ListenerCounts = newCounts(),
+  ) {
     this.protocol = protocol;
     this.engine = http2?.name ?? "node";
+    this.counts = counts;
+    this.#webSockets = webSockets && webSockets.service;
     const { limits } = bounds;
     const { isEncrypted, isHttp2 } = servedProtocols[protocol];
     const resetConnection = (socket: Socket): void => this.#resetConnection(socket);
-    this.#h1 = isHttp2 && !isEncrypted ? null : new NodeH1Service(protocol, handler, bounds, this.counts, resetConnection);
+    this.#h1 = isHttp2 && !isEncrypted ? null : new NodeH1Service(protocol, handler, bounds, counts, resetConnection, webSockets);
     this.#h2 = http2 === null ? null : new http2.service(protocol, handler, bounds, this.counts, resetConnection);
     const accept = (socket: Socket | TLSSocket): void => {
       if (this.#h1 === null) {
@@ -171,7 +187,11 @@ export class NodeListener implements ProtocolListener {
     });
   }
 
-  listen({ host, port, shared }: ListenOptions): Promise<number> {
+  listen(options: ListenOptions): Promise<number> {
+    return (this.#listening ??= this.#listen(options));
+  }
+
+  #listen({ host, port, shared }: ListenOptions): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
       // Shared, in a worker of node:cluster: the primary accepts, and deals connections out in turns.
@@ -184,11 +204,17 @@ export class NodeListener implements ProtocolListener {
     });
   }
 
-  async close(graceMs: number): Promise<void> {
+  close(graceMs: number): Promise<void> {
+    return (this.#closed ??= this.#close(graceMs));
+  }
+
+  async #close(graceMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#h1?.close();
     this.#h2?.drain();
-    await waitUntil(() => this.counts.streams === 0, graceMs);
+    this.#webSockets?.drain();
+    await waitUntil(() => this.counts.streams === 0 && (this.#webSockets?.counts.streams ?? 0) === 0, graceMs);
+    await this.#webSockets?.close(lingerMs);
     this.#h2?.resetAll();
     await waitUntil(() => this.counts.connections === 0, lingerMs);
     this.#h2?.destroy();

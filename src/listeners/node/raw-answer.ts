@@ -26,7 +26,8 @@ export class RawAnswerSink extends BaseSink {
     this.closed = true;
     const socket = this.#socket;
     const { status, headers } = this.head!;
-    const lines = Object.entries({ ...headers, "content-length": String(frame?.length ?? 0), connection: "close" });
+    const connection = headers["connection"] === undefined ? "close" : `${headers["connection"]}, close`;
+    const lines = Object.entries({ ...headers, "content-length": String(frame?.length ?? 0), connection });
     socket.on("error", () => {});
     socket.end(
       Buffer.concat([

@@ -7,6 +7,8 @@ import { lingerMs, waitUntil } from "../sink.ts";
 import { type ListeningApp, type UwsModule, whyNot } from "./module.ts";
 import { copyRequest, type UwsRequest } from "./request.ts";
 import { type SinkOwner, UwsSink } from "./sink.ts";
+import { addWebSocket, asksForWebSocket } from "./websocket.ts";
+import type { WebSocketService } from "../websocket/service.ts";
 
 /** Of a listener that is closed: no request comes any more. */
 const endedHandler: RequestHandler = { handle: (_request, _body, sink) => sink.reset(), refuse: (_reason, _request, sink) => sink.reset() };
@@ -17,7 +19,7 @@ const unreadBeforeHint = 3;
 export class UwsListener implements ProtocolListener, SinkOwner {
   readonly protocol: "h1" | "h1s";
   readonly engine = "uws";
-  readonly counts: ListenerCounts = newCounts();
+  readonly counts: ListenerCounts;
   readonly bounds: Bounds;
   closing = false;
   readonly deadlines: BodyDeadlines;
@@ -31,17 +33,26 @@ export class UwsListener implements ProtocolListener, SinkOwner {
   /** Connections that may have brought a request, or were refused: their end says nothing. */
   #excused = 0;
   #hasHinted = false;
+  readonly #webSockets: WebSocketService | null;
+  #listening: Promise<number> | null = null;
+  #closed: Promise<void> | null = null;
 
-  /** With `tls` (paths of PEM files) it speaks h1s, else h1. `tell` takes a line for the operator. */
+  /**
+   * With `tls` (paths of PEM files) it speaks h1s, else h1; with `webSockets` WebSocket too. `tell` takes a line for the operator.
+   */
   constructor(
     uws: UwsModule,
     tls: { readonly cert: string; readonly key: string } | null,
     handler: RequestHandler,
     bounds: Bounds,
     tell: (line: string) => void,
+    webSockets: WebSocketService | null = null,
+    counts: ListenerCounts = newCounts(),
   ) {
     this.#tell = tell;
+    this.#webSockets = webSockets;
     this.protocol = tls ? "h1s" : "h1";
+    this.counts = counts;
     this.bounds = bounds;
     this.#uws = uws;
     this.#handler = handler;
@@ -60,6 +71,15 @@ export class UwsListener implements ProtocolListener, SinkOwner {
       }
       if (by < 0) this.#countUnread();
     });
+    if (webSockets !== null) {
+      addWebSocket(this.#app, {
+        uws,
+        service: webSockets,
+        begin: (response, request) => this.#beginHandshake(response, request),
+        moved: () => this.counts.connections--,
+        ask: (copy, sink) => this.#handler.upgrade?.(copy, sink) ?? null,
+      });
+    }
     // A route of its own tells the method without a call into uWebSockets.js.
     this.#app.post("/*", (response, request) => this.#receive(response, request, "POST"));
     this.#app.any("/*", (response, request) => this.#receive(response, request, request.getMethod().toUpperCase()));
@@ -80,21 +100,50 @@ export class UwsListener implements ProtocolListener, SinkOwner {
     }
   }
 
-  #receive(response: HttpResponse, request: HttpRequest, method: string): void {
+  /** Reads the head of a request; null: it is refused. */
+  #begin(response: HttpResponse, copy: UwsRequest): UwsSink | null {
     this.#unread = 0;
     this.#excused = this.counts.connections;
     const { limits } = this.bounds;
-    const copy = copyRequest(this.protocol, method, request);
     const sink = new UwsSink(this, response, copy);
     const refusal: Refusal | null = copy.isAmbiguous ? "ambiguous" : copy.headBytes > limits.maxHeadBytes ? "head-too-large" : null;
-    if (refusal !== null) {
-      // In the next turn: after an answer at once the engine would read what follows an ambiguous request in the same read as
-      // the next request. While an answer is out it closes the connection instead.
-      setImmediate(() => sink.expire(refusal));
-      return;
-    }
+    if (refusal === null) return sink;
+    this.#refuseLater(sink, refusal);
+    return null;
+  }
+
+  #refuseLater(sink: UwsSink, refusal: Refusal): void {
+    // In the next turn: after an answer at once the engine would read what follows an ambiguous request in the same read as
+    // the next request. While an answer is out it closes the connection instead.
+    setImmediate(() => sink.expire(refusal));
+  }
+
+  #receive(response: HttpResponse, request: HttpRequest, method: string): void {
+    const copy = copyRequest(this.protocol, method, request);
+    const sink = this.#begin(response, copy);
+    if (sink === null) return;
+    // What comes here of handshakes has no key, or none of its length.
+    if (this.#webSockets !== null && method === "GET" && asksForWebSocket(copy)) this.#refuseLater(sink, "malformed");
+    else this.#await(response, sink, method);
+  }
+
+  #await(response: HttpResponse, sink: UwsSink, method: string): void {
     response.onData((chunk, isLast) => sink.receive(chunk, isLast));
     if (method !== "GET" && method !== "HEAD") this.deadlines.add(sink);
+  }
+
+  /** A request with the key of a handshake; without the rest of one it is any other request. */
+  #beginHandshake(response: HttpResponse, request: HttpRequest): { readonly copy: UwsRequest; readonly sink: UwsSink } | null {
+    const isWhole = asksForWebSocket(copyRequest(this.protocol, "GET", request));
+    const copy = copyRequest(isWhole && this.protocol === "h1" ? "ws" : isWhole ? "wss" : this.protocol, "GET", request);
+    const sink = this.#begin(response, copy);
+    if (sink === null) return null;
+    if (!isWhole) {
+      this.#await(response, sink, "GET");
+      return null;
+    }
+    copy.receivedUs = monotonicUs();
+    return { copy, sink };
   }
 
   deliver(request: UwsRequest, body: Uint8Array, sink: UwsSink): void {
@@ -114,7 +163,11 @@ export class UwsListener implements ProtocolListener, SinkOwner {
     refuse(reason, request, sink, this.#handler, this.counts);
   }
 
-  listen({ host, port, shared }: ListenOptions): Promise<number> {
+  listen(options: ListenOptions): Promise<number> {
+    return (this.#listening ??= this.#listen(options));
+  }
+
+  #listen({ host, port, shared }: ListenOptions): Promise<number> {
     return new Promise((resolve, reject) => {
       // Without the exclusive option a second process on the same port takes half the connections (SO_REUSEPORT).
       const app: ListeningApp = this.#app as TemplatedApp & ListeningApp;
@@ -129,12 +182,18 @@ export class UwsListener implements ProtocolListener, SinkOwner {
     });
   }
 
-  async close(graceMs: number): Promise<void> {
+  close(graceMs: number): Promise<void> {
+    return (this.#closed ??= this.#close(graceMs));
+  }
+
+  async #close(graceMs: number): Promise<void> {
     this.closing = true;
+    this.#webSockets?.drain();
     this.deadlines.close();
     if (this.#socket) this.#uws.us_listen_socket_close(this.#socket);
     this.#socket = null;
-    await waitUntil(() => this.counts.streams === 0, graceMs);
+    await waitUntil(() => this.counts.streams === 0 && (this.#webSockets?.counts.streams ?? 0) === 0, graceMs);
+    await this.#webSockets?.close(lingerMs);
     // Bytes of ended responses may still be on their way out; closing drops them.
     await waitUntil(() => this.counts.connections === 0, Math.min(lingerMs, graceMs));
     this.#app.close();

@@ -12,6 +12,9 @@ export type UwsModule = typeof Uws & {
   /** `_cfg("silent")` leaves the `uWebSockets: 20` header out of every response. */
   _cfg(option: string): void;
   readonly LIBUS_LISTEN_EXCLUSIVE_PORT: number;
+  readonly DISABLED: number;
+  readonly SHARED_COMPRESSOR: number;
+  readonly SHARED_DECOMPRESSOR: number;
 };
 
 /** The form of `listen` with socket options, which the type declarations leave out. */

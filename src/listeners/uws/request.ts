@@ -10,8 +10,11 @@ const noHeaders: readonly string[] = [];
 let copied: UwsRequest;
 const copyHeader = (name: string, value: string): void => copied.add(name, value);
 
+/** What a request came in: the protocol of its listener, or of the handshake that it is. */
+export type UwsProtocol = "h1" | "h1s" | "ws" | "wss";
+
 /** Copies a request: uWebSockets.js takes its own back when the handler returns. */
-export function copyRequest(protocol: "h1" | "h1s", method: string, request: HttpRequest): UwsRequest {
+export function copyRequest(protocol: UwsProtocol, method: string, request: HttpRequest): UwsRequest {
   const copy = new UwsRequest(protocol, method, request);
   copied = copy;
   request.forEach(copyHeader);
@@ -20,7 +23,7 @@ export function copyRequest(protocol: "h1" | "h1s", method: string, request: Htt
 
 export class UwsRequest implements RouteRequest {
   readonly engine = "uws";
-  readonly protocol: "h1" | "h1s";
+  readonly protocol: UwsProtocol;
   readonly method: string;
   readonly path: string;
   readonly query: string;
@@ -35,7 +38,7 @@ export class UwsRequest implements RouteRequest {
   #oddCoding = false;
   #closes = false;
 
-  constructor(protocol: "h1" | "h1s", method: string, request: HttpRequest) {
+  constructor(protocol: UwsProtocol, method: string, request: HttpRequest) {
     this.protocol = protocol;
     this.method = method;
     this.path = request.getUrl();

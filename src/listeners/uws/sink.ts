@@ -268,6 +268,13 @@ export class UwsSink extends BaseSink implements Waiting, AwaitedBody {
     this.#response.close();
   }
 
+  /** The connection becomes another protocol's, without an answer here. false: it is gone, or has its answer. */
+  leave(): boolean {
+    if (this.closed) return false;
+    this.#close();
+    return true;
+  }
+
   #cork(frame: Uint8Array | undefined, last: boolean): void {
     setCorked(this, frame, last);
     this.#response.cork(flush);

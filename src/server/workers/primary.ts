@@ -12,6 +12,8 @@ import type { Certificate } from "../../base/certificate.ts";
 import { monotonicUs } from "../../base/clock.ts";
 import { type ServerConfig, settledOf } from "../../settings/server.ts";
 import type { Endpoint } from "../../settings/server-values.ts";
+import { servedProtocols } from "../../core/protocols.ts";
+import type { Protocol } from "../../core/seams.ts";
 import { answerRates } from "../../core/limits/lease.ts";
 import { LocalRateLimiter } from "../../core/limits/rate-limit.ts";
 import { changedConfig } from "../knobs.ts";
@@ -85,8 +87,17 @@ export async function startWorkers(initial: ServerConfig, tell: (line: string) =
 async function findPorts(host: string, endpoints: readonly Endpoint[]): Promise<Endpoint[]> {
   const probes: Server[] = [];
   try {
-    for (const { port } of endpoints) probes.push(await probe(host, port));
-    return endpoints.map((endpoint, index) => ({ ...endpoint, port: (probes[index]!.address() as AddressInfo).port }));
+    const ports = new Map<Protocol, number>();
+    for (const { protocol, port, sharesPort } of endpoints) {
+      if (sharesPort) continue;
+      const server = await probe(host, port);
+      probes.push(server);
+      ports.set(protocol, (server.address() as AddressInfo).port);
+    }
+    return endpoints.map((endpoint) => {
+      const { protocol, sharesPort } = endpoint;
+      return { ...endpoint, port: ports.get(sharesPort ? servedProtocols[protocol].upgradedFrom! : protocol)! };
+    });
   } finally {
     await Promise.all(probes.map((server) => new Promise((resolve) => server.close(resolve))));
   }

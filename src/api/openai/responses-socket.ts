@@ -1,0 +1,391 @@
+/**
+ * /v1/responses over WebSocket: lanes, what is in flight, conversations of a connection, errors in band
+ * (developers.openai.com/api/docs/guides/websocket-mode; openai-python, types/responses/responses_client_event.py). Each
+ * response.create becomes the request to POST /v1/responses that it stands for, so that it meets the same key, limits, faults,
+ * plans and schedule; the events of its answer become messages.
+ */
+import { monotonicUs } from "../../base/clock.ts";
+import type { MessageForm, MessageSession, MessageSocket, Refusal, RequestHandler, ResponseHead, RouteRequest } from "../../core/seams.ts";
+import { errorAnswer } from "../errors/answers.ts";
+import { ApiError, type Problem } from "../errors/api-error.ts";
+import {
+  isObject,
+  type JsonObject,
+  knowBody,
+  largeBodyBytes,
+  parseBody,
+  prepareBody,
+  requiredString,
+  unsupportedValue,
+} from "../shared/body.ts";
+import type { ProfileName } from "../shared/model.ts";
+import { bodyOfMessage, MessageRequest } from "./message-request.ts";
+import type { ResponseMemory, ResponseStore, StoredResponse } from "./response-store.ts";
+
+/** Responses of a connection that are made at the same time; more wait for their turn. */
+export const mostInFlight = 16;
+/** Names of lanes that a connection may use in its life. */
+export const mostLanes = 32;
+/** Messages that may wait for their turn on a connection, and their bytes. */
+const mostQueued = 1024;
+const mostQueuedBytes = 16_777_216;
+
+const closeNormal = 1000;
+const closeGoingAway = 1001;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export interface SocketOptions {
+  /** Takes each message as a request. */
+  readonly handle: RequestHandler["handle"];
+  readonly profile: () => ProfileName;
+  /** Keeps conversations. */
+  readonly store: ResponseStore;
+  /** Whether a response is found by other clients: false where each of several processes has its own memory. */
+  readonly isShared: boolean;
+  readonly lifetimeMs: number;
+  /** Calls back in another turn of the event loop. */
+  readonly later: (step: () => void) => void;
+}
+
+/** A response.create that waits for its turn. */
+interface Waiting {
+  readonly body: Uint8Array;
+  readonly receivedUs: number;
+}
+
+/** Messages of one stream_id: one response after the other. */
+class Lane {
+  /** null: the default lane. */
+  readonly id: string | null;
+  readonly members: Uint8Array;
+  readonly queue: Waiting[] = [];
+  isBusy = false;
+  /** When its last response was over, absolute microseconds: one that waited for it counts from then. */
+  freeUs = 0;
+  /** Id of its most recent response, from which it goes on. */
+  latest: string | null = null;
+
+  constructor(id: string | null) {
+    this.id = id;
+    this.members = id === null ? new Uint8Array() : encoder.encode(`,"stream_id":${JSON.stringify(id)}`);
+  }
+}
+
+/** A response under way. */
+interface Running {
+  readonly lane: Lane;
+  /** What it goes on from. */
+  readonly previousId: string | null;
+}
+
+export class ResponsesSocket implements MessageSession {
+  readonly #socket: MessageSocket;
+  readonly #handshake: RouteRequest;
+  readonly #options: SocketOptions;
+  readonly #defaultLane = new Lane(null);
+  readonly #lanes = new Map<string, Lane>();
+  /** Lanes with something to begin, in the order in which it came. */
+  #ready: Lane[] = [];
+  #inFlight = 0;
+  /** When there was room in flight again, after there was none. */
+  #freeUs = 0;
+  #queued = 0;
+  #queuedBytes = 0;
+  #isBeginning = false;
+  /** Messages behind a large one that is being read; null: none is. */
+  #behind: Uint8Array[] | null = null;
+  #draining = false;
+  readonly #lifetime: ReturnType<typeof setTimeout>;
+
+  constructor(socket: MessageSocket, handshake: RouteRequest, options: SocketOptions) {
+    this.#socket = socket;
+    this.#handshake = handshake;
+    this.#options = options;
+    this.#lifetime = setTimeout(() => this.#expire(), options.lifetimeMs);
+  }
+
+  onMessage(text: Uint8Array): void {
+    if (this.#behind !== null) this.#behind.push(text);
+    else if (text.length > largeBodyBytes) this.#readLarge(text, []);
+    else this.#read(text);
+  }
+
+  /** Reads a large message in steps, and then those that came meanwhile, in other turns. */
+  #readLarge(text: Uint8Array, behind: Uint8Array[]): void {
+    const { later } = this.#options;
+    this.#behind = behind;
+    let next = 0;
+    const goOn = (): void => {
+      if (this.#socket.closed || next === behind.length) {
+        this.#behind = null;
+        return;
+      }
+      const following = behind[next++]!;
+      if (following.length > largeBodyBytes) {
+        this.#readLarge(following, behind.slice(next));
+        return;
+      }
+      this.#read(following);
+      later(goOn);
+    };
+    prepareBody(text, later, () => {
+      if (!this.#socket.closed) this.#read(text);
+      later(goOn);
+    });
+  }
+
+  #read(text: Uint8Array): void {
+    let lane: string | null = null;
+    try {
+      const message = readMessage(text);
+      lane = typeof message["stream_id"] === "string" && isLaneName(message["stream_id"]) ? message["stream_id"] : null;
+      const type = requiredString(message, "type");
+      if (type === "response.create") this.#create(text, message);
+      // Older clients tell what they have read; it needs no answer.
+      else if (type !== "response.processed") throw unsupportedValue("type", type, ["response.create"]);
+    } catch (error) {
+      this.#sendProblem(error instanceof ApiError ? error.problem : { kind: "internal" }, lane);
+      if (!(error instanceof ApiError)) throw error;
+    }
+  }
+
+  onRefused(reason: Refusal): void {
+    this.#sendProblem({ kind: "refused", reason }, null);
+  }
+
+  /** Puts a message into its lane. Throws ApiError. */
+  #create(text: Uint8Array, message: JsonObject): void {
+    const lane = this.#laneOf(message["stream_id"]);
+    if (this.#draining) throw new ApiError(503, "This server is closing. Open a new connection.", null, "server_shutting_down");
+    const isFirst = lane.queue.length === 0 && !lane.isBusy;
+    if (!isFirst && (this.#queued >= mostQueued || this.#queuedBytes + text.length > mostQueuedBytes)) {
+      throw new ApiError(
+        429,
+        `More than ${mostQueued} messages, or ${mostQueuedBytes} bytes, wait on this connection.`,
+        null,
+        "queue_full",
+      );
+    }
+    const body = bodyOfMessage(text);
+    knowBody(body, Object.assign(message, { stream: true, background: false }));
+    lane.queue.push({ body, receivedUs: monotonicUs() });
+    this.#queued++;
+    this.#queuedBytes += body.length;
+    if (isFirst) this.#ready.push(lane);
+    this.#begin();
+  }
+
+  /** Throws ApiError for a name that is none, and for one too many. */
+  #laneOf(id: unknown): Lane {
+    if (id === undefined || id === null) return this.#defaultLane;
+    if (!isLaneName(id)) {
+      const rule =
+        "must be a non-empty string with at most 256 characters and may only contain letters, numbers, underscores, hyphens, and periods";
+      throw new ApiError(400, `The 'stream_id' field ${rule}.`, "stream_id", "invalid_stream_id");
+    }
+    let lane = this.#lanes.get(id);
+    if (lane === undefined) {
+      if (this.#lanes.size === mostLanes) {
+        const message = `This WebSocket connection has reached its maximum number of distinct stream IDs (${mostLanes}). Reuse an existing stream_id or open a new WebSocket connection.`;
+        throw new ApiError(400, message, "stream_id", "websocket_stream_limit_reached");
+      }
+      this.#lanes.set(id, (lane = new Lane(id)));
+    }
+    return lane;
+  }
+
+  /** Begins what may begin: one response a lane, and so many in all. */
+  #begin(): void {
+    // An answer that is there at once ends within the call that began it.
+    if (this.#isBeginning) return;
+    this.#isBeginning = true;
+    const startMs = performance.now();
+    while (this.#ready.length > 0 && this.#inFlight < mostInFlight && !this.#socket.closed) {
+      if (performance.now() - startMs > sliceMs) {
+        this.#options.later(() => this.#begin());
+        break;
+      }
+      const lane = this.#ready.shift()!;
+      const { body, receivedUs } = lane.queue.shift()!;
+      this.#queued--;
+      this.#queuedBytes -= body.length;
+      this.#start(lane, body, Math.max(receivedUs, lane.freeUs, this.#freeUs));
+    }
+    this.#isBeginning = false;
+    if (this.#draining && this.#inFlight === 0) this.#socket.close(closeGoingAway, "the server is closing");
+  }
+
+  #start(lane: Lane, body: Uint8Array, receivedUs: number): void {
+    lane.isBusy = true;
+    this.#inFlight++;
+    const message = parseBody(body);
+    knowBody(body, message);
+    const previous = message["previous_response_id"];
+    const running: Running = { lane, previousId: typeof previous === "string" ? previous : null };
+    const request = new MessageRequest(this.#handshake, message, receivedUs, this.#memoryOf(lane));
+    this.#options.handle(request, body, this.#socket.sink(this.#formOf(running)));
+  }
+
+  #formOf(running: Running): MessageForm {
+    const { lane } = running;
+    return {
+      members: lane.members,
+      messageOf: (head, body) => {
+        if (head.status >= 400) this.#evict(running);
+        return errorMessage(head, decoder.decode(body), lane.id);
+      },
+      errorOf: (json) => nestedError(json, lane.id),
+      over: () => {
+        lane.isBusy = false;
+        lane.freeUs = monotonicUs();
+        if (this.#inFlight-- === mostInFlight) this.#freeUs = lane.freeUs;
+        if (lane.queue.length > 0) this.#ready.push(lane);
+        if (!this.#socket.closed) this.#begin();
+      },
+    };
+  }
+
+  /** A lane that failed to go on from a response forgets it; another lane that forked it leaves it alone. */
+  #evict({ lane, previousId }: Running): void {
+    if (previousId === null || lane.latest !== previousId) return;
+    lane.latest = null;
+    this.#options.store.delete(lane);
+  }
+
+  #memoryOf(lane: Lane): ResponseMemory {
+    const { store, isShared } = this.#options;
+    return {
+      get: (id) => this.#latest(lane, id) ?? this.#latestOfOthers(id) ?? (isShared ? store.get(id) : undefined),
+      keeps: () => !this.#socket.closed || isShared,
+      add: (stored, isStored) => {
+        if (!this.#socket.closed) {
+          lane.latest = stored.id;
+          store.put(lane, stored);
+        }
+        if (isStored && isShared) store.add(stored);
+      },
+    };
+  }
+
+  #latest(lane: Lane, id: string): StoredResponse | undefined {
+    return lane.latest === id ? this.#options.store.get(lane) : undefined;
+  }
+
+  /** The latest response of another lane can be forked. */
+  #latestOfOthers(id: string): StoredResponse | undefined {
+    for (const lane of [this.#defaultLane, ...this.#lanes.values()]) {
+      const found = this.#latest(lane, id);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #sendProblem(problem: Problem, lane: string | null): void {
+    const { status, json, headers } = errorAnswer(problem, this.#options.profile());
+    this.#socket.send(errorMessage({ status, headers, streamed: false }, json, lane));
+  }
+
+  /** The end of the longest life of a connection. */
+  #expire(): void {
+    const minutes = this.#options.lifetimeMs / 60_000;
+    const message = `Responses websocket connection limit reached (${Number(minutes.toFixed(2))} minutes). Create a new websocket connection to continue.`;
+    const error = { type: "invalid_request_error", code: "websocket_connection_limit_reached", message };
+    this.#socket.send(JSON.stringify({ type: "error", error, status: 400 }));
+    this.#socket.close(closeNormal, "");
+  }
+
+  drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    for (const lane of [this.#defaultLane, ...this.#lanes.values()]) {
+      for (const _ of lane.queue) {
+        this.#sendProblem(
+          {
+            kind: "request",
+            status: 503,
+            message: "This server is closing. Open a new connection.",
+            param: null,
+            code: "server_shutting_down",
+            headers: {},
+          },
+          lane.id,
+        );
+      }
+      lane.queue.length = 0;
+    }
+    this.#ready = [];
+    this.#begin();
+  }
+
+  onClose(): void {
+    clearTimeout(this.#lifetime);
+    for (const lane of [this.#defaultLane, ...this.#lanes.values()]) {
+      this.#options.store.delete(lane);
+      lane.queue.length = 0;
+    }
+    this.#ready = [];
+    this.#behind = null;
+  }
+}
+
+/** For how long responses are begun in one turn of the event loop, milliseconds. */
+const sliceMs = 2;
+
+const laneName = /^[A-Za-z0-9_.-]{1,256}$/;
+
+function isLaneName(id: unknown): id is string {
+  return typeof id === "string" && laneName.test(id);
+}
+
+/** Throws ApiError where a message is no JSON object. */
+function readMessage(text: Uint8Array): JsonObject {
+  try {
+    return parseBody(text);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.problem.kind !== "request" || error.problem.code !== null) throw error;
+    throw new ApiError(
+      400,
+      "We could not parse the JSON of your message. (HINT: each text frame holds one JSON object.)",
+      null,
+      "invalid_json",
+    );
+  }
+}
+
+/** Headers of an answer that tell when to come again: clients find them in the message. */
+const retryHeaders = ["retry-after", "retry-after-ms"];
+
+/** The message for an answer in one piece: what HTTP would have answered, within an event of the type "error". */
+function errorMessage({ status, headers }: ResponseHead, json: string, lane: string | null): string {
+  const body = objectOf(json);
+  // FastAPI's bodies, which vLLM sends too, hold a detail or a word.
+  const { error = body["detail"] } = body;
+  const words = isObject(error) ? error : { message: typeof error === "string" ? error : json };
+  const { type = status >= 500 ? "server_error" : "invalid_request_error", code = null, message = "", param = null, ...others } = words;
+  const retry = Object.fromEntries(retryHeaders.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])));
+  return JSON.stringify({
+    type: "error",
+    status,
+    ...(lane !== null && { stream_id: lane }),
+    error: { type, code: typeof code === "number" ? `${code}` : code, message, param, ...others },
+    ...(Object.keys(retry).length > 0 && { headers: retry }),
+  });
+}
+
+/** The message for an event of the type "error": over HTTP its words stand beside its type, here within `error`, with a status. */
+function nestedError(json: string, lane: string | null): string {
+  const { type: _type, code = null, message = "", param = null, sequence_number } = objectOf(json);
+  const error = { type: "server_error", code, message, param };
+  return JSON.stringify({ type: "error", status: 500, ...(lane !== null && { stream_id: lane }), error, sequence_number });
+}
+
+function objectOf(json: string): JsonObject {
+  try {
+    const value: unknown = JSON.parse(json);
+    return isObject(value) ? value : {};
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,120 @@
+/** WebSocket on node's sockets, by the package ws: frames, masks, UTF-8 and the closing handshake are its own. */
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { type ServerOptions, WebSocket, WebSocketServer } from "ws";
+import type { ListenerCounts, OpenSession } from "../../core/seams.ts";
+import type { EngineSocket } from "../websocket/connection.ts";
+import type { WebSocketService } from "../websocket/service.ts";
+
+/** The most fragments of one message, and pieces of a frame in memory: each costs more than its bytes. */
+const mostFragments = 16_384;
+/** How long ws waits for the peer's close frame, milliseconds: longer than the connection itself. */
+const closeTimeoutMs = 5000;
+
+class NodeSocket implements EngineSocket {
+  readonly carrier = "node-ws";
+  readonly #socket: WebSocket;
+  readonly #stream: Duplex;
+  readonly #options: { readonly binary: boolean; readonly compress: boolean };
+  readonly #reset: (stream: Duplex) => void;
+
+  constructor(socket: WebSocket, stream: Duplex, compress: boolean, reset: (stream: Duplex) => void) {
+    this.#socket = socket;
+    this.#stream = stream;
+    this.#options = { binary: false, compress };
+    this.#reset = reset;
+  }
+
+  /** Copied: node keeps the bytes until the socket has taken them. */
+  send(message: Uint8Array): boolean {
+    if (this.#socket.readyState !== WebSocket.OPEN) return true;
+    this.#socket.send(Buffer.from(message), this.#options);
+    return this.#socket.bufferedAmount === 0;
+  }
+
+  bufferedBytes(): number {
+    return this.#socket.bufferedAmount;
+  }
+
+  cork(action: () => void): void {
+    this.#stream.cork();
+    action();
+    this.#stream.uncork();
+  }
+
+  close(code: number, reason: string): void {
+    this.#socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  reset(): void {
+    this.#reset(this.#stream);
+  }
+
+  ping(): void {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+  }
+}
+
+/** What ws reports of a message that is larger than it may be. */
+const tooBig = "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH";
+
+/** WebSocket on node's sockets, for a listener: loaded only where it is asked for. */
+export interface NodeWebSocketEngine {
+  readonly service: WebSocketService;
+  readonly sockets: typeof NodeWebSockets;
+}
+
+export class NodeWebSockets {
+  readonly service: WebSocketService;
+  readonly #server: WebSocketServer;
+  readonly #reset: (stream: Duplex) => void;
+  readonly #httpCounts: ListenerCounts;
+
+  /** `httpCounts` count each connection until it ends, and as no WebSocket. `resetConnection` ends a connection by TCP RST. */
+  constructor(service: WebSocketService, httpCounts: ListenerCounts, resetConnection: (socket: Socket) => void) {
+    this.service = service;
+    this.#httpCounts = httpCounts;
+    this.#reset = (stream) => resetConnection(stream as Socket);
+    const options: ServerOptions & { readonly closeTimeout: number } = {
+      closeTimeout: closeTimeoutMs,
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: service.settings.deflates,
+      maxPayload: service.bounds.limits.maxBodyBytes,
+      maxFragments: mostFragments,
+      maxBufferedChunks: mostFragments,
+      // No subprotocol: the first that a client offers is what ws takes by default.
+      handleProtocols: () => false,
+    };
+    this.#server = new WebSocketServer(options);
+  }
+
+  /** Finishes a handshake that was admitted. */
+  accept(message: IncomingMessage, stream: Duplex, head: Buffer, open: OpenSession): void {
+    this.#server.handleUpgrade(message, stream, head, (socket) => {
+      const { service } = this;
+      this.#httpCounts.connections--;
+      stream.once("close", () => this.#httpCounts.connections++);
+      const connection = service.add(new NodeSocket(socket, stream, service.settings.deflates, this.#reset));
+      connection.open(open(connection));
+      socket.on("message", (data: Buffer, isBinary) => connection.onMessage(data, isBinary, true));
+      socket.on("ping", () => connection.onControl());
+      socket.on("pong", () => connection.onControl());
+      socket.on("close", () => connection.onEnd());
+      // ws closes with the code of the error, or the connection has ended.
+      socket.on("error", (error: NodeJS.ErrnoException) => {
+        if (error.code === tooBig) service.counts.bounds["body-too-large"]++;
+        else if (error.code?.startsWith("WS_ERR") === true) service.counts.bounds.malformed++;
+        connection.onFailed();
+      });
+      // In the next turn, as for answers: a reader that keeps up must not hold up everybody else.
+      stream.on("drain", () => setImmediate(() => connection.onDrain()));
+      if (service.isDraining) connection.drain();
+    });
+  }
+}

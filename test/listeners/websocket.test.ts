@@ -1,0 +1,254 @@
+/** WebSocket on every engine: handshakes, responses, lanes, errors, ends. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { StartedServer } from "../../src/server/server.ts";
+import { connectSocket, type Message, runnableTargets, startSockets } from "../support/sockets.ts";
+
+const textOf = (messages: readonly Message[], lane?: string): string =>
+  messages.flatMap(({ type, delta, stream_id }) => (type === "response.output_text.delta" && stream_id === lane ? [delta!] : [])).join("");
+
+describe.each(runnableTargets)("$name", (target) => {
+  let server: StartedServer;
+  beforeAll(async () => {
+    server = await startSockets(target, { outputTokens: 6, apiKey: "secret" });
+  });
+  afterAll(() => server.close(0));
+  const headers = { authorization: "Bearer secret" };
+  const connect = (options: Parameters<typeof connectSocket>[2] = {}) => connectSocket(server, target.protocol, { headers, ...options });
+
+  test("events in the order and form of the API, one a message", async () => {
+    const client = await connect();
+    client.create();
+    const last = await client.end();
+    expect(client.messages.map(({ type }) => type)).toEqual([
+      "response.created",
+      "response.in_progress",
+      "response.output_item.added",
+      "response.content_part.added",
+      ...Array.from({ length: 6 }, () => "response.output_text.delta"),
+      "response.output_text.done",
+      "response.content_part.done",
+      "response.output_item.done",
+      "response.completed",
+    ]);
+    expect(client.messages.map(({ sequence_number }) => sequence_number)).toEqual(client.messages.map((_, index) => index));
+    expect(client.messages.every((message) => !("stream_id" in message))).toBe(true);
+    expect(client.binaries).toBe(0);
+    expect(last.response!.output[0]!.content![0]!.text).toBe(textOf(client.messages));
+    // The next one counts from 0 again, on the same socket.
+    client.create();
+    expect((await client.next()).sequence_number).toBe(0);
+    await client.end();
+    client.socket.close(1000, "OK");
+    expect(await client.closing()).toEqual({ code: 1000, reason: "OK" });
+  });
+
+  test("a key is asked for at the handshake", async () => {
+    await expect(connect({ headers: {} })).rejects.toThrow("401");
+    await expect(connect({ headers: { authorization: "Bearer wrong" } })).rejects.toThrow("401");
+    await expect(connect({ path: "/v1/chat/completions" })).rejects.toThrow("426");
+    await expect(connect({ protocolVersion: 8 })).rejects.toThrow("426");
+    await expect(connect({ origin: "https://elsewhere.example" })).rejects.toThrow("403");
+  });
+
+  test("lanes: in turn within one, side by side between them", async () => {
+    const client = await connect();
+    client.create({ metadata: { "x-fakeai-fault": "hang(after=2)" } });
+    client.create({ stream_id: "b" });
+    client.create({ stream_id: "b" });
+    // The default lane never ends.
+    client.create();
+    const first = await client.end("b");
+    const second = await client.end("b");
+    const b = client.messages.filter(({ stream_id }) => stream_id === "b");
+    expect(b.map(({ type }) => type).filter((type) => /created|completed/.test(type))).toEqual([
+      "response.created",
+      "response.completed",
+      "response.created",
+      "response.completed",
+    ]);
+    expect(b.every((message) => message.stream_id === "b")).toBe(true);
+    expect(first.response!.id).not.toBe(second.response!.id);
+    const others = client.messages.filter(({ stream_id }) => stream_id === undefined).map(({ type }) => type);
+    expect(others.filter((type) => type === "response.created")).toHaveLength(1);
+    expect(others).not.toContain("response.completed");
+    client.socket.terminate();
+  });
+
+  test("conversations: by lane and connection, forked, stored or not", async () => {
+    const client = await connect();
+    client.create({ store: false });
+    const one = (await client.end()).response!;
+    client.create({ store: false, previous_response_id: one.id });
+    const two = (await client.end()).response!;
+    expect(two.previous_response_id).toBe(one.id);
+    // The whole conversation counts: two inputs, one answer.
+    expect(two.usage!.input_tokens).toBeGreaterThan(one.usage!.input_tokens + one.usage!.output_tokens);
+    // Only the latest of a lane is kept.
+    client.create({ store: false, previous_response_id: one.id, stream_id: "a" });
+    const missing = await client.end("a");
+    expect(missing).toEqual({
+      type: "error",
+      status: 400,
+      stream_id: "a",
+      error: {
+        type: "invalid_request_error",
+        code: "previous_response_not_found",
+        message: `Previous response with id '${one.id}' not found.`,
+        param: "previous_response_id",
+      },
+    });
+    // Another lane forks it, and a fork that fails leaves it there.
+    client.create({ store: false, previous_response_id: two.id, stream_id: "b", max_output_tokens: 1 });
+    expect((await client.end("b")).error!.code).toBe("integer_below_min_value");
+    client.create({ store: true, previous_response_id: two.id, stream_id: "b" });
+    const fork = (await client.end("b")).response!;
+    expect(fork.status).toBe("completed");
+    // The lane itself forgets what it could not go on from.
+    client.create({ store: false, previous_response_id: two.id, max_output_tokens: 1 });
+    expect((await client.end()).status).toBe(400);
+    client.create({ store: false, previous_response_id: two.id });
+    expect((await client.end()).error!.code).toBe("previous_response_not_found");
+    // What was stored is there for other connections, what was not ends with its own.
+    const other = await connect();
+    other.create({ previous_response_id: fork.id });
+    expect((await other.end()).response!.status).toBe("completed");
+    other.create({ previous_response_id: two.id });
+    expect((await other.end()).error!.code).toBe("previous_response_not_found");
+    client.socket.terminate();
+    other.socket.terminate();
+  });
+
+  test("generate: false reads, says nothing, and can be gone on from", async () => {
+    const client = await connect();
+    client.create({ generate: false, store: false, input: "a long system prompt", stream: true, background: true, client_metadata: {} });
+    const warm = (await client.end()).response!;
+    expect(client.messages.map(({ type }) => type)).toEqual(["response.created", "response.completed"]);
+    expect(warm).toMatchObject({ status: "completed", output: [], usage: { output_tokens: 0 } });
+    client.create({ store: false, previous_response_id: warm.id });
+    expect((await client.end()).response!.usage!.input_tokens).toBeGreaterThan(warm.usage!.input_tokens);
+    client.socket.terminate();
+  });
+
+  test("errors name their lane, and the socket stays open", async () => {
+    const client = await connect();
+    const cases: readonly [string, string | undefined, object][] = [
+      ["no JSON", undefined, { code: "invalid_json" }],
+      ["[]", undefined, { code: "invalid_type" }],
+      [JSON.stringify({ stream_id: "x" }), "x", { code: "missing_required_parameter", param: "type" }],
+      [JSON.stringify({ type: "response.cancel" }), undefined, { code: "invalid_value", param: "type" }],
+      [JSON.stringify({ type: "response.create", stream_id: "" }), undefined, { code: "invalid_stream_id", param: "stream_id" }],
+      [JSON.stringify({ type: "response.create", stream_id: "a b" }), undefined, { code: "invalid_stream_id" }],
+      [
+        JSON.stringify({ type: "response.create", stream_id: "y", input: "x" }),
+        "y",
+        { code: "missing_required_parameter", param: "model" },
+      ],
+      [`{"type":"response.create","model":"m","input":${"[".repeat(500)}${"]".repeat(500)}}`, undefined, { code: "json_too_deep" }],
+    ];
+    for (const [text, lane, error] of cases) {
+      client.send(text);
+      const message = await client.next();
+      expect(message).toMatchObject({ type: "error", status: 400, error: { type: "invalid_request_error", ...error } });
+      expect(message.stream_id).toBe(lane);
+    }
+    client.send({ type: "response.processed", response_id: "resp_1" });
+    client.create();
+    expect((await client.next()).type).toBe("response.created");
+    await client.end();
+    client.socket.send(Buffer.from("{}"), { binary: true });
+    expect((await client.closing()).code).toBe(1003);
+  });
+
+  test("32 names of lanes, 16 responses at a time", async () => {
+    const client = await connect();
+    const fault = { metadata: { "x-fakeai-fault": "hang(after=1)" } };
+    for (let lane = 0; lane < 32; lane++) client.create({ ...fault, stream_id: `l${lane}` });
+    client.create({ stream_id: "l32" });
+    const limit = await client.end("l32");
+    expect(limit.error).toEqual({
+      type: "invalid_request_error",
+      code: "websocket_stream_limit_reached",
+      message:
+        "This WebSocket connection has reached its maximum number of distinct stream IDs (32). Reuse an existing stream_id or open a new WebSocket connection.",
+      param: "stream_id",
+    });
+    client.send("no JSON");
+    await client.end();
+    expect(new Set(client.messages.flatMap(({ type, stream_id }) => (type === "response.created" ? [stream_id] : []))).size).toBe(16);
+    client.socket.terminate();
+  });
+});
+
+describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("ends: $name", (target) => {
+  test("after its hour a connection says so, and closes in order", async () => {
+    const server = await startSockets(target, { wsLifetime: 300 });
+    const client = await connectSocket(server);
+    const message = await client.end();
+    expect(message).toEqual({
+      type: "error",
+      error: {
+        type: "invalid_request_error",
+        code: "websocket_connection_limit_reached",
+        message: "Responses websocket connection limit reached (0.01 minutes). Create a new websocket connection to continue.",
+      },
+      status: 400,
+    });
+    expect((await client.closing()).code).toBe(1000);
+    await server.close(0);
+  });
+
+  test("a closing server lets responses finish, then closes with 1001", async () => {
+    const server = await startSockets(target, { outputTokens: 5 });
+    const [idle, busy, late] = [await connectSocket(server), await connectSocket(server), await connectSocket(server)];
+    busy.create({ metadata: { "x-fakeai-ttft": "300" } });
+    busy.create({ stream_id: "x", metadata: { "x-fakeai-ttft": "300" } });
+    busy.create({ stream_id: "x" });
+    late.create({ metadata: { "x-fakeai-fault": "hang" } });
+    await expect.poll(() => server.stats().openStreams).toBe(3);
+    const closed = server.close(1000);
+    expect((await idle.closing()).code).toBe(1001);
+    expect((await busy.next()).error!.code).toBe("server_shutting_down");
+    expect((await busy.end()).type).toBe("response.completed");
+    expect((await busy.end("x")).type).toBe("response.completed");
+    expect((await busy.closing()).code).toBe(1001);
+    expect((await late.closing()).code).toBe(1001);
+    await closed;
+    expect(server.stats()).toMatchObject({ openConnections: 0, openStreams: 0, running: 0 });
+  });
+
+  test("a client that leaves in the middle is no error, and leaves nothing", async () => {
+    const server = await startSockets(target, {});
+    const client = await connectSocket(server);
+    client.create({ metadata: { "x-fakeai-fault": "hang(after=3)" } });
+    await client.next(({ type }) => type === "response.output_text.delta");
+    client.socket.terminate();
+    await expect.poll(() => server.stats().abortedStreams).toBe(1);
+    await expect.poll(() => server.stats().openConnections).toBe(0);
+    expect(server.stats().openStreams).toBe(0);
+    await server.close(0);
+  });
+
+  test("faults: refusals in band, events changed, the connection closed", async () => {
+    const server = await startSockets(target, { outputTokens: 5 });
+    const client = await connectSocket(server);
+    const fault = (spec: string) => ({ metadata: { "x-fakeai-fault": spec } });
+    client.create(fault("rate_limit(retry_after=3)"));
+    expect(await client.end()).toMatchObject({ status: 429, error: { code: "rate_limit_exceeded" }, headers: { "retry-after": "3" } });
+    client.create({ stream_id: "e", ...fault("error(after=2)") });
+    expect(await client.end("e")).toMatchObject({ status: 500, error: { type: "server_error", code: "server_error" } });
+    client.create(fault("malformed(after=2)"));
+    expect((await client.next(({ type }) => type === "not JSON")).type).toBe("not JSON");
+    await client.end();
+    client.create(fault("bytewise"));
+    expect((await client.end()).error!.message).toContain("a WebSocket brings whole messages");
+    client.create(fault("no_done"));
+    client.create();
+    await client.next(({ type }) => type === "response.output_item.done");
+    expect((await client.next()).type).toBe("response.created");
+    await client.end();
+    client.create(fault("close(1012,after=2)"));
+    expect((await client.closing()).code).toBe(1012);
+    expect(client.messages.at(-1)!.type).toBe("response.output_text.delta");
+    await server.close(0);
+  });
+});
