@@ -164,6 +164,13 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     takes: "two minutes; idle cores",
     writes: "results/proxy",
   },
+  planted: {
+    what: "whether 0.5 ms that a proxy adds on purpose is found by the frontier of `fakeai gateway certify`",
+    module: "planted.ts",
+    needsBuild: true,
+    takes: "two minutes",
+    writes: "stdout",
+  },
   disconnect: {
     what: "clients that leave at a random token: what they read, what was sent, how soon it is noticed",
     module: "disconnect.ts",

@@ -44,7 +44,7 @@ export type Question =
   /** When the process did not run though it could have, since it was last asked. The first question begins to look. */
   | { readonly ask: "pauses" }
   /** Changes these knobs, forgets the recorded answers, and records every streamed answer from here on. */
-  | { readonly ask: "record"; readonly knobs: Readonly<Record<string, string | number>> }
+  | { readonly ask: "record"; readonly knobs: Readonly<Record<string, string | number | boolean | null>> }
   /** What was recorded, and how many HTTP/2 connections have met the limit of streams so far. */
   | { readonly ask: "recorded" };
 

@@ -150,7 +150,7 @@ function complainOfComparison({ regressions, missing }: ResultsComparison): void
 }
 
 /** "2026-11-24T10-15-00", in local time: a name that sorts and that every file system takes. */
-function timeName(date: Date): string {
+export function timeName(date: Date): string {
   const two = (value: number): string => String(value).padStart(2, "0");
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}T${two(date.getHours())}-${two(date.getMinutes())}-${two(date.getSeconds())}`;
 }

@@ -246,6 +246,34 @@ export const commands: readonly Command[] = [
     action: async () => (await import("./proxy-config.ts")).proxyConfig,
   },
   {
+    name: "gateway",
+    summary: "certify gateways: what they add, and what they break",
+    takes: [{ name: "action", help: "certify, or list: the gateways that can be started" }],
+    flags: async () => (await import("../settings/gateway.ts")).gatewayFlags,
+    examples: [
+      ["fakeai gateway certify --start nginx --start haproxy:buffering", "installed, from minimal configurations"],
+      ["fakeai gateway certify --port 8000 --via mine=http://127.0.0.1:9000", "one that runs, and leads to port 8000"],
+      ["fakeai gateway list"],
+    ],
+    more: async () => [
+      {
+        heading: "What it does",
+        text:
+          "A server of ours stands behind each gateway and knows what it sends, when, and who asked. Events are compared one by " +
+          "one with what was sent; aborts, errors, stalls and cuts are made and looked for at the other end. Then rates from few " +
+          "streams to saturation go direct and through in turns. gateway.json and gateway.html hold the result.",
+      },
+    ],
+    exitCodes: [
+      ["0", "no fault was found"],
+      ["1", "a fault was found, or the result could not be written"],
+      ["2", "wrong usage"],
+      ["3", "no gateway could be looked at, or the server behind them ended"],
+      ["130, 143, 129", "interrupted by SIGINT, SIGTERM or SIGHUP: what was measured is written and marked incomplete"],
+    ],
+    action: async () => (await import("./gateway.ts")).gateway,
+  },
+  {
     name: "doctor",
     summary: "show what is installed, and what that enables",
     takes: [],

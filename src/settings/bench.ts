@@ -188,7 +188,7 @@ function objective(given: string): string {
 }
 
 /** "nginx=http://127.0.0.1:9000", or an address alone. */
-function gateway(given: string): NamedGateway {
+export function gateway(given: string): NamedGateway {
   const [, name, address] = /^([a-z][a-z0-9-]{0,30})=(.*)$/is.exec(given) ?? [];
   if (name === "direct") throw new UsageError("--via: direct is what gateways are compared with: choose another name");
   return name === undefined || address === undefined ? { name: "via", address: given } : { name: name.toLowerCase(), address };

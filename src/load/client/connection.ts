@@ -17,6 +17,9 @@ export interface ResponseHead {
   readonly contentEncoding: string | null;
   /** Where a redirect leads, or null. */
   readonly location: string | null;
+  /** `retry-after` and `x-request-id`, or null. */
+  readonly retryAfter: string | null;
+  readonly requestId: string | null;
   /** The server's `x-fakeai-clock`, or null. */
   readonly clock: string | null;
   /** The server's `x-fakeai-instance`, or null. */

@@ -255,6 +255,8 @@ export class H1Connection implements Connection {
         contentType: said("content-type") ?? "",
         contentEncoding: said("content-encoding"),
         location: said("location"),
+        retryAfter: said("retry-after"),
+        requestId: said("x-request-id"),
         clock: said("x-fakeai-clock"),
         instance: said("x-fakeai-instance"),
         fault: said("x-fakeai-fault"),

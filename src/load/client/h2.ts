@@ -365,6 +365,8 @@ export class H2Connection implements Connection {
     let contentType = "";
     let contentEncoding: string | null = null;
     let location: string | null = null;
+    let retryAfter: string | null = null;
+    let requestId: string | null = null;
     let clock: string | null = null;
     let instance: string | null = null;
     let fault: string | null = null;
@@ -375,6 +377,8 @@ export class H2Connection implements Connection {
         else if (name === "content-type") contentType = value;
         else if (name === "content-encoding") contentEncoding = value;
         else if (name === "location") location = value;
+        else if (name === "retry-after") retryAfter = value;
+        else if (name === "x-request-id") requestId = value;
         else if (name === "x-fakeai-clock") clock = value;
         else if (name === "x-fakeai-instance") instance = value;
         else if (name === "x-fakeai-fault") fault = value;
@@ -387,7 +391,8 @@ export class H2Connection implements Connection {
     // 1xx come before the answer; what comes after its head are trailers.
     if (!stream.responded && (status < 100 || status >= 200)) {
       stream.responded = true;
-      stream.exchange.onResponse({ status, contentType, contentEncoding, location, clock, instance, fault }, this.#readUs);
+      const head = { status, contentType, contentEncoding, location, retryAfter, requestId, clock, instance, fault };
+      stream.exchange.onResponse(head, this.#readUs);
     }
     if (!stream.responded && ++stream.interim > maxInterim) {
       this.#cancel(stream);

@@ -47,6 +47,8 @@ export interface ServerNeeds {
   readonly headerTableBytes?: number;
   readonly seed: number;
   readonly cpu: number | null;
+  /** Port of the first protocol; default: any free one. */
+  readonly port?: number;
   /** Whether answers carry stamps; by default they do. */
   readonly stamps?: boolean;
 }
@@ -83,7 +85,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     "--json",
     ...(needs.stamps === false ? [] : ["--stamps"]),
     "--protocol",
-    needs.protocols.map((protocol) => `${protocol}:0`).join(","),
+    needs.protocols.map((protocol, index) => `${protocol}:${index === 0 ? (needs.port ?? 0) : 0}`).join(","),
     "--h1-engine",
     needs.engine,
     ...latencyFlags(needs),

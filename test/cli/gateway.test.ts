@@ -1,0 +1,75 @@
+/** `fakeai gateway`: wrong usage in one line, and a whole run against a bad gateway. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { expect, test } from "vitest";
+import { UsageError } from "../../src/base/usage-error.ts";
+import { noPlant } from "../../src/network/plant.ts";
+import { startProxy } from "../../src/network/proxy.ts";
+import type { GatewayResult } from "../../src/results/gateways/types.ts";
+import { gatewayFlags, settleGateway } from "../../src/settings/gateway.ts";
+import { type GivenFlags, settingsOf } from "../../src/settings/parse.ts";
+import { root, runCli } from "../support/process.ts";
+import { listen } from "../support/servers.ts";
+
+test.each<[GivenFlags, RegExp]>([
+  [{}, /^name a gateway: --start nginx, or --via /],
+  [{ via: ["a=http://127.0.0.1:1"] }, /^--via: give the server that the gateway leads to a port/],
+  [{ start: ["squid"] }, /^--start: "squid" is not one of nginx, haproxy, /],
+  [{ start: ["caddy:buffering=/bin/sh"] }, /^--start: caddy has no "buffering" \(it has caddy:h2\)/],
+  [{ start: ["litellm:h2=/bin/sh"] }, /^--start: litellm has no "h2": it has one configuration/],
+  [{ start: ["nginx=/bin/sh", "nginx=/bin/sh"] }, /^two gateways are called nginx/],
+  [{ start: ["nginx=/bin/sh"], streams: "4,1" }, /^--streams: 4,1 does not ascend/],
+  [{ start: ["nginx=/bin/sh"], rounds: "1" }, /^--rounds: "1" is not a whole number from 2/],
+  [{ start: ["nginx=/bin/sh"], header: ["x"] }, /^--header: a header looks like "name: value"/],
+  [{ start: ["nginx=/bin/sh"], header: ["host: x"] }, /^--header: host is set by the connection/],
+])("%j is wrong usage", (given, message) => {
+  const settle = (): unknown => settleGateway(settingsOf(gatewayFlags, given));
+  expect(settle).toThrow(UsageError);
+  expect(settle).toThrow(message);
+});
+
+test("an action that there is not, and the catalogue", async () => {
+  const { code, stderr } = await runCli(["gateway", "certfy"]).ended;
+  expect(stderr).toBe('fakeai: "certfy" is neither certify nor list: did you mean certify?\n');
+  expect(code).toBe(2);
+  const list = await runCli(["gateway", "list"]).ended;
+  expect(list.code).toBe(0);
+  expect(list.stdout).toMatch(/^nginx +(not installed|[\d.]+ at \/)/);
+  expect(list.stdout).toMatch(/\n +speaks h1, h2c, h1s, h2; also haproxy:buffering, haproxy:h2\n/);
+}, 30_000);
+
+test("a gateway that loses events, from start to exit code", async () => {
+  const out = mkdtempSync(join(tmpdir(), "fakeai-certify-"));
+  // A port that is free: the proxy has to know it before the server is there.
+  const reserved = createServer();
+  const port = await listen(reserved);
+  await new Promise((resolve) => reserved.close(resolve));
+  const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null };
+  const proxy = await startProxy({
+    target: { host: "127.0.0.1", port },
+    impairment: { up: idle, down: idle },
+    seed: 1,
+    plant: { ...noPlant, lose: 0.02 },
+  });
+  const flags = ["--streams", "1", "--rounds", "2", "--duration", "0.2", "--ttft", "20", "--itl", "5", "--protocol", "h1", "--out", out];
+  const via = `bad=http://127.0.0.1:${proxy.port}`;
+  const { code, stdout, stderr } = await runCli(["gateway", "certify", "--port", String(port), "--via", via, ...flags]).ended;
+  await proxy.close();
+  expect(stderr).not.toMatch(/fakeai: invalid/);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(/^\d faults? in 1 of 1 gateway and protocol\n {2}fault {2}bad-h1, events: /);
+  const result = JSON.parse(readFileSync(join(out, "gateway.json"), "utf8")) as GatewayResult;
+  const ajv = new Ajv2020({ allowUnionTypes: true });
+  ajv.addVocabulary(["unit"]);
+  expect(ajv.validate(JSON.parse(readFileSync(`${root}results/gateways/schema.json`, "utf8")) as object, result)).toBe(true);
+  const [{ fidelity, levels, config }] = result.certificates as [GatewayResult["certificates"][number]];
+  expect(fidelity).toMatchObject({ repeated: 0, reordered: 0, changed: 0 });
+  expect(fidelity!.lost).toBeGreaterThan(0);
+  expect(config).toBeNull();
+  expect(levels.map(({ streams, direct }) => [streams, direct.failed])).toEqual([[1, 0]]);
+  expect(readFileSync(join(out, "gateway.html"), "utf8")).toMatch(/^<!doctype html>/);
+  rmSync(out, { recursive: true });
+}, 60_000);
