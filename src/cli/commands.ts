@@ -274,6 +274,37 @@ export const commands: readonly Command[] = [
     action: async () => (await import("./gateway.ts")).gateway,
   },
   {
+    name: "audit",
+    summary: "hold another tool's figures against the server's records",
+    takes: [{ name: "command", help: "after --, the tool and its arguments, such as -- wrk -d 3s {url}", isRepeatable: true }],
+    flags: async () => (await import("../settings/audit.ts")).auditFlags,
+    examples: [
+      ["fakeai audit -- vllm bench serve --base-url {url} --model {model} --save-result --result-dir {out} ..."],
+      ["fakeai audit --budget 60 -- sh -c 'echo POST {base}/chat/completions | vegeta attack ... | vegeta report -type json'"],
+      ["fakeai audit --map figures.yaml -- python3 my_bench.py", "a tool without a reader"],
+    ],
+    more: async () => [
+      {
+        heading: "Placeholders",
+        rows: [
+          ["{url}, {base}", "the server's origin; the same with /v1. OPENAI_BASE_URL is the second, OPENAI_API_KEY any key"],
+          ["{model}", "a name of a model"],
+          ["{out}", "a folder of the run's own, for files of the tool; the working directory is looked through too"],
+          ["{concurrency}, {rate}", "a load that changes: with one of them there are rungs of rising load"],
+          ["{requests}, {seconds}", "how many requests, or how long, go with that load"],
+        ],
+      },
+    ],
+    exitCodes: [
+      ["0", "no figure is biased, and one at least is right"],
+      ["1", "a figure is biased"],
+      ["2", "wrong usage, or a command that cannot be started"],
+      ["3", "nothing could be audited: no request came, or no figure could be decided"],
+      ["130, 143, 129", "interrupted by SIGINT, SIGTERM or SIGHUP: the rungs that were over are judged and written"],
+    ],
+    action: async () => (await import("./audit.ts")).audit,
+  },
+  {
     name: "doctor",
     summary: "show what is installed, and what that enables",
     takes: [],

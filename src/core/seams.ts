@@ -110,6 +110,8 @@ export interface ResponsePlan {
   readonly promptTokens: number;
   /** What ends the answer; for accounting. */
   readonly finishReason: "stop" | "length";
+  /** Of `outputTokens`, those of reasoning, which come first; absent: none. */
+  readonly reasoningTokens?: number;
 }
 
 /** Called by a sink about its client. The pacer implements it; a sink has at most one. */

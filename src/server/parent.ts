@@ -2,6 +2,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { PauseMeter } from "../base/pauses.ts";
 import type { Answered, Asked, Question } from "../base/parent-channel.ts";
+import { receivedRecords } from "./received.ts";
 import type { StartedServer } from "./server.ts";
 
 /** How often the lateness of the event loop is sampled, milliseconds. */
@@ -25,6 +26,7 @@ export function answerParent(server: StartedServer | null): void {
       server.streamLog.begin();
       return true;
     }
+    if (question.ask === "received") return receivedRecords(server.requests, server.streamLog.read()?.streams ?? []);
     const logged = server.streamLog.read();
     const { listeners } = server.snapshot().live;
     const atStreamLimit = listeners.reduce((sum, { counts }) => sum + counts.bounds["stream-limit"], 0);

@@ -87,6 +87,8 @@ interface Waiter {
 export class RequestLog implements ReceivedRequests {
   readonly #most: number;
   #entries: Entry[] = [];
+  /** When each had arrived, by the monotonic clock. */
+  readonly #receivedUs = new WeakMap<ReceivedRequest, number>();
   #bytes: number[] = [];
   #bytesInAll = 0;
   #count = 0;
@@ -113,6 +115,11 @@ export class RequestLog implements ReceivedRequests {
 
   all(): readonly ReceivedRequest[] {
     return [...this.#entries];
+  }
+
+  /** When a request of this log had arrived whole, microseconds of the monotonic clock. */
+  receivedUsOf(request: ReceivedRequest): number {
+    return this.#receivedUs.get(request)!;
   }
 
   [Symbol.iterator](): Iterator<ReceivedRequest> {
@@ -196,6 +203,7 @@ export class RequestLog implements ReceivedRequests {
       tokensSent: null,
     };
     this.#entries.push(entry);
+    this.#receivedUs.set(entry, request.receivedUs);
     const bytes = body.length + path.length + charactersOf(headers);
     this.#bytes.push(bytes);
     this.#bytesInAll += bytes;

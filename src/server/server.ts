@@ -91,6 +91,7 @@ export interface Siblings {
 
 /** A server as its own process sees it. */
 export interface StartedServer extends FakeAiServer {
+  readonly requests: RequestLog;
   snapshot(): ServerSnapshot;
   /** The exposition text of `/metrics`. */
   metrics(): string | Promise<string>;

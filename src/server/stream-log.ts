@@ -5,6 +5,7 @@
 import { channel } from "node:diagnostics_channel";
 import type { StreamLogged, StreamRecord } from "../base/parent-channel.ts";
 import { isHttp2 } from "../core/faults/fault.ts";
+import { FaultySink } from "../core/faults/faulty.ts";
 import type { FrameSource, RequestHandler, ResponsePlan, ResponseSink, RouteRequest } from "../core/seams.ts";
 
 /** The request header by which an answer is found again; OpenAI has it for support cases. */
@@ -17,13 +18,17 @@ class LoggedFrames implements FrameSource {
   readonly #receivedUs: number;
   #dueUs: Int32Array;
   #sentUs: Int32Array;
+  #tokens: Int32Array;
   #count = 0;
+  /** Events that went, of every kind. */
+  #events = 0;
 
   constructor({ frames, startUs, outputTokens }: ResponsePlan) {
     this.#frames = frames;
     this.#receivedUs = startUs;
     this.#dueUs = new Int32Array(outputTokens);
     this.#sentUs = new Int32Array(outputTokens);
+    this.#tokens = new Int32Array(outputTokens);
   }
 
   get length(): number {
@@ -34,8 +39,10 @@ class LoggedFrames implements FrameSource {
   frame(index: number, dueUs: number, sentUs: number): Uint8Array {
     const bytes = this.#frames.frame(index, dueUs, sentUs);
     this.tokens = this.#frames.tokens;
+    this.#events += eventsIn(bytes);
     // Each frame that counts holds a token at least, so the arrays, one place for each token, are long enough.
     if (this.tokens > 0) {
+      this.#tokens[this.#count] = this.tokens;
       this.#dueUs[this.#count] = dueUs - this.#receivedUs;
       this.#sentUs[this.#count++] = sentUs - this.#receivedUs;
     }
@@ -48,9 +55,19 @@ class LoggedFrames implements FrameSource {
     if (this.tokens > 0) this.#sentUs[this.#count - 1] = sentUs - this.#receivedUs;
   }
 
-  get times(): Pick<StreamRecord, "dueUs" | "sentUs"> {
-    return { dueUs: this.#dueUs.slice(0, this.#count), sentUs: this.#sentUs.slice(0, this.#count) };
+  get times(): Pick<StreamRecord, "dueUs" | "sentUs" | "tokens" | "events"> {
+    const upTo = (column: Int32Array): Int32Array => column.slice(0, this.#count);
+    return { dueUs: upTo(this.#dueUs), sentUs: upTo(this.#sentUs), tokens: upTo(this.#tokens), events: this.#events };
   }
+}
+
+const lineFeed = 10;
+
+/** Hot path. Events that end in these bytes, by their empty lines: JSON holds no line feed. */
+function eventsIn(bytes: Uint8Array): number {
+  let events = 0;
+  for (let at = bytes.indexOf(lineFeed); at >= 0; at = bytes.indexOf(lineFeed, at + 1)) if (bytes[at + 1] === lineFeed) events++;
+  return events;
 }
 
 interface Entry {
@@ -95,7 +112,8 @@ export class StreamLog implements Sender {
   read(): StreamLogged | null {
     if (this.#entries === null) return null;
     const streams = this.#entries.map(({ key, spoken, plan, frames }): StreamRecord => {
-      return { key, spoken, receivedUs: plan.startUs, planned: plan.outputTokens, ...frames.times };
+      const { startUs, outputTokens, promptTokens, reasoningTokens = 0 } = plan;
+      return { key, spoken, receivedUs: startUs, planned: outputTokens, promptTokens, reasoning: reasoningTokens, ...frames.times };
     });
     return { streams, connectionsAccepted: this.#countsConnections ? this.#connections : null };
   }
@@ -112,7 +130,7 @@ export class StreamLog implements Sender {
   }
 
   send(plan: ResponsePlan, sink: ResponseSink): void {
-    const request = this.#entries === null ? undefined : this.#requests.get(sink);
+    const request = this.#entries === null ? undefined : this.#requests.get(sink instanceof FaultySink ? sink.inner : sink);
     if (this.#entries === null || request === undefined || !plan.head.streamed || plan.head.status !== 200) {
       this.#sender.send(plan, sink);
       return;

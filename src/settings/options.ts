@@ -69,6 +69,8 @@ export interface ServerOptions extends SchedulerOptions {
   readonly profile?: ProfileName;
   /** Tokens in one event of a stream. */
   readonly tokensPerChunk?: number;
+  /** The chunk that holds the role alone leaves at once, before the first token is there. Chat completions only. */
+  readonly earlyRole?: boolean;
   /** Decides texts, lengths and latencies. */
   readonly seed?: number;
   /** Names served; by default all. */

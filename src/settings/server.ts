@@ -441,6 +441,14 @@ const table = {
     parse: values.integer(1, maxTokensPerChunk),
     live: ({ model }) => model.tokensPerChunk,
   },
+  earlyRole: {
+    kind: "boolean",
+    default: false,
+    help: "chat: the chunk with the role alone leaves at once, not with the first token",
+    group: answers,
+    parse: values.boolean,
+    live: ({ model }) => model.earlyRole,
+  },
   seed: {
     kind: "integer",
     takes: "n",
@@ -724,6 +732,7 @@ export function resolveConfig(
       mode: settled.mode,
       profile: settled.profile,
       tokensPerChunk: settled.tokensPerChunk,
+      earlyRole: settled.earlyRole,
       text: settled.textFile,
       queueFullStatus: settled.queueFull ?? (settled.profile === "vllm" ? queueFullStatus.vllm : queueFullStatus.others),
       maxModelLen: settled.maxModelLen,

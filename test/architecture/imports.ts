@@ -33,8 +33,10 @@ export const rooms: Readonly<Record<string, Room>> = {
   // What shards of a load say to each other: both ends, and the merged result of what they handed in.
   shards: { rooms: ["results", "base"], packages: [node] },
   runner: { rooms: ["load", "shards", "results", "network", "settings", "tape", "wire", "core", "base"], packages: [node, "ajv"] },
+  // It stands beside the runner: it starts servers as processes and judges what others measured.
+  audit: { rooms: ["runner", "load", "results", "report", "settings", "base"], packages: [node, "re2js", "yaml"] },
   cli: {
-    rooms: ["settings", "server", "runner", "shards", "load", "network", "results", "report", "tape", "api", "core", "base"],
+    rooms: ["settings", "server", "audit", "runner", "shards", "load", "network", "results", "report", "tape", "api", "core", "base"],
     packages: [node, "commander", "yaml"],
   },
 };

@@ -20,7 +20,8 @@ import type { StreamLogged, StreamRecord } from "../../src/base/parent-channel.t
 import { root, runCli } from "../support/process.ts";
 
 function logged(streams: readonly Partial<StreamRecord>[]): StreamLogged {
-  const whole = { key: null, spoken: "http/1.1", receivedUs: 0, planned: 0, dueUs: new Int32Array(), sentUs: new Int32Array() } as const;
+  const times = { dueUs: new Int32Array(), sentUs: new Int32Array(), tokens: new Int32Array(), events: 0 };
+  const whole = { key: null, spoken: "http/1.1", receivedUs: 0, planned: 0, reasoning: 0, promptTokens: 1, ...times } as const;
   return { streams: streams.map((stream) => ({ ...whole, ...stream })), connectionsAccepted: null };
 }
 

@@ -68,6 +68,7 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   textFile: { textFile: file("text.txt", "some words") },
   mode: { mode: "echo" },
   profile: { profile: "vllm" },
+  earlyRole: { earlyRole: true },
   tokensPerChunk: { tokensPerChunk: 2 },
   seed: { seed: 2 },
   model: { model: ["one", "two"] },

@@ -1,6 +1,6 @@
 /** The chunks of chat completions and legacy completions: the short cut for plain text, and scripts for all the rest. */
 import { encodeEvent, type EventFormat, TokenEvents, doneEvent } from "../../core/frames/frames.ts";
-import { EscapedTokens, type EventBuffer, type Part, type Script, type TokenRun } from "../../core/frames/script.ts";
+import { EscapedTokens, EventBuffer, type Part, type Script, type TokenRun } from "../../core/frames/script.ts";
 import type { Vocabulary } from "../../core/text/text.ts";
 import type { Answer, Choice, Finish, Run } from "../shared/model.ts";
 import type { LogprobsWriter } from "./logprobs.ts";
@@ -99,6 +99,8 @@ export interface ScriptOptions extends ShapeOptions {
   /** Usage so far in every chunk. */
   readonly continuousUsage: boolean;
   readonly logprobs: LogprobsWriter | null;
+  /** Whether the event of the role alone has left ahead. */
+  readonly roleIsSent: boolean;
   /** An id for each call, in order. */
   readonly callId: () => string;
 }
@@ -153,11 +155,10 @@ function partsOf(
   const { wire, kind, logprobs } = options;
   const parts: Part[] = [];
   const showsReasoning = reasoningShown(answer, wire);
-  const roleAlone =
-    kind === "chat" && wire.roleDelta !== null && (calls.length === 0 || text !== null || wire.name === "vllm" || showsReasoning);
+  const roleAlone = isRoleAlone({ text, calls }, kind, wire, showsReasoning);
   const hidden = hiddenTokens(answer, wire);
   if (hidden > 0) parts.push(chunks.hidden(choice, hidden));
-  if (roleAlone) parts.push(chunks.one(choice, wire.roleDelta, "null", true));
+  if (roleAlone && !options.roleIsSent) parts.push(chunks.one(choice, wire.roleDelta!, "null", true));
   if (showsReasoning) parts.push(chunks.tokens(choice, answer.reasoning, wire.reasoningDelta, "null", null));
   if (prefix !== null) parts.push(chunks.repeated(choice, prefix));
   let finished = false;
@@ -174,6 +175,33 @@ function partsOf(
   });
   if (!finished) parts.push(chunks.one(choice, kind === "chat" ? wire.finishDelta : '""', `"${finish}"`));
   return parts;
+}
+
+/** Whether a choice begins with an event of its role alone. */
+function isRoleAlone({ text, calls }: Pick<Choice, "text" | "calls">, kind: Kind, wire: Wire, showsReasoning: boolean): boolean {
+  return kind === "chat" && wire.roleDelta !== null && (calls.length === 0 || text !== null || wire.name === "vllm" || showsReasoning);
+}
+
+/** Where they are written: shared, as a frame's bytes are valid only until the next frame. */
+const roles = new EventBuffer();
+
+/**
+ * The events of the role alone, of every choice, as one frame; it is asked for once. null: the answer has none, or a choice
+ * without one.
+ */
+export function earlyRole(
+  answer: Answer,
+  options: ShapeOptions & Pick<ScriptOptions, "identity">,
+): ((dueUs: number, sentUs: number) => Uint8Array) | null {
+  const { wire, kind } = options;
+  const showsReasoning = reasoningShown(answer, wire);
+  if (!answer.choices.every((choice) => isRoleAlone(choice, kind, wire, showsReasoning))) return null;
+  const chunks = new Chunks(answer, { ...options, continuousUsage: false, logprobs: null, roleIsSent: false, callId: () => "" });
+  return (dueUs, sentUs) => {
+    roles.reset(options.stamped, dueUs, sentUs);
+    for (const index of answer.choices.keys()) chunks.one(index, wire.roleDelta!, "null", true).open!(roles);
+    return roles.frame();
+  };
 }
 
 /** Makes the chunks of one response, and counts the tokens that each choice has sent. */

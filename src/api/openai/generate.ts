@@ -11,7 +11,7 @@ import { parseBody } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { deployedBody } from "./azure.ts";
 import { BodyTemplates, completionBody, usageOf } from "./bodies.ts";
-import { completionScript, identityBytes, type ShapeOptions, StreamShape } from "./formats.ts";
+import { completionScript, earlyRole, identityBytes, type ShapeOptions, StreamShape } from "./formats.ts";
 import { successHead } from "../shared/heads.ts";
 import { LogprobsWriter } from "./logprobs.ts";
 import { type CompletionOptions, readCompletion } from "./request.ts";
@@ -19,6 +19,9 @@ import { type Kind, type Wire, wires } from "./wire.ts";
 
 /** Event shapes kept: one per model name, kind and option. Names come from clients, so the number is bounded. */
 const shapesKept = 32;
+
+/** Later than any stream ends, and still a number. */
+const neverUs = 1e15;
 
 export class Generator {
   readonly model: Model;
@@ -48,9 +51,19 @@ export class Generator {
     if (!ask.stream) {
       frames = this.#body(kind, id, answer, options);
     } else {
-      const script = isPlain(answer, options) ? null : new ScriptFrames(this.#script(kind, id, answer, options));
-      frames = script ?? this.#plainFrames(answer, this.#shapeOptions(kind, answer, options), identityBytes(kind, id, answer.created));
+      const shapeOptions = this.#shapeOptions(kind, answer, options);
+      // Where the first token is due at once, the role goes with it.
+      const early =
+        settings.earlyRole && (answer.firstUs > 0 || schedule.isLive === true)
+          ? earlyRole(answer, { ...shapeOptions, identity: { id, created: answer.created } })
+          : null;
+      const script = isPlain(answer, options) ? null : new ScriptFrames(this.#script(kind, id, answer, options, early !== null));
+      frames = script ?? this.#plainFrames(answer, shapeOptions, identityBytes(kind, id, answer.created), early !== null);
       if (script !== null) schedule = frameSchedule(schedule, script.steps());
+      if (early !== null) {
+        const rest = frames;
+        frames = schedule = new AwaitedFrames({ firstUs: 0, everyUs: neverUs, sign: (_, due, sent) => early(due, sent), frames: () => rest }, schedule);
+      }
       if (this.#wire.keepAlive !== null) frames = schedule = this.#keptAlive(frames, schedule, this.#wire.keepAlive.everyUs);
     }
     return {
@@ -67,6 +80,7 @@ export class Generator {
       outputTokens: answer.outputTokens,
       promptTokens: ask.promptTokens,
       finishReason: answer.choices[0]!.finish === "length" ? "length" : "stop",
+      reasoningTokens: answer.reasoningTokens,
     };
   }
 
@@ -93,9 +107,10 @@ export class Generator {
     return { wire: this.#wire, kind, model: ask.model, tier, includeUsage, obfuscated, stamped };
   }
 
-  #script(kind: Kind, id: string, answer: Answer, options: CompletionOptions): Script {
+  #script(kind: Kind, id: string, answer: Answer, options: CompletionOptions, roleIsSent: boolean): Script {
     return completionScript(answer, {
       ...this.#shapeOptions(kind, answer, options),
+      roleIsSent,
       identity: { id, created: answer.created },
       continuousUsage: options.continuousUsage,
       logprobs: options.topLogprobs === null ? null : new LogprobsWriter(kind, options.topLogprobs, answer.choices),
@@ -103,7 +118,7 @@ export class Generator {
     });
   }
 
-  #plainFrames(answer: Answer, options: ShapeOptions, identity: Uint8Array): StreamFrames {
+  #plainFrames(answer: Answer, options: ShapeOptions, identity: Uint8Array, roleIsSent: boolean): StreamFrames {
     const { text, finish } = answer.choices[0]!;
     const { vocabulary, tokens } = text!;
     const shape = this.#shape(options, vocabulary, identity.length);
@@ -113,7 +128,7 @@ export class Generator {
       text!.cursor(),
       tokens,
       identity,
-      shape.opening,
+      roleIsSent ? null : shape.opening,
       shape.closing(ending, tokens, usageOf(answer)),
       shape.lastTokens(ending),
     );

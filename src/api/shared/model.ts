@@ -55,6 +55,8 @@ export interface ModelSettings {
   readonly profile: ProfileName;
   /** Tokens in one event of a stream. */
   readonly tokensPerChunk: number;
+  /** Chat completions: the event of the role alone leaves at once. */
+  readonly earlyRole: boolean;
   /** Tokens of prompt and answer together; null: no limit. */
   readonly maxModelLen: number | null;
   /** Tokens of each image in a prompt; null: by its size, as the provider counts. */

@@ -51,6 +51,8 @@ export interface ServerNeeds {
   readonly port?: number;
   /** Whether answers carry stamps; by default they do. */
   readonly stamps?: boolean;
+  /** More flags, as `fakeai serve` takes them. */
+  readonly flags?: readonly string[];
 }
 
 /** A server of ours, with a line to it. */
@@ -96,6 +98,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     "--max-concurrent-streams",
     String(needs.maxConcurrentStreams),
     ...(needs.headerTableBytes === undefined ? [] : ["--header-table", String(needs.headerTableBytes)]),
+    ...(needs.flags ?? []),
   ];
   const [command, args] =
     needs.cpu === null ? [process.execPath, flags] : ["taskset", ["-c", String(needs.cpu), process.execPath, ...flags]];

@@ -1,0 +1,368 @@
+/** Verdicts: each figure that a tool reports against the server's records of the same run, and why it differs. Pure: recorded runs are judged alike. */
+import type { ReceivedRecord } from "../base/parent-channel.ts";
+import { estimateMean } from "../results/statistics.ts";
+import { cameIn } from "./answers.ts";
+import { figureLabel, quantities, toleranceOf } from "./quantities.ts";
+import { distance, type Range } from "./samples.ts";
+import { trafficOf } from "./traffic.ts";
+import { type Truth, truthOf } from "./truth.ts";
+import type {
+  Asked,
+  Cause,
+  FigureResult,
+  FigureSummary,
+  Limit,
+  Machine,
+  Quantity,
+  Repeat,
+  Report,
+  Reported,
+  RungResult,
+  Statistic,
+  Verdict,
+} from "./types.ts";
+
+/** One run of the command: what it reported, and what the server has seen of it. */
+export interface Observation {
+  readonly records: readonly ReceivedRecord[];
+  /** null: nothing was read. */
+  readonly report: Report | null;
+  /** Why nothing was read. */
+  readonly fault: string | null;
+  readonly exitCode: number | null;
+  readonly wallS: number;
+  readonly machine: Machine | null;
+}
+
+/** A rung as it was played. */
+export interface PlayedRung extends Pick<RungResult, "name" | "title" | "plan" | "concurrency" | "ratePerSecond"> {
+  readonly observations: readonly Observation[];
+}
+
+interface Judged {
+  readonly observation: Observation;
+  readonly truth: Truth;
+  readonly repeat: Repeat;
+  readonly asked: Asked;
+}
+
+/** Above this part of waiting for a core the machine is too busy to blame a tool for lateness. */
+const busyShare = 0.2;
+/** From this many cores on one thread of a tool has no room left. */
+const saturatedCores = 0.9;
+
+/** Judges one rung. */
+export function judgeRung(rung: PlayedRung): RungResult {
+  const judged = rung.observations.map((observation) => judgedRun(observation, rung));
+  const figures = figureKeys(judged).map(({ quantity, statistic }) => figureOf(judged, quantity, statistic));
+  const { name, title, plan, concurrency, ratePerSecond } = rung;
+  return {
+    name,
+    title,
+    plan,
+    concurrency,
+    ratePerSecond,
+    repeats: judged.map(({ repeat }) => repeat),
+    figures,
+    notes: notesOf(judged),
+  };
+}
+
+function judgedRun(observation: Observation, { concurrency, ratePerSecond }: PlayedRung): Judged {
+  const { records, report, wallS, exitCode, machine, fault } = observation;
+  const came = cameIn(records);
+  const truth = truthOf(came, reportedRequests(report), wallS);
+  const asked: Asked = {
+    concurrency: report?.asked.concurrency ?? concurrency,
+    ratePerSecond: report?.asked.ratePerSecond ?? ratePerSecond,
+  };
+  return { observation, truth, asked, repeat: { exitCode, wallS, traffic: trafficOf(came, truth), machine, fault } };
+}
+
+/** How many requests a report speaks of; null: it does not say. */
+function reportedRequests(report: Report | null): number | null {
+  const value = (quantity: Quantity): number | null => report?.figures.find((figure) => figure.quantity === quantity)?.value ?? null;
+  const requests = value("requests");
+  if (requests !== null) return requests;
+  const completed = value("completed");
+  return completed === null ? null : completed + (value("failed") ?? 0);
+}
+
+/** What a run reports, the load that was asked for among it. */
+function reportedIn({ observation: { report }, asked }: Judged): readonly Reported[] {
+  const { concurrency, ratePerSecond } = asked;
+  return [
+    ...(report?.figures ?? []),
+    ...(concurrency === null ? [] : [{ quantity: "askedConcurrency", statistic: "mean", value: concurrency, name: "asked for" } as const]),
+    ...(ratePerSecond === null ? [] : [{ quantity: "askedRate", statistic: "mean", value: ratePerSecond, name: "asked for" } as const]),
+  ];
+}
+
+function figureKeys(judged: readonly Judged[]): readonly Pick<Reported, "quantity" | "statistic">[] {
+  const keys = new Map<string, Reported>();
+  for (const run of judged) for (const figure of reportedIn(run)) keys.set(`${figure.quantity}.${figure.statistic}`, figure);
+  return [...keys.values()];
+}
+
+interface Pair {
+  readonly run: Judged;
+  readonly reported: Reported;
+  readonly truth: Range;
+}
+
+function figureOf(judged: readonly Judged[], quantity: Quantity, statistic: Statistic): FigureResult {
+  const found = judged.flatMap((run) => {
+    const reported = reportedIn(run).find((figure) => figure.quantity === quantity && figure.statistic === statistic);
+    if (reported === undefined) return [];
+    const truth = run.truth.figure(quantity, statistic);
+    return [{ run, reported, truth: truth === null ? null : withOwnLateness(run, quantity, statistic, truth) }];
+  });
+  const pairs = found.filter((pair): pair is Pair => pair.truth !== null);
+  const { unit } = quantities[quantity];
+  const shown = {
+    quantity,
+    statistic,
+    unit,
+    name: found[0]!.reported.name,
+    reported: found.map(({ reported }) => reported.value),
+    truth: pairs.map(({ truth }) => truth.value),
+  };
+  if (pairs.length === 0 || pairs.length < found.length)
+    return { ...shown, bias: null, tolerance: 0, verdict: "not-comparable", causes: [] };
+  const mean = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0) / values.length;
+  const trueMean = mean(pairs.map(({ truth }) => truth.value));
+  const tolerance = toleranceOf(quantity, statistic, trueMean, mean(pairs.map(({ run }) => run.truth.whole)));
+  // Runs that agree to the last printed digit are not for that reason certain.
+  const estimate = estimateMean(
+    pairs.map(({ reported, truth }) => distance(reported.value, truth)),
+    tolerance / 20,
+  );
+  if (estimate === null) return { ...shown, bias: null, tolerance, verdict: "undecided", causes: [] };
+  const bias = {
+    estimate: estimate.estimate,
+    low: estimate.low,
+    high: estimate.high,
+    ratio: trueMean === 0 ? null : estimate.estimate / trueMean,
+  };
+  const { verdict, causes } = verdictOf(pairs, quantity, statistic, bias, tolerance);
+  return { ...shown, bias, tolerance, verdict, causes };
+}
+
+function verdictOf(
+  pairs: readonly Pair[],
+  quantity: Quantity,
+  statistic: Statistic,
+  { estimate, low, high }: { readonly estimate: number; readonly low: number; readonly high: number },
+  tolerance: number,
+): { readonly verdict: Verdict; readonly causes: readonly Cause[] } {
+  if (low >= -tolerance && high <= tolerance) return { verdict: "right", causes: [] };
+  const isBeyond = low > tolerance || high < -tolerance;
+  const isShaken = pairs.some(({ run }) => isBusy(run)) && isShakenByWaits(quantity, statistic, estimate);
+  // By waits alone a figure may come near another definition; far from the truth it does not.
+  const isFar = Math.abs(estimate) > tolerance * (isShaken ? shakenTimes : 1);
+  const definitions = isFar ? definitionsOf(pairs, quantity, statistic, tolerance) : [];
+  if (isShaken && definitions.length === 0) return { verdict: "undecided", causes: [] };
+  // What fits another definition in every repeat is no accident, however the repeats differ.
+  if (!isBeyond && (definitions.length === 0 || pairs.length < 3)) return { verdict: "undecided", causes: [] };
+  const isLate = quantities[quantity].unit === "ms" && estimate > 0;
+  const causes = definitions.length > 0 ? definitions : otherCauses(pairs, quantity, estimate, isLate);
+  return { verdict: "biased", causes };
+}
+
+/** Tolerances that a figure has to be off on a busy machine before another definition is believed. */
+const shakenTimes = 5;
+
+function isBusy({ observation: { machine } }: Judged): boolean {
+  return machine !== null && machine.waiting > busyShare;
+}
+
+const gapQuantities: ReadonlySet<Quantity> = new Set<Quantity>(["itl", "itlPerToken", "tpot"]);
+
+/** Whether a tool that waits for a core is off in this way: single times come late, gaps spread, rates fall. Of means of gaps see `withOwnLateness`. */
+function isShakenByWaits(quantity: Quantity, statistic: Statistic, estimate: number): boolean {
+  const { unit } = quantities[quantity];
+  if (unit === "1/s") return estimate < 0;
+  if (unit !== "ms") return false;
+  return gapQuantities.has(quantity) ? statistic !== "mean" : estimate > 0;
+}
+
+/**
+ * The truth of a mean of gaps for a tool that had to wait for a core: it saw the first token late, or the last, and says by how much
+ * with its own TTFT and E2E. What lies between the two is right.
+ */
+function withOwnLateness(run: Judged, quantity: Quantity, statistic: Statistic, truth: Range): Range {
+  if (!gapQuantities.has(quantity) || statistic !== "mean" || !isBusy(run)) return truth;
+  const lateMs = (of: Quantity): number | null => {
+    const reported = run.observation.report?.figures.find((figure) => figure.quantity === of && figure.statistic === "mean");
+    const right = run.truth.figure(of, "mean");
+    return reported === undefined || right === null ? null : reported.value - right.value;
+  };
+  const [first, last] = [lateMs("ttft"), lateMs("e2e")];
+  const streamed = run.truth.answers.filter(({ outcome, tokenMs }) => outcome === "whole" && tokenMs.length > 1);
+  if (first === null || last === null || streamed.length === 0) return truth;
+  const steps = streamed.reduce((total, { tokenMs, outputTokens }) => total + (quantity === "itl" ? tokenMs.length : outputTokens) - 1, 0) / streamed.length;
+  const shifted = truth.value + (last - first) / Math.max(1, steps);
+  return { value: truth.value, low: Math.min(truth.low, shifted), high: Math.max(truth.high, shifted) };
+}
+
+/** Definitions by which the figure is right in every repeat, the nearest first, each cause once. */
+function definitionsOf(pairs: readonly Pair[], quantity: Quantity, statistic: Statistic, tolerance: number): Cause[] {
+  const offered = pairs.map(({ run }) => run.truth.alternatives(quantity, statistic));
+  const fitting = (offered[0] ?? []).flatMap(({ cause, text }) => {
+    const distances = pairs.map(({ reported, truth }, index) => {
+      const other = offered[index]!.find((one) => one.cause === cause && one.text === text);
+      if (other === undefined) return null;
+      const away = Math.abs(distance(reported.value, other.range));
+      return { away, isNearer: away < Math.abs(distance(reported.value, truth)) / 2 };
+    });
+    const fits = distances.every((found) => found !== null && found.isNearer && found.away <= tolerance);
+    return fits ? [{ cause, text, away: Math.max(...distances.map((found) => found!.away)) }] : [];
+  });
+  const nearest = fitting.toSorted((a, b) => a.away - b.away).slice(0, 1);
+  return nearest.map(({ cause, text }) => ({ name: cause, text }));
+}
+
+function otherCauses(pairs: readonly Pair[], quantity: Quantity, estimate: number, isLate: boolean): Cause[] {
+  const causes: Cause[] = [];
+  const runs = pairs.map(({ run }) => run);
+  const { unit } = quantities[quantity];
+  const reports = runs.flatMap(({ observation: { report } }) => report ?? []);
+  if (unit === "ms" && runs.some(({ observation: { report }, truth }) => (report?.samples ?? 0) > truth.answers.length * 1.05)) {
+    const { samples } = reports[0]!;
+    causes.push({
+      name: "extra-samples",
+      text: `has ${String(samples)} values for ${runs[0]!.truth.answers.length} requests: a correction for coordinated omission makes some up`,
+    });
+  }
+  if (quantity === "askedRate" && estimate > 0) {
+    const reached = runs.map(({ truth }) => truth.figure("askedRate", "mean")!.value);
+    causes.push({ name: "falls-behind", text: `asks for more than it sends: ${rounded(Math.min(...reached))} to ${rounded(Math.max(...reached))} requests/s came` });
+  }
+  if (quantity === "requestRate" && estimate > 0 && pairs.every(({ run, reported }) => near(run.asked.ratePerSecond, reported.value)))
+    causes.push({ name: "falls-behind", text: "reports the rate that was asked for, and sends fewer" });
+  const values = reports.flatMap(({ figures }) => figures.filter((figure) => figure.quantity === quantity).map(({ value }) => value));
+  if (unit === "ms" && Math.abs(estimate) <= 1 && values.length > 2 && values.every((value) => Number.isInteger(value)))
+    causes.push({ name: "whole-milliseconds", text: "is counted in whole milliseconds" });
+  const machines = pairs.flatMap(({ run }) => run.observation.machine ?? []);
+  if (isLate && machines.length > 0 && machines.every(({ cores }) => cores >= saturatedCores))
+    causes.push({ name: "client-saturated", text: `comes with ${rounded(machines[0]!.cores)} cores in use by the tool itself` });
+  return causes;
+}
+
+function near(asked: number | null, value: number): boolean {
+  return asked !== null && Math.abs(value - asked) <= asked * 0.02;
+}
+
+function notesOf(judged: readonly Judged[]): string[] {
+  const notes = new Set<string>();
+  for (const { repeat, asked, observation, truth } of judged) {
+    const { traffic, fault, exitCode } = repeat;
+    if (fault !== null) notes.add(fault);
+    if (exitCode !== 0) notes.add(exitCode === null ? "the command was ended by a signal" : `the command ended with exit code ${exitCode}`);
+    if (traffic.warmUp > 0) notes.add(`${traffic.warmUp} requests before the load are its warm-up and in no figure`);
+    if ((traffic.retries ?? 0) > 0) notes.add(`${traffic.retries} requests repeat one that had failed`);
+    const reported = reportedRequests(observation.report);
+    if (reported !== null && reported < traffic.requests)
+      notes.add(`it reports ${reported} of ${traffic.requests} requests${traffic.aborted > 0 ? `; ${traffic.aborted} were given up by it` : ""}`);
+    const reached = traffic.arrivalsPerSecond;
+    if (asked.ratePerSecond !== null && reached !== null && reached < asked.ratePerSecond * 0.95) {
+      const late = fromPlanned(truth, asked.ratePerSecond);
+      notes.add(
+        `fell behind: ${rounded(asked.ratePerSecond)} requests/s were asked for, ${rounded(reached)} came` +
+          (late === null ? "" : `; counted from its planned time the last request was ${rounded(late)} ms late`),
+      );
+    }
+  }
+  return [...notes];
+}
+
+/** How late the last request of a constant rate came; null: no request came. */
+function fromPlanned({ answers }: Truth, ratePerSecond: number): number | null {
+  if (answers.length < 2) return null;
+  return answers.at(-1)!.atMs - answers[0]!.atMs - ((answers.length - 1) / ratePerSecond) * 1000;
+}
+
+function rounded(value: number): string {
+  return Number(value.toPrecision(3)).toString();
+}
+
+/** Figures that readers may look for: those that are not there are "not reported". */
+const expected: readonly (readonly [Quantity, readonly Statistic[]])[] = [
+  ["ttft", ["mean", "p50", "p90", "p99"]],
+  ["itl", ["mean", "p50", "p90", "p99"]],
+  ["tpot", ["mean", "p50", "p90", "p99"]],
+  ["e2e", ["mean", "p50", "p90", "p99"]],
+  ["outputTokens", ["total"]],
+  ["inputTokens", ["total"]],
+  ["requestRate", ["mean"]],
+  ["outputTokenRate", ["mean"]],
+  ["concurrency", ["mean"]],
+  ["completed", ["total"]],
+  ["failed", ["total"]],
+];
+
+/** Each figure over all rungs. */
+export function summarize(rungs: readonly RungResult[]): FigureSummary[] {
+  const keys = new Map<string, readonly [Quantity, Statistic]>();
+  for (const [quantity, statistics] of expected) for (const statistic of statistics) keys.set(`${quantity}.${statistic}`, [quantity, statistic]);
+  for (const { figures } of rungs) for (const { quantity, statistic } of figures) keys.set(`${quantity}.${statistic}`, [quantity, statistic]);
+  return [...keys.values()].map(([quantity, statistic]) => {
+    const found = rungs.flatMap(({ name, figures }) =>
+      figures.filter((figure) => figure.quantity === quantity && figure.statistic === statistic).map((figure) => ({ rung: name, figure })),
+    );
+    const on = (verdict: Verdict): string[] => found.filter(({ figure }) => figure.verdict === verdict).map(({ rung }) => rung);
+    const [right, biased, undecided] = [on("right"), on("biased"), on("undecided")];
+    const causes = new Map(found.flatMap(({ figure }) => figure.causes.map((cause) => [cause.name, cause] as const)));
+    if (causes.size === 0) for (const cause of constantFactor(rungs, quantity)) causes.set(cause.name, cause);
+    const verdict: Verdict =
+      found.length === 0
+        ? "not-reported"
+        : biased.length > 0
+          ? "biased"
+          : right.length > 0
+            ? "right"
+            : undecided.length > 0
+              ? "undecided"
+              : "not-comparable";
+    return { quantity, statistic, name: found[0]?.figure.name ?? null, verdict, right, biased, undecided, causes: [...causes.values()] };
+  });
+}
+
+/** All figures of a quantity off by one factor: a wrong unit, a clock that is off, or a tool that corrects what it saw. */
+function constantFactor(rungs: readonly RungResult[], quantity: Quantity): Cause[] {
+  const factors = rungs.flatMap(({ figures }) =>
+    figures.flatMap(({ quantity: own, verdict, bias }) => (own === quantity && verdict === "biased" && bias?.ratio ? [bias.ratio] : [])),
+  );
+  if (factors.length < 2 || Math.max(...factors) - Math.min(...factors) > 0.01) return [];
+  const mean = factors.reduce((total, factor) => total + factor, 0) / factors.length;
+  const percent = rounded(Math.abs(mean) * 100);
+  return [{ name: "constant-factor", text: `is ${percent}% too ${mean < 0 ? "low" : "high"} wherever it can be told` }];
+}
+
+/** Latencies that a client under load has wrong first. */
+const latencies: ReadonlySet<Quantity> = new Set<Quantity>(["ttft", "ttfe", "ttfb", "itl", "itlPerToken", "tpot", "e2e"]);
+
+/** Where the figures of rungs of rising load leave the truth. `rising`: their names. */
+export function limitOf(rungs: readonly RungResult[], rising: ReadonlySet<string>): Limit {
+  const loads = rungs
+    .filter(({ name }) => rising.has(name))
+    .map((rung) => ({ rung, events: Math.max(0, ...rung.repeats.map(({ traffic }) => traffic.eventsPerSecond ?? 0)) }))
+    .filter(({ events }) => events > 0)
+    .toSorted((a, b) => a.events - b.events);
+  // A definition that differs is wrong at every load: it is no limit.
+  const ofLoad = ({ figures }: RungResult): FigureResult[] =>
+    figures.filter(({ quantity, verdict, causes }) => latencies.has(quantity) && verdict === "biased" && causes.every(({ name }) => name === "client-saturated"));
+  const atRest = loads[0];
+  const always = new Set(atRest === undefined ? [] : ofLoad(atRest.rung).map(({ quantity, statistic }) => `${quantity}.${statistic}`));
+  const left = loads.flatMap(({ rung, events }) => {
+    const figure = ofLoad(rung).find(({ quantity, statistic }) => !always.has(`${quantity}.${statistic}`));
+    return figure === undefined ? [] : [{ rung: rung.name, events, figure: figureLabel(figure.quantity, figure.statistic) }];
+  })[0];
+  const good = loads.filter(({ rung, events }) => (left === undefined || events < left.events) && rung.figures.some(({ quantity, verdict }) => latencies.has(quantity) && verdict === "right"));
+  return {
+    eventsPerSecond: left?.events ?? null,
+    rung: left?.rung ?? null,
+    figure: left?.figure ?? null,
+    rightUpToEventsPerSecond: good.at(-1)?.events ?? null,
+  };
+}
