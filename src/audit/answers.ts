@@ -11,6 +11,8 @@ export interface Answer {
   readonly parameters: Readonly<Record<string, string>>;
   readonly retry: number | null;
   readonly outcome: "whole" | "refused" | "cut" | "aborted";
+  /** Of one that was cut: whether its body ended in order all the same, so that only its content shows it. */
+  readonly endedInOrder: boolean;
   readonly firstByteMs: number | null;
   readonly endMs: number | null;
   /** When each event with tokens went, and how many tokens it holds; empty: the answer was no stream. */
@@ -58,6 +60,7 @@ function answerOf(record: ReceivedRecord, firstUs: number): Answer {
     parameters: record.parameters ?? {},
     retry: record.retry,
     outcome: outcomeOf(record, outputTokens),
+    endedInOrder: record.ended === "finished",
     firstByteMs: record.firstWriteUs === null ? null : ms(record.firstWriteUs),
     endMs: record.endedUs === null ? null : ms(record.endedUs),
     tokenMs: Array.from(stream?.sentUs ?? [], ms),

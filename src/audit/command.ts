@@ -78,7 +78,9 @@ export async function runCommand({ words, env, out, timeoutMs, signal }: Command
   }
   const ended = new Promise<{ code: number | null }>((resolve, reject) => {
     child.on("error", (error: NodeJS.ErrnoException) =>
-      reject(new UsageError(`cannot start ${words[0]!} (${error.code ?? error.message}): the command after -- is the tool and its arguments`)),
+      reject(
+        new UsageError(`cannot start ${words[0]!} (${error.code ?? error.message}): the command after -- is the tool and its arguments`),
+      ),
     );
     child.on("close", (code) => resolve({ code }));
   });

@@ -54,7 +54,7 @@ const saturatedCores = 0.9;
 /** Judges one rung. */
 export function judgeRung(rung: PlayedRung): RungResult {
   const judged = rung.observations.map((observation) => judgedRun(observation, rung));
-  const figures = figureKeys(judged).map(({ quantity, statistic }) => figureOf(judged, quantity, statistic));
+  const figures = withLikeliestCause(figureKeys(judged).map(({ quantity, statistic }) => figureOf(judged, quantity, statistic)));
   const { name, title, plan, concurrency, ratePerSecond } = rung;
   return {
     name,
@@ -66,6 +66,20 @@ export function judgeRung(rung: PlayedRung): RungResult {
     figures,
     notes: notesOf(judged),
   };
+}
+
+/**
+ * Where several definitions fit a figure, the one that fits most figures of the rung is its cause: a tool has one way of reading.
+ * Causes come nearest first.
+ */
+function withLikeliestCause(figures: readonly FigureResult[]): FigureResult[] {
+  const fitting = new Map<string, number>();
+  for (const { causes } of figures)
+    for (const name of new Set(causes.map((cause) => cause.name))) fitting.set(name, (fitting.get(name) ?? 0) + 1);
+  return figures.map((figure) => {
+    const likeliest = figure.causes.toSorted((a, b) => fitting.get(b.name)! - fitting.get(a.name)!).slice(0, 1);
+    return { ...figure, causes: likeliest };
+  });
 }
 
 function judgedRun(observation: Observation, { concurrency, ratePerSecond }: PlayedRung): Judged {
@@ -157,10 +171,14 @@ function verdictOf(
 ): { readonly verdict: Verdict; readonly causes: readonly Cause[] } {
   if (low >= -tolerance && high <= tolerance) return { verdict: "right", causes: [] };
   const isBeyond = low > tolerance || high < -tolerance;
-  const isShaken = pairs.some(({ run }) => isBusy(run)) && isShakenByWaits(quantity, statistic, estimate);
-  // By waits alone a figure may come near another definition; far from the truth it does not.
-  const isFar = Math.abs(estimate) > tolerance * (isShaken ? shakenTimes : 1);
-  const definitions = isFar ? definitionsOf(pairs, quantity, statistic, tolerance) : [];
+  const anyBusy = pairs.some(({ run }) => isBusy(run));
+  const isShaken = anyBusy && isShakenByWaits(quantity, statistic, estimate);
+  // By waits alone a time may come near another definition. Far from the truth it does not, nor a mean of gaps that is corrected for them.
+  const trueMean = pairs.reduce((total, { truth }) => total + Math.abs(truth.value), 0) / pairs.length;
+  const isTime = quantities[quantity].unit === "ms";
+  const least = isShaken && isTime ? trueMean * shakenShare : anyBusy && isTime ? tolerance * shakenTimes : tolerance;
+  const slack = anyBusy && isTime ? Math.max(tolerance, Math.abs(estimate) / shakenTimes) : tolerance;
+  const definitions = Math.abs(estimate) > least ? definitionsOf(pairs, quantity, statistic, slack) : [];
   if (isShaken && definitions.length === 0) return { verdict: "undecided", causes: [] };
   // What fits another definition in every repeat is no accident, however the repeats differ.
   if (!isBeyond && (definitions.length === 0 || pairs.length < 3)) return { verdict: "undecided", causes: [] };
@@ -169,7 +187,8 @@ function verdictOf(
   return { verdict: "biased", causes };
 }
 
-/** Tolerances that a figure has to be off on a busy machine before another definition is believed. */
+/** On a busy machine another definition is believed where a time is off by this part of the truth, or a mean of gaps by so many tolerances. */
+const shakenShare = 0.5;
 const shakenTimes = 5;
 
 function isBusy({ observation: { machine } }: Judged): boolean {
@@ -200,12 +219,14 @@ function withOwnLateness(run: Judged, quantity: Quantity, statistic: Statistic, 
   const [first, last] = [lateMs("ttft"), lateMs("e2e")];
   const streamed = run.truth.answers.filter(({ outcome, tokenMs }) => outcome === "whole" && tokenMs.length > 1);
   if (first === null || last === null || streamed.length === 0) return truth;
-  const steps = streamed.reduce((total, { tokenMs, outputTokens }) => total + (quantity === "itl" ? tokenMs.length : outputTokens) - 1, 0) / streamed.length;
+  const steps =
+    streamed.reduce((total, { tokenMs, outputTokens }) => total + (quantity === "itl" ? tokenMs.length : outputTokens) - 1, 0) /
+    streamed.length;
   const shifted = truth.value + (last - first) / Math.max(1, steps);
   return { value: truth.value, low: Math.min(truth.low, shifted), high: Math.max(truth.high, shifted) };
 }
 
-/** Definitions by which the figure is right in every repeat, the nearest first, each cause once. */
+/** Definitions by which the figure is right in every repeat, the nearest first. */
 function definitionsOf(pairs: readonly Pair[], quantity: Quantity, statistic: Statistic, tolerance: number): Cause[] {
   const offered = pairs.map(({ run }) => run.truth.alternatives(quantity, statistic));
   const fitting = (offered[0] ?? []).flatMap(({ cause, text }) => {
@@ -218,8 +239,7 @@ function definitionsOf(pairs: readonly Pair[], quantity: Quantity, statistic: St
     const fits = distances.every((found) => found !== null && found.isNearer && found.away <= tolerance);
     return fits ? [{ cause, text, away: Math.max(...distances.map((found) => found!.away)) }] : [];
   });
-  const nearest = fitting.toSorted((a, b) => a.away - b.away).slice(0, 1);
-  return nearest.map(({ cause, text }) => ({ name: cause, text }));
+  return fitting.toSorted((a, b) => a.away - b.away).map(({ cause, text }) => ({ name: cause, text }));
 }
 
 function otherCauses(pairs: readonly Pair[], quantity: Quantity, estimate: number, isLate: boolean): Cause[] {
@@ -236,7 +256,10 @@ function otherCauses(pairs: readonly Pair[], quantity: Quantity, estimate: numbe
   }
   if (quantity === "askedRate" && estimate > 0) {
     const reached = runs.map(({ truth }) => truth.figure("askedRate", "mean")!.value);
-    causes.push({ name: "falls-behind", text: `asks for more than it sends: ${rounded(Math.min(...reached))} to ${rounded(Math.max(...reached))} requests/s came` });
+    causes.push({
+      name: "falls-behind",
+      text: `asks for more than it sends: ${rounded(Math.min(...reached))} to ${rounded(Math.max(...reached))} requests/s came`,
+    });
   }
   if (quantity === "requestRate" && estimate > 0 && pairs.every(({ run, reported }) => near(run.asked.ratePerSecond, reported.value)))
     causes.push({ name: "falls-behind", text: "reports the rate that was asked for, and sends fewer" });
@@ -263,7 +286,9 @@ function notesOf(judged: readonly Judged[]): string[] {
     if ((traffic.retries ?? 0) > 0) notes.add(`${traffic.retries} requests repeat one that had failed`);
     const reported = reportedRequests(observation.report);
     if (reported !== null && reported < traffic.requests)
-      notes.add(`it reports ${reported} of ${traffic.requests} requests${traffic.aborted > 0 ? `; ${traffic.aborted} were given up by it` : ""}`);
+      notes.add(
+        `it reports ${reported} of ${traffic.requests} requests${traffic.aborted > 0 ? `; ${traffic.aborted} were given up by it` : ""}`,
+      );
     const reached = traffic.arrivalsPerSecond;
     if (asked.ratePerSecond !== null && reached !== null && reached < asked.ratePerSecond * 0.95) {
       const late = fromPlanned(truth, asked.ratePerSecond);
@@ -301,11 +326,19 @@ const expected: readonly (readonly [Quantity, readonly Statistic[]])[] = [
   ["failed", ["total"]],
 ];
 
+const ofAllAnswers: Readonly<Partial<Record<Quantity, Quantity>>> = { e2e: "e2eAnswered", requestRate: "answerRate" };
+
 /** Each figure over all rungs. */
 export function summarize(rungs: readonly RungResult[]): FigureSummary[] {
   const keys = new Map<string, readonly [Quantity, Statistic]>();
-  for (const [quantity, statistics] of expected) for (const statistic of statistics) keys.set(`${quantity}.${statistic}`, [quantity, statistic]);
-  for (const { figures } of rungs) for (const { quantity, statistic } of figures) keys.set(`${quantity}.${statistic}`, [quantity, statistic]);
+  const reported = new Set(rungs.flatMap(({ figures }) => figures.map(({ quantity }) => quantity)));
+  for (const [quantity, statistics] of expected) {
+    // Tools of HTTP report it of all answers.
+    if (!reported.has(quantity) && reported.has(ofAllAnswers[quantity] ?? quantity)) continue;
+    for (const statistic of statistics) keys.set(`${quantity}.${statistic}`, [quantity, statistic]);
+  }
+  for (const { figures } of rungs)
+    for (const { quantity, statistic } of figures) keys.set(`${quantity}.${statistic}`, [quantity, statistic]);
   return [...keys.values()].map(([quantity, statistic]) => {
     const found = rungs.flatMap(({ name, figures }) =>
       figures.filter((figure) => figure.quantity === quantity && figure.statistic === statistic).map((figure) => ({ rung: name, figure })),
@@ -340,7 +373,7 @@ function constantFactor(rungs: readonly RungResult[], quantity: Quantity): Cause
 }
 
 /** Latencies that a client under load has wrong first. */
-const latencies: ReadonlySet<Quantity> = new Set<Quantity>(["ttft", "ttfe", "ttfb", "itl", "itlPerToken", "tpot", "e2e"]);
+const latencies: ReadonlySet<Quantity> = new Set<Quantity>(["ttft", "ttfe", "ttfb", "itl", "itlPerToken", "tpot", "e2e", "e2eAnswered"]);
 
 /** Where the figures of rungs of rising load leave the truth. `rising`: their names. */
 export function limitOf(rungs: readonly RungResult[], rising: ReadonlySet<string>): Limit {
@@ -351,14 +384,21 @@ export function limitOf(rungs: readonly RungResult[], rising: ReadonlySet<string
     .toSorted((a, b) => a.events - b.events);
   // A definition that differs is wrong at every load: it is no limit.
   const ofLoad = ({ figures }: RungResult): FigureResult[] =>
-    figures.filter(({ quantity, verdict, causes }) => latencies.has(quantity) && verdict === "biased" && causes.every(({ name }) => name === "client-saturated"));
+    figures.filter(
+      ({ quantity, verdict, causes }) =>
+        latencies.has(quantity) && verdict === "biased" && causes.every(({ name }) => name === "client-saturated"),
+    );
   const atRest = loads[0];
   const always = new Set(atRest === undefined ? [] : ofLoad(atRest.rung).map(({ quantity, statistic }) => `${quantity}.${statistic}`));
   const left = loads.flatMap(({ rung, events }) => {
     const figure = ofLoad(rung).find(({ quantity, statistic }) => !always.has(`${quantity}.${statistic}`));
     return figure === undefined ? [] : [{ rung: rung.name, events, figure: figureLabel(figure.quantity, figure.statistic) }];
   })[0];
-  const good = loads.filter(({ rung, events }) => (left === undefined || events < left.events) && rung.figures.some(({ quantity, verdict }) => latencies.has(quantity) && verdict === "right"));
+  const good = loads.filter(
+    ({ rung, events }) =>
+      (left === undefined || events < left.events) &&
+      rung.figures.some(({ quantity, verdict }) => latencies.has(quantity) && verdict === "right"),
+  );
   return {
     eventsPerSecond: left?.events ?? null,
     rung: left?.rung ?? null,

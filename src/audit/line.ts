@@ -11,10 +11,17 @@ export function exitCodeOf({ figures }: Pick<Audit, "figures">): 0 | 1 | 3 {
 const mostNamed = 4;
 
 /** The line for a README: what was audited, what is right, what is not and by how much at most. */
-export function lineOf({ tool, toolVersion, rungs, figures, limit }: Pick<Audit, "tool" | "toolVersion" | "rungs" | "figures" | "limit">): string {
+export function lineOf({
+  tool,
+  toolVersion,
+  rungs,
+  figures,
+  limit,
+}: Pick<Audit, "tool" | "toolVersion" | "rungs" | "figures" | "limit">): string {
   const name = tool === null ? "The command" : [tool, ...(toolVersion === null ? [] : [toolVersion])].join(" ");
   const reported = figures.filter(({ verdict }) => verdict !== "not-reported");
-  if (reported.length === 0) return `${name}, audited by fakeai on ${rungs.length} plans: no figure of its report was read; what it really did is told.`;
+  if (reported.length === 0)
+    return `${name}, audited by fakeai on ${rungs.length} plans: no figure of its report was read; what it really did is told.`;
   const biased = figures.filter(({ verdict }) => verdict === "biased");
   const right = figures.filter(({ verdict }) => verdict === "right").length;
   const open = reported.length - right - biased.length;
@@ -29,8 +36,15 @@ export function lineOf({ tool, toolVersion, rungs, figures, limit }: Pick<Audit,
 /** "TTFT mean +12.3% (role)": the rung where it is farthest off. */
 function wordOf({ quantity, statistic }: FigureSummary, rungs: Audit["rungs"]): string {
   const found = rungs
-    .flatMap(({ name, figures }) => figures.filter((one) => one.quantity === quantity && one.statistic === statistic && one.verdict === "biased").map((figure) => ({ name, figure })))
-    .toSorted((a, b) => Math.abs(b.figure.bias?.ratio ?? b.figure.bias?.estimate ?? 0) - Math.abs(a.figure.bias?.ratio ?? a.figure.bias?.estimate ?? 0))[0];
+    .flatMap(({ name, figures }) =>
+      figures
+        .filter((one) => one.quantity === quantity && one.statistic === statistic && one.verdict === "biased")
+        .map((figure) => ({ name, figure })),
+    )
+    .toSorted(
+      (a, b) =>
+        Math.abs(b.figure.bias?.ratio ?? b.figure.bias?.estimate ?? 0) - Math.abs(a.figure.bias?.ratio ?? a.figure.bias?.estimate ?? 0),
+    )[0];
   const label = figureLabel(quantity, statistic);
   if (found?.figure.bias === null || found === undefined) return label;
   const { ratio, estimate } = found.figure.bias;

@@ -60,7 +60,8 @@ function mapOf(value: unknown, path: string): FigureMap {
     throw new UsageError(`${path}: ${where}: ${why}`);
   };
   if (!isObject(value)) return fail("map", 'wants members "file" and "figures" (docs/audit.md has an example)');
-  for (const name of Object.keys(value)) if (!(members as readonly string[]).includes(name)) fail(name, `there is no such member${guess(name, members)}`);
+  for (const name of Object.keys(value))
+    if (!(members as readonly string[]).includes(name)) fail(name, `there is no such member${guess(name, members)}`);
   const { tool, file, figures, asked } = value;
   if (!isObject(figures) || Object.keys(figures).length === 0) return fail("figures", 'wants at least one, such as "ttft.mean"');
   if (file !== undefined && typeof file !== "string") fail("file", "is the name of a file, or left out for stdout");
@@ -84,17 +85,21 @@ function guess(name: string, names: readonly string[]): string {
 
 function placeOf(key: string, given: unknown, fail: (why: string) => never): Place {
   const [quantity = "", statistic = "total"] = key.split(".");
-  if (!(quantityNames as readonly string[]).includes(quantity)) fail(`no quantity is called "${quantity}"${guess(quantity, quantityNames)}`);
-  if (!(statisticNames as readonly string[]).includes(statistic)) fail(`no statistic is called "${statistic}"${guess(statistic, statisticNames)}`);
+  if (!(quantityNames as readonly string[]).includes(quantity))
+    fail(`no quantity is called "${quantity}"${guess(quantity, quantityNames)}`);
+  if (!(statisticNames as readonly string[]).includes(statistic))
+    fail(`no statistic is called "${statistic}"${guess(statistic, statisticNames)}`);
   const place = typeof given === "string" ? { at: given } : given;
   if (!isObject(place)) return fail("wants a path into the JSON, or at, column or pattern");
-  for (const name of Object.keys(place)) if (!(placeMembers as readonly string[]).includes(name)) fail(`there is no member ${name}${guess(name, placeMembers)}`);
+  for (const name of Object.keys(place))
+    if (!(placeMembers as readonly string[]).includes(name)) fail(`there is no member ${name}${guess(name, placeMembers)}`);
   const ways = (["at", "column", "pattern"] as const).filter((way) => place[way] !== undefined);
   if (ways.length !== 1) fail("wants one of at (JSON), column (CSV) and pattern (text)");
   const way = place[ways[0]!];
   if (typeof way !== "string") return fail(`${ways[0]!} is a text`);
   const unit = place["unit"];
-  if (unit !== undefined && (typeof unit !== "string" || !Object.hasOwn(scales, unit))) fail(`unit is one of ${Object.keys(scales).join(", ")}`);
+  if (unit !== undefined && (typeof unit !== "string" || !Object.hasOwn(scales, unit)))
+    fail(`unit is one of ${Object.keys(scales).join(", ")}`);
   if (unit !== undefined && quantities[quantity as Quantity].unit !== "ms") fail("only a time has a unit");
   let pattern: RE2JS | null = null;
   if (ways[0] === "pattern") {
@@ -103,9 +108,10 @@ function placeOf(key: string, given: unknown, fail: (why: string) => never): Pla
     } catch (error) {
       fail(`no pattern of RE2's syntax (${(error as Error).message})`);
     }
-    if (pattern!.groupCount() < 1) fail("the pattern needs a group in parentheses around the number");
+    if (pattern.groupCount() < 1) fail("the pattern needs a group in parentheses around the number");
   }
-  if (place["row"] !== undefined && (!isObject(place["row"]) || ways[0] !== "column")) fail("row stands beside column, and names cells: {name: ttft}");
+  if (place["row"] !== undefined && (!isObject(place["row"]) || ways[0] !== "column"))
+    fail("row stands beside column, and names cells: {name: ttft}");
   return {
     quantity: quantity as Quantity,
     statistic: statistic as Statistic,
@@ -131,7 +137,9 @@ export function readerOf(map: FigureMap): Reader {
       const source = new Source(text);
       const figures = map.places.flatMap((place): Reported[] => {
         const value = source.valueAt(place);
-        return value === null ? [] : [{ quantity: place.quantity, statistic: place.statistic, value: value * place.scale, name: place.name }];
+        return value === null
+          ? []
+          : [{ quantity: place.quantity, statistic: place.statistic, value: value * place.scale, name: place.name }];
       });
       if (figures.length === 0) return null;
       const asked = (path: string | null): number | null => (path === null ? null : source.atPath(path));
@@ -180,7 +188,8 @@ class Source {
 
   #inColumn(column: string, row: Json | null, statistic: Statistic): number | null {
     this.#rows ??= rowsOf(this.#text);
-    const fitting = row === null ? this.#rows : this.#rows.filter((one) => Object.entries(row).every(([name, value]) => one[name] === String(value)));
+    const fitting =
+      row === null ? this.#rows : this.#rows.filter((one) => Object.entries(row).every(([name, value]) => one[name] === String(value)));
     const values = fitting.flatMap((one) => numberOf(one[column]) ?? []);
     if (row !== null) return values[0] ?? null;
     return statisticOf(ascending(values), statistic)?.value ?? null;
@@ -211,6 +220,8 @@ function rowsOf(text: string): Record<string, string>[] {
     .replace(/^\uFEFF/, "")
     .split(/\r?\n/)
     .filter((line) => line.trim() !== "")
-    .map((line) => [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? ""));
+    .map((line) =>
+      [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? ""),
+    );
   return rows.map((cells) => Object.fromEntries(head.map((name, index) => [name.trim(), cells[index] ?? ""])));
 }

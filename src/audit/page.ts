@@ -59,14 +59,18 @@ function summaryTable({ figures, rungs }: Audit): Part {
         ...(figure.undecided.length > 0 ? [`undecided on ${figure.undecided.join(", ")}`] : []),
       ].join("; ")}${causeParts(figure.causes)}`,
     ]);
-  const missing = figures.filter(({ verdict }) => verdict === "not-reported").map(({ quantity, statistic }) => figureLabel(quantity, statistic));
+  const missing = figures
+    .filter(({ verdict }) => verdict === "not-reported")
+    .map(({ quantity, statistic }) => figureLabel(quantity, statistic));
   return html`${rows.length === 0 ? null : table("", ["verdict", "figure, and the tool's name for it", "farthest off (95% interval)", "where, and why"], rows)}
-    ${missing.length === 0 ? null : html`<p class="soft">Not reported: ${missing.join(", ")}.</p>`}`;
+  ${missing.length === 0 ? null : html`<p class="soft">Not reported: ${missing.join(", ")}.</p>`}`;
 }
 
 function farthest({ quantity, statistic }: FigureSummary, rungs: readonly RungResult[]): Part {
   const found = rungs
-    .flatMap(({ name, figures }) => figures.filter((one) => one.quantity === quantity && one.statistic === statistic).map((figure) => ({ name, figure })))
+    .flatMap(({ name, figures }) =>
+      figures.filter((one) => one.quantity === quantity && one.statistic === statistic).map((figure) => ({ name, figure })),
+    )
     .filter(({ figure }) => figure.bias !== null)
     .toSorted((a, b) => Math.abs(b.figure.bias!.estimate) - Math.abs(a.figure.bias!.estimate))[0];
   return found === undefined ? null : html`${biasOf(found.figure)} <small>${found.name}</small>`;
@@ -90,7 +94,10 @@ function trafficTable(repeats: RungResult["repeats"]): Part {
     row("warm-up before, other requests", ({ warmUp, others }) => `${warmUp}, ${others}`),
     row("retries", ({ retries }) => (retries === null ? "not to be told" : String(retries))),
     row("arrivals", ({ arrivals, arrivalsPerSecond }) => `${rate(arrivalsPerSecond)}, ${shapes[arrivals.shape]}`),
-    row("at once: mean, most", ({ meanConcurrency, maxConcurrency }) => `${meanConcurrency === null ? "–" : digits(meanConcurrency)}, ${maxConcurrency}`),
+    row(
+      "at once: mean, most",
+      ({ meanConcurrency, maxConcurrency }) => `${meanConcurrency === null ? "–" : digits(meanConcurrency)}, ${maxConcurrency}`,
+    ),
     row("connections, protocol", ({ connections, protocols }) => `${connections ?? "not told"}, ${Object.keys(protocols).join(", ")}`),
     row("different prompts", ({ prompts }) => String(prompts)),
     row("output tokens; events", ({ outputTokens, eventsPerSecond }) => `${outputTokens}; ${rate(eventsPerSecond)}`),
@@ -110,13 +117,18 @@ function concurrencyChart({ concurrency, maxConcurrency, durationS }: Traffic): 
   const step = (width - left - 8) / concurrency.length;
   const top = Math.max(maxConcurrency, ...concurrency);
   const y = (value: number): number => Math.round((bottom - (value / top) * (bottom - 10)) * 10) / 10;
-  const path = concurrency.map((value, index) => `${index === 0 ? "M" : "L"}${Math.round((left + index * step) * 10) / 10} ${y(value)}h${Math.round(step * 10) / 10}`).join("");
+  const path = concurrency
+    .map(
+      (value, index) =>
+        `${index === 0 ? "M" : "L"}${Math.round((left + index * step) * 10) / 10} ${y(value)}h${Math.round(step * 10) / 10}`,
+    )
+    .join("");
   const label = `Requests at once over ${digits(durationS)} s: at most ${maxConcurrency}`;
   return html`<figure>
     <figcaption>Requests at once, run 1</figcaption>
     <svg class="plot" viewBox="0 0 ${width} ${height}" role="img" aria-label="${label}">
-      <path d="M${left} ${bottom}H${width - 8}" stroke="currentColor" fill="none" opacity=".4"/>
-      <path d="${path}" stroke="currentColor" stroke-width="2" fill="none"/>
+      <path d="M${left} ${bottom}H${width - 8}" stroke="currentColor" fill="none" opacity=".4" />
+      <path d="${path}" stroke="currentColor" stroke-width="2" fill="none" />
       <text x="${left - 6}" y="${y(top) + 4}" text-anchor="end" font-size="12" fill="currentColor">${maxConcurrency}</text>
       <text x="${left - 6}" y="${bottom + 4}" text-anchor="end" font-size="12" fill="currentColor">0</text>
       <text x="${width - 8}" y="${bottom + 18}" text-anchor="end" font-size="12" fill="currentColor">${digits(durationS)} s</text>
@@ -128,7 +140,9 @@ function parametersOf(repeats: RungResult["repeats"]): Part {
   const parameters = repeats[0]?.traffic.parameters ?? {};
   const names = Object.keys(parameters);
   if (names.length === 0) return null;
-  return html`<p class="soft">Parameters sent: ${names.map((name, index) => html`${index === 0 ? "" : ", "}<code>${name}</code> ${parameters[name]!.join(" or ")}`)}.</p>`;
+  return html`<p class="soft">
+    Parameters sent: ${names.map((name, index) => html`${index === 0 ? "" : ", "}<code>${name}</code> ${parameters[name]!.join(" or ")}`)}.
+  </p>`;
 }
 
 function rungCard(rung: RungResult): Html {
@@ -149,12 +163,14 @@ function rungCard(rung: RungResult): Html {
     <h3>${name}: ${title}</h3>
     <p class="soft"><code>${plan}</code></p>
     ${notes.map((note) => html`<p>${note}</p>`)}
-    ${rows.length === 0
-      ? null
-      : html`<details>
-          <summary>Figures: ${counts.join(", ")}</summary>
-          ${table("Means over the runs.", ["verdict", "figure", "reported", "true", "bias (95% interval)", "why"], rows)}
-        </details>`}
+    ${
+      rows.length === 0
+        ? null
+        : html`<details>
+            <summary>Figures: ${counts.join(", ")}</summary>
+            ${table("Means over the runs.", ["verdict", "figure", "reported", "true", "bias (95% interval)", "why"], rows)}
+          </details>`
+    }
     <details>
       <summary>What the server saw</summary>
       ${trafficTable(repeats)}${repeats[0] === undefined ? null : concurrencyChart(repeats[0].traffic)}${parametersOf(repeats)}
@@ -170,7 +186,11 @@ function toleranceTable(): Part {
     ratio[0] === 0 && absolute[0] === 0 ? "none" : `${percent(ratio[0])} or ${digits(absolute[0])} ${unit}`,
     unit === "ms" ? `${percent(ratio[1])} or ${digits(absolute[1])} ${unit}` : "the same",
   ]);
-  return table("The greater of the two counts. A rate may be off by one request of its run.", ["figure", "is", "mean and median may be off by", "p90 and above"], rows);
+  return table(
+    "The greater of the two counts. A rate may be off by one request of its run.",
+    ["figure", "is", "mean and median may be off by", "p90 and above"],
+    rows,
+  );
 }
 
 /** The page. Everything that came from a command or its report is escaped. */
@@ -178,7 +198,9 @@ export function renderAuditPage(audit: Audit): string {
   const { line, tool, toolVersion, rungs, definitions, documentation, limit, command, leftOut } = audit;
   const name = tool === null ? "A command" : [tool, ...(toolVersion === null ? [] : [toolVersion])].join(" ");
   const body = html`<a class="skip" href="#verdicts">To the verdicts</a>
-    <nav aria-label="Parts of this page"><b>fakeai audit</b><a href="#verdicts">Verdicts</a><a href="#rungs">Rungs</a><a href="#how">How</a></nav>
+    <nav aria-label="Parts of this page">
+      <b>fakeai audit</b><a href="#verdicts">Verdicts</a><a href="#rungs">Rungs</a><a href="#how">How</a>
+    </nav>
     <main>
       <header id="verdicts" tabindex="-1">
         <h1>${name} against the server's own records</h1>
@@ -186,13 +208,15 @@ export function renderAuditPage(audit: Audit): string {
         <p class="soft"><code>fakeai audit -- ${command.join(" ")}</code></p>
         ${summaryTable(audit)}${limitParagraph(limit)}
       </header>
-      ${definitions.length === 0
-        ? null
-        : html`<section aria-labelledby="names-title">
-            <h2 id="names-title">What its names mean</h2>
-            ${definitions.map((text) => html`<p>${text}</p>`)}
-            <p class="soft">Its documentation: ${documentation}</p>
-          </section>`}
+      ${
+        definitions.length === 0
+          ? null
+          : html`<section aria-labelledby="names-title">
+              <h2 id="names-title">What its names mean</h2>
+              ${definitions.map((text) => html`<p>${text}</p>`)}
+              <p class="soft">Its documentation: ${documentation}</p>
+            </section>`
+      }
       <section id="rungs" aria-labelledby="rungs-title">
         <h2 id="rungs-title">Rungs</h2>
         ${rungs.map(rungCard)}${leftOut.length === 0 ? null : html`<p class="soft">Left out to fit the budget: ${leftOut.join(", ")}.</p>`}
@@ -200,15 +224,21 @@ export function renderAuditPage(audit: Audit): string {
       <section id="how" aria-labelledby="how-title">
         <h2 id="how-title">How it was judged</h2>
         <p>
-          The server kept a known plan on each rung and recorded when each token left. A figure is right where the whole 95% interval of
-          its bias (Student's t over the runs) lies within the tolerance, and biased where it lies beyond. Of a percentile every usual
+          The server kept a known plan on each rung and recorded when each token left. A figure is right where the whole 95% interval of its
+          bias (Student's t over the runs) lies within the tolerance, and biased where it lies beyond. Of a percentile every usual
           definition counts as true. The truth ends where a token is handed to the transport: the way to the client is in the tolerance.
         </p>
         ${toleranceTable()}
         <dl>
-          <dt>Taken</dt><dd>${audit.startedAt.slice(0, 16).replace("T", " ")} UTC, ${digits(audit.durationS)} s, ${audit.repeats} runs a rung, over ${audit.protocol}</dd>
-          <dt>Machine</dt><dd>${audit.environment}; load average ${audit.loadAverage.map((load) => digits(load)).join(" before, ")} after</dd>
-          <dt>fakeai</dt><dd>${audit.fakeai}</dd>
+          <dt>Taken</dt>
+          <dd>
+            ${audit.startedAt.slice(0, 16).replace("T", " ")} UTC, ${digits(audit.durationS)} s, ${audit.repeats} runs a rung, over
+            ${audit.protocol}
+          </dd>
+          <dt>Machine</dt>
+          <dd>${audit.environment}; load average ${audit.loadAverage.map((load) => digits(load)).join(" before, ")} after</dd>
+          <dt>fakeai</dt>
+          <dd>${audit.fakeai}</dd>
         </dl>
       </section>
     </main>`;
@@ -232,6 +262,9 @@ ${body.text}
 function limitParagraph({ eventsPerSecond, rung, figure, rightUpToEventsPerSecond }: Audit["limit"]): Part {
   if (eventsPerSecond === null && rightUpToEventsPerSecond === null) return null;
   const upTo = rightUpToEventsPerSecond === null ? "" : `Latencies were right up to ${digits(rightUpToEventsPerSecond)} events a second. `;
-  const left = eventsPerSecond === null ? "No higher load that was played had one wrong." : `At ${digits(eventsPerSecond)} events a second (${rung ?? ""}) ${figure ?? "one"} left the truth.`;
+  const left =
+    eventsPerSecond === null
+      ? "No higher load that was played had one wrong."
+      : `At ${digits(eventsPerSecond)} events a second (${rung ?? ""}) ${figure ?? "one"} left the truth.`;
   return html`<p>${upTo}${left}</p>`;
 }

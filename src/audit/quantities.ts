@@ -13,15 +13,21 @@ interface QuantityFacts {
 }
 
 /** A wait that happens once: a client's own start and the loopback interface are in it. */
-const wait = { unit: "ms", ratio: [0.03, 0.05], absolute: [3, 5] } as const;
+const wait = { unit: "ms", ratio: [0.03, 0.05], absolute: [3, 8] } as const;
 const count = { ratio: [0, 0], absolute: [0, 0] } as const;
 
 /** Each quantity. Times begin when the whole request had arrived, and end when the event was handed to the transport. */
 export const quantities: Readonly<Record<Quantity, QuantityFacts>> = {
   ttft: { label: "TTFT", ...wait, is: "arrival of the request to the first event with a token" },
   ttfe: { label: "time to first event", ...wait, is: "arrival of the request to the first event of any kind" },
-  ttfb: { label: "time to first byte", ...wait, is: "arrival of the request to the first byte of the answer" },
-  itl: { label: "ITL", unit: "ms", ratio: [0.01, 0.05], absolute: [0.1, 2], is: "gaps between events with tokens, of all answers together" },
+  ttfb: { label: "time to first byte", ...wait, is: "arrival of the request to the first byte of the answer, of errors too" },
+  itl: {
+    label: "ITL",
+    unit: "ms",
+    ratio: [0.01, 0.05],
+    absolute: [0.1, 2],
+    is: "gaps between events with tokens, of all answers together",
+  },
   itlPerToken: {
     label: "ITL per token",
     unit: "ms",
@@ -38,6 +44,11 @@ export const quantities: Readonly<Record<Quantity, QuantityFacts>> = {
   },
   ntpot: { label: "normalized TPOT", unit: "ms", ratio: [0.03, 0.05], absolute: [0.2, 1], is: "E2E / tokens of each answer" },
   e2e: { label: "E2E", ...wait, is: "arrival of the request to the end of the answer" },
+  e2eAnswered: {
+    label: "E2E of all answers",
+    ...wait,
+    is: "arrival of the request to the end of the answer, of errors too and of what was cut in order",
+  },
   requests: { label: "requests", unit: "requests", ...count, is: "requests that came" },
   completed: { label: "completed", unit: "requests", ...count, is: "answers that went whole" },
   failed: { label: "failed", unit: "requests", ...count, is: "answers that were errors or were cut" },
@@ -57,7 +68,20 @@ export const quantities: Readonly<Record<Quantity, QuantityFacts>> = {
     absolute: [0.05, 0.05],
     is: "prompt tokens of a request, as usage tells them",
   },
-  requestRate: { label: "requests/s", unit: "1/s", ratio: [0.02, 0.02], absolute: [0, 0], is: "whole answers by the time from the first arrival to the last end" },
+  requestRate: {
+    label: "requests/s",
+    unit: "1/s",
+    ratio: [0.02, 0.02],
+    absolute: [0, 0],
+    is: "whole answers by the time from the first arrival to the last end",
+  },
+  answerRate: {
+    label: "answers/s",
+    unit: "1/s",
+    ratio: [0.02, 0.02],
+    absolute: [0, 0],
+    is: "answers, errors too and what was cut in order, by the time from the first arrival to the last end",
+  },
   outputTokenRate: {
     label: "output tokens/s",
     unit: "1/s",
@@ -66,7 +90,13 @@ export const quantities: Readonly<Record<Quantity, QuantityFacts>> = {
     is: "output tokens of whole answers by the time from the first arrival to the last end",
   },
   askedRate: { label: "rate asked for", unit: "1/s", ratio: [0.03, 0.03], absolute: [0, 0], is: "requests a second that came" },
-  askedConcurrency: { label: "concurrency asked for", unit: "streams", ratio: [0.05, 0.05], absolute: [0.5, 0.5], is: "most requests under way at once" },
+  askedConcurrency: {
+    label: "concurrency asked for",
+    unit: "streams",
+    ratio: [0.05, 0.05],
+    absolute: [1.5, 1.5],
+    is: "most requests under way at once",
+  },
   concurrency: { label: "concurrency", unit: "streams", ratio: [0.05, 0], absolute: [0.2, 0], is: "requests under way, weighted by time" },
 };
 

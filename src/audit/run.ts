@@ -53,7 +53,8 @@ export function rungsOf(words: readonly string[], names: readonly string[] | nul
   if (names === null) return ladder.filter(canPlay);
   return names.map((name) => {
     const rung = ladder.find((one) => one.name === name);
-    if (rung === undefined) throw new UsageError(`--rungs: no rung "${name.slice(0, 40)}"; there are ${ladder.map((one) => one.name).join(", ")}`);
+    if (rung === undefined)
+      throw new UsageError(`--rungs: no rung "${name.slice(0, 40)}"; there are ${ladder.map((one) => one.name).join(", ")}`);
     if (!canPlay(rung)) throw new UsageError(`--rungs: ${name} changes the command's load: put {${rung.needs!}} into the command`);
     return rung;
   });
@@ -190,7 +191,9 @@ class Player {
       flags: [
         "--keep-requests",
         String(mostRequests),
-        ...Object.entries(rung.flags).flatMap(([name, value]) => (plannedFlags.has(name) ? [] : value === "" ? [`--${name}`] : [`--${name}`, value])),
+        ...Object.entries(rung.flags).flatMap(([name, value]) =>
+          plannedFlags.has(name) ? [] : value === "" ? [`--${name}`] : [`--${name}`, value],
+        ),
         ...(rules === null ? [] : ["--replies", rules]),
       ],
     });
@@ -222,7 +225,11 @@ class Player {
 
   #values({ load: { concurrency, ratePerSecond } }: Rung, url: string, out: string): Values {
     const { words } = this.#options;
-    const requests = hasPlaceholder(words, "concurrency") ? concurrency * 4 : hasPlaceholder(words, "rate") ? ratePerSecond * loadSeconds : 20;
+    const requests = hasPlaceholder(words, "concurrency")
+      ? concurrency * 4
+      : hasPlaceholder(words, "rate")
+        ? ratePerSecond * loadSeconds
+        : 20;
     return {
       url,
       base: `${url}/v1`,
@@ -242,7 +249,10 @@ class Player {
       const { reader } = this.#options;
       const found = reader === null ? reportIn(output) : withReader(reader, reader.read(output));
       if (found === null) {
-        const known = reader === null ? `no reader knows what it printed or wrote (there are ${readers.map(({ tool }) => tool).join(", ")}, and --map)` : "nothing that --map names was found";
+        const known =
+          reader === null
+            ? `no reader knows what it printed or wrote (there are ${readers.map(({ tool }) => tool).join(", ")}, and --map)`
+            : "nothing that --map names was found";
         return { report: null, fault: known };
       }
       this.reader = found.reader;
@@ -293,4 +303,3 @@ export function rejudge(played: readonly PlayedRung[]): Pick<Audit, "rungs" | "f
   const rungs = played.map(judgeRung);
   return { rungs, figures: summarize(rungs), limit: limitOf(rungs, risingRungs) };
 }
-

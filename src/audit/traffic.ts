@@ -64,7 +64,9 @@ export function concurrencyOf(answers: readonly Answer[], durationS: number): nu
   if (!(sliceMs > 0)) return [];
   return Array.from({ length: slices }, (_, slice) => {
     const from = startMs + slice * sliceMs;
-    const busy = sum(answers.map(({ atMs, endMs }) => Math.max(0, Math.min(from + sliceMs, atMs + (endMs ?? Infinity)) - Math.max(from, atMs))));
+    const busy = sum(
+      answers.map(({ atMs, endMs }) => Math.max(0, Math.min(from + sliceMs, atMs + (endMs ?? Infinity)) - Math.max(from, atMs))),
+    );
     return Math.round((busy / sliceMs) * 100) / 100;
   });
 }
@@ -80,7 +82,9 @@ function retriesOf(answers: readonly Answer[]): number | null {
   if (failures.length === 0) return 0;
   if (new Set(answers.map(({ prompt }) => prompt)).size < answers.length / 2) return null;
   return answers.filter((answer) =>
-    failures.some((failure) => failure !== answer && failure.prompt === answer.prompt && failure.atMs + (failure.endMs ?? 0) <= answer.atMs),
+    failures.some(
+      (failure) => failure !== answer && failure.prompt === answer.prompt && failure.atMs + (failure.endMs ?? 0) <= answer.atMs,
+    ),
   ).length;
 }
 
@@ -104,7 +108,8 @@ function countsBy(values: readonly string[]): Record<string, number> {
   return counts;
 }
 
-export function trafficOf({ others }: Came, { answers, warmUp, durationS, figure }: Truth): Traffic {
+export function trafficOf({ others }: Came, truth: Truth): Traffic {
+  const { answers, warmUp, durationS } = truth;
   const count = (outcome: Answer["outcome"]): number => answers.filter((answer) => answer.outcome === outcome).length;
   const connections = new Set(answers.map(({ connection }) => connection));
   const late = ascending(answers.flatMap(({ tokenMs, dueMs }) => tokenMs.map((time, index) => time - dueMs[index]!)));
@@ -120,7 +125,7 @@ export function trafficOf({ others }: Came, { answers, warmUp, durationS, figure
     retries: retriesOf(answers),
     arrivalsPerSecond: arrivalsPerSecond(answers),
     arrivals: arrivalsOf(answers),
-    meanConcurrency: figure("concurrency", "mean")?.value ?? null,
+    meanConcurrency: truth.figure("concurrency", "mean")?.value ?? null,
     maxConcurrency: mostAtOnce(answers),
     concurrency: concurrencyOf(answers, durationS),
     durationS,

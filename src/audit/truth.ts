@@ -48,7 +48,10 @@ export function truthOf({ answers: all }: Came, reported: number | null, wallS: 
   const startMs = answers[0]?.atMs ?? 0;
   const endMs = Math.max(startMs, ...answers.map(({ atMs, endMs: end }) => atMs + (end ?? 0)));
   const durationS = (endMs - startMs) / 1000;
-  const samples = memoized((quantity: Quantity) => ascending(samplesOf(quantity, whole)));
+  const answered = answers.filter(isAnswered);
+  const samples = memoized((quantity: Quantity) =>
+    ascending(samplesOf(quantity, quantity === "ttfb" || quantity === "e2eAnswered" ? answered : whole)),
+  );
   return {
     answers,
     warmUp,
@@ -70,6 +73,11 @@ export function truthOf({ answers: all }: Came, reported: number | null, wallS: 
   };
 }
 
+/** Whether HTTP alone shows an answer: errors, and bodies that end early and in order. */
+function isAnswered({ outcome, endedInOrder }: Answer): boolean {
+  return outcome === "whole" || outcome === "refused" || (outcome === "cut" && endedInOrder);
+}
+
 /** Whether the first requests ended before the others came. */
 function isApart(all: readonly Answer[], count: number): boolean {
   const next = all[count];
@@ -88,7 +96,7 @@ const streams = (answers: readonly Answer[]): Answer[] => answers.filter(({ toke
 const gapsOf = (times: readonly number[]): number[] => times.slice(1).map((time, index) => time - times[index]!);
 const defined = (values: readonly (number | null)[]): number[] => values.filter((value) => value !== null);
 
-/** Values of a time, one an answer or a gap, of whole answers. */
+/** Values of a time, one an answer or a gap, of answers that went whole, or of all of them where the quantity says so. */
 function samplesOf(quantity: Quantity, whole: readonly Answer[]): number[] {
   const streamed = streams(whole);
   switch (quantity) {
@@ -107,6 +115,7 @@ function samplesOf(quantity: Quantity, whole: readonly Answer[]): number[] {
     case "ntpot":
       return streamed.flatMap((answer) => perToken(answer, 0, answer.outputTokens));
     case "e2e":
+    case "e2eAnswered":
       return defined(whole.map(({ endMs }) => endMs));
     case "outputTokensPerRequest":
       return whole.map(({ outputTokens }) => outputTokens);
@@ -137,6 +146,8 @@ function countOf(quantity: Quantity, answers: readonly Answer[], whole: readonly
       return sum(defined(whole.map(({ promptTokens }) => promptTokens)));
     case "requestRate":
       return durationS > 0 ? whole.length / durationS : null;
+    case "answerRate":
+      return durationS > 0 ? answers.filter(isAnswered).length / durationS : null;
     case "outputTokenRate":
       return durationS > 0 ? sum(whole.map(({ outputTokens }) => outputTokens)) / durationS : null;
     case "concurrency":
@@ -187,14 +198,51 @@ function samplesElse(quantity: Quantity, answers: readonly Answer[], whole: read
     case "ttft":
       return [
         { cause: "counts-role-chunk", text: roleText, values: streamed.map(first) },
-        { cause: "first-content", text: "counts to the first token of content; tokens of reasoning, which come before, do not count", values: streamed.map(contentMs) },
+        {
+          cause: "first-content",
+          text: "counts to the first token of content; tokens of reasoning, which come before, do not count",
+          values: streamed.map(contentMs),
+        },
         { cause: "holds-chunks", text: holdText, values: streamed.map(({ tokenMs }) => tokenMs[1] ?? tokenMs[0]!) },
-        { cause: "reads-whole-body", text: "sees the first token with the end of the answer: something buffers it whole", values: defined(streamed.map(({ endMs }) => endMs)) },
+        {
+          cause: "reads-whole-body",
+          text: "sees the first token with the end of the answer: something buffers it whole",
+          values: defined(streamed.map(({ endMs }) => endMs)),
+        },
         { cause: "counts-cut", text: "counts answers that were cut", values: cutToo.map(({ tokenMs }) => tokenMs[0]!) },
       ];
     case "ttfb":
+      return [
+        { cause: "whole-answers", text: "counts whole answers alone", values: defined(whole.map(({ firstByteMs }) => firstByteMs)) },
+        {
+          cause: "reads-whole-body",
+          text: "ends with the whole answer",
+          values: defined(answers.filter(isAnswered).map(({ endMs }) => endMs)),
+        },
+      ];
+    case "e2eAnswered":
+      return [
+        {
+          cause: "first-byte",
+          text: "ends with the first byte of the answer",
+          values: defined(answers.filter(isAnswered).map(({ firstByteMs }) => firstByteMs)),
+        },
+        { cause: "whole-answers", text: "counts whole answers alone", values: defined(whole.map(({ endMs }) => endMs)) },
+        { cause: "counts-cut", text: "counts answers that were cut by a reset too", values: defined(answered.map(({ endMs }) => endMs)) },
+        {
+          cause: "counts-failed",
+          text: "does not count what was cut",
+          values: defined(answers.filter(({ outcome }) => outcome === "whole" || outcome === "refused").map(({ endMs }) => endMs)),
+        },
+      ];
     case "ttfe":
-      return [{ cause: "counts-failed", text: "counts error answers among its latencies", values: defined(answered.map(({ firstByteMs }) => firstByteMs)) }];
+      return [
+        {
+          cause: "counts-failed",
+          text: "counts error answers among its latencies",
+          values: defined(answered.map(({ firstByteMs }) => firstByteMs)),
+        },
+      ];
     case "itl":
     case "itlPerToken": {
       const more = (role: boolean, zeros: (answer: Answer) => number): number[] =>
@@ -208,45 +256,126 @@ function samplesElse(quantity: Quantity, answers: readonly Answer[], whole: read
       const text = quantity === "itl" ? "divides each gap by the tokens of its chunk" : "counts chunks and not tokens";
       return [
         { cause: quantity === "itl" ? "per-token" : "counts-chunks", text, values: samplesOf(own, whole) },
-        { cause: quantity === "itl" ? "per-token" : "per-chunk", text: "is a mean of each answer, by its tokens", values: samplesOf("tpot", whole) },
+        {
+          cause: quantity === "itl" ? "per-token" : "per-chunk",
+          text: "is a mean of each answer, by its tokens",
+          values: samplesOf("tpot", whole),
+        },
         { cause: "includes-first-token", text: "has the wait for the first token in it", values: samplesOf("ntpot", whole) },
-        { cause: "counts-role-chunk", text: "takes the time from the chunk of the role to the first token for a gap", values: more(true, () => 0) },
+        {
+          cause: "counts-role-chunk",
+          text: "takes the time from the chunk of the role to the first token for a gap",
+          values: more(true, () => 0),
+        },
         { cause: "counts-all-events", text: "counts the chunk of the finish as a token", values: more(false, () => 1) },
         { cause: "counts-all-events", text: "counts the chunks of role and finish as tokens", values: more(true, () => 1) },
-        { cause: "counts-all-events", text: "counts the chunks of role, finish and usage as tokens", values: more(true, ({ events, tokenMs }) => events - tokenMs.length - 1) },
+        {
+          cause: "counts-all-events",
+          text: "counts the chunks of role, finish and usage as tokens",
+          values: more(true, ({ events, tokenMs }) => events - tokenMs.length - 1),
+        },
         { cause: "holds-chunks", text: holdText, values: held },
         { cause: "counts-cut", text: "counts answers that were cut", values: cutToo.flatMap(({ tokenMs }) => gapsOf(tokenMs)) },
       ];
     }
     case "tpot":
       return [
-        { cause: "counts-chunks", text: "divides by chunks and not by tokens", values: streamed.flatMap((answer) => perToken(answer, answer.tokenMs[0]!, answer.tokenMs.length - 1)) },
-        { cause: "counts-role-chunk", text: "begins with the chunk of the role", values: streamed.flatMap((answer) => perToken(answer, first(answer), answer.outputTokens - 1)) },
-        { cause: "counts-all-events", text: "counts the chunk of role or finish as a token", values: streamed.flatMap((answer) => perToken(answer, answer.tokenMs[0]!, answer.outputTokens)) },
-        { cause: "counts-all-events", text: "counts the chunks of role and finish as tokens", values: streamed.flatMap((answer) => perToken(answer, answer.tokenMs[0]!, answer.outputTokens + 1)) },
-        { cause: "first-content", text: "begins with the first token of content and divides by all tokens", values: streamed.flatMap((answer) => perToken(answer, contentMs(answer), answer.outputTokens - 1)) },
+        {
+          cause: "counts-chunks",
+          text: "divides by chunks and not by tokens",
+          values: streamed.flatMap((answer) => perToken(answer, answer.tokenMs[0]!, answer.tokenMs.length - 1)),
+        },
+        {
+          cause: "counts-role-chunk",
+          text: "begins with the chunk of the role",
+          values: streamed.flatMap((answer) => perToken(answer, first(answer), answer.outputTokens - 1)),
+        },
+        {
+          cause: "counts-all-events",
+          text: "counts the chunk of role or finish as a token",
+          values: streamed.flatMap((answer) => perToken(answer, answer.tokenMs[0]!, answer.outputTokens)),
+        },
+        {
+          cause: "counts-all-events",
+          text: "counts the chunks of role and finish as tokens",
+          values: streamed.flatMap((answer) => perToken(answer, answer.tokenMs[0]!, answer.outputTokens + 1)),
+        },
+        {
+          cause: "first-content",
+          text: "begins with the first token of content and divides by all tokens",
+          values: streamed.flatMap((answer) => perToken(answer, contentMs(answer), answer.outputTokens - 1)),
+        },
         { cause: "includes-first-token", text: "has the wait for the first token in it", values: samplesOf("ntpot", whole) },
-        { cause: "holds-chunks", text: holdText, values: streamed.flatMap((answer) => perToken(answer, answer.tokenMs[1] ?? 0, answer.outputTokens - 1)) },
+        {
+          cause: "holds-chunks",
+          text: holdText,
+          values: streamed.flatMap((answer) => perToken(answer, answer.tokenMs[1] ?? 0, answer.outputTokens - 1)),
+        },
       ];
     case "ntpot":
       return [
-        { cause: "counts-chunks", text: "divides by chunks and not by tokens", values: streamed.flatMap((answer) => perToken(answer, 0, answer.tokenMs.length)) },
-        { cause: "counts-all-events", text: "counts chunks without a token too", values: streamed.flatMap((answer) => perToken(answer, 0, answer.events)) },
+        {
+          cause: "counts-chunks",
+          text: "divides by chunks and not by tokens",
+          values: streamed.flatMap((answer) => perToken(answer, 0, answer.tokenMs.length)),
+        },
+        {
+          cause: "counts-all-events",
+          text: "counts chunks without a token too",
+          values: streamed.flatMap((answer) => perToken(answer, 0, answer.events)),
+        },
       ];
     case "e2e":
       return [
-        { cause: "first-byte", text: "ends with the first byte of the answer", values: defined(whole.map(({ firstByteMs }) => firstByteMs)) },
-        { cause: "counts-cut", text: "counts answers that were cut", values: defined(answers.filter(({ outcome }) => outcome === "whole" || outcome === "cut").map(({ endMs }) => endMs)) },
-        { cause: "counts-failed", text: "counts error answers among its latencies", values: defined(answers.filter(({ outcome }) => outcome === "whole" || outcome === "refused").map(({ endMs }) => endMs)) },
-        { cause: "counts-failed", text: "counts error answers and cut ones among its latencies", values: defined(answered.map(({ endMs }) => endMs)) },
+        {
+          cause: "first-byte",
+          text: "ends with the first byte of the answer",
+          values: defined(whole.map(({ firstByteMs }) => firstByteMs)),
+        },
+        {
+          cause: "counts-cut",
+          text: "counts answers that were cut",
+          values: defined(answers.filter(({ outcome }) => outcome === "whole" || outcome === "cut").map(({ endMs }) => endMs)),
+        },
+        {
+          cause: "counts-cut",
+          text: "counts answers that were cut in order",
+          values: defined(
+            answers
+              .filter(({ outcome, endedInOrder }) => outcome === "whole" || (outcome === "cut" && endedInOrder))
+              .map(({ endMs }) => endMs),
+          ),
+        },
+        {
+          cause: "counts-failed",
+          text: "counts error answers among its latencies",
+          values: defined(answers.filter(({ outcome }) => outcome === "whole" || outcome === "refused").map(({ endMs }) => endMs)),
+        },
+        {
+          cause: "counts-failed",
+          text: "counts error answers and cut ones among its latencies",
+          values: defined(answered.map(({ endMs }) => endMs)),
+        },
       ];
     case "outputTokensPerRequest":
       return [
         { cause: "counts-chunks", text: "counts chunks and not tokens", values: whole.map(({ tokenMs }) => tokenMs.length) },
-        { cause: "counts-all-events", text: "counts the chunk of the role or of the finish as a token", values: whole.map(({ tokenMs }) => tokenMs.length + 1) },
-        { cause: "counts-all-events", text: "counts the chunks of role and finish as tokens", values: whole.map(({ tokenMs }) => tokenMs.length + 2) },
+        {
+          cause: "counts-all-events",
+          text: "counts the chunk of the role or of the finish as a token",
+          values: whole.map(({ tokenMs }) => tokenMs.length + 1),
+        },
+        {
+          cause: "counts-all-events",
+          text: "counts the chunks of role and finish as tokens",
+          values: whole.map(({ tokenMs }) => tokenMs.length + 2),
+        },
         { cause: "counts-all-events", text: "counts every event as a token", values: whole.map(({ events }) => events) },
-        { cause: "first-content", text: "does not count tokens of reasoning", values: whole.map(({ outputTokens, reasoning }) => outputTokens - reasoning) },
+        {
+          cause: "first-content",
+          text: "does not count tokens of reasoning",
+          values: whole.map(({ outputTokens, reasoning }) => outputTokens - reasoning),
+        },
         { cause: "counts-cut", text: "counts answers that were cut", values: cutToo.map(({ outputTokens }) => outputTokens) },
       ];
     default:
@@ -290,8 +419,13 @@ interface Parts {
 
 /** Counts and rates by other definitions. */
 function countsElse(quantity: Quantity, { answers, whole, warmUp, durationS, wallS }: Parts): Alternative[] {
-  const exactly = (cause: CauseName, text: string, value: number): Alternative => ({ cause, text, range: { value, low: value, high: value } });
+  const exactly = (cause: CauseName, text: string, value: number): Alternative => ({
+    cause,
+    text,
+    range: { value, low: value, high: value },
+  });
   const cut = answers.filter(({ outcome }) => outcome === "cut");
+  const inOrder = cut.filter(({ endedInOrder }) => endedInOrder).length;
   const refused = answers.filter(({ outcome }) => outcome === "refused");
   const tokens = sum(whole.map(({ outputTokens }) => outputTokens));
   const chunks = sum(whole.map(({ tokenMs }) => tokenMs.length));
@@ -307,12 +441,16 @@ function countsElse(quantity: Quantity, { answers, whole, warmUp, durationS, wal
     case "completed":
       return [
         exactly("counts-cut", "counts answers that were cut as completed", whole.length + cut.length),
+        exactly("counts-cut", "counts answers that were cut in order as completed", whole.length + inOrder),
         exactly("counts-failed", "counts error answers as completed", whole.length + refused.length),
         exactly("counts-failed", "counts every answer as completed, cut ones and errors too", whole.length + refused.length + cut.length),
         exactly("counts-warm-up", "counts its warm-up", whole.length + warmUp.length),
       ];
     case "failed":
-      return [exactly("counts-cut", "does not count answers that were cut as failed", refused.length)];
+      return [
+        exactly("counts-cut", "does not count answers that were cut as failed", refused.length),
+        exactly("counts-cut", "does not count answers that were cut in order as failed", refused.length + cut.length - inOrder),
+      ];
     case "requests":
       return [
         exactly("counts-warm-up", "counts its warm-up", answers.length + warmUp.length),
@@ -326,12 +464,20 @@ function countsElse(quantity: Quantity, { answers, whole, warmUp, durationS, wal
         ...eventCounts.map(([cause, text, value]) => exactly(cause, text, value / durationS)),
         exactly("whole-run", "divides by the time of its whole run, with start and end", tokens / wallS),
       ];
+    case "answerRate":
+      if (!(durationS > 0)) return [];
+      return [
+        exactly("whole-answers", "counts whole answers alone", whole.length / durationS),
+        exactly("counts-cut", "counts answers that were cut by a reset too", (whole.length + refused.length + cut.length) / durationS),
+        exactly("whole-run", "divides by the time of its whole run, with start and end", answers.filter(isAnswered).length / wallS),
+      ];
     case "requestRate":
       if (!(durationS > 0)) return [];
       return [
         exactly("counts-failed", "counts error answers too", (whole.length + refused.length) / durationS),
         exactly("counts-failed", "counts every answer, cut ones and errors too", (whole.length + refused.length + cut.length) / durationS),
         exactly("counts-cut", "counts answers that were cut too", (whole.length + cut.length) / durationS),
+        exactly("counts-cut", "counts answers that were cut in order too", (whole.length + inOrder) / durationS),
         exactly("whole-run", "divides by the time of its whole run, with start and end", whole.length / wallS),
       ];
     default:

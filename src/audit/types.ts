@@ -31,6 +31,7 @@ export const quantityNames = [
   "tpot",
   "ntpot",
   "e2e",
+  "e2eAnswered",
   "requests",
   "completed",
   "failed",
@@ -39,6 +40,7 @@ export const quantityNames = [
   "inputTokens",
   "inputTokensPerRequest",
   "requestRate",
+  "answerRate",
   "outputTokenRate",
   "concurrency",
   "askedRate",
@@ -112,7 +114,8 @@ export type CauseName =
   | "client-saturated"
   | "counts-warm-up"
   | "another-tokenizer"
-  | "whole-run";
+  | "whole-run"
+  | "whole-answers";
 
 /** One reason, in words. */
 export interface Cause {

@@ -83,10 +83,17 @@ function withPlainColumns(_key: string, value: unknown): unknown {
 function shown({ line, figures, rungs, leftOut, tool }: Audit): string {
   const rows = figures.filter(({ verdict }) => verdict !== "not-reported").map((figure) => rowOf(figure, rungs));
   const widths = [0, 1, 2].map((column) => Math.max(0, ...rows.map((row) => row[column]!.length)));
-  const missing = figures.filter(({ verdict }) => verdict === "not-reported").map(({ quantity, statistic }) => figureLabel(quantity, statistic));
+  const missing = figures
+    .filter(({ verdict }) => verdict === "not-reported")
+    .map(({ quantity, statistic }) => figureLabel(quantity, statistic));
   const notes = rungs.flatMap(({ name, notes: own }) => own.map((note) => `${name}: ${note}`));
   const lines = [
-    ...rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()),
+    ...rows.map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    ),
     ...(tool !== null && missing.length > 0 ? [`not reported: ${missing.join(", ")}`] : []),
     ...notes.slice(0, 12),
     ...(leftOut.length > 0 ? [`left out to fit --budget: ${leftOut.join(", ")}`] : []),
@@ -99,8 +106,18 @@ function shown({ line, figures, rungs, leftOut, tool }: Audit): string {
 /** Verdict, figure, how far off at most, and why. */
 function rowOf({ quantity, statistic, verdict, biased, causes }: FigureSummary, rungs: readonly RungResult[]): string[] {
   const own = rungs.flatMap(({ figures }) => figures.filter((one) => one.quantity === quantity && one.statistic === statistic));
-  const farthest = own.filter((one) => one.bias !== null).toSorted((a, b) => Math.abs(b.bias!.ratio ?? 0) - Math.abs(a.bias!.ratio ?? 0))[0];
+  const farthest = own
+    .filter((one) => one.bias !== null)
+    .toSorted((a, b) => Math.abs(b.bias!.ratio ?? 0) - Math.abs(a.bias!.ratio ?? 0))[0];
   const bias = farthest?.bias ?? null;
-  const off = bias === null ? "" : `${bias.estimate > 0 ? "+" : ""}${digits(bias.estimate)} ${farthest!.unit}${bias.ratio === null ? "" : ` (${bias.ratio > 0 ? "+" : ""}${digits(bias.ratio * 100)}%)`}`;
-  return [verdict, figureLabel(quantity, statistic), off, [...(biased.length > 0 ? [`on ${biased.join(", ")}`] : []), ...causes.map(({ text }) => text)].join("; ")];
+  const off =
+    bias === null
+      ? ""
+      : `${bias.estimate > 0 ? "+" : ""}${digits(bias.estimate)} ${farthest!.unit}${bias.ratio === null ? "" : ` (${bias.ratio > 0 ? "+" : ""}${digits(bias.ratio * 100)}%)`}`;
+  return [
+    verdict,
+    figureLabel(quantity, statistic),
+    off,
+    [...(biased.length > 0 ? [`on ${biased.join(", ")}`] : []), ...causes.map(({ text }) => text)].join("; "),
+  ];
 }

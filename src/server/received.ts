@@ -23,6 +23,7 @@ export function receivedRecords(requests: RequestLog, streams: readonly StreamRe
     const { method, path, protocol, connection, status, ended, firstWriteMs, endedMs, headers, tokensSent, body } = request;
     const receivedUs = requests.receivedUsOf(request);
     const retry = headers["x-stainless-retry-count"];
+    const { prompt, parameters } = askedIn(body);
     return {
       receivedUs,
       method,
@@ -34,7 +35,8 @@ export function receivedRecords(requests: RequestLog, streams: readonly StreamRe
       firstWriteUs: firstWriteMs === null ? null : firstWriteMs * 1000,
       tokensSent,
       endedUs: endedMs === null ? null : endedMs * 1000,
-      ...askedIn(body),
+      prompt,
+      parameters,
       retry: retry !== undefined && /^\d{1,6}$/.test(retry) ? Number(retry) : null,
       stream: tokensSent === null ? null : (waiting.get(receivedUs)?.shift() ?? null),
     };

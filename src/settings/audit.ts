@@ -52,7 +52,16 @@ export const auditFlags: FlagTable<AuditSettings> = [
     group: ladder,
     common: true,
   },
-  { key: "repeats", kind: "integer", takes: "n", default: 3, parse: whole(2, 50), help: "runs of the command on each rung", group: ladder, common: true },
+  {
+    key: "repeats",
+    kind: "integer",
+    takes: "n",
+    default: 3,
+    parse: whole(2, 50),
+    help: "runs of the command on each rung",
+    group: ladder,
+    common: true,
+  },
   {
     key: "protocol",
     kind: "text",

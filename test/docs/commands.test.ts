@@ -31,6 +31,7 @@ const exceptions: readonly { readonly command: RegExp; readonly why: string }[] 
   { command: /^npx fakeai gateway certify /, why: "gateway.test.ts and planted.test.ts run these flags, on ports that are free" },
   { command: /^docker /, why: "there is no registry of images here; deploy.test.ts holds the files against what is there" },
   { command: /^npx fakeai rendezvous --shards/, why: "it waits for shards; test/runner/shards.test.ts runs them" },
+  { command: /^npx fakeai audit /, why: "its exit code is the verdict on another program; test/cli/audit.test.ts runs it" },
   {
     command: /^npx fakeai (bench|compare|merge)(?! --help$| --help-all$| --list$)/,
     why: "bench.test.ts runs these flags, each in seconds",

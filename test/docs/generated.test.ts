@@ -5,6 +5,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { measurements } from "../../bench/measurements.ts";
+import { ladder, planOf } from "../../src/audit/ladder.ts";
+import { quantities } from "../../src/audit/quantities.ts";
+import { readers } from "../../src/audit/readers/readers.ts";
 import { serveFlags } from "../../src/cli/sources.ts";
 import { faultKinds } from "../../src/core/faults/fault.ts";
 import { workBounds } from "../../src/core/limits/budget.ts";
@@ -16,6 +19,7 @@ import { metricFacts } from "../../src/results/metrics.ts";
 import type { BenchResult } from "../../src/results/types.ts";
 import { shippedScenarios } from "../../src/runner/plan/scenario.ts";
 import { aliasTable } from "../../src/settings/aliases.ts";
+import { auditFlags } from "../../src/settings/audit.ts";
 import { benchFlags } from "../../src/settings/bench.ts";
 import { type Flag, flagDefault, flagForm, flagTable, flagTables } from "../../src/settings/flags.ts";
 import { networkFlags } from "../../src/settings/network.ts";
@@ -53,6 +57,26 @@ const boundingFlags = serverFlags.filter(({ key, group }) => group === "Limits" 
 const parts: Readonly<Record<string, () => string>> = {
   "server-flags": () => flagTables(withoutGroup(serveFlags, "Names that other tools use")),
   "bench-flags": () => flagTables(withoutGroup(benchFlags, "Network")),
+  "audit-flags": () => flagTable(auditFlags),
+  ladder: () =>
+    table(
+      ["rung", "the server", "plan", "needs"],
+      ladder.map((rung) => [`\`${rung.name}\``, rung.title, `\`${planOf(rung)}\``, rung.needs === null ? "" : `\`{${rung.needs}}\``]),
+    ),
+  quantities: () =>
+    table(
+      ["quantity", "is", "tolerance of mean and median", "from p90 on"],
+      Object.entries(quantities).map(([name, { is, unit, ratio, absolute }]) => {
+        const within = (index: 0 | 1): string =>
+          ratio[index] === 0 && absolute[index] === 0 ? "none" : `${digits(ratio[index] * 100)}% or ${digits(absolute[index])} ${unit}`;
+        return [`\`${name}\``, is, within(0), unit === "ms" ? within(1) : ""];
+      }),
+    ),
+  readers: () =>
+    table(
+      ["tool", "tested with the output of", "what its names mean"],
+      readers.map(({ tool, tested, definitions, documentation }) => [tool, tested, [...definitions, documentation].join("; ")]),
+    ),
   "network-flags": () => flagTable(networkFlags),
   aliases: aliasTable,
   faults: () =>

@@ -62,7 +62,10 @@ export class Generator {
       if (script !== null) schedule = frameSchedule(schedule, script.steps());
       if (early !== null) {
         const rest = frames;
-        frames = schedule = new AwaitedFrames({ firstUs: 0, everyUs: neverUs, sign: (_, due, sent) => early(due, sent), frames: () => rest }, schedule);
+        frames = schedule = new AwaitedFrames(
+          { firstUs: 0, everyUs: neverUs, sign: (_, due, sent) => early(due, sent), frames: () => rest },
+          schedule,
+        );
       }
       if (this.#wire.keepAlive !== null) frames = schedule = this.#keptAlive(frames, schedule, this.#wire.keepAlive.everyUs);
     }

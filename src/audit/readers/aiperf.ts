@@ -2,7 +2,15 @@
 import type { Quantity, Reported, Statistic } from "../types.ts";
 import { at, figure, figuresOf, isObject, numberAt, objectWith, type Reader, textAt } from "./reader.ts";
 
-const statistics: Readonly<Partial<Record<Statistic, string>>> = { mean: "avg", min: "min", p50: "p50", p90: "p90", p95: "p95", p99: "p99", max: "max" };
+const statistics: Readonly<Partial<Record<Statistic, string>>> = {
+  mean: "avg",
+  min: "min",
+  p50: "p50",
+  p90: "p90",
+  p95: "p95",
+  p99: "p99",
+  max: "max",
+};
 
 const rows: readonly (readonly [Quantity, string])[] = [
   ["ttft", "time_to_first_token"],
@@ -15,7 +23,7 @@ const scales: Readonly<Record<string, number>> = { ms: 1, s: 1000, sec: 1000, us
 
 export const aiperf: Reader = {
   tool: "aiperf",
-  tested: "0.13.0",
+  tested: "documented",
   documentation: "https://github.com/ai-dynamo/aiperf/blob/main/docs/metrics_reference.md",
   definitions: [
     "inter_token_latency is a mean of each request, (request latency - TTFT) / (output tokens - 1): what others call TPOT (aiperf metrics/types/inter_token_latency_metric.py)",

@@ -2,7 +2,14 @@
 import type { Reported, Statistic } from "../types.ts";
 import { figure, figuresOf, isObject, notAsked, numberAt, objectWith, type Reader } from "./reader.ts";
 
-const statistics: Readonly<Partial<Record<Statistic, string>>> = { mean: "average", min: "min", p50: "p50", p90: "p90", p99: "p99", max: "max" };
+const statistics: Readonly<Partial<Record<Statistic, string>>> = {
+  mean: "average",
+  min: "min",
+  p50: "p50",
+  p90: "p90",
+  p99: "p99",
+  max: "max",
+};
 
 export const autocannon: Reader = {
   tool: "autocannon",
@@ -18,10 +25,10 @@ export const autocannon: Reader = {
     if (report === null || !isObject(report["latency"])) return null;
     const codes = numberAt(report, "2xx");
     const figures: Reported[] = [
-      ...figuresOf("e2e", report["latency"], statistics, "latency"),
+      ...figuresOf("e2eAnswered", report["latency"], statistics, "latency"),
       ...figure("completed", "total", codes, "2xx"),
       ...figure("failed", "total", (numberAt(report, "non2xx") ?? 0) + (numberAt(report, "errors") ?? 0), "non2xx and errors"),
-      ...figure("requestRate", "mean", numberAt(report, "requests", "average"), "requests.average"),
+      ...figure("answerRate", "mean", numberAt(report, "requests", "average"), "requests.average"),
     ];
     return {
       tool: "autocannon",

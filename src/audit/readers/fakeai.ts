@@ -19,7 +19,8 @@ export const fakeai: Reader = {
   documentation: "docs/bench.md",
   definitions: ["requests/s and tokens/s are of each round; the mean of the rounds is reported (docs/bench.md)"],
   read(output) {
-    const report = objectWith(output, ["schemaVersion", "scenarios", "environment"]) ?? objectWith(output, ["suite", "scenarios", "environment"]);
+    const report =
+      objectWith(output, ["schemaVersion", "scenarios", "environment"]) ?? objectWith(output, ["suite", "scenarios", "environment"]);
     if (report === null || !Array.isArray(report["scenarios"])) return null;
     const arms = report["scenarios"].flatMap((scenario: unknown) => at(scenario, "arms") as readonly ArmResult[]);
     const arm = arms.find(({ metrics }) => isObject(metrics) && metrics.e2el !== null && metrics.e2el !== undefined);
@@ -37,9 +38,25 @@ export const fakeai: Reader = {
           return value === null ? [] : figure(quantity, statistic, value / 1000, `${name} ${statistic}`);
         }),
       ),
-      ...figure("completed", "total", sum(({ completed }) => completed), "completed"),
-      ...figure("failed", "total", sum(({ failed }) => failed), "failed"),
+      ...figure(
+        "completed",
+        "total",
+        sum(({ completed }) => completed),
+        "completed",
+      ),
+      ...figure(
+        "failed",
+        "total",
+        sum(({ failed }) => failed),
+        "failed",
+      ),
     ];
-    return { tool: "fakeai bench", version: textAt(report, "environment", "fakeai"), figures, asked: { concurrency: arm.streams, ratePerSecond: null }, samples: null };
+    return {
+      tool: "fakeai bench",
+      version: textAt(report, "environment", "fakeai"),
+      figures,
+      asked: { concurrency: arm.streams, ratePerSecond: null },
+      samples: null,
+    };
   },
 };

@@ -5,14 +5,18 @@ import { durationMs, figure, notAsked, numberIn, type Reader } from "./reader.ts
 
 /** Rows of the table, by both versions' names. */
 const rows: readonly (readonly [Quantity, RegExp, string])[] = [
-  ["e2e", /^(?:time for request:|request\s+:)\s*(.*)$/m, "time for request"],
-  ["ttfb", /^(?:time to 1st byte:|TTFB\s+:)\s*(.*)$/m, "time to 1st byte"],
+  ["e2eAnswered", /^(?:time for request:|request\s+:)\s*(.*)$/m, "time for request"],
 ];
 
 const columns: Readonly<Record<string, Statistic>> = { min: "min", max: "max", median: "p50", p95: "p95", p99: "p99", mean: "mean" };
 
 function timesIn(text: string): Reported[] {
-  const header = /^ +(min +max.*)$/m.exec(text)?.[1]?.trim().split(/\s{2,}|\s(?=sd|\+\/-)/).map((name) => name.trim()) ?? [];
+  const header =
+    /^ +(min +max.*)$/m
+      .exec(text)?.[1]
+      ?.trim()
+      .split(/\s{2,}|\s(?=sd|\+\/-)/)
+      .map((name) => name.trim()) ?? [];
   return rows.flatMap(([quantity, pattern, name]) => {
     const cells = pattern.exec(text)?.[1]?.trim().split(/\s+/) ?? [];
     return header.flatMap((column, index) => {
@@ -28,7 +32,7 @@ export const h2load: Reader = {
   tested: "1.52.0",
   documentation: "https://nghttp2.org/documentation/h2load.1.html",
   definitions: [
-    "time to 1st byte is one value of each connection, from its start: connecting is in it (manual page)",
+    "time to 1st byte is one value of each connection, from its start, with connecting in it: no figure of requests, and left out here (manual page)",
     "it reads no body: an answer that was cut in order is a success",
   ],
   read({ stdout }) {
@@ -37,8 +41,8 @@ export const h2load: Reader = {
     const clients = numberIn(stdout, /spawning thread #\d+: (\d+) total client/);
     const figures: Reported[] = [
       ...timesIn(stdout),
-      ...figure("requestRate", "mean", numberIn(stdout, /^finished in \S+, ([\d.]+) req\/s/m), "req/s"),
-      ...figure("requests", "total", requests.done, "done"),
+      ...figure("answerRate", "mean", numberIn(stdout, /^finished in \S+, ([\d.]+) req\/s/m), "req/s"),
+      ...figure("requests", "total", requests.started, "started"),
       ...figure("completed", "total", requests.succeeded, "succeeded"),
       ...figure("failed", "total", requests.failed, "failed"),
     ];

@@ -10,9 +10,11 @@ function fromRows(text: string): Reported[] {
   const names = head!.split(",");
   const values = (name: string, among: readonly string[]): number[] =>
     ascending(among.map((row) => Number(row.split(",")[names.indexOf(name)]) * 1000).filter((value) => Number.isFinite(value)));
-  const good = rows.filter((row) => /^2/.test(row.split(",")[names.indexOf("status-code")] ?? ""));
+  const good = rows.filter((row) => row.split(",")[names.indexOf("status-code")]?.startsWith("2") === true);
   return [
-    ...statistics.flatMap((statistic) => figure("e2e", statistic, statisticOf(values("response-time", rows), statistic)?.value, `response-time ${statistic}`)),
+    ...statistics.flatMap((statistic) =>
+      figure("e2eAnswered", statistic, statisticOf(values("response-time", rows), statistic)?.value, `response-time ${statistic}`),
+    ),
     ...figure("ttfb", "mean", statisticOf(values("Response-delay", rows), "mean")?.value, "Response-delay mean"),
     ...figure("completed", "total", good.length, "status-code 2xx"),
     ...figure("requests", "total", rows.length, "rows"),
@@ -25,18 +27,31 @@ function fromSummary(text: string): Reported[] {
     return value === null ? null : value * 1000;
   };
   const codes = [...text.matchAll(/^\s*\[(\d{3})\]\s+(\d+) responses/gm)];
-  const count = (fits: (code: string) => boolean): number => codes.filter(([, code]) => fits(code!)).reduce((total, [, , n]) => total + Number(n), 0);
+  const count = (fits: (code: string) => boolean): number =>
+    codes.filter(([, code]) => fits(code!)).reduce((total, [, , n]) => total + Number(n), 0);
   const errors = [...text.matchAll(/^\s*\[(\d+)\]\s+(?!\d+ responses)\S/gm)].reduce((total, [, n]) => total + Number(n), 0);
   return [
-    ...figure("e2e", "mean", seconds(/^\s+Average:\s+([\d.]+) secs/m), "Average"),
-    ...figure("e2e", "min", seconds(/^\s+Fastest:\s+([\d.]+) secs/m), "Fastest"),
-    ...figure("e2e", "max", seconds(/^\s+Slowest:\s+([\d.]+) secs/m), "Slowest"),
-    ...([["p50", 50], ["p90", 90], ["p95", 95], ["p99", 99]] as const).flatMap(([statistic, percent]) =>
-      figure("e2e", statistic, seconds(new RegExp(`^\\s+${percent}%+ in ([\\d.]+) secs`, "m")), `${percent}% in`),
+    ...figure("e2eAnswered", "mean", seconds(/^\s+Average:\s+([\d.]+) secs/m), "Average"),
+    ...figure("e2eAnswered", "min", seconds(/^\s+Fastest:\s+([\d.]+) secs/m), "Fastest"),
+    ...figure("e2eAnswered", "max", seconds(/^\s+Slowest:\s+([\d.]+) secs/m), "Slowest"),
+    ...(
+      [
+        ["p50", 50],
+        ["p90", 90],
+        ["p95", 95],
+        ["p99", 99],
+      ] as const
+    ).flatMap(([statistic, percent]) =>
+      figure("e2eAnswered", statistic, seconds(new RegExp(`^\\s+${percent}%+ in ([\\d.]+) secs`, "m")), `${percent}% in`),
     ),
     ...figure("ttfb", "mean", seconds(/^\s+resp wait:\s+([\d.]+) secs/m), "resp wait"),
-    ...figure("requestRate", "mean", numberIn(text, /^\s+Requests\/sec:\s+([\d.]+)/m), "Requests/sec"),
-    ...figure("completed", "total", count((code) => code.startsWith("2")), "responses [2xx]"),
+    ...figure("answerRate", "mean", numberIn(text, /^\s+Requests\/sec:\s+([\d.]+)/m), "Requests/sec"),
+    ...figure(
+      "completed",
+      "total",
+      count((code) => code.startsWith("2")),
+      "responses [2xx]",
+    ),
     ...figure("failed", "total", count((code) => !code.startsWith("2")) + errors, "other responses and errors"),
   ];
 }

@@ -2,7 +2,15 @@
 import type { Quantity, Reported, Statistic } from "../types.ts";
 import { figure, figuresOf, isObject, numberAt, objectWith, type Reader } from "./reader.ts";
 
-const statistics: Readonly<Partial<Record<Statistic, string>>> = { mean: "mean", min: "min", p50: "median", p90: "p90", p95: "p95", p99: "p99", max: "max" };
+const statistics: Readonly<Partial<Record<Statistic, string>>> = {
+  mean: "mean",
+  min: "min",
+  p50: "median",
+  p90: "p90",
+  p95: "p95",
+  p99: "p99",
+  max: "max",
+};
 const shares: Readonly<Partial<Record<Statistic, string>>> = { p50: "p50" };
 
 const rows: readonly (readonly [Quantity, string])[] = [
@@ -29,7 +37,9 @@ export const inferencePerf: Reader = {
     const figures: Reported[] = [
       ...rows.flatMap(([quantity, name]) => {
         const found = figuresOf(quantity, latency[name], statistics, name, 1000);
-        return found.some(({ statistic }) => statistic === "p50") ? found : [...found, ...figuresOf(quantity, latency[name], shares, name, 1000)];
+        return found.some(({ statistic }) => statistic === "p50")
+          ? found
+          : [...found, ...figuresOf(quantity, latency[name], shares, name, 1000)];
       }),
       ...figure("completed", "total", numberAt(successes, "count"), "successes.count"),
       ...figure("failed", "total", numberAt(report, "failures", "count"), "failures.count"),
@@ -42,7 +52,10 @@ export const inferencePerf: Reader = {
       tool: "inference-perf",
       version: null,
       figures,
-      asked: { concurrency: numberAt(report, "load_summary", "concurrency"), ratePerSecond: numberAt(report, "load_summary", "requested_rate") },
+      asked: {
+        concurrency: numberAt(report, "load_summary", "concurrency"),
+        ratePerSecond: numberAt(report, "load_summary", "requested_rate"),
+      },
       samples: null,
     };
   },

@@ -41,6 +41,12 @@ export const llmperf: Reader = {
       ...figure("outputTokenRate", "mean", at("results_mean_output_throughput_token_per_s"), "mean_output_throughput_token_per_s"),
       ...figure("outputTokensPerRequest", "mean", at("results_number_output_tokens_mean"), "number_output_tokens mean"),
     ];
-    return { tool: "llmperf", version: null, figures, asked: { concurrency: at("num_concurrent_requests"), ratePerSecond: null }, samples: null };
+    return {
+      tool: "llmperf",
+      version: null,
+      figures,
+      asked: { concurrency: at("num_concurrent_requests"), ratePerSecond: null },
+      samples: null,
+    };
   },
 };

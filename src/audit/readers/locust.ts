@@ -14,7 +14,8 @@ function entriesIn({ stdout, files }: Output): Json[] | null {
       try {
         const value: unknown = JSON.parse(text.slice(from));
         const list = Array.isArray(value) ? value.filter(isObject) : [];
-        if (list.length > 0 && list.every((entry) => Object.hasOwn(entry, "response_times") && Object.hasOwn(entry, "num_requests"))) return list;
+        if (list.length > 0 && list.every((entry) => Object.hasOwn(entry, "response_times") && Object.hasOwn(entry, "num_requests")))
+          return list;
       } catch {
         // A bracket of something else.
       }
@@ -32,7 +33,7 @@ function valuesOf(entry: Json): number[] {
 
 function figuresOfEntry(entry: Json): Reported[] {
   const name = textAt(entry, "name") ?? "";
-  const quantity = named[name.toLowerCase()] ?? "e2e";
+  const quantity = named[name.toLowerCase()] ?? "e2eAnswered";
   const requests = numberAt(entry, "num_requests") ?? 0;
   const total = numberAt(entry, "total_response_time");
   if (requests === 0 || total === null) return [];
@@ -60,8 +61,9 @@ export const locust: Reader = {
     const own = entries.filter(isOwn);
     const sum = (name: string): number => requests.reduce((total, entry) => total + (numberAt(entry, name) ?? 0), 0);
     const hasE2e = own.some((entry) => textAt(entry, "name")?.toLowerCase() === "e2e");
-    const first = requests.map((entry) => numberAt(entry, "start_time") ?? 0);
-    const last = requests.map((entry) => numberAt(entry, "last_request_timestamp") ?? 0);
+    // As Locust's total_rps does it: over all entries (locust/stats.py).
+    const first = entries.map((entry) => numberAt(entry, "start_time") ?? 0);
+    const last = entries.map((entry) => numberAt(entry, "last_request_timestamp") ?? 0);
     const durationS = Math.max(...last) - Math.min(...first);
     const figures: Reported[] = [
       ...own.flatMap(figuresOfEntry),
@@ -70,7 +72,7 @@ export const locust: Reader = {
       ...figure("requests", "total", sum("num_requests"), "# requests"),
       ...figure("failed", "total", sum("num_failures"), "# fails"),
       ...figure("completed", "total", sum("num_requests") - sum("num_failures"), "# requests less # fails"),
-      ...(durationS > 0 ? figure("requestRate", "mean", sum("num_requests") / durationS, "req/s") : []),
+      ...(durationS > 0 ? figure("answerRate", "mean", sum("num_requests") / durationS, "req/s") : []),
     ];
     return { tool: "Locust", version: null, figures, asked: notAsked, samples: null };
   },

@@ -18,14 +18,15 @@ export const oha: Reader = {
     if (report === null || !isObject(summary)) return null;
     const codes = isObject(report["statusCodeDistribution"]) ? Object.entries(report["statusCodeDistribution"]) : [];
     const errors = isObject(report["errorDistribution"]) ? Object.entries(report["errorDistribution"]) : [];
-    const count = (entries: readonly (readonly [string, unknown])[]): number => entries.reduce((total, [, value]) => total + Number(value), 0);
-    const good = codes.filter(([code]) => /^2/.test(code));
+    const count = (entries: readonly (readonly [string, unknown])[]): number =>
+      entries.reduce((total, [, value]) => total + Number(value), 0);
+    const good = codes.filter(([code]) => code.startsWith("2"));
     const firstByte = at(report, "firstByte");
     const figures: Reported[] = [
-      ...figuresOf("e2e", summary, { mean: "average", min: "fastest", max: "slowest" }, "summary", 1000),
-      ...figuresOf("e2e", report["latencyPercentiles"], statistics, "latencyPercentiles", 1000),
+      ...figuresOf("e2eAnswered", summary, { mean: "average", min: "fastest", max: "slowest" }, "summary", 1000),
+      ...figuresOf("e2eAnswered", report["latencyPercentiles"], statistics, "latencyPercentiles", 1000),
       ...figuresOf("ttfb", isObject(firstByte) ? firstByte : at(report, "details", "firstByte"), { mean: "average" }, "firstByte", 1000),
-      ...figure("requestRate", "mean", numberAt(summary, "requestsPerSec"), "requestsPerSec"),
+      ...figure("answerRate", "mean", numberAt(summary, "requestsPerSec"), "requestsPerSec"),
       ...figure("completed", "total", count(good), "statusCodeDistribution 2xx"),
       ...figure("failed", "total", count(codes) - count(good) + count(errors), "other codes and errors"),
     ];

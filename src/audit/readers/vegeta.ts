@@ -2,7 +2,15 @@
 import type { Reported, Statistic } from "../types.ts";
 import { at, figure, figuresOf, isObject, notAsked, numberAt, objectWith, type Reader } from "./reader.ts";
 
-const statistics: Readonly<Partial<Record<Statistic, string>>> = { mean: "mean", min: "min", p50: "50th", p90: "90th", p95: "95th", p99: "99th", max: "max" };
+const statistics: Readonly<Partial<Record<Statistic, string>>> = {
+  mean: "mean",
+  min: "min",
+  p50: "50th",
+  p90: "90th",
+  p95: "95th",
+  p99: "99th",
+  max: "max",
+};
 
 export const vegeta: Reader = {
   tool: "vegeta",
@@ -19,7 +27,7 @@ export const vegeta: Reader = {
     const success = numberAt(report, "success");
     const completed = requests === null || success === null ? null : Math.round(requests * success);
     const figures: Reported[] = [
-      ...figuresOf("e2e", at(report, "latencies"), statistics, "latencies", 1e-6),
+      ...figuresOf("e2eAnswered", at(report, "latencies"), statistics, "latencies", 1e-6),
       ...figure("requests", "total", requests, "requests"),
       ...figure("completed", "total", completed, "requests by success"),
       ...figure("failed", "total", requests === null || completed === null ? null : requests - completed, "requests less success"),

@@ -32,7 +32,8 @@ function latencies(report: Json): Reported[] {
 }
 
 function counts(report: Json, input: string, output: string): Reported[] {
-  const of = (quantity: Quantity, statistic: Statistic, name: string): Reported[] => figure(quantity, statistic, numberAt(report, name), name);
+  const of = (quantity: Quantity, statistic: Statistic, name: string): Reported[] =>
+    figure(quantity, statistic, numberAt(report, name), name);
   return [
     ...of("completed", "total", "completed"),
     ...of("failed", "total", "failed"),

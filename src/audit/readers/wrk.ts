@@ -17,12 +17,12 @@ export const wrk: Reader = {
     const sockets = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(stdout)?.slice(1).map(Number) ?? [];
     const percentile = (percent: number): number | null => timeIn(stdout, new RegExp(`^\\s+${percent}(?:\\.0+)?%\\s+([\\d.]+\\w+)`, "m"));
     const figures: Reported[] = [
-      ...figure("e2e", "mean", timeIn(stdout, /^\s+Latency\s+([\d.]+\w+)/m), "Latency Avg"),
-      ...figure("e2e", "max", timeIn(stdout, /^\s+Latency\s+\S+\s+\S+\s+([\d.]+\w+)/m), "Latency Max"),
-      ...figure("e2e", "p50", percentile(50), "50%"),
-      ...figure("e2e", "p90", percentile(90), "90%"),
-      ...figure("e2e", "p99", percentile(99), "99%"),
-      ...figure("requestRate", "mean", numberIn(stdout, /^Requests\/sec:\s+([\d.]+)/m), "Requests/sec"),
+      ...figure("e2eAnswered", "mean", timeIn(stdout, /^\s+Latency\s+([\d.]+\w+)/m), "Latency Avg"),
+      ...figure("e2eAnswered", "max", timeIn(stdout, /^\s+Latency\s+\S+\s+\S+\s+([\d.]+\w+)/m), "Latency Max"),
+      ...figure("e2eAnswered", "p50", percentile(50), "50%"),
+      ...figure("e2eAnswered", "p90", percentile(90), "90%"),
+      ...figure("e2eAnswered", "p99", percentile(99), "99%"),
+      ...figure("answerRate", "mean", numberIn(stdout, /^Requests\/sec:\s+([\d.]+)/m), "Requests/sec"),
       ...figure("completed", "total", requests === null ? null : requests - bad, "requests less Non-2xx"),
       ...figure("failed", "total", bad + sockets.reduce((total, count) => total + count, 0), "Non-2xx and socket errors"),
     ];

@@ -31,44 +31,55 @@ function ask(agent, number, worker) {
       answers.push({ worker, failed: true });
       resolve();
     };
-    const sent = request(`${base}/chat/completions`, { method: "POST", agent, headers: { "content-type": "application/json" } }, (response) => {
-      const seen = [];
-      let rest = "";
-      let usage = 0;
-      let done = false;
-      response.setEncoding("utf8").on("data", (text) => {
-        const nowMs = performance.now();
-        const lines = (rest + text).split("\n");
-        rest = lines.pop();
-        for (const line of lines) {
-          if (line === "data: [DONE]") done = true;
-          if (!line.startsWith("data: {")) continue;
-          const event = JSON.parse(line.slice(6));
-          usage = event.usage?.completion_tokens ?? usage;
-          const choice = event.choices[0];
-          if (choice === undefined) continue;
-          if (mode === "counts-events" || choice.delta.content || choice.delta.reasoning) seen.push(nowMs - beganMs);
-        }
-      });
-      response.on("error", fail);
-      response.on("end", () => {
-        const endMs = performance.now() - beganMs;
-        if (response.statusCode !== 200 || !done) return fail();
-        const times = mode === "holds-chunks" ? [...seen.slice(1), endMs] : seen;
-        answers.push({ worker, beganMs, endMs, times, tokens: mode === "counts-events" ? seen.length : usage });
-        resolve();
-      });
-    });
+    const sent = request(
+      `${base}/chat/completions`,
+      { method: "POST", agent, headers: { "content-type": "application/json" } },
+      (response) => {
+        const seen = [];
+        let rest = "";
+        let usage = 0;
+        let done = false;
+        response.setEncoding("utf8").on("data", (text) => {
+          const nowMs = performance.now();
+          const lines = (rest + text).split("\n");
+          rest = lines.pop();
+          for (const line of lines) {
+            if (line === "data: [DONE]") done = true;
+            if (!line.startsWith("data: {")) continue;
+            const event = JSON.parse(line.slice(6));
+            usage = event.usage?.completion_tokens ?? usage;
+            const choice = event.choices[0];
+            if (choice === undefined) continue;
+            if (mode === "counts-events" || choice.delta.content || choice.delta.reasoning) seen.push(nowMs - beganMs);
+          }
+        });
+        response.on("error", fail);
+        response.on("end", () => {
+          const endMs = performance.now() - beganMs;
+          if (response.statusCode !== 200 || !done) return fail();
+          const times = mode === "holds-chunks" ? [...seen.slice(1), endMs] : seen;
+          answers.push({ worker, beganMs, endMs, times, tokens: mode === "counts-events" ? seen.length : usage });
+          resolve();
+        });
+      },
+    );
     sent.on("error", fail);
     sent.end(body);
   });
 }
 
 let next = 0;
-async function closedLoop(worker) {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+async function closedLoop(worker, agent) {
   while (next < requests) await ask(agent, next++, worker);
   agent.destroy();
+}
+
+/** Each worker asks once before the load: connections are open and the code is compiled then. */
+async function warmUp() {
+  const agents = Array.from({ length: atOnce }, () => new Agent({ keepAlive: true, maxSockets: 1 }));
+  await Promise.all(agents.map((agent, worker) => ask(agent, `before ${worker}`, worker)));
+  answers.length = 0;
+  return agents;
 }
 
 /** Wants a request each 1/rate seconds, and has two workers only. */
@@ -87,9 +98,10 @@ async function tooFewWorkers(rate) {
   agent.destroy();
 }
 
+const agents = mode === "falls-behind" ? [] : await warmUp();
 const startedMs = performance.now();
 if (mode === "falls-behind") await tooFewWorkers(atOnce);
-else await Promise.all(Array.from({ length: atOnce }, (_, worker) => closedLoop(worker)));
+else await Promise.all(agents.map((agent, worker) => closedLoop(worker, agent)));
 const durationS = (performance.now() - startedMs) / 1000;
 
 const whole = answers.filter(({ failed }) => !failed);

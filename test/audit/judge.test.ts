@@ -1,0 +1,155 @@
+/** Verdicts on recorded runs: what a tool has wrong is found and named, and one that has nothing wrong is cleared. */
+import { gunzipSync } from "node:zlib";
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { judgeRung, limitOf, type PlayedRung, summarize } from "../../src/audit/judge.ts";
+import { exitCodeOf, lineOf } from "../../src/audit/line.ts";
+import type { FigureResult, RungResult } from "../../src/audit/types.ts";
+import { root } from "../support/process.ts";
+
+/** Runs of test/audit/clients/client.mjs, as `--details` kept them. */
+const recorded = JSON.parse(gunzipSync(readFileSync(`${root}test/audit/fixtures/clients.json.gz`)).toString()) as Record<
+  string,
+  PlayedRung[]
+>;
+const judged = (mode: string): RungResult[] => recorded[mode]!.map(judgeRung);
+const figureOf = (rung: RungResult, quantity: string, statistic: string): FigureResult =>
+  rung.figures.find((figure) => figure.quantity === quantity && figure.statistic === statistic)!;
+const causesOf = (figure: FigureResult): string[] => figure.causes.map(({ name }) => name);
+
+test("an honest client is cleared", () => {
+  const rungs = judged("honest");
+  const figures = summarize(rungs);
+  expect(figures.filter(({ verdict }) => verdict === "biased")).toEqual([]);
+  expect(figureOf(rungs[0]!, "itl", "mean").verdict).toBe("right");
+  expect(figureOf(rungs[0]!, "outputTokens", "total").verdict).toBe("right");
+  expect(exitCodeOf({ figures })).toBe(0);
+  // Its warm-up, a request of each worker, is in no figure.
+  expect(rungs[0]!.repeats.map(({ traffic }) => [traffic.warmUp, traffic.requests, traffic.prompts])).toEqual([
+    [5, 20, 20],
+    [5, 20, 20],
+    [5, 20, 20],
+  ]);
+});
+
+test("an ITL that is 3% low is caught, and how much is said", () => {
+  const rungs = judged("low-itl");
+  const figures = summarize(rungs);
+  const { verdict, bias } = figureOf(rungs[0]!, "itl", "mean");
+  expect(verdict).toBe("biased");
+  expect(bias!.ratio).toBeGreaterThan(-0.04);
+  expect(bias!.ratio).toBeLessThan(-0.02);
+  expect(figureOf(rungs[0]!, "tpot", "mean").verdict).toBe("right");
+  expect(exitCodeOf({ figures })).toBe(1);
+  expect(lineOf({ tool: "t", toolVersion: "1", rungs, figures, limit: limitOf(rungs, new Set()) })).toMatch(
+    /^t 1, audited by fakeai on 1 plans: .*off: .*ITL mean −[23]/,
+  );
+});
+
+describe("what is wrong is named", () => {
+  test("a client that holds a chunk until its end", () => {
+    const [rung] = judged("holds-chunks") as [RungResult];
+    expect(causesOf(figureOf(rung, "ttft", "p50"))).toEqual(["holds-chunks"]);
+    expect(causesOf(figureOf(rung, "itl", "mean"))).toEqual(["holds-chunks"]);
+  });
+
+  test("a tool that counts role and finish chunks as tokens", () => {
+    const [rung] = judged("counts-events") as [RungResult];
+    for (const [quantity, statistic] of [
+      ["itl", "mean"],
+      ["tpot", "mean"],
+      ["outputTokens", "total"],
+    ] as const) {
+      const figure = figureOf(rung, quantity, statistic);
+      expect(figure.verdict).toBe("biased");
+      expect(figure.causes.map(({ text }) => text)).toEqual(["counts the chunks of role and finish as tokens"]);
+    }
+  });
+
+  test("a tool that averages percentiles", () => {
+    const [rung] = judged("averages") as [RungResult];
+    const figure = figureOf(rung, "ttft", "p99");
+    expect(figure.verdict).toBe("biased");
+    expect(causesOf(figure)).toEqual(["averages-percentiles"]);
+    expect(figureOf(rung, "itl", "mean").verdict).toBe("right");
+  });
+
+  test("a generator that falls behind", () => {
+    const [rung] = judged("falls-behind") as [RungResult];
+    expect(causesOf(figureOf(rung, "askedRate", "mean"))).toEqual(["falls-behind"]);
+    expect(causesOf(figureOf(rung, "requestRate", "mean"))).toEqual(["falls-behind"]);
+    expect(rung.notes.join()).toMatch(/fell behind: 20 requests\/s were asked for, 4\.\d+ came/);
+  });
+});
+
+/** The recorded rung with other machines below its runs. */
+function onMachine(rung: PlayedRung, waiting: number): PlayedRung {
+  const machine = { cores: 0.5, waiting, waitMs: 1 };
+  return { ...rung, observations: rung.observations.map((observation) => ({ ...observation, machine })) };
+}
+
+/** The same with another figure in each report. */
+function reporting(rung: PlayedRung, quantity: string, statistic: string, change: (value: number) => number): PlayedRung {
+  return {
+    ...rung,
+    observations: rung.observations.map((observation) => ({
+      ...observation,
+      report: {
+        ...observation.report!,
+        figures: observation.report!.figures.map((figure) =>
+          figure.quantity === quantity && figure.statistic === statistic ? { ...figure, value: change(figure.value) } : figure,
+        ),
+      },
+    })),
+  };
+}
+
+test("on a busy machine lateness is no tool's fault, and a figure that is too early is", () => {
+  const [rung] = recorded["honest"]!;
+  const late = reporting(rung!, "e2e", "mean", (value) => value + 60);
+  const early = reporting(rung!, "e2e", "mean", (value) => value - 60);
+  expect(figureOf(judgeRung(onMachine(late, 0.9)), "e2e", "mean").verdict).toBe("undecided");
+  expect(figureOf(judgeRung(onMachine(late, 0)), "e2e", "mean").verdict).toBe("biased");
+  expect(figureOf(judgeRung(onMachine(early, 0.9)), "e2e", "mean").verdict).toBe("biased");
+});
+
+test("one run decides nothing, and a figure without a truth is compared with none", () => {
+  const [rung] = recorded["honest"]!;
+  const once = judgeRung({ ...rung!, observations: rung!.observations.slice(0, 1) });
+  expect(once.figures.map(({ verdict }) => verdict).filter((verdict) => verdict !== "undecided")).toEqual([]);
+  const silent = judgeRung({
+    ...rung!,
+    observations: rung!.observations.map((one) => ({ ...one, records: one.records.map((record) => ({ ...record, stream: null })) })),
+  });
+  expect(figureOf(silent, "ttft", "mean")).toMatchObject({ verdict: "not-comparable", bias: null, truth: [] });
+});
+
+test("every verdict of a summary: not reported, right on one rung, biased on another", () => {
+  const [rung] = recorded["honest"]!;
+  const off = { ...reporting(rung!, "outputTokens", "total", (value) => value + 1), name: "role" };
+  const figures = summarize([judgeRung(rung!), judgeRung(off)]);
+  const tokens = figures.find(({ quantity }) => quantity === "outputTokens")!;
+  expect(tokens).toMatchObject({ verdict: "biased", right: ["constant"], biased: ["role"] });
+  expect(figures.find(({ quantity }) => quantity === "inputTokens")).toMatchObject({ verdict: "not-reported", name: null });
+});
+
+test("the limit is the first rung of rising load that has a latency wrong, and none before", () => {
+  const [rung] = recorded["honest"]!;
+  const constant = judgeRung(onMachine(rung!, 0));
+  const faster = judgeRung({
+    ...onMachine(
+      reporting(rung!, "itl", "mean", (value) => value * 1.3),
+      0,
+    ),
+    name: "pace-5",
+  });
+  const events = constant.repeats[0]!.traffic.eventsPerSecond!;
+  const higher = {
+    ...faster,
+    repeats: faster.repeats.map((one) => ({ ...one, traffic: { ...one.traffic, eventsPerSecond: events * 4 } })),
+  };
+  const limit = limitOf([constant, higher], new Set(["constant", "pace-5"]));
+  expect(limit).toMatchObject({ rung: "pace-5", figure: "ITL mean" });
+  expect(limit.rightUpToEventsPerSecond!).toBeLessThan(limit.eventsPerSecond!);
+  expect(limitOf([constant], new Set(["constant"]))).toMatchObject({ rung: null, eventsPerSecond: null });
+});

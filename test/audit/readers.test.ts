@@ -1,0 +1,419 @@
+/** Readers: each on what its tool wrote, or where none could be run here, on the form that its documentation has. */
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import type { Output } from "../../src/audit/readers/reader.ts";
+import { durationMs } from "../../src/audit/readers/reader.ts";
+import { readers, reportIn } from "../../src/audit/readers/readers.ts";
+import type { Report } from "../../src/audit/types.ts";
+import { sampleResult } from "../support/sample-result.ts";
+import { root } from "../support/process.ts";
+
+const fixture = (name: string): string => readFileSync(`${root}test/audit/fixtures/${name}`, "utf8");
+const printed = (stdout: string): Output => ({ stdout, stderr: "", files: [] });
+const wrote = (path: string, text: string): Output => ({
+  stdout: "done\n",
+  stderr: "",
+  files: [{ path: `/out/${path}`, text: () => text }],
+});
+
+/** Figures as "quantity statistic" to value. */
+function figuresIn(output: Output): Record<string, number> {
+  return Object.fromEntries(
+    reportIn(output)!.report.figures.map(({ quantity, statistic, value }) => [`${quantity} ${statistic}`, Number(value.toFixed(3))]),
+  );
+}
+
+interface Case {
+  readonly tool: string;
+  readonly output: Output;
+  readonly figures: Readonly<Record<string, number>>;
+  readonly asked?: Partial<Report["asked"]>;
+  readonly version?: string;
+}
+
+const vllm = {
+  date: "20261129-175500",
+  endpoint_type: "openai-chat",
+  label: null,
+  model_id: "fakeai",
+  tokenizer_id: "t",
+  num_prompts: 20,
+  request_rate: "inf",
+  burstiness: 1,
+  max_concurrency: 5,
+  duration: 1.95,
+  completed: 20,
+  failed: 0,
+  total_input_tokens: 640,
+  total_output_tokens: 400,
+  request_throughput: 10.25,
+  request_goodput: null,
+  output_throughput: 205.1,
+  total_token_throughput: 533,
+  mean_ttft_ms: 101.5,
+  median_ttft_ms: 101.2,
+  std_ttft_ms: 1,
+  p99_ttft_ms: 104.9,
+  mean_tpot_ms: 20.01,
+  median_tpot_ms: 20,
+  std_tpot_ms: 0.1,
+  p99_tpot_ms: 20.2,
+  mean_itl_ms: 20.02,
+  median_itl_ms: 20,
+  std_itl_ms: 0.5,
+  p99_itl_ms: 22.1,
+};
+
+const cases: readonly Case[] = [
+  {
+    tool: "vegeta",
+    output: printed(fixture("vegeta.txt")),
+    figures: {
+      "e2eAnswered mean": 385.907,
+      "e2eAnswered p50": 481.573,
+      "e2eAnswered p99": 486.681,
+      "requests total": 20,
+      "completed total": 16,
+      "failed total": 4,
+      "requestRate mean": 6.719,
+    },
+  },
+  {
+    tool: "hey",
+    output: printed(fixture("hey.txt")),
+    figures: {
+      "e2eAnswered mean": 387.9,
+      "e2eAnswered p50": 481.2,
+      "e2eAnswered p90": 492.9,
+      "e2eAnswered max": 496.8,
+      "answerRate mean": 10.305,
+      "completed total": 16,
+      "failed total": 4,
+    },
+  },
+  {
+    tool: "wrk",
+    output: printed(fixture("wrk.txt")),
+    figures: {
+      "e2eAnswered mean": 381.22,
+      "e2eAnswered p50": 481.21,
+      "e2eAnswered p90": 484.92,
+      "e2eAnswered p99": 493.69,
+      "answerRate mean": 12.66,
+      "completed total": 30,
+      "failed total": 8,
+    },
+    asked: { concurrency: 5 },
+  },
+  {
+    tool: "h2load",
+    output: printed(fixture("h2load.txt")),
+    figures: {
+      "e2eAnswered min": 0.959,
+      "e2eAnswered max": 498.85,
+      "e2eAnswered mean": 388.31,
+      "answerRate mean": 10.29,
+      "requests total": 20,
+      "completed total": 16,
+      "failed total": 4,
+    },
+    asked: { concurrency: 5 },
+  },
+  {
+    tool: "autocannon",
+    output: printed(fixture("autocannon.txt")),
+    figures: {
+      "e2eAnswered mean": 387.3,
+      "e2eAnswered p50": 481,
+      "e2eAnswered p90": 491,
+      "e2eAnswered p99": 493,
+      "answerRate mean": 10,
+      "completed total": 16,
+      "failed total": 4,
+    },
+    asked: { concurrency: 5 },
+  },
+  {
+    tool: "vllm bench serve",
+    output: wrote("vllm-infqps.json", JSON.stringify(vllm)),
+    figures: {
+      "ttft mean": 101.5,
+      "ttft p50": 101.2,
+      "ttft p99": 104.9,
+      "tpot mean": 20.01,
+      "itl mean": 20.02,
+      "itl p99": 22.1,
+      "completed total": 20,
+      "outputTokens total": 400,
+      "inputTokens total": 640,
+      "requestRate mean": 10.25,
+      "outputTokenRate mean": 205.1,
+    },
+    asked: { concurrency: 5, ratePerSecond: null },
+  },
+  {
+    tool: "sglang bench_serving",
+    output: wrote(
+      "sglang.jsonl",
+      `{"backend":"old"}\n${JSON.stringify({ ...vllm, endpoint_type: undefined, backend: "sglang-oai-chat", request_rate: 10, mean_e2e_latency_ms: 482, median_e2e_latency_ms: 481, concurrency: 4.9 })}\n`,
+    ),
+    figures: { "ttft mean": 101.5, "itl p50": 20, "e2e mean": 482, "e2e p50": 481, "concurrency mean": 4.9, "completed total": 20 },
+    asked: { concurrency: 5, ratePerSecond: 10 },
+  },
+  {
+    tool: "llmperf",
+    output: wrote(
+      "m_550_150_summary.json",
+      JSON.stringify({
+        version: "2023-08-31",
+        model: "m",
+        num_concurrent_requests: 5,
+        results_inter_token_latency_s_quantiles_p50: 0.024,
+        results_inter_token_latency_s_mean: 0.0241,
+        results_ttft_s_quantiles_p99: 0.11,
+        results_ttft_s_mean: 0.102,
+        results_end_to_end_latency_s_mean: 0.482,
+        results_number_errors: 1,
+        results_num_completed_requests: 19,
+        results_mean_output_throughput_token_per_s: 200.5,
+        results_number_output_tokens_mean: 20,
+      }),
+    ),
+    figures: {
+      "ntpot mean": 24.1,
+      "ntpot p50": 24,
+      "ttft mean": 102,
+      "ttft p99": 110,
+      "e2e mean": 482,
+      "completed total": 19,
+      "failed total": 1,
+      "outputTokenRate mean": 200.5,
+      "outputTokensPerRequest mean": 20,
+    },
+    asked: { concurrency: 5 },
+  },
+  {
+    tool: "inference-perf",
+    output: wrote(
+      "summary_lifecycle_metrics.json",
+      JSON.stringify({
+        load_summary: { count: 20, requested_rate: 10, achieved_rate: 9.9 },
+        successes: {
+          count: 19,
+          latency: {
+            request_latency: { mean: 0.482, median: 0.481, p90: 0.49, p99: 0.5 },
+            time_to_first_token: { mean: 0.101, median: 0.1 },
+            time_per_output_token: { mean: 0.02 },
+            inter_token_latency: { mean: 0.02, p99: 0.022 },
+            normalized_time_per_output_token: { mean: 0.0241 },
+          },
+          throughput: { requests_per_sec: 9.5, output_tokens_per_sec: 190 },
+          prompt_len: { mean: 32 },
+          output_len: { mean: 20 },
+        },
+        failures: { count: 1 },
+      }),
+    ),
+    figures: {
+      "e2e mean": 482,
+      "e2e p50": 481,
+      "e2e p90": 490,
+      "ttft mean": 101,
+      "ttft p50": 100,
+      "tpot mean": 20,
+      "itl p99": 22,
+      "ntpot mean": 24.1,
+      "completed total": 19,
+      "failed total": 1,
+      "requestRate mean": 9.5,
+      "inputTokensPerRequest mean": 32,
+    },
+    asked: { ratePerSecond: 10 },
+  },
+  {
+    tool: "k6",
+    output: wrote(
+      "summary.json",
+      JSON.stringify({
+        metrics: {
+          http_req_duration: { avg: 482.1, min: 480, med: 481.5, max: 500, "p(90)": 485, "p(95)": 490, thresholds: {} },
+          http_req_waiting: { avg: 101.2, min: 100, med: 101, max: 110, "p(90)": 104, "p(95)": 106 },
+          http_reqs: { count: 20, rate: 10.2 },
+          http_req_failed: { passes: 3, fails: 17, value: 0.15 },
+          vus_max: { value: 5, min: 5, max: 5 },
+          ttft: { avg: 101, min: 100, med: 101, max: 110, "p(90)": 103, "p(95)": 105 },
+        },
+      }),
+    ),
+    figures: {
+      "e2eAnswered mean": 482.1,
+      "e2eAnswered p50": 481.5,
+      "e2eAnswered p95": 490,
+      "ttfb mean": 101.2,
+      "ttft mean": 101,
+      "requests total": 20,
+      "failed total": 3,
+      "completed total": 17,
+      "answerRate mean": 10.2,
+    },
+    asked: { concurrency: 5 },
+  },
+  {
+    tool: "oha",
+    output: printed(
+      JSON.stringify(
+        {
+          summary: { successRate: 1, total: 1.95, slowest: 0.5, fastest: 0.48, average: 0.4821, requestsPerSec: 10.2 },
+          latencyPercentiles: { p10: 0.48, p50: 0.4815, p90: 0.49, p95: 0.495, p99: 0.5 },
+          firstByte: { average: 0.101, fastest: 0.1, slowest: 0.11 },
+          statusCodeDistribution: { "200": 16, "429": 4 },
+          errorDistribution: { "connection closed": 1 },
+        },
+        null,
+        2,
+      ),
+    ),
+    figures: {
+      "e2eAnswered mean": 482.1,
+      "e2eAnswered p50": 481.5,
+      "e2eAnswered p99": 500,
+      "ttfb mean": 101,
+      "answerRate mean": 10.2,
+      "completed total": 16,
+      "failed total": 5,
+    },
+  },
+  {
+    tool: "guidellm",
+    output: wrote("report.json", fixture("guidellm.json")),
+    // A run with four tokens in a chunk: its ITL is that of a request, (E2E - TTFT) / (tokens - 1).
+    figures: {
+      "ttft mean": 103.615,
+      "ttft p50": 103.139,
+      "ttft p99": 108.463,
+      "tpot mean": 8.384,
+      "ntpot mean": 13.146,
+      "e2e mean": 263.346,
+      "requestRate mean": 18.497,
+      "concurrency mean": 4.871,
+      "completed total": 20,
+      "failed total": 0,
+      "outputTokens total": 400,
+      "inputTokens total": 160,
+    },
+    asked: { concurrency: 5, ratePerSecond: null },
+    version: "0.8.1",
+  },
+  {
+    tool: "Locust",
+    output: printed(fixture("locust.txt")),
+    figures: {
+      "ttft mean": 108.638,
+      "ttft p50": 100,
+      "ttft p99": 140,
+      "itl mean": 19.935,
+      "e2e mean": 487.464,
+      "requests total": 30,
+      "completed total": 30,
+      "failed total": 0,
+      "answerRate mean": 10.707,
+    },
+  },
+  {
+    tool: "aiperf",
+    output: wrote(
+      "profile_export_aiperf.json",
+      JSON.stringify({
+        aiperf_version: "0.13.0",
+        input_config: { loadgen: { concurrency: 5, request_rate: null } },
+        request_throughput: { unit: "requests/sec", avg: 9.9 },
+        request_latency: { unit: "ms", avg: 490.2, p50: 489, p90: 495, p95: 497, p99: 500, min: 482, max: 501 },
+        time_to_first_token: { unit: "ms", avg: 105.1, p50: 104, p99: 112 },
+        inter_token_latency: { unit: "ms", avg: 20.1, p50: 20, p99: 20.9 },
+        inter_chunk_latency: { unit: "ms", avg: 20.05, p99: 24 },
+        output_token_throughput: { unit: "tokens/sec", avg: 198 },
+        output_sequence_length: { unit: "tokens", avg: 20 },
+        request_count: { unit: "requests", avg: 20 },
+      }),
+    ),
+    figures: {
+      "ttft mean": 105.1,
+      "tpot mean": 20.1,
+      "tpot p99": 20.9,
+      "itl mean": 20.05,
+      "itl p99": 24,
+      "e2e p90": 495,
+      "requestRate mean": 9.9,
+      "outputTokenRate mean": 198,
+      "completed total": 20,
+      "outputTokensPerRequest mean": 20,
+    },
+    asked: { concurrency: 5, ratePerSecond: null },
+    version: "0.13.0",
+  },
+  {
+    tool: "fakeai bench",
+    output: wrote("result.json", JSON.stringify(sampleResult())),
+    figures: {},
+    version: sampleResult().environment.fakeai,
+  },
+];
+
+describe("a tool's report", () => {
+  test.each(cases.map((one) => [one.tool, one] as const))("%s", (tool, { output, figures, asked = {}, version }) => {
+    const { reader, report } = reportIn(output)!;
+    expect(reader.tool).toBe(tool);
+    expect(report.tool).toBe(tool);
+    expect(figuresIn(output)).toMatchObject(figures);
+    expect(report.figures.length).toBeGreaterThanOrEqual(Math.max(4, Object.keys(figures).length));
+    expect(report.asked).toMatchObject(asked);
+    if (version !== undefined) expect(report.version).toBe(version);
+    for (const { name, value } of report.figures) expect([name, Number.isFinite(value) && value >= 0]).toEqual([name, true]);
+  });
+});
+
+test("no reader takes another's report, and none takes what is none", () => {
+  for (const { tool, output } of cases)
+    for (const reader of readers)
+      if (reader.tool !== tool) expect([tool, reader.tool, reader.read(output)]).toEqual([tool, reader.tool, null]);
+  for (const text of ["", "Segmentation fault", "{}", "[]", '{"metrics":{}}', '{"benchmarks":[]}', "null", "{".repeat(1000)]) {
+    expect(reportIn(printed(text))).toBeNull();
+    expect(reportIn(wrote("a.json", text))).toBeNull();
+  }
+});
+
+test("every tool of the list has a reader, says where its documentation is, and has a case here", () => {
+  expect(readers.map(({ tool }) => tool).sort()).toEqual(
+    [
+      "aiperf",
+      "autocannon",
+      "fakeai bench",
+      "guidellm",
+      "h2load",
+      "hey",
+      "inference-perf",
+      "k6",
+      "llmperf",
+      "Locust",
+      "oha",
+      "sglang bench_serving",
+      "vegeta",
+      "vllm bench serve",
+      "wrk",
+    ].sort(),
+  );
+  for (const { documentation } of readers) expect(documentation).not.toBe("");
+  expect(readers.filter(({ tool }) => !cases.some((one) => one.tool === tool)).map(({ tool }) => tool)).toEqual([]);
+});
+
+test.each([
+  ["528.41ms", 528.41],
+  ["1.05s", 1050],
+  ["199us", 0.199],
+  ["1m2.5s", 62_500],
+  ["12", null],
+  ["nan", null],
+  [undefined, null],
+])("%s is %s ms", (text, ms) => {
+  expect(durationMs(text)).toBe(ms);
+});
