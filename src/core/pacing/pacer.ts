@@ -16,6 +16,11 @@ const slotCount = 4096;
 const lookAheadSlots = 128;
 /** A turn that takes more than this share of its interval is long. A larger share makes tokens later, a smaller one turns shorter. */
 const longTurn = 0.3;
+/**
+ * Where some responses are due in the shortest interval between turns but fewer than `most`, the wake-ups cost as much as what they
+ * send: then turns begin `intervals` of them apart, unless a response would have two frames due in one turn.
+ */
+const sparse = { least: 2, most: 8, intervals: 2 };
 /** Frames of one response that are due together leave in one write of about this many bytes. */
 const batchBytes = 49_152;
 /** The most frames, due at the same time, that are asked for in one piece. */
@@ -129,7 +134,7 @@ export interface PacerOptions {
   readonly onFault?: (error: unknown) => void;
   /**
    * Turns begin at least this far apart, microseconds, so that tokens of one connection that are due together share a system
-   * call. After a long turn the next may follow at once. 0 keeps each deadline as exactly as the clock can. Default: 1000.
+   * call; where few responses are due, twice as far. After a long turn the next may follow at once. 0 keeps each deadline as exactly as the clock can. Default: 1000.
    */
   readonly turnUs?: number;
   /** Makes the times of schedules that are not known ahead. */
@@ -152,7 +157,8 @@ export class Pacer {
   /** Absolute number (time / width of a slot) of the last slot that was looked at. */
   #position: number;
   #inTurn = false;
-  /** Before this no turn begins. */
+  /** When the last turn began. Before `#nextTurnUs` no other does. */
+  #lastTurnUs = 0;
   #nextTurnUs = 0;
   /** true: a response has more frames due and continues in the next turn. */
   #again = false;
@@ -288,6 +294,9 @@ export class Pacer {
     this.#inTurn = true;
     const nowUs = this.#clock.nowUs();
     if (this.#scheduler !== null && this.#scheduler.nextUs <= nowUs) this.#scheduler.runUntil(nowUs);
+    let pumped = 0;
+    /** When the first of the responses that were looked at has its next frame due. */
+    let soonestUs = Infinity;
     const target = Math.floor(nowUs / this.#slotUs);
     // After a pause longer than the wheel, one round sees every slot.
     this.#position = Math.max(this.#position, target - slotCount + 1);
@@ -300,7 +309,11 @@ export class Pacer {
         this.#unlink(emission);
         if (emission.alarmUs > nowUs) this.#link(emission, emission.alarmUs);
         else if (emission.blocked) this.#cutIfStalled(emission, nowUs);
-        else this.#pumpSafely(emission);
+        else {
+          this.#pumpSafely(emission);
+          pumped++;
+          if (emission.dueUs < soonestUs) soonestUs = emission.dueUs;
+        }
       }
       if (this.#position >= target) break;
       this.#position++;
@@ -308,7 +321,12 @@ export class Pacer {
     this.#inTurn = false;
     // The clock sleeps for a millisecond or not at all. After a long turn a sleep would come on top of what the turn took and of
     // what the transport then sends.
-    this.#nextTurnUs = this.#clock.nowUs() - nowUs > this.#turnUs * longTurn ? 0 : nowUs + this.#turnUs;
+    const turnUs = this.#turnUs;
+    const isLong = this.#clock.nowUs() - nowUs > turnUs * longTurn;
+    const inTurn = (pumped * turnUs) / (nowUs - this.#lastTurnUs);
+    const isSparse = inTurn >= sparse.least && inTurn < sparse.most && soonestUs - nowUs > 2 * sparse.intervals * turnUs;
+    this.#nextTurnUs = isLong ? 0 : nowUs + (isSparse ? sparse.intervals : 1) * turnUs;
+    this.#lastTurnUs = nowUs;
     this.#arm();
   }
 
@@ -532,7 +550,7 @@ export class Pacer {
       const position = this.#position + ahead;
       if (this.#sizes[position % slotCount] === 0) continue;
       // If the slot is due before the next turn may begin, the exact alarm does not matter: do not scan every stream in it.
-      if (turnUs > 0 && position * slotUs <= nowUs + turnUs) return Math.max(nowUs, this.#nextTurnUs);
+      if (turnUs > 0 && position * slotUs <= Math.max(nowUs + turnUs, this.#nextTurnUs)) return Math.max(nowUs, this.#nextTurnUs);
       const endUs = (position + 1) * slotUs;
       let nextUs = endUs;
       for (let emission = this.#heads[position % slotCount]!; emission !== null; emission = emission.next!) {

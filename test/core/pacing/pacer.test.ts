@@ -232,6 +232,42 @@ test("a clock that sleeps in whole milliseconds: what turns take does not come o
   expect(clock.wakeUps).toBeLessThan(1200);
 });
 
+describe("where few responses are due in a turn's interval", () => {
+  const run = (streams: number, gapUs: number): { late: number[]; wakeUpsPerMs: number; writes: number } => {
+    const { clock, pacer } = setUp();
+    const sinks = Array.from({ length: streams }, (_, stream) => {
+      const frames = new LoggedFrames(50);
+      const sink = new FakeSink();
+      pacer.send(plan(clock, every(gapUs, 50, 100_000 + Math.floor((stream * gapUs) / streams)), frames), sink);
+      return { frames, sink };
+    });
+    // The clock looks ahead while nothing is due.
+    clock.run(clock.us + 99_000);
+    const before = clock.wakeUps;
+    const startUs = clock.us;
+    clock.run();
+    return {
+      late: sinks.flatMap(({ frames }) => frames.written.map(({ dueUs, sentUs }) => sentUs - dueUs)),
+      wakeUpsPerMs: (clock.wakeUps - before) / ((clock.us - startUs) / 1000),
+      writes: sinks.reduce((sum, { sink }) => sum + sink.writes, 0),
+    };
+  };
+
+  test("turns begin two intervals apart: half the wake-ups, and no frame later than that", () => {
+    const { late, wakeUpsPerMs, writes } = run(100, 20_000);
+    expect(wakeUpsPerMs).toBeLessThan(0.56);
+    expect([late.length, Math.min(...late) >= 0, Math.max(...late) <= 2000, writes]).toEqual([5000, true, true, 4900]);
+  });
+
+  test.each([
+    [500, 20_000],
+    [1, 20_000],
+    [5, 1100],
+  ])("not with %i streams of a frame in %i us: there are many, or each wakes alone, or two frames of one would join", (streams, gapUs) => {
+    expect(Math.max(...run(streams, gapUs).late)).toBeLessThanOrEqual(1000);
+  });
+});
+
 test("streams that arrive between turns do not bring the next turn nearer than its interval", () => {
   const { clock, pacer } = setUp();
   for (let stream = 0; stream < 200; stream++) {
