@@ -52,7 +52,10 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     flags: [
       { name: "--rounds", takes: "n", help: "rounds of each row (default 15)" },
       { name: "--beside", takes: "file", help: "paced, unpaced and unary rows beside another build: the path of its dist/cli.js" },
-      { name: "--peers", help: "beside other fake servers too, after `npm install --prefix bench/speed/peers`" },
+      {
+        name: "--peers",
+        help: "beside other fake servers too: those of `npm install --prefix bench/speed/peers`, and llmposter, llmsim, vidaimock, llm-d on the PATH or in bench/speed/peers/bin",
+      },
     ],
   },
   where: {

@@ -15,7 +15,7 @@ import { clockTickUs, openFileLimit, rssBytesOf, statOf } from "../src/base/proc
 import type { ProxyStats } from "../src/network/proxy.ts";
 import { describeEnvironment } from "../src/runner/processes/machine.ts";
 import { table, writtenBy } from "./support/page.ts";
-import { cliPath, endOf, serveFakeai, spawnNode } from "./support/server.ts";
+import { cliPath, endOf, serveFakeai, spawnOnCore } from "./support/server.ts";
 import { ascending, quantile } from "./support/statistics.ts";
 
 const rttMs = 40;
@@ -34,7 +34,7 @@ interface RunningProxy {
 
 async function startProxy(target: number, flags: readonly string[]): Promise<RunningProxy> {
   const args = [cliPath, "proxy", "--json", "--to", `127.0.0.1:${target}`, "--rtt", String(rttMs), ...flags];
-  const child = spawnNode(args, "pipe", { core: null });
+  const child = spawnOnCore([process.execPath, ...args], "pipe", { core: null });
   const { ended } = endOf(child);
   let text = "";
   const ready = new Promise<void>((resolve, reject) => {

@@ -17,6 +17,8 @@ export interface PacedRow extends Base {
   readonly itlMs: number;
   readonly controlTarget: number;
   readonly loopTarget: number | null;
+  /** Against each other fake server, where they were asked for. */
+  readonly peerTarget: number;
 }
 
 /** Answers per second at a full core, against the raw engine with a constant answer and against other fake servers. */
@@ -29,6 +31,8 @@ export interface WholeRow extends Base {
   readonly streamsPerConnection: number;
   readonly controlTarget: number;
   readonly aimockTarget: number;
+  /** Against other fake servers, by name. */
+  readonly peerTargets: Readonly<Record<string, number>>;
 }
 
 /** How well the schedule is kept. */
@@ -39,6 +43,15 @@ export interface PacingRow extends Base {
   readonly connections: number;
   readonly streamsPerConnection: number;
   readonly itlMs: number;
+}
+
+/** How far the slowest first tokens of streams that start within a second are behind the median, and how long a stream stood still. */
+export interface TtftRow extends Base {
+  readonly kind: "ttft";
+  readonly connections: number;
+  readonly itlMs: number;
+  /** p99 less p50 of the TTFT, and the longest gap, milliseconds. */
+  readonly targets: readonly [tailMs: number, gapMs: number];
 }
 
 /** Resident memory of streams that wait for their first token. */
@@ -80,7 +93,7 @@ export interface ColdRow extends Base {
   readonly targetMs: number;
 }
 
-export type Row = PacedRow | WholeRow | PacingRow | WaitingRow | SizeRow | WorkersRow | HeapRow | ColdRow;
+export type Row = PacedRow | WholeRow | PacingRow | TtftRow | WaitingRow | SizeRow | WorkersRow | HeapRow | ColdRow;
 
 const paced = (
   id: string,
@@ -101,6 +114,7 @@ const paced = (
   itlMs,
   controlTarget: 1.1,
   loopTarget: control === "uws" ? 1.35 : null,
+  peerTarget: 1,
   ...(engineFlags ? { engineFlags } : {}),
 });
 
@@ -126,6 +140,7 @@ const whole = (mode: WholeRow["mode"], wire: Wire, controlTarget: number, aimock
   streamsPerConnection: wire === "h1" ? 1 : 16,
   controlTarget,
   aimockTarget,
+  peerTargets: mode === "unpaced" ? {} : wire === "h1" ? { llmposter: 1.1, VidaiMock: 1 } : { VidaiMock: 1.5 },
 });
 
 const workers = (wire: Wire, connections: number, streamsPerConnection: number, itlMs: number): WorkersRow => ({
@@ -140,6 +155,7 @@ const workers = (wire: Wire, connections: number, streamsPerConnection: number, 
 });
 
 export const rows: readonly Row[] = [
+  paced("h1-paced-100", "h1", "uws", 100, 1, 20),
   paced("h1-paced-1000", "h1", "uws", 1000, 1, 20),
   paced("h1-paced-4000", "h1", "uws", 4000, 1, 50),
   paced("h2c-paced-1000", "h2c", "http2", 10, 100, 20),
@@ -161,6 +177,14 @@ export const rows: readonly Row[] = [
   pacing("h2c", "standard", 10, 100, 20),
   pacing("h2c", "standard", 50, 100, 100),
   pacing("h2c", "standard", 100, 100, 200),
+  ...[500, 1000].map((streams): TtftRow => ({
+    kind: "ttft",
+    id: `ttft-h1-${streams}`,
+    what: `h1, ${streams} streams that start within a second, ITL 20 ms: TTFT's p99 less its p50; the longest gap`,
+    connections: streams,
+    itlMs: 20,
+    targets: [2, 24],
+  })),
   {
     kind: "waiting",
     id: "waiting-h1",

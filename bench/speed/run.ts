@@ -33,24 +33,23 @@ import {
   type Row,
   rows,
   type SizeRow,
+  type TtftRow,
   type WaitingRow,
   type WholeRow,
   type WorkersRow,
 } from "./rows.ts";
 import { type Line, type Result, type Samples, showRatio, two, writePage, writeResult } from "./page.ts";
 import { median, pairedRatio, type Ratio } from "../support/statistics.ts";
+import { installedPeers, isPeer, type PeerName, startPeer, wireFor } from "./peers.ts";
 import {
   ask,
   buildAll,
   onCoreOne,
-  peerNames,
-  peersInstalled,
   startControl,
   startControls,
   otherBuild,
   startFakeai,
   startOtherBuild,
-  startPeer,
   socketsOf,
   type Subject,
   workersOf,
@@ -123,17 +122,21 @@ async function pacedRow(row: PacedRow, material: Material, recording: string): P
   const control = `raw ${row.control}`;
   const rate = (connections * streamsPerConnection * 1000) / itlMs;
   const flags = ["--itl", String(itlMs), "--ttft", String(itlMs), ...(row.engineFlags ?? [])];
+  const peers = options.peers && wire === "h1" && row.engineFlags === undefined ? installedPeers("paced") : [];
   await interleave(
     [
       () => startFakeai(wire, flags),
       ...(beside === null ? [] : [() => startOtherBuild(beside, wire, flags)]),
       () => startControl(row.control, ["--mode", "paced", "--itl", String(itlMs), "--ttft", String(itlMs), "--recording", recording]),
+      ...peers.map((name) => () => startPeer(name, itlMs)),
     ],
     async (subject, round) => {
+      // Others keep their ITL less exactly: what a token costs can still be told.
+      const tolerance = isPeer(subject.name) ? 0.25 : 0.03;
       const measured = (): Promise<PacedSample> =>
-        measurePaced(subject, row, timingOf(connections * streamsPerConnection, itlMs), material.endlessFile);
+        measurePaced(subject, row, timingOf(connections * streamsPerConnection, itlMs), material.endlessFile, tolerance);
       if (round % 5 === 0) {
-        await checkPaced(subject, wire, material);
+        if (!isPeer(subject.name)) await checkPaced(subject, wire, material);
         // Not counted: code is compiled in it.
         await measured();
       }
@@ -161,6 +164,7 @@ async function pacedRow(row: PacedRow, material: Material, recording: string): P
     line(control, row.controlTarget),
     ...(row.loopTarget === null ? [] : [line("C loop", row.loopTarget)]),
     ...(beside === null ? [] : [line(otherBuild, buildLimit)]),
+    ...peers.map((name) => line(name, row.peerTarget)),
   ];
   return { lines, samples };
 }
@@ -182,10 +186,12 @@ async function wholeRow(row: WholeRow, material: Material): Promise<{ lines: Lin
   const { mode, wire, connections, streamsPerConnection } = row;
   const samples: Samples = {};
   const bodyFile = mode === "unpaced" ? material.unpacedFile : material.unaryFile;
-  const peers = options.peers ? peerNames : [];
+  const peers = options.peers ? installedPeers(mode) : [];
   const sizes = new Map<string, number>();
+  /** Peers whose answers are not what the row is about. */
+  const unfit = new Set<string>();
+  const targets: Partial<Record<PeerName, number>> = { aimock: row.aimockTarget, ...row.peerTargets };
   const check = mode === "unpaced" ? checkUnpaced : checkUnary;
-  const wireOf = (subject: Subject): typeof wire => (peerNames.some((name) => name === subject.name) ? "h1" : wire);
   await interleave(
     [
       () => startFakeai(wire, ["--output-tokens", "100"]),
@@ -194,11 +200,20 @@ async function wholeRow(row: WholeRow, material: Material): Promise<{ lines: Lin
       ...peers.map((name) => () => startPeer(name)),
     ],
     async (subject, round) => {
-      const subjectWire = wireOf(subject);
+      if (unfit.has(subject.name)) return;
+      const subjectWire = wireFor(subject.name, wire);
       const load = (requests: number): Promise<WholeSample> =>
         measureWhole(subject, subjectWire, connections, subjectWire === "h1" ? 1 : streamsPerConnection, requests, bodyFile);
       if (round % 5 === 0) {
-        await check(subject, subjectWire, material);
+        try {
+          await check(subject, subjectWire, material);
+        } catch (error) {
+          // Of fakeai and its controls that ends the measurement. Another server's answers may be of another kind.
+          if (!isPeer(subject.name)) throw error;
+          progress(`${row.id}: without ${(error as Error).message}`);
+          unfit.add(subject.name);
+          return;
+        }
         sizes.set(subject.name, Math.round((await warmUp(load, connections * 10)) * 1.5));
       }
       push(samples, subject.name, await load(sizes.get(subject.name)!));
@@ -229,7 +244,7 @@ async function wholeRow(row: WholeRow, material: Material): Promise<{ lines: Lin
     lines: [
       line(`raw ${row.control}`, row.controlTarget),
       ...(beside === null ? [] : [line(otherBuild, 1 / buildLimit)]),
-      ...peers.map((name) => line(name, name === "aimock" ? row.aimockTarget : null)),
+      ...peers.filter((name) => !unfit.has(name)).map((name) => line(name, targets[name] ?? null)),
     ],
     samples,
   };
@@ -265,6 +280,47 @@ async function pacingRow(row: PacingRow, material: Material): Promise<{ lines: L
   const met = error < 0.005 && (timer === "precise" ? sent.p50 < 50 && sent.p99 < 500 : sent.p99 < 2500);
   const target = `mean within 0.5%, ${timer === "precise" ? "p50 below 0.05 ms, p99 below 0.5 ms" : "p99 below 2.5 ms"}`;
   return { lines: [{ what: row.what, measured, against: null, ratio: null, target, met }], samples };
+}
+
+/** The first load of a server that has just started, which is what a user's first run meets, and the second. */
+async function ttftRow(row: TtftRow, material: Material): Promise<{ lines: Line[]; samples: Samples }> {
+  const { connections, itlMs, targets } = row;
+  const samples: Record<string, PacedSample[]> = {};
+  const flags = ["--itl", String(itlMs), "--ttft", "100"];
+  const shape = { wire: "h1" as const, connections, streamsPerConnection: 1, itlMs };
+  const timing: Timing = { spreadMs: 1000, warmMs: 3 * itlMs, windowMs: 1500 };
+  const starters = [
+    () => startFakeai("h1", flags),
+    ...(beside === null ? [] : [() => startOtherBuild(beside, "h1", flags)]),
+    ...(options.peers ? installedPeers("paced").map((name) => () => startPeer(name, itlMs)) : []),
+  ];
+  for (let round = 0; round < rounds; round++) {
+    for (const starter of starters) {
+      const subject = await starter();
+      const tolerance = isPeer(subject.name) ? 0.25 : 0.03;
+      try {
+        for (const name of [`${subject.name}, first load`, subject.name])
+          (samples[name] ??= []).push(await measurePaced(subject, shape, timing, material.endlessFile, tolerance));
+      } finally {
+        await subject.stop();
+      }
+    }
+  }
+  const tailMs = ({ ttftUs }: PacedSample): number => (ttftUs!.p99 - ttftUs!.p50) / 1000;
+  const gapMs = ({ longestGapUs }: PacedSample): number => longestGapUs / 1000;
+  const lines = Object.entries(samples).map(([name, all]): Line => {
+    const [tail, gap] = [median(all.map(tailMs)), median(all.map(gapMs))];
+    const isOurs = name.startsWith("fakeai");
+    return {
+      what: `${row.what} (${name})`,
+      measured: `${two(tail)} ms; ${two(gap)} ms`,
+      against: null,
+      ratio: null,
+      target: isOurs ? `at most ${targets[0]} ms; ${targets[1]} ms` : "",
+      met: isOurs ? tail <= targets[0] && gap <= targets[1] : null,
+    };
+  });
+  return { lines, samples };
 }
 
 async function waitingRow(row: WaitingRow, material: Material): Promise<{ lines: Line[]; samples: Samples }> {
@@ -522,6 +578,8 @@ async function measureRow(row: Row): Promise<{ lines: Line[]; samples: Samples }
       return wholeRow(row, material);
     case "pacing":
       return pacingRow(row, material);
+    case "ttft":
+      return ttftRow(row, material);
     case "waiting":
       return waitingRow(row, material);
     case "size":
@@ -545,7 +603,10 @@ if (chosen.length === 0 || !(rounds >= 1)) {
   process.exit(2);
 }
 if (cpus().length < 2) throw new Error("two cores are needed: one for the server, one for the load");
-if (options.peers && !peersInstalled()) throw new Error("--peers: first npm install --prefix bench/speed/peers");
+if (options.peers && installedPeers("unary").length === 0)
+  throw new Error(
+    "--peers: first npm install --prefix bench/speed/peers, or cargo install --root bench/speed/peers llmposter llmsim vidaimock",
+  );
 const withC = buildAll();
 const environment = { node: process.version, cpu: cpus()[0]!.model, cores: cpus().length, kernel: release() };
 for (const row of chosen) {

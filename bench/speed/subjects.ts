@@ -1,11 +1,10 @@
 /** What is measured: each a child process on core 0, checked before it is measured. */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { connect } from "node:http2";
 import { fileURLToPath } from "node:url";
-import { freePort } from "../../test/support/servers.ts";
-import { cliPath, endOf, type Served, spawnNode, startNode, urlIn } from "../support/server.ts";
+import { cliPath, type Served, startNode, urlIn } from "../support/server.ts";
 
 export type Wire = "h1" | "h2c";
 
@@ -100,71 +99,6 @@ export function startControl(
 /** Two processes of a raw engine that share a port. */
 export function startControls(engine: "uws" | "http2", flags: readonly string[]): Promise<Subject> {
   return start(`2 raw ${engine}`, [`${cache}cluster.js`, engine, ...flags]);
-}
-
-export const peerNames = ["aimock", "mock-llm"] as const;
-export type PeerName = (typeof peerNames)[number];
-
-/** Whether the peers were installed (npm install --prefix bench/speed/peers). */
-export function peersInstalled(): boolean {
-  return existsSync(pathOf("peers/node_modules"));
-}
-
-/** Another fake LLM server, made to answer 100 pieces of a word each without latency. */
-export async function startPeer(name: PeerName): Promise<Subject> {
-  const port = await freePort();
-  const content = " word".repeat(100);
-  const modules = pathOf("peers/node_modules/");
-  let peer: Subject;
-  if (name === "aimock") {
-    const fixture = JSON.stringify({ fixtures: [{ match: { userMessage: "hi" }, response: { content } }] });
-    const file = cacheFile("aimock.json", fixture);
-    // It says nothing at the log level that costs it least, so its first line cannot be waited for.
-    peer = await startSilent(
-      name,
-      [binOf(modules, "@copilotkit/aimock", "llmock"), "-p", String(port), "-f", file, "-c", "5", "--log-level", "silent"],
-      port,
-    );
-  } else {
-    const answer = JSON.stringify({
-      id: "chatcmpl-1",
-      object: "chat.completion",
-      created: 1,
-      model: "m",
-      choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: "stop" }],
-    });
-    const config = `streaming:\n  chunkSize: 5\n  chunkIntervalMs: 0\nrules:\n  - path: "/v1/chat/completions"\n    match: "@"\n    response:\n      status: 200\n      content: '${answer}'\n`;
-    const file = cacheFile("mock-llm.yaml", config);
-    peer = await startSilent(name, [binOf(modules, "@dwmkerr/mock-llm", "mock-llm"), "--config", file], port, {
-      PORT: String(port),
-      HOST: "127.0.0.1",
-    });
-  }
-  return peer;
-}
-
-function binOf(modules: string, name: string, bin: string): string {
-  const { bin: bins } = JSON.parse(readFileSync(`${modules}${name}/package.json`, "utf8")) as { bin: Record<string, string> };
-  return `${modules}${name}/${bins[bin]!}`;
-}
-
-/** Starts a server whose port is known; it is ready when it answers. */
-async function startSilent(name: string, args: readonly string[], port: number, env: NodeJS.ProcessEnv = {}): Promise<Subject> {
-  const startedMs = performance.now();
-  const child = spawnNode(args, "ignore", { core: 0, env });
-  const end = endOf(child);
-  for (let tries = 0; ; tries++) {
-    try {
-      await ask("h1", port, '{"model":"m","messages":[{"role":"user","content":"hi"}]}');
-      return { name, pid: child.pid!, port, readyMs: performance.now() - startedMs, ...end };
-    } catch {
-      if (tries === 200) {
-        await end.stop();
-        throw new Error(`${name} did not answer`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
 }
 
 export interface Answer {

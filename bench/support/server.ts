@@ -37,9 +37,9 @@ for (const [signal, status] of [
   process.once(signal, () => process.exit(status));
 }
 
-/** Starts node with these arguments. It ends with this process at the latest. */
-export function spawnNode(args: readonly string[], stdout: "pipe" | "ignore", { core, env = {} }: StartOptions): ChildProcess {
-  const command = [...(core === null ? [] : ["taskset", "-c", String(core)]), process.execPath, ...args];
+/** Starts a program. It ends with this process at the latest. */
+export function spawnOnCore(program: readonly string[], stdout: "pipe" | "ignore", { core, env = {} }: StartOptions): ChildProcess {
+  const command = [...(core === null ? [] : ["taskset", "-c", String(core)]), ...program];
   const stdio = ["ignore", stdout, stdout === "pipe" ? "inherit" : "ignore"] as const;
   const child = spawn(command[0]!, command.slice(1), { stdio: [...stdio], env: { ...process.env, ...env } });
   children.add(child);
@@ -63,7 +63,7 @@ export function endOf(child: ChildProcess): Pick<Served, "ended" | "stop"> {
 /** Starts node with these arguments. Resolves with its first line on stdout; rejects when there is none within 20 s. */
 export async function startNode(name: string, args: readonly string[], options: StartOptions): Promise<Served> {
   const startedMs = performance.now();
-  const child = spawnNode(args, "pipe", options);
+  const child = spawnOnCore([process.execPath, ...args], "pipe", options);
   const end = endOf(child);
   try {
     const line = await firstLine(child);

@@ -1,7 +1,8 @@
 /** API keys of clients: which are known, and names for those that are not. */
+import type * as Crypto from "node:crypto";
 
 /** Loaded when there are keys: most servers have none. */
-const nodeCrypto = (): typeof import("node:crypto") => process.getBuiltinModule("node:crypto");
+const nodeCrypto = (): Pick<typeof Crypto, "createHash" | "timingSafeEqual"> => process.getBuiltinModule("node:crypto");
 
 function digestOf(key: string): Buffer {
   return nodeCrypto().createHash("sha256").update(key).digest();

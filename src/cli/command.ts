@@ -10,8 +10,11 @@ export interface Line {
   readonly positionals: readonly string[];
 }
 
-/** What a command does; one that serves calls `started` when it listens. An exit code, where that is not 0. */
-type Action = (line: Line, started: () => void) => Promise<number | void>;
+/** Told by a command that serves: it listens; it has closed, and its process is about to end. */
+export type Reached = (stage: "started" | "ended") => void;
+
+/** What a command does. An exit code, where that is not 0. */
+type Action = (line: Line, reached: Reached) => Promise<number | void>;
 
 /** A part of `--help-all`, with rows of term and meaning, or a text that is wrapped. */
 export interface Section {

@@ -1,6 +1,7 @@
 /** From a command line to an exit code: finds the command, shows its help or runs it, and says in one line what went wrong. */
 import { UsageError } from "../base/usage-error.ts";
 import { printable } from "../base/printable.ts";
+import type { Reached } from "./command.ts";
 import { commandNamed, commands } from "./commands.ts";
 import { outliveOutputs } from "./terminal.ts";
 
@@ -8,13 +9,13 @@ import { outliveOutputs } from "./terminal.ts";
 const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
 
 /**
- * Runs a command line, without node and the script, and sets the exit code of the process. `started` is called when a server
- * listens, before anything is printed.
+ * Runs a command line, without node and the script, and sets the exit code of the process. `reached` is told when a server
+ * listens, before anything is printed, and when it has ended.
  */
-export async function main(args: readonly string[], started: () => void = () => {}): Promise<void> {
+export async function main(args: readonly string[], reached: Reached = () => {}): Promise<void> {
   const stdoutHasFailed = outliveOutputs();
   try {
-    process.exitCode = await run(args, started);
+    process.exitCode = await run(args, reached);
   } catch (error) {
     process.stderr.write(`fakeai: ${printable(complaint(error, args[0]))}\n`);
     process.exitCode = error instanceof UsageError ? exitCodes.usage : exitCodes.failed;
@@ -24,7 +25,7 @@ export async function main(args: readonly string[], started: () => void = () => 
   if (stdoutHasFailed()) process.exitCode ||= exitCodes.failed;
 }
 
-async function run([name, ...rest]: readonly string[], started: () => void): Promise<number> {
+async function run([name, ...rest]: readonly string[], reached: Reached): Promise<number> {
   if (name === undefined) {
     const { programHelp } = await import("./help.ts");
     process.stderr.write(programHelp(commands));
@@ -37,7 +38,7 @@ async function run([name, ...rest]: readonly string[], started: () => void): Pro
   const line = await readLine(rest, command, await command.flags());
   if (line.help !== null) return await help(name, line.help === "all");
   const action = await command.action();
-  return (await action(line, started)) ?? exitCodes.done;
+  return (await action(line, reached)) ?? exitCodes.done;
 }
 
 /** Prints the help of a command, or the program's. */

@@ -13,12 +13,12 @@ import { readRecording, type Recording } from "../settings/recording.ts";
 import { uwsMaxHeadVariable } from "../server/listening.ts";
 import { startServer } from "../server/server.ts";
 import type { Served } from "../server/workers/primary.ts";
-import type { Line } from "./command.ts";
+import type { Line, Reached } from "./command.ts";
 import { refuseUnknownVariables } from "./environment.ts";
 import { serveFlags, type ServeSettings, serveSettings } from "./sources.ts";
 
 /** `fakeai serve`: runs until a signal ends it. */
-export async function serve({ given }: Line, started: () => void): Promise<void> {
+export async function serve({ given }: Line, reached: Reached): Promise<void> {
   refuseUnknownVariables();
   const settings = await serveSettings(given);
   const { preset, latencyFrom } = settings.server;
@@ -38,10 +38,10 @@ export async function serve({ given }: Line, started: () => void): Promise<void>
   enlargeUwsHeads(config);
   const alone = config.workers === 1 ? await startServer(config, null, complain) : null;
   const server: Served = alone ?? (await (await import("../server/workers/primary.ts")).startWorkers(config, complain));
-  started();
+  reached("started");
   if (alone !== null) limitYoungGeneration(alone.listening);
   // Before anything is printed: its reader may send a signal at once.
-  const ended = untilSignalled(server);
+  const ended = untilSignalled(server, reached);
   const { listening, caPath, ca } = server;
   if (settings.json)
     process.stdout.write(
@@ -125,7 +125,7 @@ function onceNpxIsGone(end: () => void): void {
  * Resolves when the server has closed after SIGTERM or SIGINT, or when npx, or a parent that has asked for it, is gone. A
  * second signal ends the process at once.
  */
-function untilSignalled(server: Served): Promise<void> {
+function untilSignalled(server: Served, reached: Reached): Promise<void> {
   return new Promise((resolve) => {
     let signalledMs: number | null = null;
     const onSignal = (signal: NodeJS.Signals): void => {
@@ -137,6 +137,7 @@ function untilSignalled(server: Served): Promise<void> {
       signalledMs = nowMs;
       void server.close().then(() => {
         resolve();
+        reached("ended");
         // Keep-alive timers of the engines would hold up the exit.
         process.exit(0);
       });

@@ -24,7 +24,7 @@ test("the code of the first start serves the next, and only what this user wrote
   const cache = mkdtempSync(join(tmpdir(), "fakeai-code-"));
   const [[path, code], ...more] = Object.entries(await start(cache)) as [[string, Buffer]];
   expect(more).toEqual([]);
-  expect(path).toContain(`serve-${process.version}-${process.arch}-`);
+  expect(path).toMatch(new RegExp(`serve-${process.version}-${process.arch}-.*-ended$`));
   expect(code.length).toBeGreaterThan(100_000);
   expect(statSync(path).mode & 0o777).toBe(0o600);
   const { mtimeMs } = statSync(path);

@@ -8,6 +8,8 @@
  * streams that wait for their first token). CPU time of the processes PID (all threads) is read at both ends of the window.
  * Events are counted by the empty line that ends each. Where an event carries "due" and "sent" (microseconds of
  * CLOCK_MONOTONIC), lateness is kept in buckets of 1 us: handed to the transport minus due, and arrived minus due.
+ * "ttftUs" are the times from each request to its first event, the window or not; "longestGapUs" is the longest time between two
+ * reads of one stream's events in the window.
  * Prints one line of JSON.
  */
 #define _GNU_SOURCE
@@ -30,6 +32,7 @@ static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 static const char path[] = "/v1/chat/completions";
 
 struct stream {
+  double asked_us, last_us;
   double first_due, last_due, first_sent, last_sent, first_seen, last_seen;
   int started;
 };
@@ -50,8 +53,8 @@ struct conn {
 static struct conn *conns;
 static int is_h2, per_conn, first_events, in_window;
 static long events, bytes, reads, unstamped;
-static uint32_t *late_sent, *late_seen;
-static double now_us;
+static uint32_t *late_sent, *late_seen, *ttft;
+static double now_us, longest_gap;
 
 static double clock_us(void) {
   struct timespec t;
@@ -105,8 +108,11 @@ static void event(struct stream *stream, const char *begin, const char *end) {
   if (!stream->started) {
     stream->started = 1;
     first_events++;
+    record(ttft, now_us - stream->asked_us);
   }
   if (!in_window) return;
+  if (stream->last_us > 0 && now_us - stream->last_us > longest_gap) longest_gap = now_us - stream->last_us;
+  stream->last_us = now_us;
   events++;
   const char *from = end - begin > 80 ? end - 80 : begin;
   const char *due_at = memmem(from, end - from, "\"due\":", 6), *sent_at = memmem(from, end - from, "\"sent\":", 7);
@@ -285,6 +291,7 @@ int main(int argc, char **argv) {
   int epoll = epoll_create1(0), total = count * per_conn;
   conns = calloc(count, sizeof *conns);
   late_sent = calloc(buckets, sizeof *late_sent), late_seen = calloc(buckets, sizeof *late_seen);
+  ttft = calloc(buckets, sizeof *ttft);
   long rss_before = rss_kb();
   double start = clock_us();
   for (int i = 0; i < total; i++) {
@@ -299,6 +306,7 @@ int main(int argc, char **argv) {
       struct epoll_event want = {.events = EPOLLIN, .data.ptr = conn};
       epoll_ctl(epoll, EPOLL_CTL_ADD, conn->fd, &want);
     }
+    conn->streams[row].asked_us = clock_us();
     request(conn, row, body, size);
   }
   for (double limit = clock_us() + 30e6; !waiting && first_events < total;) {
@@ -324,6 +332,8 @@ int main(int argc, char **argv) {
   getrusage(RUSAGE_SELF, &own);
   printf("{\"events\":%ld,\"bytes\":%ld,\"reads\":%ld,\"windowUs\":%.0f,\"cpuUs\":%.1f,\"rssBeforeKb\":%ld,\"rssKb\":%ld", events, bytes, reads,
          window, cpu / 1000, rss_before, rss_kb());
+  print_quantiles("ttftUs", ttft);
+  printf(",\"longestGapUs\":%.0f", longest_gap);
   if (events > unstamped && due > 0) {
     printf(",\"stamped\":%ld,\"itlErrorSent\":%.7f,\"itlErrorSeen\":%.7f", events - unstamped, sent / due - 1, seen / due - 1);
     print_quantiles("lateSentUs", late_sent);

@@ -33,15 +33,16 @@ const mine: Methods<WorkerMethods> = {
   close: async (graceMs) => {
     await starting?.catch(() => {});
     await server?.close(graceMs);
+    tell("ended");
     process.exit(0);
   },
 };
 let primary: Channel<PrimaryMethods>;
-let listens = (): void => {};
+let tell: (stage: "started" | "ended") => void = () => {};
 
-/** Serves as the primary says. `started` is called when it listens. */
-export function work(started: () => void = () => {}): void {
-  listens = started;
+/** Serves as the primary says. `reached` is told when it listens, and when it has closed. */
+export function work(reached: (stage: "started" | "ended") => void = () => {}): void {
+  tell = reached;
   primary = new Channel<PrimaryMethods>(process, mine);
   primary.tell("hello", null);
   // The primary decides when to end. A terminal and a service manager signal every process of a group.
@@ -128,7 +129,7 @@ async function start({ options, settled, certificate, firstIndex, workers }: Ass
     change: (changes) => orUnavailable(primary.call("change", changes, primaryTimeoutMs)),
   };
   server = await startServer(config, siblings, (line) => primary.tell("tell", line));
-  listens();
+  tell("started");
   limitYoungGeneration(server.listening);
   let noted = "";
   setInterval(() => {
