@@ -47,21 +47,25 @@ export function rateText({ streams, requestsPerSecond }: Level): string {
   return `${digits(requestsPerSecond)}/s (${streams} ${streams === 1 ? "stream" : "streams"})`;
 }
 
-/** Up to which rate the bound was kept, and where it was passed. */
+/** Up to which rate the bound was kept, where it was passed, and between them what intervals leave open. */
 export function boundText({ keptPerSecond, passedPerSecond, levels, leftOut }: Certificate, boundMs: number): string {
   if (leftOut !== null) return leftOut;
-  const bound = `${digits(boundMs)} ms more at p99`;
   const last = levels.at(-1);
   if (last === undefined) return "no rate was offered";
-  if (keptPerSecond === null) {
-    if (last.limit === "client or server") return `not told: ${last.reason ?? ""}`;
-    return `not at ${digits(last.requestsPerSecond)} requests/s: ${last.reason ?? ""}`;
-  }
-  const kept = `${bound} kept up to ${digits(keptPerSecond)} requests/s`;
-  if (passedPerSecond !== null) return `${kept}, not at ${digits(passedPerSecond)}: ${last.reason ?? ""}`;
-  return last.limit === "client or server"
-    ? `${kept}; at ${digits(last.requestsPerSecond)} the measurement's own limit: ${last.reason ?? ""}`
-    : `${kept}, the most that was offered`;
+  const bound = `${digits(boundMs)} ms more at p99`;
+  const offered = levels.filter(({ limit }) => limit === null).at(-1);
+  const kept = keptPerSecond === null ? null : `${bound} kept up to ${digits(keptPerSecond)} requests/s`;
+  const open =
+    offered !== undefined && offered.requestsPerSecond > (keptPerSecond ?? 0)
+      ? `${kept === null ? `${bound}: ` : ""}not decided up to ${digits(offered.requestsPerSecond)} requests/s, the intervals are wider`
+      : null;
+  const end =
+    passedPerSecond !== null
+      ? `not at ${digits(passedPerSecond)}: ${last.reason ?? ""}`
+      : last.limit === "client or server"
+        ? `at ${digits(last.requestsPerSecond)} the measurement's own limit: ${last.reason ?? ""}`
+        : null;
+  return [kept, open, end].filter((part) => part !== null).join("; ");
 }
 
 /** How far the measuring client was from its limit, over all levels; "": there are none. */

@@ -122,7 +122,7 @@ export interface LevelSide {
   readonly itlP50Us: Microseconds | null;
   /** 99th percentile of the gaps, the mean over the rounds. */
   readonly itlP99Us: Microseconds | null;
-  /** Served rate by offered rate, the least of the rounds. */
+  /** Served rate by offered rate, the mean over the rounds. */
   readonly achievedShare: Ratio | null;
   /** Reads of the socket that held tokens, by the tokens. */
   readonly readsPerEvent: Ratio | null;
@@ -193,9 +193,9 @@ export interface Certificate {
   readonly checks: readonly Check[];
   /** From few streams to saturation. */
   readonly levels: readonly Level[];
-  /** The highest rate at which the added p99 of TTFT kept the bound; null: none did. */
+  /** The highest rate at which the added p99 of TTFT kept the bound with its whole interval; null: none did. */
   readonly keptPerSecond: PerSecond | null;
-  /** The lowest rate at which it passed the bound, or the gateway was at its limit; null: none was found. */
+  /** The lowest rate at which it passed the bound with its whole interval, or the gateway was at its limit; null: none was found. */
   readonly passedPerSecond: PerSecond | null;
   /** Why nothing was measured; null: it was. */
   readonly leftOut: string | null;

@@ -51,19 +51,31 @@ export async function checkGateway(truth: Truth, ways: Ways, progress: (what: st
   return { checks, fidelity, upstreamHttp };
 }
 
+/**
+ * A request whose answer is its own prompt, so many different words: what comes depends on nothing that a gateway may leave out of
+ * a request, such as a parameter that it does not know.
+ */
 function bodyFor({ through: { path }, model }: Ways, outputTokens: number, seed: number): string {
   return bodyOf({
     path,
     stream: true,
-    prompt: "Tell me of gateways.",
+    prompt: Array.from({ length: outputTokens }, (_, index) => wordOf(index)).join(" "),
     outputTokens,
     seed,
     model,
     accepted: takesEverything,
-    ignoreEos: true,
     includeUsage: true,
   });
 }
+
+/** The words of prompts: "aaa", "aab" and so on, each another. */
+function wordOf(index: number): string {
+  const letter = (place: number): string => String.fromCharCode(97 + (Math.floor(index / 26 ** place) % 26));
+  return `${letter(2)}${letter(1)}${letter(0)}`;
+}
+
+/** How the server answers in every check. */
+const echoing = { mode: "echo", fault: null } as const;
 
 interface ComparedEvents {
   readonly checks: readonly Check[];
@@ -73,7 +85,7 @@ interface ComparedEvents {
 }
 
 export async function checkEvents(truth: Truth, ways: Ways): Promise<ComparedEvents> {
-  await truth.set({ ttft: 20, itl: 2, stamps: false, fault: null });
+  await truth.set({ ...echoing, ttft: 20, itl: 2, stamps: false });
   const askAll = async (endpoint: Endpoint): Promise<Capture[]> => {
     const all: Capture[] = [];
     // In twos: a gateway that mixes streams up shows it, and a slow machine is not flooded.
@@ -84,7 +96,7 @@ export async function checkEvents(truth: Truth, ways: Ways): Promise<ComparedEve
     return all;
   };
   const sent = await askAll(ways.direct);
-  await truth.set({});
+  await truth.set({ ...echoing });
   const received = await askAll(ways.through);
   const { streams } = await truth.recorded();
   const spoken = streams.at(-1)?.spoken;
@@ -143,7 +155,7 @@ const looks = 5;
 const togetherByRight = 4;
 
 export async function checkHeld(truth: Truth, ways: Ways): Promise<Check> {
-  await truth.set({ ttft: 60, itl: heldItlMs });
+  await truth.set({ ...echoing, ttft: 60, itl: heldItlMs });
   const readsOf = ({ events }: Capture): number => new Set(events.map(({ atUs }) => atUs)).size;
   let seen = "";
   for (let look = 0; look < looks; look++) {
@@ -181,7 +193,7 @@ function checkHead(direct: Capture, through: Capture): Check {
 const abortMs = 2000;
 
 export async function checkAbort(truth: Truth, ways: Ways): Promise<Check> {
-  await truth.set({ ttft: 20, itl: 20 });
+  await truth.set({ ...echoing, ttft: 20, itl: 20 });
   const before = (await truth.counted()).aborted;
   const through = await capture(ways.through, { body: bodyFor(ways, 1000, 1), timeoutMs, leaveAfter: 3 });
   if (through.ended !== "left") return check("abort", "unknown", `no stream to leave: ${through.ended}`);
@@ -195,9 +207,9 @@ export async function checkAbort(truth: Truth, ways: Ways): Promise<Check> {
 const errors = [
   { fault: "invalid_request", status: 400 },
   { fault: "invalid_api_key", status: 401 },
-  { fault: "rate_limit(retry_after=7)", status: 429 },
+  { fault: "rate_limit(retry_after=1)", status: 429 },
   { fault: "server_error", status: 500 },
-  { fault: "status(503,retry_after=7)", status: 503 },
+  { fault: "status(503,retry_after=1)", status: 503 },
 ] as const;
 
 export async function checkErrors(truth: Truth, ways: Ways): Promise<Check[]> {
@@ -206,7 +218,7 @@ export async function checkErrors(truth: Truth, ways: Ways): Promise<Check[]> {
   const reworded: string[] = [];
   const retried: string[] = [];
   for (const { fault, status } of errors) {
-    await truth.set({ fault });
+    await truth.set({ ...echoing, fault });
     const body = bodyFor(ways, 5, 1);
     const direct = await capture(ways.direct, { body, timeoutMs });
     const before = (await truth.counted()).faults;
@@ -241,7 +253,7 @@ export async function checkErrors(truth: Truth, ways: Ways): Promise<Check[]> {
 const silenceMs = 1500;
 
 export async function checkStall(truth: Truth, ways: Ways): Promise<Check> {
-  await truth.set({ ttft: 20, itl: 10, fault: `burst(after=5,silence=${silenceMs})` });
+  await truth.set({ ...echoing, ttft: 20, itl: 10, fault: `burst(after=5,silence=${silenceMs})` });
   const through = await capture(ways.through, { body: bodyFor(ways, 20, 1), timeoutMs });
   if (through.ended !== "end") return check("stall", "fault", `a silence of ${silenceMs} ms ended the answer: ${through.ended}`);
   const { events } = through;
@@ -255,7 +267,7 @@ export async function checkStall(truth: Truth, ways: Ways): Promise<Check> {
 const cutMs = 5000;
 
 export async function checkCut(truth: Truth, ways: Ways): Promise<Check> {
-  await truth.set({ ttft: 20, itl: 10, fault: "reset(after=5)" });
+  await truth.set({ ...echoing, ttft: 20, itl: 10, fault: "reset(after=5)" });
   const before = (await truth.counted()).faults;
   const through = await capture(ways.through, { body: bodyFor(ways, 20, 1), timeoutMs: cutMs });
   const asked = (await truth.counted()).faults - before;
@@ -284,7 +296,7 @@ const wantedStreams = 12;
 
 /** More streams at once than the server allows on a connection. `truth` is a server with `streamLimit`. */
 export async function checkStreamLimit(truth: Truth, ways: Ways): Promise<Check> {
-  await truth.set({ ttft: 100, itl: 20 });
+  await truth.set({ ...echoing, ttft: 100, itl: 20 });
   const captures = await Promise.all(
     Array.from({ length: wantedStreams }, async (_, seed) => {
       const connection = await openConnection({ endpoint: ways.through, timeoutMs }).catch(() => null);
@@ -297,10 +309,10 @@ export async function checkStreamLimit(truth: Truth, ways: Ways): Promise<Check>
   const good = captures.filter((one) => one?.ended === "end" && one.head?.status === 200);
   const { connectionsAccepted, streams } = await truth.recorded();
   const slowest = Math.max(0, ...good.map((one) => one!.endUs)) / 1000;
-  const [longest] = captures.filter((one) => one !== null && !good.includes(one));
+  const bad = captures.find((one) => one !== null && !good.includes(one));
   const opened = connectionsAccepted === null ? "" : `, on ${connectionsAccepted} new connections`;
-  const seen = `${wantedStreams} streams at a server that allows ${streamLimit} on a connection: ${good.length} answered, the last after ${slowest.toFixed(0)} ms (300 planned)${opened}`;
+  const seen = `${wantedStreams} streams at a server that allows ${streamLimit} on a connection: ${good.length} answered, the last after ${slowest.toFixed(0)} ms (280 planned)${opened}`;
   if (good.length === wantedStreams) return check("stream-limit", "kept", seen);
-  const why = longest == null ? "no connection" : `${longest.head?.status ?? ""} ${longest.ended}`.trim();
+  const why = bad == null ? "no connection" : `${bad.head?.status ?? ""} ${bad.ended}`.trim();
   return check("stream-limit", "fault", `${seen}; ${wantedStreams - good.length} failed (${why}), ${streams.length} reached the server`);
 }

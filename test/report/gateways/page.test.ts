@@ -20,12 +20,12 @@ describe("the ending", () => {
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(width);
     expect(lines[0]!.slice(0, 37)).toBe("2 faults in 1 of 3 gateways and proto".slice(0, 37));
     expect(lines[1]).toMatch(/^ {2}fault {2}haproxy:buffering-h2c, /);
-    expect(lines.join("\n")).not.toMatch(/\u001B|\u202E/);
+    for (const character of ["\u001B", "\u202E"]) expect(lines.join("\n")).not.toContain(character);
   });
 
   it("says what is not known, and where it ended early", () => {
     const sample = sampleGatewayResult();
-    const cut = { ...sample, complete: false, certificates: sample.certificates.map((one) => ({ ...one, levels: [] })) };
+    const cut = { ...sample, complete: false, certificates: sample.certificates.map((one) => Object.assign(one, { levels: [] })) };
     const text = renderGatewayEnding(cut, { color: false, width: 120 });
     expect(text).toMatch(/^Not complete/);
     expect(text).toMatch(/no rate was offered/);
@@ -36,7 +36,8 @@ describe("the ending", () => {
 describe("the page", () => {
   it("escapes what a gateway wrote, runs no script, and has every check and level", () => {
     const page = renderGatewayPage(sampleGatewayResult(hostile));
-    expect(page).not.toMatch(/<script|\u001B|NaN|undefined/);
+    expect(page).not.toMatch(/<script|NaN|undefined/);
+    expect(page).not.toContain("\u001B");
     expect(page).toContain("&#60;script&#62;");
     expect(page.match(/class="badge violated"/g)).toHaveLength(4);
     expect(page).toContain("not at 278.4: served 80%");
@@ -44,24 +45,26 @@ describe("the page", () => {
   });
 
   it.skipIf(!hasChromium)(
-    "passes axe at the levels A and AA, at two widths, light and dark",
+    "passes axe at the levels A and AA, wide and light, narrow and dark",
     async () => {
       const directory = await mkdtemp(path.join(os.tmpdir(), "fakeai-gateway-page-"));
       const file = path.join(directory, "gateway.html");
       await writeFile(file, renderGatewayPage(sampleGatewayResult()));
       const browser = await openBrowser();
       try {
-        for (const width of [1280, 390])
-          for (const scheme of ["light", "dark"] as const) {
-            await browser.view({ width, height: 900, scheme });
-            await browser.open(pathToFileURL(file).href);
-            await browser.evaluate(axe.source);
-            const found = await browser.evaluate<string[]>(
-              `axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }).then(({ violations }) => violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ": " + html.slice(0, 120))))`,
-            );
-            expect(found).toEqual([]);
-            expect(await browser.evaluate<number>("document.documentElement.scrollWidth")).toBeLessThanOrEqual(width);
-          }
+        for (const { width, scheme } of [
+          { width: 1280, scheme: "light" },
+          { width: 390, scheme: "dark" },
+        ] as const) {
+          await browser.view({ width, height: 900, scheme });
+          await browser.open(pathToFileURL(file).href);
+          await browser.evaluate(axe.source);
+          const found = await browser.evaluate<string[]>(
+            `axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }).then(({ violations }) => violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ": " + html.slice(0, 120))))`,
+          );
+          expect(found).toEqual([]);
+          expect(await browser.evaluate<number>("document.documentElement.scrollWidth")).toBeLessThanOrEqual(width);
+        }
       } finally {
         await browser.close();
         await rm(directory, { recursive: true, force: true });

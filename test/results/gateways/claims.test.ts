@@ -17,7 +17,7 @@ const claim: PublishedClaim = {
 };
 const [certificate] = sampleGatewayResult().certificates;
 const adding = (addedTtftP50: Added | null, gateway = "nginx"): Parameters<typeof judgeClaims>[0] => [
-  { ...certificate!, gateway, levels: certificate!.levels.map((level) => ({ ...level, addedTtftP50 })) },
+  { ...certificate!, gateway, levels: certificate!.levels.map((level) => Object.assign(level, { addedTtftP50 })) },
 ];
 const us = (lowUs: number, highUs: number): Added => ({ estimateUs: (lowUs + highUs) / 2, lowUs, highUs });
 

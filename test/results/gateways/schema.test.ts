@@ -33,4 +33,4 @@ it("describes each member, with a unit for every number, and takes a result", ()
   expect(validate.errors).toBeNull();
   const { seed: _seed, ...without } = sampleGatewayResult();
   expect(validate(without)).toBe(false);
-});
+}, 60_000);
