@@ -198,6 +198,13 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     writes: "stdout",
     arguments: [{ name: "tool", help: "tools by name", choices: tools.map(({ name }) => name), isRepeatable: true }],
   },
+  audits: {
+    what: "ten whole audits of a client that reports its ITL 3% low, and ten of an honest one: caught, and cleared",
+    module: "audits.ts",
+    needsBuild: true,
+    takes: "four minutes",
+    writes: "stdout",
+  },
   profiles: {
     what: "bytes and time per token of each wire profile",
     module: "profiles.ts",

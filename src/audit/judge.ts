@@ -70,14 +70,18 @@ export function judgeRung(rung: PlayedRung): RungResult {
 
 /**
  * Where several definitions fit a figure, the one that fits most figures of the rung is its cause: a tool has one way of reading.
- * Causes come nearest first.
+ * Causes come nearest first. A client that holds chunks has short gaps too: where means of gaps are right it holds none.
  */
 function withLikeliestCause(figures: readonly FigureResult[]): FigureResult[] {
+  const gapsAreRight = figures.some(
+    ({ quantity, statistic, verdict }) => gapQuantities.has(quantity) && statistic === "mean" && verdict === "right",
+  );
   const fitting = new Map<string, number>();
   for (const { causes } of figures)
     for (const name of new Set(causes.map((cause) => cause.name))) fitting.set(name, (fitting.get(name) ?? 0) + 1);
   return figures.map((figure) => {
-    const likeliest = figure.causes.toSorted((a, b) => fitting.get(b.name)! - fitting.get(a.name)!).slice(0, 1);
+    const possible = figure.causes.filter(({ name }) => name !== "holds-chunks" || !gapsAreRight);
+    const likeliest = possible.toSorted((a, b) => fitting.get(b.name)! - fitting.get(a.name)!).slice(0, 1);
     return { ...figure, causes: likeliest };
   });
 }
@@ -345,7 +349,13 @@ export function summarize(rungs: readonly RungResult[]): FigureSummary[] {
     );
     const on = (verdict: Verdict): string[] => found.filter(({ figure }) => figure.verdict === verdict).map(({ rung }) => rung);
     const [right, biased, undecided] = [on("right"), on("biased"), on("undecided")];
-    const causes = new Map(found.flatMap(({ figure }) => figure.causes.map((cause) => [cause.name, cause] as const)));
+    const named = found.flatMap(({ figure }) => figure.causes);
+    // What fits on few of the rungs that are biased is an accident of those.
+    const causes = new Map(
+      named
+        .filter(({ name }) => named.filter((cause) => cause.name === name).length * 2 >= biased.length)
+        .map((cause) => [cause.name, cause] as const),
+    );
     if (causes.size === 0) for (const cause of constantFactor(rungs, quantity)) causes.set(cause.name, cause);
     const verdict: Verdict =
       found.length === 0

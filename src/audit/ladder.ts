@@ -17,8 +17,8 @@ export interface Rung {
   readonly title: string;
   /** Flags of `fakeai serve`, without the dashes. */
   readonly flags: Readonly<Record<string, string>>;
-  /** Rules for answers, by the number of the request. */
-  readonly replies: ReplyFile | null;
+  /** Rules for answers, by the number of the request; on HTTP/2 a reset is one of a stream. */
+  readonly replies: ((isHttp2: boolean) => ReplyFile) | null;
   /** The rules in words. */
   readonly rules: string;
   readonly load: RungLoad;
@@ -32,8 +32,8 @@ export interface Rung {
 const mostRuled = 2000;
 
 /** A rule of one reply for each request, made from its number, from 0. */
-function ruled(replyTo: (number: number) => Reply): ReplyFile {
-  return { replies: [{ reply: [...Array.from({ length: mostRuled }, (_, number) => replyTo(number)), {}] }] };
+function ruled(replyTo: (number: number, isHttp2: boolean) => Reply): (isHttp2: boolean) => ReplyFile {
+  return (isHttp2) => ({ replies: [{ reply: [...Array.from({ length: mostRuled }, (_, number) => replyTo(number, isHttp2)), {}] }] });
 }
 
 const flags = (ttft: number | string, itl: number | string, tokens: number): Record<string, string> => ({
@@ -76,7 +76,9 @@ export const ladder: readonly Rung[] = [
   }),
   rung("jittered", "TTFT and gaps spread", { flags: flags("lognormal(100,0.3)", "lognormal(20,0.5)", usual.tokens) }),
   rung("cuts", "one in five answers is cut after 5 tokens", {
-    replies: ruled((number) => (number % 5 === 3 ? { fault: number % 10 === 3 ? "truncate(after=5)" : "reset(after=5)" } : {})),
+    replies: ruled((number, isHttp2) =>
+      number % 5 === 3 ? { fault: number % 10 === 3 ? "truncate(after=5)" : isHttp2 ? "rst_stream(after=5)" : "reset(after=5)" } : {},
+    ),
     rules: "requests 4, 9, 14, ...: the body ends in order, or by a reset, in turn",
   }),
   rung("reasoning", "reasoning before content, as vLLM sends it", {

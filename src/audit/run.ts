@@ -1,7 +1,7 @@
 /** Plays the ladder: a server with a known plan, the command against it, and what both say; as many rungs as the budget allows. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { makeDirectory } from "../base/directory.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { ReceivedRecord } from "../base/parent-channel.ts";
@@ -12,6 +12,7 @@ import { type CommandRun, filled, hasPlaceholder, runCommand, type Values } from
 import { judgeRung, limitOf, type Observation, type PlayedRung, summarize } from "./judge.ts";
 import { ladder, planOf, risingRungs, type Rung } from "./ladder.ts";
 import { lineOf } from "./line.ts";
+import type { ReplyFile } from "../settings/replies.ts";
 import type { Reader } from "./readers/reader.ts";
 import { readers, reportIn } from "./readers/readers.ts";
 import type { Audit, RungResult } from "./types.ts";
@@ -177,7 +178,7 @@ class Player {
 
   async play(rung: Rung, repeat: number): Promise<Observation> {
     const { protocol, folder } = this.#options;
-    const rules = rung.replies === null ? null : rulesFile(rung);
+    const rules = rung.replies === null ? null : rulesFile(rung.replies(protocol === "h2c" || protocol === "h2"));
     const server = await startServerChild({
       protocols: [protocol],
       engine: "node",
@@ -219,7 +220,7 @@ class Player {
       throw error instanceof RunError ? new AuditError(error.message) : error;
     } finally {
       await server.close();
-      if (rules !== null) rmSync(rules, { force: true });
+      if (rules !== null) rmSync(dirname(rules), { recursive: true, force: true });
     }
   }
 
@@ -271,9 +272,9 @@ function withReader(reader: Reader, report: ReturnType<Reader["read"]>): ReturnT
 /** Flags that the server child has members for. */
 const plannedFlags: ReadonlySet<string> = new Set(["ttft", "itl", "output-tokens"]);
 
-function rulesFile(rung: Rung): string {
+function rulesFile(replies: ReplyFile): string {
   const file = join(mkdtempSync(join(tmpdir(), "fakeai-audit-")), "replies.json");
-  writeFileSync(file, JSON.stringify(rung.replies));
+  writeFileSync(file, JSON.stringify(replies));
   return file;
 }
 
