@@ -1,6 +1,6 @@
 /** Which server answered: so that a client behind a gateway can tell whether it reached the one that it means. */
 /** Environment variable by which the processes of one server share their name. */
-export const instanceVariable = "FAKEAI_INSTANCE";
+export const instanceVariable = "FAKEAI_SERVER_ID";
 
 const given = process.env[instanceVariable];
 

@@ -54,6 +54,8 @@ export class Answer implements Exchange {
   words: string | null = null;
   /** The server says that it made a fault on purpose. */
   faulted = false;
+  /** The address that it was sent to, where the endpoint names several. */
+  address: string | null = null;
   settled = false;
   /** Given up on purpose, after as many tokens as planned. */
   aborted = false;

@@ -225,6 +225,7 @@ class Sender {
         // Made before the clock starts: the time that it takes is none of the server's.
         const body = sentBody(planned);
         this.#connectionOf.set(answer, connection);
+        answer.address = this.#pool.addressOf(connection);
         answer.startUs = answer.activeUs = monotonicUs();
         if (answer.firstSentUs === 0) answer.firstSentUs = answer.startUs;
         answer.cancel = connection.send(
@@ -403,6 +404,7 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
       backgroundFailures: background?.failures ?? [],
       connectionsOpened: job.reuse === "keep" ? pool.opened : pool.opened - openedBefore,
       connectionsLost: pool.lost,
+      connectionsAt: pool.connectionsAt,
       connectUs: job.reuse === "keep" ? connectUs : pool.connectUs,
       negotiated: [...pool.negotiated],
       cipher: pool.cipher,

@@ -4,7 +4,7 @@ import type { Encoding } from "../base/encodings.ts";
 import { defaultWindow, type ReceiveWindows } from "../wire/h2/windows.ts";
 import type { GeneratedPrompt } from "./prompts.ts";
 import type { SloTerm } from "../results/slo.ts";
-import type { Metrics, ProtocolName, RequestCounts, RunSlices, RunTotals, Work } from "../results/types.ts";
+import type { Metrics, ProtocolName, RequestCounts, RunSlices, RunTotals, ServerRound, Work } from "../results/types.ts";
 
 /** How TLS is spoken. It is pinned so that arms differ by their protocol alone. */
 export interface TlsChoice {
@@ -26,6 +26,10 @@ export interface Endpoint {
   /** HTTP/2: the most that our HPACK encoder keeps, where the server allows as much. Default: 4,096 bytes, the protocol's. */
   readonly headerTableBytes?: number;
   readonly tls: TlsChoice;
+  /** Addresses of one service, "10.0.0.1" or "10.0.0.1:8000": connections are dealt to them in turn. Default: the origin's. */
+  readonly hosts?: readonly string[];
+  /** Which of them the first connection goes to, and by how many the next is further; default 0 and 1. Shards deal together. */
+  readonly hostsFrom?: { readonly first: number; readonly step: number };
 }
 
 /** One request: what is sent and when. */
@@ -199,6 +203,8 @@ export interface LoadReport {
   readonly details: readonly RequestDetail[];
   /** How the run went; absent where a driver cannot tell, or it was too short. */
   readonly slices?: RunSlices;
+  /** What came from each address, where the endpoint names several; absent: it does not. */
+  readonly servers?: readonly ServerRound[];
   /** When the generator did not run though it could have; absent where a tool does not say. */
   readonly pauses?: Pauses;
 }

@@ -48,6 +48,13 @@ export class ConnectionPool {
   #lastWords: string | undefined;
   /** Connections that the server is closing; streams may still be under way on them. */
   readonly #leaving: Connection[] = [];
+  /** Addresses of connections, where the endpoint names several. */
+  readonly #addresses = new WeakMap<Connection, string>();
+  /** Connections that were opened or tried, by address. */
+  readonly connectionsAt: Map<string, number> = new Map();
+  #dealt = 0;
+  /** Addresses whose connection is gone. */
+  readonly #free: string[] = [];
   readonly #bytesOfGone = { read: 0, written: 0 };
   #wireOfGone: WireBytes | null = null;
   #http2OfGone: Http2Limits | null = null;
@@ -171,6 +178,19 @@ export class ConnectionPool {
     this.#leaving.length = 0;
   }
 
+  /** The address that a connection goes to; null: the origin's. */
+  addressOf(connection: Connection): string | null {
+    return this.#addresses.get(connection) ?? null;
+  }
+
+  #nextAddress({ hosts, hostsFrom = { first: 0, step: 1 } }: Endpoint): string | null {
+    if (hosts === undefined || hosts.length === 0) return null;
+    // One that was lost, or not reached, is asked again: no other server gets its part.
+    const free = this.#free.shift();
+    if (free !== undefined) return free;
+    return hosts[(hostsFrom.first + this.#dealt++ * hostsFrom.step) % hosts.length]!;
+  }
+
   #take(): Connection | null {
     for (;;) {
       const connection = this.#room.shift();
@@ -205,10 +225,12 @@ export class ConnectionPool {
   async #open(): Promise<void> {
     this.#opening++;
     let connection: Connection;
+    const { endpoint, windows, connectTimeoutMs, pipelining, early } = this.#options;
+    const address = this.#nextAddress(endpoint);
     try {
-      const { endpoint, windows, connectTimeoutMs, pipelining, early } = this.#options;
       connection = await openConnection({
         endpoint,
+        ...(address === null ? {} : { address }),
         windows,
         timeoutMs: connectTimeoutMs,
         pipelining,
@@ -217,6 +239,7 @@ export class ConnectionPool {
       });
     } catch (error) {
       this.#opening--;
+      if (address !== null && this.#options.reuse !== "new") this.#free.push(address);
       this.#onFailedAttempt(error instanceof ConnectError ? error : new ConnectError(String(error), "connection failed"));
       return;
     }
@@ -224,6 +247,10 @@ export class ConnectionPool {
     if (this.#closed) return connection.close();
     this.#failedAttempts = 0;
     this.opened++;
+    if (address !== null) {
+      this.#addresses.set(connection, address);
+      this.connectionsAt.set(address, (this.connectionsAt.get(address) ?? 0) + 1);
+    }
     this.connectUs.push(connection.connectUs);
     this.cipher ??= connection.cipher;
     this.#connections.add(connection);
@@ -253,6 +280,8 @@ export class ConnectionPool {
 
   #onClosed(connection: Connection): void {
     this.lost++;
+    const address = this.addressOf(connection);
+    if (address !== null && this.#options.reuse !== "new") this.#free.push(address);
     if (this.#connections.delete(connection)) this.#leaving.push(connection);
     if (this.#waiting.length > 0) this.#openForWaiting();
   }

@@ -2,7 +2,7 @@
 import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import { Recorder, summarize } from "../results/recorder.ts";
 import { scalarsOf } from "../results/totals.ts";
-import type { DistributionMetric, Metrics, RequestCounts, RunTotals, Work } from "../results/types.ts";
+import type { DistributionMetric, Metrics, RequestCounts, RunTotals, ServerRound, Work } from "../results/types.ts";
 import type { Answer } from "./answer.ts";
 import { keepsTerms } from "./good.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
@@ -39,6 +39,8 @@ export interface RunFacts {
   readonly backgroundFailures: readonly string[];
   readonly connectionsOpened: number;
   readonly connectionsLost: number;
+  /** By address, where the endpoint names several. */
+  readonly connectionsAt: ReadonlyMap<string, number>;
   readonly connectUs: readonly number[];
   readonly negotiated: readonly string[];
   readonly cipher: string | null;
@@ -157,6 +159,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     totals,
     durationUs: wholeUs,
     ...(slices === null ? {} : { slices }),
+    ...(job.endpoint.hosts === undefined ? {} : { servers: serversOf(job, facts) }),
     startedUs: facts.startedUs,
     endedUs: facts.endedUs,
     negotiated: facts.negotiated,
@@ -177,6 +180,28 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
       ? (facts.answers.length > 0 ? facts.answers : facts.warmUpAnswers).map((answer) => detailOf(answer, job.endpoint.headers))
       : [],
   };
+}
+
+/** What came from each address. A request that no connection took is of none. */
+function serversOf({ endpoint: { hosts = [] }, gateway = false }: LoadJob, { answers, connectionsAt }: RunFacts): ServerRound[] {
+  return [...new Set(hosts)].map((address) => {
+    const own = answers.filter((answer) => answer.address === address);
+    const good = own.filter(({ error, settled }) => settled && error === null);
+    const [ttft, itl] = [new Recorder("us"), new Recorder("us")];
+    for (const answer of good) {
+      if (answer.events === 0 || (answer.inOneRead && !gateway)) continue;
+      ttft.record(answer.arrival(0));
+      for (let i = 1; i < answer.events; i++) itl.record(answer.arrival(i) - answer.arrival(i - 1));
+    }
+    return {
+      address,
+      connections: connectionsAt.get(address) ?? 0,
+      completed: good.length,
+      failed: own.filter(({ error, settled }) => settled && error !== null).length,
+      ttft: ttft.summary(),
+      itl: itl.summary(),
+    };
+  });
 }
 
 /** What the share of an open loop's rate that was reached is made of; null: nothing was sent. */

@@ -2,6 +2,7 @@
 import { type Answer, type Contest, verdictOrder, withVerdict } from "../results/answers.ts";
 import { metricFacts } from "../results/metrics.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
+import { partsOf } from "./parts.ts";
 import type { ArmResult, Comparison, MetricName, ScenarioResult, Statistic } from "../results/types.ts";
 import { clientMetrics } from "./bars.ts";
 import { type Chart, estimateOf, scenarioCharts } from "./charts.ts";
@@ -238,7 +239,7 @@ export function scenarioCard(card: Card, id: string, raw: readonly RawData[], de
     ${isCompared ? null : lines} ${conditions.length === 0 ? null : html`<p class="soft"><b>Holds for</b> ${conditions.join("; ")}</p>`}
     <details>
       <summary>All figures</summary>
-      ${detail.arms ? armTables(scenario) : null}${detail.comparisons ? [comparisonTable(scenario), pacingTable(arms)] : null}${isCompared ? lines : null}
+      ${detail.arms ? [armTables(scenario), partsOf(arms)] : null}${detail.comparisons ? [comparisonTable(scenario), pacingTable(arms)] : null}${isCompared ? lines : null}
       <p class="soft">${workloadText(scenario)}</p>
       ${promptsLine(scenario)}${notes.map((note) => html`<p>${note}</p>`)}
     </details>

@@ -20,6 +20,7 @@ import { causesOf } from "./causes.ts";
 import { claimConditions, conditionsOf } from "./conditions.ts";
 import { scenarioLabel } from "../results/scenarios.ts";
 import type { SweepResult } from "../results/sweep.ts";
+import { partsTables } from "./parts.ts";
 import { isPoint, type SweepLine, sweepTable } from "./sweeps.ts";
 
 /** How to print. The caller knows whether it is a terminal, and NO_COLOR. */
@@ -181,6 +182,10 @@ function scenarioBlock(page: Page, scenario: ScenarioResult): void {
     ["arm", ...columns.map(({ title }) => title)],
     arms.map((arm) => [armLabel(arm, arms), ...columns.map(({ cell }) => cell(arm))]),
   );
+  for (const { title, header, rows } of arms.flatMap(partsTables)) {
+    page.text(title, 2, 2, "bold");
+    page.table(header, rows);
+  }
   for (const arm of arms) for (const reason of invalidReasons(arm)) page.text(`${arm.id} not valid: ${reason}`, 2, 2, "red");
   for (const arm of arms) for (const line of behindLines(arm)) page.text(line, 2, 2, "yellow");
   for (const note of scenario.notes) page.text(note, 2, 0, "dim");
@@ -218,6 +223,14 @@ function requirements(page: Page, { requirements: list }: BenchResult): void {
   }
 }
 
+/** Who made the load, and how well their clocks are known. */
+function shardsText({ of, members }: NonNullable<BenchResult["shards"]>): string {
+  const hosts = new Set(members.map(({ environment: { cpu, cores, kernel } }) => `${cpu}, ${cores} cores, ${kernel}`));
+  const bounds = members.flatMap(({ clock }) => (clock === null ? [] : [clock.boundUs]));
+  const clocks = bounds.length === 0 ? "" : `; clocks known to ${digits(Math.max(...bounds) / 1000)} ms or better`;
+  return `one load of ${of} shards on ${hosts.size === 1 ? "machines of one kind" : `machines of ${hosts.size} kinds`}${clocks}`;
+}
+
 /** The whole report for a terminal, ending in a newline. */
 export function renderTable(result: BenchResult, options: TableOptions): string {
   const page = new Page(options);
@@ -244,6 +257,7 @@ export function renderTable(result: BenchResult, options: TableOptions): string 
   const found = Object.entries(tools).map(([name, version]) => `${name} ${version ?? "missing"}`);
   page.text(`${cpu}, ${cores} cores ${pinned ? "(pinned)" : "(not pinned)"}, load ${loadAverage.map(digits).join(" ")}; ${os}, ${kernel}`);
   page.text(`fakeai ${fakeai}, Node ${node}${found.length === 0 ? "" : `, ${found.join(", ")}`}; target ${target}`, 2, 0);
-  if (result.environments !== undefined) page.text(`merged from ${result.environments.length} runs`);
+  if (result.shards !== undefined) page.text(shardsText(result.shards));
+  else if (result.environments !== undefined) page.text(`merged from ${result.environments.length} runs`);
   return page.toString();
 }

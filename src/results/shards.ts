@@ -26,6 +26,7 @@ import type {
   RoundResult,
   RunTotals,
   ScenarioResult,
+  ServerRound,
   ShardRound,
 } from "./types.ts";
 import { faultsIn, tooFewLeft, unequalPairs } from "./validity.ts";
@@ -228,6 +229,7 @@ function mergeRound(there: readonly { readonly shard: number; readonly round: Ro
     ...(machine === null ? {} : { machine }),
     ...(totals.length === 0 ? {} : { totals }),
     ...(Number.isFinite(beginUs) ? { beginUs } : {}),
+    ...serversOf(rounds),
     shards: there.map(({ shard, round }) => shardRound(shard, round)),
   };
 }
@@ -293,6 +295,25 @@ function paceOf(
 function worstMachine(rounds: readonly RoundResult[]): MachineLoad | null {
   const loads = rounds.flatMap(({ machine }) => machine ?? []);
   return loads.length === 0 ? null : { ...worstOf(loads), leftOut: loads.some(({ leftOut }) => leftOut) };
+}
+
+/** What all shards, or all runs of a round, have of each server. */
+export function serversOf(rounds: readonly { readonly servers?: readonly ServerRound[] }[]): Pick<RoundResult, "servers"> {
+  const all = rounds.flatMap(({ servers }) => servers ?? []);
+  if (all.length === 0) return {};
+  const servers = [...new Set(all.map(({ address }) => address))].map((address): ServerRound => {
+    const own = all.filter((one) => one.address === address);
+    const sum = (key: "connections" | "completed" | "failed"): number => own.reduce((total, one) => total + one[key], 0);
+    return {
+      address,
+      connections: sum("connections"),
+      completed: sum("completed"),
+      failed: sum("failed"),
+      ttft: mergeSummaries(own.flatMap(({ ttft }) => ttft ?? [])),
+      itl: mergeSummaries(own.flatMap(({ itl }) => itl ?? [])),
+    };
+  });
+  return { servers };
 }
 
 /** What a shard did in a round, from its own part. */

@@ -346,6 +346,22 @@ export interface ShardRound {
   readonly invalid: readonly string[];
 }
 
+/** What came from one of several servers in a round. */
+export interface ServerRound {
+  /** Its address, as given. */
+  readonly address: string;
+  /** Connections that were opened to it. */
+  readonly connections: Count;
+  /** Requests that it completed. */
+  readonly completed: Count;
+  /** Requests that failed there. */
+  readonly failed: Count;
+  /** TTFT of its answers; null: none was seen. */
+  readonly ttft: MetricSummary | null;
+  /** ITL of its answers. */
+  readonly itl: MetricSummary | null;
+}
+
 /** Which part of a load a result holds. */
 export interface ShardPlace {
   /** Number of the shard, from 1. */
@@ -371,7 +387,11 @@ export interface ClockFit {
 }
 
 /** A shard of a merged result. */
-export interface ShardMember extends Omit<ShardPlace, "of" | "session"> {
+export interface ShardMember {
+  /** Number of the shard, from 1. */
+  readonly shard: Count;
+  /** The shard's clock beside the session's. */
+  readonly clock: ClockFit | null;
   /** Where it ran. */
   readonly environment: Environment;
   /** When it began, ISO 8601. */
@@ -414,6 +434,8 @@ export interface RoundResult {
   readonly totals?: readonly RunTotals[];
   /** The common instant of its first run, microseconds of the session's clock; absent: it is no part of a sharded load, or it did not begin. */
   readonly beginUs?: Microseconds;
+  /** What came from each of the servers of `--target-hosts`; absent: the address of --url alone was asked. */
+  readonly servers?: readonly ServerRound[];
   /** Of a merged load: what each shard did; absent: it was not sharded. */
   readonly shards?: readonly ShardRound[];
 }

@@ -168,8 +168,12 @@ function describeArm(context: RunContext, workload: Workload, spec: ArmSpec): Ar
     engine: externalOf(context, spec) === null ? spec.engine : "external",
     role: spec.role,
     driver: spec.driver,
-    // Each shard has one at least.
-    connections: Math.max(spec.connections === "streams" ? streamsOf(workload) : spec.connections, context.meeting?.share.of ?? 0),
+    // Each shard, and each server, has one at least.
+    connections: Math.max(
+      spec.connections === "streams" ? streamsOf(workload) : spec.connections,
+      context.meeting?.share.of ?? 0,
+      context.options.targetHosts.length,
+    ),
     streams: workload.streams,
   };
 }
@@ -368,6 +372,8 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
       headers: { ...headersOf(workload, context), ...arm.spec.headers },
       ...(headerTableBytes === undefined ? {} : { headerTableBytes }),
       tls: arm.tls,
+      ...(options.targetHosts.length === 0 ? {} : { hosts: options.targetHosts }),
+      ...(options.targetHosts.length === 0 || share === null ? {} : { hostsFrom: { first: share.shard - 1, step: share.of } }),
     },
     // A shard needs a connection, however few there are.
     connections: share === null ? connections : Math.max(1, partOf(connections, share)),

@@ -134,7 +134,7 @@ export async function startServer(
   const replay = initial.replay === null ? null : await ReplayDesk.of(initial.replay, shared);
 
   let config = initial;
-  const newCounter = (): RequestCounter => siblings?.newCounter() ?? new StridedCounter();
+  const newCounter = (): RequestCounter => numbered(siblings?.newCounter() ?? new StridedCounter(), initial.numbering);
   const injector = new FaultInjector(
     () => ({ faults: config.faults, seed: config.model.seed, profile: config.model.profile }),
     streamLog,
@@ -253,6 +253,11 @@ export async function startServer(
     close,
     [Symbol.asyncDispose]: () => close(),
   };
+}
+
+/** A replica's own numbers, between or beside those of others. */
+function numbered(counter: RequestCounter, { first, stride }: ServerConfig["numbering"]): RequestCounter {
+  return first === 0 && stride === 1 ? counter : { next: () => first + stride * counter.next() };
 }
 
 /** The parts of a server that stay the same while it runs. */

@@ -85,6 +85,8 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   readonly list: boolean;
   /** Addresses of one server, each for the protocols that it speaks there. */
   readonly url: readonly string[] | null;
+  /** Addresses of one service. */
+  readonly targetHosts: readonly string[] | null;
   readonly via: readonly NamedGateway[];
   readonly model: string;
   /** A path: "/v1/chat/completions". */
@@ -192,6 +194,14 @@ export function gateway(given: string): NamedGateway {
   const [, name, address] = /^([a-z][a-z0-9-]{0,30})=(.*)$/is.exec(given) ?? [];
   if (name === "direct") throw new UsageError("--via: direct is what gateways are compared with: choose another name");
   return name === undefined || address === undefined ? { name: "via", address: given } : { name: name.toLowerCase(), address };
+}
+
+/** "10.0.0.1", "10.0.0.1:8000", "[::1]:8000": the port of --url where none is given. */
+function targetHost(given: string, flag: string): string {
+  const match = /^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::(\d{1,5}))?$/i.exec(given);
+  if (match === null || Number(match[2] ?? 1) > 65_535 || match[2] === "0")
+    throw new UsageError(`${flag}: "${given.slice(0, 60)}" is no address of a server (10.0.0.1 or 10.0.0.1:8000)`);
+  return given;
 }
 
 /** Rates of a sweep that says no other number, as many as make it seven points with its two ends. */
@@ -333,6 +343,14 @@ export const benchFlags: FlagTable<BenchSettings> = [
     help: "base URL, as OpenAI's libraries take it; https: h1s, h2; http: h1, h2c",
     group: server,
     common: true,
+  },
+  {
+    key: "targetHosts",
+    kind: "text",
+    takes: "host,...",
+    parse: several(targetHost),
+    help: "addresses of the one service behind --url: connections are dealt to them evenly",
+    group: server,
   },
   {
     key: "via",

@@ -35,6 +35,8 @@ export interface ServerOptions extends SchedulerOptions {
   readonly tlsKey?: string;
   /** Processes that share the ports, a number or "auto". Of `fakeai serve` only: createServer starts one. */
   readonly workers?: string | number;
+  /** Which of several servers behind one address this is: "2/3", or "*" for a place by the host's name. Requests are numbered apart. */
+  readonly instance?: string;
   /** Time to first token, milliseconds or a spec. */
   readonly ttft?: string | number;
   /** Inter-token latency, milliseconds or a spec. */

@@ -1,7 +1,7 @@
 /** What only a server is told: its listeners, keys, limits and faults. Each is a value, or a UsageError of one line. */
 import { protocols, servedProtocols } from "../core/protocols.ts";
 import { statSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { availableParallelism, hostname } from "node:os";
 import { nameOfKey } from "../base/keys.ts";
 import { bareHost } from "../base/host.ts";
 import { UsageError } from "../base/usage-error.ts";
@@ -91,6 +91,25 @@ export function workers(value: string | number, name: string): number {
   if (word === "auto") return availableParallelism();
   if (!/^\d+$/.test(word)) throw new UsageError(`${name}: "${shown(word)}" is neither a whole number nor auto`);
   return integer(1, 256)(Number(word), name);
+}
+
+/** Requests that a replica numbers before it meets the numbers of another, where each has a place by its host's name. */
+const placeOfHost = 2 ** 20;
+
+/** How a replica numbers its requests: "2/3" counts 1, 4, 7, ...; "*" counts from a place that the host's name decides. */
+export function instance(value: string, name: string): { readonly first: number; readonly stride: number } {
+  if (value === "*") return { first: fnv1a(hostname()) * placeOfHost, stride: 1 };
+  const [, replica, of] = /^(\d{1,6})\/(\d{1,6})$/.exec(value) ?? [];
+  if (replica === undefined || Number(replica) < 1 || Number(replica) > Number(of))
+    throw new UsageError(`${name}: "${shown(value)}" is no replica: K/N with K from 1 to N (2/3), or *`);
+  return { first: Number(replica) - 1, stride: Number(of) };
+}
+
+/** 32 bits of a text (FNV-1a: Fowler, Noll, Vo; RFC 9923). */
+function fnv1a(text: string): number {
+  let hash = 0x811c_9dc5;
+  for (const byte of Buffer.from(text)) hash = Math.imul(hash ^ byte, 0x0100_0193) >>> 0;
+  return hash;
 }
 
 /** Names of models. */

@@ -86,6 +86,8 @@ export interface ServerConfig {
   readonly admin: { readonly token: string | null } | null;
   /** Processes that share the ports; 1: this one serves. */
   readonly workers: number;
+  /** The numbers of its requests: `first`, `first + stride`, ...; those of other replicas lie between or elsewhere. */
+  readonly numbering: { readonly first: number; readonly stride: number };
   /** What was given, from which all of this follows. */
   readonly options: ServerOptions;
 }
@@ -213,6 +215,13 @@ const table = {
     group: listening,
     common: true,
     parse: serverValues.workers,
+  },
+  instance: {
+    kind: "text",
+    takes: "K/N",
+    help: "replica K of N behind one address; *: by the host's name. Each numbers its requests, and so draws, by itself",
+    group: listening,
+    parse: serverValues.instance,
   },
   ttft: {
     kind: "text",
@@ -753,6 +762,7 @@ export function resolveConfig(
     faults: settled.fault ?? [],
     admin: adminOf(settled),
     workers: settled.workers,
+    numbering: settled.instance ?? { first: 0, stride: 1 },
     options: named,
     notOnUws: notOnUws(options),
   };

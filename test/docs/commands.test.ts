@@ -30,6 +30,7 @@ const exceptions: readonly { readonly command: RegExp; readonly why: string }[] 
   { command: /^npm run measure -- \w+$/, why: "it takes minutes; each is named in the table, which follows from theirs" },
   { command: /^npx fakeai gateway certify /, why: "gateway.test.ts and planted.test.ts run these flags, on ports that are free" },
   { command: /^docker /, why: "there is no registry of images here; deploy.test.ts holds the files against what is there" },
+  { command: /^(helm|kubectl|sbatch) /, why: "there is no cluster here; deploy/try makes one, and results/distributed has its log" },
   { command: /^npx fakeai rendezvous --shards/, why: "it waits for shards; test/runner/shards.test.ts runs them" },
   { command: /^npx fakeai audit /, why: "its exit code is the verdict on another program; test/cli/audit.test.ts runs it" },
   {

@@ -101,6 +101,7 @@ function roundOf(mode: "open" | "closed", answers: readonly Answer[], count: num
     backgroundFailures: [],
     connectionsOpened: part,
     connectionsLost: 0,
+    connectionsAt: new Map(),
     connectUs: answers.map(({ index }) => 100 + index),
     negotiated: ["http/1.1"],
     cipher: null,

@@ -42,6 +42,7 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   http2: { http2: true },
   port: { port: 0 },
   host: { host: "127.0.0.1" },
+  instance: { instance: "2/3" },
   h1Engine: { h1Engine: "node" },
   h2Engine: { h2Engine: "own" },
   quicRetry: { quicRetry: false },

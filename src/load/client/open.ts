@@ -18,6 +18,8 @@ export interface OpenOptions {
   readonly pipelining?: number;
   /** HTTP/2: streams are opened before the peer's SETTINGS have come; default false. */
   readonly early?: boolean;
+  /** The address to connect to, "10.0.0.1" or "10.0.0.1:8000", in place of the origin's. */
+  readonly address?: string;
   /** Ends the attempt. */
   readonly signal?: AbortSignal;
 }
@@ -27,13 +29,15 @@ export interface OpenOptions {
  * ConnectError.
  */
 export async function openConnection(options: OpenOptions): Promise<Connection> {
-  const { endpoint, windows = defaultWindows, timeoutMs, pipelining = 1, early = false, signal } = options;
+  const { endpoint, windows = defaultWindows, timeoutMs, pipelining = 1, early = false, address, signal } = options;
   const startUs = monotonicUs();
   const url = new URL(endpoint.origin);
   const encrypted = url.protocol === "https:";
   const isH2 = protocolTraits[endpoint.protocol].isMultiplexed;
   const host = bareHost(url.hostname);
-  const socket = new ClientSocket(host, Number(url.port || (encrypted ? 443 : 80)), encrypted);
+  const other = address === undefined ? url : new URL(`http://${address}`);
+  const port = Number(other.port || url.port || (encrypted ? 443 : 80));
+  const socket = new ClientSocket(bareHost(other.hostname), port, encrypted);
   const onAbort = (): void => socket.destroy();
   signal?.addEventListener("abort", onAbort);
   try {

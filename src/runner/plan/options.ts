@@ -76,6 +76,8 @@ export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[numbe
   /** Put between client and server, over what a scenario says. */
   readonly network: NetworkInput;
   readonly requirements: readonly string[];
+  /** Addresses that connections are dealt to; empty: the one of `--url`. */
+  readonly targetHosts: readonly string[];
   /** Which part of the load this process makes; null: all of it. */
   readonly shard: ShardOptions | null;
 }
@@ -124,7 +126,7 @@ export function resolveBench(input: BenchInput): BenchOptions {
     body: settings.body === null ? null : readBody(settings.body),
     caFile: settings.cacert,
     // Only our own generator waits for the others.
-    driver: driver === "client" ? null : settings.shard === null ? driver : "stream",
+    driver: driver === "client" ? null : settings.shard === null && settings.targetHosts === null ? driver : "stream",
     clients: driver === "client" ? clientsOf(input, settings) : null,
     durationS: settings.duration,
     idleTimeoutMs: (settings.timeout ?? (url === null ? defaultTimeoutS.own : defaultTimeoutS.url)) * 1000,
@@ -141,8 +143,18 @@ export function resolveBench(input: BenchInput): BenchOptions {
           },
     network: networkOf(withoutAxes(settings, axes)),
     requirements: settings.require,
+    targetHosts: targetHostsOf(input, settings),
     shard: shardOf(input, settings),
   };
+}
+
+/** Throws UsageError. */
+function targetHostsOf(input: BenchInput, { targetHosts, driver }: BenchSettings): readonly string[] {
+  if (targetHosts === null) return [];
+  if (input.url === undefined || input.via !== undefined)
+    throw new UsageError("--target-hosts are addresses of the service that --url names, and do not go with --via");
+  if (driver !== null && driver !== "stream") throw new UsageError(`--target-hosts: ${driver} deals no connections: leave --driver out`);
+  return targetHosts;
 }
 
 /** Flags that a part of a load cannot keep by itself, and why. */

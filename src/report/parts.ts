@@ -1,0 +1,133 @@
+/** Beside each other what is one load: the shards that made it, and the servers that took it. */
+import { validRounds } from "../results/arms.ts";
+import { mergeSummaries } from "../results/recorder.ts";
+import type { ArmResult, ServerRound, ShardRound } from "../results/types.ts";
+import { digits, ms } from "./format.ts";
+import { type Html, html, type Part } from "./markup.ts";
+
+/** A table of parts. */
+export interface PartsTable {
+  readonly title: string;
+  readonly header: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** "20.1" or, over rounds that differ, "20.1 to 20.4": percentiles of parts are never averaged. */
+function range(values: readonly (number | null)[], shown: (value: number) => string): string {
+  const known = values.filter((value) => value !== null);
+  if (known.length === 0) return "–";
+  const [low, high] = [shown(Math.min(...known)), shown(Math.max(...known))];
+  return low === high ? low : `${low} to ${high}`;
+}
+
+const most = (values: readonly (number | null)[], shown: (value: number) => string): string => {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? "–" : shown(Math.max(...known));
+};
+
+function sum(values: readonly number[]): string {
+  return values.reduce((total, value) => total + value, 0).toLocaleString("en-US");
+}
+
+/** By the key of its parts, over all valid rounds of an arm. */
+function grouped<Value>(arm: ArmResult, of: "shards" | "servers", key: (value: Value) => string | number): Map<string, Value[]> {
+  const groups = new Map<string, Value[]>();
+  for (const round of validRounds(arm))
+    for (const value of (round[of] ?? []) as readonly Value[]) {
+      const name = String(key(value));
+      groups.set(name, [...(groups.get(name) ?? []), value]);
+    }
+  return groups;
+}
+
+/** Shards that a screen has room for; the file has all. */
+const mostParts = 64;
+
+/** An arm's shards and its servers; empty where one process asked one address. */
+export function partsTables(arm: ArmResult): PartsTable[] {
+  const shards = grouped<ShardRound>(arm, "shards", ({ shard }) => shard);
+  const servers = grouped<ServerRound>(arm, "servers", ({ address }) => address);
+  const tables: PartsTable[] = [];
+  if (shards.size > 0)
+    tables.push({
+      title: `${arm.id} by shard, over its valid rounds`,
+      header: ["shard", "requests", "req/s", "TTFT p50 ms", "TTFT p99 ms", "CPU of a core at most", "late at most ms", "MB read"],
+      rows: [...shards].slice(0, mostParts).map(([name, all]) => [
+        name,
+        sum(all.map(({ requests }) => requests.completed)),
+        range(
+          all.map(({ requestsPerSecond }) => requestsPerSecond),
+          digits,
+        ),
+        range(
+          all.map(({ ttftP50Us }) => ttftP50Us),
+          ms,
+        ),
+        range(
+          all.map(({ ttftP99Us }) => ttftP99Us),
+          ms,
+        ),
+        most(
+          all.map(({ cpuShare }) => cpuShare),
+          (share) => `${digits(share * 100)}%`,
+        ),
+        most(
+          all.map(({ lateUs }) => lateUs),
+          ms,
+        ),
+        all.some(({ bytesReceived }) => bytesReceived === null)
+          ? "–"
+          : digits(all.reduce((total, { bytesReceived }) => total + (bytesReceived ?? 0), 0) / 1e6),
+      ]),
+    });
+  if (servers.size > 0)
+    tables.push({
+      title: `${arm.id} by server, over its valid rounds`,
+      header: ["server", "connections a round", "requests", "failed", "TTFT p50 ms", "TTFT p99 ms", "ITL p50 ms", "ITL p99 ms"],
+      rows: [...servers].slice(0, mostParts).map(([name, all]) => {
+        const ttft = mergeSummaries(all.flatMap((one) => one.ttft ?? []));
+        const itl = mergeSummaries(all.flatMap((one) => one.itl ?? []));
+        return [
+          name,
+          range(
+            all.map(({ connections }) => connections),
+            digits,
+          ),
+          sum(all.map(({ completed }) => completed)),
+          sum(all.map(({ failed }) => failed)),
+          ms(ttft?.p50),
+          ms(ttft?.p99),
+          ms(itl?.p50),
+          ms(itl?.p99),
+        ];
+      }),
+    });
+  return tables;
+}
+
+/** The same on a page. */
+export function partsOf(arms: readonly ArmResult[]): Part {
+  return arms.flatMap(partsTables).map(
+    ({ title, header, rows }): Html =>
+      html`<div class="scroll">
+        <table>
+          <caption>
+            ${title}
+          </caption>
+          <thead>
+            <tr>
+              ${header.map((cell) => html`<th>${cell}</th>`)}
+            </tr>
+          </thead>
+          <tbody>
+            ${rows.map(
+              (row) =>
+                html`<tr>
+                  ${row.map((cell, index) => (index === 0 ? html`<th>${cell}</th>` : html`<td>${cell}</td>`))}
+                </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>`,
+  );
+}
