@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import type { Clock } from "../core/seams.ts";
 
 /** What to add to performance.now() (milliseconds since this process began) to get the host's monotonic clock. */
@@ -22,8 +22,19 @@ export function monotonicUs(): number {
   return originUs + performance.now() * 1000;
 }
 
-/** The clock's name and the host's boot: two processes with equal values can compare their stamps. */
-export const clockIdentity: string = `monotonic; boot=${bootId()}`;
+/** The clock's name, the host's boot and its time namespace: two processes with equal values can compare their stamps. */
+export const clockIdentity: string = `monotonic; boot=${bootId()}${timeNamespace()}`;
+
+/** The time namespace where it is not the host's own (time_namespaces(7)): its monotonic clock is apart from that of others. */
+function timeNamespace(): string {
+  try {
+    const own = readlinkSync("/proc/self/ns/time");
+    // The initial one has a fixed number: PROC_TIME_INIT_INO of the kernel's include/linux/proc_ns.h.
+    return own === "time:[4026531834]" ? "" : `; ${own.replaceAll(/[[\]]/g, "")}`;
+  } catch {
+    return "";
+  }
+}
 
 function bootId(): string {
   try {

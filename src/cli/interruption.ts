@@ -7,7 +7,7 @@ const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 const oneSignalMs = 1000;
 
 export interface Interruption {
-  /** Aborted with the first signal. */
+  /** Aborted with the first signal, whose name is the reason. */
   readonly signal: AbortSignal;
   /** What to exit with; null before the first signal. */
   readonly exitCode: number | null;
@@ -29,7 +29,7 @@ export function listenForInterruption(onFirst: () => void, onSecond: () => void)
         exitCode = code;
         firstMs = performance.now();
         onFirst();
-        controller.abort();
+        controller.abort(name);
       } else if (performance.now() - firstMs > oneSignalMs) {
         onSecond();
         process.exit(exitCode);

@@ -3,6 +3,7 @@ import { EventReader, newTokenEvent, scanEvent, type TokenEvent } from "./events
 import type { PlannedRequest } from "./job.ts";
 import { monotonicUs } from "../base/clock.ts";
 import { ForeignBody, messageIn, oneLine, plainBody } from "./words.ts";
+import type { OffsetLine } from "./server-clock.ts";
 import type { Exchange, FailureReason, ResponseHead } from "./client/connection.ts";
 
 /** Numbers kept of each content event: microseconds after the start. */
@@ -25,6 +26,8 @@ export interface AnswerContext {
   readonly keepsText: boolean;
   /** The clock whose stamps can be compared with ours; null for none. */
   readonly clock: string | null;
+  /** Another clock, of a server on another host. */
+  readonly foreign?: ForeignClock | null;
   /** Bytes that answers under way hold. */
   heldBytes: number;
   /**
@@ -34,6 +37,15 @@ export interface AnswerContext {
   onRefused(answer: Answer): boolean;
   /** Called once for each answer, also for failed ones. */
   onSettled(answer: Answer): void;
+}
+
+/** The clock of a server on another host. */
+export interface ForeignClock {
+  readonly name: string | null;
+  /** That clock minus ours, about: stamps are kept without it. */
+  readonly offsetUs: number;
+  /** The offset as it is known after the run; null: not well enough, and stamps are none. */
+  line: OffsetLine | null;
 }
 
 export class Answer implements Exchange {
@@ -87,6 +99,8 @@ export class Answer implements Exchange {
   #times: Int32Array;
   #readUs = 0;
   #stamped = false;
+  /** Whose clock its stamps are of; null: ours. */
+  #otherClock: ForeignClock | null = null;
   #reader: EventReader | null = null;
   /** Decided by the first bytes where the content type does not say. */
   #form: "stream" | "json" | "unknown" = "unknown";
@@ -158,14 +172,22 @@ export class Answer implements Exchange {
   /** Stamps of content event `i` after the start, or null. */
   stamps(i: number): { due: number; sent: number } | null {
     const due = this.#times[i * stride + dueAt]!;
-    return due === none ? null : { due, sent: this.#times[i * stride + sentAt]! };
+    if (due === none) return null;
+    const sent = this.#times[i * stride + sentAt]!;
+    if (this.#otherClock === null) return { due, sent };
+    const { line, offsetUs } = this.#otherClock;
+    if (line === null) return null;
+    const shift = line.offsetUs + (this.startUs + this.arrival(i) - line.atUs) * line.perUs - offsetUs;
+    return { due: due - shift, sent: sent - shift };
   }
 
   onResponse({ status, contentType, contentEncoding, location, clock, fault }: ResponseHead, readUs: number): void {
     this.activeUs = readUs;
     this.faulted = fault !== null;
     this.status = status;
-    this.#stamped = clock !== null && clock === this.#context.clock;
+    const { foreign = null } = this.#context;
+    this.#otherClock = clock !== null && foreign !== null && clock === foreign.name ? foreign : null;
+    this.#stamped = clock !== null && (clock === this.#context.clock || this.#otherClock !== null);
     if (contentType.includes("event-stream")) this.#form = "stream";
     else if (contentType.includes("json")) this.#form = "json";
     this.#contentEncoding = contentEncoding === "identity" ? null : contentEncoding;
@@ -304,8 +326,9 @@ export class Answer implements Exchange {
     times[at + arrivalAt] = Math.round(arrival);
     times[at + seenAt] = Math.round(monotonicUs() - this.startUs);
     const isStamped = this.#stamped && event.dueUs >= 0 && event.sentUs >= 0;
-    times[at + dueAt] = isStamped ? Math.round(event.dueUs - this.startUs) : none;
-    times[at + sentAt] = isStamped ? Math.round(event.sentUs - this.startUs) : none;
+    const from = this.startUs + (this.#otherClock === null ? 0 : this.#otherClock.offsetUs);
+    times[at + dueAt] = isStamped ? Math.round(event.dueUs - from) : none;
+    times[at + sentAt] = isStamped ? Math.round(event.sentUs - from) : none;
     times[at + tokensAt] = event.tokens;
     if (this.events === this.planned.abortAfter) this.#endEarly();
   }

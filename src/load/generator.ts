@@ -3,12 +3,13 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { monotonicUs } from "../base/clock.ts";
 import { loadEncoding } from "../base/encodings.ts";
-import { Answer, type AnswerContext } from "./answer.ts";
+import { Answer, type AnswerContext, type ForeignClock } from "./answer.ts";
 import { BackgroundStreams } from "./background.ts";
 import { defaultWindows, type LoadJob, type LoadReport, type PlannedRequest } from "./job.ts";
 import { combined, ConnectionPool } from "./pool.ts";
 import { sentBody } from "./prompts.ts";
 import { type RunFacts, sumUp } from "./report.ts";
+import { ServerClock } from "./server-clock.ts";
 import type { Connection } from "./client/connection.ts";
 
 export interface GenerateOptions {
@@ -89,7 +90,7 @@ class Sender {
   #hanging = 0;
   #done: () => void = () => {};
 
-  constructor(job: LoadJob, requests: readonly PlannedRequest[], open: boolean, pool: ConnectionPool) {
+  constructor(job: LoadJob, requests: readonly PlannedRequest[], open: boolean, pool: ConnectionPool, foreign: ForeignClock | null = null) {
     this.#job = job;
     this.#requests = requests;
     this.#starts = requests.flatMap(({ after }, index) => (after === undefined ? [index] : []));
@@ -99,6 +100,7 @@ class Sender {
     this.#context = {
       stream: job.stream,
       clock: job.clock,
+      foreign,
       keepsText: (job.tokenizer ?? null) !== null,
       heldBytes: 0,
       onRefused: (answer) => this.#retry(answer),
@@ -348,7 +350,9 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
   const encoding = job.tokenizer === undefined || job.tokenizer === null ? null : await loadEncoding(job.tokenizer);
   const onAbort = (): void => pool.stop("aborted");
   signal.addEventListener("abort", onAbort);
+  const serverClock = job.clockPath === undefined ? null : new ServerClock(job.endpoint, job.clockPath);
   try {
+    await serverClock?.begin();
     await pool.prepare();
     const isOpen = job.mode === "open";
     const warmup = new Sender(job, job.warmup, isOpen && job.warmup.every(({ atUs }) => atUs !== undefined), pool);
@@ -361,7 +365,9 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     if (!pool.dead && warmup.unsentReason === null) await background?.start(signal);
     const bytesBefore = pool.bytes;
     const wireBefore = pool.wire;
-    const sender = new Sender(job, job.requests, isOpen, pool);
+    const foreign: ForeignClock | null =
+      serverClock === null ? null : { name: serverClock.name, offsetUs: serverClock.offsetUs, line: null };
+    const sender = new Sender(job, job.requests, isOpen, pool, foreign);
     if (warmup.unsentReason !== null) sender.stop(`${warmup.unsentReason} (in the warm-up)`);
     const beginUs = (await onPhase("begin")) ?? null;
     if (beginUs !== null) await reached(beginUs, signal);
@@ -380,6 +386,9 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     onProgress(sender.done);
     const delayAbove = (percentile: number): number => Math.max(0, delay.percentile(percentile) / 1000 - delayResolutionMs * 1000);
     background?.stop();
+    serverClock?.end();
+    const clock = serverClock?.fit(startedUs, endedUs) ?? null;
+    if (foreign !== null) foreign.line = clock?.line ?? null;
     const bytesAfter = pool.bytes;
     const wireAfter = pool.wire;
     pool.close();
@@ -409,6 +418,7 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
       negotiated: [...pool.negotiated],
       cipher: pool.cipher,
       http2: pool.http2,
+      clock: clock?.clock ?? null,
       interrupted: signal.aborted,
       protocolInvalid: pool.invalid,
     };
@@ -417,6 +427,7 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     return sumUp(job, facts);
   } finally {
     signal.removeEventListener("abort", onAbort);
+    serverClock?.end();
     pool.close();
   }
 }

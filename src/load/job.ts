@@ -4,7 +4,7 @@ import type { Encoding } from "../base/encodings.ts";
 import { defaultWindow, type ReceiveWindows } from "../wire/h2/windows.ts";
 import type { GeneratedPrompt } from "./prompts.ts";
 import type { SloTerm } from "../results/slo.ts";
-import type { Metrics, ProtocolName, RequestCounts, RunSlices, RunTotals, ServerRound, Work } from "../results/types.ts";
+import type { Metrics, ProtocolName, RequestCounts, RunSlices, RunTotals, ServerClockFit, ServerRound, Work } from "../results/types.ts";
 
 /** How TLS is spoken. It is pinned so that arms differ by their protocol alone. */
 export interface TlsChoice {
@@ -134,6 +134,8 @@ export interface LoadJob {
   readonly tokenizer?: Encoding | null;
   /** The name of the clock (`x-fakeai-clock`) that this process shares; stamps of another are not used. */
   readonly clock: string | null;
+  /** Path of `GET /health/clock` of a server with another clock; absent: it has ours, or none that it tells. */
+  readonly clockPath?: string;
 }
 
 /** One request as it was seen, microseconds of the monotonic clock. */
@@ -203,6 +205,8 @@ export interface LoadReport {
   readonly details: readonly RequestDetail[];
   /** How the run went; absent where a driver cannot tell, or it was too short. */
   readonly slices?: RunSlices;
+  /** The clock of a server on another host; absent: it was not asked for. */
+  readonly clock?: ServerClockFit;
   /** What came from each address, where the endpoint names several; absent: it does not. */
   readonly servers?: readonly ServerRound[];
   /** When the generator did not run though it could have; absent where a tool does not say. */

@@ -2,7 +2,7 @@
 import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import { Recorder, summarize } from "../results/recorder.ts";
 import { scalarsOf } from "../results/totals.ts";
-import type { DistributionMetric, Metrics, RequestCounts, RunTotals, ServerRound, Work } from "../results/types.ts";
+import type { DistributionMetric, Metrics, RequestCounts, RunTotals, ServerClockFit, ServerRound, Work } from "../results/types.ts";
 import type { Answer } from "./answer.ts";
 import { keepsTerms } from "./good.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
@@ -45,6 +45,8 @@ export interface RunFacts {
   readonly negotiated: readonly string[];
   readonly cipher: string | null;
   readonly http2: Http2Limits | null;
+  /** The clock of a server on another host; null: it was not asked for. */
+  readonly clock: ServerClockFit | null;
   readonly interrupted: boolean;
   readonly protocolInvalid: string | null;
 }
@@ -159,6 +161,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     totals,
     durationUs: wholeUs,
     ...(slices === null ? {} : { slices }),
+    ...(facts.clock === null ? {} : { clock: facts.clock }),
     ...(job.endpoint.hosts === undefined ? {} : { servers: serversOf(job, facts) }),
     startedUs: facts.startedUs,
     endedUs: facts.endedUs,

@@ -26,6 +26,7 @@ import type {
   RoundResult,
   RunTotals,
   ScenarioResult,
+  ServerClockFit,
   ServerRound,
   ShardRound,
 } from "./types.ts";
@@ -229,6 +230,7 @@ function mergeRound(there: readonly { readonly shard: number; readonly round: Ro
     ...(machine === null ? {} : { machine }),
     ...(totals.length === 0 ? {} : { totals }),
     ...(Number.isFinite(beginUs) ? { beginUs } : {}),
+    ...clockOf(rounds),
     ...serversOf(rounds),
     shards: there.map(({ shard, round }) => shardRound(shard, round)),
   };
@@ -295,6 +297,20 @@ function paceOf(
 function worstMachine(rounds: readonly RoundResult[]): MachineLoad | null {
   const loads = rounds.flatMap(({ machine }) => machine ?? []);
   return loads.length === 0 ? null : { ...worstOf(loads), leftOut: loads.some(({ leftOut }) => leftOut) };
+}
+
+/** Of the clocks that several hosts, or several runs, saw of a server: the worst known. */
+export function clockOf(rounds: readonly { readonly clock?: ServerClockFit }[]): Pick<RoundResult, "clock"> {
+  const all = rounds.flatMap(({ clock }) => clock ?? []);
+  if (all.length === 0) return {};
+  const worst = all.reduce((a, b) => ((b.boundUs ?? Infinity) > (a.boundUs ?? Infinity) ? b : a));
+  return {
+    clock: {
+      ...worst,
+      exchanges: all.reduce((sum, { exchanges }) => sum + exchanges, 0),
+      reason: all.find(({ reason }) => reason !== null)?.reason ?? null,
+    },
+  };
 }
 
 /** What all shards, or all runs of a round, have of each server. */

@@ -386,6 +386,20 @@ export interface ClockFit {
   readonly exchanges: Count;
 }
 
+/** A server's clock beside the generator's, where they are on different hosts. */
+export interface ServerClockFit {
+  /** Server's clock minus ours when the run began; null: it told no time. */
+  readonly offsetUs: Microseconds | null;
+  /** How much faster it runs, parts per million; null: it cannot be told. */
+  readonly driftPpm: Ratio | null;
+  /** The offset was off by no more than this during the run; null: it is not known. Of several shards the greatest. */
+  readonly boundUs: Microseconds | null;
+  /** Exchanges of times behind it. */
+  readonly exchanges: Count;
+  /** Why stamps are not compared with the generator's times; null: they are. */
+  readonly reason: string | null;
+}
+
 /** A shard of a merged result. */
 export interface ShardMember {
   /** Number of the shard, from 1. */
@@ -434,6 +448,8 @@ export interface RoundResult {
   readonly totals?: readonly RunTotals[];
   /** The common instant of its first run, microseconds of the session's clock; absent: it is no part of a sharded load, or it did not begin. */
   readonly beginUs?: Microseconds;
+  /** The server's clock; absent: it is the generator's own, or was not asked for. */
+  readonly clock?: ServerClockFit;
   /** What came from each of the servers of `--target-hosts`; absent: the address of --url alone was asked. */
   readonly servers?: readonly ServerRound[];
   /** Of a merged load: what each shard did; absent: it was not sharded. */

@@ -55,6 +55,8 @@ export interface External {
   readonly accepted: Accepted;
   /** What a reader of the figures should know of the requests. */
   readonly notes: readonly string[];
+  /** Whether the server tells the time of another clock than ours. */
+  readonly clock: "foreign" | "ours" | "none";
 }
 
 export interface RunContext {
@@ -356,6 +358,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
   const rampUpS = options.rampUp ?? 0;
   const share = context.meeting?.share ?? null;
   const most = round < 0 && isLong(workload, rate) ? Math.max(traceWarmup, Math.ceil(rate ?? 0)) : Infinity;
+  const external = externalOf(context, arm.spec);
   const planned = requestsOf(workload, wording, options.seed, round, rate, round < 0 ? 0 : rampUpS, { share, most });
   // Only what is measured has parts that do not count.
   const { rampUp, coolDown } = round < 0 ? { rampUp: null, coolDown: null } : options;
@@ -399,5 +402,6 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     detail: context.details,
     tokenizer: options.tokenizer,
     clock: clockIdentity,
+    ...(external?.clock === "foreign" && options.targetHosts.length < 2 ? { clockPath: arm.pathOf("/health/clock") } : {}),
   };
 }

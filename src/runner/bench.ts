@@ -23,7 +23,7 @@ import { calibrationS, checkComparable, type Plan, planOf, sweptScenario } from 
 import { type Accepted, acceptedByBoth, lengthParameters, takesEverything } from "./plan/requests.ts";
 import { defaultWorkload, type Variant } from "./plan/scenario.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
-import { furtherAddresses, probe, type Probed, type ProbeResult, probeParameters } from "./processes/probe.ts";
+import { clockAt, furtherAddresses, probe, type Probed, type ProbeResult, probeParameters } from "./processes/probe.ts";
 import { RunError, type Target } from "./processes/target.ts";
 import { joinShards } from "./shards.ts";
 import { loadSweep, sweepDurationS } from "./load-sweep.ts";
@@ -245,7 +245,7 @@ async function reach(urls: readonly string[], options: BenchOptions, observer: O
   const accepted = probed?.accepted ?? usual;
   const notes = notesOf(origin, accepted);
   for (const note of notes) observer.notice(note);
-  return { target, pathOf, accepted, notes };
+  return { target, pathOf, accepted, notes, clock: await clockAt(target, spoken[0]!.protocol, pathOf("/health/clock"), options.headers) };
 }
 
 /** Asks a server which parameters it takes; null where a body of one's own is sent as it is. */

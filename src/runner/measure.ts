@@ -5,7 +5,7 @@ import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import type { Pauses } from "../base/pauses.ts";
 import type { LoadJob, LoadReport } from "../load/job.ts";
 import { mergeSummaries, summarize } from "../results/recorder.ts";
-import { serversOf } from "../results/shards.ts";
+import { clockOf, serversOf } from "../results/shards.ts";
 import { isLimit } from "../results/validity.ts";
 import type { MachineLoad, MetricName, Metrics, MetricSummary, RoundResult, Unit } from "../results/types.ts";
 import { addWork } from "../results/work.ts";
@@ -155,13 +155,20 @@ function metricsOf({ report, server: used, gatewayCpuUs, serverDelayUs, shared }
 }
 
 /** Several runs of one job as one round: counts added, histograms added, scalars averaged (runs are equally long). */
-export function joined(runs: readonly Measured[]): Pick<RoundResult, "requests" | "metrics" | "work" | "slices" | "servers"> {
+export function joined(runs: readonly Measured[]): Pick<RoundResult, "requests" | "metrics" | "work" | "slices" | "servers" | "clock"> {
   const all = runs.map(metricsOf);
   const done = addWork(runs.map(({ report }) => report.work));
   const work = done === undefined ? {} : { work: done };
   if (runs.length === 1) {
-    const { requests, slices } = runs[0]!.report;
-    return { requests, metrics: all[0]!, ...work, ...(slices === undefined ? {} : { slices }), ...serversOf([runs[0]!.report]) };
+    const { requests, slices, clock } = runs[0]!.report;
+    return {
+      requests,
+      metrics: all[0]!,
+      ...work,
+      ...(slices === undefined ? {} : { slices }),
+      ...(clock === undefined ? {} : { clock }),
+      ...serversOf([runs[0]!.report]),
+    };
   }
   const errors: Record<string, number> = {};
   for (const { report } of runs)
@@ -191,6 +198,7 @@ export function joined(runs: readonly Measured[]): Pick<RoundResult, "requests" 
     },
     metrics,
     ...work,
+    ...clockOf(runs.map(({ report }) => report)),
     ...serversOf(runs.map(({ report }) => report)),
   };
 }

@@ -64,13 +64,17 @@ export async function joinShards({ options, variants, observer, signal }: ShardR
     throw error;
   }
   bustCacheAs(Number.parseInt(meeting.session.slice(0, 8), 16));
-  const onInterrupt = (): void => meeting.leave("it was interrupted");
+  // Ctrl-C is meant for the run. SIGTERM is for this process: a pod that is evicted, a node that is drained. Its successor goes on, unless
+  // the rendezvous goes with it.
+  const isForAll = (): boolean => held !== null || signal.reason === "SIGINT";
+  const onInterrupt = (): void => (isForAll() ? meeting.leave("it was interrupted") : meeting.close());
   if (signal.aborted) onInterrupt();
   signal.addEventListener("abort", onInterrupt, { once: true });
   return {
     share,
     meeting,
     async finish(result) {
+      if (signal.aborted && !isForAll()) return `ended by ${String(signal.reason)}: the others go on, and wait for this shard to come back`;
       const isKept = await meeting.finish(result);
       if (held === null)
         return isKept ? null : `the rendezvous has not taken the result: merge those of all shards (fakeai merge --shards)`;

@@ -27,7 +27,7 @@ import { type ProfileName, type RequestCounter, StridedCounter } from "../api/sh
 import type { Tokenizer } from "../api/shared/prompt.ts";
 import type { Replies } from "../api/shared/replies.ts";
 import type { Certificate } from "../base/certificate.ts";
-import { clockIdentity, SystemClock } from "../base/clock.ts";
+import { clockIdentity, monotonicUs, SystemClock } from "../base/clock.ts";
 import { KeyRing } from "../base/keys.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { LocalRateLimiter, type RateLimiter } from "../core/limits/rate-limit.ts";
@@ -353,6 +353,7 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
       meter,
       () => activity.draining,
       () => activity.listening,
+      { name: clockIdentity, nowUs: monotonicUs },
     ),
     metricsRoute(meter, metrics),
     ...(administration === null ? [] : administrationRoutes("/admin/config", administration, meter)),

@@ -159,6 +159,7 @@ describe("scenarios", () => {
       pathOf: (path: string) => path,
       accepted: takesEverything,
       notes: [],
+      clock: "none" as const,
       target: {
         origins: { h1: "http://127.0.0.1:9" },
         tls: { ca: null, insecure: false, cipher: null },

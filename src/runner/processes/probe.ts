@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { UsageError } from "../../base/usage-error.ts";
 import type { Connection } from "../../load/client/connection.ts";
 import { EventReader } from "../../load/events.ts";
+import { clockIdentity } from "../../base/clock.ts";
 import { openConnection } from "../../load/client/open.ts";
 import { ForeignBody, withoutSecrets } from "../../load/words.ts";
 import type { Endpoint, TlsChoice } from "../../load/job.ts";
@@ -115,6 +116,24 @@ export async function furtherAddresses(url: string, { origins, tls }: Target, he
     other.port = String(port);
     return [other.href];
   });
+}
+
+/** Whether a server tells the time of its clock, and whether that is ours. */
+export async function clockAt(
+  { origins, tls }: Target,
+  protocol: ProtocolName,
+  path: string,
+  headers: Endpoint["headers"],
+): Promise<"foreign" | "ours" | "none"> {
+  const origin = origins[protocol];
+  if (origin === undefined) return "none";
+  const text = await documentAt({ origin, protocol, path, method: "GET", headers, tls });
+  try {
+    const { clock } = JSON.parse(text ?? "null") as { clock?: unknown };
+    return typeof clock !== "string" ? "none" : clock === clockIdentity ? "ours" : "foreign";
+  } catch {
+    return "none";
+  }
 }
 
 function readCa(path: string | null): string | null {

@@ -27,6 +27,7 @@ export function endpoints(): readonly Endpoint[] {
       meter,
       () => false,
       () => [],
+      { name: "", nowUs: () => 0 },
     ),
     metricsRoute(meter, () => ""),
     ...administrationRoutes("/admin/config", { check: () => {}, show: () => ({}), change: () => {} }, meter),

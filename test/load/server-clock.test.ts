@@ -1,0 +1,144 @@
+/** A server whose clock is another: stamps are compared with ours as well as the clock is known, and otherwise not at all. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, afterEach, expect, test } from "vitest";
+import { monotonicUs } from "../../src/base/clock.ts";
+import { generate } from "../../src/load/generator.ts";
+import type { LoadReport } from "../../src/load/job.ts";
+import { chatBody } from "../support/loads.ts";
+import { cliPath } from "../support/process.ts";
+
+const servers: Server[] = [];
+const children: ChildProcess[] = [];
+afterEach(() => servers.splice(0).forEach((server) => server.close()));
+afterAll(() => children.forEach((child) => child.kill("SIGKILL")));
+
+interface Truth {
+  readonly offsetUs: number;
+  readonly driftPpm: number;
+  /** Longest wait on the way back of a time, ms. */
+  readonly delayMs?: number;
+}
+
+/** Answers with three stamped tokens, due `ttftUs` after the request and sent 100 us after they are due, on a clock that the test injects. */
+async function drifting({ offsetUs, driftPpm, delayMs = 0 }: Truth): Promise<string> {
+  const clockUs = (): number => {
+    const us = monotonicUs();
+    return us + offsetUs + (us % 1e9) * (driftPpm / 1e6);
+  };
+  const server = createServer((request, response) => {
+    if (request.url === "/health/clock") {
+      const receivedUs = clockUs();
+      const body = JSON.stringify({ clock: "theirs", receivedUs, sentUs: clockUs() });
+      setTimeout(() => response.end(body), delayMs);
+      return;
+    }
+    response.writeHead(200, { "content-type": "text/event-stream", "x-fakeai-clock": "theirs" });
+    let sent = 0;
+    const one = (): void => {
+      const at = clockUs();
+      response.write(
+        `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: "w" }, finish_reason: null }], fakeai: { due: Math.round(at - 100), sent: Math.round(at) } })}\n\n`,
+      );
+      if (++sent < 3) setTimeout(one, 3);
+      else response.end(`data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] })}\n\ndata: [DONE]\n\n`);
+    };
+    setTimeout(one, 3);
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function run(origin: string, count = 30): Promise<LoadReport> {
+  const job = {
+    endpoint: {
+      origin,
+      protocol: "h1",
+      path: "/v1/chat/completions",
+      method: "POST",
+      headers: { "content-type": "application/json", "x-fakeai-stamps": "1" },
+      tls: { ca: null, insecure: false, cipher: null },
+    },
+    connections: 4,
+    reuse: "keep",
+    streams: 4,
+    mode: "closed",
+    warmup: [],
+    requests: Array.from({ length: count }, () => ({ body: chatBody({ max_tokens: 3 }), tokens: null })),
+    idleTimeoutMs: 5000,
+    requestTimeoutMs: 5000,
+    stream: true,
+    detail: true,
+    clock: "ours",
+    clockPath: "/health/clock",
+  } as const;
+  return generate(job, { signal: new AbortController().signal, onPhase: async () => {}, onProgress() {} });
+}
+
+test.each([
+  ["5,000 s ahead", { offsetUs: 5e9, driftPpm: 0 }],
+  ["an hour behind and 150 ppm fast", { offsetUs: -3.6e9, driftPpm: 150 }],
+])("%s: the offset is found, and transport is what it would be on one clock", async (_, truth) => {
+  const report = await run(await drifting(truth));
+  expect(report.requests).toMatchObject({ completed: 30 });
+  const { clock, metrics } = report;
+  expect(clock!.reason).toBeNull();
+  const trueUs = truth.offsetUs + (report.startedUs % 1e9) * (truth.driftPpm / 1e6);
+  expect(Math.abs(clock!.offsetUs! - trueUs)).toBeLessThanOrEqual(clock!.boundUs! + 2);
+  // One process: a way takes less than the time between two turns of its loop, and never less than nothing beyond the bound.
+  const [detail] = report.details;
+  const way = detail!.tokenUs[1]! - detail!.sentUs[1]!;
+  expect(way).toBeGreaterThan(-clock!.boundUs! - 2);
+  expect(way).toBeLessThan(50_000);
+  expect(metrics.serverLateness!.p50).toBe(100);
+  expect(metrics.transport!.count).toBe(90);
+});
+
+test("a clock that is not known well enough: no stamp is used, and the reason is told", async () => {
+  const report = await run(await drifting({ offsetUs: 1e9, driftPpm: 0, delayMs: 12 }), 6);
+  expect(report.clock!.reason).toContain("the server's clock is known to");
+  expect(report.clock!.boundUs!).toBeGreaterThan(1000);
+  expect([report.metrics.transport, report.metrics.serverLateness, report.metrics.plannedTtft]).toEqual([null, null, null]);
+  expect(report.metrics.ttft!.count).toBe(6);
+});
+
+const hasTimeNamespaces = spawnSync("unshare", ["--time", "--monotonic", "5000", "true"]).status === 0;
+
+test.skipIf(!hasTimeNamespaces)("a server in a time namespace 5,000 s ahead is told apart, and its latencies stay right", async () => {
+  const child = spawn(
+    "unshare",
+    [
+      "--time",
+      "--monotonic",
+      "5000",
+      "--",
+      process.execPath,
+      cliPath,
+      "serve",
+      "--protocol",
+      "h1:0",
+      "--ttft",
+      "20",
+      "--itl",
+      "5",
+      "--stamps",
+      "--json",
+    ],
+    {
+      stdio: ["ignore", "pipe", "ignore"],
+    },
+  );
+  children.push(child);
+  const line = await new Promise<string>((resolve) => child.stdout!.once("data", (bytes: Buffer) => resolve(bytes.toString())));
+  const { listening } = JSON.parse(line) as { listening: { url: string }[] };
+  const report = await run(listening[0]!.url, 20);
+  expect(report.requests).toMatchObject({ completed: 20 });
+  const { clock, metrics } = report;
+  expect(clock!.reason).toBeNull();
+  expect(Math.abs(clock!.offsetUs! - 5e9)).toBeLessThanOrEqual(clock!.boundUs! + 5);
+  expect(metrics.plannedTtft!.p50).toBeGreaterThan(19_000);
+  expect(metrics.transport!.p50).toBeLessThan(50_000);
+  child.kill("SIGTERM");
+});
