@@ -151,6 +151,12 @@ describe.each(runnableTargets)("$name", (target) => {
       expect(message).toMatchObject({ type: "error", status: 400, error: { type: "invalid_request_error", ...error } });
       expect(message.stream_id).toBe(lane);
     }
+    client.send({ type: "response.steer", previous_response_id: "resp_1", input: "other" });
+    expect(await client.next()).toMatchObject({
+      type: "response.steer.failed",
+      error: { type: "invalid_request_error", code: "response_not_found" },
+      steer: { previous_response_id: "resp_1", input: "other" },
+    });
     client.send({ type: "response.processed", response_id: "resp_1" });
     client.create();
     expect((await client.next()).type).toBe("response.created");

@@ -143,12 +143,32 @@ export class ResponsesSocket implements MessageSession {
       lane = typeof message["stream_id"] === "string" && isLaneName(message["stream_id"]) ? message["stream_id"] : null;
       const type = requiredString(message, "type");
       if (type === "response.create") this.#create(text, message);
+      else if (type === "response.steer") this.#refuseToSteer(message);
       // Older clients tell what they have read; it needs no answer.
-      else if (type !== "response.processed") throw unsupportedValue("type", type, ["response.create"]);
+      else if (type !== "response.processed") throw unsupportedValue("type", type, ["response.create", "response.steer"]);
     } catch (error) {
       this.#sendProblem(error instanceof ApiError ? error.problem : { kind: "internal" }, lane);
       if (!(error instanceof ApiError)) throw error;
     }
+  }
+
+  /** Responses under way are settled before their first byte: none takes another turn. Throws ApiError. */
+  #refuseToSteer(message: JsonObject): void {
+    const { input, previous_response_id: id } = message;
+    const isInput = typeof input === "string" || (Array.isArray(input) && input.length > 0);
+    const isDone = typeof id === "string" && this.#memoryOf(this.#defaultLane).get(id) !== undefined;
+    const [code, words] =
+      typeof id !== "string" || !isInput
+        ? ["invalid_input", "'previous_response_id' and 'input' are both needed."]
+        : isDone
+          ? ["response_already_completed", `The response '${id.slice(0, 100)}' has been completed.`]
+          : this.#inFlight === 0
+            ? ["response_not_found", `No response with id '${id.slice(0, 100)}' is in progress on this connection.`]
+            : ["steering_not_supported", "Responses of this server cannot be steered."];
+    const steer = { input: input ?? null, previous_response_id: id ?? null };
+    this.#socket.send(
+      JSON.stringify({ type: "response.steer.failed", error: { type: "invalid_request_error", code, message: words }, steer }),
+    );
   }
 
   onRefused(reason: Refusal): void {
