@@ -83,7 +83,8 @@ async function exchange(
   socket.on("end", () => wake());
   const until = async (done: () => boolean): Promise<void> => {
     const deadlineMs = performance.now() + 4000;
-    while (!done() && !ended) {
+    const isOver = (): boolean => ended || done();
+    while (!isOver()) {
       if (performance.now() > deadlineMs)
         throw new Error(
           `nothing more: ${got

@@ -35,7 +35,7 @@ async function overSocket(client: SocketClient, body: object, lane?: string): Pr
   const from = client.messages.length;
   client.send({ type: "response.create", ...body, ...(lane !== undefined && { stream_id: lane }) });
   await client.end(lane);
-  return client.messages.slice(from) as unknown as Stamped[];
+  return client.messages.slice(from);
 }
 
 const tool = {
@@ -70,7 +70,7 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("$nam
     expectSame(await overSocket(client, body), http);
     const lane = await overSocket(client, body, "a.b");
     // A lane adds its name, and nothing else.
-    const named = lane.map((event) => ({ ...event }) as Stamped & { stream_id?: string });
+    const named = structuredClone<(Stamped & { stream_id?: string })[]>(lane);
     expect(named.every(({ stream_id }) => stream_id === "a.b")).toBe(true);
     for (const event of named) delete event.stream_id;
     expectSame(named, http);

@@ -1,5 +1,5 @@
 /** Reading a chat completion or a legacy completion: from its body to what the model is asked for. */
-import { type Ask, type ModelSettings, Run } from "../shared/model.ts";
+import { type Ask, type Choice, type ModelSettings, Run } from "../shared/model.ts";
 import { maxOutputTokens, mostWholeLogprobs, mostWholeTokens } from "../../core/limits/budget.ts";
 import { corpusVocabulary } from "../../core/text/text.ts";
 import {
@@ -123,6 +123,7 @@ export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSett
       model,
       promptTokens: told.promptTokens,
       promptOf: told.promptOf,
+      ...(kind === "chat" && { repeatedAs: ({ text }: Choice) => ["assistant", ...(text === null ? [] : [text.text()])] }),
       promptText: told.promptText,
       prefixOf: told.prefixOf,
       stream,

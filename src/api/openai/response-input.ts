@@ -2,7 +2,7 @@
 import { ApiError } from "../errors/api-error.ts";
 import { invalidType, isObject, type JsonObject, missing, textOfContent, textsOfContent } from "../shared/body.ts";
 import { countTurns, tokensOfTexts, type Turn } from "../shared/prompt.ts";
-import type { ModelSettings } from "../shared/model.ts";
+import type { Choice, ModelSettings } from "../shared/model.ts";
 import type { ResponseMemory, StoredResponse } from "./response-store.ts";
 
 export interface Input {
@@ -70,7 +70,9 @@ export function readInput(body: JsonObject): Input {
     }
     if (isMessage && item["content"] === undefined) throw missing(`input[${index}].content`);
     const others = [item["name"], item["arguments"], item["input"], item["output"]].flatMap((value) => textsOfContent(value));
-    turns.push(turnOf(typeof item["role"] === "string" ? item["role"] : "tool", [...textsOfContent(item["content"]), ...others]));
+    // What a model thought in an earlier turn is not read again.
+    if (item["type"] !== "reasoning")
+      turns.push(turnOf(typeof item["role"] === "string" ? item["role"] : "tool", [...textsOfContent(item["content"]), ...others]));
     return item;
   });
   const last = items.findLast(({ role }) => role !== "system" && role !== "developer");
@@ -98,24 +100,30 @@ export function notShared(param: string | null): ApiError {
 
 const decoder = new TextDecoder();
 
-/** Texts of the conversation before a request, the oldest first. */
+/** Texts of the conversation before a request, the oldest first: as they would be if its input held all of it. */
 export function textsBefore(previous: StoredResponse | null): string[] {
   const chain: StoredResponse[] = [];
   for (let at = previous; at !== null; at = at.previous) chain.push(at);
   const texts: string[] = [];
   for (const { request, json } of chain.toReversed()) {
     for (const turn of readInput(JSON.parse(decoder.decode(request)) as JsonObject).turns) texts.push(turn.role, ...turn.texts);
-    texts.push("assistant");
     const { output } = JSON.parse(json) as { readonly output: readonly JsonObject[] };
-    for (const { content, name, arguments: given } of output) {
-      for (const value of [content, name, given]) texts.push(...textsOfContent(value));
+    for (const { type, content, name, arguments: given } of output) {
+      if (type === "message") texts.push("assistant", ...textsOfContent(content));
+      else if (type !== "reasoning") texts.push("tool", ...textsOfContent(name), ...textsOfContent(given));
     }
   }
   return texts;
 }
 
+/** The texts of an answer as `textsBefore` gives them for the request after it. */
+export function textsOfAnswer({ text, isRefusal, calls }: Choice): string[] {
+  const said = text === null ? [] : ["assistant", ...(isRefusal === true ? [] : [text.text()])];
+  return [...said, ...calls.flatMap((call) => ["tool", call.name, call.arguments.text()])];
+}
+
 /** With instructions, which are a message before all others. */
-export function turnsWith(instructions: string | null, { turns }: Input): readonly Turn[] {
+export function turnsWith(instructions: string | null, { turns }: Pick<Input, "turns">): readonly Turn[] {
   return instructions === null ? turns : [turnOf("developer", [instructions]), ...turns];
 }
 

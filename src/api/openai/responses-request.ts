@@ -18,7 +18,7 @@ import { ApiError } from "../errors/api-error.ts";
 import { openAiMediaTokens } from "../shared/media.ts";
 import { outputLimit, partsOfTurns } from "../shared/prompt.ts";
 import { checkModel, readSeed } from "./request.ts";
-import { countInput, findPrevious, type Input, readInput, textsBefore, turnOf, turnsWith } from "./response-input.ts";
+import { countInput, findPrevious, type Input, readInput, textsBefore, textsOfAnswer, turnOf, turnsWith } from "./response-input.ts";
 import type { ResponseMemory, StoredResponse } from "./response-store.ts";
 import { readServiceTier, type ServiceTier } from "./tier.ts";
 import { noStops, readCalls, readFormat, reasoningTokensOf } from "./tools.ts";
@@ -193,6 +193,8 @@ interface Conversation extends Input {
   readonly parts: () => string[];
 }
 
+const noTurns = { turns: [] };
+
 /** Reads what comes before the answer. Throws ApiError. */
 function readConversationOf(body: JsonObject, settings: ModelSettings, store: ResponseMemory | null): Conversation {
   const input = readInput(body);
@@ -205,7 +207,13 @@ function readConversationOf(body: JsonObject, settings: ModelSettings, store: Re
     previous,
     instructions,
     promptTokens: counted + mediaOf(body, settings.imageTokens) + (previous?.tokens ?? 0),
-    parts: () => [...textsBefore(previous), ...partsOfTurns(turns, body["tools"])],
+    // Tools and instructions are those of this request, and stand before all that was said: a turn that repeats them goes on from the
+    // same beginning.
+    parts: () => [
+      ...partsOfTurns(turnsWith(instructions, noTurns), body["tools"]),
+      ...textsBefore(previous),
+      ...partsOfTurns(input.turns, null),
+    ],
   };
 }
 
@@ -231,6 +239,13 @@ function modelOf(body: JsonObject, { models }: ModelSettings): string {
   return checkModel(body, models);
 }
 
+/** Tokens of what a response after this one does not have by itself: instructions, and with a tokenizer, which counts them, tools. */
+function ownTokens(instructions: string | null, tools: unknown, settings: ModelSettings): number {
+  const ofInstructions = instructions === null ? 0 : countInput([turnOf("developer", [instructions])], undefined, settings);
+  const { tokenizer } = settings;
+  return ofInstructions + (tokenizer !== undefined && Array.isArray(tools) ? tokenizer.count(JSON.stringify(tools)) : 0);
+}
+
 /** Reads and checks a whole request. Throws ApiError. */
 export function readResponse(body: JsonObject, settings: ModelSettings, store: ResponseMemory | null): ResponseRequest {
   const model = modelOf(body, settings);
@@ -250,6 +265,7 @@ export function readResponse(body: JsonObject, settings: ModelSettings, store: R
       model,
       promptTokens,
       promptOf: () => ({ tokens: promptTokens, parts: conversation.parts, index: 0 }),
+      repeatedAs: textsOfAnswer,
       promptText: conversation.lastUserText,
       stream: optionalBoolean(body, "stream") ?? false,
       choices: 1,
@@ -278,7 +294,7 @@ export function readResponse(body: JsonObject, settings: ModelSettings, store: R
       },
     },
     previous,
-    instructionTokens: instructions === null ? 0 : countInput([turnOf("developer", [instructions])], undefined, settings),
+    instructionTokens: ownTokens(instructions, body["tools"], settings),
   };
   checkEchoed(read.options.echoed);
   return read;

@@ -124,6 +124,8 @@ export interface Ask {
   readonly promptTokens: number;
   /** The prompt of a choice. */
   readonly promptOf: (choice: number) => PromptAsk;
+  /** The texts by which the next prompt of the conversation repeats a choice, behind this prompt; absent: none does. */
+  readonly repeatedAs?: (choice: Choice) => readonly string[];
   /** What the mode "echo" says in a choice. */
   readonly promptText: (choice: number) => string;
   /** What a choice repeats before its text; absent: nothing. */
@@ -388,7 +390,12 @@ export class Model {
         const prompt = ask.promptOf(index);
         let sequence = prompts.get(prompt.index);
         if (sequence === undefined) prompts.set(prompt.index, (sequence = this.#sequence(scheduler, prompt, 1)));
-        return { ...sequence, tokens: Math.max(1, reasoningTokens + tokensOf(choice)) };
+        const tokens = Math.max(1, reasoningTokens + tokensOf(choice));
+        // What it says is read already when the conversation goes on. Of several choices any one may be gone on from.
+        const { repeatedAs } = ask;
+        if (repeatedAs === undefined || choices.length > 1) return { ...sequence, tokens };
+        const whole = { ...prompt, tokens: prompt.tokens + tokensOf(choice), parts: () => [...prompt.parts(), ...repeatedAs(choice)] };
+        return { ...this.#sequence(scheduler, whole, 1), promptTokens: prompt.tokens, tokens };
       });
       return this.#batched(scheduler, request, sequences, ask.stream);
     }

@@ -333,10 +333,8 @@ export class BatchScheduler {
       sequence.scheduled = tokens;
       budget -= tokens;
       if (sequence.generated > 0 && tokens === 1) decodes++;
-      else {
-        prefill += tokens;
-        this.#publish(sequence);
-      }
+      else prefill += tokens;
+      if (sequence.published < sequence.ask.chain.length) this.#publish(sequence);
     }
     // Who has just lost its place must not be overtaken.
     const places = preempted ? 0 : settings.maxNumSeqs;
@@ -424,7 +422,7 @@ export class BatchScheduler {
     return tokens;
   }
 
-  /** Blocks that this step fills with a prompt are found by others from now on. */
+  /** Blocks that this step fills with a prompt, or with an answer that a later prompt repeats, are found by others from now on. */
   #publish(sequence: Sequence): void {
     const { blockSize, prefixCaching } = this.settings;
     if (!prefixCaching) return;
