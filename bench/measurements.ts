@@ -90,12 +90,12 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     writes: "stdout",
   },
   pacing: {
-    what: "how well the schedule is kept, by the server's stamps and by a client's own clock",
+    what: "how well the schedule is kept, by the server's stamps and by a client's own clock; CPU time per token",
     module: "pacing.ts",
     needsBuild: true,
-    takes: "two minutes",
+    takes: "three minutes",
     writes: "stdout",
-    arguments: [{ name: "protocol", help: "rows of one protocol", choices: ["h1", "h2c"] }],
+    arguments: [{ name: "protocol", help: "rows of one protocol, or of one API", choices: ["h1", "h2c", "ws", "chat", "responses"] }],
   },
   soak: {
     what: "1,000 streams with aborts, stalls, faults, and workers that die: all accounted for, nothing left, pacing kept",

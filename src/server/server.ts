@@ -193,7 +193,7 @@ export async function startServer(
     profile,
     store: memory,
     isShared: siblings === null,
-    lifetimeMs: initial.webSocket.lifetimeMs,
+    ...initial.webSocket,
     later: setImmediate,
   };
   const dispatcher = createHandler({

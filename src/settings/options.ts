@@ -121,6 +121,10 @@ export interface ServerOptions extends SchedulerOptions {
   readonly stallTimeout?: number;
   /** Milliseconds after which a WebSocket is closed. */
   readonly wsLifetime?: number;
+  /** Responses of a WebSocket at the same time; more wait. */
+  readonly wsMaxInFlight?: number;
+  /** Names of lanes of a WebSocket; others are refused. */
+  readonly wsMaxLanes?: number;
   /** Responses kept for `previous_response_id`, bytes or "64mb". */
   readonly maxStored?: string | number;
   /** Milliseconds that responses get to finish when the server closes. */

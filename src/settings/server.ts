@@ -51,6 +51,10 @@ export interface ServerConfig {
     readonly deflates: boolean;
     /** A connection is closed after this. */
     readonly lifetimeMs: number;
+    /** Responses of a connection that are made at the same time. */
+    readonly mostInFlight: number;
+    /** Names of lanes that a connection may use in its life. */
+    readonly mostLanes: number;
   };
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** HTTP/3: a client proves its address by a Retry before a connection is made. */
@@ -666,6 +670,22 @@ const table = {
     group: limits,
     parse: values.integer(100, 86_400_000),
   },
+  wsMaxInFlight: {
+    kind: "integer",
+    takes: "n",
+    default: 16,
+    help: "responses of a WebSocket at the same time; more wait, as with OpenAI",
+    group: limits,
+    parse: values.integer(1, 100_000),
+  },
+  wsMaxLanes: {
+    kind: "integer",
+    takes: "n",
+    default: 32,
+    help: "names of lanes (stream_id) of a WebSocket; others are refused, as with OpenAI",
+    group: limits,
+    parse: values.integer(0, 100_000),
+  },
   maxStored: {
     kind: "text",
     takes: "bytes",
@@ -727,7 +747,12 @@ export function resolveConfig(
     // uWebSockets.js adds empty lines to event streams: what is on a tape goes as it is.
     h1Engine: settled.h1Engine ?? (settled.replay === null ? null : "node"),
     h2Engine: settled.h2Engine,
-    webSocket: { deflates: settled.wsDeflate, lifetimeMs: settled.wsLifetime },
+    webSocket: {
+      deflates: settled.wsDeflate,
+      lifetimeMs: settled.wsLifetime,
+      mostInFlight: settled.wsMaxInFlight,
+      mostLanes: settled.wsMaxLanes,
+    },
     maxStoredBytes: settled.maxStored,
     tls: settled.tlsCert === null ? null : { cert: settled.tlsCert, key: settled.tlsKey! },
     ...quicOf(settled),

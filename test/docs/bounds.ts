@@ -61,6 +61,14 @@ export const bounds: Partial<Readonly<Record<ServerKey, Bound>>> = {
     beyond: "an error message, then closed with 1000",
     counter: "none: clients open another",
   },
+  wsMaxInFlight: {
+    beyond: "they wait in their lanes, up to 1,024 messages or 16 MiB; then 429, `queue_full`",
+    counter: "none: they are answered later",
+  },
+  wsMaxLanes: {
+    beyond: "400, `websocket_stream_limit_reached`; the connection goes on",
+    counter: "none: it is the API's own",
+  },
   maxStored: {
     beyond: "responses that were asked for longest ago are forgotten; `previous_response_id` then gets 400",
     counter: "none: nothing is refused",

@@ -72,6 +72,7 @@ describe.each(runnableTargets.filter(({ protocol, engine }) => protocol === "ws"
       return turnOf((await client.end(lane)).response!);
     };
     const warm = await ask({ input: [message(`over WebSocket, ${"with a long context, ".repeat(20)}`)], generate: false });
+    expect([warm.output, warm.cached]).toEqual([0, 0]);
     const one = await ask({ input: [message("go on")], previous_response_id: warm.id });
     expectPaid(warm, one);
     const two = await ask({ input: [message("and on")], previous_response_id: one.id });

@@ -49,6 +49,8 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   altSvc: { altSvc: false },
   wsDeflate: { protocol: "h1,ws", wsDeflate: true },
   wsLifetime: { protocol: "h1,ws", wsLifetime: 60_000 },
+  wsMaxInFlight: { protocol: "h1,ws", wsMaxInFlight: 100 },
+  wsMaxLanes: { protocol: "h1,ws", wsMaxLanes: 100 },
   maxStored: { maxStored: "1mb" },
   tlsCert: { protocol: "h1s,h2", tlsCert: certPath, tlsKey: keyPath },
   tlsKey: { protocol: "h2", tlsCert: certPath, tlsKey: keyPath },

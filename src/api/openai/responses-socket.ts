@@ -22,10 +22,6 @@ import type { ProfileName } from "../shared/model.ts";
 import { bodyOfMessage, MessageRequest } from "./message-request.ts";
 import type { ResponseMemory, ResponseStore, StoredResponse } from "./response-store.ts";
 
-/** Responses of a connection that are made at the same time; more wait for their turn. */
-export const mostInFlight = 16;
-/** Names of lanes that a connection may use in its life. */
-export const mostLanes = 32;
 /** Messages that may wait for their turn on a connection, and their bytes. */
 const mostQueued = 1024;
 const mostQueuedBytes = 16_777_216;
@@ -45,6 +41,10 @@ export interface SocketOptions {
   /** Whether a response is found by other clients: false where each of several processes has its own memory. */
   readonly isShared: boolean;
   readonly lifetimeMs: number;
+  /** Responses of a connection that are made at the same time; more wait for their turn. */
+  readonly mostInFlight: number;
+  /** Names of lanes that a connection may use in its life. */
+  readonly mostLanes: number;
   /** Calls back in another turn of the event loop. */
   readonly later: (step: () => void) => void;
 }
@@ -207,7 +207,8 @@ export class ResponsesSocket implements MessageSession {
     }
     let lane = this.#lanes.get(id);
     if (lane === undefined) {
-      if (this.#lanes.size === mostLanes) {
+      const { mostLanes } = this.#options;
+      if (this.#lanes.size >= mostLanes) {
         const message = `This WebSocket connection has reached its maximum number of distinct stream IDs (${mostLanes}). Reuse an existing stream_id or open a new WebSocket connection.`;
         throw new ApiError(400, message, "stream_id", "websocket_stream_limit_reached");
       }
@@ -222,7 +223,7 @@ export class ResponsesSocket implements MessageSession {
     if (this.#isBeginning) return;
     this.#isBeginning = true;
     const startMs = performance.now();
-    while (this.#ready.length > 0 && this.#inFlight < mostInFlight && !this.#socket.closed) {
+    while (this.#ready.length > 0 && this.#inFlight < this.#options.mostInFlight && !this.#socket.closed) {
       if (performance.now() - startMs > sliceMs) {
         this.#options.later(() => this.#begin());
         break;
@@ -260,7 +261,7 @@ export class ResponsesSocket implements MessageSession {
       over: () => {
         lane.isBusy = false;
         lane.freeUs = monotonicUs();
-        if (this.#inFlight-- === mostInFlight) this.#freeUs = lane.freeUs;
+        if (this.#inFlight-- === this.#options.mostInFlight) this.#freeUs = lane.freeUs;
         if (lane.queue.length > 0) this.#ready.push(lane);
         if (!this.#socket.closed) this.#begin();
       },
