@@ -74,7 +74,7 @@ function describe(server: Served): string {
   const { model, scheduler, workers } = server.config;
   const kept = `${scheduler === null ? describeLatency(model) : describeBatching(scheduler)}, ${model.outputTokens.spec} tokens`;
   const lines = server.listening.map(({ protocol, engine, engineVersion, url }) => {
-    const engineName = engine === "node" ? engine : `${engine} (${engineVersion})`;
+    const engineName = engine !== "uws" ? engine : `${engine} (${engineVersion})`;
     return `${protocol.padEnd(4)} ${url}  ${engineName}  ${kept}`;
   });
   if (isEveryAddress(server.config.host)) lines.push("every address of this machine is listened on");

@@ -81,12 +81,18 @@ export function parseBody(bytes: Uint8Array): JsonObject {
     );
   }
   if (!isObject(value)) throw invalidType("body", "an object", value);
-  for (const name in value) if (ownMember.test(name)) throw unknownMember(name);
+  for (const name in value) if (meansUs(name)) throw unknownMember(name);
   return value;
 }
 
 /** A member that is called like this server or a header of it. Bodies hold what providers' bodies hold. */
 const ownMember = /^(?:x[-_])?fakeai(?:$|[-_])/i;
+
+/** Hot path: most members begin with another letter, and need no regular expression. */
+function meansUs(name: string): boolean {
+  const first = name.charCodeAt(0) | 0x20;
+  return (first === 0x66 || first === 0x78) && ownMember.test(name);
+}
 
 function unknownMember(name: string): ApiError {
   const param = name.slice(0, 60);
