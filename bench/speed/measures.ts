@@ -233,7 +233,7 @@ export async function measureWhole(
   requests: number,
   bodyFile: string,
 ): Promise<WholeSample> {
-  const url = `http://127.0.0.1:${subject.port}${chatPath}`;
+  const url = `${wire === "h2" ? "https" : "http"}://127.0.0.1:${subject.port}${chatPath}`;
   const args = ["-n", requests, "-c", connections, "-m", streams, "-t", 1, "-d", bodyFile, "-H", "content-type: application/json"];
   const before = cpuUs(subject.pid);
   const output = await onCoreOne("h2load", [...(wire === "h1" ? ["--h1"] : []), ...args.map(String), url], 60_000);

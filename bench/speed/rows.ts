@@ -1,5 +1,5 @@
 /** The rows of the speed table: what is measured, against what, and the target. */
-import type { Wire } from "./subjects.ts";
+import type { Twin, Wire } from "./subjects.ts";
 
 interface Base {
   readonly id: string;
@@ -12,6 +12,7 @@ export interface PacedRow extends Base {
   readonly wire: Wire;
   readonly control: "uws" | "http" | "http2";
   readonly engineFlags?: readonly string[];
+  readonly twin?: Twin;
   readonly connections: number;
   readonly streamsPerConnection: number;
   readonly itlMs: number;
@@ -26,7 +27,10 @@ export interface WholeRow extends Base {
   readonly kind: "whole";
   readonly mode: "unpaced" | "unary";
   readonly wire: Wire;
-  readonly control: "uws" | "http2";
+  /** null: there is none that speaks this. */
+  readonly control: "uws" | "http2" | null;
+  readonly engineFlags?: readonly string[];
+  readonly twin?: Twin;
   readonly connections: number;
   readonly streamsPerConnection: number;
   readonly controlTarget: number;
@@ -143,6 +147,28 @@ const whole = (mode: WholeRow["mode"], wire: Wire, controlTarget: number, aimock
   peerTargets: mode === "unpaced" ? {} : wire === "h1" ? { llmposter: 1.1, VidaiMock: 1 } : { VidaiMock: 1.5 },
 });
 
+/** fakeai's own engine of HTTP/2 against node's, with the same requests and the same answers. */
+const ownEngine = ["--h2-engine", "own"];
+const onNode = (target: number): Twin => ({ name: "fakeai on node:http2", flags: ["--h2-engine", "node"], target });
+
+const ownPaced = (connections: number, streamsPerConnection: number, itlMs: number, target: number): PacedRow => ({
+  ...paced(`own-h2c-paced-${connections * streamsPerConnection}`, "h2c", "http2", connections, streamsPerConnection, itlMs, ownEngine),
+  what: `h2c paced, own engine, ${connections * streamsPerConnection} streams at ${itlMs} ms: CPU per token`,
+  controlTarget: 0.8,
+  twin: onNode(target),
+});
+
+const ownWhole = (mode: WholeRow["mode"], wire: Wire, target: number): WholeRow => ({
+  ...whole(mode, wire, 2, 7),
+  id: `own-${mode}-${wire}`,
+  what: `${wire} ${mode}, own engine: ${mode === "unpaced" ? "events" : "requests"} per second`,
+  control: wire === "h2c" ? "http2" : null,
+  engineFlags: ownEngine,
+  twin: onNode(target),
+  connections: 5,
+  streamsPerConnection: 10,
+});
+
 const workers = (wire: Wire, connections: number, streamsPerConnection: number, itlMs: number): WorkersRow => ({
   kind: "workers",
   id: `workers-${wire}`,
@@ -165,6 +191,12 @@ export const rows: readonly Row[] = [
   whole("unpaced", "h2c", 0.6, 7),
   whole("unary", "h1", 0.75, 4),
   whole("unary", "h2c", 0.75, 4),
+  ownPaced(10, 100, 20, 0.55),
+  ownPaced(40, 100, 50, 0.55),
+  ownWhole("unary", "h2c", 3.5),
+  ownWhole("unpaced", "h2c", 2),
+  ownWhole("unary", "h2", 3.5),
+  ownWhole("unpaced", "h2", 2),
   pacing("h1", "standard", 100, 1, 20),
   pacing("h1", "standard", 1000, 1, 20),
   pacing("h1", "standard", 5000, 1, 100),

@@ -50,6 +50,7 @@ import {
   otherBuild,
   startFakeai,
   startOtherBuild,
+  startTwin,
   socketsOf,
   type Subject,
   workersOf,
@@ -126,6 +127,7 @@ async function pacedRow(row: PacedRow, material: Material, recording: string): P
   await interleave(
     [
       () => startFakeai(wire, flags),
+      ...(row.twin === undefined ? [] : [() => startTwin(row.twin!, wire, flags)]),
       ...(beside === null ? [] : [() => startOtherBuild(beside, wire, flags)]),
       () => startControl(row.control, ["--mode", "paced", "--itl", String(itlMs), "--ttft", String(itlMs), "--recording", recording]),
       ...peers.map((name) => () => startPeer(name, itlMs)),
@@ -162,6 +164,7 @@ async function pacedRow(row: PacedRow, material: Material, recording: string): P
   };
   const lines = [
     line(control, row.controlTarget),
+    ...(row.twin === undefined ? [] : [line(row.twin.name, row.twin.target)]),
     ...(row.loopTarget === null ? [] : [line("C loop", row.loopTarget)]),
     ...(beside === null ? [] : [line(otherBuild, buildLimit)]),
     ...peers.map((name) => line(name, row.peerTarget)),
@@ -183,7 +186,8 @@ async function warmUp(load: (requests: number) => Promise<WholeSample>, fewest: 
 }
 
 async function wholeRow(row: WholeRow, material: Material): Promise<{ lines: Line[]; samples: Samples }> {
-  const { mode, wire, connections, streamsPerConnection } = row;
+  const { mode, wire, control, connections, streamsPerConnection } = row;
+  const flags = ["--output-tokens", "100", ...(row.engineFlags ?? [])];
   const samples: Samples = {};
   const bodyFile = mode === "unpaced" ? material.unpacedFile : material.unaryFile;
   const peers = options.peers ? installedPeers(mode) : [];
@@ -194,9 +198,10 @@ async function wholeRow(row: WholeRow, material: Material): Promise<{ lines: Lin
   const check = mode === "unpaced" ? checkUnpaced : checkUnary;
   await interleave(
     [
-      () => startFakeai(wire, ["--output-tokens", "100"]),
-      ...(beside === null ? [] : [() => startOtherBuild(beside, wire, ["--output-tokens", "100"])]),
-      () => startControl(row.control, ["--mode", mode, "--recording", material.recordingFile]),
+      () => startFakeai(wire, flags),
+      ...(row.twin === undefined ? [] : [() => startTwin(row.twin!, wire, flags)]),
+      ...(beside === null ? [] : [() => startOtherBuild(beside, wire, flags)]),
+      ...(control === null ? [] : [() => startControl(control, ["--mode", mode, "--recording", material.recordingFile])]),
       ...peers.map((name) => () => startPeer(name)),
     ],
     async (subject, round) => {
@@ -242,7 +247,8 @@ async function wholeRow(row: WholeRow, material: Material): Promise<{ lines: Lin
   };
   return {
     lines: [
-      line(`raw ${row.control}`, row.controlTarget),
+      ...(control === null ? [] : [line(`raw ${control}`, row.controlTarget)]),
+      ...(row.twin === undefined ? [] : [line(row.twin.name, row.twin.target)]),
       ...(beside === null ? [] : [line(otherBuild, 1 / buildLimit)]),
       ...peers.filter((name) => !unfit.has(name)).map((name) => line(name, targets[name] ?? null)),
     ],

@@ -6,7 +6,15 @@ import { connect } from "node:http2";
 import { fileURLToPath } from "node:url";
 import { cliPath, type Served, startNode, urlIn } from "../support/server.ts";
 
-export type Wire = "h1" | "h2c";
+export type Wire = "h1" | "h2c" | "h2";
+
+/** The same build of fakeai with other flags, that a row is held against. */
+export interface Twin {
+  readonly name: string;
+  readonly flags: readonly string[];
+  /** Of the row's figure to the twin's. */
+  readonly target: number;
+}
 
 /** A server that runs. */
 export interface Subject extends Omit<Served, "line"> {
@@ -74,6 +82,11 @@ export function startFakeai(wire: Wire, flags: readonly string[], nodeFlags: rea
   return startBuild("fakeai", cliPath, wire, flags, nodeFlags);
 }
 
+/** fakeai with other flags, by the name that it has in a row. */
+export function startTwin({ name, flags: own }: Twin, wire: Wire, flags: readonly string[]): Promise<Subject> {
+  return startBuild(name, cliPath, wire, [...flags, ...own], []);
+}
+
 /** What another build of fakeai is called in a row. */
 export const otherBuild = "other build";
 
@@ -83,7 +96,7 @@ export function startOtherBuild(cli: string, wire: Wire, flags: readonly string[
 }
 
 function startBuild(name: string, cli: string, wire: Wire, flags: readonly string[], nodeFlags: readonly string[]): Promise<Subject> {
-  const many = wire === "h2c" ? ["--max-concurrent-streams", "1000"] : [];
+  const many = wire === "h1" ? [] : ["--max-concurrent-streams", "1000"];
   return start(name, [...nodeFlags, cli, "serve", "--json", "--profile", profile, "--protocol", `${wire}:0`, ...many, ...flags]);
 }
 
@@ -141,7 +154,7 @@ export function ask(wire: Wire, port: number, body: string, events: number = Inf
       request.end(body);
       return;
     }
-    const session = connect(`http://127.0.0.1:${port}`);
+    const session = connect(`${wire === "h2" ? "https" : "http"}://127.0.0.1:${port}`, { rejectUnauthorized: false });
     session.on("error", reject);
     const stream = session.request({ ":method": "POST", ":path": chatPath, "content-type": "application/json" });
     let status = 0;

@@ -129,6 +129,9 @@ for (const row of chosen) {
   const tokens = row.kind === "paced" ? [] : ["--output-tokens", "100"];
   const mode = row.kind === "paced" ? "paced" : row.mode;
   const recorded = row.kind === "paced" ? recording : material.recordingFile;
-  await profiled((flags) => startFakeai(row.wire, [...latency, ...tokens], flags), row, material);
-  await profiled((flags) => startControl(row.control, [...latency, "--mode", mode, "--recording", recorded], flags), row, material);
+  const engine = row.engineFlags ?? [];
+  await profiled((flags) => startFakeai(row.wire, [...latency, ...tokens, ...engine], flags), row, material);
+  const { control } = row;
+  if (control !== null)
+    await profiled((flags) => startControl(control, [...latency, "--mode", mode, "--recording", recorded], flags), row, material);
 }

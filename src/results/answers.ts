@@ -230,7 +230,7 @@ function protocolWords({ protocol }: Pick<ArmResult, "protocol">): string {
 }
 
 function engineWords({ engine }: ArmResult): string {
-  return { uws: "uWebSockets.js", node: "Node's own HTTP", external: "the server" }[engine];
+  return { uws: "uWebSockets.js", node: "Node's own HTTP", own: "fakeai's own HTTP/2", external: "the server" }[engine];
 }
 
 /** "via" of "via-h2c": pairs of one protocol are about the rest of the name. */

@@ -189,7 +189,7 @@ async function startServers(
   open: Closable[],
 ): Promise<Map<string, Target>> {
   const targets = new Map<string, Target>();
-  for (const engine of ["node", "uws"] as const) {
+  for (const engine of ["node", "uws", "own"] as const) {
     const mine = specs.filter((spec) => spec.engine === engine);
     if (mine.length === 0) continue;
     try {
@@ -211,7 +211,7 @@ async function startServers(
       open.push(target);
     } catch (error) {
       // Where uWebSockets.js has no binary the protocols can still be compared.
-      if (engine === "node" || !(error instanceof RunError)) throw error;
+      if (engine !== "uws" || !(error instanceof RunError)) throw error;
       notes.push(`engine ${engine} left out: ${error.message}`);
     }
   }

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import type { Protocol } from "../../src/index.ts";
+import type { Engine, Protocol } from "../../src/index.ts";
 import { Attacked } from "./attacks/attacked.ts";
 import { type Batch, batches, tableRows, uwsDeadlines } from "./attacks/cases.ts";
 import {
@@ -89,7 +89,7 @@ function taken<T>(key: unknown, start: () => Promise<T>): Promise<T> {
   return running ?? start();
 }
 
-const run = batches.filter(({ engine }) => engine === "node" || uwsRuns);
+const run = batches.filter(({ engine }) => engine !== "uws" || uwsRuns);
 describe.skipIf(missing !== null).each(run)("$protocol on $engine, $name", (batch) => {
   let first: ReadonlyMap<string, Observed> = new Map();
   // Attacks wait most of their time: the next batch begins along with this one.
@@ -140,7 +140,7 @@ test.skipIf(missing !== null || !uwsRuns)(
   },
 );
 
-const refusals: [Protocol, "node" | "uws", string][] = [
+const refusals: [Protocol, Engine, string][] = [
   ["h1", "node", "503"],
   ["h1", "uws", "closed"],
   ["h1s", "node", "closed"],
@@ -148,13 +148,18 @@ const refusals: [Protocol, "node" | "uws", string][] = [
   // ENHANCE_YOUR_CALM.
   ["h2c", "node", "goaway 11"],
   ["h2", "node", "closed"],
+  ["h2c", "own", "goaway 11"],
 ];
 
-describe.skipIf(missing !== null).each(refusals.filter(([, engine]) => engine === "node" || uwsRuns))(
+describe.skipIf(missing !== null).each(refusals.filter(([, engine]) => engine !== "uws" || uwsRuns))(
   "--max-connections, %s on %s",
-  (protocol, h1Engine, refusal) => {
+  (protocol, engine, refusal) => {
     test("one too many is told so, the others are served", async () => {
-      const attacked = await Attacked.start({ protocol: protocol === "h1" ? "h1" : `h1,${protocol}`, h1Engine, maxConnections: 100 });
+      const attacked = await Attacked.start({
+        protocol: protocol === "h1" ? "h1" : `h1,${protocol}`,
+        ...(engine === "own" ? { h2Engine: engine } : { h1Engine: engine }),
+        maxConnections: 100,
+      });
       const attackers = new Attackers();
       const others = await Bystanders.start();
       onTestFinished(async () => {

@@ -10,6 +10,7 @@ import { freePorts, resolveConfig } from "../../src/settings/server.ts";
 import type { RequestHandler } from "../../src/core/seams.ts";
 import { Bounds, newCounts } from "../../src/listeners/bounds.ts";
 import { NodeH2Service } from "../../src/listeners/h2/service.ts";
+import { OwnH2Service } from "../../src/listeners/own-h2/service.ts";
 import { frame } from "../../src/wire/h2/frames.ts";
 import { bodyOf, rawRequest, type RawStreams, rawStreams, requests, resetRequests } from "../support/h2-frames.ts";
 import { chat, chunksOf, withoutEmptyLines } from "../support/chat.ts";
@@ -392,8 +393,7 @@ test("a paced stream of HTTP/2 that is read slowly comes whole", { timeout: 30_0
   await running.stop();
 });
 
-describe("streams of one session of HTTP/2 that is read slowly", () => {
-  const h2c = targets.find(({ name }) => name === "h2c")!;
+describe.each(targets.filter(({ protocol }) => protocol === "h2c"))("streams of one session that is read slowly, $name", (h2c) => {
   const streams = Array.from({ length: 24 }, (_, i) => 2 * i + 1);
 
   /** A server with all of them open, of so many tokens each, and their client. */
@@ -476,9 +476,9 @@ describe("streams of one session of HTTP/2 that is read slowly", () => {
   });
 });
 
-describe("a flood of requests on one connection of HTTP/2", () => {
-  const h2c = targets.find(({ name }) => name === "h2c")!;
+const h2cTargets = targets.filter(({ protocol }) => protocol === "h2c");
 
+describe.each(h2cTargets)("a flood of requests on one connection of HTTP/2, $name", (h2c) => {
   test("in one breath: every one is answered", async () => {
     const running = await start(h2c, { outputTokens: 20 });
     const answers = await Promise.all(Array.from({ length: 250 }, () => running.ask({ body: chat({ stream: true }) })));
@@ -494,7 +494,8 @@ describe("a flood of requests on one connection of HTTP/2", () => {
       refuse: () => {},
     };
     const bounds = new Bounds(resolveConfig({ maxConcurrentStreams: 400 }, freePorts).limits);
-    const service = new NodeH2Service("h2c", handler, bounds, counts, () => {});
+    const Service = h2c.engine === "own" ? OwnH2Service : NodeH2Service;
+    const service = new Service("h2c", handler, bounds, counts, () => {});
     const server = createTcpServer((socket) => service.accept(socket)).listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
@@ -549,7 +550,7 @@ describe("a flood of requests on one connection of HTTP/2", () => {
     const enhanceYourCalm = Buffer.from([0, 0, 0, 11]);
     await eventually(() => answer.includes(floods === 0 ? "all sent" : enhanceYourCalm), "all was read, or given up");
     const { body } = await running.ask({ path: "/metrics" });
-    expect(Number(/protocol="h2c",engine="node",bound="flood"} (\d+)/.exec(body)![1])).toBe(floods);
+    expect(Number(/protocol="h2c",engine="\w+",bound="flood"} (\d+)/.exec(body)![1])).toBe(floods);
     socket.destroy();
     await eventually(() => running.server.stats().openSessions <= 1 && running.server.stats().openStreams === 0, "nothing is left");
     await running.stop();

@@ -18,40 +18,46 @@ const body: Step = { do: "body", id: 1, from: 0, to: 1, ends: true, pads: 0 };
 const dataOnIdleStream: Step = { do: "data", id: 99, bytes: 1, ends: true };
 const protocols: readonly Http2Protocol[] = ["h2c", "h2"];
 
-describe.each(protocols)("%s", (protocol) => {
-  // Found by the sessions at random, and shrunk: the engine sent GOAWAY and read no more, so that it never saw the client leave.
-  test.each(endings)("a stream beside a frame that ends the session, then %s", async (ending) => {
-    const session: Session = { steps: [request, body, dataOnIdleStream], ending, atOnce: false };
-    expect(await leftBehind([session, { ...session, steps: [dataOnIdleStream] }], protocol)).toBeNull();
-  });
+describe.each(protocols.flatMap((protocol) => (["node", "own"] as const).map((h2Engine) => [protocol, h2Engine] as const)))(
+  "%s on %s",
+  (protocol, h2Engine) => {
+    // Found by the sessions at random, and shrunk: the engine sent GOAWAY and read no more, so that it never saw the client leave.
+    test.each(endings)("a stream beside a frame that ends the session, then %s", async (ending) => {
+      const session: Session = { steps: [request, body, dataOnIdleStream], ending, atOnce: false };
+      expect(await leftBehind([session, { ...session, steps: [dataOnIdleStream] }], protocol, h2Engine)).toBeNull();
+    });
 
-  test("180 sessions at random", { timeout: 60_000 }, async () => {
-    const sessions = Array.from({ length: 180 }, (_, index) => randomSession(2000 + index));
-    for (let from = 0; from < sessions.length; from += 60) {
-      expect(await leftBehind(sessions.slice(from, from + 60), protocol), `sessions of seeds ${2000 + from} to ${2059 + from}`).toBeNull();
-    }
-  });
+    test("sessions at random", { timeout: 60_000 }, async () => {
+      const sessions = Array.from({ length: 180 }, (_, index) => randomSession(2000 + index));
+      for (let from = 0; from < sessions.length; from += 60) {
+        expect(
+          await leftBehind(sessions.slice(from, from + 60), protocol, h2Engine),
+          `sessions of seeds ${2000 + from} to ${2059 + from}`,
+        ).toBeNull();
+      }
+    });
 
-  test("a session that the engine has ended is closed, also while its client stays", async () => {
-    await using server = await createServer({ protocol: `${protocol}:0`, ttft: 60_000 });
-    const port = Number(new URL(server.urls[protocol]!).port);
-    const socket: Socket =
-      protocol === "h2" ? connectTls({ port, rejectUnauthorized: false, ALPNProtocols: ["h2"] }) : connect(port, "127.0.0.1");
-    const writer = new FrameWriter();
-    writer.preface();
-    writer.settings([]);
-    socket.on("error", () => {});
-    const closed = new Promise((resolve) => socket.once("close", resolve));
-    socket.write(Buffer.concat([writer.take(), ...[request, body, dataOnIdleStream].map((step) => bytesOf(step, Buffer.alloc(0)))]));
-    socket.resume();
-    const beganMs = performance.now();
-    await closed;
-    // A PING leaves every two seconds, and is missed half a second later. Without that, the stall time-out of 8 s ends it.
-    expect(performance.now() - beganMs).toBeLessThan(5000);
-    await eventually(() => isNothing(leftOn(server)), "nothing is counted");
-    expect(server.stats().abortedStreams).toBe(1);
-  });
-});
+    test("a session that the engine has ended is closed, also while its client stays", async () => {
+      await using server = await createServer({ protocol: `${protocol}:0`, h2Engine, ttft: 60_000 });
+      const port = Number(new URL(server.urls[protocol]!).port);
+      const socket: Socket =
+        protocol === "h2" ? connectTls({ port, rejectUnauthorized: false, ALPNProtocols: ["h2"] }) : connect(port, "127.0.0.1");
+      const writer = new FrameWriter();
+      writer.preface();
+      writer.settings([]);
+      socket.on("error", () => {});
+      const closed = new Promise((resolve) => socket.once("close", resolve));
+      socket.write(Buffer.concat([writer.take(), ...[request, body, dataOnIdleStream].map((step) => bytesOf(step, Buffer.alloc(0)))]));
+      socket.resume();
+      const beganMs = performance.now();
+      await closed;
+      // A PING leaves every two seconds, and is missed half a second later. Without that, the stall time-out of 8 s ends it.
+      expect(performance.now() - beganMs).toBeLessThan(5000);
+      await eventually(() => isNothing(leftOn(server)), "nothing is counted");
+      expect(server.stats().abortedStreams).toBe(1);
+    });
+  },
+);
 
 describe("a frame behind the end of its request, in a TLS record of its own", () => {
   const late: readonly Step[] = [

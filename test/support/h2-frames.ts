@@ -34,7 +34,7 @@ function headers(writer: FrameWriter, stream: number, fields: Readonly<Record<st
   writer.headers(stream, encoder.take(), endStream, defaultMaxFrameBytes);
 }
 
-/** Calls for each frame that arrives, after answering it where it is a PING. */
+/** Calls for each frame that arrives, after answering it where it is a PING or SETTINGS. */
 function readFrames(socket: Socket, onFrame: (got: Frame) => void): void {
   let head = { type: 0, flags: 0, stream: 0 };
   let data: Buffer[] = [];
@@ -49,6 +49,7 @@ function readFrames(socket: Socket, onFrame: (got: Frame) => void): void {
       onFrameEnd(type, bytes, start, end) {
         const payload = Buffer.concat([...data, bytes.subarray(start, end)]);
         if (type === frame.ping && head.flags === 0) socket.write(framesOf((writer) => writer.ping(payload, 0, true)));
+        if (type === frame.settings && head.flags === 0) socket.write(framesOf((writer) => writer.settingsAck()));
         onFrame({ ...head, payload });
       },
       onMalformed: (code) => socket.destroy(new Error(`the server's frames are malformed: ${code}`)),

@@ -340,8 +340,7 @@ export class Connection implements FrameConsumer, StreamCarrier {
       if (this.#isIdle(id)) return errorCode.protocol;
       if (!this.#closed.isIgnored(id) && id <= this.#servedId) return errorCode.streamClosed;
     } else if (stream.remoteEnded) {
-      this.#streamError(stream, errorCode.streamClosed);
-      this.#stream = undefined;
+      return errorCode.streamClosed;
     }
     return this.#credit.received(length, this.#stream) ? errorCode.none : errorCode.flowControl;
   }
@@ -490,7 +489,7 @@ export class Connection implements FrameConsumer, StreamCarrier {
   }
 
   #takeTrailers(stream: Stream, endStream: boolean): void {
-    if (stream.remoteEnded) this.#streamError(stream, errorCode.streamClosed);
+    if (stream.remoteEnded) this.fail(errorCode.streamClosed);
     else if (!endStream || !this.#heads.isTrailers) this.#streamError(stream, errorCode.protocol);
     else this.#endRemote(stream, nothing, 0, 0);
   }
@@ -535,19 +534,19 @@ export class Connection implements FrameConsumer, StreamCarrier {
     this.#closed.add(id, true);
   }
 
-  /** A fault of the client's that ends one stream. Many of them are an attack: we would do the resets (CVE-2025-8671). */
+  /**
+   * A request that is malformed ends alone (section 8.1.1). Many of them are an attack: we would do the resets (CVE-2025-8671). So what
+   * breaks the rules of frames ends the connection (section 5.4.1 allows it), also where the RFC speaks of a stream error.
+   */
   #streamError(stream: Stream, code: number): void {
     this.resetStream(stream, code);
     if (this.control.countStreamError()) this.#flood();
   }
 
+  /** RFC 7540, section 5.3, has no meaning here any more. */
   #takePriority(bytes: Buffer, start: number, end: number): void {
-    const isWhole = end - start === 5;
-    if (isWhole && (bytes.readUInt32BE(start) & 0x7fff_ffff) !== this.#id) return;
-    const code = isWhole ? errorCode.protocol : errorCode.frameSize;
-    const stream = this.streams.get(this.#id);
-    if (stream === undefined) this.fail(code);
-    else this.#streamError(stream, code);
+    if (end - start !== 5) this.fail(errorCode.frameSize);
+    else if ((bytes.readUInt32BE(start) & 0x7fff_ffff) === this.#id) this.fail(errorCode.protocol);
   }
 
   /** RFC 9218, section 7.1. */
@@ -636,9 +635,9 @@ export class Connection implements FrameConsumer, StreamCarrier {
     }
     stream.sendWindow += bytes;
     if (bytes === 0) {
-      this.#streamError(stream, errorCode.protocol);
+      this.fail(errorCode.protocol);
     } else if (stream.sendWindow > maxWindow) {
-      this.#streamError(stream, errorCode.flowControl);
+      this.fail(errorCode.flowControl);
     } else if (stream.sendWindow > 0 && stream.queuedBytes > 0) {
       this.#ready.add(stream);
       this.#pump();

@@ -67,7 +67,9 @@ export class OwnH2Service implements SessionKeeper {
       },
     });
     const shortestMs = Math.min(limits.stallTimeoutMs, limits.h2IdleTimeoutMs, limits.headTimeoutMs);
-    this.#watchdog = setInterval(() => this.#watch(), Math.min(watchIntervalMs, Math.max(100, Math.floor(shortestMs / 4)))).unref();
+    // After what has come was read: a process that was held up must not take what waits in its sockets for silence.
+    const look = (): void => void setImmediate(this.#watch);
+    this.#watchdog = setInterval(look, Math.min(watchIntervalMs, Math.max(100, Math.floor(shortestMs / 4)))).unref();
   }
 
   /** Takes over a connected socket. */
@@ -141,8 +143,8 @@ export class OwnH2Service implements SessionKeeper {
     if (this.#sessions.delete(session)) this.serving.counts.sessions--;
   }
 
-  #watch(): void {
+  readonly #watch = (): void => {
     const nowUs = monotonicUs();
     for (const session of this.#sessions) session.watch(nowUs);
-  }
+  };
 }

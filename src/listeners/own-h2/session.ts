@@ -36,7 +36,9 @@ const largeRead = 32_768;
 /** What of a session's bytes in the socket is counted over all listeners. */
 const countedBytes = 65_536;
 /** How long the last bytes have to leave, and what the client still sends is read and dropped: unread bytes would make the end a TCP RST. */
-const lingerMs = 500;
+const lingerMs = 2000;
+/** A client that answers PINGs may take so long, and not below, to acknowledge SETTINGS (RFC 9113, section 6.5.3), milliseconds. */
+const leastSettingsMs = 10_000;
 const pingPayload = Buffer.from("fakeai h");
 
 export class Session implements ConnectionEvents, SinkSession, Waiting {
@@ -316,7 +318,7 @@ export class Session implements ConnectionEvents, SinkSession, Waiting {
     if (this.#headSinceUs > 0 && nowUs - this.#headSinceUs > headTimeoutMs * 1000) {
       counts.bounds["head-timeout"]++;
       this.endWith(errorCode.enhanceYourCalm);
-    } else if (!this.#settingsAcked && nowUs - this.#openedUs > stallTimeoutMs * 1000) {
+    } else if (!this.#settingsAcked && nowUs - this.#openedUs > Math.max(headTimeoutMs, leastSettingsMs) * 1000) {
       counts.sessionsReaped++;
       this.endWith(errorCode.settingsTimeout);
     } else if (this.connection.streams.size === 0 && nowUs - this.#idleSinceUs > h2IdleTimeoutMs * 1000) {
@@ -343,7 +345,8 @@ export class Session implements ConnectionEvents, SinkSession, Waiting {
   #askForLife(nowUs: number): void {
     const taken = this.takenBytes;
     if (this.#pingSentUs === 0) {
-      this.#ping(nowUs);
+      // Its answer may not come in the middle of a head.
+      if (this.#headSinceUs === 0) this.#ping(nowUs);
     } else if (taken > this.#takenAtLook) {
       this.#pingSentUs = nowUs;
     } else if (nowUs - this.#pingSentUs > this.#limits.stallTimeoutMs * 1000) {

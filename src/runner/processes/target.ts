@@ -35,7 +35,7 @@ export interface Target {
 /** What a server child is started with. */
 export interface ServerNeeds {
   readonly protocols: readonly ProtocolName[];
-  readonly engine: "node" | "uws";
+  readonly engine: "node" | "uws" | "own";
   readonly ttft: number | string;
   readonly itl: number | string;
   readonly outputTokens: number;
@@ -88,8 +88,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     ...(needs.stamps === false ? [] : ["--stamps"]),
     "--protocol",
     needs.protocols.map((protocol, index) => `${protocol}:${index === 0 ? (needs.port ?? 0) : 0}`).join(","),
-    "--h1-engine",
-    needs.engine,
+    ...(needs.engine === "own" ? ["--h2-engine", "own", "--h1-engine", "node"] : ["--h1-engine", needs.engine]),
     ...latencyFlags(needs),
     "--output-tokens",
     String(needs.outputTokens),

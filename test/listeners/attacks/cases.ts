@@ -17,7 +17,7 @@ export interface Case {
 export interface Batch {
   readonly name: string;
   readonly protocol: "h1" | "h1s" | "h2c" | "h2";
-  readonly engine: "uws" | "node";
+  readonly engine: "uws" | "node" | "own";
   readonly options?: ServerOptions;
   readonly sequential?: boolean;
   readonly cases: readonly Case[];
@@ -136,6 +136,60 @@ const restH2: readonly Case[] = [
 ];
 
 /** The same on both engines of HTTP/1.1. */
+/** What an engine that decides by itself answers: the RFC's codes, and no stream error for what breaks the rules of frames. */
+const ownGoaway = (attack: string, name: string, code: number): Case =>
+  ours(attack, `GOAWAY ${name}; its streams are cancelled`, { goaway: code, statuses: { 200: 1 } }, aborted);
+
+const malformedOwn: readonly Case[] = [
+  ownGoaway("made_you_reset_window_zero", "PROTOCOL_ERROR", 1),
+  ownGoaway("made_you_reset_window_overflow", "FLOW_CONTROL_ERROR", 3),
+  ownGoaway("made_you_reset_data_after_end", "STREAM_CLOSED", 5),
+  ownGoaway("made_you_reset_headers_after_end", "STREAM_CLOSED", 5),
+  ownGoaway("made_you_reset_priority_self", "PROTOCOL_ERROR", 1),
+  ownGoaway("made_you_reset_priority_length", "FRAME_SIZE_ERROR", 6),
+  ownGoaway("connection_window_overflow", "FLOW_CONTROL_ERROR", 3),
+  ownGoaway("ping_of_wrong_length", "FRAME_SIZE_ERROR", 6),
+  ownGoaway("settings_of_wrong_length", "FRAME_SIZE_ERROR", 6),
+  ownGoaway("settings_on_a_stream", "PROTOCOL_ERROR", 1),
+  ownGoaway("settings_window_too_large", "FLOW_CONTROL_ERROR", 3),
+  ownGoaway("settings_frame_size_too_small", "PROTOCOL_ERROR", 1),
+  ownGoaway("even_stream_id", "PROTOCOL_ERROR", 1),
+  ownGoaway("rst_on_an_idle_stream", "PROTOCOL_ERROR", 1),
+  ownGoaway("data_on_an_idle_stream", "PROTOCOL_ERROR", 1),
+  ownGoaway("data_on_stream_zero", "PROTOCOL_ERROR", 1),
+  ownGoaway("push_promise_from_a_client", "PROTOCOL_ERROR", 1),
+  ownGoaway("continuation_without_headers", "PROTOCOL_ERROR", 1),
+  ownGoaway("oversize_frame", "FRAME_SIZE_ERROR", 6),
+  ownGoaway("padding_longer_than_the_frame", "STREAM_CLOSED", 5),
+  ownGoaway("window_update_of_wrong_length", "FRAME_SIZE_ERROR", 6),
+  ownGoaway("goaway_of_wrong_length", "FRAME_SIZE_ERROR", 6),
+  ownGoaway("bad_hpack", "COMPRESSION_ERROR", 9),
+  ownGoaway("hpack_table_too_large", "COMPRESSION_ERROR", 9),
+  ownGoaway("garbage", "FRAME_SIZE_ERROR", 6),
+  ours("client_goaway", "streams under way go on", { statuses: { 200: 1 }, whole: true }, responses),
+];
+
+/** The cases that are answered alike on both engines of HTTP/2, in the order of their table. */
+const sharedWith = (cases: readonly Case[], others: readonly Case[]): Case[] =>
+  cases
+    .map((each) => others.find(({ attack }) => attack === each.attack) ?? each)
+    // Nothing here is left to another engine.
+    .map((each) => ({ ...each, decides: "fakeai" }));
+
+const floodsOwn: readonly Case[] = sharedWith(floodsH2, [
+  ours("continuation_flood", "GOAWAY ENHANCE_YOUR_CALM after 8 frames", { goaway: 11, end: "fin" }, bound("flood")),
+  ours("settings_flood", "closed beyond 1,000 in 2 s", {}, bound("flood")),
+  ours("ping_flood", "closed when 1,000 acknowledgements wait", {}, bound("flood")),
+  ours("empty_data_flood", "GOAWAY ENHANCE_YOUR_CALM after 1,000 frames", { goaway: 11, end: "fin" }, bound("flood")),
+  ours("too_many_streams_later", "REFUSED_STREAM beyond --max-concurrent-streams", { goaway: null }, bound("stream-limit")),
+]);
+
+const restOwn: readonly Case[] = sharedWith(restH2, [
+  ours("empty_header_names", "RST_STREAM PROTOCOL_ERROR", { goaway: null, resets: { 1: 50 } }, null),
+  ours("half_a_head", "GOAWAY PROTOCOL_ERROR at a frame in between, else at --head-timeout", { end: "fin" }, bound("malformed")),
+  ours("bad_header_fields", "RST_STREAM PROTOCOL_ERROR", { goaway: null }, null),
+]);
+
 const commonH1: readonly Case[] = [
   ours("conflicting_lengths", "400 or closed; nothing behind it is read", {}, null),
   ours(
@@ -273,6 +327,7 @@ const tlsNode: readonly Case[] = [
 /** Short times, so that the suite is short; everything else as it comes, but for a few small sizes. */
 const fast: ServerOptions = { stallTimeout: 600, bodyTimeout: 600, maxBody: 50_000, maxConcurrentStreams: 100, outputTokens: 100 };
 const fastNode: ServerOptions = { ...fast, h1Engine: "node", headTimeout: 600, idleTimeout: 900 };
+const fastOwn: ServerOptions = { ...fastNode, h2Engine: "own" };
 /** A handshake of a busy machine takes longer than a head. */
 const fastTls: ServerOptions = { ...fastNode, headTimeout: 1500 };
 
@@ -286,6 +341,16 @@ export const batches: readonly Batch[] = [
     engine: "node",
     options: fastTls,
     cases: [...tlsNode, floodsH2[0]!, floodsH2[1]!, malformedH2[2]!, malformedH2[22]!, restH2[4]!],
+  },
+  { name: "floods", protocol: "h2c", engine: "own", options: { ...fastOwn, idleTimeout: 3000 }, sequential: true, cases: floodsOwn },
+  { name: "malformed frames", protocol: "h2c", engine: "own", options: { ...fastOwn, idleTimeout: 3000 }, cases: malformedOwn },
+  { name: "requests, readers, connections", protocol: "h2c", engine: "own", options: fastOwn, cases: restOwn },
+  {
+    name: "over TLS",
+    protocol: "h2",
+    engine: "own",
+    options: { ...fastOwn, headTimeout: 1500 },
+    cases: [...tlsNode, floodsOwn[0]!, floodsOwn[1]!, malformedOwn[2]!, malformedOwn[22]!, restOwn[4]!],
   },
   { name: "requests, readers, connections", protocol: "h1", engine: "node", options: fastNode, cases: nodeH1 },
   { name: "requests, readers, connections", protocol: "h1", engine: "uws", options: fast, cases: uwsH1 },

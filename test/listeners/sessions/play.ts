@@ -2,6 +2,7 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { FrameWriter } from "../../../src/wire/h2/writer.ts";
+import type { H2Engine } from "../../../src/core/seams.ts";
 import { createServer, type FakeAiServer } from "../../../src/index.ts";
 import { bytesOf, type Session, type Step } from "./steps.ts";
 
@@ -88,8 +89,8 @@ function leave(tcp: Socket, socket: Socket, ending: Session["ending"]): void {
 }
 
 /** Plays sessions side by side against a server of their own. null: nothing of them is counted in time. */
-export async function leftBehind(sessions: readonly Session[], protocol: Http2Protocol): Promise<Left | null> {
-  const server = await createServer({ protocol: `${protocol}:0`, ttft: 20, itl: 5, outputTokens: 40 });
+export async function leftBehind(sessions: readonly Session[], protocol: Http2Protocol, h2Engine: H2Engine = "node"): Promise<Left | null> {
+  const server = await createServer({ protocol: `${protocol}:0`, h2Engine, ttft: 20, itl: 5, outputTokens: 40 });
   try {
     const port = Number(new URL(server.urls[protocol]!).port);
     await Promise.all(sessions.map((session) => play(session, protocol, port)));
