@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import type { Engine, Protocol } from "../../src/index.ts";
+import type { Protocol } from "../../src/index.ts";
 import { Attacked } from "./attacks/attacked.ts";
 import { type Batch, batches, tableRows, uwsDeadlines } from "./attacks/cases.ts";
 import {
@@ -140,7 +140,7 @@ test.skipIf(missing !== null || !uwsRuns)(
   },
 );
 
-const refusals: [Protocol, Engine, string][] = [
+const refusals: [Protocol, "uws" | "node" | "own", string][] = [
   ["h1", "node", "503"],
   ["h1", "uws", "closed"],
   ["h1s", "node", "closed"],
