@@ -142,8 +142,8 @@ export const commands: readonly Command[] = [
     flags: async () => (await import("../settings/shards.ts")).rendezvousFlags,
     examples: [
       ["fakeai rendezvous --shards 4", "on this machine"],
-      ["fakeai rendezvous --shards 4 --listen 0.0.0.0:7700 --rendezvous-token TOKEN"],
-      ["fakeai bench --shard 2/4 --rendezvous host:7700 --url http://server:8000/v1 --scenario stream", "each shard"],
+      ["fakeai rendezvous --shards 4 --listen 0.0.0.0:7700 --out results/run"],
+      ["fakeai bench --shard 2/4 --rendezvous host:7700 --url ...", "each shard"],
     ],
     more: async () => [
       {

@@ -533,7 +533,6 @@ export const benchFlags: FlagTable<BenchSettings> = [
     parse: shareSpec,
     help: "part K of N of the load; */N takes K from Kubernetes, Slurm or Open MPI",
     group: machines,
-    common: true,
   },
   {
     key: "rendezvous",

@@ -36,7 +36,7 @@ const cases: Readonly<Record<string, Case>> = {
   "--help": { args: ["--help"], own: 8, rooms: ["cli", "base", "settings"], packages: [] },
   "bench --help": { args: ["bench", "--help"], own: 24, rooms: ["cli", "base", "settings", "core", "results"], packages: [line] },
   compare: { args: ["compare", result, result], own: 32, ...onResults },
-  merge: { args: ["merge", result, result, "--out", join(folder, "merged")], own: 58, ...onResults },
+  merge: { args: ["merge", result, result, "--out", join(folder, "merged")], own: 64, ...onResults },
   report: { args: ["report", result, "--out", join(folder, "page.html")], own: 60, ...onResults },
   "proxy-config": {
     args: ["proxy-config", "nginx", "--listen", "h2c:9080"],
@@ -60,8 +60,8 @@ const cases: Readonly<Record<string, Case>> = {
   },
   bench: {
     args: ["bench", "--url", "http://127.0.0.1:1", "--scenario", "stream", "--rounds", "1", "--out", join(folder, "run")],
-    own: 170,
-    rooms: ["cli", "base", "settings", "core", "wire", "network", "load", "runner", "results", "report"],
+    own: 190,
+    rooms: ["shards", "cli", "base", "settings", "core", "wire", "network", "load", "runner", "results", "report"],
     packages: [line, ...histograms, ...schemas],
   },
 };

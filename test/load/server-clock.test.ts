@@ -131,7 +131,7 @@ test.skipIf(!hasTimeNamespaces)("a server in a time namespace 5,000 s ahead is t
     },
   );
   children.push(child);
-  const line = await new Promise<string>((resolve) => child.stdout!.once("data", (bytes: Buffer) => resolve(bytes.toString())));
+  const line = await new Promise<string>((resolve) => child.stdout.once("data", (bytes: Buffer) => resolve(bytes.toString())));
   const { listening } = JSON.parse(line) as { listening: { url: string }[] };
   const report = await run(listening[0]!.url, 20);
   expect(report.requests).toMatchObject({ completed: 20 });
