@@ -42,7 +42,7 @@ await build({
   // A smaller text to read and to hold; names stay, for stack traces.
   minifySyntax: true,
   minifyWhitespace: true,
-  external: packages.filter((name) => name !== "commander").flatMap((name) => [name, `${name}/*`]),
+  external: packages.flatMap((name) => (name === "commander" ? [] : [name, `${name}/*`])),
   plugins: [
     {
       name: "serve",

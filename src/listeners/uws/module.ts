@@ -47,7 +47,7 @@ let lack = "";
 /** A package that has the engine: its folder, and how it is loaded. */
 interface Source {
   readonly folder: string;
-  load(): unknown;
+  readonly load: () => unknown;
 }
 
 /** The name of the engine's official package, which no registry has: its users install it from its repository. */

@@ -53,7 +53,7 @@ export function boundText({ keptPerSecond, passedPerSecond, levels, leftOut }: C
   const last = levels.at(-1);
   if (last === undefined) return "no rate was offered";
   const bound = `${digits(boundMs)} ms more at p99`;
-  const offered = levels.filter(({ limit }) => limit === null).at(-1);
+  const offered = levels.findLast(({ limit }) => limit === null);
   const kept = keptPerSecond === null ? null : `${bound} kept up to ${digits(keptPerSecond)} requests/s`;
   const open =
     offered !== undefined && offered.requestsPerSecond > (keptPerSecond ?? 0)
