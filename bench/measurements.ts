@@ -239,6 +239,14 @@ export const measurements: Readonly<Record<string, Measurement>> = {
       { name: "first-last", help: "numbers of the pairs, as 1-20", isRequired: true },
     ],
   },
+  replay: {
+    what: "two servers of others, recorded and replayed: gaps between events by packets and by a client's reads, on every protocol",
+    module: "replay/run.ts",
+    needsBuild: true,
+    takes: "two minutes, after `npm install --prefix bench/speed/peers`; packets where tcpdump may capture",
+    writes: "results/replay, and nowhere with --dry",
+    flags: [{ name: "--dry", help: "print the page only" }],
+  },
   nodes: {
     what: "not a measurement: the tests of the HTTP surface under Node 22 and 24",
     module: "../test/nodes.ts",

@@ -71,8 +71,10 @@ function enlargeUwsHeads({ limits }: ServerConfig): void {
 }
 
 function describe(server: Served): string {
-  const { model, scheduler, workers } = server.config;
-  const kept = `${scheduler === null ? describeLatency(model) : describeBatching(scheduler)}, ${model.outputTokens.spec} tokens`;
+  const { model, scheduler, workers, replay } = server.config;
+  const made = `${scheduler === null ? describeLatency(model) : describeBatching(scheduler)}, ${model.outputTokens.spec} tokens`;
+  // What the tape holds has its own times.
+  const kept = replay === null || replay.unmatched === "generate" ? made : "as recorded";
   const lines = server.listening.map(({ protocol, engine, engineVersion, url }) => {
     const engineName = engine !== "uws" ? engine : `${engine} (${engineVersion})`;
     return `${protocol.padEnd(4)} ${url}  ${engineName}  ${kept}`;

@@ -8,8 +8,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createServer, type FakeAiServer, type Protocol } from "../../src/index.ts";
 import { type Recorder, type RecorderStats, startRecorder } from "../../src/server/recorder.ts";
+import { ReplayDesk } from "../../src/server/replay-desk.ts";
 import { freePorts, resolveConfig } from "../../src/settings/server.ts";
 import type { TapeCall } from "../../src/tape/form.ts";
+import { root } from "../support/process.ts";
 import { listen } from "../support/servers.ts";
 
 const protocols = ["h1", "h1s", "h2c", "h2"] as const satisfies readonly Protocol[];
@@ -350,6 +352,15 @@ test("options that a tape leaves nothing to are refused", async () => {
     [{ replay: folder, scheduler: "batched" }, /^--replay: a tape has its own times/],
   ] as const)
     await expect(createServer(options)).rejects.toThrow(message);
+});
+
+test("several processes answer from a tape that needs no count of one", async () => {
+  const settings = { tape: folder, speed: 1, unmatched: "error", ignore: [] } as const;
+  const desk = await ReplayDesk.of({ ...settings, tape: `${root}test/fixtures/tape.jsonl` }, true);
+  expect([desk.calls, desk.sequences]).toEqual([1, 0]);
+  await expect(ReplayDesk.of(settings, true)).rejects.toThrow(
+    /^--replay: one request of the tape has several answers, whose order one process counts: leave out --workers$/,
+  );
 });
 
 test("a tape is written once, within its bounds, and a server that is not there is told", async () => {

@@ -1,0 +1,61 @@
+/** Packets on the loopback interface, as tcpdump prints them: when a server's data left for each client. */
+import { spawn, spawnSync } from "node:child_process";
+
+/** A segment with data. */
+export interface Packet {
+  /** Seconds, with microseconds. */
+  readonly atS: number;
+  readonly from: number;
+  readonly to: number;
+  readonly bytes: number;
+}
+
+export const canCapture: boolean = spawnSync("tcpdump", ["--version"]).status === 0;
+
+export interface Capture {
+  /** Ends it, and resolves with what it saw. */
+  stop(): Promise<Packet[]>;
+}
+
+/** Begins to capture what goes through a port. Resolves when it does. */
+export async function capture(port: number): Promise<Capture> {
+  const child = spawn("tcpdump", ["-i", "lo", "-nn", "-tt", "-l", "--immediate-mode", `tcp port ${port}`], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let text = "";
+  child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
+  await new Promise<void>((resolve, reject) => {
+    child.stderr.on("data", (chunk: Buffer) => {
+      if (chunk.toString().includes("listening on")) resolve();
+    });
+    child.once("exit", () => reject(new Error("tcpdump did not start; it may need CAP_NET_RAW")));
+  });
+  return {
+    async stop() {
+      // What was sent last is printed a moment later.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      child.kill("SIGINT");
+      await ended;
+      return [...text.matchAll(/^(\d+\.\d+) IP6? \S+?\.(\d+) > \S+?\.(\d+): .*length (\d+)/gm)]
+        .map(([, at, from, to, bytes]) => ({ atS: Number(at), from: Number(from), to: Number(to), bytes: Number(bytes) }))
+        .filter(({ bytes }) => bytes > 0);
+    },
+  };
+}
+
+/** Milliseconds from a client's first data to each packet of the server, by connection in the order of those. */
+export function answersOf(packets: readonly Packet[], port: number): number[][] {
+  const byClient = new Map<number, { askedS: number; atMs: number[] }>();
+  for (const { atS, from, to } of packets) {
+    if (to === port) {
+      if (!byClient.has(from)) byClient.set(from, { askedS: atS, atMs: [] });
+      // The last of the request's packets counts.
+      else if (byClient.get(from)!.atMs.length === 0) byClient.get(from)!.askedS = atS;
+    } else {
+      const answer = byClient.get(to);
+      answer?.atMs.push((atS - answer.askedS) * 1000);
+    }
+  }
+  return [...byClient.values()].map(({ atMs }) => atMs);
+}
