@@ -9,7 +9,6 @@ import { changedConfig, showKnobs } from "./knobs.ts";
 import { servedProtocols } from "../core/protocols.ts";
 import { chooseEngines, createListeners, type Engines, findCertificate, listenAll, type Listening, trustOf } from "./listening.ts";
 import { type ReceivedRequests, RequestLog } from "./request-log.ts";
-import { ReplayDesk } from "./replay-desk.ts";
 import { ReplyDesk } from "./reply-desk.ts";
 import { StreamLog } from "./stream-log.ts";
 import { loadTokenizer } from "./tokenizer.ts";
@@ -131,7 +130,7 @@ export async function startServer(
   if (initial.replies !== null) await desk.set(initial.replies);
   const { replies } = desk;
   const requests = new RequestLog(initial.keepRequests);
-  const replay = initial.replay === null ? null : await ReplayDesk.of(initial.replay, shared);
+  const replay = initial.replay === null ? null : await (await import("./replay-desk.ts")).ReplayDesk.of(initial.replay, shared);
 
   let config = initial;
   const newCounter = (): RequestCounter => numbered(siblings?.newCounter() ?? new StridedCounter(), initial.numbering);

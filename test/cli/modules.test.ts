@@ -40,7 +40,7 @@ const cases: Readonly<Record<string, Case>> = {
   report: { args: ["report", result, "--out", join(folder, "page.html")], own: 60, ...onResults },
   "proxy-config": {
     args: ["proxy-config", "nginx", "--listen", "h2c:9080"],
-    own: 24,
+    own: 32,
     rooms: ["cli", "base", "settings", "network", "core"],
     packages: [line],
   },
@@ -48,7 +48,7 @@ const cases: Readonly<Record<string, Case>> = {
     args: ["proxy", "--to", "127.0.0.1:1"],
     untilReady: true,
     own: 50,
-    rooms: ["cli", "base", "settings", "network", "core"],
+    rooms: ["cli", "base", "settings", "network", "wire", "core"],
     packages: [line, ...histograms],
   },
   serve: {
