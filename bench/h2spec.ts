@@ -15,7 +15,8 @@ import { createServer } from "../src/index.ts";
 import { describeEnvironment } from "../src/runner/processes/machine.ts";
 import { table, writtenBy } from "./support/page.ts";
 
-const servers = ["fakeai", "bare node:http2"] as const;
+const bareName = "bare node:http2";
+const servers = ["fakeai", "fakeai, own engine", bareName] as const;
 const protocols = ["h2c", "h2"] as const;
 const modes = ["normal", "strict"] as const;
 type Server = (typeof servers)[number];
@@ -55,8 +56,8 @@ function findH2spec(): { readonly command: string; readonly version: string } | 
 /** In a process of its own: starts a server and tells its port. */
 async function serve(server: Server, protocol: Protocol): Promise<void> {
   const tell = (port: number): void => void process.send!(port);
-  if (server === "fakeai") {
-    const { urls } = await createServer({ protocol: `${protocol}:0` });
+  if (server !== bareName) {
+    const { urls } = await createServer({ protocol: `${protocol}:0`, h2Engine: server === "fakeai" ? "node" : "own" });
     tell(Number(new URL(urls[protocol]!).port));
     return;
   }
@@ -119,12 +120,12 @@ function rowOf(server: Server, protocol: Protocol, mode: Mode, runs: readonly Ru
 /** Cases that fail in more rounds on fakeai than on the bare server. */
 function worseThanBare(rows: readonly Row[]): string[] {
   return rows
-    .filter(({ server }) => server === "fakeai")
-    .flatMap(({ protocol, mode, failed }) => {
-      const bare = rows.find((row) => row.server !== "fakeai" && row.protocol === protocol && row.mode === mode)!;
+    .filter(({ server }) => server !== bareName)
+    .flatMap(({ server, protocol, mode, failed }) => {
+      const bare = rows.find((row) => row.server === bareName && row.protocol === protocol && row.mode === mode)!;
       return Object.entries(failed)
         .filter(([name, rounds]) => rounds > (bare.failed[name] ?? 0))
-        .map(([name, rounds]) => `${protocol} ${mode}: ${name} (${rounds} rounds, bare ${bare.failed[name] ?? 0})`);
+        .map(([name, rounds]) => `${server}, ${protocol} ${mode}: ${name} (${rounds} rounds, bare ${bare.failed[name] ?? 0})`);
     });
 }
 
@@ -138,10 +139,9 @@ function failureTable(rows: readonly Row[]): string {
       )
       .map(({ failed }) => failed[name] ?? 0)
       .join(" / ");
-  const [ours, bare] = servers;
   return table(
-    ["case", ours, bare],
-    names.map((name) => [name, of(ours, name), of(bare, name)]),
+    ["case", ...servers],
+    names.map((name) => [name, ...servers.map((server) => of(server, name))]),
   );
 }
 
@@ -167,7 +167,7 @@ ${failureTable(rows)}
 
 ${worse.length === 0 ? "No case fails more often on fakeai than on the bare server." : `More often on fakeai than on the bare server:\n\n${worse.map((line) => `- ${line}`).join("\n")}`}
 
-What fails on both is the engine's. It forgets a stream once both ends have closed it, so that a late frame on it is ignored
+What fails on node:http2 and on the bare server is the engine's. It forgets a stream once both ends have closed it, so that a late frame on it is ignored
 where the RFC asks for STREAM_CLOSED; whether an answer has left by then is a race that h2spec runs. 5.1/5, 5.1/6 and 6.1/2 hang on it: a
 busy machine can lose it on either server.
 `;

@@ -159,7 +159,7 @@ const ownPaced = (connections: number, streamsPerConnection: number, itlMs: numb
 });
 
 const ownWhole = (mode: WholeRow["mode"], wire: Wire, target: number): WholeRow => ({
-  ...whole(mode, wire, 2, 7),
+  ...whole(mode, wire, mode === "unary" ? 2 : 1.25, 7),
   id: `own-${mode}-${wire}`,
   what: `${wire} ${mode}, own engine: ${mode === "unpaced" ? "events" : "requests"} per second`,
   control: wire === "h2c" ? "http2" : null,

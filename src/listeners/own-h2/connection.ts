@@ -637,6 +637,8 @@ export class Connection implements FrameConsumer, StreamCarrier {
     if (bytes === 0) {
       this.fail(errorCode.protocol);
     } else if (stream.sendWindow > maxWindow) {
+      // Section 6.9.1 asks for RST_STREAM with this code; the connection ends all the same.
+      this.resetStream(stream, errorCode.flowControl);
       this.fail(errorCode.flowControl);
     } else if (stream.sendWindow > 0 && stream.queuedBytes > 0) {
       this.#ready.add(stream);
