@@ -9,6 +9,7 @@ import { type Truth, truthOf } from "./truth.ts";
 import type {
   Asked,
   Cause,
+  CauseName,
   FigureResult,
   FigureSummary,
   Limit,
@@ -68,6 +69,22 @@ export function judgeRung(rung: PlayedRung): RungResult {
   };
 }
 
+/** Causes that are another definition of a figure. */
+const definitionCauses: ReadonlySet<CauseName> = new Set<CauseName>([
+  "counts-role-chunk",
+  "first-byte",
+  "first-content",
+  "counts-all-events",
+  "counts-chunks",
+  "per-token",
+  "per-chunk",
+  "includes-first-token",
+  "holds-chunks",
+  "reads-whole-body",
+  "averages-percentiles",
+  "whole-answers",
+]);
+
 /**
  * Where several definitions fit a figure, the one that fits most figures of the rung is its cause: a tool has one way of reading.
  * Causes come nearest first. A client that holds chunks has short gaps too: where means of gaps are right it holds none.
@@ -76,11 +93,14 @@ function withLikeliestCause(figures: readonly FigureResult[]): FigureResult[] {
   const gapsAreRight = figures.some(
     ({ quantity, statistic, verdict }) => gapQuantities.has(quantity) && statistic === "mean" && verdict === "right",
   );
+  const times = figures.filter(({ unit }) => unit === "ms").length;
   const fitting = new Map<string, number>();
   for (const { causes } of figures)
     for (const name of new Set(causes.map((cause) => cause.name))) fitting.set(name, (fitting.get(name) ?? 0) + 1);
   return figures.map((figure) => {
-    const possible = figure.causes.filter(({ name }) => name !== "holds-chunks" || !gapsAreRight);
+    // One time of many is near another definition by accident; a tool that reads so has more than one wrong.
+    const isLone = (name: CauseName): boolean => figure.unit === "ms" && times >= 3 && definitionCauses.has(name) && fitting.get(name)! < 2;
+    const possible = figure.causes.filter(({ name }) => !isLone(name) && !(name === "holds-chunks" && gapsAreRight));
     const likeliest = possible.toSorted((a, b) => fitting.get(b.name)! - fitting.get(a.name)!).slice(0, 1);
     return { ...figure, causes: likeliest };
   });
@@ -267,7 +287,10 @@ function otherCauses(pairs: readonly Pair[], quantity: Quantity, estimate: numbe
   }
   if (quantity === "requestRate" && estimate > 0 && pairs.every(({ run, reported }) => near(run.asked.ratePerSecond, reported.value)))
     causes.push({ name: "falls-behind", text: "reports the rate that was asked for, and sends fewer" });
-  const values = reports.flatMap(({ figures }) => figures.filter((figure) => figure.quantity === quantity).map(({ value }) => value));
+  // A mean of whole numbers is none.
+  const values = reports.flatMap(({ figures }) =>
+    figures.filter((figure) => figure.quantity === quantity && figure.statistic !== "mean").map(({ value }) => value),
+  );
   if (unit === "ms" && Math.abs(estimate) <= 1 && values.length > 2 && values.every((value) => Number.isInteger(value)))
     causes.push({ name: "whole-milliseconds", text: "is counted in whole milliseconds" });
   const machines = pairs.flatMap(({ run }) => run.observation.machine ?? []);
