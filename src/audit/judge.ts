@@ -399,7 +399,10 @@ function constantFactor(rungs: readonly RungResult[], quantity: Quantity): Cause
   const factors = rungs.flatMap(({ figures }) =>
     figures.flatMap(({ quantity: own, verdict, bias }) => (own === quantity && verdict === "biased" && bias?.ratio ? [bias.ratio] : [])),
   );
-  if (factors.length < 2 || Math.max(...factors) - Math.min(...factors) > 0.01) return [];
+  const hasMean = rungs.some(({ figures }) =>
+    figures.some((figure) => figure.quantity === quantity && figure.statistic === "mean" && figure.verdict === "biased"),
+  );
+  if (!hasMean || factors.length < 2 || Math.max(...factors) - Math.min(...factors) > 0.01) return [];
   const mean = factors.reduce((total, factor) => total + factor, 0) / factors.length;
   const percent = rounded(Math.abs(mean) * 100);
   return [{ name: "constant-factor", text: `is ${percent}% too ${mean < 0 ? "low" : "high"} wherever it can be told` }];

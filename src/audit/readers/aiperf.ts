@@ -23,7 +23,7 @@ const scales: Readonly<Record<string, number>> = { ms: 1, s: 1000, sec: 1000, us
 
 export const aiperf: Reader = {
   tool: "aiperf",
-  tested: "documented",
+  tested: "0.13.0",
   documentation: "https://github.com/ai-dynamo/aiperf/blob/main/docs/metrics_reference.md",
   definitions: [
     "inter_token_latency is a mean of each request, (request latency - TTFT) / (output tokens - 1): what others call TPOT (aiperf metrics/types/inter_token_latency_metric.py)",
