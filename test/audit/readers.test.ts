@@ -331,10 +331,10 @@ const cases: readonly Case[] = [
       "e2e p50": 488.169,
       "requestRate mean": 9.911,
       "outputTokenRate mean": 198.218,
-      "completed total": 20.0,
-      "outputTokensPerRequest mean": 20.0,
+      "completed total": 20,
+      "outputTokensPerRequest mean": 20,
     },
-    asked: { concurrency: null },
+    asked: { concurrency: 5 },
     version: "0.13.0",
   },
   {

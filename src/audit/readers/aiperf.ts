@@ -52,7 +52,10 @@ export const aiperf: Reader = {
       tool: "aiperf",
       version: textAt(report, "aiperf_version"),
       figures,
-      asked: { concurrency: numberAt(config, "loadgen", "concurrency"), ratePerSecond: numberAt(config, "loadgen", "request_rate") },
+      asked: {
+        concurrency: numberAt(config, "phases", 0, "concurrency") ?? numberAt(config, "loadgen", "concurrency"),
+        ratePerSecond: numberAt(config, "phases", 0, "request_rate") ?? numberAt(config, "loadgen", "request_rate"),
+      },
       samples: numberAt(at(report, "request_latency"), "count"),
     };
   },
