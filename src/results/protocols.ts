@@ -45,7 +45,7 @@ export const protocolTraits: Readonly<Record<ProtocolName, ProtocolTraits>> = {
 /** The protocols that an address can be asked in, by its scheme. */
 export function protocolsOf(address: string): readonly ProtocolName[] {
   const isEncrypted = address.startsWith("https:");
-  return protocolNames.filter((name) => protocolTraits[name].isEncrypted === isEncrypted && !protocolTraits[name].isQuic);
+  return protocolNames.filter((name) => protocolTraits[name].isEncrypted === isEncrypted);
 }
 
 /** Whether what a connection spoke is the protocol. HTTP/1.0 is the same messages with a connection for each, and so h1. */

@@ -284,7 +284,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     key: "protocol",
     kind: "text",
     takes: "list",
-    parse: several(oneOf(protocolNames.filter((name) => name !== "h3"))),
+    parse: several(oneOf(protocolNames)),
     help: "only these of h1,h1s,h2c,h2; made for a scenario that lacks them",
     group: measured,
     common: true,

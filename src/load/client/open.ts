@@ -4,6 +4,7 @@ import { protocolTraits } from "../../results/protocols.ts";
 import { monotonicUs } from "../../base/clock.ts";
 import { H1Connection } from "./h1.ts";
 import { H2Connection } from "./h2.ts";
+import { connectH3 } from "./h3.ts";
 import type { ReceiveWindows } from "../../wire/h2/windows.ts";
 import { defaultWindows, type Endpoint } from "../job.ts";
 import type { Connection } from "./connection.ts";
@@ -25,7 +26,7 @@ export interface OpenOptions {
 }
 
 /**
- * Opens a connection and waits until it is usable: on HTTP/2, until the server's SETTINGS unless `early`. Rejects with
+ * Opens a connection and waits until it is usable: on HTTP/2 and 3, until the server's SETTINGS unless `early`. Rejects with
  * ConnectError.
  */
 export async function openConnection(options: OpenOptions): Promise<Connection> {
@@ -37,6 +38,8 @@ export async function openConnection(options: OpenOptions): Promise<Connection> 
   const host = bareHost(url.hostname);
   const other = address === undefined ? url : new URL(`http://${address}`);
   const port = Number(other.port || url.port || (encrypted ? 443 : 80));
+  if (protocolTraits[endpoint.protocol].isQuic)
+    return connectH3(bareHost(other.hostname), port, endpoint, { windows, timeoutMs, early, signal }, startUs);
   const socket = new ClientSocket(bareHost(other.hostname), port, encrypted);
   const onAbort = (): void => socket.destroy();
   signal?.addEventListener("abort", onAbort);
