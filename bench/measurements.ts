@@ -174,6 +174,13 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     takes: "two minutes",
     writes: "stdout",
   },
+  loss: {
+    what: "token streams over HTTP/1.1, 2 and 3 on a path where the system drops packets; set-up and CPU per token beside",
+    module: "loss.ts",
+    needsBuild: true,
+    takes: "five minutes; root, unshare, iptables, and @currentspace/http3; idle cores",
+    writes: "results/h3",
+  },
   disconnect: {
     what: "clients that leave at a random token: what they read, what was sent, how soon it is noticed",
     module: "disconnect.ts",

@@ -42,6 +42,8 @@ function useFault({ endpoint, connections, reuse, requests, pipelining = 1, atSt
       return "a request that is given up, or not read, would take those pipelined behind it along";
   }
   if (atStreamLimit !== undefined && atStreamLimit !== "invalid" && !isH2) return "HTTP/1.1 has no limit on streams";
+  if (background?.unreadMs !== undefined && protocolTraits[endpoint.protocol].isQuic)
+    return "the QUIC engine reads whatever comes: no stream of HTTP/3 can be left unread";
   if (background !== undefined) {
     if (background.requests.length === 0) return "a load beside the measured one needs at least one request";
     if (reuse === "new") return "a load beside the measured one needs connections that are kept";

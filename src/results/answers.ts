@@ -226,11 +226,12 @@ function sidesOf({ kind, baseline, candidate }: Pair): [candidate: string, basel
 }
 
 function protocolWords({ protocol }: Pick<ArmResult, "protocol">): string {
-  return protocolTraits[protocol].isMultiplexed ? "HTTP/2" : "HTTP/1.1";
+  const { isMultiplexed, isQuic } = protocolTraits[protocol];
+  return isQuic ? "HTTP/3" : isMultiplexed ? "HTTP/2" : "HTTP/1.1";
 }
 
 function engineWords({ engine }: ArmResult): string {
-  return { uws: "uWebSockets.js", node: "Node's own HTTP", own: "fakeai's own HTTP/2", external: "the server" }[engine];
+  return { uws: "uWebSockets.js", node: "Node's own HTTP", own: "fakeai's own HTTP/2", quiche: "HTTP/3 on quiche", external: "the server" }[engine];
 }
 
 /** "via" of "via-h2c": pairs of one protocol are about the rest of the name. */

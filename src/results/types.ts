@@ -462,8 +462,8 @@ export interface ArmDescription {
   readonly id: string;
   /** The protocol that it speaks. */
   readonly protocol: ProtocolName;
-  /** What serves: uWebSockets.js, node's own modules, fakeai's own HTTP/2, or a server that fakeai did not start. */
-  readonly engine: "uws" | "node" | "own" | "external";
+  /** What serves: uWebSockets.js, node's own modules, fakeai's own HTTP/2, quiche for HTTP/3, or a server that fakeai did not start. */
+  readonly engine: "uws" | "node" | "own" | "quiche" | "external";
   /** protocol: decides about protocols; engine: another engine, shown apart and never in a verdict about a protocol. */
   readonly role: "protocol" | "engine";
   /** What generates the load. */

@@ -1,4 +1,5 @@
 /** The arms of an experiment: their servers, their connections, their jobs. */
+import { protocolTraits } from "../results/protocols.ts";
 import { clockIdentity } from "../base/clock.ts";
 import { driverNamed } from "../load/drivers/drivers.ts";
 import type { DriverName, LoadDriver, LoadJob, RequestDetail, TlsChoice } from "../load/job.ts";
@@ -129,6 +130,10 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
     const gateway = spec.via === undefined ? null : (gateways.get(viaKey(spec)) ?? null);
     if (target === undefined || (spec.via !== undefined && gateway === null)) continue;
     const network = mergeNetworks(workload.network, spec.network ?? {});
+    if (protocolTraits[spec.protocol].isQuic && parseNetwork(network, (key) => key) !== null) {
+      notes.push(`${spec.id} is left out: the network proxy carries TCP, and no datagrams`);
+      continue;
+    }
     const { origin, rttMs } = await networks.through(network, spec.protocol, (gateway ?? target).origins[spec.protocol]!);
     const external = externalOf(context, spec);
     const arm: LiveArm = {
@@ -189,7 +194,7 @@ async function startServers(
   open: Closable[],
 ): Promise<Map<string, Target>> {
   const targets = new Map<string, Target>();
-  for (const engine of ["node", "uws", "own"] as const) {
+  for (const engine of ["node", "uws", "own", "quiche"] as const) {
     const mine = specs.filter((spec) => spec.engine === engine);
     if (mine.length === 0) continue;
     try {
@@ -206,12 +211,11 @@ async function startServers(
         cpu: pinning?.server ?? null,
       });
       targets.set(engine, target);
-      const { uws } = target.engineVersions;
-      if (uws !== undefined) engineVersions.set("uws", uws);
+      for (const [name, version] of Object.entries(target.engineVersions)) if (name !== "node") engineVersions.set(name, version);
       open.push(target);
     } catch (error) {
-      // Where uWebSockets.js has no binary the protocols can still be compared.
-      if (engine !== "uws" || !(error instanceof RunError)) throw error;
+      // Where uWebSockets.js has no binary, or quiche is not installed, the others can still be compared.
+      if ((engine !== "uws" && engine !== "quiche") || !(error instanceof RunError)) throw error;
       notes.push(`engine ${engine} left out: ${error.message}`);
     }
   }

@@ -2,7 +2,7 @@
 import { checkEncoding } from "../base/encodings.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
-import { protocolsOf } from "../results/protocols.ts";
+import { protocolsOf, protocolTraits } from "../results/protocols.ts";
 import { faultsIn, tooFewLeft, unequalPairs } from "../results/validity.ts";
 import { withFinalVerdicts } from "../results/final.ts";
 import type { Meeting } from "../shards/meeting.ts";
@@ -23,7 +23,15 @@ import { calibrationS, checkComparable, type Plan, planOf, sweptScenario } from 
 import { type Accepted, acceptedByBoth, lengthParameters, takesEverything } from "./plan/requests.ts";
 import { defaultWorkload, type Variant } from "./plan/scenario.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
-import { clockAt, furtherAddresses, probe, type Probed, type ProbeResult, probeParameters } from "./processes/probe.ts";
+import {
+  clockAt,
+  type ExternalServer,
+  furtherAddresses,
+  probe,
+  type Probed,
+  type ProbeResult,
+  probeParameters,
+} from "./processes/probe.ts";
 import { RunError, type Target } from "./processes/target.ts";
 import { joinShards } from "./shards.ts";
 import { loadSweep, sweepDurationS } from "./load-sweep.ts";
@@ -175,6 +183,11 @@ export function suiteLabel({ scenarios, suite, trace, via, url, clients, axes, s
   return url === null ? suite : `${suite}-url`;
 }
 
+/** How the addresses of `--url` are reached. */
+function reaching({ caFile, insecure, headers, protocols }: BenchOptions): Omit<ExternalServer, "url"> {
+  return { caFile, insecure, headers, quic: protocols?.some((name) => protocolTraits[name].isQuic) ?? false };
+}
+
 /**
  * The server of `--url`, at all its addresses. A server of ours that is named by one of them says on which other ports it
  * listens: what it speaks there, by the same scheme, is measured too. Throws RunError for addresses that are two servers.
@@ -190,7 +203,7 @@ async function reachServer(options: BenchOptions, observer: Observer): Promise<E
   const others = await furtherAddresses(urls[0]!, server.target, options.headers);
   const found: Partial<Record<ProtocolName, string>> = {};
   for (const url of others) {
-    const { target } = await probe({ url, caFile: options.caFile, insecure: options.insecure, headers: options.headers });
+    const { target } = await probe({ url, ...reaching(options) });
     for (const name of missing) if (target.origins[name] !== undefined) found[name] ??= target.origins[name];
   }
   const all = { ...server, target: { ...server.target, origins: { ...found, ...server.target.origins } } };
@@ -213,7 +226,7 @@ async function reach(urls: readonly string[], options: BenchOptions, observer: O
   for (const url of urls) {
     const { origin } = parseAddress(url);
     observer.progress(`asking ${origin} what it speaks`);
-    const probed = await probe({ url, caFile: options.caFile, insecure: options.insecure, headers: options.headers });
+    const probed = await probe({ url, ...reaching(options) });
     found.push({ ...probed, origin });
   }
   const isSpoken = (protocol: ProtocolName): boolean => found.some(({ target }) => target.origins[protocol] !== undefined);

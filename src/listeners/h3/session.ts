@@ -121,6 +121,8 @@ export class H3Session implements SessionPart {
       case quicEvent.handshake:
         return this.#open();
       case quicEvent.stream:
+        if (isRequest(streamId) && !this.isOver) this.#openRequest(streamId);
+        return this.#read(streamId, event.data ?? none, event.fin === true);
       case quicEvent.data:
         return this.#read(streamId, event.data ?? none, event.fin === true);
       case quicEvent.finished:
@@ -158,26 +160,21 @@ export class H3Session implements SessionPart {
 
   #read(id: number, bytes: Buffer, isEnd: boolean): void {
     if (this.isOver) return;
-    if (isRequest(id)) return this.#readRequest(id, bytes, isEnd);
+    if (isRequest(id)) {
+      // Without a stream: what still comes of one that is over.
+      this.streams.get(id)?.read(bytes, isEnd);
+      return;
+    }
     const fault = this.#peer.read(id, bytes, isEnd);
     if (fault !== 0) this.fail(fault);
   }
 
-  #readRequest(id: number, bytes: Buffer, isEnd: boolean): void {
-    let stream = this.streams.get(id);
-    if (stream === undefined) {
-      // What still comes of a stream that is over.
-      if (id < this.#nextRequestId) return;
-      this.#nextRequestId = id + 4;
-      if (id >= this.#goawayId) {
-        this.cut(id, errorCode.requestRejected);
-        return;
-      }
-      stream = new RequestStream(this, id);
-      this.streams.set(id, stream);
-      this.#countAtLimit();
-    }
-    stream.read(bytes, isEnd);
+  /** Streams may come in any order, where packets are lost. */
+  #openRequest(id: number): void {
+    this.#nextRequestId = Math.max(this.#nextRequestId, id + 4);
+    if (id >= this.#goawayId) return this.cut(id, errorCode.requestRejected);
+    this.streams.set(id, new RequestStream(this, id));
+    this.#countAtLimit();
   }
 
   #countAtLimit(): void {

@@ -139,6 +139,8 @@ class Stream {
     let contentType = "";
     let contentEncoding: string | null = null;
     let location: string | null = null;
+    let retryAfter: string | null = null;
+    let requestId: string | null = null;
     let clock: string | null = null;
     let instance: string | null = null;
     let fault: string | null = null;
@@ -148,6 +150,8 @@ class Stream {
         else if (name === "content-type") contentType = value;
         else if (name === "content-encoding") contentEncoding = value;
         else if (name === "location") location = value;
+        else if (name === "retry-after") retryAfter = value;
+        else if (name === "x-request-id") requestId = value;
         else if (name === "x-fakeai-clock") clock = value;
         else if (name === "x-fakeai-instance") instance = value;
         else if (name === "x-fakeai-fault") fault = value;
@@ -159,7 +163,8 @@ class Stream {
       this.#isTrailed = true;
     } else if (status < 100 || status >= 200) {
       this.responded = true;
-      this.exchange.onResponse({ status, contentType, contentEncoding, location, clock, instance, fault }, this.#connection.readUs);
+      const head = { status, contentType, contentEncoding, location, retryAfter, requestId, clock, instance, fault };
+      this.exchange.onResponse(head, this.#connection.readUs);
     } else if (++this.#interim > maxInterim) {
       this.#connection.cancel(this);
       this.exchange.onFail("response too large");
@@ -364,7 +369,7 @@ class H3Connection implements Connection {
       case quicEvent.closed:
         return this.#closed(event.meta?.errorCode ?? 0, event.meta?.errorReason ?? "");
       case quicEvent.shutdown:
-        // The thread has ended, and holds up nobody.
+        // The thread has ended: this waits for nothing.
         this.#engine.joinWorker();
         return;
       default:

@@ -234,6 +234,7 @@ async function reachOne({ name, address }: NamedGateway, settings: GatewaySettin
     caFile: settings.caFile,
     insecure: settings.insecure,
     headers: settings.headers,
+    quic: false,
   });
   const place = parseAddress(address, "--via");
   const candidates: Candidate[] = [];

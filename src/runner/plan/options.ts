@@ -1,5 +1,6 @@
 /** What a bench is told, settled: each flag by its row in settings/bench.ts, and here what they rule out in each other. */
-import { protocolsOf } from "../../results/protocols.ts";
+import { protocolsOf, protocolTraits } from "../../results/protocols.ts";
+import { loadQuic, quicLack } from "../../base/quic.ts";
 import { UsageError } from "../../base/usage-error.ts";
 import type { DriverName } from "../../load/job.ts";
 import type { NetworkInput } from "../../network/impairment.ts";
@@ -108,6 +109,8 @@ export function resolveBench(input: BenchInput): BenchOptions {
   const axes = sweepAxesOf(settings);
   checkSweep(input, axes);
   if (settings.protocol !== null && url !== null) checkSpeakable(settings.protocol, urls);
+  if (settings.protocol?.some((name) => protocolTraits[name].isQuic) && loadQuic() === null)
+    throw new UsageError(`--protocol h3: ${quicLack()}`);
   return {
     ...picked(settings, asGiven),
     url,

@@ -80,7 +80,7 @@ class Made {
   /** Adds the arms of one protocol, and those that they are compared with. */
   add(protocol: ProtocolName): void {
     const own = this.#variant.arms.filter(({ role }) => role === "protocol");
-    const { isMultiplexed, isEncrypted } = protocolTraits[protocol];
+    const { isMultiplexed, isEncrypted, isQuic } = protocolTraits[protocol];
     const like = own.filter((arm) => protocolTraits[arm.protocol].isMultiplexed === isMultiplexed);
     const unlike = own.filter((arm) => protocolTraits[arm.protocol].isEncrypted === isEncrypted);
     const sources = like.length > 0 ? like : unlike.length > 0 ? unlike : own;
@@ -92,7 +92,9 @@ class Made {
       const to = ids.get(baseline.id) ?? this.#make(baseline, protocolTraits[baseline.protocol][way]);
       const candidate = ids.get(pair.candidate)!;
       const isKnown = this.pairs.some((one) => one.baseline === to && one.candidate === candidate);
-      if (to !== candidate && !isKnown) this.pairs.push({ ...pair, baseline: to, candidate });
+      // HTTP/3 is on another engine than what it is compared with.
+      const kind = isQuic ? "engine" : pair.kind;
+      if (to !== candidate && !isKnown) this.pairs.push({ ...pair, baseline: to, candidate, kind });
     }
   }
 
@@ -120,9 +122,10 @@ class Made {
 /** The arm over another protocol: what only the one that it leaves can do is left behind. */
 function carried(arm: ArmSpec, protocol: ProtocolName): ArmSpec {
   const [from, to] = [protocolTraits[arm.protocol], protocolTraits[protocol]];
-  // Autocannon speaks HTTP/1.1 only.
-  const driver = arm.driver === "autocannon" && to.isMultiplexed ? "stream" : arm.driver;
-  if (from.isMultiplexed === to.isMultiplexed) return { ...arm, protocol, driver };
+  // Autocannon speaks HTTP/1.1 only, and h2load as Debian has it no HTTP/3.
+  const driver = (arm.driver === "autocannon" && to.isMultiplexed) || (arm.driver === "h2load" && to.isQuic) ? "stream" : arm.driver;
+  const engine = to.isQuic ? "quiche" : from.isQuic ? "node" : arm.engine;
+  if (from.isMultiplexed === to.isMultiplexed) return { ...arm, protocol, driver, engine };
   const { windows: _windows, headerTableBytes: _table, pipelining: _pipelining, atStreamLimit: _limit, ...rest } = arm;
-  return { ...rest, protocol, driver, connections: to.isMultiplexed ? 1 : "streams" };
+  return { ...rest, protocol, driver, engine, connections: to.isMultiplexed ? 1 : "streams" };
 }

@@ -299,8 +299,8 @@ export interface ArmFile {
   readonly id: Id;
   /** What the client speaks. */
   readonly protocol: ProtocolName;
-  /** Engine of the server; node unless said. uws is for HTTP/1.1, own for HTTP/2. */
-  readonly engine?: "node" | "uws" | "own";
+  /** Engine of the server; node unless said. uws is for HTTP/1.1, own for HTTP/2, quiche for h3. */
+  readonly engine?: "node" | "uws" | "own" | "quiche";
   /** engine: shown apart, never in a verdict about a protocol. */
   readonly role?: "protocol" | "engine";
   /** What generates the load. */

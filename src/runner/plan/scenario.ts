@@ -1,4 +1,5 @@
 /** Scenarios: read from their files, checked against `scenarios/schema.json`, and spread into the variants that are run. */
+import { protocolTraits } from "../../results/protocols.ts";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -288,7 +289,7 @@ function claimOf({ text, source, gain, threshold, baseline, candidate, metric, .
 
 function armOf({ via, ...arm }: ArmFile): ArmSpec {
   return {
-    engine: "node",
+    engine: protocolTraits[arm.protocol].isQuic ? "quiche" : "node",
     role: "protocol",
     driver: "stream",
     reuse: "keep",

@@ -7,7 +7,7 @@ import { clockIdentity } from "../../base/clock.ts";
 import { openConnection } from "../../load/client/open.ts";
 import { ForeignBody, withoutSecrets } from "../../load/words.ts";
 import type { Endpoint, TlsChoice } from "../../load/job.ts";
-import { protocolsOf } from "../../results/protocols.ts";
+import { protocolsOf, protocolTraits } from "../../results/protocols.ts";
 import type { ProtocolName } from "../../results/types.ts";
 import { type Accepted, bodyOf, lengthParameters, optionalParameters, takesUsage } from "../plan/requests.ts";
 import { parseAddress, pathAt } from "./address.ts";
@@ -20,6 +20,8 @@ export interface ExternalServer {
   readonly insecure: boolean;
   /** Sent with every request. */
   readonly headers: Readonly<Record<string, string>>;
+  /** HTTP/3 is asked for: a closed port of UDP answers nothing, so that finding out takes a time-out. */
+  readonly quic: boolean;
 }
 
 export interface ProbeResult {
@@ -36,9 +38,10 @@ export async function probe(server: ExternalServer): Promise<{ target: Target; r
   const { origin } = address;
   const tls: TlsChoice = { ca: readCa(server.caFile), insecure: server.insecure, cipher: null };
   const path = pathAt(address, "/v1/models");
+  const asked = protocolsOf(origin).filter((protocol) => server.quic || !protocolTraits[protocol].isQuic);
   // Side by side: a server that hangs costs one time-out.
   const results: ProbeResult[] = await Promise.all(
-    protocolsOf(origin).map(async (protocol) => ({
+    asked.map(async (protocol) => ({
       protocol,
       refused: await probeOne({ origin, protocol, path, method: "GET", headers: server.headers, tls }),
     })),

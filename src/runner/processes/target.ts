@@ -35,7 +35,7 @@ export interface Target {
 /** What a server child is started with. */
 export interface ServerNeeds {
   readonly protocols: readonly ProtocolName[];
-  readonly engine: "node" | "uws" | "own";
+  readonly engine: "node" | "uws" | "own" | "quiche";
   readonly ttft: number | string;
   readonly itl: number | string;
   readonly outputTokens: number;
@@ -79,6 +79,11 @@ function latencyFlags({ ttft, itl, batching }: ServerNeeds): string[] {
   return [...named, ...Object.entries(batching).flatMap(([flag, value]) => [`--${flag}`, String(value)])];
 }
 
+function engineFlags(engine: ServerNeeds["engine"]): string[] {
+  if (engine === "quiche") return [];
+  return engine === "own" ? ["--h2-engine", "own", "--h1-engine", "node"] : ["--h1-engine", engine];
+}
+
 /** Starts `fakeai serve` and waits until it listens. Throws RunError. */
 export async function startServerChild(needs: ServerNeeds): Promise<ServerChild> {
   const flags = [
@@ -88,7 +93,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     ...(needs.stamps === false ? [] : ["--stamps"]),
     "--protocol",
     needs.protocols.map((protocol, index) => `${protocol}:${index === 0 ? (needs.port ?? 0) : 0}`).join(","),
-    ...(needs.engine === "own" ? ["--h2-engine", "own", "--h1-engine", "node"] : ["--h1-engine", needs.engine]),
+    ...engineFlags(needs.engine),
     ...latencyFlags(needs),
     "--output-tokens",
     String(needs.outputTokens),

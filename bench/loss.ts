@@ -1,0 +1,252 @@
+/**
+ * What lost packets do to token streams over HTTP/1.1, 2 and 3, on a path where the system itself drops them: a network namespace
+ * whose loopback loses packets at random (iptables, `statistic`), so that TCP's own recovery answers, and QUIC's. Beside it the CPU
+ * time of the server for each token, and the time that a connection takes to be usable.
+ *
+ * QUIC runs in user space here (quiche, in threads, by N-API), TCP in the kernel. A difference is one of both, protocol and engine.
+ */
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { openConnection } from "../src/load/client/open.ts";
+import type { Connection } from "../src/load/client/connection.ts";
+import { estimateMean } from "../src/results/statistics.ts";
+import type { ProtocolName } from "../src/results/types.ts";
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "8" },
+    streams: { type: "string", default: "50" },
+    tokens: { type: "string", default: "60" },
+    itl: { type: "string", default: "20" },
+    loss: { type: "string", default: "0,1,2" },
+    arms: { type: "string", default: "h1s,h2,h3" },
+    out: { type: "string", default: "results/h3" },
+    help: { type: "boolean", default: false },
+  },
+});
+
+const allArms: readonly { readonly id: string; readonly protocol: ProtocolName; readonly connections: "one" | "streams" }[] = [
+  { id: "h1s", protocol: "h1s", connections: "streams" },
+  { id: "h2", protocol: "h2", connections: "one" },
+  { id: "h3", protocol: "h3", connections: "one" },
+];
+
+const arms = allArms.filter(({ id }) => values.arms.split(",").includes(id));
+
+const [rounds, streams, tokens, itlMs] = [values.rounds, values.streams, values.tokens, values.itl].map(Number) as [
+  number,
+  number,
+  number,
+  number,
+];
+const lossPercents = values.loss.split(",").map(Number);
+/** Connections that are opened one after the other, for the time that each takes. */
+const openedPerRound = 5;
+const ticksPerSecond = 100;
+
+interface Round {
+  readonly arm: string;
+  readonly lossPercent: number;
+  readonly gapP99Ms: number;
+  readonly gapMaxMs: number;
+  /** Gaps of more than one and a half times the planned one, of all. */
+  readonly lateShare: number;
+  readonly connectMs: number;
+  readonly serverCpuUsPerToken: number;
+  readonly failed: number;
+}
+
+if (values.help) {
+  console.log(
+    "npm run measure -- loss [--rounds 8] [--streams 50] [--tokens 60] [--itl 20] [--loss 0,1,2] [--arms h1s,h2,h3] [--out results/h3]",
+  );
+} else if (process.env["LOSSY_NETWORK"] === undefined) {
+  // Again, in a network of its own: as root, and only there are packets dropped.
+  const ended = spawnSync(
+    "unshare",
+    ["-n", process.execPath, "--import", "tsx", fileURLToPath(import.meta.url), ...process.argv.slice(2)],
+    {
+      stdio: "inherit",
+      env: { ...process.env, LOSSY_NETWORK: "1" },
+    },
+  );
+  if (ended.error !== undefined) console.error(`unshare: ${ended.error.message}`);
+  process.exitCode = ended.status ?? 1;
+} else {
+  await measure();
+}
+
+async function measure(): Promise<void> {
+  execFileSync("ip", ["link", "set", "lo", "mtu", "1500", "up"]);
+  const server = spawn(
+    process.execPath,
+    [
+      "dist/cli.js",
+      "serve",
+      "--json",
+      "--protocol",
+      "h1s:0,h2:0,h3:0",
+      "--h1-engine",
+      "node",
+      "--ttft",
+      "50",
+      "--itl",
+      String(itlMs),
+      "--output-tokens",
+      String(tokens),
+    ],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  try {
+    const [line] = (await once(server.stdout, "data")) as [Buffer];
+    const { listening } = JSON.parse(line.toString()) as { listening: { protocol: ProtocolName; url: string; engineVersion: string }[] };
+    const done: Round[] = [];
+    // Warm-up: code is compiled, and nothing of it counts.
+    for (const arm of arms) await round(arm, originOf(listening, arm.protocol), server.pid!, 0);
+    for (let number = 0; number < rounds; number++) {
+      for (const lossPercent of lossPercents) {
+        drop(lossPercent);
+        for (let at = 0; at < arms.length; at++) {
+          const arm = arms[(at + number) % arms.length]!;
+          done.push(await round(arm, originOf(listening, arm.protocol), server.pid!, lossPercent));
+        }
+        drop(0);
+      }
+      console.log(`round ${number + 1} of ${rounds}`);
+    }
+    write(done, Object.fromEntries(listening.map(({ protocol, engineVersion }) => [protocol, engineVersion])));
+  } finally {
+    server.kill();
+  }
+}
+
+function originOf(listening: readonly { protocol: ProtocolName; url: string }[], protocol: ProtocolName): string {
+  return listening.find((one) => one.protocol === protocol)!.url;
+}
+
+/** Each packet that comes in over loopback is lost with this probability, in both directions. */
+function drop(percent: number): void {
+  execFileSync("iptables", ["-F", "INPUT"]);
+  if (percent === 0) return;
+  const probability = String(percent / 100);
+  execFileSync("iptables", ["-A", "INPUT", "-i", "lo", "-m", "statistic", "--mode", "random", "--probability", probability, "-j", "DROP"]);
+}
+
+function cpuUsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+  return ((Number(fields[11]) + Number(fields[12])) / ticksPerSecond) * 1e6;
+}
+
+async function round(arm: (typeof arms)[number], origin: string, pid: number, lossPercent: number): Promise<Round> {
+  const endpoint = {
+    origin,
+    protocol: arm.protocol,
+    path: "/v1/chat/completions",
+    method: "POST" as const,
+    headers: { "content-type": "application/json" },
+    tls: { ca: null, insecure: true, cipher: "TLS_AES_128_GCM_SHA256" },
+  };
+  const open = (): Promise<Connection> => openConnection({ endpoint, timeoutMs: 10_000 });
+  const connects: number[] = [];
+  for (let i = 0; i < openedPerRound; i++) {
+    const connection = await open();
+    connects.push(connection.connectUs / 1000);
+    connection.close();
+  }
+  const connections = await Promise.all(Array.from({ length: arm.connections === "one" ? 1 : streams }, open));
+  const gaps: number[] = [];
+  let failed = 0;
+  const body = JSON.stringify({ model: "any", stream: true, messages: [{ role: "user", content: "Hello" }] });
+  const cpuBefore = cpuUsOf(pid);
+  await Promise.all(
+    Array.from(
+      { length: streams },
+      (_, index) =>
+        new Promise<void>((resolve) => {
+          let last = 0;
+          const exchange = {
+            onResponse: () => {},
+            onData: (bytes: Buffer, start: number, end: number, readUs: number) => {
+              // A read may bring several tokens, or a piece that ends none.
+              const events = bytes.toString("latin1", start, end).split("\n\n").length - 1;
+              for (let i = 0; i < events; i++) {
+                if (last > 0) gaps.push((readUs - last) / 1000);
+                last = readUs;
+              }
+            },
+            onEnd: () => resolve(),
+            onFail: (reason: string, words?: string) => {
+              failed++;
+              console.error(`${arm.id}, ${lossPercent}% lost: ${reason}${words === undefined ? "" : ` (${words})`}`);
+              resolve();
+            },
+          };
+          setTimeout(
+            () => connections[index % connections.length]!.send({ method: "POST", path: endpoint.path, body }, exchange),
+            (index * itlMs) / streams,
+          );
+        }),
+    ),
+  );
+  const serverCpuUsPerToken = (cpuUsOf(pid) - cpuBefore) / (streams * tokens);
+  for (const connection of connections) connection.close();
+  gaps.sort((a, b) => a - b);
+  connects.sort((a, b) => a - b);
+  return {
+    arm: arm.id,
+    lossPercent,
+    gapP99Ms: gaps[Math.floor(gaps.length * 0.99)]!,
+    gapMaxMs: gaps.at(-1)!,
+    lateShare: gaps.filter((gap) => gap > itlMs * 1.5).length / gaps.length,
+    connectMs: connects[connects.length >> 1]!,
+    serverCpuUsPerToken,
+    failed,
+  };
+}
+
+type Figure = "gapP99Ms" | "gapMaxMs" | "lateShare" | "connectMs" | "serverCpuUsPerToken";
+
+function write(done: readonly Round[], engines: Readonly<Record<string, string>>): void {
+  const figureOf = (arm: string, lossPercent: number, figure: Figure): string => {
+    const own = done.filter((one) => one.arm === arm && one.lossPercent === lossPercent).map((one) => one[figure]);
+    const interval = estimateMean(own);
+    if (interval === null) return "one round";
+    const { estimate, low, high } = interval;
+    const digits = figure === "lateShare" ? 4 : 1;
+    return `${estimate.toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
+  };
+  const rows = lossPercents.flatMap((lossPercent) =>
+    arms.map(
+      ({ id }) =>
+        `| ${lossPercent}% | ${id} | ${(["gapP99Ms", "gapMaxMs", "lateShare", "connectMs", "serverCpuUsPerToken"] as const)
+          .map((figure) => figureOf(id, lossPercent, figure))
+          .join(
+            " | ",
+          )} | ${done.filter((one) => one.arm === id && one.lossPercent === lossPercent).reduce((sum, one) => sum + one.failed, 0)} |`,
+    ),
+  );
+  const table = [
+    "| loss | arm | 99th percentile of gaps, ms | longest gap, ms | share of gaps above 1.5 times the plan | connection usable after, ms | server CPU, us a token | failed |",
+    "| ---- | --- | --- | --- | --- | --- | --- | --- |",
+    ...rows,
+  ].join("\n");
+  mkdirSync(values.out, { recursive: true });
+  const facts = {
+    measuredAt: new Date().toISOString(),
+    node: process.version,
+    processors: cpus().length,
+    engines,
+    streams,
+    tokens,
+    itlMs,
+    rounds,
+    loadAverage: readFileSync("/proc/loadavg", "utf8").split(" ").slice(0, 3).map(Number),
+    results: done,
+  };
+  writeFileSync(`${values.out}/loss.json`, `${JSON.stringify(facts, null, 1)}\n`);
+  console.log(`${table}\n\nload average at the end: ${facts.loadAverage.join(", ")}`);
+}
