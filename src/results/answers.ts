@@ -231,7 +231,9 @@ function protocolWords({ protocol }: Pick<ArmResult, "protocol">): string {
 }
 
 function engineWords({ engine }: ArmResult): string {
-  return { uws: "uWebSockets.js", node: "Node's own HTTP", own: "fakeai's own HTTP/2", quiche: "HTTP/3 on quiche", external: "the server" }[engine];
+  return { uws: "uWebSockets.js", node: "Node's own HTTP", own: "fakeai's own HTTP/2", quiche: "HTTP/3 on quiche", external: "the server" }[
+    engine
+  ];
 }
 
 /** "via" of "via-h2c": pairs of one protocol are about the rest of the name. */
