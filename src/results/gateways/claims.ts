@@ -88,6 +88,8 @@ function judge(claim: PublishedClaim, certificates: readonly Certificate[]): Cla
   if (claim.limitMs === null) return { claim, verdict: "not comparable", measured: shown };
   if (claim.atPerSecond !== null && level.requestsPerSecond < claim.atPerSecond * 0.9)
     return { claim, verdict: "not comparable", measured: `${shown}; ${claim.atPerSecond} were not reached here` };
+  if (level.disturbedRuns > level.rounds)
+    return { claim, verdict: "not comparable", measured: `${shown}, but other processes disturbed ${level.disturbedRuns} of the runs` };
   const limitUs = claim.limitMs * 1000;
   if (added.highUs <= limitUs) return { claim, verdict: "reproduced", measured: shown };
   if (added.lowUs > limitUs) return { claim, verdict: "refuted", measured: shown };
@@ -96,7 +98,7 @@ function judge(claim: PublishedClaim, certificates: readonly Certificate[]): Cla
 
 /** The level that a claim speaks of: that of its rate, or the next above; where it names none, the lowest, which suits it best. */
 function levelFor({ atPerSecond }: PublishedClaim, levels: readonly Level[]): Level | null {
-  const usable = levels.filter(({ limit }) => limit === null);
+  const usable = levels.filter(({ limit, through }) => limit !== "client or server" && through.failed === 0);
   if (atPerSecond === null) return usable[0] ?? null;
   return usable.find(({ requestsPerSecond }) => requestsPerSecond >= atPerSecond * 0.9) ?? usable.at(-1) ?? null;
 }

@@ -142,7 +142,8 @@ export async function startGateway(needs: GatewayNeeds): Promise<GatewayChild> {
         },
         tls: { ca: certificate?.cert ?? null, insecure: false, cipher: pinnedCipher },
         headers: gateway.headers?.(settings) ?? {},
-        config,
+        // Its own folder is gone when it is read.
+        config: config.replaceAll(directory, "DIR"),
         version: gateway.version(program),
         usage: () => usageOfTree(child.pid!),
         get died() {

@@ -35,6 +35,16 @@ test.each<[string, Added | null, Partial<PublishedClaim>, string, RegExp]>([
   expect(outcome!.measured).toMatch(measured);
 });
 
+test("what a busy machine measured decides no claim", () => {
+  const [busy] = adding(us(1100, 2000));
+  const levels = busy!.levels.map((level) => Object.assign(level, { disturbedRuns: 6 }));
+  expect(judgeClaims([{ ...busy!, levels }], [claim])[0]).toMatchObject({
+    verdict: "not comparable",
+    measured: expect.stringMatching(/, but other processes disturbed 6 of the runs$/),
+  });
+  for (const level of levels) Object.assign(level, { disturbedRuns: 1 });
+});
+
 test("a configuration of a gateway is that gateway; each claim has a source", () => {
   expect(judgeClaims(adding(us(1, 2), "nginx:buffering"), [claim])[0]!.verdict).toBe("reproduced");
   for (const { source, conditions, text } of publishedClaims) expect([source, conditions, text]).not.toContain("");
