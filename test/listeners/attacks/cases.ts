@@ -174,7 +174,7 @@ const sharedWith = (cases: readonly Case[], others: readonly Case[]): Case[] =>
   cases
     .map((each) => others.find(({ attack }) => attack === each.attack) ?? each)
     // Nothing here is left to another engine.
-    .map((each) => ({ ...each, decides: "fakeai" }));
+    .map(({ attack, expect, answer, counter }) => ours(attack, answer, expect, counter));
 
 const floodsOwn: readonly Case[] = sharedWith(floodsH2, [
   ours("continuation_flood", "GOAWAY ENHANCE_YOUR_CALM after 8 frames", { goaway: 11, end: "fin" }, bound("flood")),
