@@ -1,4 +1,5 @@
 /** WebSocket on every engine: handshakes, responses, lanes, errors, ends. */
+import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StartedServer } from "../../src/server/server.ts";
 import { connectSocket, type Message, runnableTargets, startSockets } from "../support/sockets.ts";
@@ -255,6 +256,61 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("ends
     client.create(fault("close(1012,after=2)"));
     expect((await client.closing()).code).toBe(1012);
     expect(client.messages.at(-1)!.type).toBe("response.output_text.delta");
+    await server.close(0);
+  });
+
+  test("pings without end, messages that are too large, a peer that reads nothing", async () => {
+    const server = await startSockets(target, { maxBody: "64kb", stallTimeout: 300, maxStreamBuffer: "64kb" });
+    const pinging = await connectSocket(server);
+    for (let count = 0; count < 1100; count++) pinging.socket.ping();
+    // Pings that come behind the close frame can make the end a TCP RST, and take the frame with them.
+    expect([1008, 1006]).toContain((await pinging.closing()).code);
+    expect(await server.metrics()).toMatch(/bound="flood"\} 1\n/);
+    const large = await connectSocket(server);
+    large.create({ input: "x".repeat(100_000) });
+    expect((await large.closing()).code).toBe(1009);
+    const deaf = await connectSocket(server);
+    deaf.socket.pause();
+    deaf.create({ metadata: { "x-fakeai-output-tokens": "60000" } });
+    await expect.poll(() => server.stats().abortedStreams, { timeout: 5000 }).toBe(1);
+    await expect.poll(() => server.stats().openConnections).toBe(0);
+    deaf.socket.terminate();
+    await server.close(0);
+  });
+
+  test("messages are compressed where both sides want it", async () => {
+    const server = await startSockets(target, { wsDeflate: true, outputTokens: 50 });
+    const [offering, other] = [await connectSocket(server, "ws", { perMessageDeflate: true }), await connectSocket(server)];
+    expect([offering.socket.extensions, other.socket.extensions]).toEqual([expect.stringContaining("permessage-deflate"), ""]);
+    for (const client of [offering, other]) {
+      client.create({ input: "hello ".repeat(1000) });
+      expect((await client.end()).response!.usage!.output_tokens).toBe(50);
+      client.socket.terminate();
+    }
+    await server.close(0);
+    const without = await startSockets(target);
+    const refused = await connectSocket(without, "ws", { perMessageDeflate: true });
+    expect(refused.socket.extensions).toBe("");
+    refused.socket.terminate();
+    await without.close(0);
+  });
+
+  test("an Upgrade to anything else is no handshake: HTTP goes on, bodies included", async () => {
+    const server = await startSockets(target, { protocol: "h1,ws" });
+    const body = JSON.stringify({ model: "m", input: "hi" });
+    const { port } = new URL(server.urls.h1!);
+    const socket = connect(Number(port), "127.0.0.1");
+    const lines = ["Host: x", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA"].join(
+      "\r\n",
+    );
+    let got = "";
+    socket.on("data", (chunk: Buffer) => (got += chunk.toString()));
+    socket.write(`GET /health HTTP/1.1\r\n${lines}\r\n\r\n`);
+    await expect.poll(() => got).toMatch(/^HTTP\/1\.1 200 /);
+    got = "";
+    socket.write(`POST /v1/responses HTTP/1.1\r\n${lines}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    await expect.poll(() => got).toMatch(/^HTTP\/1\.1 200 [\s\S]*"object":\s*"response"/);
+    socket.destroy();
     await server.close(0);
   });
 });

@@ -9,6 +9,8 @@ import type { WebSocketService } from "../websocket/service.ts";
 
 /** The most fragments of one message, and pieces of a frame in memory: each costs more than its bytes. */
 const mostFragments = 16_384;
+/** Pongs that wait for a peer which pings and does not read. Past them ws ends the connection without a word: our own bound comes first. */
+const mostPendingPongs = 2000;
 /** How long ws waits for the peer's close frame, milliseconds: longer than the connection itself. */
 const closeTimeoutMs = 5000;
 
@@ -80,7 +82,8 @@ export class NodeWebSockets {
     this.service = service;
     this.#httpCounts = httpCounts;
     this.#reset = (stream) => resetConnection(stream as Socket);
-    const options: ServerOptions & { readonly closeTimeout: number } = {
+    const options: ServerOptions & { readonly closeTimeout: number; readonly maxPendingAutoPongs: number } = {
+      maxPendingAutoPongs: mostPendingPongs,
       closeTimeout: closeTimeoutMs,
       noServer: true,
       clientTracking: false,
