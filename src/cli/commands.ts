@@ -178,7 +178,7 @@ export const commands: readonly Command[] = [
   },
   {
     name: "record",
-    summary: "write what a real server answers to a tape, for serve --replay",
+    summary: "write a real server's answers to a tape to replay",
     takes: [],
     flags: async () => (await import("../settings/record.ts")).recordFlags,
     examples: [
@@ -279,8 +279,8 @@ export const commands: readonly Command[] = [
     takes: [{ name: "command", help: "after --, the tool and its arguments, such as -- wrk -d 3s {url}", isRepeatable: true }],
     flags: async () => (await import("../settings/audit.ts")).auditFlags,
     examples: [
-      ["fakeai audit -- vllm bench serve --base-url {url} --model {model} --save-result --result-dir {out} ..."],
-      ["fakeai audit --budget 60 -- sh -c 'echo POST {base}/chat/completions | vegeta attack ... | vegeta report -type json'"],
+      ["fakeai audit -- vllm bench serve --base-url {url} --save-result ..."],
+      ["fakeai audit -- sh -c 'vegeta attack ... | vegeta report -type json'"],
       ["fakeai audit --map figures.yaml -- python3 my_bench.py", "a tool without a reader"],
     ],
     more: async () => [

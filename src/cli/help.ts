@@ -12,8 +12,7 @@ const widestTerm = 30;
 
 /** `fakeai --help`. */
 export function programHelp(commands: readonly Command[], width: number = screenWidth()): string {
-  return `Usage: fakeai <command> [flags]
-
+  return `Usage: fakeai <command> [flags], or fakeai --version
 The load and performance testbench for everything that talks to LLMs
 
 Commands:
@@ -27,8 +26,7 @@ Examples:
   fakeai bench                          HTTP/1.1 against HTTP/2 in two minutes
   fakeai bench --url https://host/v1    the same for any server
 
-fakeai <command> --help shows what most people need, --help-all everything.
-fakeai --version shows the version.
+fakeai <command> --help shows common flags, --help-all all of them.
 `;
 }
 

@@ -5,8 +5,8 @@ import type { Alarms } from "./alarms.ts";
 import type { Impairment } from "./impairment.ts";
 import { type Bounds, drawTime, type Ledger, Line } from "./line.ts";
 import type { Link } from "./link.ts";
-import { type Plant, readsEvents } from "./plant.ts";
-import { Tamper } from "./tamper.ts";
+import type { Plant } from "./plant.ts";
+import type { Tamper } from "./tamper.ts";
 
 /** Between the last bytes and a reset: libuv reports both together as an end, and their reader would not see the reset. */
 const resetAfterUs = 2000;
@@ -29,6 +29,8 @@ export interface PassageOptions {
   readonly seed: Seed;
   /** Faults of a gateway; `noPlant`: none. */
   readonly plant: Plant;
+  /** What does to events what `plant` asks for; null: it asks for nothing. */
+  readonly tamper: typeof Tamper | null;
 }
 
 /** What happens to one connection. */
@@ -106,8 +108,8 @@ export class Passage {
         this.#cut(by);
       });
     }
-    const { plant } = this.#options;
-    const tamper = way === "down" && readsEvents(plant) ? new Tamper(plant, seed, (bytes) => line.take(bytes)) : null;
+    const { plant, tamper: Tampering } = this.#options;
+    const tamper = way === "down" && Tampering !== null ? new Tampering(plant, seed, (bytes) => line.take(bytes)) : null;
     from.on("data", (bytes: Buffer) => {
       if (tamper === null) line.take(bytes);
       else if (!tamper.take(bytes)) this.#refuse();

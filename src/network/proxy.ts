@@ -13,7 +13,7 @@ import { Lateness, type LatenessSummary } from "./lateness.ts";
 import type { Bounds, Ledger } from "./line.ts";
 import { Link } from "./link.ts";
 import { Passage, type PassageOptions, type Way } from "./passage.ts";
-import { noPlant, type Plant } from "./plant.ts";
+import { noPlant, type Plant, readsEvents } from "./plant.ts";
 import { SleepingClock } from "./sleeping-clock.ts";
 
 /** The server behind the proxy. */
@@ -125,6 +125,8 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     linkFor: linksOf(impairment, alarms),
     seed: seedOf(options.seed),
     plant,
+    // Only who plants faults in events loads what reads them.
+    tamper: readsEvents(plant) ? (await import("./tamper.ts")).Tamper : null,
   };
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     counts.openConnections++;

@@ -130,6 +130,7 @@ export async function startServer(
   if (initial.replies !== null) await desk.set(initial.replies);
   const { replies } = desk;
   const requests = new RequestLog(initial.keepRequests);
+  // Only a server that replays loads what reads tapes.
   const replay = initial.replay === null ? null : await (await import("./replay-desk.ts")).ReplayDesk.of(initial.replay, shared);
 
   let config = initial;

@@ -40,6 +40,7 @@ const cases: Readonly<Record<string, Case>> = {
   report: { args: ["report", result, "--out", join(folder, "page.html")], own: 60, ...onResults },
   "proxy-config": {
     args: ["proxy-config", "nginx", "--listen", "h2c:9080"],
+    // Each gateway that it knows, one file of text each, is read for the list of names.
     own: 32,
     rooms: ["cli", "base", "settings", "network", "core"],
     packages: [line],
