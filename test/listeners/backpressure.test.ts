@@ -123,7 +123,7 @@ async function metric(running: Started, name: string): Promise<number> {
   return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? ([\\d.]+)`, "m").exec(body)![1]);
 }
 
-// quiche's client reads whatever comes: test/listeners/h3 has readers of HTTP/3 that stall.
+// quiche's client reads whatever comes: no reader of HTTP/3 can stall here.
 describe.each(targets.filter(({ client }) => client !== "h3"))("$name", (target) => {
   const isH2 = target.client === "h2";
   const slow = (running: Started, request: object, headers: Record<string, string>): SlowReader & { sibling?: () => Promise<string> } =>
