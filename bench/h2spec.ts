@@ -141,7 +141,7 @@ function failureTable(rows: readonly Row[]): string {
       .join(" / ");
   return table(
     ["case", ...servers],
-    names.map((name) => [name, ...servers.map((server) => of(server, name))]),
+    names.map((name) => [name].concat(servers.map((server) => of(server, name)))),
   );
 }
 
