@@ -19,8 +19,12 @@ const run = promisify(execFile);
 
 /** Commands that do not run here, and why. */
 const exceptions: readonly { readonly command: RegExp; readonly why: string }[] = [
-  { command: /^npm install( --prefix scenarios\/clients)?$/, why: "it makes the folders that these tests run in" },
+  {
+    command: /^npm install( --prefix (scenarios\/clients|bench\/speed\/peers))?$/,
+    why: "it makes folders that tests and measurements run in",
+  },
   { command: /^npm install (undici|gpt-tokenizer@4)$/, why: "this folder has it" },
+  { command: /^npm install (uNetworking\/uWebSockets\.js#\S+|@currentspace\/http3@\S+)$/, why: "100 MB; .ci/run installs the latter" },
   { command: /^npm (test|run check)$/, why: "it runs this" },
   { command: /^npx vitest run /, why: "it runs tests, as this is run" },
   { command: /^npm run generate$/, why: "generated.test.ts and the tests of the schemas compare what it writes" },
@@ -90,6 +94,8 @@ beforeAll(async () => {
   for (const name of ["results", "scenarios"]) symlinkSync(join(root, name), join(folder, name));
   mkdirSync(join(folder, "tape"));
   copyFileSync(join(root, "test/fixtures/tape.jsonl"), join(folder, "tape/tape.jsonl"));
+  // docs/deploy.md has written it from the log of a job.
+  copyFileSync(join(root, "results/experiments/quick.json"), join(folder, "result.json"));
   const settings = guides.find(({ path }) => path === "docs/serve.md")!.blocks.find(({ language }) => language === "yaml")!;
   writeFileSync(join(folder, "fakeai.yaml"), settings.text.replace("protocol: h1,h2c", "protocol: h1:0,h2c:0"));
 }, 60_000);
@@ -174,8 +180,7 @@ describe("it ends well", () => {
 });
 
 test("every flag that is named is one", () => {
-  const commands = ["serve", "bench", "record", "proxy", "proxy-config", "compare", "merge", "report"];
-  const helps = commands.map((name) => spawnSync(process.execPath, [cliPath, name, "--help-all"]).stdout.toString());
+  const helps = commands.map(({ name }) => spawnSync(process.execPath, [cliPath, name, "--help-all"]).stdout.toString());
   const flag = /(?<![\w-])--[a-z][a-z0-9-]+/g;
   const known = new Set(helps.join("\n").match(flag));
   const others = new Set([
@@ -183,10 +188,16 @@ test("every flag that is named is one", () => {
     "--help-all",
     "--http2-prior-knowledge",
     "--prefix",
+    // Of node.
     "--experimental-vm-modules",
+    "--experimental-quic",
+    "--max-old-space-size",
+    // Of docker, helm and sbatch.
     "--build",
     "--build-arg",
     "--rm",
+    "--set",
+    "--array",
   ]);
   const code = guides.flatMap((page) => [...commandsOf(page), ...(page.prose.match(/`[^`\n]+`/g) ?? [])]);
   const flags = new Set(code.flatMap((text) => text.match(flag) ?? []));
@@ -230,7 +241,7 @@ describe("programs", () => {
   );
 
   test("are all run here", () => {
-    expect(programs.map(({ path }) => path)).toEqual(["README.md", "README.md", "docs/library.md", "docs/library.md"]);
+    expect(programs.map(({ path }) => path)).toEqual(["README.md", "README.md", "docs/library.md", "docs/library.md", "docs/websocket.md"]);
   });
   test("the OpenAI SDK over HTTP/1.1", async () => {
     expect(await runProgram("h1.mjs", programs[0]!.text)).toMatch(/\w+ \w+/);
@@ -259,6 +270,15 @@ describe("programs", () => {
   });
   test("replies by rule", async () => {
     expect(await runProgram("replies.mjs", programs[3]!.text)).toBe("429\n429\n200\n404\n");
+  });
+  test("the OpenAI SDK over WebSocket", async () => {
+    const speaking = await serve(["--protocol", "h1:0,ws:0"]);
+    try {
+      const { host } = new URL(speaking.listening.find(({ protocol }) => protocol === "h1")!.url);
+      expect(await runProgram("ws.mjs", programs[4]!.text.replace("127.0.0.1:8000", host))).toMatch(/\w+ \w+/);
+    } finally {
+      await speaking.stop();
+    }
   });
   test("and as a file", async () => {
     const file = guides.find(({ path }) => path === "docs/library.md")!.blocks.find(({ language }) => language === "yaml");
