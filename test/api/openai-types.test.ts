@@ -1,5 +1,5 @@
 /** OpenAI's own types as the judge of every good body: no member missing, none unknown, none of the wrong type. */
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { Ajv, type AnySchemaObject, type ValidateFunction } from "ajv";
 import fc from "fast-check";
 import { createGenerator } from "ts-json-schema-generator";
@@ -7,6 +7,8 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { type Endpoint, jsonEvents, provider } from "../support/provider.ts";
 
 const cache = new URL("../../node_modules/.cache/", import.meta.url).pathname;
+// A new checkout has none.
+mkdirSync(cache, { recursive: true });
 const judges: Partial<Record<string, ValidateFunction>> = {};
 
 beforeAll(() => {

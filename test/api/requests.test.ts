@@ -2,7 +2,7 @@
  * The types of the providers' own SDKs as the judge of requests: whatever they allow gets an answer, except for what the list below
  * says is not there. Each of those gets a 400 that says so.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { createGenerator } from "ts-json-schema-generator";
 import { beforeAll, expect, test } from "vitest";
@@ -11,6 +11,8 @@ import { bodyOf, type Endpoint, provider } from "../support/provider.ts";
 import { type Schema, SchemaArbitraries } from "../support/schema-arbitrary.ts";
 
 const cache = new URL("../../node_modules/.cache/", import.meta.url).pathname;
+// A new checkout has none.
+mkdirSync(cache, { recursive: true });
 type Definitions = Readonly<Record<string, Schema>>;
 const types: Record<"openai" | "anthropic", Definitions> = { openai: {}, anthropic: {} };
 

@@ -67,8 +67,10 @@ describe.each(runnableTargets.filter(({ protocol, engine }) => protocol === "ws"
 
   test("over WebSocket, warmed up, on its lane and forked to another", async () => {
     const client = await connectSocket(server);
+    // Instructions of its own: those of the test above are in the cache, with the tools.
+    const own = { ...fixed, instructions: `Over a socket. ${fixed.instructions}`, tools: [] };
     const ask = async (body: object, lane?: string): Promise<Turn> => {
-      client.send({ type: "response.create", ...fixed, store: false, ...body, ...(lane !== undefined && { stream_id: lane }) });
+      client.send({ type: "response.create", ...own, store: false, ...body, ...(lane !== undefined && { stream_id: lane }) });
       return turnOf((await client.end(lane)).response!);
     };
     const warm = await ask({ input: [message(`over WebSocket, ${"with a long context, ".repeat(20)}`)], generate: false });

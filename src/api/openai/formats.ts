@@ -158,7 +158,7 @@ function partsOf(
   const roleAlone = isRoleAlone({ text, calls }, kind, wire, showsReasoning);
   const hidden = hiddenTokens(answer, wire);
   if (hidden > 0) parts.push(chunks.hidden(choice, hidden));
-  if (roleAlone && !options.roleIsSent) parts.push(chunks.one(choice, wire.roleDelta!, "null", true));
+  if (roleAlone && !options.roleIsSent) parts.push(chunks.one(choice, roleDeltaOf(isRefusal, wire), "null", true));
   if (showsReasoning) parts.push(chunks.tokens(choice, answer.reasoning, wire.reasoningDelta, "null", null));
   if (prefix !== null) parts.push(chunks.repeated(choice, prefix));
   let finished = false;
@@ -182,6 +182,11 @@ function isRoleAlone({ text, calls }: Pick<Choice, "text" | "calls">, kind: Kind
   return kind === "chat" && wire.roleDelta !== null && (calls.length === 0 || text !== null || wire.name === "vllm" || showsReasoning);
 }
 
+/** The delta of the role alone. A refusal has no content, not an empty one: clients put deltas together, and "" stays "". */
+function roleDeltaOf(isRefusal: boolean | undefined, { roleDelta }: Wire): string {
+  return isRefusal === true ? roleDelta!.replace('"content":""', '"content":null').replace('"refusal":null', '"refusal":""') : roleDelta!;
+}
+
 /** Where they are written: shared, as a frame's bytes are valid only until the next frame. */
 const roles = new EventBuffer();
 
@@ -199,7 +204,8 @@ export function earlyRole(
   const chunks = new Chunks(answer, { ...options, continuousUsage: false, logprobs: null, roleIsSent: false, callId: () => "" });
   return (dueUs, sentUs) => {
     roles.reset(options.stamped, dueUs, sentUs);
-    for (const index of answer.choices.keys()) chunks.one(index, wire.roleDelta!, "null", true).open!(roles);
+    for (const [index, { isRefusal }] of answer.choices.entries())
+      chunks.one(index, roleDeltaOf(isRefusal, wire), "null", true).open!(roles);
     return roles.frame();
   };
 }
