@@ -57,6 +57,8 @@ const masked = (response: string): string =>
     .replaceAll(/req_[0-9a-f]{32}/g, "req_*")
     .replaceAll(/^(date|content-length): .*\n/gim, "")
     .replaceAll(/^(retry-after(?:-ms)?|(?:x|anthropic)-ratelimit-\S*reset\S*): .*$/gim, "$1: *")
+    // Gemini's body says the same wait.
+    .replaceAll(/("retryDelay": )"[0-9.]+s"/g, '$1"*"')
     .replaceAll(/try again in [0-9.a-z]+?(?=\.? )/g, "try again in *")
     .replaceAll(/"X-RateLimit-Reset":"\d+"/g, '"X-RateLimit-Reset":"*"');
 

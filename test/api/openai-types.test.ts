@@ -44,6 +44,8 @@ beforeAll(() => {
 /** Members that captures show and openai-node's types do not know, or know otherwise. */
 function withoutExtras(value: Record<string, unknown>): Record<string, unknown> {
   const { obfuscation: _, ...rest } = value;
+  // The function's name: the types of openai 6 demand it, those of 7 do not know it.
+  if (rest["type"] === "response.function_call_arguments.done") delete rest["name"];
   return rest;
 }
 

@@ -89,6 +89,8 @@ const importMap = JSON.stringify({
   imports: {
     "@opentelemetry/api": "/node_modules/@opentelemetry/api/dist/index.mjs",
     standardwebhooks: "data:text/javascript,export class Webhook {}",
+    // Of Node alone; openai's package.json names another for browsers, which it takes where this one has no members.
+    "/node_modules/openai/internal/auth/x509-transport-state.js": "data:text/javascript,",
   },
 });
 

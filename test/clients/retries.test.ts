@@ -116,7 +116,12 @@ const clients: readonly Client[] = [
     obeys: "retry-after",
     blind: { attempts: 1, leastWaitMs: 0 },
     isError: (error) => error instanceof Error && "status" in error && error.status === 429,
-    failing: { attempts: 2, isError: (error) => error instanceof InternalServerError && error.status === 500 },
+    // Its own copy of openai's package, of another version, makes the error.
+    failing: {
+      attempts: 2,
+      isError: (error) =>
+        error instanceof Error && error.constructor.name === "InternalServerError" && "status" in error && error.status === 500,
+    },
   },
   {
     name: "@anthropic-ai/sdk",

@@ -35,6 +35,7 @@ describe.each(targets)("$name", (target) => {
       stamps: false,
       mode: "random",
       profile: "openai",
+      "early-role": false,
       "tokens-per-chunk": 1,
       "max-model-len": null,
       "rate-limit": null,

@@ -99,6 +99,8 @@ class ResponseStory {
       object: "response",
       created_at: created,
       status,
+      // openai-node 7: null where the request names no program.
+      access_programs: null,
       background: false,
       ...(isDone && { completed_at: this.#wasCut ? null : created }),
       error: null,

@@ -1,7 +1,7 @@
 /** The service tier of a request: what was asked for, and what the answer says. */
 import { type JsonObject, optionalName } from "../shared/body.ts";
 
-const serviceTiers = ["auto", "default", "flex", "scale", "priority", "fast"] as const;
+const serviceTiers = ["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] as const;
 
 /** A tier as requests name it. */
 export type ServiceTier = (typeof serviceTiers)[number];
