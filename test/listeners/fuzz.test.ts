@@ -63,12 +63,15 @@ const failuresOf = ({ findings }: Search): string[] =>
 
 /** Generated cases for each engine; each has others. */
 const share = 90;
+/** Over TLS the engine's code above the records is that of its cleartext twin, which asks the whole share. */
+const shareOverTls = 30;
 const engines = engineNames.filter(({ h1Engine }) => h1Engine === "node" || uwsRuns);
 
 describe("the short form", () => {
   test.each(engines)("$name: no request holds up others", { timeout: 120_000 }, async (engine) => {
     const from = corpus.length + engineNames.indexOf(engine) * share;
-    const numbers = [...corpus.keys(), ...Array.from({ length: share }, (_, index) => from + index)];
+    const generated = engine.protocol === "h1" || engine.protocol === "h2c" ? share : shareOverTls;
+    const numbers = [...corpus.keys(), ...Array.from({ length: generated }, (_, index) => from + index)];
     const startedMs = performance.now();
     const found = await search(engine, { ...plan, bounds, numbers, worst: 0 });
     console.log(

@@ -204,7 +204,7 @@ const commonH1: readonly Case[] = [
     { statuses: [400], codes: ["ambiguous_request"], end: "fin" },
     bound("ambiguous"),
   ),
-  engines("upgrade_websocket", "the Upgrade is ignored", { statuses: [200] }, responses),
+  ours("upgrade_websocket", "426 with the error JSON", { statuses: [426], codes: ["websocket_not_supported"] }, responses),
   ours("json_too_deep", "400 with the error JSON", { statuses: [400], codes: ["json_too_deep"] }, bound("json-too-deep")),
   ours("json_objects_too_deep", "400 with the error JSON", { statuses: [400], codes: ["json_too_deep"] }, bound("json-too-deep")),
   ours("body_too_large", "413 with the error JSON", { statuses: [413], codes: ["request_too_large"] }, bound("body-too-large")),

@@ -73,7 +73,9 @@ def rapid_reset_on_many_connections(target, connections=10):
     held = [Http2(target) for _ in range(connections)]
     for connection in held:
         connection.raw(data)
-    seen = [hold(connection, 2) for connection in held]
+    for connection in held:
+        connection.read(10, until=lambda frame: isinstance(frame, GoAwayFrame))
+    seen = [hold(connection, 0.05) for connection in held]
     return {"goaways": sorted({str(each["goaway"]) for each in seen}), "ends": sorted({each["end"] for each in seen})}
 
 
