@@ -21,6 +21,7 @@ describe("what is searched", () => {
       "adminRequestsRoutes",
       "administrationRoutes",
       "dashboardRoutes",
+      "geminiMethods",
       "healthRoutes",
       "metricsRoute",
       "providerRoutes",

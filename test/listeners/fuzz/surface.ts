@@ -21,8 +21,9 @@ export function endpoints(): readonly Endpoint[] {
   const meter = new Meter();
   const sender = { send: () => {} };
   // Only what a route does when it is asked looks into these.
+  const settings = { models: null } as ModelSettings;
   const routes = [
-    ...providerRoutes({} as Generator, { models: null } as ModelSettings, sender, meter, null, () => 0),
+    ...providerRoutes({ model: { settings } } as Generator, settings, sender, meter, null, () => 0),
     ...healthRoutes(
       meter,
       () => false,
