@@ -20,8 +20,10 @@ describe("what is searched", () => {
     expect(routeMakers()).toEqual([
       "adminRequestsRoutes",
       "administrationRoutes",
+      "azureNames",
       "dashboardRoutes",
       "geminiMethods",
+      "geminiModels",
       "healthRoutes",
       "metricsRoute",
       "providerRoutes",

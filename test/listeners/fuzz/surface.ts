@@ -39,10 +39,14 @@ export function endpoints(): readonly Endpoint[] {
   return routes.map(({ method, path }) => ({ method, path }));
 }
 
-/** The functions of `src` that make routes. A new one belongs into `endpoints`. */
+/** The functions of `src` that make routes. A new one belongs into `endpoints`, by itself or within another. */
 export function routeMakers(): readonly string[] {
   return textsOf("")
-    .flatMap((text) => [...text.matchAll(/^export function (\w+)\([^]*?\): Route(?:\[\])? \{/gm)].map((match) => match[1]!))
+    .flatMap((text) =>
+      [...text.matchAll(/^export function (\w+)\((?:(?!\n(?:export|function) )[^])*?\): (?:readonly )?Route(?:\[\])? \{/gm)].map(
+        (match) => match[1]!,
+      ),
+    )
     .toSorted();
 }
 
