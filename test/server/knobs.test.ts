@@ -3,8 +3,12 @@
  * environment, which wins over the file. Rows share a server where they do not get in each other's way.
  */
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { mkdtempSync, writeFileSync } from "node:fs";
+import { createSocket } from "node:dgram";
+import type { IncomingHttpHeaders } from "node:http";
 import { connect as connectH2 } from "node:http2";
+import { get as httpsGet } from "node:https";
 import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,12 +16,16 @@ import { connect as connectTls } from "node:tls";
 import { countTokens as countCl100k } from "gpt-tokenizer/encoding/cl100k_base";
 import { countTokens as countO200k } from "gpt-tokenizer/encoding/o200k_base";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { WebSocket } from "ws";
 import { localhostCertificate } from "../../src/base/certificate.ts";
+import { loadQuic } from "../../src/base/quic.ts";
 import { environmentName, flagName } from "../../src/settings/flags.ts";
 import type { ServerKey } from "../../src/settings/options.ts";
 import { serverFlags } from "../../src/settings/server.ts";
 import { loadUws } from "../../src/listeners/uws/module.ts";
 import { createServer } from "../../src/index.ts";
+import { openHttp3 } from "../support/http3-client.ts";
+import { SocketClient } from "../support/sockets.ts";
 import { type Serving, serve } from "../support/process.ts";
 import { chat, type Chunk, chunksOf } from "../support/chat.ts";
 import { sleep } from "../support/wait.ts";
@@ -241,6 +249,85 @@ async function foundAgain(server: Serving): Promise<number> {
   return found;
 }
 
+/** The headers of an answer over TLS. */
+const headersOf = (server: Serving): Promise<IncomingHttpHeaders> =>
+  new Promise((resolve, reject) => {
+    const asked = httpsGet(`${origin(server, "h1s")}/health`, { rejectUnauthorized: false, agent: false }, (response) => {
+      response.resume();
+      resolve(response.headers);
+    });
+    asked.on("error", reject);
+  });
+
+/** Whether the first packet of the server is a Retry (RFC 9000, section 17.2.5): seen by a relay between client and server. */
+async function asksForProof(server: Serving): Promise<boolean> {
+  const port = Number(new URL(origin(server, "h3")).port);
+  const [front, back] = [createSocket("udp4"), createSocket("udp4")];
+  let client = 0;
+  const first = new Promise<number>((resolve) => {
+    back.on("message", (packet) => {
+      resolve(packet[0]!);
+      front.send(packet, client, "127.0.0.1");
+    });
+  });
+  front.on("message", (packet, from) => {
+    client = from.port;
+    back.send(packet, port, "127.0.0.1");
+  });
+  front.bind(0, "127.0.0.1");
+  await once(front, "listening");
+  const session = await openHttp3(`https://127.0.0.1:${front.address().port}`);
+  const type = await first;
+  await session.close();
+  front.close();
+  back.close();
+  return (type & 0xf0) === 0xf0;
+}
+
+/** A WebSocket to a server in another process, for one look. */
+async function onSocket<T>(server: Serving, look: (client: SocketClient) => Promise<T>): Promise<T> {
+  const socket = new WebSocket(`${origin(server, "ws").replace("http:", "ws:")}/v1/responses`, { perMessageDeflate: true });
+  const client = new SocketClient(socket);
+  await once(socket, "open");
+  const seen = await look(client);
+  socket.terminate();
+  return seen;
+}
+
+const hanging = { metadata: { "x-fakeai-fault": "hang(after=1)" } };
+
+/** Names of lanes that are taken until one is refused. */
+async function lanesTaken(client: SocketClient): Promise<number> {
+  for (let lane = 0; lane < 8; lane++) client.create({ ...hanging, stream_id: `l${lane}` });
+  const refused = await client.next(({ error }) => error?.code === "websocket_stream_limit_reached");
+  return Number(refused.stream_id!.slice(1));
+}
+
+/** Responses that have begun once everything that was asked for before a message with an error has been read. */
+async function startedAtOnce(client: SocketClient): Promise<number> {
+  client.create(hanging);
+  client.create({ ...hanging, stream_id: "a" });
+  client.send("no JSON");
+  await client.next(({ type }) => type === "error");
+  return client.messages.filter(({ type }) => type === "response.created").length;
+}
+
+/** Milliseconds, of the lifetimes the largest that passed, until a connection is closed. */
+async function livedFor(client: SocketClient): Promise<number> {
+  const startedMs = performance.now();
+  await client.closing(10_000);
+  const took = performance.now() - startedMs;
+  return lifetimes.findLast((step) => took >= step - 50) ?? 0;
+}
+
+/** Whether a response can be gone on from. */
+async function isKept(server: Serving): Promise<boolean> {
+  const ask = (more: object): Promise<Response> =>
+    fetch(`${origin(server)}/v1/responses`, { method: "POST", body: JSON.stringify({ model: "m", input: "x", ...more }) });
+  const { id } = (await (await ask({})).json()) as { id: string };
+  return (await ask({ previous_response_id: id })).status === 200;
+}
+
 const protocolsOf = (server: Serving): Promise<string> => Promise.resolve(server.listening.map(({ protocol }) => protocol).join());
 const portOf = (server: Serving): Promise<number> => Promise.resolve(Number(new URL(origin(server)).port));
 const engineOf = (server: Serving): Promise<string> => Promise.resolve(server.listening[0]!.engine);
@@ -267,6 +354,7 @@ const depths = [10, 20, 40] as const;
 const buffers = [65_536, 524_288, 2_097_152] as const;
 const idles = [150, 1800, 3600] as const;
 const stalls = [200, 1500, 4000] as const;
+const lifetimes = [200, 1500, 3000] as const;
 const graces = [200, 1500, 3500] as const;
 const seeds = [11, 12, 13] as const;
 const russian = "Привет, как дела у тебя сегодня? ".repeat(20);
@@ -318,6 +406,12 @@ const groups: readonly Group[] = [
         values: [100, 101, 102],
         seen: (server) => announced(server, "maxConcurrentStreams"),
         expected: [100, 101, 102],
+      },
+      {
+        key: "h2Engine",
+        values: ["own", "node", "own"],
+        seen: (server) => Promise.resolve(server.listening.find(({ protocol }) => protocol === "h2c")!.engine),
+        expected: ["own", "node", "own"],
       },
       {
         key: "headerTable",
@@ -653,6 +747,50 @@ const groups: readonly Group[] = [
       },
     ],
   },
+  {
+    name: "QUIC",
+    fixed: { protocol: "h1s:0,h3:0" },
+    rows: [
+      {
+        key: "altSvc",
+        values: [true, false, true],
+        seen: async (server) => (await headersOf(server))["alt-svc"] !== undefined,
+        expected: [true, false, true],
+      },
+      { key: "quicRetry", values: [true, false, true], seen: asksForProof, expected: [true, false, true] },
+    ],
+  },
+  {
+    name: "WebSocket",
+    fixed: { protocol: "h1:0,ws:0", ttft: "0" },
+    rows: [
+      {
+        key: "wsMaxLanes",
+        values: [1, 2, 3],
+        seen: (server) => onSocket(server, (client) => lanesTaken(client)),
+        expected: [1, 2, 3],
+      },
+      {
+        key: "wsMaxInFlight",
+        values: [2, 1, 2],
+        seen: (server) => onSocket(server, (client) => startedAtOnce(client)),
+        expected: [2, 1, 2],
+      },
+      {
+        key: "wsDeflate",
+        values: [true, false, true],
+        seen: (server) => onSocket(server, ({ socket }) => Promise.resolve(socket.extensions)),
+        expected: ["permessage-deflate", "", "permessage-deflate"],
+      },
+      { key: "maxStored", values: ["0", "1mb", "0"], seen: isKept, expected: [false, true, false] },
+      {
+        key: "wsLifetime",
+        values: lifetimes,
+        seen: (server) => onSocket(server, (client) => livedFor(client)),
+        expected: lifetimes,
+      },
+    ],
+  },
 ];
 
 /** A value of a row, as an argument or a variable takes it. */
@@ -675,7 +813,10 @@ function start({ name, fixed, rows }: Group, source: Source): Promise<Serving> {
   return serve(args, { env });
 }
 
-describe.each(groups)("given in the file, up to the environment, and up to the command line: $name", (group) => {
+/** HTTP/3 needs an optional package: without it, this group is left out where CI does not run. */
+const runnable = groups.filter(({ name }) => name !== "QUIC" || process.env["CI"] === "true" || loadQuic() !== null);
+
+describe.each(runnable)("given in the file, up to the environment, and up to the command line: $name", (group) => {
   let servers: readonly Serving[] = [];
   beforeAll(async () => {
     const started = await Promise.allSettled(sources.map((source) => start(group, source)));
@@ -700,6 +841,12 @@ const elsewhere: readonly ServerKey[] = [
   "imageTokens", // test/api/media.test.ts
   "keepRequests", // requests.test.ts
   "replies", // replies.test.ts
+  "earlyRole", // received.test.ts
+  "instance", // replicas.test.ts
+  "replay", // replay.test.ts, like the three after it
+  "replayIgnore",
+  "replaySpeed",
+  "replayUnmatched",
 ];
 
 test("no flag is without a row", () => {
