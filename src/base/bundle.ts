@@ -2,12 +2,12 @@
  * A program in one file, with the code that V8 compiled for it at an earlier start. Finding, reading and compiling 150 modules
  * takes most of the time until a server answers, and of the memory that it then holds.
  */
-import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, lstatSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Script } from "node:vm";
-import { cacheDirectory } from "./directory.ts";
+import { cacheDirectory, makeDirectory } from "./directory.ts";
 import { beginSmall } from "./young-generation.ts";
 
 /** Of the bundle, made by build.mjs: one expression, a function that gets what it calls. There is none where the sources run. */
@@ -91,7 +91,8 @@ function readKept(name: string): { readonly code: Buffer; readonly stage: Stage 
 function keep(stem: string, name: string, code: Buffer): void {
   try {
     const folder = join(cacheDirectory(), "code");
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    // Code that others could write is not read.
+    if (makeDirectory(folder).length > 0) chmodSync(folder, 0o700);
     // Of the build that was here before, and of less of this one.
     for (const other of readdirSync(folder)) if (other.startsWith(`${stem}-`)) rmSync(join(folder, other), { force: true });
     const fresh = join(folder, `.${name}.${process.pid}`);

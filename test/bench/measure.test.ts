@@ -38,7 +38,7 @@ test.each([
   [["speed", "--rounds"], "--rounds <n> needs a value (see npm run measure -- speed --help)"],
   [["speed", "--peers=3"], "--peers takes no value (see npm run measure -- speed --help)"],
   [["where"], "missing argument <row>: a paced, unpaced or unary row of `speed` (see npm run measure -- where --help)"],
-  [["pacing", "http2"], 'protocol "http2" is not one of h1, h2c: did you mean h2c?'],
+  [["pacing", "http2"], 'protocol "http2" is not one of h1, h2c, ws, chat, responses: did you mean h2c?'],
   [["micro", "h1"], 'unexpected argument "h1" (see npm run measure -- micro --help)'],
 ])("%j: one line, exit 2", (args, line) => {
   const { status, stdout, stderr } = measure(...args);
