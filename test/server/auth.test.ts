@@ -41,7 +41,9 @@ describe.each(targets)("$name", (target) => {
   });
 
   test("no key: OpenAI's words", async () => {
-    for (const headers of [{}, { authorization: "" }, { authorization: "Bearer " }, { authorization: good }]) {
+    // A value that ends with a space is malformed in HTTP/2 (RFC 9113, section 8.2.1); our own engine resets its stream.
+    const empty = target.engine === "own" ? "Bearer" : "Bearer ";
+    for (const headers of [{}, { authorization: "" }, { authorization: empty }, { authorization: good }]) {
       const answer = await running.ask({ body: chat(), headers });
       expect(answer.status).toBe(401);
       expect(answer.headers["content-type"]).toBe("application/json");
