@@ -442,7 +442,16 @@ describe.each(targets.filter(({ protocol }) => protocol === "h2c"))("streams of 
     // 8 KB/s of over 3 MB.
     const reading = setInterval(() => client.give(0, 400), 50);
     await eventually(() => running.server.stats().openStreams === streams.length, "all are open");
-    await eventually(() => running.server.stats().openStreams === 0, "all are cut", 10_000);
+    // Our own engine gives a turn of 16 KB to one stream after the other: the drip is all for one, and that one is read.
+    const isRead = h2c.engine === "own" ? 1 : 0;
+    await eventually(() => running.server.stats().openStreams === isRead, "all are cut that get nothing", 10_000);
+    if (isRead > 0) {
+      const before = Math.max(...client.bytes.values());
+      await eventually(() => Math.max(...client.bytes.values()) > before + 4000, "one goes on");
+      expect(running.server.stats().openStreams).toBe(1);
+      clearInterval(reading);
+      await eventually(() => running.server.stats().openStreams === 0, "it is cut when it is read no more", 10_000);
+    }
     clearInterval(reading);
     expect(running.server.stats()).toMatchObject({ finishedStreams: 0, abortedStreams: streams.length });
     client.destroy();
