@@ -23,7 +23,7 @@ describe("options", () => {
   const refused: readonly (readonly [object, RegExp])[] = [
     [{ suite: "huge" }, /--suite: "huge" is neither quick nor full/],
     [{ driver: "wrk" }, /--driver: "wrk" is not one of stream, autocannon, h2load/],
-    [{ protocol: "h3" }, /--protocol: "h3"/],
+    [{ protocol: "quic" }, /--protocol: "quic"/],
     [{ url: "http://x", protocol: "h2" }, /h2 cannot be spoken to an http: address; h1 and h2c can/],
     [{ url: "localhost:8000" }, /--url/],
     [{ url: "http://user:secret@x" }, /credentials/],

@@ -104,8 +104,21 @@ const anyFrame: fc.Arbitrary<Written> = fc.oneof(
       (writer) => writer.windowUpdate(id, increment),
       { type: frame.windowUpdate, flags: 0, id, payload: number(increment) },
     ]),
+  fc.tuple(id, bytes(40)).map(([prioritized, value]): Written => {
+    const payload = Buffer.from(number(prioritized) + value.toString("hex"), "hex");
+    return [
+      (writer) => writer.frame(frame.priorityUpdate, 0, 0, payload, 0, payload.length),
+      { type: frame.priorityUpdate, flags: 0, id: 0, payload: payload.toString("hex") },
+    ];
+  }),
+  // Types that HTTP/2 does not know.
   fc
-    .tuple(fc.integer({ min: 10, max: 255 }), fc.integer({ min: 0, max: 255 }), id, bytes(50))
+    .tuple(
+      fc.integer({ min: 10, max: 255 }).filter((type) => type !== frame.priorityUpdate),
+      fc.integer({ min: 0, max: 255 }),
+      id,
+      bytes(50),
+    )
     .map(([type, flags, id, payload]): Written => [
       (writer) => writer.frame(type, flags, id, payload, 0, payload.length),
       { type, flags, id, payload: payload.toString("hex") },
