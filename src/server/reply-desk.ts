@@ -30,10 +30,14 @@ export class ReplyDesk {
   }
 
   /** Puts rules in force, all of them or none. A file is read again when it changes. Rejects with UsageError. */
-  async set(given: GivenReplies): Promise<void> {
+  set(given: GivenReplies): Promise<void> {
+    return this.#set(given, false);
+  }
+
+  async #set(given: GivenReplies, isJson: boolean): Promise<void> {
     // Before it is read: a change in between is seen at the first look.
     const stamp = typeof given === "string" ? stampOf(given) : null;
-    const settled = await this.#settle(given);
+    const settled = await this.#settle(given, isJson);
     this.close();
     this.replies.set(settled);
     if (typeof given === "string") this.#watch(given, stamp);
@@ -46,7 +50,7 @@ export class ReplyDesk {
       show: () => this.replies.show(),
       change: async (rules) => {
         try {
-          await this.set(rules as unknown as GivenReplies);
+          await this.#set(rules as unknown as GivenReplies, true);
         } catch (error) {
           throw error instanceof UsageError ? new ApiError(400, error.message, null, "invalid_value") : error;
         }
@@ -60,9 +64,9 @@ export class ReplyDesk {
     this.#looks = null;
   }
 
-  async #settle(given: GivenReplies): Promise<SettledReplies> {
+  async #settle(given: GivenReplies, isJson: boolean): Promise<SettledReplies> {
     const { batched, places } = this.#options;
-    const settled = await settleReplies(given, batched);
+    const settled = await settleReplies(given, batched, isJson);
     for (const [index, { replies }] of settled.rules.entries()) {
       const unfit = unfitFor(
         replies.flatMap(({ faults }) => faults),
@@ -75,7 +79,7 @@ export class ReplyDesk {
 
   async #readAgain(file: string, looks: NodeJS.Timeout): Promise<void> {
     try {
-      const settled = await this.#settle(file);
+      const settled = await this.#settle(file, false);
       // Other rules may have come in the meantime.
       if (this.#looks === looks) this.replies.set(settled);
     } catch (error) {

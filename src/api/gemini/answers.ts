@@ -22,7 +22,7 @@ import { type GeminiAsk, readGemini } from "./request.ts";
 /** How a stream is sent. */
 type Form = "sse" | "array";
 
-function headOf(form: Form | "whole", firstUs: number, clock: string | null): ResponseHead {
+export function headOf(form: Form | "whole", firstUs: number, clock: string | null): ResponseHead {
   const headers: Record<string, string> = {
     "content-type": form === "sse" ? "text/event-stream" : "application/json; charset=UTF-8",
     "server-timing": `gfet4t7; dur=${Math.max(1, Math.round(firstUs / 1000))}`,

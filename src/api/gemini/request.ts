@@ -122,9 +122,11 @@ function readCalls(body: JsonObject, endsWithResult: boolean): CallPlan | null {
   const path = "tool_config.function_calling_config.";
   const mode = enumAt(config, "mode", path, "google.ai.generativelanguage.v1beta.FunctionCallingConfig.Mode", modes) ?? "AUTO";
   const allowed = listAt(config, "allowedFunctionNames", path);
-  const unknown = allowed.find((name) => !tools.some((tool) => tool.name === name));
+  const declared = new Set<unknown>(tools.map(({ name }) => name));
+  const unknown = allowed.find((name) => !declared.has(name));
   if (unknown !== undefined) throw wrong(`${path}allowed_function_names`, "one of the declared functions", unknown);
-  const callable = allowed.length === 0 ? tools : tools.filter(({ name }) => allowed.includes(name));
+  const chosen = new Set(allowed);
+  const callable = allowed.length === 0 ? tools : tools.filter(({ name }) => chosen.has(name));
   if (callable.length === 0 || mode === "NONE") return null;
   if (mode === "ANY") return { tools: callable, choice: "required", parallel: true };
   return endsWithResult ? null : { tools: callable, choice: "auto", parallel: true };

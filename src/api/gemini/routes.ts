@@ -4,10 +4,12 @@ import type { ResponsePlan, ResponseSink, Route, RouteRequest } from "../../core
 import { ApiError } from "../errors/api-error.ts";
 import { sendJson } from "../shared/answer.ts";
 import { isObject, parseBody } from "../shared/body.ts";
+import { listFrames } from "../shared/lists.ts";
 import type { Model, ModelSettings } from "../shared/model.ts";
+import type { PromptAsk } from "../shared/prefix.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
-import { vectorJson } from "../shared/vectors.ts";
-import { planGemini } from "./answers.ts";
+import { bytesOfNumber, vectorJson } from "../shared/vectors.ts";
+import { headOf, planGemini } from "./answers.ts";
 import { bad, countGemini, member } from "./request.ts";
 
 /** What is shown when every name is served. */
@@ -66,26 +68,55 @@ export function showGemini({ path }: RouteRequest, prefix: string, settings: Mod
 const mostEmbedded = 100;
 const mostDimensions = 3072;
 
-function embed(method: Method, bytes: Uint8Array, name: string, settings: ModelSettings): string {
+/** Plans the answer of embedContent or batchEmbedContents. Throws ApiError. */
+function planEmbed(
+  method: Method,
+  { model, clockIdentity }: GeminiParts,
+  request: RouteRequest,
+  bytes: Uint8Array,
+  name: string,
+): ResponsePlan {
   const body = parseBody(bytes);
   const requests = method === "embedContent" ? [body] : member(body, "requests");
   if (!Array.isArray(requests) || requests.length === 0) throw bad("* BatchEmbedContentsRequest.requests: requests is not specified");
   if (requests.length > mostEmbedded)
     throw bad(`* BatchEmbedContentsRequest.requests: at most ${mostEmbedded} requests can be in one batch`);
-  const vectors = requests.map((request: unknown): string => {
-    const content = isObject(request) ? member(request, "content") : undefined;
+  const asks = requests.map((asked: unknown, index) => {
+    const content = isObject(asked) ? member(asked, "content") : undefined;
     const parts = isObject(content) ? content["parts"] : undefined;
     const texts = (Array.isArray(parts) ? parts : [parts]).flatMap((part: unknown) =>
       isObject(part) && typeof part["text"] === "string" ? [part["text"]] : [],
     );
     if (texts.length === 0) throw bad("* EmbedContentRequest.content: content is not specified");
-    const config = isObject(request) ? (member(request, "outputDimensionality") ?? mostDimensions) : mostDimensions;
-    if (typeof config !== "number" || !Number.isInteger(config) || config < 1 || config > mostDimensions)
+    const dimensions = isObject(asked) ? (member(asked, "outputDimensionality") ?? mostDimensions) : mostDimensions;
+    if (typeof dimensions !== "number" || !Number.isInteger(dimensions) || dimensions < 1 || dimensions > mostDimensions)
       throw bad(`output_dimensionality must be from 1 to ${mostDimensions}.`);
-    tokensOfTexts(texts, settings.tokenizer);
-    return `{"values":${vectorJson(name, texts.join(""), config)}}`;
+    const prompt: PromptAsk = { tokens: tokensOfTexts(texts, model.settings.tokenizer), parts: () => texts, index };
+    return { texts, dimensions, prompt };
   });
-  return method === "embedContent" ? `{"embedding":${vectors[0]!}}` : `{"embeddings":[${vectors.join(",")}]}`;
+  const prompts = asks.map(({ prompt }) => prompt);
+  const { schedule, firstUs, stamped } = model.latency(request, prompts);
+  const isBatch = method === "batchEmbedContents";
+  const { streamed, ...answer } = listFrames(
+    {
+      length: asks.length,
+      opening: isBatch ? `{"embeddings":[` : `{"embedding":`,
+      separator: ",",
+      closing: isBatch ? "]}" : "}",
+      item: (index) => `{"values":${vectorJson(name, asks[index]!.texts.join(""), asks[index]!.dimensions)}}`,
+      bytesOf: (index) => asks[index]!.dimensions * bytesOfNumber,
+    },
+    schedule,
+    stamped,
+  );
+  return {
+    head: { ...headOf("whole", firstUs, stamped ? clockIdentity : null), streamed },
+    ...answer,
+    startUs: request.receivedUs,
+    outputTokens: 0,
+    promptTokens: prompts.reduce((sum, { tokens }) => sum + tokens, 0),
+    finishReason: "stop",
+  };
 }
 
 export interface GeminiParts {
@@ -96,7 +127,8 @@ export interface GeminiParts {
 }
 
 /** The routes below `/v1/` or `/v1beta/`: POST for all methods of a model. */
-export function geminiMethods(prefix: string, { model, clockIdentity, meter, send }: GeminiParts): Route {
+export function geminiMethods(prefix: string, parts: GeminiParts): Route {
+  const { model, clockIdentity, meter, send } = parts;
   const { settings } = model;
   return {
     method: "POST",
@@ -116,7 +148,7 @@ export function geminiMethods(prefix: string, { model, clockIdentity, meter, sen
         sendJson(sink, meter, 200, print({ totalTokens: tokens, promptTokensDetails: counted }));
         return;
       }
-      sendJson(sink, meter, 200, embed(method, body, name, settings));
+      send(planEmbed(method, parts, request, body, name), sink, request.path);
     },
   };
 }

@@ -1,11 +1,11 @@
 /** POST /api/embed and its older form /api/embeddings (docs/api.md): unit vectors that follow from model and text alone. */
-import { UnaryFrame } from "../../core/frames/frames.ts";
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
 import { isObject, parseBody } from "../shared/body.ts";
+import { listFrames } from "../shared/lists.ts";
 import type { Model } from "../shared/model.ts";
 import type { PromptAsk } from "../shared/prefix.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
-import { vectorJson } from "../shared/vectors.ts";
+import { bytesOfNumber, vectorJson } from "../shared/vectors.ts";
 import { bad, readModel } from "./request.ts";
 
 const mostInputs = 512;
@@ -39,17 +39,25 @@ export function planEmbed(kind: "embed" | "embeddings", model: Model, request: R
     request,
     prompts.length === 0 ? [{ tokens: 1, parts: () => [], index: 0 }] : prompts,
   );
-  const json = (): string => {
-    const vectors = inputs.map((text) => vectorJson(name, text, asked));
-    if (kind === "embeddings") return `{"embedding":${vectors[0] ?? "[]"}}`;
-    const start = JSON.stringify({ model: name }).slice(0, -1);
-    const nanoseconds = Math.round(firstUs * 1000);
-    return `${start},"embeddings":[${vectors.join(",")}],"total_duration":${nanoseconds},"load_duration":0,"prompt_eval_count":${tokens}}`;
-  };
-  return {
-    head: { status: 200, headers: { "content-type": "application/json; charset=utf-8" }, streamed: false },
-    frames: new UnaryFrame(json, 0, stamped),
+  const nanoseconds = Math.round(firstUs * 1000);
+  const { streamed, ...answer } = listFrames(
+    {
+      length: kind === "embed" ? inputs.length : Math.min(1, inputs.length),
+      opening: kind === "embed" ? `${JSON.stringify({ model: name }).slice(0, -1)},"embeddings":[` : `{"embedding":`,
+      separator: ",",
+      closing:
+        kind === "embed"
+          ? `],"total_duration":${nanoseconds},"load_duration":0,"prompt_eval_count":${tokens}}`
+          : `${inputs.length === 0 ? "[]" : ""}}`,
+      item: (index) => vectorJson(name, inputs[index]!, asked),
+      bytesOf: () => asked * bytesOfNumber,
+    },
     schedule,
+    stamped,
+  );
+  return {
+    head: { status: 200, headers: { "content-type": "application/json; charset=utf-8" }, streamed },
+    ...answer,
     startUs: request.receivedUs,
     outputTokens: 0,
     promptTokens: tokens,

@@ -1,15 +1,13 @@
 /** POST /v1/embeddings: unit vectors that follow from model and text alone. */
-import { UnaryFrame } from "../../core/frames/frames.ts";
-import { pieceBytes, PieceFrames } from "../../core/frames/pieces.ts";
-import { frameSchedule } from "../../core/pacing/schedule.ts";
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
 import type { Model, ModelSettings } from "../shared/model.ts";
 import type { PromptAsk } from "../shared/prefix.ts";
 import { invalidType, type JsonObject, optionalInteger, parseBody } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { successHead } from "../shared/heads.ts";
+import { type ListBody, listFrames } from "../shared/lists.ts";
 import { checkInputFits, tokensOfPrompt } from "../shared/prompt.ts";
-import { base64Of, decimalsOf, seedOfText } from "../shared/vectors.ts";
+import { base64Of, bytesOfNumber, decimalsOf, seedOfText } from "../shared/vectors.ts";
 import { deployedBody } from "./azure.ts";
 import { checkModel } from "./request.ts";
 
@@ -17,10 +15,6 @@ const mostInputs = 2048;
 const mostDimensions = 4096;
 /** Numbers in one answer. */
 const mostNumbers = 4_194_304;
-/** About the bytes of a printed number. */
-const bytesOfNumber = 13;
-/** An answer of more pieces than this is made piece by piece, while it is sent. */
-const wholePieces = 8;
 /** The inputs as texts, and the tokens they are worth. */
 function readInputs(
   body: JsonObject,
@@ -67,21 +61,24 @@ interface Vectors {
   readonly indented: boolean;
 }
 
-/** JSON text of the vectors from `from` to before `to`; the first begins the body, the last ends it. */
-function pieceOf({ name, texts, dimensions, isBase64, indented }: Vectors, from: number, to: number, tokens: number): string {
+function bodyOf({ name, texts, dimensions, isBase64, indented }: Vectors, tokens: number): ListBody {
   const shell = { object: "list", data: [], model: name, usage: { prompt_tokens: tokens, total_tokens: tokens } };
-  const [opening, closing] = JSON.stringify(shell, null, indented ? 2 : 0).split("[]") as [string, string];
+  const [before, behind] = JSON.stringify(shell, null, indented ? 2 : 0).split("[]") as [string, string];
   const [open, separator, close] = indented ? ["[\n        ", ",\n        ", "\n      ]"] : ["[", ",", "]"];
-  let text = from === 0 ? `${opening}[${indented ? "\n" : ""}` : "";
-  for (let index = from; index < to; index++) {
-    const seed = seedOfText(name, texts[index]!);
-    const vector = isBase64 ? base64Of(seed, dimensions) : open + decimalsOf(seed, dimensions, separator) + close;
-    text += indented
-      ? `    {\n      "object": "embedding",\n      "index": ${index},\n      "embedding": ${vector}\n    }`
-      : `{"object":"embedding","index":${index},"embedding":${vector}}`;
-    if (index < texts.length - 1) text += indented ? ",\n" : ",";
-  }
-  return to === texts.length ? `${text}${indented ? "\n  " : ""}]${closing}` : text;
+  return {
+    length: texts.length,
+    opening: `${before}[${indented ? "\n" : ""}`,
+    separator: indented ? ",\n" : ",",
+    closing: `${indented ? "\n  " : ""}]${behind}`,
+    item: (index) => {
+      const seed = seedOfText(name, texts[index]!);
+      const vector = isBase64 ? base64Of(seed, dimensions) : open + decimalsOf(seed, dimensions, separator) + close;
+      return indented
+        ? `    {\n      "object": "embedding",\n      "index": ${index},\n      "embedding": ${vector}\n    }`
+        : `{"object":"embedding","index":${index},"embedding":${vector}}`;
+    },
+    bytesOf: () => dimensions * bytesOfNumber,
+  };
 }
 
 /** Plans the answer. Throws ApiError. */
@@ -105,23 +102,17 @@ export function planEmbeddings(model: Model, clockIdentity: string, request: Rou
   }
   const { schedule, firstUs, stamped } = model.latency(request, prompts);
   const vectors: Vectors = { name, texts, dimensions, isBase64: format === "base64", indented: settings.profile === "openai" };
-  const perPiece = Math.max(1, Math.floor(pieceBytes / (dimensions * bytesOfNumber)));
-  const length = Math.ceil(texts.length / perPiece);
-  const piece = (index: number): string => pieceOf(vectors, index * perPiece, Math.min(texts.length, (index + 1) * perPiece), tokens);
-  const inPieces = length > wholePieces;
+  const { streamed, ...answer } = listFrames(bodyOf(vectors, tokens), schedule, stamped);
   return {
     head: successHead({
       profile: settings.profile,
-      streamed: inPieces,
+      streamed,
       contentType: "application/json",
       tokens,
       processingMs: firstUs / 1000,
       clock: stamped ? clockIdentity : null,
     }),
-    frames: inPieces
-      ? new PieceFrames(length, piece, 0, stamped)
-      : new UnaryFrame(() => Array.from({ length }, (_, index) => piece(index)).join(""), 0, stamped),
-    schedule: inPieces ? frameSchedule(schedule, { next: () => 0 }) : schedule,
+    ...answer,
     startUs: request.receivedUs,
     outputTokens: 0,
     promptTokens: tokens,

@@ -1,6 +1,8 @@
 /** Unit vectors that follow from model and text alone, for the embeddings of every provider. */
 import { purpose, Random, type Seed } from "../../core/random/random.ts";
 
+/** About the bytes of a printed number. */
+export const bytesOfNumber = 13;
 /** Bases kept, one per number of dimensions. */
 const basesKept = 8;
 

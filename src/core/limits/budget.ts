@@ -47,7 +47,7 @@ export const workBounds: Readonly<Record<Work, WorkBound>> = {
   },
   properties: { most: 5000, counted: "properties of schemas that are followed", openai: "5,000 properties" },
   patternPieces: { most: 20_000, counted: "pieces of patterns read, repetitions counted", openai: null },
-  values: { most: 10_000, counted: "values made for schemas", openai: null },
+  values: { most: 6500, counted: "values made for schemas", openai: null },
   characters: {
     most: 200_000,
     counted: "characters made for schemas: strings, names, constants",

@@ -6,7 +6,12 @@ import { corpusVocabulary } from "../text/text.ts";
 export const words: readonly string[] = corpusVocabulary.texts.filter((text) => /^ [a-z]{3,9}$/.test(text)).map((text) => text.slice(1));
 
 const two = (value: number): string => String(value).padStart(2, "0");
-const hex = (random: Random, digits: number): string => Array.from({ length: digits }, () => random.below(16).toString(16)).join("");
+const digitsOfHex = "0123456789abcdef";
+const hex = (random: Random, digits: number): string => {
+  let text = "";
+  for (let digit = 0; digit < digits; digit++) text += digitsOfHex[random.below(16)]!;
+  return text;
+};
 const date = (random: Random): string => `20${two(20 + random.below(7))}-${two(1 + random.below(12))}-${two(1 + random.below(28))}`;
 const time = (random: Random): string => `${two(random.below(24))}:${two(random.below(60))}:${two(random.below(60))}Z`;
 const word = (random: Random): string => words[random.below(words.length)]!;

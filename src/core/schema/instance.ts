@@ -17,6 +17,8 @@ const easyDepth = 4;
 /** From this many values on only what is required is made. */
 const easyValues = 200;
 const deepest = 64;
+/** Members of an object from which on it is made in another way. */
+const manyNames = 256;
 /** What a number counts in characters. */
 const numberCharacters = 8;
 const refused = [
@@ -24,12 +26,23 @@ const refused = [
   "unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "minProperties", "maxProperties",
 ]; // oxfmt-ignore
 
+/** The schema of any value: one object, so that its shape is found out once. */
+const anything: Schema = {};
+
 /** Types and members of a schema. */
 interface Shape {
   readonly types: readonly string[];
   readonly named: readonly { readonly name: string; readonly property: unknown; readonly isRequired: boolean }[];
   /** Required names that no property describes. */
   readonly others: readonly string[];
+}
+
+/** A branch of anyOf or oneOf, and what stands beside it. */
+interface Branch {
+  readonly branch: unknown;
+  readonly rest: Schema;
+  /** Both as one, when the branch was first taken. */
+  merged: Schema | undefined;
 }
 
 /** A JSON value that the schema accepts, decided by `random`. Throws SchemaError and BudgetError. */
@@ -47,6 +60,7 @@ export class SchemaMaker {
   readonly #resolved = new Map<Schema, Schema | null>();
   readonly #found = new Map<string, Schema>();
   readonly #shapes = new Map<Schema, Shape>();
+  readonly #open = new Map<Schema, { readonly flattest: readonly Branch[]; readonly ending: readonly Branch[] }>();
   /** Characters of constants, which may be made many times. */
   readonly #sizes = new Map<unknown, number>();
   /** Values of this instance. */
@@ -107,7 +121,7 @@ export class SchemaMaker {
 
   /** Follows references and merges allOf, so that what is left has neither. Of all keywords only known ones stay. */
   #resolve(given: unknown, depth = 0): Schema {
-    if (given === true || given === undefined) return {};
+    if (given === true || given === undefined) return anything;
     if (!isSchema(given)) throw new SchemaError("a schema must be an object");
     const known = this.#resolved.get(given);
     if (known === null) throw new SchemaError("a schema refers to itself by '$ref' or 'allOf'");
@@ -147,16 +161,26 @@ export class SchemaMaker {
     let settled = schema;
     for (let rounds = 0; settled["anyOf"] !== undefined || settled["oneOf"] !== undefined; rounds++) {
       if (rounds > deepest) throw new SchemaError("'anyOf' is nested too deeply");
-      const keyword = settled["anyOf"] === undefined ? "oneOf" : "anyOf";
-      const { [keyword]: branches, ...rest } = settled;
-      this.#budget.spend("schemaParts", listOf(branches, keyword).length);
-      const ranked = listOf(branches, keyword).map((branch) => ({ branch, height: this.#height(branch, 0) }));
-      const least = Math.min(...ranked.map(({ height }) => height));
-      if (least === Infinity) throw new SchemaError(`'${keyword}' has no branch that ends`);
-      const open = ranked.filter(({ height }) => (easy ? height === least : height < Infinity));
-      settled = merge(rest, this.#resolve(open[this.#random.below(open.length)]!.branch), this.#budget);
+      const open = this.#branches(settled, easy);
+      const index = this.#random.below(open.length);
+      settled = open[index]!.merged ??= merge(open[index]!.rest, this.#resolve(open[index]!.branch), this.#budget);
     }
     return settled;
+  }
+
+  /** The branches that may be taken. */
+  #branches(schema: Schema, easy: boolean): readonly Branch[] {
+    const known = this.#open.get(schema);
+    if (known !== undefined) return easy ? known.flattest : known.ending;
+    const keyword = schema["anyOf"] === undefined ? "oneOf" : "anyOf";
+    const { [keyword]: branches, ...rest } = schema;
+    this.#budget.spend("schemaParts", listOf(branches, keyword).length);
+    const ranked = listOf(branches, keyword).map((branch) => ({ branch, rest, merged: undefined, height: this.#height(branch, 0) }));
+    const least = Math.min(...ranked.map(({ height }) => height));
+    if (least === Infinity) throw new SchemaError(`'${keyword}' has no branch that ends`);
+    const open = { flattest: ranked.filter(({ height }) => height === least), ending: ranked.filter(({ height }) => height < Infinity) };
+    this.#open.set(schema, open);
+    return easy ? open.flattest : open.ending;
   }
 
   /** How many levels the flattest instance has; Infinity where it cannot end. */
@@ -251,11 +275,12 @@ export class SchemaMaker {
     if (Number.isInteger(step)) return (first + this.#random.below(Math.min(last - first + 1, 1_000_000))) * step;
     // 7 * 0.01 is 0.07000000000000001; the shortest decimal of the step's precision is meant. Validators divide in binary
     // floating point, where not every decimal is a multiple of its own hundredth.
-    const digits = Math.min(12, (String(step).split(".")[1] ?? "").length);
+    const digits = step === 0.01 ? 2 : Math.min(12, (String(step).split(".")[1] ?? "").length);
     let value = 0;
     for (let tries = 0; tries < 20; tries++) {
       const multiple = first + this.#random.below(Math.min(last - first + 1, 1_000_000));
-      value = Number((multiple * step).toFixed(digits));
+      // A hundredth is the usual step, and the nearest number to a quotient is the nearest to its decimals.
+      value = step === 0.01 ? multiple / 100 : Number((multiple * step).toFixed(digits));
       if (Number.isInteger(value / step)) break;
     }
     return value;
@@ -279,7 +304,8 @@ export class SchemaMaker {
     const wanted = Math.max(least, Math.min(most, 4 + this.#random.below(24)));
     this.#budget.spend("characters", wanted - least);
     while (text.length < wanted) text += (text === "" ? "" : " ") + words[this.#random.below(words.length)]!;
-    return text.slice(0, Math.max(least, Math.min(most, text.length))).replace(/ $/, "s");
+    text = text.slice(0, Math.max(least, Math.min(most, text.length)));
+    return text.endsWith(" ") ? `${text.slice(0, -1)}s` : text;
   }
 
   #array(schema: Schema, depth: number, easy: boolean): unknown[] {
@@ -317,8 +343,11 @@ export class SchemaMaker {
       if (schema["additionalProperties"] === false) throw new SchemaError(`'required' names ${name.slice(0, 64)}, which is not permitted`);
       entries.push([name, this.#member(name, schema["additionalProperties"], depth)]);
     }
-    // fromEntries makes "__proto__" a property like any other.
-    return Object.fromEntries(entries);
+    // Both make "__proto__" a property like any other. An object without a prototype takes many names in half the time.
+    if (entries.length < manyNames) return Object.fromEntries(entries);
+    const object = Object.create(null) as Record<string, unknown>;
+    for (const [name, value] of entries) object[name] = value;
+    return object;
   }
 
   #member(name: string, schema: unknown, depth: number): unknown {
