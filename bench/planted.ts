@@ -42,7 +42,7 @@ const server = await startServerChild({
   cpu: null,
 });
 const driver = new LoaderDriver("stream");
-const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null };
+const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null, loss: 0 };
 const target = { host: "127.0.0.1", port: Number(new URL(server.origins.h1!).port) };
 const impairment = { up: idle, down: idle };
 const plain = await startProxy({ target, impairment, seed: 1 });

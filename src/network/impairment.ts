@@ -38,6 +38,8 @@ export interface Direction {
   readonly bandwidth: { readonly bytesPerSecond: number; readonly shared: boolean } | null;
   readonly stall: Stall | null;
   readonly cut: Cut | null;
+  /** Share of datagrams that are lost, each by itself, 0 to 1. TCP has none: its bytes all arrive. */
+  readonly loss: number;
 }
 
 /** Both directions: up is from the client to the server. */
@@ -69,6 +71,8 @@ interface ImpairmentInput {
    * The requests that are lost by it make a round invalid.
    */
   readonly cut?: Text;
+  /** 1%: of UDP, datagrams that are lost, each by itself. TCP's part of a lossy path is stall. */
+  readonly loss?: Text;
 }
 
 /** One direction as it is given. Missing settings come from those of both directions. */
@@ -103,7 +107,7 @@ export function parseNetwork(input: NetworkInput, name: (key: string, direction:
   const halfUs = latencyUs(input.rtt, name("rtt", null)) / 2;
   const direction = (which: "up" | "down"): Direction => {
     const own = input[which] ?? {};
-    const pick = (key: "jitter" | "bandwidth" | "stall" | "cut"): [Given, string] =>
+    const pick = (key: "jitter" | "bandwidth" | "stall" | "cut" | "loss"): [Given, string] =>
       own[key] === undefined ? [input[key], name(key, null)] : [own[key], name(key, which)];
     const cut = parseCut(...pick("cut"));
     return {
@@ -113,14 +117,27 @@ export function parseNetwork(input: NetworkInput, name: (key: string, direction:
       stall: parseStall(...pick("stall")),
       // A time that is given for both is one time.
       cut: which === "up" && own.cut === undefined && cut?.after.kind === "time" ? null : cut,
+      loss: parseLoss(...pick("loss")),
     };
   };
   const impairment: Impairment = { up: direction("up"), down: direction("down") };
   return [impairment.up, impairment.down].every(isIdle) ? null : impairment;
 }
 
-function isIdle({ latencyUs, jitterUs, bandwidth, stall, cut }: Direction): boolean {
-  return latencyUs === 0 && jitterUs === null && bandwidth === null && stall === null && cut === null;
+function isIdle({ latencyUs, jitterUs, bandwidth, stall, cut, loss }: Direction): boolean {
+  return latencyUs === 0 && jitterUs === null && bandwidth === null && stall === null && cut === null && loss === 0;
+}
+
+/**
+ * Why a network cannot carry a transport, in words that follow "it": what it would do is of the other one, or not done to datagrams.
+ * null: it can. Where both kinds of trouble are given, each transport has its own.
+ */
+export function unfitFor(transport: "tcp" | "udp", { up, down }: Impairment): string | null {
+  const has = (key: "stall" | "cut" | "bandwidth" | "loss"): boolean => [up, down].some((way) => way[key] !== null && way[key] !== 0);
+  if (transport === "tcp")
+    return has("loss") && !has("stall") ? "loses datagrams, and TCP has none (stall is its part of a lossy path)" : null;
+  if (has("cut") || has("bandwidth")) return "has a bandwidth or cuts, which are of TCP alone";
+  return has("stall") && !has("loss") ? "stalls segments of TCP, and datagrams have none (loss is their part)" : null;
 }
 
 /** Milliseconds of the round trip, before jitter. */
@@ -188,6 +205,13 @@ function parseStall(given: Given, name: string): Stall | null {
   if (chance === null) throw new SpecError(`${name}: "${shorten(match[1])}" is no probability from 0% to 100% (${example})`);
   const holdUs = parseDistribution(match[3]!, { ...latencyUnits(name), max: 60_000_000, example: "1%,40ms" });
   return chance === 0 || holdUs.constant === 0 ? null : { probability: chance, holdUs, per: match[2] === "packet" ? "packet" : "segment" };
+}
+
+function parseLoss(given: Given, name: string): number {
+  if (isAbsent(given)) return 0;
+  const chance = probability(String(given));
+  if (chance === null) throw new SpecError(`${name}: "${shorten(given)}" is no probability from 0% to 100% (for example 1%)`);
+  return chance;
 }
 
 const sizes: Readonly<Record<string, number>> = { b: 1, kb: 1000, mb: 1_000_000, gb: 1_000_000_000 };

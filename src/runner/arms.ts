@@ -3,7 +3,9 @@ import { protocolTraits } from "../results/protocols.ts";
 import { clockIdentity } from "../base/clock.ts";
 import { driverNamed } from "../load/drivers/drivers.ts";
 import type { DriverName, LoadDriver, LoadJob, RequestDetail, TlsChoice } from "../load/job.ts";
-import { mergeNetworks, type NetworkInput, parseNetwork, roundTripMs } from "../network/impairment.ts";
+import { mergeNetworks, type NetworkInput, parseNetwork, roundTripMs, unfitFor } from "../network/impairment.ts";
+import type { ProxyStats } from "../network/proxy.ts";
+import type { UdpProxyStats } from "../network/udp-proxy.ts";
 import { parseSlo } from "../results/slo.ts";
 import type { ArmDescription, Calibration, Metrics, ProtocolName } from "../results/types.ts";
 import type { Meeting } from "../shards/meeting.ts";
@@ -130,8 +132,10 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
     const gateway = spec.via === undefined ? null : (gateways.get(viaKey(spec)) ?? null);
     if (target === undefined || (spec.via !== undefined && gateway === null)) continue;
     const network = mergeNetworks(workload.network, spec.network ?? {});
-    if (protocolTraits[spec.protocol].isQuic && parseNetwork(network, (key) => key) !== null) {
-      notes.push(`${spec.id} is left out: the network proxy carries TCP, and no datagrams`);
+    const impairment = parseNetwork(network, (key) => key);
+    const unfit = impairment === null ? null : unfitFor(transportOf(spec.protocol), impairment);
+    if (unfit !== null) {
+      notes.push(`${spec.id} is left out: the network ${unfit}`);
       continue;
     }
     const { origin, rttMs } = await networks.through(network, spec.protocol, (gateway ?? target).origins[spec.protocol]!);
@@ -222,6 +226,10 @@ async function startServers(
   return targets;
 }
 
+function transportOf(protocol: ProtocolName): "tcp" | "udp" {
+  return protocolTraits[protocol].isQuic ? "udp" : "tcp";
+}
+
 /** The networks in front of servers. Arms with the same network and origin take turns on one. */
 class Networks {
   readonly #seed: number;
@@ -237,13 +245,13 @@ class Networks {
   async through(network: NetworkInput, protocol: ProtocolName, origin: string): Promise<{ origin: string; rttMs: number }> {
     const impairment = parseNetwork(network, (key) => key);
     if (impairment === null) return { origin, rttMs: 0 };
-    const key = JSON.stringify([origin, network]);
+    const key = JSON.stringify([origin, network, transportOf(protocol)]);
     const child = this.#children.get(key) ?? (await this.#start(key, network, protocol, origin));
     return { origin: child.origin, rttMs: roundTripMs(impairment) };
   }
 
   async #start(key: string, network: NetworkInput, protocol: ProtocolName, origin: string): Promise<NetworkChild> {
-    const child = await startNetwork(origin, network, this.#seed);
+    const child = await startNetwork(origin, network, this.#seed, transportOf(protocol));
     this.#open.push({ close: async () => describeNetwork(protocol, await child.close()) });
     this.#children.set(key, child);
     return child;
@@ -303,11 +311,21 @@ const lateLimitUs = 5000;
 /** What a network did, for people. */
 function describeNetwork(protocol: ProtocolName, stats: NetworkStats | null): string {
   if (stats === null) return `network of ${protocol}: it did not say what it did`;
-  const { connections, cuts, up, down, lateUs, cpuUs } = stats;
+  const { lateUs, cpuUs } = stats;
   const late = lateUs === null ? "" : `, ${(lateUs.p50 / 1000).toFixed(2)} ms late at p50 and ${(lateUs.p99 / 1000).toFixed(2)} at p99`;
-  const did = `${connections} connections, ${up.stalls} stalls up and ${down.stalls} down, ${cuts} cuts`;
+  const did = "flows" in stats ? flowsOf(stats) : connectionsOf(stats);
   const own = lateUs !== null && lateUs.p99 > lateLimitUs ? "; its own lateness is in the figures" : "";
   return `network of ${protocol}, warm-up included: ${did}${late}, ${(cpuUs / 1e6).toFixed(1)} s of CPU${own}`;
+}
+
+function connectionsOf({ connections, cuts, up, down }: ProxyStats): string {
+  return `${connections} connections, ${up.stalls} stalls up and ${down.stalls} down, ${cuts} cuts`;
+}
+
+function flowsOf({ flows, up, down }: UdpProxyStats): string {
+  const dropped = up.dropped + down.dropped;
+  const lost = `${up.lost} of ${up.datagrams} datagrams lost up and ${down.lost} of ${down.datagrams} down`;
+  return `${flows} flows, ${lost}${dropped === 0 ? "" : `, ${dropped} dropped for want of room`}`;
 }
 
 /** Headers of every request. */

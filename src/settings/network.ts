@@ -5,7 +5,7 @@ import { type Flag, flagName } from "./flags.ts";
 type Way = "up" | "down";
 
 /** What both directions, or one of them, can be given. */
-type Setting = "jitter" | "bandwidth" | "stall" | "cut";
+type Setting = "jitter" | "bandwidth" | "stall" | "cut" | "loss";
 
 export type NetworkKey = "rtt" | Setting | `${"latency" | Setting}${Capitalize<Way>}`;
 
@@ -23,6 +23,7 @@ const settings: readonly Omit<Flag<Setting>, "kind" | "group">[] = [
     takes: "when[,rst|fin]",
     help: "end connections: 100kb, 5s, 'exponential(30s)', 0.1%",
   },
+  { key: "loss", takes: "p", help: "of UDP (h3): 1% of datagrams are lost" },
 ];
 
 function flagsOf(way: Way): NetworkFlag[] {

@@ -21,6 +21,7 @@ export interface ProxySettings extends Readonly<Record<NetworkKey, string | null
   /** null: none. */
   readonly plant: Plant | null;
   readonly json: boolean;
+  readonly udp: boolean;
 }
 
 const proxyGroup = "Proxy";
@@ -53,11 +54,12 @@ export const proxyFlags: FlagTable<ProxySettings> = [
     takes: "n",
     default: 1,
     parse: whole(0, Number.MAX_SAFE_INTEGER),
-    help: "decides stalls, cuts and jitter",
+    help: "decides stalls, cuts, losses and jitter",
     group: proxyGroup,
     common: true,
   },
   { key: "json", kind: "boolean", help: "a line of JSON when ready, and one at the end", group: proxyGroup, common: true },
+  { key: "udp", kind: "boolean", help: "carry datagrams, as of HTTP/3: --rtt, --jitter, --loss", group: proxyGroup, common: true },
   {
     key: "plant",
     kind: "text",

@@ -47,7 +47,7 @@ test("a gateway that loses events, from start to exit code", async () => {
   const reserved = createServer();
   const port = await listen(reserved);
   await new Promise((resolve) => reserved.close(resolve));
-  const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null };
+  const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null, loss: 0 };
   const proxy = await startProxy({
     target: { host: "127.0.0.1", port },
     impairment: { up: idle, down: idle },

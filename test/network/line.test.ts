@@ -34,6 +34,7 @@ function lab(network: NetworkInput, { seed = 1, bounds = wide, openUs = 0, lines
     bandwidth: null,
     stall: null,
     cut: null,
+    loss: 0,
   };
   const ledger = new TestLedger();
   const link = direction.bandwidth === null ? null : new Link(alarms, direction.bandwidth.bytesPerSecond);

@@ -115,7 +115,7 @@ describe("a client that leaves", () => {
     [noPlant, 1],
     [{ ...noPlant, swallowAbort: true }, 0],
   ])("%j: the server counts %i more aborted streams", async (plant, counted) => {
-    const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null };
+    const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null, loss: 0 };
     const target = { host: "127.0.0.1", port: Number(new URL(server.urls.h1!).port) };
     const proxy = await startProxy({ target, impairment: { up: idle, down: idle }, seed: 1, plant });
     const before = await aborted();

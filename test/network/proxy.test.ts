@@ -11,7 +11,7 @@ import { runCli } from "../support/process.ts";
 import { listen } from "../support/servers.ts";
 import { withoutEmptyLines } from "../support/chat.ts";
 
-const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null };
+const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null, loss: 0 };
 
 function proxyTo(port: number, network: NetworkInput, seed = 1): Promise<Proxy> {
   const impairment = parseNetwork(network, (key) => key) ?? { up: idle, down: idle };

@@ -7,6 +7,7 @@ import { boundToUs } from "../../base/children.ts";
 import { networkFlagName } from "../../settings/network.ts";
 import { type NetworkInput, parseNetwork } from "../../network/impairment.ts";
 import type { ProxyStats } from "../../network/proxy.ts";
+import type { UdpProxyStats } from "../../network/udp-proxy.ts";
 import { endWithParent } from "../../base/parent-channel.ts";
 import { RunError } from "./target.ts";
 
@@ -21,7 +22,7 @@ export function checkNetwork(network: NetworkInput, name: (key: string, directio
 }
 
 /** What a proxy did, and its CPU time. */
-export type NetworkStats = ProxyStats & { readonly cpuUs: number };
+export type NetworkStats = (ProxyStats | UdpProxyStats) & { readonly cpuUs: number };
 
 /** A proxy that runs. */
 export interface NetworkChild {
@@ -44,10 +45,21 @@ export function networkArguments({ up, down, ...both }: NetworkInput): string[] 
   return [...flagsOf(both, null), ...flagsOf(up ?? {}, "up"), ...flagsOf(down ?? {}, "down")];
 }
 
+/** The settings that mean something to a transport: a lossy path stalls segments of TCP, and loses datagrams of UDP. */
+function settingsFor(transport: "tcp" | "udp", network: NetworkInput): NetworkInput {
+  const other = transport === "udp" ? "stall" : "loss";
+  const without = <Input extends object>(input: Input): Input =>
+    Object.fromEntries(Object.entries(input).filter(([key]) => key !== other)) as Input;
+  const { up, down } = network;
+  return { ...without(network), ...(up === undefined ? {} : { up: without(up) }), ...(down === undefined ? {} : { down: without(down) }) };
+}
+
 /** Starts a proxy in front of `origin`. Throws RunError. */
-export async function startNetwork(origin: string, network: NetworkInput, seed: number): Promise<NetworkChild> {
+export async function startNetwork(origin: string, network: NetworkInput, seed: number, transport: "tcp" | "udp"): Promise<NetworkChild> {
   const url = new URL(origin);
-  const flags = [cliPath, "proxy", "--json", "--listen", "0", "--to", origin, "--seed", String(seed), ...networkArguments(network)];
+  const settings = networkArguments(settingsFor(transport, network));
+  const base = [cliPath, "proxy", "--json", "--listen", "0", "--to", origin, "--seed", String(seed)];
+  const flags = [...base, ...(transport === "udp" ? ["--udp"] : []), ...settings];
   // It gets no SIGINT of its own from the terminal.
   const child = boundToUs(
     spawn(process.execPath, flags, { stdio: ["ignore", "pipe", "pipe", "ipc"], detached: true, env: { ...process.env, ...endWithParent } }),

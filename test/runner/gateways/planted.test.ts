@@ -32,7 +32,7 @@ afterAll(async () => {
   await server.close();
 });
 
-const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null };
+const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null, loss: 0 };
 
 function waysTo(origin: string): Ways {
   const at = { protocol: "h1", path: "/v1/chat/completions", method: "POST", headers: { "content-type": "application/json" } } as const;
