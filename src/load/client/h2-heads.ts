@@ -2,6 +2,7 @@
 import { HpackEncoder } from "../../wire/h2/hpack.ts";
 import type { Endpoint } from "../job.ts";
 import type { OutgoingRequest } from "./connection.ts";
+import { baseFields } from "./fields.ts";
 
 export class RequestHeads {
   readonly #encoder: HpackEncoder;
@@ -11,14 +12,9 @@ export class RequestHeads {
   #cached: Buffer | null = null;
   #cachedVersion = -1;
 
-  constructor({ origin, headers, headerTableBytes }: Endpoint) {
-    this.#encoder = new HpackEncoder(headerTableBytes);
-    const url = new URL(origin);
-    this.#base = [
-      [":scheme", url.protocol.slice(0, -1)],
-      [":authority", url.host],
-      ...Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value] as const),
-    ];
+  constructor(endpoint: Endpoint) {
+    this.#encoder = new HpackEncoder(endpoint.headerTableBytes);
+    this.#base = baseFields(endpoint);
   }
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE. */

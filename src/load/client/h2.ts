@@ -21,13 +21,12 @@ import {
   type OutgoingRequest,
   type WireBytes,
 } from "./connection.ts";
+import { HeadFields, maxHeadBytes, maxInterim } from "./fields.ts";
 import { H2Sender, type Upload } from "./h2-sender.ts";
 import type { ClientSocket } from "./socket.ts";
 
-/** Far above any answer's head; frames of the default size hold it in 16. */
-const headerBlockLimits = { bytes: 262_144, frames: 1024 } as const;
-/** Interim responses (1xx) before an answer. Servers send one or two: 100, 103. */
-const maxInterim = 32;
+/** Frames of the default size hold as much in 16. */
+const headerBlockLimits = { bytes: maxHeadBytes, frames: 1024 } as const;
 /** Our frames that a peer has not read: one that asks for more (PING, SETTINGS) and reads nothing is given up. */
 const maxUnreadBytes = 4_194_304;
 /** The last stream identifier that is used; they end at 2^31 - 1 and are never used twice (RFC 9113, section 5.1.1). */
@@ -361,37 +360,18 @@ export class H2Connection implements Connection {
   }
 
   #onHeaderBlock(id: number, endStream: boolean, bytes: Buffer, start: number, end: number): void {
-    let status = 0;
-    let contentType = "";
-    let contentEncoding: string | null = null;
-    let location: string | null = null;
-    let retryAfter: string | null = null;
-    let requestId: string | null = null;
-    let clock: string | null = null;
-    let instance: string | null = null;
-    let fault: string | null = null;
+    const head = new HeadFields();
     try {
       // Decoded for streams that are gone as well: the table is the connection's.
-      this.#decoder.decode(bytes, start, end, (name, value) => {
-        if (name === ":status") status = Number(value);
-        else if (name === "content-type") contentType = value;
-        else if (name === "content-encoding") contentEncoding = value;
-        else if (name === "location") location = value;
-        else if (name === "retry-after") retryAfter = value;
-        else if (name === "x-request-id") requestId = value;
-        else if (name === "x-fakeai-clock") clock = value;
-        else if (name === "x-fakeai-instance") instance = value;
-        else if (name === "x-fakeai-fault") fault = value;
-      });
+      this.#decoder.decode(bytes, start, end, (name, value) => head.take(name, value));
     } catch {
       return this.#broken();
     }
     const stream = this.#streams.get(id);
     if (stream === undefined) return;
     // 1xx come before the answer; what comes after its head are trailers.
-    if (!stream.responded && (status < 100 || status >= 200)) {
+    if (!stream.responded && !head.isInterim) {
       stream.responded = true;
-      const head = { status, contentType, contentEncoding, location, retryAfter, requestId, clock, instance, fault };
       stream.exchange.onResponse(head, this.#readUs);
     }
     if (!stream.responded && ++stream.interim > maxInterim) {

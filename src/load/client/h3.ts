@@ -13,14 +13,11 @@ import { controlOpening, errorCode, errorName, frame, frameOf, requestFrameFault
 import { PeerStreams } from "../../wire/h3/peer-streams.ts";
 import { decodeFields, encodeFields, type Field } from "../../wire/h3/qpack.ts";
 import { FrameReader, type Take } from "../../wire/h3/reader.ts";
+import { baseFields, HeadFields, maxHeadBytes, maxInterim } from "./fields.ts";
 import type { ReceiveWindows } from "../../wire/h2/windows.ts";
 import type { Endpoint } from "../job.ts";
 import { ConnectError, type Connection, type Exchange, type FailureReason, type OutgoingRequest, type WireBytes } from "./connection.ts";
 
-/** Far above any answer's head. */
-const maxHeadBytes = 262_144;
-/** Interim responses (1xx) before an answer. Servers send one or two: 100, 103. */
-const maxInterim = 32;
 /** The first stream that a client opens in one direction: our control stream (RFC 9000, section 2.1). */
 const controlStreamId = 2;
 /** The engine ends a connection on which nothing came for so long, milliseconds: a slow first token must not be cut. */
@@ -135,35 +132,16 @@ class Stream {
   }
 
   #readHead(bytes: Buffer, start: number, end: number): void {
-    let status = 0;
-    let contentType = "";
-    let contentEncoding: string | null = null;
-    let location: string | null = null;
-    let retryAfter: string | null = null;
-    let requestId: string | null = null;
-    let clock: string | null = null;
-    let instance: string | null = null;
-    let fault: string | null = null;
+    const head = new HeadFields();
     try {
-      decodeFields(bytes, start, end, maxHeadBytes, (name, value) => {
-        if (name === ":status") status = Number(value);
-        else if (name === "content-type") contentType = value;
-        else if (name === "content-encoding") contentEncoding = value;
-        else if (name === "location") location = value;
-        else if (name === "retry-after") retryAfter = value;
-        else if (name === "x-request-id") requestId = value;
-        else if (name === "x-fakeai-clock") clock = value;
-        else if (name === "x-fakeai-instance") instance = value;
-        else if (name === "x-fakeai-fault") fault = value;
-      });
+      decodeFields(bytes, start, end, maxHeadBytes, (name, value) => head.take(name, value));
     } catch {
       return this.#connection.broken(errorCode.qpackDecompression);
     }
     if (this.responded) {
       this.#isTrailed = true;
-    } else if (status < 100 || status >= 200) {
+    } else if (!head.isInterim) {
       this.responded = true;
-      const head = { status, contentType, contentEncoding, location, retryAfter, requestId, clock, instance, fault };
       this.exchange.onResponse(head, this.#connection.readUs);
     } else if (++this.#interim > maxInterim) {
       this.#connection.cancel(this);
@@ -227,12 +205,7 @@ class H3Connection implements Connection {
     this.#endpoint = endpoint;
     this.#options = options;
     this.#startUs = startUs;
-    const url = new URL(endpoint.origin);
-    this.#base = [
-      [":scheme", "https"],
-      [":authority", url.host],
-      ...Object.entries(endpoint.headers).map(([name, value]) => [name.toLowerCase(), value] as const),
-    ];
+    this.#base = baseFields(endpoint);
     this.#peer = new PeerStreams({ onSettings: () => this.#settled(), onGoaway: (id) => this.#onGoaway(id) });
     const { tls } = endpoint;
     const { windows } = options;
