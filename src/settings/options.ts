@@ -23,7 +23,7 @@ export interface ServerOptions extends SchedulerOptions {
   readonly h1Engine?: H1Engine;
   /** The engine of h2c and h2: node's own (the default), or the fast one of this program. */
   readonly h2Engine?: H2Engine;
-  /** HTTP/3: each client proves its address before a connection is made (QUIC Retry). */
+  /** HTTP/3: each client proves its address before a connection is made (QUIC Retry), on loopback too; beyond it each does anyway. */
   readonly quicRetry?: boolean;
   /** Answers of h1s and h2 carry `alt-svc` with the port of h3. */
   readonly altSvc?: boolean;

@@ -191,7 +191,7 @@ const table = {
   quicRetry: {
     kind: "boolean",
     default: false,
-    help: "h3: clients prove their address first, for a round trip more; against floods of forged ones",
+    help: "h3 on loopback: clients prove their address first, for a round trip more, as they do beyond it",
     group: listening,
     parse: values.boolean,
   },

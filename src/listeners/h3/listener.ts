@@ -1,6 +1,7 @@
 /** HTTP/3 on QUIC: the listener. The engine has a thread for each processor, and all of them share the port. */
 import { createSocket } from "node:dgram";
 import { isIPv6 } from "node:net";
+import { isLoopback } from "../../base/host.ts";
 import type { QuicEngine, QuicServer } from "../../base/quic.ts";
 import type { ListenerCounts, ListenOptions, ProtocolListener, RequestHandler } from "../../core/seams.ts";
 import { type Bounds, newCounts } from "../bounds.ts";
@@ -16,7 +17,7 @@ export interface H3Options {
   /** PEM texts. */
   readonly cert: string;
   readonly key: string;
-  /** A client proves its address before anything is kept of it, for a round trip more. */
+  /** A client proves its address before anything is kept of it, for a round trip more; beyond loopback it does so in any case. */
   readonly retry: boolean;
 }
 
@@ -51,7 +52,9 @@ export class H3Listener implements ProtocolListener {
         maxIdleTimeoutMs: Math.max(limits.h2IdleTimeoutMs, limits.stallTimeoutMs) + quicIdleMarginMs,
         initialMaxStreamsBidi: limits.maxConcurrentStreams,
         maxConnections: limits.maxConnections * spareConnections,
-        disableRetry: !this.#options.retry,
+        // Whoever can forge addresses could have us flood others: the engine does not count the zeros that it fills its first
+        // datagrams with, and sends more than three times what it got (RFC 9000, section 8.1). Nobody forges those of loopback.
+        disableRetry: !this.#options.retry && isLoopback(host),
       },
       (_error, events) => {
         try {

@@ -191,6 +191,8 @@ export class H3Session implements SessionPart {
       if (fault !== 0) this.fail(fault);
       return;
     }
+    // The engine drops what it kept back, of an answer that had been given to it whole too.
+    this.service.letGo(this, id);
     const stream = this.streams.get(id);
     if (stream === undefined) return;
     this.#resets++;
