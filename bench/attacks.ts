@@ -3,12 +3,13 @@
  * is asserted here of each, with the maximum of /health in place of a percentile.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { loadQuic, quicLack } from "../src/base/quic.ts";
 import { describeEnvironment } from "../src/runner/processes/machine.ts";
 import { Attacked } from "../test/listeners/attacks/attacked.ts";
 import { type Batch, batches, type Case, uwsDeadlines } from "../test/listeners/attacks/cases.ts";
 import { attacksFolder as folder, fuzzFile, withFuzzSection } from "./support/fuzz-page.ts";
 import { table, writtenBy } from "./support/page.ts";
-import { Attackers, besiege, Bystanders, missing, mostHeap, mostRss, quantile } from "../test/listeners/attacks/harness.ts";
+import { Attackers, besiege, Bystanders, missing, mostHeap, mostRss, quantile, QuicAttackers } from "../test/listeners/attacks/harness.ts";
 
 /** What /health may take during an attack, and how late an event of a sibling stream may be sent. */
 const mostHealthMs = 250;
@@ -36,7 +37,13 @@ interface Report {
   readonly rows: readonly Row[];
 }
 
-async function rowOf(batch: Batch, name: string, cases: readonly Case[], bystanders: Bystanders, attackers: Attackers): Promise<Row> {
+async function rowOf(
+  batch: Batch,
+  name: string,
+  cases: readonly Case[],
+  bystanders: Bystanders,
+  attackers: Attackers | QuicAttackers,
+): Promise<Row> {
   const protocol = batch.protocol === "h1" ? "h1" : `h1,${batch.protocol}`;
   const attacked = await Attacked.start({ ...batch.options, protocol });
   try {
@@ -128,15 +135,19 @@ if (!groups.some((batch) => runsOf(batch).some(([each]) => wanted(batch)(each)))
 }
 const bystanders = await Bystanders.start();
 const attackers = new Attackers();
+const quicAttackers = loadQuic() === null ? null : new QuicAttackers();
+if (quicAttackers === null) console.log(`rows of h3 are left out: ${quicLack()}`);
 mkdirSync(folder, { recursive: true });
 let failed = 0;
 const single = asked.some((word) => word.includes("/"));
 for (const batch of groups) {
   const { protocol, engine, name } = batch;
+  const own = protocol === "h3" ? quicAttackers : attackers;
+  if (own === null) continue;
   const startedAt = new Date().toISOString();
   const rows: Row[] = [];
-  for (const [attack, own] of runsOf(batch).filter(([each]) => wanted(batch)(each))) {
-    const row = await rowOf(batch, attack, own, bystanders, attackers);
+  for (const [attack, cases] of runsOf(batch).filter(([each]) => wanted(batch)(each))) {
+    const row = await rowOf(batch, attack, cases, bystanders, own);
     rows.push(row);
     failed += row.failures.length;
     console.log(
@@ -156,5 +167,6 @@ if (!single) {
   writeFileSync(`${folder}README.md`, withFuzzSection(tableOf(reports)));
 }
 attackers.stop();
+quicAttackers?.stop();
 bystanders.stop();
 process.exitCode = failed === 0 ? 0 : 1;

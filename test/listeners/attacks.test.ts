@@ -17,9 +17,10 @@ import {
   mostRss,
   type Observed,
   quantile,
+  QuicAttackers,
   type Siege,
 } from "./attacks/harness.ts";
-import { targets } from "../support/targets.ts";
+import { quicRuns, targets } from "../support/targets.ts";
 import { eventually } from "../support/wait.ts";
 
 if (missing !== null) console.warn(`the attacks are left out: ${missing}`);
@@ -42,7 +43,7 @@ async function siegeOf(batch: Batch): Promise<Siege & { readonly died: string | 
   const protocol = batch.protocol === "h1" ? "h1" : `h1,${batch.protocol}`;
   const attacked = await Attacked.start({ ...batch.options, protocol });
   const bystanders = await Bystanders.start();
-  const attackers = new Attackers();
+  const attackers = batch.protocol === "h3" ? new QuicAttackers() : new Attackers();
   try {
     return { ...(await besiege(batch, attacked, attackers, bystanders)), died: attacked.died };
   } finally {
@@ -89,7 +90,7 @@ function taken<T>(key: unknown, start: () => Promise<T>): Promise<T> {
   return running ?? start();
 }
 
-const run = batches.filter(({ engine }) => engine !== "uws" || uwsRuns);
+const run = batches.filter(({ engine }) => (engine !== "uws" || uwsRuns) && (engine !== "quiche" || quicRuns));
 describe.skipIf(missing !== null).each(run)("$protocol on $engine, $name", (batch) => {
   let first: ReadonlyMap<string, Observed> = new Map();
   // Attacks wait most of their time: the next batch begins along with this one.

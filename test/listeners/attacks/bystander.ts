@@ -7,13 +7,14 @@ import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { connect } from "node:http2";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { chat, chunksOf } from "../../support/chat.ts";
+import { connectHttp3 } from "../../support/http3-client.ts";
 import { sleep } from "../../support/wait.ts";
 
 /** What bystanders are told: where to ask for /health, and where for streams. */
 export interface Begin {
   readonly healthOrigin: string;
   readonly origin: string;
-  readonly isH2: boolean;
+  readonly speaks: "h1" | "h2" | "h3";
 }
 
 /** What they saw. */
@@ -45,8 +46,30 @@ function ask(url: string, agent: HttpAgent, body?: object, more: Readonly<Record
   });
 }
 
+/** Reads streams on a connection of its own. */
+interface StreamClient {
+  stream(): Promise<string>;
+  close(): void;
+}
+
+/** Streams on one HTTP/3 connection. */
+function h3Client(origin: string): StreamClient {
+  const client = connectHttp3(origin);
+  client.catch(() => {});
+  return {
+    stream: () =>
+      client
+        .then(({ ask }) => ask({ headers, body: chat({ stream: true }) }))
+        .then(
+          ({ body }) => body,
+          (error: Error) => error.message,
+        ),
+    close: () => void client.then(({ close }) => close()).catch(() => {}),
+  };
+}
+
 /** Streams on one HTTP/2 connection. */
-function h2Client(origin: string): { stream(): Promise<string>; close(): void } {
+function h2Client(origin: string): StreamClient {
   const session = connect(origin, { rejectUnauthorized: false });
   session.on("error", () => {});
   return {
@@ -63,7 +86,7 @@ function h2Client(origin: string): { stream(): Promise<string>; close(): void } 
   };
 }
 
-function begin({ healthOrigin, origin, isH2 }: Begin): { end(): Promise<Seen> } {
+function begin({ healthOrigin, origin, speaks }: Begin): { end(): Promise<Seen> } {
   const state = { going: true };
   const healthMs: number[] = [];
   const lateMs: number[] = [];
@@ -71,7 +94,7 @@ function begin({ healthOrigin, origin, isH2 }: Begin): { end(): Promise<Seen> } 
   let streams = 0;
   const agent = new HttpAgent({ keepAlive: true });
   const streamAgent = origin.startsWith("https:") ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
-  const h2 = isH2 ? h2Client(origin) : null;
+  const multiplexed = speaks === "h3" ? h3Client(origin) : speaks === "h2" ? h2Client(origin) : null;
   const probe = async (): Promise<void> => {
     while (state.going) {
       const startMs = performance.now();
@@ -82,8 +105,8 @@ function begin({ healthOrigin, origin, isH2 }: Begin): { end(): Promise<Seen> } 
   };
   const stream = async (): Promise<void> => {
     while (state.going) {
-      const answer = h2
-        ? await h2.stream()
+      const answer = multiplexed
+        ? await multiplexed.stream()
         : await ask(`${origin}/v1/chat/completions`, streamAgent, chat({ stream: true }), headers).catch((error: Error) => error.message);
       streams++;
       try {
@@ -102,7 +125,7 @@ function begin({ healthOrigin, origin, isH2 }: Begin): { end(): Promise<Seen> } 
       await Promise.all(all);
       agent.destroy();
       streamAgent.destroy();
-      h2?.close();
+      multiplexed?.close();
       return { healthMs, streams, lateMs, faults };
     },
   };

@@ -2,7 +2,7 @@
 import type { ServerOptions } from "../../../src/index.ts";
 
 export interface Case {
-  /** Name of the attack in h1.py or h2.py. */
+  /** Name of the attack in h1.py, h2.py or h3.ts. */
   readonly attack: string;
   /** Matched against what the attacker saw; texts may have a pattern. */
   readonly expect: object;
@@ -16,8 +16,8 @@ export interface Case {
 /** Cases that share a server, and run at the same time unless `sequential`. */
 export interface Batch {
   readonly name: string;
-  readonly protocol: "h1" | "h1s" | "h2c" | "h2";
-  readonly engine: "uws" | "node" | "own";
+  readonly protocol: "h1" | "h1s" | "h2c" | "h2" | "h3";
+  readonly engine: "uws" | "node" | "own" | "quiche";
   readonly options?: ServerOptions;
   readonly sequential?: boolean;
   readonly cases: readonly Case[];
@@ -325,12 +325,54 @@ const tlsNode: readonly Case[] = [
   engines("tls_garbage", "closed", {}, null),
 ];
 
+const closedWith = (attack: string, name: string, code: number): Case =>
+  ours(attack, `CONNECTION_CLOSE ${name}`, { closed: code }, bound("malformed"));
+
+/** HTTP/3. What datagrams are is the engine's to judge; frames, requests and time-outs are ours. */
+const casesH3: readonly Case[] = [
+  engines("malformed_datagrams", "nothing is answered, and no connection is opened", { got: 0 }, null),
+  ours(
+    "initial_flood",
+    "closed at --head-timeout; with a Retry none is opened",
+    { answered: true, isAmplified: false },
+    bound("head-timeout"),
+  ),
+  ours("client_vanishes", "closed when no PING is answered for --stall-timeout", { "200 open": 20 }, reaped),
+  ours("idle_connection", "GOAWAY, CONNECTION_CLOSE H3_NO_ERROR at --idle-timeout", { closed: 0x100 }, bound("idle-timeout")),
+  engines("too_many_streams", "the client has no credit for more", { "200 ended": 100, reset: 40 }, bound("stream-limit")),
+  ours("never_reads", "streams wait, RESET_STREAM at --stall-timeout", {}, "fakeai_stall_cut_streams_total"),
+  ours("rapid_reset", "CONNECTION_CLOSE H3_EXCESSIVE_LOAD", { closed: 0x107 }, bound("flood")),
+  ours("abort_storm", "every stream is cancelled", { closed: null }, aborted),
+  ours("unknown_frame_flood", "CONNECTION_CLOSE H3_EXCESSIVE_LOAD beyond 1 MiB", { closed: 0x107 }, bound("flood")),
+  ours("half_a_head", "408 with the error JSON at --head-timeout", { "408 ended": 1, closed: null }, bound("head-timeout")),
+  ours("body_never_sent", "408 with the error JSON at --body-timeout", { "408 ended": 1, closed: null }, bound("body-timeout")),
+  ours("body_too_large", "413 with the error JSON", { "413 ended": 1, closed: null }, bound("body-too-large")),
+  ours("head_too_large", "431 with the error JSON", { "431 ended": 1, closed: null }, bound("head-too-large")),
+  ours("length_that_lies", "RESET_STREAM H3_MESSAGE_ERROR", { reset: 1, closed: null }, bound("malformed")),
+  ours("bad_header_fields", "RESET_STREAM H3_MESSAGE_ERROR", { reset: 4, closed: null }, bound("malformed")),
+  closedWith("data_before_a_head", "H3_FRAME_UNEXPECTED", 0x105),
+  closedWith("settings_on_a_request", "H3_FRAME_UNEXPECTED", 0x105),
+  closedWith("http2_frame_on_a_request", "H3_FRAME_UNEXPECTED", 0x105),
+  closedWith("push_promise_from_a_client", "H3_FRAME_UNEXPECTED", 0x105),
+  closedWith("frame_cut_by_the_end", "H3_FRAME_ERROR", 0x106),
+  closedWith("bad_qpack", "QPACK_DECOMPRESSION_FAILED", 0x200),
+  closedWith("missing_settings", "H3_MISSING_SETTINGS", 0x10a),
+  closedWith("settings_twice", "H3_FRAME_UNEXPECTED", 0x105),
+  closedWith("settings_of_http2", "H3_SETTINGS_ERROR", 0x109),
+  closedWith("second_control_stream", "H3_STREAM_CREATION_ERROR", 0x103),
+  closedWith("control_stream_closed", "H3_CLOSED_CRITICAL_STREAM", 0x104),
+  closedWith("push_stream_from_a_client", "H3_STREAM_CREATION_ERROR", 0x103),
+  closedWith("qpack_table_too_large", "QPACK_ENCODER_STREAM_ERROR", 0x201),
+];
+
 /** Short times, so that the suite is short; everything else as it comes, but for a few small sizes. */
 const fast: ServerOptions = { stallTimeout: 600, bodyTimeout: 600, maxBody: 50_000, maxConcurrentStreams: 100, outputTokens: 100 };
 const fastNode: ServerOptions = { ...fast, h1Engine: "node", headTimeout: 600, idleTimeout: 900 };
 const fastOwn: ServerOptions = { ...fastNode, h2Engine: "own" };
 /** A handshake of a busy machine takes longer than a head. */
 const fastTls: ServerOptions = { ...fastNode, headTimeout: 1500 };
+/** As above; and what is opened and reset at once takes a busy attacker longer than the others idle. */
+const fastQuic: ServerOptions = { ...fastTls, idleTimeout: 1500 };
 
 export const batches: readonly Batch[] = [
   { name: "floods", protocol: "h2c", engine: "node", options: { ...fastNode, idleTimeout: 3000 }, sequential: true, cases: floodsH2 },
@@ -357,6 +399,7 @@ export const batches: readonly Batch[] = [
   { name: "requests, readers, connections", protocol: "h1", engine: "uws", options: fast, cases: uwsH1 },
   { name: "over TLS", protocol: "h1s", engine: "node", options: fastTls, cases: tlsNode },
   { name: "over TLS", protocol: "h1s", engine: "uws", options: fast, cases: tlsCommon },
+  { name: "datagrams, frames, requests", protocol: "h3", engine: "quiche", options: fastQuic, cases: casesH3 },
 ];
 
 /** The rows of the docs' table: case, engine, answer, who decides, counter. */

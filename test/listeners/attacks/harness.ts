@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { Protocol } from "../../../src/index.ts";
 import { sleep } from "../../support/wait.ts";
 import type { Attacked } from "./attacked.ts";
+import type { Command, Report } from "./h3.ts";
 import type { Begin, Seen } from "./bystander.ts";
 import type { Batch, Case } from "./cases.ts";
 import type { Holdings } from "./server.ts";
@@ -66,6 +67,38 @@ export class Attackers {
   }
 }
 
+/** The process that attacks over HTTP/3. */
+export class QuicAttackers {
+  readonly #child: ChildProcess = fork(`${here}h3.ts`, [], { execArgv: ["--import", "tsx"] });
+  readonly #waiting = new Map<number, { resolve: (observed: Observed) => void; reject: (error: Error) => void }>();
+  #next = 0;
+
+  constructor() {
+    this.#child.on("message", (message) => {
+      const { id, observed, error } = message as Report;
+      const waiting = this.#waiting.get(id)!;
+      this.#waiting.delete(id);
+      if (observed) waiting.resolve(observed);
+      else waiting.reject(new Error(error));
+    });
+    this.#child.on("exit", () => {
+      for (const { reject } of this.#waiting.values()) reject(new Error("the attackers ended"));
+    });
+  }
+
+  run(attack: string, origin: string): Promise<Observed> {
+    const id = this.#next++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#child.send({ id, attack, port: Number(new URL(origin).port) } satisfies Command);
+    });
+  }
+
+  stop(): void {
+    this.#child.kill();
+  }
+}
+
 /** Where the share of values lies, of values in order. */
 export function quantile(ordered: readonly number[], share: number): number {
   return ordered[Math.floor((ordered.length - 1) * share)]!;
@@ -92,7 +125,11 @@ export class Bystanders {
   /** They ask, on connections of their own, until `end`. */
   begin(attacked: Attacked, protocol: Protocol): void {
     const origin = attacked.urls[protocol]!;
-    this.#child.send({ healthOrigin: attacked.urls.h1!, origin, isH2: isH2(protocol) } satisfies Begin);
+    this.#child.send({
+      healthOrigin: attacked.urls.h1!,
+      origin,
+      speaks: protocol === "h3" ? "h3" : isH2(protocol) ? "h2" : "h1",
+    } satisfies Begin);
   }
 
   /** Their connections are closed then. The longest /health since `begin`. */
@@ -167,7 +204,7 @@ export async function besiege(
     readonly windows?: number;
   },
   attacked: Attacked,
-  attackers: Attackers,
+  attackers: Attackers | QuicAttackers,
   bystanders: Bystanders,
 ): Promise<Siege> {
   const origin = attacked.urls[protocol]!;
