@@ -3,6 +3,7 @@
     pip install -r scenarios/clients/python/requirements.txt
     fakeai bench --driver client --protocol h1s --client-cmd "python3 scenarios/clients/python/client.py openai"
     fakeai bench --driver client --protocol h2 --client-cmd "python3 scenarios/clients/python/client.py openai-http2"
+    fakeai bench --driver client --protocol h3 --client-cmd "python3 scenarios/clients/python/client.py aioquic"
 
 Opens FAKEAI_STREAMS streams and writes the time at which each token was seen into FAKEAI_RECORD.
 """
@@ -99,7 +100,71 @@ async def with_aiohttp():
     return ask
 
 
+async def with_quic(package):
+    """HTTP/3 on one connection: aioquic, or qh3, which grew out of it and has its interface."""
+    from importlib import import_module
+    from urllib.parse import urlsplit
+
+    connect = import_module(f"{package}.asyncio").connect
+    protocol = import_module(f"{package}.asyncio.protocol").QuicConnectionProtocol
+    h3 = import_module(f"{package}.h3.connection")
+    events = import_module(f"{package}.h3.events")
+    stream_reset = import_module(f"{package}.quic.events").StreamReset
+    configuration = import_module(f"{package}.quic.configuration").QuicConfiguration
+
+    class Client(protocol):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.http = h3.H3Connection(self._quic)
+            self.queues = {}
+
+        def quic_event_received(self, event):
+            if isinstance(event, stream_reset) and event.stream_id in self.queues:
+                self.queues[event.stream_id].put_nowait(ConnectionError(f"reset with {event.error_code:#x}"))
+            for each in self.http.handle_event(event):
+                if each.stream_id in self.queues:
+                    self.queues[each.stream_id].put_nowait(each)
+
+        def open(self, headers, data):
+            stream = self._quic.get_next_available_stream_id()
+            self.queues[stream] = asyncio.Queue()
+            self.http.send_headers(stream, headers)
+            self.http.send_data(stream, data, end_stream=True)
+            self.transmit()
+            return stream
+
+    to = urlsplit(url)
+    # The server's certificate is its own, and no authority's.
+    settings = configuration(is_client=True, alpn_protocols=["h3"], verify_mode=ssl.CERT_NONE)
+    client = await connect(to.hostname, to.port, configuration=settings, create_protocol=Client).__aenter__()
+
+    async def ask(key, max_tokens, on_token):
+        headers = {":method": "POST", ":scheme": "https", ":authority": to.netloc, ":path": path, **named(key)}
+        data = json.dumps(body(max_tokens)).encode()
+        stream = client.open([(name.encode(), value.encode()) for name, value in headers.items()], data)
+        rest = ""
+        while True:
+            event = await client.queues[stream].get()
+            if isinstance(event, Exception):
+                raise event
+            if isinstance(event, events.HeadersReceived):
+                status = dict(event.headers)[b":status"]
+                if status != b"200":
+                    raise ConnectionError(f"status {status.decode()}")
+            if isinstance(event, events.DataReceived):
+                *lines, rest = (rest + event.data.decode()).split("\n")
+                for line in lines:
+                    take(line, on_token)
+            if event.stream_ended:
+                del client.queues[stream]
+                return
+
+    return ask
+
+
 clients = {
+    "aioquic": lambda: with_quic("aioquic"),
+    "qh3": lambda: with_quic("qh3"),
     "openai": lambda: with_openai(False),
     "openai-http2": lambda: with_openai(True),
     "httpx": lambda: with_httpx(False),
