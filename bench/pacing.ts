@@ -7,6 +7,9 @@
  *
  * Rows of /v1/responses stand beside those of WebSocket, which has nothing else. CPU is the server's own, user and system, of all
  * rounds but the first, for each token; rows of few tokens have none.
+ *
+ * Rows of HTTP/3 stand beside HTTP/2 over TLS, read by our own client. Their CPU times compare engines: QUIC runs in user space behind
+ * N-API, TCP in the kernel, whose time for packets that come in is nobody's.
  */
 import { once } from "node:events";
 import { Agent, request as httpRequest } from "node:http";
@@ -14,6 +17,9 @@ import { connect, type ClientHttp2Session } from "node:http2";
 import { readFileSync } from "node:fs";
 import { WebSocket } from "ws";
 import { monotonicUs } from "../src/base/clock.ts";
+import { loadQuic, quicLack } from "../src/base/quic.ts";
+import type { Connection } from "../src/load/client/connection.ts";
+import { openConnection } from "../src/load/client/open.ts";
 import { canPin, serveFakeai } from "./support/server.ts";
 import { ascending, mean, quantile } from "./support/statistics.ts";
 
@@ -23,8 +29,8 @@ const tokens = 60;
 const rounds = 5;
 
 interface Row {
-  readonly protocol: "h1" | "h2c" | "ws";
-  readonly engine: "uws" | "node";
+  readonly protocol: "h1" | "h2c" | "ws" | "h2" | "h3";
+  readonly engine: "uws" | "node" | "quiche";
   readonly api: "chat" | "responses";
   /** HTTP/2 connections, or WebSockets; on HTTP/1.1 each stream has its own. */
   readonly connections: number;
@@ -44,6 +50,10 @@ const rows: Row[] = [
   { protocol: "ws", engine: "uws", api: "responses", connections: 10, streams: 1000 },
   { protocol: "ws", engine: "uws", api: "responses", connections: 1000, streams: 1000 },
   { protocol: "ws", engine: "node", api: "responses", connections: 10, streams: 1000 },
+  { protocol: "h2", engine: "node", api: "chat", connections: 1, streams: 100 },
+  { protocol: "h2", engine: "node", api: "chat", connections: 10, streams: 1000 },
+  { protocol: "h3", engine: "quiche", api: "chat", connections: 1, streams: 100 },
+  { protocol: "h3", engine: "quiche", api: "chat", connections: 10, streams: 1000 },
 ];
 
 /** One stream as the client saw it, microseconds. */
@@ -55,7 +65,8 @@ interface Trace {
 }
 
 function startServer({ protocol, engine }: Row): ReturnType<typeof serveFakeai> {
-  const flags = ["--protocol", `${protocol}:0`, "--h1-engine", engine, "--stamps", "--max-concurrent-streams", "1000"];
+  const flags = ["--protocol", `${protocol}:0`, "--stamps", "--max-concurrent-streams", "1000"];
+  if (engine !== "quiche") flags.push("--h1-engine", engine);
   // As many lanes as are asked for: OpenAI allows 32, 16 of them at a time.
   if (protocol === "ws") flags.push("--ws-max-lanes", "1000", "--ws-max-in-flight", "1000");
   const timing = ["--ttft", String(ttftMs), "--itl", String(itlMs), "--output-tokens", String(tokens)];
@@ -121,6 +132,30 @@ function h2Stream(session: ClientHttp2Session, api: Api): Promise<Trace> {
   });
 }
 
+/** A connection of our own load client, over TLS. */
+function open(url: string, protocol: "h2" | "h3"): Promise<Connection> {
+  const tls = { ca: null, insecure: true, cipher: "TLS_AES_128_GCM_SHA256" };
+  const endpoint = { origin: url, protocol, path: requests.chat.path, method: "POST" as const, headers: {}, tls };
+  return openConnection({ endpoint, timeoutMs: 10_000 });
+}
+
+function ownStream(connection: Connection, api: Api): Promise<Trace> {
+  const { path, body } = requests[api];
+  return new Promise((resolve, reject) => {
+    const trace = newTrace();
+    const read = reader(trace, api);
+    connection.send(
+      { method: "POST", path, body },
+      {
+        onResponse: () => {},
+        onData: (bytes, start, end) => read(bytes.subarray(start, end)),
+        onEnd: () => resolve(trace),
+        onFail: (reason, words) => reject(new Error(words ?? reason)),
+      },
+    );
+  });
+}
+
 /** A WebSocket with a lane for each of its streams. */
 class Lanes {
   readonly #socket: WebSocket;
@@ -180,6 +215,9 @@ async function measure(row: Row): Promise<Measured> {
     row.protocol === "ws" ? await Promise.all(Array.from({ length: row.connections }, () => Lanes.open(`${url}/v1/responses`))) : [];
   const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
   const sessions = row.protocol === "h2c" ? Array.from({ length: row.connections }, () => connect(url)) : [];
+  const { protocol } = row;
+  const opened =
+    protocol === "h2" || protocol === "h3" ? await Promise.all(Array.from({ length: row.connections }, () => open(url, protocol))) : [];
   try {
     const traces: Trace[][] = [];
     let warmUs = 0;
@@ -193,6 +231,7 @@ async function measure(row: Row): Promise<Measured> {
           const index = running.length;
           if (row.protocol === "h1") running.push(h1Stream(url, agent, row.api));
           else if (row.protocol === "h2c") running.push(h2Stream(sessions[index % sessions.length]!, row.api));
+          else if (opened.length > 0) running.push(ownStream(opened[index % opened.length]!, row.api));
           else running.push(sockets[index % sockets.length]!.stream(String(Math.floor(index / sockets.length))));
         }
         await pause(1);
@@ -206,6 +245,7 @@ async function measure(row: Row): Promise<Measured> {
   } finally {
     agent.destroy();
     for (const session of sessions) session.destroy();
+    for (const connection of opened) connection.close();
     for (const socket of sockets) socket.close();
     await server.stop();
   }
@@ -254,7 +294,9 @@ console.error(
   `node ${process.versions.node}, ${canPin ? "server on core 0, client on core 1" : "not pinned"}, ${rounds} rounds a row; times in ms`,
 );
 const table: Record<string, Record<string, string>> = {};
-for (const row of rows.filter(({ protocol, api }) => only === undefined || protocol === only || api === only)) {
+const runs = loadQuic() === null ? rows.filter(({ protocol }) => protocol !== "h3") : rows;
+if (runs.length < rows.length) console.error(`rows of h3 are left out: ${quicLack()}`);
+for (const row of runs.filter(({ protocol, api }) => only === undefined || protocol === only || api === only)) {
   const name = `${row.protocol} ${row.engine} ${row.api} ${row.streams} on ${row.connections}`;
   console.error(name);
   table[name] = summarise(await measure(row));
