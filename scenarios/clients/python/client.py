@@ -135,8 +135,13 @@ async def with_quic(package):
 
     to = urlsplit(url)
     # The server's certificate is its own, and no authority's.
-    settings = configuration(is_client=True, alpn_protocols=["h3"], verify_mode=ssl.CERT_NONE)
-    client = await connect(to.hostname, to.port, configuration=settings, create_protocol=Client).__aenter__()
+    settings = configuration(is_client=True, alpn_protocols=["h3"], verify_mode=ssl.CERT_NONE, server_name=to.hostname)
+    # These take the first address of a name and try no other; our server listens on that of IPv4.
+    host = "127.0.0.1" if to.hostname == "localhost" else to.hostname
+    opening = connect(host, to.port, configuration=settings, create_protocol=Client)
+    client = await opening.__aenter__()
+    # Without one who holds it, it would be collected, and close the connection.
+    client.opening = opening
 
     async def ask(key, max_tokens, on_token):
         headers = {":method": "POST", ":scheme": "https", ":authority": to.netloc, ":path": path, **named(key)}
