@@ -11,6 +11,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { loadQuic, quicLack } from "../src/base/quic.ts";
 import { openConnection } from "../src/load/client/open.ts";
 import type { Connection } from "../src/load/client/connection.ts";
 import { estimateMean } from "../src/results/statistics.ts";
@@ -25,6 +26,7 @@ const { values } = parseArgs({
     loss: { type: "string", default: "0,1,2" },
     arms: { type: "string", default: "h1s,h2,h3" },
     out: { type: "string", default: "results/h3" },
+    again: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
@@ -35,7 +37,8 @@ const allArms: readonly { readonly id: string; readonly protocol: ProtocolName; 
   { id: "h3", protocol: "h3", connections: "one" },
 ];
 
-const arms = allArms.filter(({ id }) => values.arms.split(",").includes(id));
+const asked = allArms.filter(({ id }) => values.arms.split(",").includes(id));
+const arms = loadQuic() === null && !values.again ? asked.filter(({ id }) => id !== "h3") : asked;
 
 const [rounds, streams, tokens, itlMs] = [values.rounds, values.streams, values.tokens, values.itl].map(Number) as [
   number,
@@ -60,10 +63,26 @@ interface Round {
   readonly failed: number;
 }
 
+type Figure = "gapP99Ms" | "gapMaxMs" | "lateShare" | "connectMs" | "serverCpuUsPerToken";
+
+/** Times have a long tail: their mean and its interval are those of their logarithms. */
+const isSkewed: Readonly<Record<Figure, boolean>> = {
+  gapP99Ms: true,
+  gapMaxMs: true,
+  lateShare: false,
+  connectMs: true,
+  serverCpuUsPerToken: false,
+};
+const figures = Object.keys(isSkewed) as Figure[];
+
 if (values.help) {
   console.log(
-    "npm run measure -- loss [--rounds 8] [--streams 50] [--tokens 60] [--itl 20] [--loss 0,1,2] [--arms h1s,h2,h3] [--out results/h3]",
+    "npm run measure -- loss [--rounds 8] [--streams 50] [--tokens 60] [--itl 20] [--loss 0,1,2] [--arms h1s,h2,h3] [--out results/h3]\n" +
+      "                        [--again: the table of an earlier measurement]",
   );
+} else if (values.again) {
+  const { results } = JSON.parse(readFileSync(`${values.out}/loss.json`, "utf8")) as { results: Round[] };
+  console.log(tableOf(results));
 } else if (process.env["LOSSY_NETWORK"] === undefined) {
   // Again, in a network of its own: as root, and only there are packets dropped.
   const ended = spawnSync(
@@ -81,6 +100,7 @@ if (values.help) {
 }
 
 async function measure(): Promise<void> {
+  if (arms.length < asked.length) console.log(`h3 is left out: ${quicLack()}`);
   execFileSync("ip", ["link", "set", "lo", "mtu", "1500", "up"]);
   const server = spawn(
     process.execPath,
@@ -89,7 +109,7 @@ async function measure(): Promise<void> {
       "serve",
       "--json",
       "--protocol",
-      "h1s:0,h2:0,h3:0",
+      arms.map(({ protocol }) => `${protocol}:0`).join(","),
       "--h1-engine",
       "node",
       "--ttft",
@@ -208,32 +228,31 @@ async function round(arm: (typeof arms)[number], origin: string, pid: number, lo
   };
 }
 
-type Figure = "gapP99Ms" | "gapMaxMs" | "lateShare" | "connectMs" | "serverCpuUsPerToken";
-
-function write(done: readonly Round[], engines: Readonly<Record<string, string>>): void {
+/** For each loss and arm the mean over rounds, with its 95% interval. */
+function tableOf(done: readonly Round[]): string {
   const figureOf = (arm: string, lossPercent: number, figure: Figure): string => {
     const own = done.filter((one) => one.arm === arm && one.lossPercent === lossPercent).map((one) => one[figure]);
-    const interval = estimateMean(own);
+    const [into, from] = isSkewed[figure] ? [Math.log, Math.exp] : [Number, Number];
+    const interval = estimateMean(own.map(into));
     if (interval === null) return "one round";
-    const { estimate, low, high } = interval;
     const digits = figure === "lateShare" ? 4 : 1;
-    return `${estimate.toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`;
+    const [estimate, low, high] = [interval.estimate, interval.low, interval.high].map((value) => from(value).toFixed(digits));
+    return `${estimate} (${low} to ${high})`;
   };
   const rows = lossPercents.flatMap((lossPercent) =>
-    arms.map(
-      ({ id }) =>
-        `| ${lossPercent}% | ${id} | ${(["gapP99Ms", "gapMaxMs", "lateShare", "connectMs", "serverCpuUsPerToken"] as const)
-          .map((figure) => figureOf(id, lossPercent, figure))
-          .join(
-            " | ",
-          )} | ${done.filter((one) => one.arm === id && one.lossPercent === lossPercent).reduce((sum, one) => sum + one.failed, 0)} |`,
-    ),
+    arms.map(({ id }) => {
+      const failed = done.filter((one) => one.arm === id && one.lossPercent === lossPercent).reduce((sum, one) => sum + one.failed, 0);
+      return `| ${lossPercent}% | ${id} | ${figures.map((figure) => figureOf(id, lossPercent, figure)).join(" | ")} | ${failed} |`;
+    }),
   );
-  const table = [
+  return [
     "| loss | arm | 99th percentile of gaps, ms | longest gap, ms | share of gaps above 1.5 times the plan | connection usable after, ms | server CPU, us a token | failed |",
     "| ---- | --- | --- | --- | --- | --- | --- | --- |",
     ...rows,
   ].join("\n");
+}
+
+function write(done: readonly Round[], engines: Readonly<Record<string, string>>): void {
   mkdirSync(values.out, { recursive: true });
   const facts = {
     measuredAt: new Date().toISOString(),
@@ -248,5 +267,5 @@ function write(done: readonly Round[], engines: Readonly<Record<string, string>>
     results: done,
   };
   writeFileSync(`${values.out}/loss.json`, `${JSON.stringify(facts, null, 1)}\n`);
-  console.log(`${table}\n\nload average at the end: ${facts.loadAverage.join(", ")}`);
+  console.log(`${tableOf(done)}\n\nload average at the end: ${facts.loadAverage.join(", ")}`);
 }
