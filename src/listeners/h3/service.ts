@@ -5,7 +5,7 @@ import type { ListenerCounts, RequestHandler } from "../../core/seams.ts";
 import { errorCode } from "../../wire/h3/frames.ts";
 import { BodyDeadlines, type Bounds } from "../bounds.ts";
 import type { BodyReading } from "../node/request.ts";
-import { Turns } from "../turns.ts";
+import { Admission } from "../turns.ts";
 import { H3Session } from "./session.ts";
 import type { ServicePart, SessionPart, StreamPart } from "./parts.ts";
 
@@ -44,10 +44,13 @@ export class H3Service implements ServicePart {
   readonly #sessions = new Map<number, H3Session>();
   readonly #watchdog: NodeJS.Timeout;
   #isTurnBegun = false;
-  /** Whole requests that wait for a later turn. */
-  readonly #waiting = new Turns<SessionPart, StreamPart>();
-  /** Requests begun in this turn. */
-  #begun = 0;
+  /** Whole requests begin in their turn. */
+  readonly #admission = new Admission<SessionPart, StreamPart>(requestsPerTurn, {
+    begin: (_session, stream) => stream.begin(),
+    onWaiting: () => {},
+    isGone: ({ sink }) => sink === null || sink.closed,
+    onTurnEnd: () => {},
+  });
   /** Responses that have more to give in the next turn. */
   #going: StreamPart[] = [];
   /** Responses that the engine refused. */
@@ -66,7 +69,9 @@ export class H3Service implements ServicePart {
     const { limits } = bounds;
     this.reading = { limits, counts, handler, deadlines: new BodyDeadlines(limits.bodyTimeoutMs) };
     const shortestMs = Math.min(limits.stallTimeoutMs, limits.h2IdleTimeoutMs, limits.headTimeoutMs);
-    this.#watchdog = setInterval(() => this.#watch(), Math.min(watchIntervalMs, Math.max(100, Math.floor(shortestMs / 4)))).unref();
+    // After what has come was read: a process that was held up must not take what waits for it for silence.
+    const look = (): void => void setImmediate(() => this.#watch());
+    this.#watchdog = setInterval(look, Math.min(watchIntervalMs, Math.max(100, Math.floor(shortestMs / 4)))).unref();
   }
 
   /** Hot path. The engine's events, in order. */
@@ -105,11 +110,7 @@ export class H3Service implements ServicePart {
   }
 
   complete(stream: StreamPart): void {
-    this.beginTurn();
-    if (this.#waiting.size === 0 && this.#begun < requestsPerTurn) {
-      this.#begun++;
-      stream.begin();
-    } else this.#waiting.add(stream.session, stream);
+    this.#admission.admit(stream.session, stream);
   }
 
   beginTurn(): void {
@@ -130,18 +131,9 @@ export class H3Service implements ServicePart {
   #endTurn(): void {
     this.turn++;
     this.#isTurnBegun = false;
-    this.#begun = 0;
     const going = this.#going;
     this.#going = [];
     for (const stream of going) stream.sink?.resume();
-    while (this.#begun < requestsPerTurn) {
-      const next = this.#waiting.take()?.item;
-      if (next === undefined) break;
-      if (next.sink === null || next.sink.closed) continue;
-      this.#begun++;
-      next.begin();
-    }
-    if (this.#waiting.size > 0) this.beginTurn();
   }
 
   #takeUp(): void {
