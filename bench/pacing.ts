@@ -9,7 +9,7 @@
  * rounds but the first, for each token; rows of few tokens have none.
  *
  * Rows of HTTP/3 stand beside HTTP/2 over TLS, read by our own client. Their CPU times compare engines: QUIC runs in user space behind
- * N-API, TCP in the kernel, whose time for packets that come in is nobody's.
+ * N-API, TCP in the kernel, whose time for packets that come in is charged to no process.
  */
 import { once } from "node:events";
 import { Agent, request as httpRequest } from "node:http";

@@ -52,8 +52,8 @@ export class H3Listener implements ProtocolListener {
         maxIdleTimeoutMs: Math.max(limits.h2IdleTimeoutMs, limits.stallTimeoutMs) + quicIdleMarginMs,
         initialMaxStreamsBidi: limits.maxConcurrentStreams,
         maxConnections: limits.maxConnections * spareConnections,
-        // Whoever can forge addresses could have us flood others: the engine does not count the zeros that it fills its first
-        // datagrams with, and sends more than three times what it got (RFC 9000, section 8.1). Nobody forges those of loopback.
+        // A client that forges another's address could have us flood it: the engine does not count the zeros that it fills its first
+        // datagrams with, and sends more than three times what it got (RFC 9000, section 8.1). Those of loopback come from here.
         disableRetry: !this.#options.retry && isLoopback(host),
       },
       (_error, events) => {

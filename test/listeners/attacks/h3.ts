@@ -275,7 +275,7 @@ const attacks: Readonly<Record<string, (port: number) => Promise<Readonly<Record
       ...Array.from({ length: 60 }, (_, length) => opening.subarray(0, length)),
       ...[100, 300, 600, 900, initialBytes - 1].map((length) => opening.subarray(0, length)),
       ...Array.from({ length: 200 }, (_, seed) => noise(seed, (seed * 7) % 1500)),
-      // A version that nobody speaks, a fixed bit that is not set, lengths of ids that cannot be, and changed ciphertext.
+      // A version that no server speaks, a fixed bit that is not set, lengths of ids that cannot be, and changed ciphertext.
       ...[1, 2, 3, 4, 5, 14, 0, 40, 400, 1199].map(flipped),
     ];
     await sendAll(socket, port, datagrams);

@@ -1,4 +1,4 @@
-/** What the server sends to an address that nobody has proven, counted on a raw socket (RFC 9000, section 8.1). */
+/** What the server sends to an address that is not proven, counted on a raw socket (RFC 9000, section 8.1). */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -46,7 +46,7 @@ describe.skipIf(!quicRuns)("an address that is not proven", () => {
     expect(server.stats()).toMatchObject({ openConnections: 0, openSessions: 0 });
   });
 
-  test("whoever sends the token back has a connection, and one who makes it up has none", async () => {
+  test("a client that sends the token back has a connection, and one that makes it up has none", async () => {
     const server = await serve({ quicRetry: true });
     const { got, send } = await rawClient(server);
     const ids = { dcid: Buffer.alloc(8, 1), scid: Buffer.alloc(8, 2) };
