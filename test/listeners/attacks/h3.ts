@@ -290,7 +290,7 @@ const attacks: Readonly<Record<string, (port: number) => Promise<Readonly<Record
     const { socket, got } = await rawSocket();
     const datagrams = Array.from({ length: 200 }, () => openingDatagram());
     await sendAll(socket, port, datagrams);
-    await sleep(600);
+    await sleep(300);
     socket.close();
     return { answered: got.datagrams > 0, isAmplified: got.bytes > 3 * initialBytes * datagrams.length };
   },
@@ -302,7 +302,7 @@ const attacks: Readonly<Record<string, (port: number) => Promise<Readonly<Record
     await peer.until(() => [...peer.streams.values()].filter(({ status }) => status === 200).length === 20);
     between.cut();
     const begun = outcomes(peer);
-    await sleep(1200);
+    // What it says at its end reaches no one.
     await peer.end();
     return begun;
   },
@@ -322,7 +322,7 @@ const attacks: Readonly<Record<string, (port: number) => Promise<Readonly<Record
         ["x-fakeai-ttft", "300"],
         ["x-fakeai-output-tokens", "20"],
       ]);
-    await peer.until(() => [...peer.streams.values()].filter(({ ended }) => ended).length === 140, 2000);
+    await peer.until(() => [...peer.streams.values()].filter(({ ended, reset }) => ended || reset !== null).length === 140);
     const observed = { ...outcomes(peer), closed: peer.closed };
     await peer.end();
     return observed;
@@ -335,7 +335,7 @@ const attacks: Readonly<Record<string, (port: number) => Promise<Readonly<Record
         ["x-fakeai-output-tokens", "20000"],
         ["x-fakeai-itl", "0"],
       ]);
-    await sleep(1500);
+    await sleep(1300);
     const { closed } = peer;
     await peer.end();
     return { closed };
