@@ -125,7 +125,9 @@ function carried(arm: ArmSpec, protocol: ProtocolName): ArmSpec {
   // Autocannon speaks HTTP/1.1 only, and h2load as Debian has it no HTTP/3.
   const driver = (arm.driver === "autocannon" && to.isMultiplexed) || (arm.driver === "h2load" && to.isQuic) ? "stream" : arm.driver;
   const engine = to.isQuic ? "quiche" : from.isQuic ? "node" : arm.engine;
-  if (from.isMultiplexed === to.isMultiplexed) return { ...arm, protocol, driver, engine };
+  const isAlike = from.isMultiplexed === to.isMultiplexed;
+  if (isAlike && from.isQuic === to.isQuic) return { ...arm, protocol, driver, engine };
+  // Windows, HPACK's table and the limit of streams are HTTP/2's.
   const { windows: _windows, headerTableBytes: _table, pipelining: _pipelining, atStreamLimit: _limit, ...rest } = arm;
-  return { ...rest, protocol, driver, engine, connections: to.isMultiplexed ? 1 : "streams" };
+  return { ...rest, protocol, driver, engine, connections: isAlike ? arm.connections : to.isMultiplexed ? 1 : "streams" };
 }
