@@ -137,7 +137,7 @@ export interface ResponseSink {
   observer: SinkObserver | null;
   /** Headers added to a head that `start` settles afterwards. They win over headers of the same name in that head. */
   extraHeaders?: Readonly<Record<string, string>> | null;
-  /** Settles the head. It leaves with the first frame on every engine, so that protocols stay comparable. */
+  /** Settles the head. It leaves with the first frame on every engine, so that protocols stay comparable. A first frame without bytes is one: uws alone waits for the next. */
   start(head: ResponseHead): void;
   /** Hot path. false: the client does not keep up. The frame is accepted; the next may follow after `onDrain`. */
   write(frame: Uint8Array): boolean;

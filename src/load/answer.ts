@@ -1,6 +1,6 @@
 /** One request: when it left, when each token came, how it ended. */
 import { EventReader, newTokenEvent, scanEvent, type TokenEvent } from "./events.ts";
-import type { PlannedRequest } from "./job.ts";
+import type { PlannedRequest, RecordedAnswer } from "./job.ts";
 import { monotonicUs } from "../base/clock.ts";
 import { ForeignBody, messageIn, oneLine, plainBody } from "./words.ts";
 import type { OffsetLine } from "./server-clock.ts";
@@ -69,8 +69,10 @@ export class Answer implements Exchange {
   /** The address that it was sent to, where the endpoint names several. */
   address: string | null = null;
   settled = false;
-  /** Given up on purpose, after as many tokens as planned. */
+  /** Given up on purpose, after as many tokens as planned; or broken off by the server, as it was when it was recorded. */
   aborted = false;
+  /** Bytes of the body so far. */
+  bodyBytes = 0;
   /** Microseconds after the start; -1: none. */
   firstEvent = -1;
   /** Content events. */
@@ -200,9 +202,12 @@ export class Answer implements Exchange {
   /** Hot path. */
   onData(bytes: Buffer, start: number, end: number, readUs: number): void {
     this.activeUs = readUs;
+    this.bodyBytes += end - start;
     this.#foreign?.push(bytes, start, end);
     // The text of an error is not a token.
     if (this.status !== 200 && (this.status === null || this.status > 299)) return;
+    // What is recorded may be of any type: only its length is looked at.
+    if (this.#form === "unknown" && this.planned.recorded !== undefined) return;
     if (this.#form === "unknown") this.#form = bytes[start] === 123 || bytes[start] === 91 ? "json" : "stream";
     if (this.#form === "json") {
       this.#hold(this.#heldBytes + end - start, maxBodyBytes);
@@ -236,21 +241,14 @@ export class Answer implements Exchange {
   onEnd(readUs: number): void {
     if (this.settled) return;
     this.endUs = readUs;
+    if (this.planned.recorded !== undefined) return this.#endRecorded(this.planned.recorded);
     const { status } = this;
     if (status === null || status < 200 || status > 299) return this.onFail(`status ${status ?? 0}`);
     const isStream = this.planned.stream ?? this.#context.stream;
     if (isStream && this.#contentEncoding !== null)
       return this.onFail("compressed stream", `content-encoding: ${oneLine(this.#contentEncoding)}`);
     if (this.#form === "json") {
-      const body = plainBody(Buffer.concat(this.#json), this.#contentEncoding, maxBodyBytes);
-      this.#json = [];
-      const unary = newTokenEvent(this.#context.keepsText);
-      scanEvent(body, 0, body.length, unary);
-      this.text = unary.text ?? "";
-      if (unary.tokens >= 0) this.usage = unary.tokens;
-      this.promptTokens = unary.promptTokens;
-      this.contentBytes = unary.contentBytes;
-      this.finishReason = unary.finishReason;
+      const { body, unary } = this.#readJson();
       if (isStream) return this.onFail("not a stream");
       if (unary.failed) return this.onFail("error event", oneLine(messageIn(body.toString("utf8", 0, 8192))));
     } else if (this.#form === "stream") {
@@ -266,6 +264,36 @@ export class Answer implements Exchange {
     this.#settle();
   }
 
+  /** What an answer in one piece says of itself. */
+  #readJson(): { readonly body: Buffer; readonly unary: TokenEvent } {
+    const body = plainBody(Buffer.concat(this.#json), this.#contentEncoding, maxBodyBytes);
+    this.#json = [];
+    const unary = newTokenEvent(this.#context.keepsText);
+    scanEvent(body, 0, body.length, unary);
+    this.text = unary.text ?? "";
+    if (unary.tokens >= 0) this.usage = unary.tokens;
+    this.promptTokens = unary.promptTokens;
+    this.contentBytes = unary.contentBytes;
+    this.finishReason = unary.finishReason;
+    return { body, unary };
+  }
+
+  /** The answer has ended in order: it is right where it is the recorded one, whatever that says. */
+  #endRecorded({ status, bodyBytes, isCut }: RecordedAnswer): void {
+    if (this.status !== status) return this.onFail(`status ${this.status ?? 0}`);
+    if (this.bodyBytes !== bodyBytes) return this.onFail("not as recorded", `${this.bodyBytes} bytes of ${bodyBytes}`);
+    if (isCut) return this.onFail("not as recorded", "it ended in order, and broke off when it was recorded");
+    if (this.#form === "json") this.#readJson();
+    this.#settle();
+  }
+
+  /** Whether an answer that breaks off is the recorded one. */
+  #isCutAsRecorded(reason: FailureReason): boolean {
+    const { recorded } = this.planned;
+    if (recorded === undefined || !recorded.isCut || (reason !== "reset" && reason !== "connection closed")) return false;
+    return this.status === recorded.status && this.bodyBytes === recorded.bodyBytes;
+  }
+
   /** Why a stream that ended well in form is no answer to what was asked, or null. */
   #faultOfEnd(): FailureReason | null {
     const { tokens, maxTokens } = this.planned;
@@ -277,6 +305,10 @@ export class Answer implements Exchange {
   onFail(reason: FailureReason, words?: string): void {
     if (this.settled || (reason === "refused" && this.#context.onRefused(this))) return;
     if (this.endUs === 0) this.endUs = monotonicUs();
+    if (this.#isCutAsRecorded(reason)) {
+      this.aborted = true;
+      return this.#settle();
+    }
     this.error = reason;
     this.words = words ?? this.#foreign?.words() ?? null;
     this.#settle();

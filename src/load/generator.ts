@@ -225,7 +225,7 @@ class Sender {
         if (answer.settled) return this.#pool.release(connection);
         const { endpoint } = this.#job;
         // Made before the clock starts: the time that it takes is none of the server's.
-        const body = sentBody(planned);
+        const body = planned.bytes ?? sentBody(planned);
         this.#connectionOf.set(answer, connection);
         answer.address = this.#pool.addressOf(connection);
         answer.startUs = answer.activeUs = monotonicUs();

@@ -32,17 +32,29 @@ export interface Endpoint {
   readonly hostsFrom?: { readonly first: number; readonly step: number };
 }
 
+/** An answer as it was recorded: another one has failed. */
+export interface RecordedAnswer {
+  readonly status: number;
+  /** Bytes of its body, with the stamps that our server adds. */
+  readonly bodyBytes: number;
+  /** Whether it breaks off in place of an end. */
+  readonly isCut: boolean;
+}
+
 /** One request: what is sent and when. */
 export interface PlannedRequest {
   /** Its number in the load, where the job is a part of it; default: its place in the job. */
   readonly index?: number;
   /** Body; empty for GET. */
   readonly body: string;
+  /** Body that is no text, in place of `body`. */
+  readonly bytes?: Uint8Array;
   /** Words that are put into the body when it is sent. */
   readonly prompt?: GeneratedPrompt;
   /** Path, where it differs from the endpoint's. */
   readonly path?: string;
-  readonly method?: "GET" | "POST";
+  /** Upper case, where it differs from the endpoint's. */
+  readonly method?: string;
   /** Open loop: microseconds after the start of the round. Of a request with `after`: not before. */
   readonly atUs?: number;
   /** The next turn of a conversation: it leaves when the request of this index, which is smaller, has ended. */
@@ -53,6 +65,8 @@ export interface PlannedRequest {
   readonly tokens: number | null;
   /** Tokens that are asked for at most, where no exact number is ordered. */
   readonly maxTokens?: number;
+  /** What is expected, in place of tokens. */
+  readonly recorded?: RecordedAnswer;
   /** Whether a streamed answer is expected, where it differs from the job's. */
   readonly stream?: boolean;
   /** Sent with this request alone, names in lower case, in place of the endpoint's of the same name. */

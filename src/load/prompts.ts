@@ -70,7 +70,7 @@ export function textOfPieces(pieces: readonly Piece[]): string {
 /** Texts of pieces that many requests begin with: the last one made. */
 const memo: { key: string; text: string } = { key: "", text: "" };
 
-/** The body as it is sent. */
+/** The body as it is sent, where it is a text. */
 export function sentBody({ body, prompt }: { readonly body: string; readonly prompt?: GeneratedPrompt }): string {
   if (prompt === undefined) return body;
   const { pieces, at } = prompt;

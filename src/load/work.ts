@@ -31,8 +31,8 @@ export function workOf(answers: readonly Answer[]): Work {
   const texts = answers.filter((answer) => answer.streamed || answer.usage >= 0 || askedOf(answer) !== null);
   const streams = answers.filter(({ streamed }) => streamed);
   const finishReasons: Record<string, number> = {};
-  for (const { aborted, finishReason } of texts) {
-    const reason = aborted ? "given up" : (finishReason ?? "none");
+  for (const { aborted, finishReason, planned } of texts) {
+    const reason = aborted ? (planned.recorded === undefined ? "given up" : "broken off") : (finishReason ?? "none");
     finishReasons[reason] = (finishReasons[reason] ?? 0) + 1;
   }
   const sum = (of: readonly Answer[], value: (answer: Answer) => number): number | null =>
@@ -50,7 +50,8 @@ export function workOf(answers: readonly Answer[]): Work {
     tokens: counting === null || counting === "events" ? null : sum(answers, tokensOf),
     events: sum(streams, ({ events }) => events),
     contentBytes: sum(texts, ({ contentBytes }) => contentBytes),
-    bodyBytes: null,
+    // Of recorded answers each is held against its own.
+    bodyBytes: answers.every(({ planned }) => planned.recorded !== undefined) ? sum(answers, ({ bodyBytes }) => bodyBytes) : null,
     finishReasons: texts.length === 0 ? null : finishReasons,
     exact: answers.length > 0 && answers.every(({ planned }) => planned.tokens !== null),
     short: count(texts, isShort),

@@ -39,7 +39,7 @@ function cipherOf({ cipher, protocol }: ArmResult): string {
 
 /** The load as it was run; what a result does not say is left out. */
 function loadText({ workload, arms }: Tested): string {
-  const { mode, streams, stream, rampMs, outputTokens, page, trace } = workload;
+  const { mode, streams, stream, rampMs, outputTokens, page, trace, tape } = workload;
   const parts: string[] = [];
   if (mode === "open") parts.push(openText(workload));
   else if (typeof page === "string") parts.push("one page of calls at a time");
@@ -56,12 +56,19 @@ function loadText({ workload, arms }: Tested): string {
   const paced = stream === true && !arms.some(({ engine }) => engine === "external");
   if (paced && workload["ttft"] !== undefined) parts.push(`TTFT\u00A0${pace(workload["ttft"])}`);
   if (paced && workload["itl"] !== undefined) parts.push(`ITL\u00A0${pace(workload["itl"])}`);
-  if (typeof outputTokens === "number" && typeof page !== "string" && typeof trace !== "string" && workload["method"] === "POST")
+  if (
+    typeof outputTokens === "number" &&
+    typeof page !== "string" &&
+    typeof trace !== "string" &&
+    typeof tape !== "string" &&
+    workload["method"] === "POST"
+  )
     parts.push(`${digits(outputTokens)}\u00A0tokens`);
   return [...parts, ...networkTexts(workload["network"])].join(", ");
 }
 
-function openText({ rate, trace }: Tested["workload"]): string {
+function openText({ rate, trace, tape }: Tested["workload"]): string {
+  if (typeof tape === "string") return "open loop, calls and arrivals of a tape";
   if (typeof trace === "string") return "open loop, lengths and arrivals of a trace";
   return typeof rate === "number" ? `open loop, ${digits(rate)}\u00A0requests/s` : "open loop";
 }

@@ -16,6 +16,7 @@ import { type NetworkChild, type NetworkStats, startNetwork } from "./processes/
 import type { BenchOptions } from "./plan/options.ts";
 import { type Accepted, backgroundOf, cookieOf, requestsOf, takesEverything, warmupOf, type Wording } from "./plan/requests.ts";
 import type { ArmSpec, Variant, Workload } from "./plan/scenario.ts";
+import { describeTape } from "./plan/tape.ts";
 import { RunError, startServerChild, type Target } from "./processes/target.ts";
 
 /** How far a bench is, for a screen that shows it. */
@@ -116,6 +117,7 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
   if (context.external !== null && workload.server !== null)
     throw new RunError(`${variant.scenario} needs a server with settings of its own (${JSON.stringify(workload.server)}): not with --url`);
   for (const external of [context.external, ...context.gateways.values()]) notes.push(...(external?.notes ?? []));
+  if (workload.tape !== null) notes.push(describeTape(workload.tape));
   const specs = variant.arms.filter((spec) => {
     const spoken = spokenToServer(spec);
     const isMissing = context.external !== null && externalOf(context, spec)?.target.origins[spoken] === undefined;
@@ -208,6 +210,7 @@ async function startServers(
         ttft: workload.ttft,
         itl: workload.itl,
         outputTokens: workload.outputTokens,
+        ...(workload.tape !== null && { tape: workload.tape }),
         maxConcurrentStreams: workload.server?.maxConcurrentStreams ?? Math.max(256, streamsOf(workload)),
         ...(workload.server?.headerTableBytes !== undefined && { headerTableBytes: workload.server.headerTableBytes }),
         ...(workload.server?.batching !== undefined && { batching: workload.server.batching }),
@@ -360,9 +363,9 @@ export function wordingOf(context: RunContext, arm: LiveArm): Wording {
 /** Requests of a trace that the discarded warm-up sends; of an open loop those of a second, if they are more. */
 const traceWarmup = 30;
 
-/** Whether the whole load would be too long for a warm-up: a trace, and an open loop of more than a second. */
-function isLong({ trace, mode, requests }: Workload, rate: number | null): boolean {
-  return trace !== null || (mode === "open" && rate !== null && requests > rate);
+/** Whether the whole load would be too long for a warm-up: a trace, a tape, and an open loop of more than a second. */
+function isLong({ trace, tape, mode, requests }: Workload, rate: number | null): boolean {
+  return trace !== null || tape !== null || (mode === "open" && rate !== null && requests > rate);
 }
 
 /** Failed requests at which a round is given up. */

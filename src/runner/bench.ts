@@ -22,6 +22,7 @@ import type { BenchOptions } from "./plan/options.ts";
 import { calibrationS, checkComparable, type Plan, planOf, sweptScenario } from "./plan/plan.ts";
 import { type Accepted, acceptedByBoth, lengthParameters, takesEverything } from "./plan/requests.ts";
 import { defaultWorkload, type Variant } from "./plan/scenario.ts";
+import { loadTape } from "./plan/tape.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
 import {
   clockAt,
@@ -61,6 +62,7 @@ export interface BenchEnd {
 /** Runs what the options say, or a shard's part of it. Throws UsageError as `runBench` does, and where the shards do not come together. */
 export async function runShard(run: BenchRun): Promise<BenchEnd> {
   const { options, observer, signal } = run;
+  if (options.tape !== null) await loadTape(options.tape.folder);
   // Told once, by the run itself.
   const { variants } = options.shard === null ? { variants: [] } : planOf(options, { ...observer, notice() {}, live: () => {} });
   const sharding = await joinShards({ options, variants, observer, signal });
@@ -86,6 +88,7 @@ export async function runShard(run: BenchRun): Promise<BenchEnd> {
 /** Runs what the options say. Throws UsageError for what cannot be meant; everything else that goes wrong is in the result. */
 export async function runBench({ options, baseline, command, details, observer, signal, meeting = null }: BenchRun): Promise<BenchResult> {
   if (options.tokenizer !== null) checkEncoding(options.tokenizer);
+  if (options.tape !== null) await loadTape(options.tape.folder);
   const startedAt = new Date();
   const startedMs = performance.now();
   const plan = planOf(options, observer);
@@ -173,10 +176,11 @@ function patience(signal: AbortSignal): Promise<void> {
 }
 
 /** What the result is called: the suite's name, or what was run in its place. */
-export function suiteLabel({ scenarios, suite, trace, via, url, clients, axes, sweep }: BenchOptions): string {
+export function suiteLabel({ scenarios, suite, trace, tape, via, url, clients, axes, sweep }: BenchOptions): string {
   if (clients !== null) return scenarios.length > 0 ? scenarios.join("+") : "clients";
   if (via.length > 0) return "via";
   if (trace !== null) return "trace";
+  if (tape !== null) return "tape";
   const isSwept = axes.length > 0 || sweep !== null;
   if (scenarios.length > 0) return `${scenarios.map((name) => name.replace(/^.*\/|\.json$/g, "")).join("+")}${isSwept ? "-sweep" : ""}`;
   if (isSwept) return `${sweptScenario}-sweep`;

@@ -27,7 +27,7 @@ export function skippedResult(variant: Variant, reason: string): ScenarioResult 
 }
 
 /** Parts of a workload that are no plain value, and that most workloads have not. */
-const structured: ReadonlySet<string> = new Set<keyof Workload>(["dataset", "page", "trace", "server", "abort", "background"]);
+const structured: ReadonlySet<string> = new Set<keyof Workload>(["dataset", "page", "trace", "tape", "server", "abort", "background"]);
 
 function resultHead({
   scenario,

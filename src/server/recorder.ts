@@ -56,6 +56,7 @@ const mostCallBytes = 67_108_864;
 const mostHeldBytes = 268_435_456;
 /** An answer whose length is announced is passed on whole up to here, and so with its length. */
 const mostWholeBytes = 1_048_576;
+const noBytes = new Uint8Array();
 
 /** Starts recording. Rejects with UsageError for what cannot be used. */
 export async function startRecorder(config: ServerConfig, options: RecorderOptions, tell: (line: string) => void): Promise<Recorder> {
@@ -190,7 +191,10 @@ class RecordingDesk {
       onSent: (nowUs, connectUs) => call.sent(nowUs, connectUs),
       onHead: (status, lines, nowUs) => {
         const hasBody = call.onHead(status, lines, nowUs);
-        sink.start({ status, headers: passedHead(lines), streamed: hasBody && !call.isPassedWhole });
+        const streamed = hasBody && !call.isPassedWhole;
+        sink.start({ status, headers: passedHead(lines), streamed });
+        // With what came in the same read, or by itself.
+        if (streamed) setImmediate(() => isOver || call.heldBytes > 0 || write(noBytes));
       },
       onData: (bytes, nowUs) => {
         if (isOver) return;

@@ -1,10 +1,11 @@
 /** Answers from a tape: finds the recorded call of a request and plans it again. */
 import { ApiError } from "../api/errors/api-error.ts";
 import { peekBody } from "../api/shared/body.ts";
-import { booleanHeader, headerError } from "../api/shared/overrides.ts";
+import { booleanHeader, headerError, integerHeader } from "../api/shared/overrides.ts";
 import { clockIdentity } from "../base/clock.ts";
 import { instanceId } from "../base/instance.ts";
 import { UsageError } from "../base/usage-error.ts";
+import { FaultySink } from "../core/faults/faulty.ts";
 import type { ResponsePlan, ResponseSink, RouteRequest } from "../core/seams.ts";
 import { TapeIndex } from "../tape/match.ts";
 import { type Playable, planOf, playableOf } from "../tape/playback.ts";
@@ -58,9 +59,12 @@ export class ReplayDesk {
     const { method, path, query } = request;
     const value = body.length === 0 ? null : (peekBody(body) ?? body);
     const asked = { method, path, query, body: value };
-    const index = this.#index.take(asked);
+    const named = integerHeader(request, "x-fakeai-call");
+    const index = this.#index.take(asked, named ?? null);
     if (index < 0) {
       if (this.#settings.unmatched === "generate") return null;
+      if (named !== undefined)
+        throw headerError("x-fakeai-call", `x-fakeai-call: call ${named} of the tape is no answer to this ${method} ${path.slice(0, 256)}`);
       const why = this.#index.describeNearest(asked);
       const hint = "(HINT: --replay-ignore leaves members out; --replay-unmatched generate answers such requests with made-up text.)";
       throw new ApiError(404, `No recorded call fits this ${method} ${path.slice(0, 256)}: ${why}. ${hint}`, null, "no_recorded_call");
@@ -75,6 +79,8 @@ export class ReplayDesk {
       speed: this.#settings.speed,
       stamps: isStamped ? { "x-fakeai-clock": clockIdentity, "x-fakeai-instance": instanceId } : null,
       cut: () => cut(sink),
+      // Faults count what is written, and a head is none of it.
+      headAlone: request.engine !== "uws" && !(sink instanceof FaultySink),
     });
   }
 }

@@ -74,6 +74,8 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   readonly protocol: readonly ProtocolName[] | null;
   /** Path of a CSV or JSON file. */
   readonly trace: string | null;
+  /** Path of the folder of a tape. */
+  readonly tape: string | null;
   /** What a plain number among its times means; null: by its format. */
   readonly traceUnit: (typeof traceUnits)[number] | null;
   /** Tokens of a block in its hash_ids; null: by its format. */
@@ -295,6 +297,14 @@ export const benchFlags: FlagTable<BenchSettings> = [
     takes: "file",
     parse: text,
     help: "replay recorded traffic: Azure LLM, BurstGPT, Mooncake, qwen-bailian, AIPerf",
+    group: measured,
+  },
+  {
+    key: "tape",
+    kind: "text",
+    takes: "folder",
+    parse: text,
+    help: "the calls of a tape of fakeai record, answered from it over each protocol",
     group: measured,
   },
   {

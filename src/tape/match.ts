@@ -83,10 +83,11 @@ export class TapeIndex {
     return [...this.#sequences.values()].filter(({ calls }) => calls.length > 1).length;
   }
 
-  /** The index of the call that answers a request; -1: none does. */
-  take(asked: Asked): number {
+  /** The index of the call that answers a request; -1: none does. `named`: the number of the call that has to; null: any whose turn it is. */
+  take(asked: Asked, named: number | null = null): number {
     const sequence = this.#sequences.get(this.#keyOf(asked));
     if (sequence === undefined) return -1;
+    if (named !== null) return sequence.calls.find((index) => this.#calls[index]!.call === named) ?? -1;
     const index = sequence.calls[sequence.next % sequence.calls.length]!;
     sequence.next++;
     return index;

@@ -11,15 +11,25 @@ const mostWholeBytes = 1_048_576;
 /** What was written gets this long to leave before it is cut. */
 const cutAfterUs = 10_000;
 
+/** A head leaves by itself where its first bytes come this much later: nearer ones are of one turn of the pacer. */
+const aloneUs = 1000;
+
 /** Cuts a response that was cut when it was recorded. */
 export type Cut = () => void;
 
 /** A recorded call, ready to be sent any number of times. */
 export interface Playable {
-  readonly head: ResponseHead;
+  readonly status: number;
+  /** Without those of the connection, and without the body's length. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The length that the head announces; null: none. */
+  readonly announced: string | null;
+  readonly hasBody: boolean;
   readonly pieces: readonly Uint8Array[];
-  /** When each piece is due, microseconds after the request, as recorded; of a call that was cut one more, when it broke. */
-  readonly dueUs: Float64Array;
+  /** When each piece came, and the head and the end, microseconds after the request. */
+  readonly timesUs: readonly number[];
+  readonly headUs: number;
+  readonly endUs: number;
   /** Output tokens in each piece. */
   readonly tokens: Uint32Array;
   readonly isStream: boolean;
@@ -30,34 +40,25 @@ export interface Playable {
   readonly finishReason: "stop" | "length";
 }
 
-/** A head as it is sent again. Cookies are those of a person, and are left out. */
-function headOf(status: number, headers: readonly TapeHeader[], streamed: boolean): ResponseHead {
+/** Headers as they are sent again. Cookies are those of a person, and are left out. */
+function sentHeaders(headers: readonly TapeHeader[]): Record<string, string> {
   const sent: Record<string, string> = {};
   for (const [name, value] of headers as readonly (readonly [string, string])[]) {
     if (name === "content-length" || isOfConnection(name) || (name === "set-cookie" && value === redacted)) continue;
     sent[name] = name in sent ? `${sent[name]!}, ${value}` : value;
   }
-  return { status, headers: sent, streamed };
+  return sent;
 }
 
 /** Reads a call once. */
-export function playableOf({ response }: TapeCall): Playable {
-  const { status, headers, pieces: taped, end, endUs } = response;
+export function playableOf({ request, response }: TapeCall): Playable {
+  const { status, headers, pieces: taped, end, headUs, endUs } = response;
   const header = (name: string): string | null => headers.find(([known]) => known === name)?.[1] ?? null;
-  const cutting = cuttingOf(header("content-type") ?? "", header("content-encoding"));
-  const isStream = cutting !== "none";
-  const isCut = end === "cut";
-  let pieces: Uint8Array[] = taped.map(bytesOf);
-  let times = taped.map(({ us }) => us);
-  const whole = Buffer.concat(pieces);
-  // A length that is announced needs the body in one piece: it leaves when its last byte came.
-  const hasLength = header("content-length") !== null && whole.length <= mostWholeBytes;
-  const isWhole = !isCut && (whole.length === 0 || (!isStream && hasLength));
-  if (isWhole) {
-    times = [times.at(-1) ?? endUs];
-    pieces = [whole];
-  }
-  const events = isStream ? pieces.map((piece) => jsonOf(Buffer.from(piece).toString("utf8"))) : [jsonOf(whole.toString("utf8"))];
+  const isStream = cuttingOf(header("content-type") ?? "", header("content-encoding")) !== "none";
+  const pieces: Uint8Array[] = taped.map(bytesOf);
+  const events = isStream
+    ? pieces.map((piece) => jsonOf(Buffer.from(piece).toString("utf8")))
+    : [jsonOf(Buffer.concat(pieces).toString("utf8"))];
   const told = events.reduce<Told>(
     (sum, event) => {
       if (event === null) return sum;
@@ -75,27 +76,92 @@ export function playableOf({ response }: TapeCall): Playable {
     : pieces.map((_, index) => index === pieces.length - 1 && (told.outputTokens ?? 0) > 0);
   const tokens = dealTokens(says, isStream || told.outputTokens !== null ? told.outputTokens : 0);
   return {
-    head: headOf(status, headers, !isWhole),
+    status,
+    headers: sentHeaders(headers),
+    announced: header("content-length"),
+    hasBody: request.method !== "HEAD",
     pieces,
-    dueUs: Float64Array.from(isCut ? [...times, endUs] : times),
+    timesUs: taped.map(({ us }) => us),
+    headUs,
+    endUs,
     tokens,
     isStream,
-    isCut,
+    isCut: end === "cut",
     outputTokens: tokens.reduce((sum, count) => sum + count, 0),
     promptTokens: told.promptTokens ?? 0,
     finishReason: told.isCut ? "length" : "stop",
   };
 }
 
+/** The writes of a call. */
+interface Writes {
+  readonly head: ResponseHead;
+  /** The first is empty where the head leaves by itself. */
+  readonly pieces: readonly Uint8Array[];
+  /** When each is due, microseconds after the request; of a call that was cut one more, when it broke. */
+  readonly dueUs: readonly number[];
+  readonly tokens: ArrayLike<number>;
+  /** Index of the piece that is a whole body, and may carry stamps; -1: none is. */
+  readonly bodyAt: number;
+}
+
+/**
+ * Settles how a call is sent. `headAlone`: the engine can send a head before its first bytes. A body whose length is announced goes in one
+ * piece where it carries stamps, or where the engine cannot.
+ */
+function writesOf(call: Playable, headAlone: boolean, stamped: boolean): Writes {
+  const { status, headers, announced, hasBody, isStream, isCut, headUs, endUs } = call;
+  let { pieces, timesUs: dueUs }: { pieces: readonly Uint8Array[]; timesUs: readonly number[] } = call;
+  let tokens: ArrayLike<number> = call.tokens;
+  const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const isEarly = headAlone && hasBody && (pieces.length > 0 ? headUs + aloneUs <= dueUs[0]! : isCut);
+  const isAnnounced = announced !== null && !isCut && !isStream && bytes <= mostWholeBytes;
+  const isEmpty = !isCut && bytes === 0;
+  if (isEmpty || (isAnnounced && (stamped || !headAlone))) {
+    dueUs = [dueUs.at(-1) ?? endUs];
+    pieces = [Buffer.concat(pieces)];
+    tokens = [call.outputTokens];
+  }
+  const bodyAt = isStream || isCut || pieces.length !== 1 || bytes === 0 ? -1 : 0;
+  const isWhole = isEmpty || (isAnnounced && pieces.length === 1 && !isEarly);
+  const length = bytes + (stamped && bodyAt === 0 ? stampedBody(pieces[0]!, 0, 0).length - bytes : 0);
+  // Stamps make an event longer.
+  const saysLength = headAlone && announced !== null && !isWhole && !(isStream && stamped);
+  const head: ResponseHead = {
+    status,
+    headers:
+      !hasBody && announced !== null
+        ? { ...headers, "content-length": announced }
+        : saysLength
+          ? { ...headers, "content-length": isCut || isStream ? announced : String(length) }
+          : headers,
+    streamed: !isWhole || (!hasBody && announced !== null),
+  };
+  if (!isEarly) return { head, pieces, dueUs: isCut ? [...dueUs, endUs] : dueUs, tokens, bodyAt };
+  return {
+    head,
+    pieces: [nothing, ...pieces],
+    dueUs: [headUs, ...dueUs, ...(isCut ? [endUs] : [])],
+    tokens: [0, ...Array.from(tokens)],
+    bodyAt: bodyAt + (bodyAt < 0 ? 0 : 1),
+  };
+}
+
+/** The bytes of a call's body as it is sent on engines that send heads by themselves. */
+export function replayedBytes(call: Playable, stamped: boolean): number {
+  const { pieces, bodyAt } = writesOf(call, true, stamped);
+  return pieces.reduce((sum, piece, index) => sum + sentPiece(call, piece, index === bodyAt, stamped, 0, 0).length, 0);
+}
+
 /** The times of a call, at a speed; Infinity: all at once. */
 class RecordedSchedule implements Schedule {
   readonly dueTogether: boolean;
-  readonly #dueUs: Float64Array;
+  readonly #dueUs: readonly number[];
   readonly #speed: number;
   /** Index of what cuts the answer; -1: nothing does. */
   readonly #cutAt: number;
 
-  constructor({ dueUs, isCut }: Playable, speed: number) {
+  constructor(dueUs: readonly number[], isCut: boolean, speed: number) {
     this.#dueUs = dueUs;
     this.#speed = speed;
     this.#cutAt = isCut ? dueUs.length - 1 : -1;
@@ -124,42 +190,52 @@ function isStampable(piece: Uint8Array): boolean {
   return from > 0 && plainEnd.every((byte, index) => piece[from + index] === byte) && jsonOf(Buffer.from(piece).toString("utf8")) !== null;
 }
 
+/** A piece with its stamps. */
+function sentPiece(call: Playable, piece: Uint8Array, isBody: boolean, stamped: boolean, dueUs: number, sentUs: number): Uint8Array {
+  if (!stamped) return piece;
+  if (call.isStream) return stampedEvent(piece, dueUs, sentUs);
+  return isBody ? stampedBody(piece, dueUs, sentUs) : piece;
+}
+
 /** The pieces of a call. */
 class RecordedFrames implements FrameSource {
   readonly length: number;
   readonly isOneBody: boolean;
   tokens = 0;
   readonly #call: Playable;
+  readonly #writes: Writes;
   readonly #stamped: boolean;
   readonly #cut: Cut;
+  /** The piece last asked for is a body. */
+  #isBody = false;
 
-  constructor(call: Playable, stamped: boolean, cut: Cut) {
+  constructor(call: Playable, writes: Writes, stamped: boolean, cut: Cut) {
     this.#call = call;
+    this.#writes = writes;
     this.#stamped = stamped;
     this.#cut = cut;
     // What is cut never comes to its end.
-    this.length = call.isCut ? Infinity : call.pieces.length;
-    this.isOneBody = !call.isStream && call.pieces.length > 1;
+    this.length = call.isCut ? Infinity : writes.pieces.length;
+    this.isOneBody = !call.isStream && writes.pieces.length > 1;
   }
 
   /** Hot path. */
   frame(index: number, dueUs: number, sentUs: number): Uint8Array {
-    const { pieces, tokens, isStream } = this.#call;
+    const { pieces, tokens, bodyAt } = this.#writes;
     if (index >= pieces.length) {
       this.tokens = 0;
       this.#cut();
       return nothing;
     }
     this.tokens = tokens[index]!;
-    const piece = pieces[index]!;
-    if (!this.#stamped) return piece;
-    return isStream ? stampedEvent(piece, dueUs, sentUs) : stampedBody(piece, dueUs, sentUs);
+    this.#isBody = index === bodyAt;
+    return sentPiece(this.#call, pieces[index]!, this.#isBody, this.#stamped, dueUs, sentUs);
   }
 
   restamp(copy: Uint8Array, sentUs: number): void {
     if (!this.#stamped) return;
     if (this.#call.isStream) restampEvents(copy, sentUs, stampedEnd.length);
-    else if (copy.length > stampedBrace.length && copy.at(-1) === brace) restampBody(copy, sentUs);
+    else if (this.#isBody && copy.length > stampedBrace.length && copy.at(-1) === brace) restampBody(copy, sentUs);
   }
 }
 
@@ -203,15 +279,19 @@ export interface PlayOptions {
   /** Names the clock of the stamps, and the server; null: the bytes as recorded. */
   readonly stamps: Readonly<Record<string, string>> | null;
   readonly cut: Cut;
+  /** The engine can send a head before its first bytes. */
+  readonly headAlone: boolean;
 }
 
 /** The plan of an answer. */
-export function planOf(call: Playable, { startUs, speed, stamps, cut }: PlayOptions): ResponsePlan {
-  const { head, outputTokens, promptTokens, finishReason } = call;
+export function planOf(call: Playable, { startUs, speed, stamps, cut, headAlone }: PlayOptions): ResponsePlan {
+  const { outputTokens, promptTokens, finishReason, isCut } = call;
+  const writes = writesOf(call, headAlone, stamps !== null);
+  const { head, dueUs } = writes;
   return {
     head: stamps === null ? head : { ...head, headers: { ...head.headers, ...stamps } },
-    frames: new RecordedFrames(call, stamps !== null, cut),
-    schedule: new RecordedSchedule(call, speed),
+    frames: new RecordedFrames(call, writes, stamps !== null, cut),
+    schedule: new RecordedSchedule(dueUs, isCut, speed),
     startUs,
     outputTokens,
     promptTokens,

@@ -57,6 +57,7 @@ let heard: http.IncomingHttpHeaders[] = [];
 let recorder: Recorder;
 let stats: RecorderStats;
 let replayed: FakeAiServer;
+let replayedByOwn: FakeAiServer;
 let lines: TapeCall[];
 const folder = mkdtempSync(join(tmpdir(), "fakeai-record-"));
 
@@ -64,7 +65,8 @@ interface Got {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly body: Buffer;
-  /** Milliseconds from the request to each read. */
+  /** Milliseconds from the request to the head, and to each read. */
+  readonly headMs: number;
   readonly atMs: readonly number[];
   readonly isWhole: boolean;
 }
@@ -85,6 +87,7 @@ function ask(
     const startMs = performance.now();
     const atMs: number[] = [];
     const parts: Buffer[] = [];
+    let headMs = Infinity;
     const read = (bytes: Buffer): void => {
       atMs.push(performance.now() - startMs);
       parts.push(bytes);
@@ -94,6 +97,7 @@ function ask(
         new URL(path, url),
         { method, headers: { ...headers, ...(text !== "" && { "content-length": Buffer.byteLength(text) }) }, ...trust },
         (response) => {
+          headMs = performance.now() - startMs;
           response.on("data", read);
           response.on("error", () => {});
           response.on("close", () =>
@@ -101,6 +105,7 @@ function ask(
               status: response.statusCode!,
               headers: response.headers,
               body: Buffer.concat(parts),
+              headMs,
               atMs,
               isWhole: response.complete,
             }),
@@ -117,6 +122,7 @@ function ask(
     let status = 0;
     let got: http2.IncomingHttpHeaders = {};
     stream.on("response", (head) => {
+      headMs = performance.now() - startMs;
       status = head[":status"]!;
       got = head;
     });
@@ -124,7 +130,7 @@ function ask(
     stream.on("error", () => {});
     stream.on("close", () => {
       session.close();
-      resolve({ status, headers: got, body: Buffer.concat(parts), atMs, isWhole: stream.rstCode === 0 });
+      resolve({ status, headers: got, body: Buffer.concat(parts), headMs, atMs, isWhole: stream.rstCode === 0 });
     });
     stream.end(text);
   });
@@ -152,6 +158,12 @@ beforeAll(async () => {
         response.writeHead(200, { "content-type": "application/json", "content-length": 9 });
         response.write('{"a":');
         setTimeout(() => response.end("123}"), 30);
+        return;
+      }
+      if (asked === "early") {
+        response.writeHead(200, { "content-type": "text/event-stream" });
+        response.flushHeaders();
+        setTimeout(() => response.end(delta("late")), 200);
         return;
       }
       const { type, writes } = scripts[asked === "cut" ? "stream" : asked]!;
@@ -189,6 +201,7 @@ beforeAll(async () => {
     ["failed", "h1", "/v1/json?status=429&api-version=1", { ask: 1 }],
     ["whole", "h1s", "/api/v1/whole", null],
     ["cut", "h1", "/v1/cut", { ask: 1 }],
+    ["early", "h2c", "/v1/early", { ask: 1 }],
     ["first", "h1", "/v1/json", { user: "one", ask: "twice" }],
     ["second", "h1", "/v1/json", { ask: "twice", user: "one" }],
   ];
@@ -201,9 +214,10 @@ beforeAll(async () => {
     .slice(1)
     .map((line) => JSON.parse(line) as TapeCall);
   replayed = await createServer({ protocol: "h1,h1s,h2c,h2", replay: folder, replayIgnore: "user" });
+  replayedByOwn = await createServer({ protocol: "h2c,h2", h2Engine: "own", replay: folder });
 });
 afterAll(async () => {
-  await replayed.close(0);
+  await Promise.all([replayed.close(0), replayedByOwn.close(0)]);
   origin.closeAllConnections();
   origin.close();
 });
@@ -212,7 +226,7 @@ const taped = (path: string, ask?: string): TapeCall =>
   lines.find(({ request }) => request.path === path && (ask === undefined || request.body?.text?.includes(ask)))!;
 
 test("the server hears what the client said, and the client gets what the server sent", () => {
-  expect(stats).toMatchObject({ recorded: 12, leftOut: 0, aborted: 0, failed: 0 });
+  expect(stats).toMatchObject({ recorded: 13, leftOut: 0, aborted: 0, failed: 0 });
   const [first] = heard;
   expect(first).toMatchObject({ authorization: `Bearer ${key}`, cookie: "session=abcdefghijkl", host: originUrl.slice("http://".length) });
   const whole = scripts["stream"]!.writes.map(([, bytes]) => bytes).join("");
@@ -293,6 +307,24 @@ describe.each(protocols)("replayed over %s", (protocol) => {
   });
 });
 
+test("a head leaves when it came, before its first bytes, from the recorder and on each engine", async () => {
+  const { headUs, pieces } = taped("/v1/early").response;
+  expect(pieces[0]!.us - headUs).toBeGreaterThan(150_000);
+  const asked = [
+    ...protocols.map((protocol) => [`${protocol}, node`, replayed, protocol] as const),
+    ["h2c, own", replayedByOwn, "h2c"] as const,
+    ["h2, own", replayedByOwn, "h2"] as const,
+  ];
+  const got = await Promise.all(
+    asked.map(async ([name, server, protocol]) => [name, await ask(server, protocol, "/v1/early", { ask: 1 })] as const),
+  );
+  for (const [name, { headMs, atMs, body }] of [["recorder", originals.get("early")!] as const, ...got]) {
+    expect([name, body.toString("utf8")]).toEqual([name, delta("late")]);
+    // By a machine that is busy both are late.
+    expect([name, atMs[0]! - headMs > 100]).toEqual([name, true]);
+  }
+});
+
 test("order of members, keys, and members that are left out make no difference", async () => {
   const body = { note: `it is ${"*".repeat(key.length)}`, api_key: "another key", b: [1, { a: 2 }], user: "somebody" };
   expect((await ask(replayed, "h1", "/v1/json?alt=sse&key=other", body)).status).toBe(200);
@@ -323,7 +355,7 @@ test("what is not on the tape gets an error that says what is near", async () =>
 
 test("made-up text where it is asked for, at another speed, with stamps and metrics", async () => {
   await using server = await createServer({ replay: folder, replaySpeed: "max", replayUnmatched: "generate", outputTokens: 3 });
-  expect(server.notices.join()).toMatch(/12 calls of .* are answered without waiting; other requests get made-up text/);
+  expect(server.notices.join()).toMatch(/13 calls of .* are answered without waiting; other requests get made-up text/);
   const chat = { model: "m", messages: [{ role: "user", content: "a" }] };
   expect((await ask(server, "h1", "/v1/chat/completions", chat)).status).toBe(200);
   const before = server.stats();

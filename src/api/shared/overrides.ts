@@ -14,6 +14,7 @@ const ownHeaders = [
   "x-fakeai-tokens-per-chunk",
   "x-fakeai-stamps",
   "x-fakeai-fault",
+  "x-fakeai-call",
 ] as const;
 
 export type OwnHeader = (typeof ownHeaders)[number];

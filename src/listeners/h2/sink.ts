@@ -127,6 +127,7 @@ export class NodeH2Sink extends QueuedSink implements Waiting, BodyOwner, Sessio
   write(frame: Uint8Array): boolean {
     unsent = null;
     if (this.closed || (!this.#headSent && !this.#sendHead(false))) return false;
+    if (frame.length === 0) return true;
     const stream = this.#stream;
     if (this.#isSlow && frame.length > slowPieceBytes) return this.#mayGoOn(this.#writeInPieces(frame));
     // A reader that keeps up has taken everything before the next frame comes: then there is nothing to count.

@@ -112,6 +112,7 @@ export class H3Sink extends BaseSink implements Waiting, BodyOwner, ResponsePart
   write(bytes: Uint8Array): boolean {
     if (this.closed) return false;
     if (!this.#headSent) this.#sendHead(null);
+    if (bytes.length === 0) return this.#mayGoOn();
     if (this.#queuedBytes === 0 && bytes.length <= bytesPerTurn && this.#mayGive(bytes.length + dataHeaderBytes)) {
       const from = putFrameHeader(scratch, 0, frame.data, bytes.length);
       scratch.set(bytes, from);

@@ -133,6 +133,8 @@ export class UwsSink extends BaseSink implements Waiting, AwaitedBody {
   /** Hot path. Corked, because outside a cork each call is a system call. */
   write(frame: Uint8Array): boolean {
     if (this.closed) return false;
+    // The engine ends a head with the first bytes behind it.
+    if (frame.length === 0) return true;
     if (frame.length > pieceBytes) {
       // Attached before: no write may follow that tells whether the last piece was taken, and without this listener the engine
       // waits for the reader for 10 s only.

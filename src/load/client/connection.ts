@@ -45,6 +45,8 @@ export type FailureReason =
   | "incomplete stream"
   /** HTTP/2 REFUSED_STREAM, or a stream above the last one of a GOAWAY. */
   | "refused"
+  /** Another answer than was recorded. */
+  | "not as recorded"
   /** Another number of tokens than was ordered. */
   | "wrong token count"
   /** An exact number of tokens was ordered, and the answer ended without a finish reason. */
@@ -70,7 +72,7 @@ export type FailureReason =
 export interface OutgoingRequest {
   readonly method: string;
   readonly path: string;
-  readonly body: string;
+  readonly body: string | Uint8Array;
   /** Headers of this request alone, names in lower case, in place of the connection's of the same name. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /**
@@ -78,6 +80,11 @@ export interface OutgoingRequest {
    * renewed. HTTP/1.1: the socket is not read.
    */
   readonly unreadMs?: number | undefined;
+}
+
+/** Whether a request of this method announces no length where it has no body (RFC 9110, section 8.6). */
+export function isWithoutBody(method: string): boolean {
+  return method !== "POST" && method !== "PUT" && method !== "PATCH";
 }
 
 /**

@@ -2,7 +2,7 @@
 import { ChunkedReader } from "../../wire/chunked.ts";
 import type { Endpoint } from "../job.ts";
 import { oneLine } from "../words.ts";
-import type { Connection, Exchange, FailureReason, OutgoingRequest, WireBytes } from "./connection.ts";
+import { type Connection, type Exchange, type FailureReason, isWithoutBody, type OutgoingRequest, type WireBytes } from "./connection.ts";
 import type { ClientSocket } from "./socket.ts";
 
 const maxHeadBytes = 65_536;
@@ -104,11 +104,11 @@ export class H1Connection implements Connection {
     if (this.#exchange === null) this.#await({ exchange, withoutBody: method === "HEAD" });
     else this.#behind.push({ exchange, withoutBody: method === "HEAD" });
     const bodyBytes = Buffer.byteLength(body);
-    const length = method === "GET" ? "" : `content-length: ${bodyBytes}\r\n`;
+    const length = bodyBytes === 0 && isWithoutBody(method) ? "" : `content-length: ${bodyBytes}\r\n`;
     const own = headers === undefined ? this.#headers : headerLines({ ...this.#endpoint.headers, ...headers });
     const head = `${method} ${path}${this.#prefix}${own}${length}\r\n`;
     this.#sentBytes += head.length + bodyBytes;
-    this.#socket.write(head + body);
+    this.#socket.write(typeof body === "string" ? head + body : Buffer.concat([Buffer.from(head, "latin1"), body]));
     if (unreadMs !== undefined) this.#leaveUnread(unreadMs);
     return () => this.#cancel(exchange);
   }

@@ -4,7 +4,7 @@ import { setting } from "../../wire/h2/settings.ts";
 import { defaultWindow, type ReceiveWindows, SendWindow } from "../../wire/h2/windows.ts";
 import { FrameWriter } from "../../wire/h2/writer.ts";
 import type { Endpoint } from "../job.ts";
-import type { OutgoingRequest } from "./connection.ts";
+import { isWithoutBody, type OutgoingRequest } from "./connection.ts";
 import { RequestHeads } from "./h2-heads.ts";
 import type { ClientSocket } from "./socket.ts";
 
@@ -59,7 +59,7 @@ export class H2Sender {
 
   /** Sends a request on a new stream. */
   request(id: number, request: OutgoingRequest): Upload {
-    const body = request.method === "GET" ? null : Buffer.from(request.body);
+    const body = request.body.length === 0 && isWithoutBody(request.method) ? null : Buffer.from(request.body as string);
     const upload: Upload = { id, window: new SendWindow(this.#initialWindow), body: body ?? none, sentBytes: 0 };
     const block = this.#heads.encode(request, body?.length ?? null);
     this.#frames.headers(id, block, upload.body.length === 0, this.#maxFrameBytes);

@@ -16,7 +16,15 @@ import { FrameReader, type Take } from "../../wire/h3/reader.ts";
 import { baseFields, HeadFields, maxHeadBytes, maxInterim } from "./fields.ts";
 import type { ReceiveWindows } from "../../wire/h2/windows.ts";
 import type { Endpoint } from "../job.ts";
-import { ConnectError, type Connection, type Exchange, type FailureReason, type OutgoingRequest, type WireBytes } from "./connection.ts";
+import {
+  ConnectError,
+  type Connection,
+  type Exchange,
+  type FailureReason,
+  isWithoutBody,
+  type OutgoingRequest,
+  type WireBytes,
+} from "./connection.ts";
 
 /** The first stream that a client opens in one direction: our control stream (RFC 9000, section 2.1). */
 const controlStreamId = 2;
@@ -262,7 +270,7 @@ class H3Connection implements Connection {
     this.#nextId += 4;
     const stream = new Stream(id, exchange, this);
     this.#streams.set(id, stream);
-    const body = request.method === "GET" ? null : Buffer.from(request.body);
+    const body = request.body.length === 0 && isWithoutBody(request.method) ? null : Buffer.from(request.body as string);
     const head = this.#headOf(request, body?.length ?? null);
     const bytes = body === null || body.length === 0 ? head : Buffer.concat([head, frameOf(frame.data, body)]);
     this.wire.request += bytes.length;

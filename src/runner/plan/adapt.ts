@@ -8,6 +8,7 @@ import type { BenchOptions } from "./options.ts";
 import { warmupTokensOf } from "./requests.ts";
 import type { DatasetSpec, TraceSpec } from "./scenario-file.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
+import { tapeSeconds } from "./tape.ts";
 import { traceOf, traceSeconds } from "./trace.ts";
 
 /** The variant as the options change it. */
@@ -18,7 +19,10 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
   const scaled =
     options.streams === null ? workload.requests : Math.max(streams, Math.round((workload.requests / workload.streams) * streams));
   const requests =
-    options.requests ?? (options.durationS !== null && rate !== null ? requestsIn(options.durationS, rate, options) : scaled);
+    workload.tape?.limit ??
+    (workload.tape === null ? null : workload.requests) ??
+    options.requests ??
+    (options.durationS !== null && rate !== null ? requestsIn(options.durationS, rate, options) : scaled);
   const wordable = workload.method === "POST" && workload.page === null;
   const bodyStreams = options.body === null ? workload.stream : (JSON.parse(options.body) as { stream?: unknown }).stream === true;
   return {
@@ -85,9 +89,9 @@ function roughMs(spec: number | string): number {
 }
 
 /** Tokens per second that a workload offers; null where it has no pace. */
-export function offeredTokensPerSecond({ stream, itl, streams, mode, trace }: Workload): number | null {
+export function offeredTokensPerSecond({ stream, itl, streams, mode, trace, tape }: Workload): number | null {
   const gapMs = roughMs(itl);
-  return stream && gapMs > 0 && mode === "closed" && trace === null ? (streams * 1000) / gapMs : null;
+  return stream && gapMs > 0 && mode === "closed" && trace === null && tape === null ? (streams * 1000) / gapMs : null;
 }
 
 /** A load that calibration tried in vain, and the greatest one that kept its plan, by what each offered in tokens per second. */
@@ -129,7 +133,7 @@ function lanesOf({ streams, server }: Workload, { protocol, connections, reuse, 
 
 /** Seconds that one run of one arm takes, roughly. */
 function secondsPerRun(workload: Workload, arm: ArmSpec, durationS: number | null): number {
-  const { stream, streams, rampMs, requests, warmup, mode, rate, repeat, page, trace } = workload;
+  const { stream, streams, rampMs, requests, warmup, mode, rate, repeat, page, trace, tape } = workload;
   const guessedRate = guessedRateOf(workload);
   const answerOf = (tokens: number): number => (roughMs(workload.ttft) + roughMs(workload.itl) * (stream ? tokens - 1 : tokens)) / 1000;
   const answerS = answerOf(workload.outputTokens);
@@ -137,6 +141,7 @@ function secondsPerRun(workload: Workload, arm: ArmSpec, durationS: number | nul
   const roundTripsS = impairment === null ? 0 : (roundTripMs(impairment) * 3) / 1000;
   const startS = 0.05 + streams * 0.0003 + rampMs / 1000;
   if (trace !== null) return traceSeconds(traceOf(trace)) + answerS + startS;
+  if (tape !== null) return tapeSeconds(tape) + startS;
   if (page !== null) return repeat * (0.06 + answerS + roundTripsS);
   const warmupS = Math.ceil(warmup / streams) * answerOf(warmupTokensOf(workload)) + warmup / guessedRate;
   if (durationS !== null) return durationS + warmupS + startS;

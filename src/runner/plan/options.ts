@@ -15,6 +15,7 @@ import { checkNetwork } from "../processes/network.ts";
 import { parseAddress, type ServerAddress } from "../processes/address.ts";
 import { readBody } from "./requests.ts";
 import type { TraceSpec } from "./scenario-file.ts";
+import type { TapeSpec } from "./scenario.ts";
 import { sweepAxesOf } from "./axes.ts";
 
 /** Settings that are in force as they were given. */
@@ -74,6 +75,8 @@ export interface BenchOptions extends Pick<BenchSettings, (typeof asGiven)[numbe
   readonly idleTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly trace: Pick<TraceSpec, "file" | "speed" | "limit" | "unit" | "blockTokens"> | null;
+  /** The tape that is replayed in place of scenarios. */
+  readonly tape: TapeSpec | null;
   /** Put between client and server, over what a scenario says. */
   readonly network: NetworkInput;
   readonly requirements: readonly string[];
@@ -144,11 +147,28 @@ export function resolveBench(input: BenchInput): BenchOptions {
             ...(traceUnit === null ? {} : { unit: traceUnit }),
             ...(traceBlockSize === null ? {} : { blockTokens: traceBlockSize }),
           },
+    tape: tapeOf(input, settings),
     network: networkOf(withoutAxes(settings, axes)),
     requirements: settings.require,
     targetHosts: targetHostsOf(input, settings),
     shard: shardOf(input, settings),
   };
+}
+
+/** What a tape decides, or what is about a server that is not started here. */
+const notWithTape: readonly (keyof BenchInput)[] = [
+  ...(["trace", "scenario", "suite", "url", "via", "shard", "sweep", "rate", "duration", "rampUp", "driver"] as const),
+  ...(["model", "endpoint", "body", "inputTokens", "sharedPrefix", "cacheBust", "dataset"] as const),
+  ...(["outputTokens", "tokensPerChunk", "ttft", "itl"] as const),
+];
+
+/** Throws UsageError. */
+function tapeOf(input: BenchInput, { tape, speed, limit, requests }: BenchSettings): TapeSpec | null {
+  if (tape === null) return null;
+  const other = notWithTape.find((key) => input[key] !== undefined);
+  const hint = other === "rate" || other === "rampUp" ? " (--speed and --streams say how its calls are sent)" : "";
+  if (other !== undefined) throw new UsageError(`--tape has its calls and their answers: --${flagName(other)} does not apply${hint}`);
+  return { folder: tape, speed, limit: limit ?? requests };
 }
 
 /** Throws UsageError. */
@@ -220,7 +240,7 @@ function checkSweep(input: BenchInput, axes: readonly SweepAxis[]): void {
   };
   if (input.sweep !== undefined && names.length > 0) refuse(`--sweep load finds its own points: give ${names[0]} one value`);
   if (input.sweep !== undefined && input.rate !== undefined) refuse("--sweep load finds its own rates: leave --rate out");
-  const other = (["via", "trace", "suite", "body"] as const).find(
+  const other = (["via", "trace", "tape", "suite", "body"] as const).find(
     (key) => input[key] !== undefined && (key !== "body" || names.includes("--output-tokens")),
   );
   if (other !== undefined) refuse(`${varied}: a sweep does not go with --${other}`);
@@ -237,9 +257,9 @@ function checkTogether(input: BenchInput): void {
   const refuse = (reason: string): never => {
     throw new UsageError(reason);
   };
-  if (!given("trace") && given("speed", "limit", "traceUnit", "traceBlockSize"))
-    refuse("--speed, --limit, --trace-unit and --trace-block-size belong to --trace");
-  if (given("limit") && given("requests")) refuse("--limit and --requests are one thing with --trace: give one of them");
+  if (!given("trace") && given("traceUnit", "traceBlockSize")) refuse("--trace-unit and --trace-block-size belong to --trace");
+  if (!given("trace", "tape") && given("speed", "limit")) refuse("--speed and --limit belong to --trace and --tape");
+  if (given("limit") && given("requests")) refuse("--limit and --requests are one thing with a recording: give one of them");
   if (given("trace") && given("rate")) refuse("--trace has its own arrivals: use --speed, not --rate");
   if (given("trace") && given("scenario")) refuse("--trace and --scenario: give one of them");
   if (given("via") && !given("url"))

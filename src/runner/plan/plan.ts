@@ -14,6 +14,7 @@ import type { BenchOptions } from "./options.ts";
 import { overridden } from "./overrides.ts";
 import { type ScenarioFile, scenarioNamed, shippedScenarios, type Variant, variantsOf } from "./scenario.ts";
 import { swept, type Swept } from "./sweep.ts";
+import { tapeVariant } from "./tape.ts";
 import { isUntimed, traceOf } from "./trace.ts";
 
 /** Seconds that the quick suite may take. */
@@ -39,7 +40,12 @@ export function planOf(given: BenchOptions, observer: Observer): Plan {
   for (const note of notes) observer.notice(note);
   const variants: Variant[] = [];
   const skipped: ScenarioResult[] = [];
-  const asSuite = options.scenarios.length === 0 && options.trace === null && options.axes.length === 0 && options.sweep === null;
+  const asSuite =
+    options.scenarios.length === 0 &&
+    options.trace === null &&
+    options.tape === null &&
+    options.axes.length === 0 &&
+    options.sweep === null;
   let seconds = options.url === null ? calibrationS : 1;
   for (const variant of candidates) {
     const nothing = pointless.get(variant);
@@ -115,7 +121,8 @@ function describeSeconds(seconds: number): string {
 const untimedStreams = 32;
 
 function variantsWanted(options: BenchOptions): Variant[] {
-  const { trace, suite } = options;
+  const { trace, tape, suite } = options;
+  if (tape !== null) return [tapeVariant(tape, options.streams)];
   const isSwept = options.axes.length > 0 || options.sweep !== null;
   const scenarios = isSwept && options.scenarios.length === 0 ? [sweptScenario] : options.scenarios;
   if (trace !== null) {

@@ -11,6 +11,7 @@ import type { PromptsSent } from "../../results/types.ts";
 import { isDealt, type Share, thinned } from "../../shards/share.ts";
 import { describePrompts, outputTokensOf, type Prompt, promptOf, seedOfCall, textOfMessages, tracePrompt } from "./prompts.ts";
 import type { Workload } from "./scenario.ts";
+import { tapeRequests } from "./tape.ts";
 import { traceOf } from "./trace.ts";
 
 /** How requests are worded for this server. */
@@ -180,6 +181,7 @@ export function requestsOf(
 ): PlannedRequest[] {
   if (workload.page !== null) return ownOf(pageRequests(workload, wording, seed, round), share, most);
   if (workload.trace !== null) return ownOf(traceRequests(workload, wording, seed, round), share, most);
+  if (workload.tape !== null) return ownOf(tapeRequests(workload.tape), share, most);
   const count = workload.requests;
   const arrivals =
     workload.mode === "closed" || rate === null
@@ -289,6 +291,13 @@ export function warmupTokensOf({ stream, outputTokens }: Workload): number {
 
 /** What warms the connections up before a round. */
 export function warmupOf(given: Workload, wording: Wording, seed: number, round: number, share: Share | null = null): PlannedRequest[] {
+  if (given.tape !== null) {
+    const calls = tapeRequests(given.tape);
+    return Array.from({ length: given.warmup }, (_, index) => {
+      const { atUs: _atUs, ...call } = calls[index % calls.length]!;
+      return call;
+    });
+  }
   const outputTokens = warmupTokensOf(given);
   const workload = { ...given, outputTokens, dataset: given.dataset === null ? null : { ...given.dataset, outputTokens } };
   return ownIndexes(workload.warmup, false, 0, share, Infinity).map((index) => plain(workload, wording, seed, round, 900_000 + index));
@@ -330,7 +339,7 @@ export function promptsOf(workload: Workload, wording: Wording, seed: number): P
   const { page, trace, dataset, method, requests } = workload;
   const one = (index: number): Prompt => promptOf(workload, seed, 0, index, wording.arm ?? "");
   const numbered = (count: number): Prompt[] => Array.from({ length: count }, (_, index) => one(wording.oneBody ? 0 : index));
-  if (wording.body !== null) return null;
+  if (wording.body !== null || workload.tape !== null) return null;
   if (trace !== null) {
     const prompts = traceOf(trace).map((row, index) => tracePrompt(workload, row, seed, 0, index, wording.arm ?? ""));
     return describePrompts(workload, prompts, seed, "trace", basename(trace.file));

@@ -30,9 +30,22 @@ type Unset =
   | "abort"
   | "background";
 
+/** Which calls of a tape are replayed, and how fast. */
+export interface TapeSpec {
+  /** Path of the tape's folder. */
+  readonly folder: string;
+  /** Times as fast as recorded: arrivals and answers. */
+  readonly speed: number;
+  /** Calls that are replayed, in tape order; null: all. */
+  readonly limit: number | null;
+}
+
 /** What is asked of the server, the same in every arm; null: not asked for. `WorkloadFile` says what each member means. */
 export type Workload = Readonly<Required<Omit<WorkloadFile, Unset | "rttMs">>> & {
   readonly [Member in Unset]: NonNullable<WorkloadFile[Member]> | null;
+} & {
+  /** A tape of `--tape`, which no scenario's file names. */
+  readonly tape: TapeSpec | null;
 };
 
 /** One way of doing the workload. `ArmFile` says what each member means. */
@@ -127,6 +140,7 @@ export const defaultWorkload: Workload = {
   clientWork: false,
   page: null,
   trace: null,
+  tape: null,
   includeUsage: true,
   server: null,
   abort: null,

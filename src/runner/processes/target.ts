@@ -39,6 +39,8 @@ export interface ServerNeeds {
   readonly ttft: number | string;
   readonly itl: number | string;
   readonly outputTokens: number;
+  /** A tape that it answers from, and how much faster; with it neither latencies nor lengths are told. */
+  readonly tape?: { readonly folder: string; readonly speed: number };
   /** Flags of a batched scheduler; with them ttft and itl are not told. */
   readonly batching?: Readonly<Record<string, string | number>>;
   /** HTTP/2 streams that one connection may have. */
@@ -72,11 +74,13 @@ const cliPath = fileURLToPath(
 
 const startTimeoutMs = 15_000;
 
-function latencyFlags({ ttft, itl, batching }: ServerNeeds): string[] {
-  if (batching === undefined) return ["--ttft", String(ttft), "--itl", String(itl)];
+function answerFlags({ ttft, itl, outputTokens, batching, tape }: ServerNeeds): string[] {
+  if (tape !== undefined) return ["--replay", tape.folder, "--replay-speed", String(tape.speed)];
+  const length = ["--output-tokens", String(outputTokens)];
+  if (batching === undefined) return ["--ttft", String(ttft), "--itl", String(itl), ...length];
   // A scenario may name the scheduler among its flags, by either name.
   const named = "scheduler" in batching || "engine" in batching ? [] : ["--scheduler", "batched"];
-  return [...named, ...Object.entries(batching).flatMap(([flag, value]) => [`--${flag}`, String(value)])];
+  return [...named, ...Object.entries(batching).flatMap(([flag, value]) => [`--${flag}`, String(value)]), ...length];
 }
 
 function engineFlags(engine: ServerNeeds["engine"]): string[] {
@@ -94,9 +98,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     "--protocol",
     needs.protocols.map((protocol, index) => `${protocol}:${index === 0 ? (needs.port ?? 0) : 0}`).join(","),
     ...engineFlags(needs.engine),
-    ...latencyFlags(needs),
-    "--output-tokens",
-    String(needs.outputTokens),
+    ...answerFlags(needs),
     "--seed",
     String(needs.seed),
     "--max-concurrent-streams",
