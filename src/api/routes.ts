@@ -14,7 +14,7 @@ import type { Generator } from "./openai/generate.ts";
 import { requestId } from "./shared/heads.ts";
 import { providerOf } from "./shared/provider.ts";
 import { modelNotFound } from "./openai/request.ts";
-import type { ResponseStore } from "./openai/response-store.ts";
+import type { StoreOf } from "./openai/response-store.ts";
 import { countResponseInput } from "./openai/responses-request.ts";
 import { planResponse } from "./openai/responses.ts";
 import { ResponsesSocket, type SocketOptions } from "./openai/responses-socket.ts";
@@ -32,13 +32,13 @@ export interface PlanSender {
   send(plan: ResponsePlan, sink: ResponseSink, path: string): void;
 }
 
-/** `store`: where responses are kept; null where they are not. `running`: responses under way. */
+/** `storeOf`: where responses are kept; null where they are not. `running`: responses under way. */
 export function providerRoutes(
   generator: Generator,
   settings: ModelSettings,
   sender: PlanSender,
   meter: Meter,
-  store: ResponseStore | null,
+  storeOf: StoreOf | null,
   running: () => number,
 ): Route[] {
   const models = settings.models ?? defaultModels;
@@ -58,27 +58,27 @@ export function providerRoutes(
     {
       method: "POST",
       path: "/v1/responses",
-      handle: (request, body, sink) => sender.send(planResponse(model, clockIdentity, request, body, store), sink, request.path),
+      handle: (request, body, sink) => sender.send(planResponse(model, clockIdentity, request, body, storeOf?.(request) ?? null), sink, request.path),
     },
     {
       method: "POST",
       path: "/v1/responses/input_tokens",
-      handle: (_request, body, sink) => {
-        const input_tokens = countResponseInput(parseBody(body), settings, store);
+      handle: (request, body, sink) => {
+        const input_tokens = countResponseInput(parseBody(body), settings, storeOf?.(request) ?? null);
         sendJson(sink, meter, 200, JSON.stringify({ object: "response.input_tokens", input_tokens }));
       },
     },
     {
       method: "GET",
       path: "/v1/responses/*",
-      handle: (request, _body, sink) => sendJson(sink, meter, 200, showStored(request, store)),
+      handle: (request, _body, sink) => sendJson(sink, meter, 200, showStored(request, storeOf)),
     },
     {
       method: "DELETE",
       path: "/v1/responses/*",
-      handle: (request, _body, sink) => sendJson(sink, meter, 200, deleteStored(request, store)),
+      handle: (request, _body, sink) => sendJson(sink, meter, 200, deleteStored(request, storeOf)),
     },
-    { method: "POST", path: "/v1/responses/*", handle: (request) => cancelStored(request, store) },
+    { method: "POST", path: "/v1/responses/*", handle: (request) => cancelStored(request, storeOf) },
     {
       method: "POST",
       path: "/v1/embeddings",

@@ -105,6 +105,12 @@ function modelOf(body: Uint8Array): string {
   return typeof model === "string" ? model.slice(0, 256) : "";
 }
 
+/** Whose a request is, where keys are asked for: what one has stored no other sees. "": everybody's. */
+export function ownerOf(request: RouteRequest, keys: KeyRing | null): string {
+  const key = keys === null ? null : keyOf(request, providerOf(request));
+  return keys === null || key === null ? "" : `key-${keys.find(key)}`;
+}
+
 /**
  * The key that a request shows, in `authorization` (Bearer, or Basic as its password), `x-api-key`, Azure's `api-key`, or Gemini's
  * `x-goog-api-key` and parameter `key`; null: none. Where several are there, the provider's own counts.

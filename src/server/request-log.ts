@@ -79,6 +79,9 @@ type Entry = Writable<ReceivedRequest>;
 /** Bodies and heads kept in all, bytes as they came: the oldest requests go first. */
 export const mostKeptBytes = 67_108_864;
 
+/** Of them in one answer of /admin/requests: writing more as JSON would hold up streams. */
+const mostPageBytes = 1_048_576;
+
 interface Waiter {
   readonly fits: (request: ReceivedRequest) => boolean;
   readonly resolve: (request: ReceivedRequest) => void;
@@ -115,6 +118,18 @@ export class RequestLog implements ReceivedRequests {
 
   all(): readonly ReceivedRequest[] {
     return [...this.#entries];
+  }
+
+  /** Requests behind the one of this number, the oldest first, up to `mostPageBytes` of bodies and heads; one at least, where there is one. */
+  page(after: number): { readonly requests: readonly ReceivedRequest[]; readonly hasMore: boolean } {
+    const found = this.#entries.findIndex(({ number }) => number > after);
+    const first = found < 0 ? this.#entries.length : found;
+    let end = first;
+    for (let bytes = 0; end < this.#entries.length; end++) {
+      bytes += this.#bytes[end]!;
+      if (bytes > mostPageBytes && end > first) break;
+    }
+    return { requests: this.#entries.slice(first, end), hasMore: end < this.#entries.length };
   }
 
   /** When a request of this log had arrived whole, microseconds of the monotonic clock. */

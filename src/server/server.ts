@@ -4,7 +4,7 @@ import { Activity, type ServerStats } from "./activity.ts";
 import { adminCheck } from "./admin-check.ts";
 import { createHandler, RouteTable } from "./dispatch.ts";
 import { FaultInjector } from "./fault-injector.ts";
-import { Gate } from "./gate.ts";
+import { Gate, ownerOf } from "./gate.ts";
 import { changedConfig, showKnobs } from "./knobs.ts";
 import { servedProtocols } from "../core/protocols.ts";
 import { chooseEngines, createListeners, type Engines, findCertificate, listenAll, type Listening, trustOf } from "./listening.ts";
@@ -18,7 +18,7 @@ import { Dashboard, dashboardRoutes } from "../api/operations/dashboard/routes.t
 import { healthRoutes } from "../api/operations/health.ts";
 import { type LiveState, metricsRoute, renderMetrics } from "../api/operations/metrics.ts";
 import { adminRequestsRoutes, type RequestAdministration } from "../api/operations/admin-requests.ts";
-import { mostStored, ResponseStore } from "../api/openai/response-store.ts";
+import { mostStored, ResponseStore, type StoreOf } from "../api/openai/response-store.ts";
 import type { SocketOptions } from "../api/openai/responses-socket.ts";
 import { providerRoutes, socketRoutes } from "../api/routes.ts";
 import { Cors } from "../api/shared/cors.ts";
@@ -146,7 +146,7 @@ export async function startServer(
   // Rules count in the process that answers.
   const replyAdministration = check !== null && siblings === null ? desk.administration(check) : null;
   const requestAdministration =
-    check !== null && requests.isOn ? { check, all: () => requests.all(), clear: () => requests.clear() } : null;
+    check !== null && requests.isOn ? { check, page: (after: number) => requests.page(after), clear: () => requests.clear() } : null;
   const administration = check && {
     check,
     show: () => showKnobs(config),
@@ -155,7 +155,8 @@ export async function startServer(
   const counter = newCounter();
   // Each process has its own memory.
   const memory = new ResponseStore(mostStored, initial.maxStoredBytes);
-  const store = siblings === null ? memory : null;
+  const keys = config.apiKeys && new KeyRing(config.apiKeys);
+  const storeOf: StoreOf = (request) => memory.ownedBy(ownerOf(request, keys));
   const metrics = (): string | Promise<string> =>
     siblings === null ? renderMetrics(meter, config.model.models?.[0] ?? "fakeai", activity.live()) : siblings.metrics();
   const dashboard = new Dashboard(metrics);
@@ -170,7 +171,7 @@ export async function startServer(
       requestAdministration,
       tokenizer,
       counter,
-      store,
+      storeOf: siblings === null ? storeOf : null,
       metrics,
       dashboard,
     });
@@ -192,6 +193,7 @@ export async function startServer(
     handle: (request, body, sink) => handler.handle(request, body, sink),
     profile,
     store: memory,
+    storeOf,
     isShared: siblings === null,
     ...initial.webSocket,
     later: setImmediate,
@@ -202,7 +204,7 @@ export async function startServer(
     announced: (request) =>
       altSvc !== null && request !== null && servedProtocols[request.protocol].isEncrypted && request.protocol !== "h3" ? altSvc : null,
     profile,
-    gate: new Gate({ keys: config.apiKeys && new KeyRing(config.apiKeys), limiter, meter, profile }),
+    gate: new Gate({ keys, limiter, meter, profile }),
     injector,
     replies,
     replay: replay === null ? null : { desk: replay, sender: requests.isOn ? requests.watchPlans(injector) : injector },
@@ -309,7 +311,7 @@ interface RouteParts extends Pick<Parts, "meter" | "scheduler" | "activity"> {
   readonly tokenizer: Tokenizer | null;
   /** Numbers the requests, over changes of the configuration. */
   readonly counter: RequestCounter;
-  readonly store: ResponseStore | null;
+  readonly storeOf: StoreOf | null;
   readonly metrics: () => string | Promise<string>;
   readonly dashboard: Dashboard;
 }
@@ -334,7 +336,7 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
     requestAdministration,
     tokenizer,
     counter,
-    store,
+    storeOf,
     metrics,
     dashboard,
   } = parts;
@@ -346,7 +348,7 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
       settings,
       requests.isOn ? requests.watchPlans(injector) : injector,
       meter,
-      store,
+      storeOf,
       () => activity.live().running,
     ),
     ...healthRoutes(

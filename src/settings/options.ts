@@ -81,6 +81,8 @@ export interface ServerOptions extends SchedulerOptions {
   readonly maxModelLen?: number;
   /** Tokens of each image in a prompt. Default: by its size and the provider's published rules. */
   readonly imageTokens?: number;
+  /** Tokens of each page of a PDF in a prompt. Default: by the provider's published rule, or a stated one. */
+  readonly pageTokens?: number;
   /** Counts prompt tokens exactly in this encoding; needs the package gpt-tokenizer. */
   readonly tokenizer?: Encoding;
   /** Keys that are let in, or paths of files with one key per line. By default any key or none is welcome. */

@@ -499,6 +499,14 @@ const table = {
     group: answers,
     parse: values.integer(0, 1_000_000),
   },
+  pageTokens: {
+    kind: "integer",
+    takes: "n",
+    otherwise: "by the provider",
+    help: "prompt tokens of a page of a PDF",
+    group: answers,
+    parse: values.integer(0, 1_000_000),
+  },
   tokenizer: {
     kind: "text",
     takes: "encoding",
@@ -771,6 +779,7 @@ export function resolveConfig(
       queueFullStatus: settled.queueFull ?? (settled.profile === "vllm" ? queueFullStatus.vllm : queueFullStatus.others),
       maxModelLen: settled.maxModelLen,
       imageTokens: settled.imageTokens,
+      pageTokens: settled.pageTokens,
     },
     scheduler: schedulerOf(options, settled),
     recording,

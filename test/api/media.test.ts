@@ -55,6 +55,38 @@ test.each([
   expect(anthropicImageTokens({ width, height })).toBe(tokens);
 });
 
+const pdf = (text: string): string => Buffer.from(`%PDF-1.7\n${text}`).toString("base64");
+
+test("files count: pages of PDFs as published or as stated, others as their text", () => {
+  const two = pdf("1 0 obj <</Type /Pages /Count 2>> endobj <</Type /Page>> <</Type/Page /Parent 1 0 R>>");
+  const compressed = pdf("<</Type /ObjStm /Filter /FlateDecode>>");
+  const linearized = pdf("<</Linearized 1 /L 9000 /O 5 /E 800 /N 12 /T 700>>");
+  const text = Buffer.from("abcdefgh").toString("base64");
+  const usage = (options: object, path: Endpoint, body: object): Record<string, number> =>
+    (JSON.parse(provider(options).body(path, { model: "gpt-4o", max_tokens: 50, ...body })) as { usage: Record<string, number> }).usage;
+  const ask = { type: "text", text: "abcd" };
+  const chat = (file: object, options: object = {}): number =>
+    usage(options, "/v1/chat/completions", { messages: [{ role: "user", content: [ask, { type: "file", file }] }] })["prompt_tokens"]! - 1;
+  expect(chat({ file_data: `data:application/pdf;base64,${two}` })).toBe(2 * 765);
+  expect(chat({ file_data: linearized })).toBe(12 * 765);
+  expect([chat({ file_data: compressed }), chat({ file_id: "file-1" })]).toEqual([765, 765]);
+  expect(chat({ file_data: two }, { pageTokens: 100 })).toBe(200);
+  const responses = (file: object): number =>
+    usage({}, "/v1/responses", { input: [{ role: "user", content: [{ ...ask, type: "input_text" }, { type: "input_file", ...file }] }] })[
+      "input_tokens"
+    ]! - 1;
+  expect([responses({ file_data: two }), responses({ file_url: "https://example.com/a.pdf" })]).toEqual([2 * 765, 765]);
+  // A zip, as a spreadsheet is, is not read.
+  expect([responses({ file_data: text }), responses({ file_data: "UEsDBP//" })]).toEqual([2, 0]);
+  const messages = (source: object, options: object = {}): number =>
+    usage(options, "/v1/messages", { messages: [{ role: "user", content: [ask, { type: "document", source }] }] })["input_tokens"]! - 1;
+  expect(messages({ type: "base64", media_type: "application/pdf", data: two })).toBe(2 * 2333);
+  expect(messages({ type: "base64", media_type: "application/pdf", data: two }, { pageTokens: 100 })).toBe(200);
+  expect(messages({ type: "text", media_type: "text/plain", data: "abcdefgh" })).toBe(2);
+  expect(messages({ type: "content", content: [{ type: "text", text: "abcdefgh" }] })).toBe(2);
+  expect(messages({ type: "url", url: "https://example.com/a.pdf" })).toBe(2333);
+});
+
 test("they count in the usage of each endpoint, and an address alone counts as 1024 by 1024", () => {
   const data = png(1024, 1024).toString("base64");
   const url = `data:image/png;base64,${data}`;

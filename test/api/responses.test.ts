@@ -232,18 +232,19 @@ describe("kept responses", () => {
 
   test("are bounded in number and bytes; those asked for longest ago go first", () => {
     const stored = (id: string, bytes: number, previous: StoredResponse | null = null) => {
-      return { id, json: "", request: new Uint8Array(bytes - bytesOf({ json: "", request: new Uint8Array() })), previous, tokens: 1 };
+      const overhead = bytesOf({ json: "", request: new Uint8Array(), texts: [] });
+      return { id, json: "", request: new Uint8Array(bytes - overhead), previous, tokens: 1, texts: [] };
     };
     const store = new ResponseStore(3, 10_000);
-    for (const id of ["a", "b", "c"]) store.add(stored(id, 1000));
+    for (const id of ["a", "b", "c"]) store.put(id, stored(id, 1000));
     store.get("a");
-    store.add(stored("d", 1000));
+    store.put("d", stored("d", 1000));
     expect(["a", "b", "c", "d"].map((id) => store.get(id)?.id)).toEqual(["a", undefined, "c", "d"]);
-    store.add(stored("e", 9000));
+    store.put("e", stored("e", 9000));
     expect([store.size, store.bytes, store.get("d")?.id]).toEqual([2, 10_000, "d"]);
-    store.add(stored("f", 10_001));
+    store.put("f", stored("f", 10_001));
     expect([store.size, store.bytes, store.get("f")]).toEqual([2, 10_000, undefined]);
-    store.add(stored("e", 2000));
+    store.put("e", stored("e", 2000));
     expect([store.size, store.bytes]).toEqual([2, 3000]);
   });
 
@@ -254,13 +255,14 @@ describe("kept responses", () => {
       request: new Uint8Array(),
       previous,
       tokens: 1,
+      texts: ["a text"],
     });
     const store = new ResponseStore();
     const one = of("one", null);
     const own = bytesOf(one);
-    store.add(one);
+    store.put("one", one);
     const forks = ["a", "b", "c"].map((id) => of(id, one));
-    for (const fork of forks) store.add(fork);
+    for (const fork of forks) store.put(fork.id, fork);
     const lane = {};
     store.put(lane, forks[0]!);
     expect(store.bytes).toBe(4 * own);
@@ -273,6 +275,15 @@ describe("kept responses", () => {
     store.delete("b");
     store.delete("c");
     expect([store.bytes, store.size]).toEqual([0, 0]);
+  });
+
+  test("what one key has stored no other sees", () => {
+    const store = new ResponseStore();
+    const one: StoredResponse = { id: "r", json: "1", request: new Uint8Array(), previous: null, tokens: 1, texts: [] };
+    store.ownedBy("key-0").add(one);
+    store.ownedBy("key-1").add({ ...one, json: "2" });
+    store.ownedBy("key-1").delete("r");
+    expect(["key-0", "key-1", ""].map((owner) => store.ownedBy(owner).get("r")?.json)).toEqual(["1", undefined, undefined]);
   });
 
   test("a conversation counts as long as it is", () => {

@@ -77,6 +77,7 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   model: { model: ["one", "two"] },
   maxModelLen: { maxModelLen: 1000 },
   imageTokens: { imageTokens: 7 },
+  pageTokens: { pageTokens: 7 },
   tokenizer: { tokenizer: "cl100k_base" },
   apiKey: { apiKey: ["a-key"] },
   cors: { cors: "*" },

@@ -839,6 +839,7 @@ const elsewhere: readonly ServerKey[] = [
   "maxBuffer", // disconnect.test.ts
   "cors", // cors.test.ts
   "imageTokens", // test/api/media.test.ts
+  "pageTokens", // test/api/media.test.ts
   "keepRequests", // requests.test.ts
   "replies", // replies.test.ts
   "earlyRole", // received.test.ts

@@ -107,6 +107,23 @@ test("heads and bodies together are bounded, and a body is kept as it came", () 
   expect(JSON.parse(JSON.stringify(log.at(-1)))).toMatchObject({ number: 100, body: { model: "m" } });
 });
 
+test("a page of them is bounded, and says whether there are more", () => {
+  const log = new RequestLog(100);
+  const handler = log.watch({ handle: () => {}, refuse: () => {} });
+  const request = { method: "POST", path: "/", protocol: "h1", receivedUs: 0, headerNames: () => [] };
+  for (let i = 0; i < 5; i++)
+    handler.handle(request as Partial<RouteRequest> as RouteRequest, new Uint8Array(i === 3 ? 3_000_000 : 500_000), {} as ResponseSink);
+  const numbers = (after: number) => [log.page(after).requests.map(({ number }) => number), log.page(after).hasMore];
+  expect([numbers(0), numbers(2), numbers(3), numbers(4), numbers(5)]).toEqual([
+    [[1, 2], true],
+    [[3], true],
+    // One at least, however large.
+    [[4], true],
+    [[5], false],
+    [[], false],
+  ]);
+});
+
 test("nothing is kept unless it is asked for", async () => {
   await using server = await createServer();
   await fetch(`${server.urls.h1}/health`);
@@ -124,11 +141,14 @@ test("/admin/requests needs --admin, --keep-requests and the token", async () =>
   expect((await fetch(url, { headers: { authorization: "Bearer sk-1" } })).status).toBe(401);
   const ask = async (init: RequestInit = {}) =>
     (await (await fetch(url, { ...init, headers: { authorization: "Bearer admin-token" } })).json()) as {
-      requests: { path: string; status: number }[];
+      requests: { number: number; path: string; status: number }[];
     };
   await fetch(server.urls.h1! + path, { method: "POST", body: JSON.stringify(chat()) });
   const { requests } = await ask();
   expect(requests.at(-2)).toMatchObject({ path, status: 401, ended: "finished" });
+  const behind = await fetch(`${url}?after=${requests.at(-2)!.number}`, { headers: { authorization: "Bearer admin-token" } });
+  expect(((await behind.json()) as { requests: object[]; has_more: boolean }).requests).toHaveLength(1);
+  expect((await fetch(`${url}?after=x`, { headers: { authorization: "Bearer admin-token" } })).status).toBe(400);
   expect((await ask({ method: "POST", body: '{"clear":true}' })).requests).toEqual([]);
 });
 

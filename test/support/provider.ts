@@ -44,7 +44,7 @@ export function bodyOf({ frames, schedule }: ResponsePlan): string {
 
 export function provider(options: ServerOptions = {}, recording: Recording | null = null): Provider {
   const generator = new Generator(resolveConfig({ outputTokens: 12, ...options }, freePorts, recording).model, "test", () => 1_700_000_000);
-  const store = new ResponseStore();
+  const store = new ResponseStore().ownedBy("");
   const plan: Provider["plan"] = (path, body, headers = {}) => {
     const given: Readonly<Record<string, string>> = { "anthropic-version": "2023-06-01", ...headers };
     const [plain = "", query = ""] = path.split("?");

@@ -128,10 +128,10 @@ function readModel(body: JsonObject, models: readonly string[] | null): string {
   return model;
 }
 
-function countPrompt(body: JsonObject, { texts }: Messages, { tokenizer, imageTokens }: ModelSettings): number {
+function countPrompt(body: JsonObject, { texts }: Messages, settings: ModelSettings): number {
   let media = 0;
-  for (const { content } of body["messages"] as readonly JsonObject[]) media += anthropicMediaTokens(content, imageTokens);
-  return media + tokensOfTexts([...texts, ...textsOfContent(body["system"])], tokenizer);
+  for (const { content } of body["messages"] as readonly JsonObject[]) media += anthropicMediaTokens(content, settings);
+  return media + tokensOfTexts([...texts, ...textsOfContent(body["system"])], settings.tokenizer);
 }
 
 /** What `usage.input_tokens` of a message would say. Throws ApiError. */

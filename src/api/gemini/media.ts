@@ -4,7 +4,8 @@
  * nothing.
  */
 import { isObject, type JsonObject } from "../shared/body.ts";
-import { imageSize, pdfPages, type Size } from "../shared/media.ts";
+import { pdfPages } from "../shared/files.ts";
+import { imageSize, type MediaRules, type Size } from "../shared/media.ts";
 
 const tokensOfTile = 258;
 const smallSide = 384;
@@ -31,7 +32,7 @@ function audioSeconds(base64: string): number | null {
 export type Modality = "TEXT" | "IMAGE" | "AUDIO" | "DOCUMENT";
 
 /** The tokens of a part that is no text. null: there is none, or no rule counts it. */
-export function mediaTokens(part: JsonObject, imageTokens: number | null): { readonly modality: Modality; readonly tokens: number } | null {
+export function mediaTokens(part: JsonObject, { imageTokens, pageTokens }: MediaRules): { readonly modality: Modality; readonly tokens: number } | null {
   const inline = part["inlineData"] ?? part["inline_data"];
   if (!isObject(inline)) return null;
   const type = inline["mimeType"] ?? inline["mime_type"];
@@ -47,5 +48,5 @@ export function mediaTokens(part: JsonObject, imageTokens: number | null): { rea
   }
   if (type !== "application/pdf") return null;
   const pages = pdfPages(data);
-  return pages === null ? null : { modality: "DOCUMENT", tokens: pages * tokensOfTile };
+  return pages === null ? null : { modality: "DOCUMENT", tokens: pages * (pageTokens ?? tokensOfTile) };
 }

@@ -9,6 +9,7 @@ import { isObject, type JsonObject, parseBody } from "../shared/body.ts";
 import type { Ask, CallPlan, ModelSettings, Stops, Tool } from "../shared/model.ts";
 import { anyJsonObject } from "../shared/any-object.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
+import type { MediaRules } from "../shared/media.ts";
 import { mediaTokens, type Modality } from "./media.ts";
 import { jsonSchemaOf } from "./schema.ts";
 
@@ -74,7 +75,7 @@ function textsOfPart(part: JsonObject): readonly string[] {
   return isObject(call) ? [JSON.stringify(call)] : [];
 }
 
-function readContents(given: readonly unknown[], path: string, imageTokens: number | null): Conversation {
+function readContents(given: readonly unknown[], path: string, rules: MediaRules): Conversation {
   const media = new Map<Modality, number>();
   const contents = given.map((content, index): Content => {
     const at = `${path}[${index}]`;
@@ -88,7 +89,7 @@ function readContents(given: readonly unknown[], path: string, imageTokens: numb
       if (!isObject(part)) throw wrong(`${at}.parts[${position}]`, "type.googleapis.com/google.ai.generativelanguage.v1beta.Part", part);
       texts.push(...textsOfPart(part));
       isResult ||= member(part, "functionResponse") !== undefined;
-      const counted = mediaTokens(part, imageTokens);
+      const counted = mediaTokens(part, rules);
       if (counted !== null) media.set(counted.modality, (media.get(counted.modality) ?? 0) + counted.tokens);
     }
     return { role, texts, isResult };
@@ -197,7 +198,7 @@ export interface GeminiAsk {
 
 function countPrompt(
   body: JsonObject,
-  { tokenizer, imageTokens }: ModelSettings,
+  settings: ModelSettings,
 ): {
   readonly tokens: number;
   readonly details: GeminiAsk["details"];
@@ -206,8 +207,8 @@ function countPrompt(
 } {
   const given = listAt(body, "contents", "");
   if (given.length === 0) throw bad("* GenerateContentRequest.contents: contents is not specified");
-  const conversation = readContents(given, "contents", imageTokens);
-  const system = readContents(listAt(body, "systemInstruction", ""), "system_instruction", imageTokens).contents.flatMap(
+  const conversation = readContents(given, "contents", settings);
+  const system = readContents(listAt(body, "systemInstruction", ""), "system_instruction", settings).contents.flatMap(
     ({ texts }) => texts,
   );
   const tools = member(body, "tools");
@@ -216,7 +217,7 @@ function countPrompt(
     ...conversation.contents.flatMap((content) => content.texts),
     ...(tools === undefined ? [] : [JSON.stringify(tools)]),
   ];
-  const text = tokensOfTexts(texts, tokenizer);
+  const text = tokensOfTexts(texts, settings.tokenizer);
   const media = [...conversation.media];
   return { tokens: media.reduce((sum, [, tokens]) => sum + tokens, text), details: [["TEXT", text], ...media], conversation, system };
 }

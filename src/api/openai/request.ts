@@ -16,7 +16,7 @@ import {
   unsupportedValue,
 } from "../shared/body.ts";
 import type { PromptAsk } from "../shared/prefix.ts";
-import { openAiMediaTokens } from "../shared/media.ts";
+import { type MediaRules, openAiMediaTokens } from "../shared/media.ts";
 import { ApiError } from "../errors/api-error.ts";
 import {
   countMessages,
@@ -149,8 +149,8 @@ export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSett
   };
 }
 
-function readChat(body: JsonObject, { tokenizer, imageTokens }: ModelSettings): Told {
-  const promptTokens = countMessages(body, tokenizer) + mediaOf(body, imageTokens);
+function readChat(body: JsonObject, settings: ModelSettings): Told {
+  const promptTokens = countMessages(body, settings.tokenizer) + mediaOf(body, settings);
   if (Array.isArray(body["functions"]) && body["functions"].length > 0) {
     throw new ApiError(400, "'functions' is not supported here; use 'tools', which replaced it.", "functions", "unsupported_value");
   }
@@ -165,11 +165,11 @@ function readChat(body: JsonObject, { tokenizer, imageTokens }: ModelSettings): 
   };
 }
 
-/** Tokens of the images and the speech of a chat. */
-function mediaOf(body: JsonObject, imageTokens: number | null): number {
+/** Tokens of the images, the speech and the files of a chat. */
+function mediaOf(body: JsonObject, rules: MediaRules): number {
   let tokens = 0;
   for (const { content } of messagesOf(body))
-    if (typeof content === "object") tokens += openAiMediaTokens(content, body["model"] as string, imageTokens);
+    if (typeof content === "object") tokens += openAiMediaTokens(content, body["model"] as string, rules);
   return tokens;
 }
 

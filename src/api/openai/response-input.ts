@@ -98,22 +98,11 @@ export function notShared(param: string | null): ApiError {
   return new ApiError(400, message, param, "unsupported_value");
 }
 
-const decoder = new TextDecoder();
-
 /** Texts of the conversation before a request, the oldest first: as they would be if its input held all of it. */
 export function textsBefore(previous: StoredResponse | null): string[] {
   const chain: StoredResponse[] = [];
   for (let at = previous; at !== null; at = at.previous) chain.push(at);
-  const texts: string[] = [];
-  for (const { request, json } of chain.toReversed()) {
-    for (const turn of readInput(JSON.parse(decoder.decode(request)) as JsonObject).turns) texts.push(turn.role, ...turn.texts);
-    const { output } = JSON.parse(json) as { readonly output: readonly JsonObject[] };
-    for (const { type, content, name, arguments: given } of output) {
-      if (type === "message") texts.push("assistant", ...textsOfContent(content));
-      else if (type !== "reasoning") texts.push("tool", ...textsOfContent(name), ...textsOfContent(given));
-    }
-  }
-  return texts;
+  return chain.toReversed().flatMap(({ texts }) => texts);
 }
 
 /** The texts of an answer as `textsBefore` gives them for the request after it. */

@@ -4,6 +4,8 @@
  * the latest response of each of its lanes besides, stored or not.
  */
 
+import type { RouteRequest } from "../../core/seams.ts";
+
 /** How many responses are kept, and how many bytes they hold together; those asked for longest ago go first. */
 export const mostStored = 100_000;
 export const mostStoredBytes = 67_108_864;
@@ -21,11 +23,13 @@ export interface StoredResponse {
   readonly previous: StoredResponse | null;
   /** Tokens of the whole conversation, its answer included; instructions are not carried on. */
   readonly tokens: number;
+  /** Texts of its own turn, as prompts after it repeat them; empty where nothing asks for prompts. */
+  readonly texts: readonly string[];
 }
 
-/** Bytes that a response itself keeps alive: a character of JSON text has up to two. */
-export function bytesOf({ json, request }: Pick<StoredResponse, "json" | "request">): number {
-  return 2 * json.length + request.length + overheadBytes;
+/** Bytes that a response itself keeps alive: a character has up to two. */
+export function bytesOf({ json, request, texts }: Pick<StoredResponse, "json" | "request" | "texts">): number {
+  return 2 * (json.length + texts.reduce((characters, { length }) => characters + length, 0)) + request.length + overheadBytes;
 }
 
 /** Where a request finds the response before it, and puts its own. */
@@ -41,7 +45,7 @@ export interface ResponseMemory {
 /** Under what a response is kept: its id, or a lane of a connection. */
 export type StoreKey = string | object;
 
-export class ResponseStore implements ResponseMemory {
+export class ResponseStore {
   /** In the order in which they were asked for. */
   readonly #kept = new Map<StoreKey, StoredResponse>();
   /** How many keys and later responses keep each alive. */
@@ -65,12 +69,9 @@ export class ResponseStore implements ResponseMemory {
     return this.#bytes;
   }
 
-  keeps(store: boolean): boolean {
-    return store;
-  }
-
-  add(stored: StoredResponse): void {
-    this.put(stored.id, stored);
+  /** What one client may see and delete of the responses under ids. `owner`: no blank is in it; "" is everybody's. */
+  ownedBy(owner: string): OwnResponses {
+    return new OwnResponses(this, owner);
   }
 
   /** Keeps a response, and forgets others for it. One that, with those before it, is larger than all may be is not kept. */
@@ -129,3 +130,37 @@ export class ResponseStore implements ResponseMemory {
     }
   }
 }
+
+/** The stored responses of one owner: what another has stored is not there. */
+export class OwnResponses implements ResponseMemory {
+  readonly #store: ResponseStore;
+  readonly #owner: string;
+
+  constructor(store: ResponseStore, owner: string) {
+    this.#store = store;
+    this.#owner = owner;
+  }
+
+  #keyOf(id: string): string {
+    return this.#owner === "" ? id : `${this.#owner} ${id}`;
+  }
+
+  get(id: string): StoredResponse | undefined {
+    return this.#store.get(this.#keyOf(id));
+  }
+
+  keeps(store: boolean): boolean {
+    return store;
+  }
+
+  add(stored: StoredResponse): void {
+    this.#store.put(this.#keyOf(stored.id), stored);
+  }
+
+  delete(id: string): void {
+    this.#store.delete(this.#keyOf(id));
+  }
+}
+
+/** Finds the stored responses that a request may see. */
+export type StoreOf = (request: RouteRequest) => OwnResponses;

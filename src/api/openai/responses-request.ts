@@ -15,7 +15,7 @@ import {
   unsupportedValue,
 } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
-import { openAiMediaTokens } from "../shared/media.ts";
+import { type MediaRules, openAiMediaTokens } from "../shared/media.ts";
 import { outputLimit, partsOfTurns } from "../shared/prompt.ts";
 import { checkModel, readSeed } from "./request.ts";
 import { countInput, findPrevious, type Input, readInput, textsBefore, textsOfAnswer, turnOf, turnsWith } from "./response-input.ts";
@@ -173,14 +173,14 @@ function readEchoed(body: JsonObject): Omit<ResponseEcho, "instructions" | "max_
   };
 }
 
-/** Tokens of the images and the speech of an input. */
-function mediaOf({ input, model }: JsonObject, imageTokens: number | null): number {
+/** Tokens of the images, the speech and the files of an input. */
+function mediaOf({ input, model }: JsonObject, rules: MediaRules): number {
   if (!Array.isArray(input)) return 0;
   let tokens = 0;
   for (const item of input as unknown[]) {
     if (!isObject(item)) continue;
     for (const value of [item["content"], item["output"]])
-      tokens += openAiMediaTokens(value, typeof model === "string" ? model : "", imageTokens);
+      tokens += openAiMediaTokens(value, typeof model === "string" ? model : "", rules);
   }
   return tokens;
 }
@@ -191,6 +191,8 @@ interface Conversation extends Input {
   readonly instructions: string | null;
   readonly promptTokens: number;
   readonly parts: () => string[];
+  /** Those of the input alone. */
+  readonly ownParts: () => string[];
 }
 
 const noTurns = { turns: [] };
@@ -206,7 +208,7 @@ function readConversationOf(body: JsonObject, settings: ModelSettings, store: Re
     ...input,
     previous,
     instructions,
-    promptTokens: counted + mediaOf(body, settings.imageTokens) + (previous?.tokens ?? 0),
+    promptTokens: counted + mediaOf(body, settings) + (previous?.tokens ?? 0),
     // Tools and instructions are those of this request, and stand before all that was said: a turn that repeats them goes on from the
     // same beginning.
     parts: () => [
@@ -214,6 +216,7 @@ function readConversationOf(body: JsonObject, settings: ModelSettings, store: Re
       ...textsBefore(previous),
       ...partsOfTurns(input.turns, null),
     ],
+    ownParts: () => partsOfTurns(input.turns, null),
   };
 }
 
@@ -229,6 +232,8 @@ export interface ResponseRequest {
   readonly ask: Ask;
   readonly options: ResponseOptions;
   readonly previous: StoredResponse | null;
+  /** Texts of the input, as prompts after it repeat them. */
+  readonly ownParts: () => string[];
   /** Prompt tokens that a response after this one does not have again. */
   readonly instructionTokens: number;
 }
@@ -294,6 +299,7 @@ export function readResponse(body: JsonObject, settings: ModelSettings, store: R
       },
     },
     previous,
+    ownParts: conversation.ownParts,
     instructionTokens: ownTokens(instructions, body["tools"], settings),
   };
   checkEchoed(read.options.echoed);

@@ -20,7 +20,7 @@ import {
 } from "../shared/body.ts";
 import type { ProfileName } from "../shared/model.ts";
 import { bodyOfMessage, MessageRequest } from "./message-request.ts";
-import type { ResponseMemory, ResponseStore, StoredResponse } from "./response-store.ts";
+import type { OwnResponses, ResponseMemory, ResponseStore, StoredResponse, StoreOf } from "./response-store.ts";
 
 /** Messages that may wait for their turn on a connection, and their bytes. */
 const mostQueued = 1024;
@@ -38,6 +38,8 @@ export interface SocketOptions {
   readonly profile: () => ProfileName;
   /** Keeps conversations. */
   readonly store: ResponseStore;
+  /** Of these, those under ids that a handshake may see. */
+  readonly storeOf: StoreOf;
   /** Whether a response is found by other clients: false where each of several processes has its own memory. */
   readonly isShared: boolean;
   readonly lifetimeMs: number;
@@ -84,6 +86,8 @@ export class ResponsesSocket implements MessageSession {
   readonly #socket: MessageSocket;
   readonly #handshake: RouteRequest;
   readonly #options: SocketOptions;
+  /** Responses under ids that this client may see. */
+  readonly #own: OwnResponses;
   readonly #defaultLane = new Lane(null);
   readonly #lanes = new Map<string, Lane>();
   /** Lanes with something to begin, in the order in which it came. */
@@ -103,6 +107,7 @@ export class ResponsesSocket implements MessageSession {
     this.#socket = socket;
     this.#handshake = handshake;
     this.#options = options;
+    this.#own = options.storeOf(handshake);
     this.#lifetime = setTimeout(() => this.#expire(), options.lifetimeMs);
   }
 
@@ -278,14 +283,14 @@ export class ResponsesSocket implements MessageSession {
   #memoryOf(lane: Lane): ResponseMemory {
     const { store, isShared } = this.#options;
     return {
-      get: (id) => this.#latest(lane, id) ?? this.#latestOfOthers(id) ?? (isShared ? store.get(id) : undefined),
+      get: (id) => this.#latest(lane, id) ?? this.#latestOfOthers(id) ?? (isShared ? this.#own.get(id) : undefined),
       keeps: () => !this.#socket.closed || isShared,
       add: (stored, isStored) => {
         if (!this.#socket.closed) {
           lane.latest = stored.id;
           store.put(lane, stored);
         }
-        if (isStored && isShared) store.add(stored);
+        if (isStored && isShared) this.#own.add(stored);
       },
     };
   }

@@ -13,6 +13,7 @@ import { messageOf } from "./message-request.ts";
 import { LogprobsWriter } from "./logprobs.ts";
 import { servedTier } from "./tier.ts";
 import type { ResponseMemory, StoredResponse } from "./response-store.ts";
+import { textsOfAnswer } from "./response-input.ts";
 import { readResponse, type ResponseOptions } from "./responses-request.ts";
 import { obfuscationBytes, wires } from "./wire.ts";
 
@@ -382,9 +383,10 @@ function keeper(
   bytes: Uint8Array,
   previous: StoredResponse | null,
   tokens: number,
+  texts: readonly string[],
 ): (json: string) => void {
   const request = bytes.slice();
-  return (json) => memory.add({ id, json, request, previous, tokens }, isStored);
+  return (json) => memory.add({ id, json, request, previous, tokens, texts }, isStored);
 }
 
 /** A request that is read and says nothing. */
@@ -405,7 +407,7 @@ export function planResponse(
   const message = messageOf(request);
   const memory = message === null ? store : message.memory;
   const read = readResponse(parseBody(bytes), settings, memory);
-  const { options, previous, instructionTokens } = read;
+  const { options, previous, ownParts, instructionTokens } = read;
   const isWarmUp = message?.generates === false;
   const ask = isWarmUp ? silent(read.ask) : read.ask;
   const answer = model.answer(request, ask);
@@ -429,6 +431,8 @@ export function planResponse(
           bytes,
           previous,
           answer.ask.promptTokens - instructionTokens + answer.outputTokens - answer.reasoningTokens,
+          // The cache of a batched scheduler alone asks what a prompt says.
+          settings.scheduler?.settings.prefixCaching === true ? [...ownParts(), ...textsOfAnswer(answer.choices[0]!)] : [],
         );
   const common = {
     head: successHead({

@@ -5,7 +5,7 @@ import { isObject, type JsonObject } from "../shared/body.ts";
 import type { RouteRequest } from "../../core/seams.ts";
 import { Random, seedOf } from "../../core/random/random.ts";
 import { notShared } from "./response-input.ts";
-import type { ResponseStore, StoredResponse } from "./response-store.ts";
+import type { OwnResponses, StoredResponse, StoreOf } from "./response-store.ts";
 
 const root = "/v1/responses/";
 
@@ -24,7 +24,7 @@ function unknownUrl({ method, path }: RouteRequest): ApiError {
   return new ApiError({ kind: "unknown-url", method, path });
 }
 
-function find(store: ResponseStore | null, id: string): StoredResponse {
+function find(store: OwnResponses | null, id: string): StoredResponse {
   if (store === null) throw notShared(null);
   const found = store.get(id);
   if (found === undefined) throw new ApiError(404, `Response with id '${id.slice(0, 100)}' not found.`);
@@ -32,11 +32,11 @@ function find(store: ResponseStore | null, id: string): StoredResponse {
 }
 
 /** JSON text of the answer to GET /v1/responses/{id} and /v1/responses/{id}/input_items. Throws ApiError. */
-export function showStored(request: RouteRequest, store: ResponseStore | null): string {
+export function showStored(request: RouteRequest, storeOf: StoreOf | null): string {
   const { id, what } = askedOf(request.path);
   if (what !== "" && what !== "input_items") throw unknownUrl(request);
   const query = new URLSearchParams(request.query);
-  const stored = find(store, id);
+  const stored = find(storeOf?.(request) ?? null, id);
   if (what === "input_items") return JSON.stringify(inputItems(stored, query));
   if (query.get("stream") === "true") {
     throw new ApiError(400, "Only responses of the background can be streamed again, and those are not supported here.", "stream");
@@ -45,19 +45,20 @@ export function showStored(request: RouteRequest, store: ResponseStore | null): 
 }
 
 /** JSON text of the answer to DELETE /v1/responses/{id}. Throws ApiError. */
-export function deleteStored(request: RouteRequest, store: ResponseStore | null): string {
+export function deleteStored(request: RouteRequest, storeOf: StoreOf | null): string {
   const { id, what } = askedOf(request.path);
   if (what !== "") throw unknownUrl(request);
+  const store = storeOf?.(request) ?? null;
   find(store, id);
-  store!.delete(id);
+  store?.delete(id);
   return JSON.stringify({ id, object: "response", deleted: true });
 }
 
 /** POST /v1/responses/{id}/cancel: what is stored is done. Throws ApiError. */
-export function cancelStored(request: RouteRequest, store: ResponseStore | null): never {
+export function cancelStored(request: RouteRequest, storeOf: StoreOf | null): never {
   const { id, what } = askedOf(request.path);
   if (what !== "cancel") throw unknownUrl(request);
-  find(store, id);
+  find(storeOf?.(request) ?? null, id);
   throw new ApiError(400, "Cannot cancel a synchronous response.");
 }
 

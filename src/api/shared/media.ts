@@ -4,13 +4,20 @@
  * "Calculate image costs"). A size is read from the header of the data; where there is none, `assumed` stands for it.
  */
 import { isObject, type JsonObject } from "./body.ts";
+import { anthropicFileTokens, type FileRules, isOpenAiFile, openAiFileTokens } from "./files.ts";
+
+/** What a user has settled about tokens of media. */
+export interface MediaRules extends FileRules {
+  /** Of each image; null: by its size. */
+  readonly imageTokens: number | null;
+}
 
 export interface Size {
   readonly width: number;
   readonly height: number;
 }
 
-/** The size of an image that only its address is known of. */
+/** The size of an image that only its address is known of, and of a page. */
 const assumed: Size = { width: 1024, height: 1024 };
 
 /** Characters of base64 that are looked at: what a camera writes before the size of a JPEG fits in. */
@@ -118,7 +125,9 @@ function sizeOf(url: unknown): Size {
   return size === null || size.width === 0 || size.height === 0 ? assumed : size;
 }
 
-function openAiPart(part: JsonObject, model: string, imageTokens: number | null): number {
+function openAiPart(part: JsonObject, model: string, rules: MediaRules): number {
+  const { imageTokens } = rules;
+  if (isOpenAiFile(part)) return openAiFileTokens(part, openAiImageTokens(model, "high", assumed), rules);
   const image = part["image_url"];
   const isImage = (part["type"] === "image_url" && isObject(image)) || part["type"] === "input_image";
   if (isImage && imageTokens !== null) return imageTokens;
@@ -129,8 +138,14 @@ function openAiPart(part: JsonObject, model: string, imageTokens: number | null)
   return Math.ceil(secondsOf(audio["data"]) * tokensPerSecond);
 }
 
-function anthropicPart({ type, source, content }: JsonObject, imageTokens: number | null): number {
-  if (type === "tool_result") return anthropicMediaTokens(content, imageTokens);
+function anthropicPart(part: JsonObject, rules: MediaRules): number {
+  const { type, source, content } = part;
+  const { imageTokens } = rules;
+  if (type === "tool_result") return anthropicMediaTokens(content, rules);
+  if (type === "document") {
+    const own = isObject(source) && source["type"] === "content" ? anthropicMediaTokens(source["content"], rules) : 0;
+    return own + anthropicFileTokens(part, rules);
+  }
   if (type !== "image") return 0;
   if (imageTokens !== null) return imageTokens;
   const data = isObject(source) ? source["data"] : undefined;
@@ -144,26 +159,12 @@ function sumOf(content: unknown, tokensOf: (part: JsonObject) => number): number
   return tokens;
 }
 
-/** Tokens of the images and the speech in the content of a message to OpenAI. `imageTokens`: of each image; null: by its size. */
-export function openAiMediaTokens(content: unknown, model: string, imageTokens: number | null): number {
-  return sumOf(content, (part) => openAiPart(part, model, imageTokens));
+/** Tokens of the images, the speech and the files in the content of a message to OpenAI. */
+export function openAiMediaTokens(content: unknown, model: string, rules: MediaRules): number {
+  return sumOf(content, (part) => openAiPart(part, model, rules));
 }
 
-/** Tokens of the images in the content of a message to Anthropic. */
-export function anthropicMediaTokens(content: unknown, imageTokens: number | null): number {
-  return sumOf(content, (part) => anthropicPart(part, imageTokens));
-}
-
-/** More of a file is not looked at. */
-const pdfCharacters = 4_194_304;
-
-/**
- * Pages of a PDF, by the objects of its page tree (ISO 32000-2, section 7.7.3); null: none, or they stand in compressed objects, which are not
- * read.
- */
-export function pdfPages(base64: string): number | null {
-  const text = Buffer.from(base64.slice(0, pdfCharacters), "base64").toString("latin1");
-  if (!text.startsWith("%PDF-")) return null;
-  const pages = text.match(/\/Type\s*\/Page(?![a-zA-Z])/g)?.length ?? 0;
-  return pages === 0 ? null : pages;
+/** Tokens of the images and the documents in the content of a message to Anthropic. */
+export function anthropicMediaTokens(content: unknown, rules: MediaRules): number {
+  return sumOf(content, (part) => anthropicPart(part, rules));
 }

@@ -61,6 +61,8 @@ export interface ModelSettings {
   readonly maxModelLen: number | null;
   /** Tokens of each image in a prompt; null: by its size, as the provider counts. */
   readonly imageTokens: number | null;
+  /** Tokens of each page of a PDF in a prompt; null: by the provider's rule. */
+  readonly pageTokens: number | null;
   /** Counts prompt tokens exactly; absent: they are estimated. */
   readonly tokenizer?: Tokenizer;
   /** Answers by rule; absent: none. */

@@ -33,7 +33,7 @@ export function endpoints(): readonly Endpoint[] {
     metricsRoute(meter, () => ""),
     ...administrationRoutes("/admin/config", { check: () => {}, show: () => ({}), change: () => {} }, meter),
     ...administrationRoutes("/admin/replies", { check: () => {}, show: () => ({}), change: () => {} }, meter),
-    ...adminRequestsRoutes({ check: () => {}, all: () => [], clear: () => {} }, meter),
+    ...adminRequestsRoutes({ check: () => {}, page: () => ({ requests: [], hasMore: false }), clear: () => {} }, meter),
     ...dashboardRoutes({} as Dashboard, meter, []),
   ];
   return routes.map(({ method, path }) => ({ method, path }));
