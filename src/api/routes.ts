@@ -8,7 +8,7 @@ import { planEmbed } from "./ollama/embed.ts";
 import { planOllama } from "./ollama/answers.ts";
 import { listTags, ollamaVersion, showModel } from "./ollama/models.ts";
 import { sendJson } from "./shared/answer.ts";
-import type { ModelSettings } from "./shared/model.ts";
+import type { ModelSettings } from "./shared/model-settings.ts";
 import { planEmbeddings } from "./openai/embeddings.ts";
 import type { Generator } from "./openai/generate.ts";
 import { requestId } from "./shared/heads.ts";

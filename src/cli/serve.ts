@@ -1,4 +1,4 @@
-import type { ModelSettings } from "../api/shared/model.ts";
+import type { ModelSettings } from "../api/shared/model-settings.ts";
 import type { BatchSettings } from "../core/pacing/scheduler.ts";
 import type { Distribution } from "../core/random/distribution.ts";
 import { isEveryAddress } from "../base/host.ts";

@@ -7,7 +7,7 @@ import { ApiError, type Problem } from "../api/errors/api-error.ts";
 import type { PlanSender } from "../api/routes.ts";
 import { sendJson } from "../api/shared/answer.ts";
 import { isPrepared, largeBodyBytes, prepareBody } from "../api/shared/body.ts";
-import type { ProfileName } from "../api/shared/model.ts";
+import type { ProfileName } from "../api/shared/model-settings.ts";
 import { checkOwnNames } from "../api/shared/overrides.ts";
 import { dialectOf } from "../api/shared/provider.ts";
 import type { Replies } from "../api/shared/replies.ts";

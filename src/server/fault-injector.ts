@@ -4,7 +4,7 @@ import { errorEvent } from "../api/errors/answers.ts";
 import { ApiError } from "../api/errors/api-error.ts";
 import { faultAnswer } from "../api/errors/faults.ts";
 import { peekBody } from "../api/shared/body.ts";
-import type { ProfileName, RequestCounter } from "../api/shared/model.ts";
+import type { ProfileName, RequestCounter } from "../api/shared/model-settings.ts";
 import type { OwnHeader } from "../api/shared/overrides.ts";
 import { asksForStream, dialectOf, type Provider, providerOf } from "../api/shared/provider.ts";
 import type { Replies } from "../api/shared/replies.ts";

@@ -5,7 +5,7 @@ import { errorAnswer } from "../api/errors/answers.ts";
 import type { Problem } from "../api/errors/api-error.ts";
 import { largeBodyBytes, peekBody } from "../api/shared/body.ts";
 import { rateHeaders } from "../api/shared/heads.ts";
-import type { ProfileName } from "../api/shared/model.ts";
+import type { ProfileName } from "../api/shared/model-settings.ts";
 import { dialectOf, outputLimitsOf, type Provider, providerOf } from "../api/shared/provider.ts";
 import type { Meter } from "../core/pacing/meter.ts";
 import type { RateDecision, RateLimiter, RateState } from "../core/limits/rate-limit.ts";

@@ -22,7 +22,7 @@ import { mostStored, ResponseStore, type StoreOf } from "../api/openai/response-
 import type { SocketOptions } from "../api/openai/responses-socket.ts";
 import { providerRoutes, socketRoutes } from "../api/routes.ts";
 import { Cors } from "../api/shared/cors.ts";
-import { type ProfileName, type RequestCounter, StridedCounter } from "../api/shared/model.ts";
+import { type ProfileName, type RequestCounter, StridedCounter } from "../api/shared/model-settings.ts";
 import type { Tokenizer } from "../api/shared/prompt.ts";
 import type { Replies } from "../api/shared/replies.ts";
 import type { Certificate } from "../base/certificate.ts";

@@ -2,7 +2,7 @@
 import type { Encoding } from "../base/encodings.ts";
 import type { TimerMode } from "../base/clock.ts";
 import type { H1Engine, H2Engine } from "../core/seams.ts";
-import type { ProfileName } from "../api/shared/model.ts";
+import type { ProfileName } from "../api/shared/model-settings.ts";
 import type { GivenReplies } from "./replies.ts";
 
 export type { Encoding };

@@ -9,7 +9,7 @@ import type { Fault } from "../core/faults/fault.ts";
 import { noRateLimits, type RateLimits } from "../core/limits/rate-limit.ts";
 import type { H1Engine, H2Engine, Protocol } from "../core/seams.ts";
 import type { AllowedOrigins } from "../api/shared/cors.ts";
-import type { ModelSettings } from "../api/shared/model.ts";
+import type { ModelSettings } from "../api/shared/model-settings.ts";
 import { maxOutputTokens, maxTokensPerChunk } from "../core/limits/budget.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { ListenerLimits } from "../listeners/bounds.ts";

@@ -6,7 +6,7 @@ import { connect as connectTcp, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { StridedCounter } from "../../src/api/shared/model.ts";
+import { StridedCounter } from "../../src/api/shared/model-settings.ts";
 import { LocalRateLimiter, noRateLimits } from "../../src/core/limits/rate-limit.ts";
 import { localhostCertificate } from "../../src/base/certificate.ts";
 import type { Siblings } from "../../src/server/server.ts";

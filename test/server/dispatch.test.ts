@@ -9,7 +9,7 @@ import { createHandler, RouteTable } from "../../src/server/dispatch.ts";
 import { FaultInjector } from "../../src/server/fault-injector.ts";
 import { Gate } from "../../src/server/gate.ts";
 import { noReplies, Replies } from "../../src/api/shared/replies.ts";
-import { StridedCounter } from "../../src/api/shared/model.ts";
+import { StridedCounter } from "../../src/api/shared/model-settings.ts";
 
 class KeptSink extends BaseSink {
   readonly bufferedBytes = 0;

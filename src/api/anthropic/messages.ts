@@ -5,7 +5,12 @@ import { AwaitedFrames, type KeepAlive } from "../../core/pacing/keep-alive.ts";
 import { frameSchedule } from "../../core/pacing/schedule.ts";
 import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/frames/script.ts";
 import type { FrameSource, ResponseHead, ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import { type Answer, type Choice, type Model, type ModelSettings, randomLetters, type Run, type ToolCall } from "../shared/model.ts";
+import type { Answer, Choice, ToolCall } from "../shared/ask.ts";
+import { randomLetters } from "../shared/ids.ts";
+import type { Model } from "../shared/model.ts";
+import { argumentsOf, planWithout } from "../shared/plans.ts";
+import type { ModelSettings } from "../shared/model-settings.ts";
+import type { Run } from "../shared/run.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { requestId } from "../shared/heads.ts";
 import { countInputTokens, readMessage } from "./request.ts";
@@ -215,20 +220,11 @@ function toolBlock({ name, toolset, arguments: run }: ToolCall, id: string): Blo
   return {
     run,
     start: { type: "tool_use", id, name, ...set, input: {} },
-    done: () => ({ type: "tool_use", id, name, ...set, input: inputOf(run.text()) }),
+    done: () => ({ type: "tool_use", id, name, ...set, input: argumentsOf(run.text()) }),
     deltaType: "input_json_delta",
     deltaMember: "partial_json",
     lastDelta: null,
   };
-}
-
-/** What was said before the limit cut it is not JSON; such an input is empty. */
-function inputOf(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return {};
-  }
 }
 
 function headOf(streamed: boolean, clock: string | null): ResponseHead {
@@ -261,13 +257,7 @@ export function planMessage(model: Model, clockIdentity: string, request: RouteR
   const { ask, showsThinking } = readMessage(bytes, request.header("anthropic-beta") ?? "", model.settings);
   const answer = model.answer(request, ask);
   const story = new MessageStory(answer, showsThinking);
-  const common = {
-    head: headOf(ask.stream, answer.stamped ? clockIdentity : null),
-    startUs: request.receivedUs,
-    outputTokens: answer.outputTokens,
-    promptTokens: ask.promptTokens,
-    finishReason: answer.choices[0]!.finish === "length" ? ("length" as const) : ("stop" as const),
-  };
+  const common = planWithout(answer, headOf(ask.stream, answer.stamped ? clockIdentity : null), request.receivedUs);
   if (!ask.stream) {
     return {
       ...common,

@@ -1,6 +1,6 @@
 /** GET /v1/models in Anthropic's shape (platform.claude.com/docs/en/api/models-list). */
 import type { RouteRequest } from "../../core/seams.ts";
-import type { ModelSettings } from "../shared/model.ts";
+import type { ModelSettings } from "../shared/model-settings.ts";
 import { bad } from "./complaints.ts";
 
 /** What is shown when every name is served. */

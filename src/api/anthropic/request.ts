@@ -1,6 +1,7 @@
 /** Reading a request to Anthropic's /v1/messages: every complaint is worded as theirs (docs.anthropic.com/en/api/messages). */
 import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
-import type { Ask, ModelSettings, Stops } from "../shared/model.ts";
+import type { Ask, Stops } from "../shared/ask.ts";
+import type { ModelSettings } from "../shared/model-settings.ts";
 import { isObject, type JsonObject, parseBody, textOfContent, textsOfContent } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { anthropicMediaTokens } from "../shared/media.ts";

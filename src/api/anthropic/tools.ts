@@ -1,6 +1,6 @@
 /** Tools and tool choices of a request to /v1/messages, in Anthropic's words (platform.claude.com/docs, "Tool use", "Tool reference"). */
 import { isObject, type JsonObject, quote } from "../shared/body.ts";
-import type { CallPlan, Tool } from "../shared/model.ts";
+import type { CallPlan, Tool } from "../shared/ask.ts";
 import { bad, isText, required } from "./complaints.ts";
 
 const object = (properties: Readonly<Record<string, object>>): object => ({

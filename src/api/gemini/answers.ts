@@ -15,7 +15,11 @@ import {
 } from "../../core/frames/script.ts";
 import { frameSchedule } from "../../core/pacing/schedule.ts";
 import type { ResponseHead, ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import { type Answer, type Choice, type Model, randomLetters, type Run } from "../shared/model.ts";
+import type { Answer, Choice } from "../shared/ask.ts";
+import { randomLetters } from "../shared/ids.ts";
+import type { Model } from "../shared/model.ts";
+import { argumentsOf, planWithout } from "../shared/plans.ts";
+import type { Run } from "../shared/run.ts";
 import { piecesOf, textSlot, valueSlot } from "../shared/template.ts";
 import { type GeminiAsk, readGemini } from "./request.ts";
 
@@ -222,15 +226,8 @@ class GeminiStory {
   }
 }
 
-/** What was said before the limit cut it is not JSON; such arguments are empty. */
 function callPart(name: string, json: string): object {
-  let args: unknown = {};
-  try {
-    args = JSON.parse(json);
-  } catch {
-    // Cut.
-  }
-  return { functionCall: { name, args } };
+  return { functionCall: { name, args: argumentsOf(json) } };
 }
 
 /** As Google prints: a piece of an event stream on one line with blanks behind colons, one of an array indented. */
@@ -252,13 +249,7 @@ export function planGemini(
   const answer = model.answer(request, asked.ask);
   const story = new GeminiStory(answer, asked);
   const form: Form | "whole" = !streams ? "whole" : /(?:^|&)alt=sse(?:&|$)/.test(request.query) ? "sse" : "array";
-  const common = {
-    head: headOf(form, answer.firstUs, answer.stamped ? clockIdentity : null),
-    startUs: request.receivedUs,
-    outputTokens: answer.outputTokens,
-    promptTokens: asked.ask.promptTokens,
-    finishReason: answer.choices[0]!.finish === "length" ? ("length" as const) : ("stop" as const),
-  };
+  const common = planWithout(answer, headOf(form, answer.firstUs, answer.stamped ? clockIdentity : null), request.receivedUs);
   if (form === "whole") {
     const json = (): string => (answer.stamped ? story.whole().trimEnd() : story.whole());
     return { ...common, frames: new UnaryFrame(json, answer.outputTokens, answer.stamped), schedule: answer.schedule };

@@ -7,7 +7,11 @@ import { UnaryFrame } from "../../core/frames/frames.ts";
 import { lineEnding, type EventBuffer, EscapedTokens, type Part, type Script, ScriptFrames } from "../../core/frames/script.ts";
 import { frameSchedule } from "../../core/pacing/schedule.ts";
 import type { ResponseHead, ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import { type Answer, type Model, randomLetters, type Run, type ToolCall } from "../shared/model.ts";
+import type { Answer, ToolCall } from "../shared/ask.ts";
+import { randomLetters } from "../shared/ids.ts";
+import type { Model } from "../shared/model.ts";
+import { argumentsOf, planWithout } from "../shared/plans.ts";
+import type { Run } from "../shared/run.ts";
 import { piecesOf, textSlot } from "../shared/template.ts";
 import { readOllama } from "./request.ts";
 
@@ -67,7 +71,7 @@ class OllamaStory {
   }
 
   #call({ name, arguments: run }: ToolCall, index: number): object {
-    return { id: this.#callIds[index], function: { index, name, arguments: objectOf(run.text()) } };
+    return { id: this.#callIds[index], function: { index, name, arguments: argumentsOf(run.text()) } };
   }
 
   /** JSON text of the whole answer. */
@@ -143,28 +147,13 @@ class OllamaStory {
   }
 }
 
-/** What was said before the limit cut it is not JSON; such arguments are empty. */
-function objectOf(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return {};
-  }
-}
-
 /** Plans the answer. Throws ApiError. */
 export function planOllama(kind: Kind, model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
   const { ask, isLoad, isUnload } = readOllama(kind, bytes, model.settings);
   if (isLoad) return loaded(kind, ask.model, isUnload ? "unload" : "load", request.receivedUs);
   const answer = model.answer(request, ask);
   const story = new OllamaStory(kind, answer);
-  const common = {
-    head: headOf(ask.stream, answer.stamped ? clockIdentity : null),
-    startUs: request.receivedUs,
-    outputTokens: answer.outputTokens,
-    promptTokens: ask.promptTokens,
-    finishReason: answer.choices[0]!.finish === "length" ? ("length" as const) : ("stop" as const),
-  };
+  const common = planWithout(answer, headOf(ask.stream, answer.stamped ? clockIdentity : null), request.receivedUs);
   if (!ask.stream) {
     const dueUs = (): number => answer.schedule.nextDueUs(0);
     return {

@@ -1,6 +1,6 @@
 /** What Ollama tells of its models and of itself: /api/tags, /api/ps, /api/show, /api/version (docs/api.md). */
 import { parseBody } from "../shared/body.ts";
-import type { ModelSettings } from "../shared/model.ts";
+import type { ModelSettings } from "../shared/model-settings.ts";
 import { readModel } from "./request.ts";
 
 /** What is shown when every name is served. */

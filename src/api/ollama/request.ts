@@ -6,7 +6,8 @@ import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
 import { maxOutputTokens } from "../../core/limits/budget.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { isObject, type JsonObject, parseBody } from "../shared/body.ts";
-import type { Ask, CallPlan, ModelSettings, Stops, Tool } from "../shared/model.ts";
+import type { Ask, CallPlan, Stops, Tool } from "../shared/ask.ts";
+import type { ModelSettings } from "../shared/model-settings.ts";
 import { anyJsonObject } from "../shared/any-object.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
 

@@ -1,7 +1,8 @@
 /** The bodies of unstreamed chat completions and legacy completions, members in each provider's order. */
 import { EventBuffer } from "../../core/frames/script.ts";
 import type { FrameSource } from "../../core/seams.ts";
-import { type Answer, type Choice, type Finish, Run } from "../shared/model.ts";
+import type { Answer, Choice, Finish } from "../shared/ask.ts";
+import { Run } from "../shared/run.ts";
 import { choiceLogprobs, type LogprobsWriter } from "./logprobs.ts";
 import type { ServedTier } from "./tier.ts";
 import { fingerprint, type Kind, type Usage, type Wire } from "./wire.ts";

@@ -1,6 +1,7 @@
 /** POST /v1/embeddings: unit vectors that follow from model and text alone. */
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import type { Model, ModelSettings } from "../shared/model.ts";
+import type { Model } from "../shared/model.ts";
+import type { ModelSettings } from "../shared/model-settings.ts";
 import type { PromptAsk } from "../shared/prefix.ts";
 import { invalidType, type JsonObject, optionalInteger, parseBody } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";

@@ -2,7 +2,8 @@
 import { encodeEvent, type EventFormat, TokenEvents, doneEvent } from "../../core/frames/frames.ts";
 import { EscapedTokens, EventBuffer, type Part, type Script, type TokenRun } from "../../core/frames/script.ts";
 import type { Vocabulary } from "../../core/text/text.ts";
-import type { Answer, Choice, Finish, Run } from "../shared/model.ts";
+import type { Answer, Choice, Finish } from "../shared/ask.ts";
+import type { Run } from "../shared/run.ts";
 import type { LogprobsWriter } from "./logprobs.ts";
 import type { ServedTier } from "./tier.ts";
 import { type Kind, logprobsSlot, obfuscationBytes, obfuscationMember, textSlot, type Usage, type Wire } from "./wire.ts";

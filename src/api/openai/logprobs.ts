@@ -2,7 +2,7 @@
 import { purpose, Random, type Seed } from "../../core/random/random.ts";
 import type { TokenRun } from "../../core/frames/script.ts";
 import { corpusVocabulary } from "../../core/text/text.ts";
-import type { Choice } from "../shared/model.ts";
+import type { Choice } from "../shared/ask.ts";
 import type { Kind } from "./wire.ts";
 
 const encoder = new TextEncoder();

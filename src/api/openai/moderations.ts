@@ -2,7 +2,7 @@
 import { Random, type Seed } from "../../core/random/random.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { invalidType, isObject, missing, optionalString, parseBody } from "../shared/body.ts";
-import { randomLetters } from "../shared/model.ts";
+import { randomLetters } from "../shared/ids.ts";
 
 /** In the order of the API (openai-openapi, CreateModerationResponse). */
 const categories = [

@@ -1,5 +1,7 @@
 /** Reading a chat completion or a legacy completion: from its body to what the model is asked for. */
-import { type Ask, type Choice, type ModelSettings, Run } from "../shared/model.ts";
+import type { Ask, Choice } from "../shared/ask.ts";
+import type { ModelSettings } from "../shared/model-settings.ts";
+import { Run } from "../shared/run.ts";
 import { maxOutputTokens, mostWholeLogprobs, mostWholeTokens } from "../../core/limits/budget.ts";
 import { corpusVocabulary } from "../../core/text/text.ts";
 import {

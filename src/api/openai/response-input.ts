@@ -2,7 +2,8 @@
 import { ApiError } from "../errors/api-error.ts";
 import { invalidType, isObject, type JsonObject, missing, textOfContent, textsOfContent } from "../shared/body.ts";
 import { countTurns, tokensOfTexts, type Turn } from "../shared/prompt.ts";
-import type { Choice, ModelSettings } from "../shared/model.ts";
+import type { Choice } from "../shared/ask.ts";
+import type { ModelSettings } from "../shared/model-settings.ts";
 import type { ResponseMemory, StoredResponse } from "./response-store.ts";
 
 export interface Input {

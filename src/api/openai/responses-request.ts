@@ -1,6 +1,7 @@
 /** Reading a request to /v1/responses. */
 import { maxOutputTokens, mostEchoedCharacters } from "../../core/limits/budget.ts";
-import type { Ask, ModelSettings } from "../shared/model.ts";
+import type { Ask } from "../shared/ask.ts";
+import type { ModelSettings } from "../shared/model-settings.ts";
 import {
   invalidType,
   isObject,

@@ -18,7 +18,7 @@ import {
   requiredString,
   unsupportedValue,
 } from "../shared/body.ts";
-import type { ProfileName } from "../shared/model.ts";
+import type { ProfileName } from "../shared/model-settings.ts";
 import { bodyOfMessage, MessageRequest } from "./message-request.ts";
 import type { OwnResponses, ResponseMemory, ResponseStore, StoredResponse, StoreOf } from "./response-store.ts";
 

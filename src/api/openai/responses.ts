@@ -4,7 +4,11 @@ import { UnaryFrame } from "../../core/frames/frames.ts";
 import { frameSchedule } from "../../core/pacing/schedule.ts";
 import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/frames/script.ts";
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
-import { type Answer, type Ask, type Choice, type Model, randomHex, randomLetters, type Run, type ToolCall } from "../shared/model.ts";
+import type { Answer, Ask, Choice, ToolCall } from "../shared/ask.ts";
+import { randomHex, randomLetters } from "../shared/ids.ts";
+import type { Model } from "../shared/model.ts";
+import { planWithout } from "../shared/plans.ts";
+import type { Run } from "../shared/run.ts";
 import { printJson, usageOf } from "./bodies.ts";
 import { parseBody } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
@@ -434,19 +438,14 @@ export function planResponse(
           // The cache of a batched scheduler alone asks what a prompt says.
           settings.scheduler?.settings.prefixCaching === true ? [...ownParts(), ...textsOfAnswer(answer.choices[0]!)] : [],
         );
-  const common = {
-    head: successHead({
-      profile: settings.profile,
-      streamed: ask.stream,
-      tokens: ask.promptTokens,
-      processingMs: answer.firstUs / 1000,
-      clock: answer.stamped ? clockIdentity : null,
-    }),
-    startUs: request.receivedUs,
-    outputTokens: answer.outputTokens,
-    promptTokens: ask.promptTokens,
-    finishReason: answer.choices[0]!.finish === "length" ? ("length" as const) : ("stop" as const),
-  };
+  const head = successHead({
+    profile: settings.profile,
+    streamed: ask.stream,
+    tokens: ask.promptTokens,
+    processingMs: answer.firstUs / 1000,
+    clock: answer.stamped ? clockIdentity : null,
+  });
+  const common = planWithout(answer, head, request.receivedUs);
   if (!ask.stream) {
     const make = (): string => {
       const json = printJson(wire, story.object(true));

@@ -1,5 +1,5 @@
 /** The endpoints of stored responses: /v1/responses/{id}, what was put in, and the count of input tokens. */
-import { randomHex } from "../shared/model.ts";
+import { randomHex } from "../shared/ids.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { isObject, type JsonObject } from "../shared/body.ts";
 import type { RouteRequest } from "../../core/seams.ts";

@@ -1,7 +1,7 @@
 /** POST /tokenize, as vLLM has it: a real encoding's tokens with --tokenizer, else estimated pieces with made-up ids. */
 import { mostGivenCharacters } from "../../core/limits/budget.ts";
 import { ApiError } from "../errors/api-error.ts";
-import type { ModelSettings } from "../shared/model.ts";
+import type { ModelSettings } from "../shared/model-settings.ts";
 import { checkMessages, invalidType, type JsonObject, missing, optionalBoolean, parseBody, requiredString } from "../shared/body.ts";
 import { type Tokenizer, tokenTextsOf, type Turn, turnsOf } from "../shared/prompt.ts";
 

@@ -1,7 +1,7 @@
 /** Tools, tool choices and response formats of a request, in the forms of chat completions and of Responses. */
 import { anyJsonObject } from "../shared/any-object.ts";
 import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
-import type { Ask, CallPlan, Stops, Tool } from "../shared/model.ts";
+import type { Ask, CallPlan, Stops, Tool } from "../shared/ask.ts";
 import { invalidType, isObject, type JsonObject, missing, optionalBoolean, quote } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 

@@ -5,7 +5,8 @@
  * OpenAI's types and the common clients demand.
  */
 import type { Random } from "../../core/random/random.ts";
-import { type ProfileName, randomHex, randomLetters } from "../shared/model.ts";
+import { randomHex, randomLetters } from "../shared/ids.ts";
+import type { ProfileName } from "../shared/model-settings.ts";
 import type { ServedTier } from "./tier.ts";
 
 export type Kind = "chat" | "text";

@@ -2,7 +2,7 @@
 import { instanceId } from "../../base/instance.ts";
 import { type Allowance, formatDuration, type RateState } from "../../core/limits/rate-limit.ts";
 import type { ResponseHead } from "../../core/seams.ts";
-import type { ProfileName } from "./model.ts";
+import type { ProfileName } from "./model-settings.ts";
 import type { Dialect } from "./provider.ts";
 
 /** The limits that OpenAI's headers show without --rate-limit: those of a large account, hardly touched. */

@@ -1,7 +1,7 @@
 /** The API that a request belongs to, and the server whose bytes answer it. */
 import type { RouteRequest } from "../../core/seams.ts";
 import { isObject, type JsonObject } from "./body.ts";
-import type { ProfileName } from "./model.ts";
+import type { ProfileName } from "./model-settings.ts";
 
 /** It decides in which header a key stands. */
 export type Provider = "openai" | "anthropic" | "gemini" | "ollama";

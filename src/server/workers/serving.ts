@@ -2,7 +2,7 @@
  * What a worker does. It serves as the primary says, and asks the primary for what all workers have in common. It ends when
  * the primary says so or is gone.
  */
-import { type RequestCounter, StridedCounter } from "../../api/shared/model.ts";
+import { type RequestCounter, StridedCounter } from "../../api/shared/model-settings.ts";
 import { ApiError } from "../../api/errors/api-error.ts";
 import { monotonicUs } from "../../base/clock.ts";
 import { resolveAgain } from "../../settings/server.ts";

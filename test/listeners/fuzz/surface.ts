@@ -8,7 +8,7 @@ import { healthRoutes } from "../../../src/api/operations/health.ts";
 import { metricsRoute } from "../../../src/api/operations/metrics.ts";
 import type { Generator } from "../../../src/api/openai/generate.ts";
 import { providerRoutes } from "../../../src/api/routes.ts";
-import type { ModelSettings } from "../../../src/api/shared/model.ts";
+import type { ModelSettings } from "../../../src/api/shared/model-settings.ts";
 import { Meter } from "../../../src/core/pacing/meter.ts";
 import type { Route } from "../../../src/core/seams.ts";
 
