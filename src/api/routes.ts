@@ -58,7 +58,8 @@ export function providerRoutes(
     {
       method: "POST",
       path: "/v1/responses",
-      handle: (request, body, sink) => sender.send(planResponse(model, clockIdentity, request, body, storeOf?.(request) ?? null), sink, request.path),
+      handle: (request, body, sink) =>
+        sender.send(planResponse(model, clockIdentity, request, body, storeOf?.(request) ?? null), sink, request.path),
     },
     {
       method: "POST",

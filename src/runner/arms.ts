@@ -16,7 +16,7 @@ import { type NetworkChild, type NetworkStats, startNetwork } from "./processes/
 import type { BenchOptions } from "./plan/options.ts";
 import { type Accepted, backgroundOf, cookieOf, requestsOf, takesEverything, warmupOf, type Wording } from "./plan/requests.ts";
 import type { ArmSpec, Variant, Workload } from "./plan/scenario.ts";
-import { describeTape } from "./plan/tape.ts";
+import { describeTape, tapeWaits } from "./plan/tape.ts";
 import { RunError, startServerChild, type Target } from "./processes/target.ts";
 
 /** How far a bench is, for a screen that shows it. */
@@ -390,6 +390,7 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
   const { pipelining, atStreamLimit, windows, headerTableBytes, backgroundHeaders } = arm.spec;
   const background = backgroundOf(workload, backgroundHeaders, wording, options.seed, share);
   const connections = arm.description.connections ?? workload.streams;
+  const waits = workload.tape === null ? { silentMs: 0, wholeMs: 0 } : tapeWaits(workload.tape);
   const rampUs = Math.max(workload.rampMs * 1000, workload.mode === "closed" ? (rampUp ?? 0) * 1e6 : 0);
   return {
     endpoint: {
@@ -421,8 +422,8 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     ...(background === null ? {} : { background }),
     ...(arm.spec.via === undefined && arm.spec.behind === null ? {} : { gateway: true }),
     requests: planned.map((request) => (request.path === undefined ? request : { ...request, path: arm.pathOf(request.path) })),
-    idleTimeoutMs: options.idleTimeoutMs,
-    requestTimeoutMs: options.requestTimeoutMs,
+    idleTimeoutMs: options.idleTimeoutMs + waits.silentMs,
+    requestTimeoutMs: options.requestTimeoutMs + waits.wholeMs,
     stream: workload.stream,
     detail: context.details,
     tokenizer: options.tokenizer,

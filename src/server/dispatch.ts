@@ -8,7 +8,7 @@ import type { PlanSender } from "../api/routes.ts";
 import { sendJson } from "../api/shared/answer.ts";
 import { isPrepared, largeBodyBytes, prepareBody } from "../api/shared/body.ts";
 import type { ProfileName } from "../api/shared/model-settings.ts";
-import { checkOwnNames } from "../api/shared/overrides.ts";
+import { checkOwnNames, headerError } from "../api/shared/overrides.ts";
 import { dialectOf } from "../api/shared/provider.ts";
 import type { Replies } from "../api/shared/replies.ts";
 import type { Cors } from "../api/shared/cors.ts";
@@ -218,6 +218,8 @@ function meetsPage(cors: Cors, { meter }: DispatchOptions, request: RouteRequest
 /** Hands an admitted request to its route. Throws ApiError where there is none, and for names of ours that it does not know. */
 function dispatch(options: DispatchOptions, request: RouteRequest, body: Uint8Array, sink: ResponseSink): void {
   if (!isOpenPath(request.path)) checkOwnNames(request);
+  if (options.replay === null && request.ownHeaders.includes("x-fakeai-call"))
+    throw headerError("x-fakeai-call", "x-fakeai-call: no tape is replayed here (fakeai serve --replay)");
   options.replies.meet(request, body);
   const faulty = options.injector.meet(request, body, sink);
   if (faulty === null) return;

@@ -72,9 +72,17 @@ test("files count: pages of PDFs as published or as stated, others as their text
   expect([chat({ file_data: compressed }), chat({ file_id: "file-1" })]).toEqual([765, 765]);
   expect(chat({ file_data: two }, { pageTokens: 100 })).toBe(200);
   const responses = (file: object): number =>
-    usage({}, "/v1/responses", { input: [{ role: "user", content: [{ ...ask, type: "input_text" }, { type: "input_file", ...file }] }] })[
-      "input_tokens"
-    ]! - 1;
+    usage({}, "/v1/responses", {
+      input: [
+        {
+          role: "user",
+          content: [
+            { ...ask, type: "input_text" },
+            { type: "input_file", ...file },
+          ],
+        },
+      ],
+    })["input_tokens"]! - 1;
   expect([responses({ file_data: two }), responses({ file_url: "https://example.com/a.pdf" })]).toEqual([2 * 765, 765]);
   // A zip, as a spreadsheet is, is not read.
   expect([responses({ file_data: text }), responses({ file_data: "UEsDBP//" })]).toEqual([2, 0]);

@@ -339,6 +339,20 @@ test("a request that several calls answer gets one after the other", async () =>
   expect(bodies[2]).toBe(bodies[0]);
 });
 
+test("a call is asked for by its number, among those that fit", async () => {
+  const [first, second] = lines.filter(({ request }) => request.path === "/v1/json" && request.body?.text?.includes("twice"));
+  const by = async (call: number, server = replayed): Promise<readonly [number, string]> => {
+    const headers = { "x-fakeai-call": String(call) };
+    const answer = await fetch(`${server.urls.h1!}/v1/json`, { method: "POST", headers, body: JSON.stringify({ ask: "twice" }) });
+    return [answer.status, await answer.text()];
+  };
+  // Whatever others have asked for in between.
+  for (const { call, response } of [second!, first!, first!]) expect(await by(call)).toEqual([200, response.pieces[0]!.text]);
+  expect(await by(999)).toEqual([400, expect.stringContaining("call 999 of the tape is no answer to this POST /v1/json") as string]);
+  await using plain = await createServer();
+  expect(await by(1, plain)).toEqual([400, expect.stringContaining("no tape is replayed here") as string]);
+});
+
 test("what is not on the tape gets an error that says what is near", async () => {
   const message = async (path: string, body: object): Promise<unknown> => {
     const { status, body: bytes } = await ask(replayed, "h1", path, body);

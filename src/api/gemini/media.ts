@@ -32,7 +32,10 @@ function audioSeconds(base64: string): number | null {
 export type Modality = "TEXT" | "IMAGE" | "AUDIO" | "DOCUMENT";
 
 /** The tokens of a part that is no text. null: there is none, or no rule counts it. */
-export function mediaTokens(part: JsonObject, { imageTokens, pageTokens }: MediaRules): { readonly modality: Modality; readonly tokens: number } | null {
+export function mediaTokens(
+  part: JsonObject,
+  { imageTokens, pageTokens }: MediaRules,
+): { readonly modality: Modality; readonly tokens: number } | null {
   const inline = part["inlineData"] ?? part["inline_data"];
   if (!isObject(inline)) return null;
   const type = inline["mimeType"] ?? inline["mime_type"];

@@ -209,9 +209,7 @@ function countPrompt(
   const given = listAt(body, "contents", "");
   if (given.length === 0) throw bad("* GenerateContentRequest.contents: contents is not specified");
   const conversation = readContents(given, "contents", settings);
-  const system = readContents(listAt(body, "systemInstruction", ""), "system_instruction", settings).contents.flatMap(
-    ({ texts }) => texts,
-  );
+  const system = readContents(listAt(body, "systemInstruction", ""), "system_instruction", settings).contents.flatMap(({ texts }) => texts);
   const tools = member(body, "tools");
   const texts = [
     ...system,

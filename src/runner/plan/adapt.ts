@@ -18,11 +18,8 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
   const rate = options.rate ?? workload.rate;
   const scaled =
     options.streams === null ? workload.requests : Math.max(streams, Math.round((workload.requests / workload.streams) * streams));
-  const requests =
-    workload.tape?.limit ??
-    (workload.tape === null ? null : workload.requests) ??
-    options.requests ??
-    (options.durationS !== null && rate !== null ? requestsIn(options.durationS, rate, options) : scaled);
+  const asked = options.requests ?? (options.durationS !== null && rate !== null ? requestsIn(options.durationS, rate, options) : scaled);
+  const requests = workload.tape === null ? asked : workload.requests;
   const wordable = workload.method === "POST" && workload.page === null;
   const bodyStreams = options.body === null ? workload.stream : (JSON.parse(options.body) as { stream?: unknown }).stream === true;
   return {

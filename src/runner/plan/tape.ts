@@ -77,6 +77,17 @@ export function tapeSeconds(spec: TapeSpec): number {
   return Math.max(...calls.map(({ atUs, response }) => atUs + response.endUs - fromUs)) / 1e6 / spec.speed;
 }
 
+/** How long the longest silence within a call is, and the longest call, milliseconds: what may take so long is no fault. */
+export function tapeWaits(spec: TapeSpec): { readonly silentMs: number; readonly wholeMs: number } {
+  let [silentUs, wholeUs] = [0, 0];
+  for (const { response } of callsOf(spec)) {
+    const times = [0, response.headUs, ...response.pieces.map(({ us }) => us), response.endUs];
+    for (let i = 1; i < times.length; i++) silentUs = Math.max(silentUs, times[i]! - times[i - 1]!);
+    wholeUs = Math.max(wholeUs, response.endUs);
+  }
+  return { silentMs: silentUs / 1000 / spec.speed, wholeMs: wholeUs / 1000 / spec.speed };
+}
+
 /** Calls that were under way at once. */
 function mostAtOnce(spec: TapeSpec): number {
   const turns = callsOf(spec).flatMap(({ atUs, response }) => [
