@@ -72,7 +72,7 @@ export const recordFlags: FlagTable<RecordSettings> = [
     takes: "list",
     otherwise: "h1",
     parse: text,
-    help: "any of h1,h1s,h2c,h2, with ports if you like: h1:8000,h2",
+    help: "any of h1,h1s,h2c,h2,h3, with ports if you like: h1:8000,h2",
     group: clients,
     common: true,
   },
