@@ -5,6 +5,7 @@ import { defineConfig } from "vitest/config";
 const parallel = [
   "api",
   "architecture",
+  "audit",
   "base",
   "bench",
   "cli",

@@ -1,7 +1,7 @@
 /** `audit.html`: one page without a script that needs no network. The verdicts first, each rung's evidence below. */
 import { digits } from "../report/format.ts";
-import { html, type Html, type Part, render } from "../report/markup.ts";
-import { style } from "../report/style.ts";
+import { renderPage } from "../report/frame.ts";
+import { html, type Html, type Part } from "../report/markup.ts";
 import { table } from "../report/tables.ts";
 import { figureLabel, quantities } from "./quantities.ts";
 import type { Arrivals, Audit, Cause, FigureResult, FigureSummary, RungResult, Traffic, Verdict } from "./types.ts";
@@ -197,66 +197,46 @@ function toleranceTable(): Part {
 export function renderAuditPage(audit: Audit): string {
   const { line, tool, toolVersion, rungs, definitions, documentation, limit, command, leftOut } = audit;
   const name = tool === null ? "A command" : [tool, ...(toolVersion === null ? [] : [toolVersion])].join(" ");
-  const body = html`<a class="skip" href="#verdicts">To the verdicts</a>
-    <nav aria-label="Parts of this page">
-      <b>fakeai audit</b><a href="#verdicts">Verdicts</a><a href="#rungs">Rungs</a><a href="#how">How</a>
-    </nav>
-    <main>
-      <header id="verdicts" tabindex="-1">
-        <h1>${name} against the server's own records</h1>
-        <p>${line}</p>
-        <p class="soft"><code>fakeai audit -- ${command.join(" ")}</code></p>
-        ${summaryTable(audit)}${limitParagraph(limit)}
-      </header>
-      ${
-        definitions.length === 0
-          ? null
-          : html`<section aria-labelledby="names-title">
-              <h2 id="names-title">What its names mean</h2>
-              ${definitions.map((text) => html`<p>${text}</p>`)}
-              <p class="soft">Its documentation: ${documentation}</p>
-            </section>`
-      }
-      <section id="rungs" aria-labelledby="rungs-title">
-        <h2 id="rungs-title">Rungs</h2>
-        ${rungs.map(rungCard)}${leftOut.length === 0 ? null : html`<p class="soft">Left out to fit the budget: ${leftOut.join(", ")}.</p>`}
-      </section>
-      <section id="how" aria-labelledby="how-title">
-        <h2 id="how-title">How it was judged</h2>
-        <p>
-          The server kept a known plan on each rung and recorded when each token left. A figure is right where the whole 95% interval of its
-          bias (Student's t over the runs) lies within the tolerance, and biased where it lies beyond. Of a percentile every usual
-          definition counts as true. The truth ends where a token is handed to the transport: the way to the client is in the tolerance.
-        </p>
-        ${toleranceTable()}
-        <dl>
-          <dt>Taken</dt>
-          <dd>
-            ${audit.startedAt.slice(0, 16).replace("T", " ")} UTC, ${digits(audit.durationS)} s, ${audit.repeats} runs a rung, over
-            ${audit.protocol}
-          </dd>
-          <dt>Machine</dt>
-          <dd>${audit.environment}; load average ${audit.loadAverage.map((load) => digits(load)).join(" before, ")} after</dd>
-          <dt>fakeai</dt>
-          <dd>${audit.fakeai}</dd>
-        </dl>
-      </section>
-    </main>`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${render(`fakeai audit: ${name}`)}</title>
-<style>${style}</style>
-</head>
-<body>
-${body.text}
-</body>
-</html>
-`;
+  const names = html`${definitions.map((text) => html`<p>${text}</p>`)}
+    <p class="soft">Its documentation: ${documentation}</p>`;
+  const judged = html`<p>
+      The server kept a known plan on each rung and recorded when each token left. A figure is right where the whole 95% interval of its
+      bias (Student's t over the runs) lies within the tolerance, and biased where it lies beyond. Of a percentile every usual definition
+      counts as true. The truth ends where a token is handed to the transport: the way to the client is in the tolerance.
+    </p>
+    ${toleranceTable()}
+    <dl>
+      <dt>Taken</dt>
+      <dd>
+        ${audit.startedAt.slice(0, 16).replace("T", " ")} UTC, ${digits(audit.durationS)} s, ${audit.repeats} runs a rung, over
+        ${audit.protocol}
+      </dd>
+      <dt>Machine</dt>
+      <dd>${audit.environment}; load average ${audit.loadAverage.map((load) => digits(load)).join(" before, ")} after</dd>
+      <dt>fakeai</dt>
+      <dd>${audit.fakeai}</dd>
+    </dl>`;
+  return renderPage({
+    title: `fakeai audit: ${name}`,
+    product: "fakeai audit",
+    first: { id: "verdicts", name: "Verdicts", skip: "To the verdicts" },
+    header: html`<h1>${name} against the server's own records</h1>
+      <p>${line}</p>
+      <p class="soft"><code>fakeai audit -- ${command.join(" ")}</code></p>
+      ${summaryTable(audit)}${limitParagraph(limit)}`,
+    sections: [
+      ...(definitions.length === 0 ? [] : [{ id: "names", name: "Names", title: "What its names mean", body: names }]),
+      {
+        id: "rungs",
+        name: "Rungs",
+        title: "Rungs",
+        body: html`${rungs.map(rungCard)}${
+          leftOut.length === 0 ? null : html`<p class="soft">Left out to fit the budget: ${leftOut.join(", ")}.</p>`
+        }`,
+      },
+      { id: "how", name: "How", title: "How it was judged", body: judged },
+    ],
+  });
 }
 
 function limitParagraph({ eventsPerSecond, rung, figure, rightUpToEventsPerSecond }: Audit["limit"]): Part {

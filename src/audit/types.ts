@@ -2,23 +2,8 @@
  * What an audit leaves behind: `audit.json`. This file is the only description of it; `results/audits/schema.json` is made of it.
  * Units are in the names of members, or in a `unit` beside the value. What was not seen is null, never 0.
  */
+import type { Count, Milliseconds, PerSecond, Ratio, Seconds } from "../results/units.ts";
 
-/**
- * @unit count
- * @asType integer
- * @minimum 0
- */
-type Count = number;
-/** @unit ms */
-type Milliseconds = number;
-/** @unit s */
-type Seconds = number;
-/** @unit 1/s */
-type PerSecond = number;
-/**
- * @unit ratio
- */
-type Ratio = number;
 /** @unit the figure's unit */
 type InUnit = number;
 

@@ -18,10 +18,10 @@ import {
 import { causesOf } from "./causes.ts";
 import { loadCharts } from "./charts.ts";
 import { claimConditions } from "./conditions.ts";
+import { renderPage, type Section } from "./frame.ts";
 import { digits, gain, metricLabel, requiredValue, requirementOutcome } from "./format.ts";
 import type { Html } from "./markup.ts";
 import { html, type Part, render } from "./markup.ts";
-import { style } from "./style.ts";
 import { percentileAxis, plotStyle } from "./svg.ts";
 import { sweepCharts } from "./sweep-charts.ts";
 import { isPoint, seriesLabel, sweepTable } from "./sweeps.ts";
@@ -30,15 +30,6 @@ import { beliefTexts, contestTitle, countsText, fromPlanned, hasPlannedStart, he
 
 /** Answers of a contest that is no protocol's: more than these are folded. */
 const mostOpen = 4;
-
-/** A part of the page that the navigation leads to; nothing where there is nothing in it. */
-interface Section {
-  readonly id: string;
-  /** In the navigation. */
-  readonly name: string;
-  readonly title: string;
-  readonly body: Part;
-}
 
 function claimsOf(scenarios: readonly ScenarioResult[]): Part {
   const rows = scenarios.flatMap((scenario) =>
@@ -210,9 +201,6 @@ export function renderHtml(result: BenchResult, raw: readonly RawData[] = []): s
   return page;
 }
 
-/** End tags that HTML lets out (WHATWG HTML, 13.1.2.4), and which are a tenth of the page. */
-const optionalEnds = /<\/(?:dd|dt|li|tbody|td|th|thead|tr)>/gu;
-
 function pageWith(result: BenchResult, raw: readonly RawData[], detail: (typeof details)[number]): string {
   const { suite, startedAt, durationS, complete, invalid } = result;
   const { answers, sections } = sectionsOf(result, raw, detail);
@@ -222,43 +210,20 @@ function pageWith(result: BenchResult, raw: readonly RawData[], detail: (typeof 
       : html`<p class="soft">
           Left out, as this page would be too large: ${detail.without}. <code>fakeai report --full</code> prints every figure.
         </p>`;
-  const body = html`<a class="skip" href="#answers">To the answers</a>
-    <nav aria-label="Parts of this page">
-      <b>fakeai bench</b><a href="#answers">Answers</a>${sections.map(({ id, name }) => html`<a href="#${id}">${name}</a>`)}
-    </nav>
-    <main>
-      <header id="answers" tabindex="-1">
-        <h1>${headline(answersOf(result))}</h1>
-        <p class="soft">
-          Suite ${suite}, ${startedAt.slice(0, 16).replace("T", " ")} UTC, ${digits(durationS)}
-          s${raw.map(({ file, name }) => html`, <a href="${file}">${name}</a>`)}
-        </p>
-        ${complete ? null : html`<p class="warning">Not complete: this is what was measured until it ended.</p>`}
-        ${reasonsText(invalid).map((reason) => html`<p class="warning">${reason}</p>`)} ${answers}${left}
-      </header>
-      ${sections.map(
-        ({ id, title, body: part }) =>
-          html`<section id="${id}" aria-labelledby="${id}-title">
-            <h2 id="${id}-title">${title}</h2>
-            ${part}
-          </section>`,
-      )}
-    </main>`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${render(`fakeai bench ${suite}, ${startedAt.slice(0, 10)}`)}</title>
-<style>${style}
-${plotStyle}</style>
-</head>
-<body>
-${percentileAxis()}
-${body.text.replaceAll(optionalEnds, "")}
-</body>
-</html>
-`;
+  const header = html`<h1>${headline(answersOf(result))}</h1>
+    <p class="soft">
+      Suite ${suite}, ${startedAt.slice(0, 16).replace("T", " ")} UTC, ${digits(durationS)}
+      s${raw.map(({ file, name }) => html`, <a href="${file}">${name}</a>`)}
+    </p>
+    ${complete ? null : html`<p class="warning">Not complete: this is what was measured until it ended.</p>`}
+    ${reasonsText(invalid).map((reason) => html`<p class="warning">${reason}</p>`)} ${answers}${left}`;
+  return renderPage({
+    title: `fakeai bench ${suite}, ${startedAt.slice(0, 10)}`,
+    product: "fakeai bench",
+    first: { id: "answers", name: "Answers", skip: "To the answers" },
+    header,
+    sections,
+    styles: plotStyle,
+    drawings: percentileAxis(),
+  });
 }

@@ -3,7 +3,8 @@ import { validRounds } from "../results/arms.ts";
 import { mergeSummaries } from "../results/recorder.ts";
 import type { ArmResult, ServerRound, ShardRound } from "../results/types.ts";
 import { digits, ms } from "./format.ts";
-import { type Html, html, type Part } from "./markup.ts";
+import type { Part } from "./markup.ts";
+import { table } from "./tables.ts";
 
 /** A table of parts. */
 export interface PartsTable {
@@ -107,27 +108,5 @@ export function partsTables(arm: ArmResult): PartsTable[] {
 
 /** The same on a page. */
 export function partsOf(arms: readonly ArmResult[]): Part {
-  return arms.flatMap(partsTables).map(
-    ({ title, header, rows }): Html =>
-      html`<div class="scroll">
-        <table>
-          <caption>
-            ${title}
-          </caption>
-          <thead>
-            <tr>
-              ${header.map((cell) => html`<th>${cell}</th>`)}
-            </tr>
-          </thead>
-          <tbody>
-            ${rows.map(
-              (row) =>
-                html`<tr>
-                  ${row.map((cell, index) => (index === 0 ? html`<th>${cell}</th>` : html`<td>${cell}</td>`))}
-                </tr>`,
-            )}
-          </tbody>
-        </table>
-      </div>`,
-  );
+  return arms.flatMap(partsTables).map(({ title, header, rows }) => table(title, header, rows, true));
 }

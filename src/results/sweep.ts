@@ -2,19 +2,8 @@
  * What a sweep leaves in a result: what was varied, its points, and what they say together. A point is a scenario of the result,
  * with arms, intervals and comparisons as any other; here are the places of the points and the findings.
  */
+import type { Count, Microseconds, PerSecond, Ratio } from "./units.ts";
 
-/**
- * @unit count
- * @asType integer
- * @minimum 0
- */
-type Count = number;
-/** @unit 1/s */
-type PerSecond = number;
-/** @unit us */
-type Microseconds = number;
-/** @unit ratio */
-type Ratio = number;
 /** @unit the axis's unit */
 type InAxisUnit = number;
 

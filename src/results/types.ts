@@ -13,46 +13,23 @@
 import type { SmallestEffect } from "./effects.ts";
 import type { DistributionMetric, MetricName, Statistic, Unit } from "./metrics.ts";
 import type { SweepPlace, SweepResult } from "./sweep.ts";
+import type {
+  Bytes,
+  Count,
+  MeanCount,
+  Microseconds,
+  Milliseconds,
+  PerSecond,
+  Probability,
+  Processes,
+  Ratio,
+  Seconds,
+  Seed,
+  Tokens,
+} from "./units.ts";
 
 export type { DistributionMetric, MetricName, Statistic, Unit };
 
-// Numbers, each with its unit. The schema takes the tags over; a number without a unit fails a test.
-
-/**
- * @unit count
- * @asType integer
- * @minimum 0
- */
-type Count = number;
-/** @unit count */
-type MeanCount = number;
-/** @unit tokens */
-type Tokens = number;
-/** @unit ms */
-type Milliseconds = number;
-/** @unit us */
-type Microseconds = number;
-/** @unit s */
-type Seconds = number;
-/** @unit bytes */
-type Bytes = number;
-/** @unit 1/s */
-type PerSecond = number;
-/** @unit ratio */
-type Ratio = number;
-/**
- * @unit probability
- * @minimum 0
- * @maximum 1
- */
-type Probability = number;
-/**
- * @unit none
- * @asType integer
- */
-type Seed = number;
-/** @unit count */
-type Processes = number;
 /** @unit the metric's unit */
 type InMetricUnit = number;
 

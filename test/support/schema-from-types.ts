@@ -24,8 +24,20 @@ export function schemaText(file: string, type: string, closed: boolean): string 
   });
   const { $schema: _, definitions = {}, ...top } = generator.createSchema(type) as Schema & { definitions?: Record<string, Schema> };
   describeMetrics(definitions["Metrics"]);
-  const schema = { $schema: "https://json-schema.org/draft/2020-12/schema", ...top, $defs: definitions };
+  const numbers = new Map(Object.entries(definitions).filter(([, { type: kind, unit }]) => unit !== undefined && typeof kind === "string"));
+  for (const name of numbers.keys()) delete definitions[name];
+  const schema = withNumbers({ $schema: "https://json-schema.org/draft/2020-12/schema", ...top, $defs: definitions }, numbers);
   return `${JSON.stringify(schema, null, 2).replaceAll('"#/definitions/', '"#/$defs/')}\n`;
+}
+
+/** Numbers with their units stand where they are used: a reader of the schema looks nothing up. */
+function withNumbers(value: unknown, numbers: ReadonlyMap<string, Schema>): unknown {
+  if (Array.isArray(value)) return value.map((one) => withNumbers(one, numbers));
+  if (typeof value !== "object" || value === null) return value;
+  const { $ref, ...others } = value as Schema;
+  const number = typeof $ref === "string" ? numbers.get($ref.replace("#/definitions/", "")) : undefined;
+  if (number !== undefined) return { ...number, ...others };
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withNumbers(one, numbers)]));
 }
 
 /** The members of `Metrics` are names out of a list: what each means is in the table of metrics. */
