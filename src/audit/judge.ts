@@ -52,10 +52,19 @@ const busyShare = 0.2;
 /** From this many cores on one thread of a tool has no room left. */
 const saturatedCores = 0.9;
 
-/** Judges one rung. */
-export function judgeRung(rung: PlayedRung): RungResult {
+/** Judges all rungs. A definition by which a figure were wrong on a rung where it is right is none of the tool's: elsewhere it fits by accident. */
+export function judgeRungs(played: readonly PlayedRung[]): RungResult[] {
+  const excluded = new Set(played.flatMap((rung) => excludedBy(rung)));
+  return played.map((rung) => judgeRung(rung, excluded));
+}
+
+/** Judges one rung. `excluded`: definitions of figures that other rungs speak against. */
+export function judgeRung(rung: PlayedRung, excluded: ReadonlySet<string> = new Set()): RungResult {
   const judged = rung.observations.map((observation) => judgedRun(observation, rung));
-  const figures = withLikeliestCause(figureKeys(judged).map(({ quantity, statistic }) => figureOf(judged, quantity, statistic)));
+  const found = figureKeys(judged).map(({ quantity, statistic }) => figureOf(judged, quantity, statistic));
+  const figures = withLikeliestCause(
+    found.map((figure) => ({ ...figure, causes: figure.causes.filter((cause) => !excluded.has(definitionKey(figure, cause))) })),
+  );
   const { name, title, plan, concurrency, ratePerSecond } = rung;
   return {
     name,
@@ -67,6 +76,26 @@ export function judgeRung(rung: PlayedRung): RungResult {
     figures,
     notes: notesOf(judged),
   };
+}
+
+function definitionKey({ quantity, statistic }: Pick<FigureResult, "quantity" | "statistic">, text: { readonly text: string }): string {
+  return `${quantity}.${statistic}: ${text.text}`;
+}
+
+/** Definitions that a figure which is right speaks against: by them it were off in every repeat. */
+function excludedBy(rung: PlayedRung): string[] {
+  const judged = rung.observations.map((observation) => judgedRun(observation, rung));
+  return judgeRung(rung).figures.flatMap((figure) => {
+    const { quantity, statistic, verdict, tolerance } = figure;
+    if (verdict !== "right") return [];
+    const offered = judged.map(({ truth }) => truth.alternatives(quantity, statistic));
+    const isOff = ({ text }: { readonly text: string }): boolean =>
+      offered.every((all, run) => {
+        const other = all.find((one) => one.text === text);
+        return other !== undefined && Math.abs(distance(figure.reported[run]!, other.range)) > tolerance;
+      });
+    return offered[0]!.filter(isOff).map((other) => definitionKey(figure, other));
+  });
 }
 
 /** Causes that are another definition of a figure. */
@@ -404,6 +433,13 @@ function constantFactor(rungs: readonly RungResult[], quantity: Quantity): Cause
   );
   if (!hasMean || factors.length < 2 || Math.max(...factors) - Math.min(...factors) > 0.01) return [];
   const mean = factors.reduce((total, factor) => total + factor, 0) / factors.length;
+  // One that is right is off by no factor.
+  const isRightSomewhere = rungs.some(({ figures }) =>
+    figures.some(
+      ({ quantity: own, verdict, bias }) => own === quantity && verdict === "right" && Math.abs((bias?.ratio ?? 0) - mean) > 0.01,
+    ),
+  );
+  if (isRightSomewhere) return [];
   const percent = rounded(Math.abs(mean) * 100);
   return [{ name: "constant-factor", text: `is ${percent}% too ${mean < 0 ? "low" : "high"} wherever it can be told` }];
 }

@@ -9,7 +9,7 @@ import type { ProtocolName } from "../results/types.ts";
 import { describeEnvironment } from "../runner/processes/machine.ts";
 import { RunError, startServerChild } from "../runner/processes/target.ts";
 import { type CommandRun, filled, hasPlaceholder, runCommand, type Values } from "./command.ts";
-import { judgeRung, limitOf, type Observation, type PlayedRung, summarize } from "./judge.ts";
+import { judgeRungs, limitOf, type Observation, type PlayedRung, summarize } from "./judge.ts";
 import { ladder, planOf, risingRungs, type Rung } from "./ladder.ts";
 import { lineOf } from "./line.ts";
 import type { ReplyFile } from "../settings/replies.ts";
@@ -92,7 +92,7 @@ export async function runAudit(options: AuditOptions): Promise<Audited> {
     played.push(playedRung(rung, words, observations));
   }
   if (played.length === 0) throw new AuditError("interrupted before the first rung was over");
-  const results = played.map(judgeRung);
+  const results = judgeRungs(played);
   const came = results.some(({ repeats: runs }) => runs.some(({ traffic }) => traffic.requests > 0));
   if (!came) throw new AuditError(nothingCame(options, results));
   const leftOut = rungs.slice(played.length).map(({ name }) => name);
@@ -301,6 +301,6 @@ function environmentOf(url: string, caPath: string | null): Record<string, strin
 
 /** Judges recorded rungs: what `--details` kept, or a test's. */
 export function rejudge(played: readonly PlayedRung[]): Pick<Audit, "rungs" | "figures" | "limit"> {
-  const rungs = played.map(judgeRung);
+  const rungs = judgeRungs(played);
   return { rungs, figures: summarize(rungs), limit: limitOf(rungs, risingRungs) };
 }

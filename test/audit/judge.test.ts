@@ -2,7 +2,7 @@
 import { gunzipSync } from "node:zlib";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { judgeRung, limitOf, type PlayedRung, summarize } from "../../src/audit/judge.ts";
+import { judgeRung, judgeRungs, limitOf, type PlayedRung, summarize } from "../../src/audit/judge.ts";
 import { exitCodeOf, lineOf } from "../../src/audit/line.ts";
 import type { FigureResult, RungResult } from "../../src/audit/types.ts";
 import { root } from "../support/process.ts";
@@ -12,7 +12,7 @@ const recorded = JSON.parse(gunzipSync(readFileSync(`${root}test/audit/fixtures/
   string,
   PlayedRung[]
 >;
-const judged = (mode: string): RungResult[] => recorded[mode]!.map(judgeRung);
+const judged = (mode: string): RungResult[] => recorded[mode]!.map((rung) => judgeRung(rung));
 const figureOf = (rung: RungResult, quantity: string, statistic: string): FigureResult =>
   rung.figures.find((figure) => figure.quantity === quantity && figure.statistic === statistic)!;
 const causesOf = (figure: FigureResult): string[] => figure.causes.map(({ name }) => name);
@@ -132,6 +132,40 @@ test("every verdict of a summary: not reported, right on one rung, biased on ano
   expect(tokens).toMatchObject({ verdict: "biased", right: ["constant"], biased: ["role"] });
   expect(figures.find(({ quantity }) => quantity === "inputTokens")).toMatchObject({ verdict: "not-reported", name: null });
 });
+
+describe("a cause that fits by accident is none", () => {
+  const [honest] = recorded["honest"]!;
+  const textsOf = (rungs: readonly RungResult[], name: string, quantity: string, statistic: string): string[] =>
+    figureOf(
+      rungs.find((rung) => rung.name === name)!,
+      quantity,
+      statistic,
+    ).causes.map(({ text }) => text);
+
+  test("a definition by which the figure were wrong on another rung", () => {
+    const [counting] = recorded["counts-events"]!;
+    const off = { ...counting!, name: "role" };
+    expect(textsOf(judgeRungs([off]), "role", "outputTokens", "total")).toEqual(["counts the chunks of role and finish as tokens"]);
+    expect(textsOf(judgeRungs([honest!, off]), "role", "outputTokens", "total")).toEqual([]);
+  });
+
+  test("a factor, where a figure of the quantity is right", () => {
+    const slower = (name: string): PlayedRung => ({ ...reporting(honest!, "e2e", "mean", (value) => value * 1.06), name });
+    const times = ["role", "chunks"].map(slower);
+    const causes = (rungs: readonly PlayedRung[]): string[] =>
+      summarize(judgeRungs(rungs.map((rung) => onMachine(rung, 0))))
+        .find(({ quantity, statistic }) => quantity === "e2e" && statistic === "mean")!
+        .causes.map(({ name }) => name);
+    expect(causes(times.map((rung) => ({ ...rung, observations: rung.observations.map(onlyMeans) })))).toEqual(["constant-factor"]);
+    expect(causes([honest!, ...times])).toEqual([]);
+  });
+});
+
+/** A run that reports no other statistic of E2E than its mean. */
+function onlyMeans(observation: PlayedRung["observations"][number]): PlayedRung["observations"][number] {
+  const figures = observation.report!.figures.filter(({ quantity, statistic }) => quantity !== "e2e" || statistic === "mean");
+  return { ...observation, report: { ...observation.report!, figures } };
+}
 
 test("the limit is the first rung of rising load that has a latency wrong, and none before", () => {
   const [rung] = recorded["honest"]!;

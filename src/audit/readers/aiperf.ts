@@ -26,8 +26,8 @@ export const aiperf: Reader = {
   tested: "0.13.0",
   documentation: "https://github.com/ai-dynamo/aiperf/blob/main/docs/metrics_reference.md",
   definitions: [
-    "inter_token_latency is a mean of each request, (request latency - TTFT) / (output tokens - 1): what others call TPOT (aiperf metrics/types/inter_token_latency_metric.py)",
-    "the gaps between chunks are inter_chunk_latency",
+    "inter_token_latency is a mean of each request, (request latency - TTFT) / (output tokens - those of the first chunk, which count as one unless --per-chunk-usage is given): what others call TPOT (aiperf/metrics/types/inter_token_latency_metric.py)",
+    "the gaps between chunks with content are inter_chunk_latency (aiperf/metrics/types/inter_chunk_latency_metric.py)",
     "output tokens are counted by the tool's own tokenizer, unless --use-server-token-count is given",
   ],
   read(output) {

@@ -22,7 +22,7 @@ export const guidellm: Reader = {
   tested: "0.8.1",
   documentation: "https://github.com/vllm-project/guidellm/blob/main/docs/guides/metrics.md",
   definitions: [
-    "inter_token_latency_ms is a mean of each request, (last token - first token) / (tokens - 1), weighted by tokens: what others call TPOT (guidellm schemas/request_stats.py)",
+    "inter_token_latency_ms is a mean of each request, (last token - first token) / (tokens - 1), weighted by tokens: what others call TPOT (guidellm/schemas/base/request_stats.py)",
     "time_per_output_token_ms has the wait for the first token in it: E2E / tokens (the same file)",
   ],
   read(output) {

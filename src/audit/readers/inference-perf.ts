@@ -26,8 +26,8 @@ export const inferencePerf: Reader = {
   tested: "documented",
   documentation: "https://github.com/kubernetes-sigs/inference-perf/blob/main/docs/metrics.md",
   definitions: [
-    "inter_token_latency of a chunk of k tokens is one gap and k - 1 zeros (docs/metrics.md)",
-    "time_per_output_token is (last token - first token) / (tokens - 1) of each request (reportgen/base.py)",
+    "inter_token_latency of a chunk of k tokens is one gap and k - 1 zeros (inference_perf/reportgen/base.py)",
+    "time_per_output_token is (last token - first token) / (tokens - 1) of each request (the same file; docs/metrics.md says E2E in place of the last token)",
   ],
   read(output) {
     const report = objectWith(output, ["load_summary", "successes", "failures"]);

@@ -23,7 +23,7 @@ export const llmperf: Reader = {
   tested: "documented",
   documentation: "https://github.com/ray-project/llmperf#readme",
   definitions: [
-    "inter_token_latency_s is a mean of each request with the wait for the first token in it: E2E / tokens (llmperf/ray_clients/openai_chat_completions_client.py, token_benchmark_ray.py)",
+    "inter_token_latency_s is a mean of each request with the wait for the first token in it: all waits for content / tokens by its own tokenizer (llmperf/ray_clients/openai_chat_completions_client.py, token_benchmark_ray.py)",
   ],
   read(output) {
     const report = objectWith(output, ["results_ttft_s_mean"]);

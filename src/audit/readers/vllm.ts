@@ -56,9 +56,9 @@ export const vllm: Reader = {
   tested: "documented",
   documentation: "https://docs.vllm.ai/en/latest/benchmarking/cli/",
   definitions: [
-    "TTFT ends with the first event that has choices, be they of the role alone (vllm/benchmarks/lib/endpoint_request_func.py)",
+    "TTFT of chats ends with the first chunk that has a text, reasoning or a call of a tool; in earlier versions the chunk of the role ended it (vllm/benchmarks/lib/endpoint_request_func.py)",
     "ITL are gaps between chunks, of all requests together (the same file)",
-    "a request to try the server comes before the load",
+    "requests that try whether the server is there come before the load, and are in no figure (--ready-check-timeout-sec, vllm/benchmarks/serve.py)",
   ],
   read(output) {
     const report = objectWith(output, ["mean_ttft_ms", "request_throughput", "total_input_tokens", "num_prompts"]);
@@ -84,10 +84,10 @@ function vllmReport(report: Json): ReturnType<Reader["read"]> {
 export const sglang: Reader = {
   tool: "sglang bench_serving",
   tested: "documented",
-  documentation: "https://docs.sglang.ai/developer_guide/bench_serving.html",
+  documentation: "https://docs.sglang.io/developer_guide/bench_serving.html",
   definitions: [
-    "TTFT ends with the first chunk that has a text (sglang/bench_serving.py)",
-    "ITL are gaps between chunks, each divided by the tokens of its chunk where the server counts them (the same file)",
+    "TTFT of chats ends with the first chunk that has content or reasoning (sglang/benchmark/serving.py)",
+    "ITL are gaps between chunks with a text; at its own /generate each is divided by the tokens of its chunk (the same file)",
   ],
   read(output) {
     const report = objectWith(output, ["backend", "mean_ttft_ms", "request_throughput", "max_concurrency"]);
