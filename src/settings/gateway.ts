@@ -23,13 +23,18 @@ export interface StartedGateway {
 export interface GatewaySettings {
   readonly start: readonly StartedGateway[];
   readonly via: readonly NamedGateway[];
-  /** Where the server listens, on HTTP/1.1; null: any free port. */
+  /** Where the server listens; null: any free port. */
   readonly port: number | null;
+  /** What it speaks there. */
+  readonly upstream: ProtocolName;
+  /** Address of a server that runs already, to which the gateways of `via` lead; null: one is started. */
+  readonly url: string | null;
   readonly protocols: readonly ProtocolName[];
   readonly streams: readonly number[];
   readonly rounds: number;
   readonly runS: number;
   readonly boundMs: number;
+  readonly delayBoundMs: number;
   readonly ttftMs: number;
   readonly itlMs: number;
   readonly outputTokens: number;
@@ -47,11 +52,14 @@ interface GatewayInput {
   readonly start: readonly StartedGateway[];
   readonly via: readonly NamedGateway[];
   readonly port: number | null;
+  readonly upstream: ProtocolName;
+  readonly url: string | null;
   readonly protocol: readonly ProtocolName[] | null;
   readonly streams: readonly number[] | null;
   readonly rounds: number;
   readonly duration: number;
   readonly bound: number;
+  readonly delayBound: number;
   readonly ttft: number;
   readonly itl: number;
   readonly outputTokens: number;
@@ -99,6 +107,25 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
     common: true,
   },
   {
+    key: "upstream",
+    kind: "text",
+    takes: "name",
+    default: "h1",
+    parse: oneOf(["h1", "h1s", "h2c", "h2"]),
+    help: "what it speaks there: h1, h1s, h2c or h2",
+    group,
+  },
+  {
+    key: "url",
+    kind: "text",
+    takes: "url",
+    otherwise: "our own is started",
+    parse: text,
+    help: "the server behind --via, where it runs already",
+    group,
+    common: true,
+  },
+  {
     key: "protocol",
     kind: "text",
     takes: "list",
@@ -132,7 +159,7 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
     key: "rounds",
     kind: "integer",
     takes: "n",
-    default: 5,
+    default: 9,
     parse: whole(2, 100),
     help: "rounds of a level",
     group: load,
@@ -141,7 +168,7 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
     key: "duration",
     kind: "number",
     takes: "s",
-    default: 2,
+    default: 1,
     parse: positive(600, "s"),
     help: "length of a run; it has 4 requests at least",
     group: load,
@@ -153,6 +180,15 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
     default: 10,
     parse: positive(60_000, "ms"),
     help: "what may be added to TTFT at p99",
+    group: load,
+  },
+  {
+    key: "delayBound",
+    kind: "number",
+    takes: "ms",
+    default: 0.4,
+    parse: positive(60_000, "ms"),
+    help: "what may be added to TTFT and to a token, at the median",
     group: load,
   },
   { key: "ttft", kind: "number", takes: "ms", default: 50, parse: positive(60_000, "ms"), help: "planned TTFT", group: load },
@@ -182,14 +218,19 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
 
 /** Settles what was given. Throws UsageError. */
 export function settleGateway(input: GatewayInput): GatewaySettings {
-  const { start, via, port, protocol, duration, bound, ttft, itl, header: headers, ...rest } = input;
+  const { start, via, port, url, protocol, duration, bound, delayBound, ttft, itl, header: headers, ...rest } = input;
   const streams = input.streams ?? [1, 4, 16, 64, 256];
   if (start.length === 0 && via.length === 0)
     throw new UsageError(
       "name a gateway: --start nginx, or --via name=http://127.0.0.1:9000 (fakeai gateway list shows what can be started)",
     );
-  if (via.length > 0 && port === null)
-    throw new UsageError("--via: give the server that the gateway leads to a port (for example --port 8000)");
+  if (url !== null && start.length > 0)
+    throw new UsageError("--start: a gateway that is started leads to a server of ours; --url goes with --via name=http://127.0.0.1:9000");
+  if (url !== null && port !== null) throw new UsageError("--port is that of a server of ours: leave it out beside --url");
+  if (via.length > 0 && port === null && url === null)
+    throw new UsageError(
+      "--via: give the server that the gateway leads to a port (for example --port 8000), or name one that runs (--url http://127.0.0.1:8000)",
+    );
   const names = [...start, ...via].map(({ name }) => name);
   const twice = names.find((name, index) => names.indexOf(name) < index);
   if (twice !== undefined) throw new UsageError(`two gateways are called ${twice}: name them (--via nginx=http://127.0.0.1:9000)`);
@@ -200,10 +241,12 @@ export function settleGateway(input: GatewayInput): GatewaySettings {
     start,
     via,
     port,
+    url,
     protocols: protocol ?? ["h1", "h2c"],
     streams,
     runS: duration,
     boundMs: bound,
+    delayBoundMs: delayBound,
     ttftMs: ttft,
     itlMs: itl,
     headers: Object.fromEntries(headers),

@@ -6,17 +6,27 @@ import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { expect, test } from "vitest";
 import { UsageError } from "../../src/base/usage-error.ts";
-import { noPlant } from "../../src/network/plant.ts";
-import { startProxy } from "../../src/network/proxy.ts";
+import { noPlant, type Plant } from "../../src/network/plant.ts";
+import { type Proxy, startProxy } from "../../src/network/proxy.ts";
 import type { GatewayResult } from "../../src/results/gateways/types.ts";
 import { gatewayFlags, settleGateway } from "../../src/settings/gateway.ts";
 import { type GivenFlags, settingsOf } from "../../src/settings/parse.ts";
+import { createServer as createFake } from "../../src/index.ts";
 import { root, runCli } from "../support/process.ts";
 import { listen } from "../support/servers.ts";
 
 test.each<[GivenFlags, RegExp]>([
   [{}, /^name a gateway: --start nginx, or --via /],
   [{ via: ["a=http://127.0.0.1:1"] }, /^--via: give the server that the gateway leads to a port/],
+  [
+    { start: ["nginx=/bin/sh"], url: "http://127.0.0.1:1" },
+    /^--start: a gateway that is started leads to a server of ours; --url goes with --via/,
+  ],
+  [
+    { via: ["a=http://127.0.0.1:1"], url: "http://127.0.0.1:1", port: "8000" },
+    /^--port is that of a server of ours: leave it out beside --url/,
+  ],
+  [{ start: ["nginx=/bin/sh"], upstream: "h3" }, /^--upstream: "h3" is not one of h1, h1s, h2c, h2/],
   [{ start: ["squid"] }, /^--start: "squid" is not one of nginx, haproxy, /],
   [{ start: ["caddy:buffering=/bin/sh"] }, /^--start: caddy has no "buffering" \(it has caddy:h2\)/],
   [{ start: ["litellm:h2=/bin/sh"] }, /^--start: litellm has no "h2": it has one configuration/],
@@ -41,20 +51,27 @@ test("an action that there is not, and the catalogue", async () => {
   expect(list.stdout).toMatch(/\n +speaks h1, h2c, h1s, h2; also haproxy:buffering, haproxy:h2\n/);
 }, 30_000);
 
-test("a gateway that loses events, from start to exit code", async () => {
-  const out = mkdtempSync(join(tmpdir(), "fakeai-certify-"));
-  // A port that is free: the proxy has to know it before the server is there.
+/** A port that is free: a proxy has to know it before the server is there. */
+async function freePort(): Promise<number> {
   const reserved = createServer();
   const port = await listen(reserved);
   await new Promise((resolve) => reserved.close(resolve));
+  return port;
+}
+
+function proxyTo(port: number, plant: Partial<Plant>): Promise<Proxy> {
   const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null, loss: 0 };
-  const proxy = await startProxy({
-    target: { host: "127.0.0.1", port },
-    impairment: { up: idle, down: idle },
-    seed: 1,
-    plant: { ...noPlant, lose: 0.02 },
-  });
-  const flags = ["--streams", "1", "--rounds", "2", "--duration", "0.2", "--ttft", "20", "--itl", "5", "--protocol", "h1", "--out", out];
+  const target = { host: "127.0.0.1", port };
+  return startProxy({ target, impairment: { up: idle, down: idle }, seed: 1, plant: { ...noPlant, ...plant } });
+}
+
+const short = ["--streams", "1", "--rounds", "2", "--duration", "0.2", "--ttft", "20", "--itl", "5"];
+
+test("a gateway that loses events, from start to exit code", async () => {
+  const out = mkdtempSync(join(tmpdir(), "fakeai-certify-"));
+  const port = await freePort();
+  const proxy = await proxyTo(port, { lose: 0.02 });
+  const flags = [...short, "--protocol", "h1", "--out", out];
   const via = `bad=http://127.0.0.1:${proxy.port}`;
   const { code, stdout, stderr } = await runCli(["gateway", "certify", "--port", String(port), "--via", via, ...flags]).ended;
   await proxy.close();
@@ -72,4 +89,26 @@ test("a gateway that loses events, from start to exit code", async () => {
   expect(levels.map(({ streams, direct }) => [streams, direct.failed])).toEqual([[1, 0]]);
   expect(readFileSync(join(out, "gateway.html"), "utf8")).toMatch(/^<!doctype html>/);
   rmSync(out, { recursive: true });
+}, 60_000);
+
+/** Runs `gateway certify` and reads what it has left. */
+async function certified(flags: readonly string[]): Promise<{ code: number | null; stderr: string; result: GatewayResult }> {
+  const out = mkdtempSync(join(tmpdir(), "fakeai-certify-"));
+  const { code, stderr } = await runCli(["gateway", "certify", ...short, ...flags, "--out", out]).ended;
+  const result = JSON.parse(readFileSync(join(out, "gateway.json"), "utf8")) as GatewayResult;
+  rmSync(out, { recursive: true });
+  return { code, stderr, result };
+}
+
+test("before a server that is not ours what answers tell is looked at, and the rest is unknown", async () => {
+  await using server = await createFake({ ttft: 20, itl: 5, outputTokens: 10 });
+  const url = server.urls.h1!;
+  const proxy = await proxyTo(Number(new URL(url).port), { lose: 0.2 });
+  const { code, result } = await certified(["--url", url, "--via", `bad=http://127.0.0.1:${proxy.port}`, "--protocol", "h1"]);
+  await proxy.close();
+  const [bad] = result.certificates;
+  const verdicts = Object.fromEntries(bad!.checks.map(({ id, verdict }) => [id, verdict]));
+  expect(verdicts).toMatchObject({ events: "fault", head: "kept", abort: "unknown", errors: "unknown", cut: "unknown" });
+  expect(bad!.levels.map(({ direct, through }) => [direct.failed, through.failed])).toEqual([[0, 0]]);
+  expect(code).toBe(1);
 }, 60_000);

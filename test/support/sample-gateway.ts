@@ -113,6 +113,7 @@ export function sampleGatewayResult(hostile = ""): GatewayResult {
     itlMs: 20,
     outputTokens: 10,
     boundMs: 10,
+    delayBoundMs: 0.4,
     runS: 2,
     certificates,
     claims: judgeClaims(certificates),

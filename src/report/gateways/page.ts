@@ -1,11 +1,11 @@
 /** A certificate as one page that needs no network and runs no script: faults first, then what each gateway adds, then the evidence. */
 import { faultsOf, gatewayFile } from "../../results/gateways/store.ts";
-import type { Certificate, CheckVerdict, GatewayResult, Level } from "../../results/gateways/types.ts";
+import type { Certificate, CheckVerdict, GatewayResult, Level, OwnLimit } from "../../results/gateways/types.ts";
 import { chartFigures, legend } from "../cards.ts";
 import type { Chart, Line, Point } from "../charts.ts";
 import { digits, quantity } from "../format.ts";
-import { type Html, html, type Part, render } from "../markup.ts";
-import { style } from "../style.ts";
+import { renderPage, type Section } from "../frame.ts";
+import { type Html, html, type Part } from "../markup.ts";
 import { plotStyle } from "../svg.ts";
 import { table } from "../tables.ts";
 import { addedText, boundText, checkNames, clientText, gatewayHeadline, machineText, rateText } from "./words.ts";
@@ -27,58 +27,34 @@ const ms = (us: number | null): string => (us === null ? none : `${digits(us / 1
 
 /** The page. All texts that came from a gateway are escaped. */
 export function renderGatewayPage(result: GatewayResult): string {
-  const { startedAt, durationS, complete, invalid } = result;
+  const { startedAt, durationS, complete, invalid, ownLimits = [] } = result;
   const looked = result.certificates.filter(({ leftOut }) => leftOut === null);
-  const sections: readonly { readonly id: string; readonly name: string; readonly title: string; readonly body: Part }[] = [
+  const sections: readonly Section[] = [
     { id: "added", name: "Added", title: "What each gateway adds", body: overview(looked, result) },
     { id: "rates", name: "By rate", title: "From few streams to saturation", body: charts(result) },
+    ...(ownLimits.length === 0 ? [] : [{ id: "reach", name: "Reach", title: "How far the measurement reaches", body: reach(ownLimits) }]),
     { id: "gateways", name: "Gateways", title: "Each gateway", body: looked.map((one) => card(one, result)) },
     { id: "claims", name: "Claims", title: "Published claims", body: claims(result) },
     { id: "run", name: "Run", title: "The run", body: run(result) },
   ];
-  const body = html`<a class="skip" href="#answers">To the answers</a>
-    <nav aria-label="Parts of this page">
-      <b>fakeai gateway</b><a href="#answers">Faults</a>${sections.map(({ id, name }) => html`<a href="#${id}">${name}</a>`)}
-    </nav>
-    <main>
-      <header id="answers" tabindex="-1">
-        <h1>${gatewayHeadline(result)}</h1>
-        <p class="soft">
-          ${startedAt.slice(0, 16).replace("T", " ")} UTC, ${digits(durationS)} s, <a href="${gatewayFile}">${gatewayFile}</a>
-        </p>
-        ${complete ? null : html`<p class="warning">Not complete: this is what was measured until it ended.</p>`}
-        ${invalid.map((reason) => html`<p class="warning">${reason}</p>`)} ${faultList(result)}
-        <dl class="belief">
-          <dt>Believe it?</dt>
-          <dd>${clientText(result)}. ${machineText(result)}.</dd>
-        </dl>
-      </header>
-      ${sections.map(
-        ({ id, title, body: part }) =>
-          html`<section id="${id}" aria-labelledby="${id}-title">
-            <h2 id="${id}-title">${title}</h2>
-            ${part}
-          </section>`,
-      )}
-    </main>`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${render(`fakeai gateway certify, ${startedAt.slice(0, 10)}`)}</title>
-<style>${style}
-${plotStyle}
+  const header = html`<h1>${gatewayHeadline(result)}</h1>
+    <p class="soft">${startedAt.slice(0, 16).replace("T", " ")} UTC, ${digits(durationS)} s, <a href="${gatewayFile}">${gatewayFile}</a></p>
+    ${complete ? null : html`<p class="warning">Not complete: this is what was measured until it ended.</p>`}
+    ${invalid.map((reason) => html`<p class="warning">${reason}</p>`)} ${faultList(result)}
+    <dl class="belief">
+      <dt>Believe it?</dt>
+      <dd>${clientText(result)}. ${machineText(result)}.</dd>
+    </dl>`;
+  return renderPage({
+    title: `fakeai gateway certify, ${startedAt.slice(0, 10)}`,
+    product: "fakeai gateway",
+    first: { id: "answers", name: "Faults", skip: "To the answers" },
+    header,
+    sections,
+    styles: `${plotStyle}
 pre { white-space: pre-wrap; font: 12.5px/1.4 ui-monospace, Menlo, Consolas, monospace; }
-</style>
-</head>
-<body>
-${body.text}
-</body>
-</html>
-`;
+`,
+  });
 }
 
 function faultList(result: GatewayResult): Part {
@@ -110,7 +86,7 @@ function overview(looked: readonly Certificate[], { boundMs }: GatewayResult): P
     ];
   });
   return html`${table(
-    "Through the gateway minus direct, round by round: mean with its 95% interval. TTFT counts from when a request was due; the way of a token from the server's hand to the client's read, by stamps.",
+    "Through the gateway minus direct, round by round: median with its 95% interval. TTFT counts from when a request was due; the way of a token from the server's hand to the client's read, by stamps.",
     ["gateway", "TTFT p50, lowest rate", "TTFT p99, highest rate kept", "way of a token", "CPU", "memory", "bound"],
     rows,
   )}`;
@@ -219,6 +195,20 @@ function levelTable(levels: readonly Level[]): Html {
   );
 }
 
+/** What server and client keep up with without a gateway: no figure of one reaches further. */
+function reach(ownLimits: readonly OwnLimit[]): Html {
+  return table(
+    "The same rates direct, without any gateway: no figure of a gateway reaches further.",
+    ["protocol", "kept up to", "not at", "client at the highest rate"],
+    ownLimits.map(({ protocol, keptPerSecond, passedPerSecond, reason, clientCpuShare }): Part[] => [
+      protocol,
+      keptPerSecond === null ? none : `${digits(keptPerSecond)} requests/s`,
+      passedPerSecond === null ? "not met" : html`${digits(passedPerSecond)} requests/s <small>${reason ?? ""}</small>`,
+      clientCpuShare === null ? none : `${Math.round(clientCpuShare * 100)}% of a core`,
+    ]),
+  );
+}
+
 function claims({ claims: all }: GatewayResult): Part {
   return table(
     "Each in its own terms; what its number leaves out is said.",
@@ -232,7 +222,7 @@ function claims({ claims: all }: GatewayResult): Part {
   );
 }
 
-function run({ environment, command, seed, ttftMs, itlMs, outputTokens, runS, boundMs }: GatewayResult): Html {
+function run({ environment, command, seed, ttftMs, itlMs, outputTokens, runS, boundMs, delayBoundMs }: GatewayResult): Html {
   const row = (name: string, value: Part): Html =>
     html`<dt>${name}</dt>
       <dd>${value}</dd>`;
@@ -242,7 +232,10 @@ function run({ environment, command, seed, ttftMs, itlMs, outputTokens, runS, bo
         "Plan",
         `TTFT ${digits(ttftMs)} ms, ITL ${digits(itlMs)} ms, ${outputTokens} tokens; open loop at a constant rate, runs of ${digits(runS)} s`,
       ),
-      row("Bound", `${digits(boundMs)} ms more at the 99th percentile of TTFT`),
+      row(
+        "Bounds",
+        `${digits(boundMs)} ms more at the 99th percentile of TTFT${delayBoundMs === undefined ? "" : `; at the median ${digits(delayBoundMs)} ms more, of TTFT and of the way of a token`}`,
+      ),
       row("CPU", `${environment.cpu}, ${environment.cores} cores, shared by server, gateway and client`),
       row("Memory", quantity(environment.memoryBytes, "bytes")),
       row("System", `${environment.os}, kernel ${environment.kernel}`),

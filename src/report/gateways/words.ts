@@ -17,6 +17,7 @@ export const checkNames: Readonly<Record<CheckId, string>> = {
   cut: "a cut",
   "stream-limit": "limit of streams",
   http2: "protocols",
+  delay: "delay",
 };
 
 /** "2 faults in 3 gateways: haproxy:buffering" and so on: the whole in a sentence. */

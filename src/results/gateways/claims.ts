@@ -1,5 +1,6 @@
 /** What is claimed of gateways in public, as data, and what a run says to it in the claim's own terms. */
-import type { Added, Certificate, ClaimOutcome, Level, PublishedClaim } from "./types.ts";
+import { addedSpan } from "./delay.ts";
+import type { Certificate, ClaimOutcome, Level, PublishedClaim } from "./types.ts";
 
 /** As published; looked up in November 2026. */
 export const publishedClaims: readonly PublishedClaim[] = [
@@ -83,7 +84,7 @@ function judge(claim: PublishedClaim, certificates: readonly Certificate[]): Cla
     return { claim, verdict: "not comparable", measured: claim.needs === null ? why : `it needs ${claim.needs}` };
   }
   const { certificate, level, added } = found;
-  const shown = `${certificate.id} added ${span(added)} to TTFT (${claim.statistic ?? "p50"}) at ${level.requestsPerSecond.toFixed(1)} requests/s`;
+  const shown = `${certificate.id} added ${addedSpan(added)} to TTFT (${claim.statistic ?? "p50"}) at ${level.requestsPerSecond.toFixed(1)} requests/s`;
   if (claim.needs !== null) return { claim, verdict: "not comparable", measured: `${shown}; the claim needs ${claim.needs}` };
   if (claim.limitMs === null) return { claim, verdict: "not comparable", measured: shown };
   if (claim.atPerSecond !== null && level.requestsPerSecond < claim.atPerSecond * 0.9)
@@ -101,9 +102,4 @@ function levelFor({ atPerSecond }: PublishedClaim, levels: readonly Level[]): Le
   const usable = levels.filter(({ limit, through }) => limit !== "client or server" && through.failed === 0);
   if (atPerSecond === null) return usable[0] ?? null;
   return usable.find(({ requestsPerSecond }) => requestsPerSecond >= atPerSecond * 0.9) ?? usable.at(-1) ?? null;
-}
-
-function span({ estimateUs, lowUs, highUs }: Added): string {
-  const ms = (us: number): string => (us / 1000).toPrecision(3);
-  return `${ms(estimateUs)} ms (${ms(lowUs)} to ${ms(highUs)})`;
 }

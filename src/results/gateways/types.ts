@@ -3,36 +3,14 @@
  * never 0. `results/gateways/schema.json` is made of this file, as that of a bench is of its types.
  */
 import type { Environment, ProtocolName } from "../types.ts";
+import type { Bytes, Count, Microseconds, Milliseconds, PerSecond, Processes, Ratio, Seconds, Seed } from "../units.ts";
 
 /**
- * @unit count
- * @asType integer
- * @minimum 0
+ * Paired differences of rounds, through the gateway minus direct: their median with its two-sided 95% interval by order statistics,
+ * which one round that the machine held up does not move; below six rounds the mean with Student's t.
  */
-type Count = number;
-/** @unit us */
-type Microseconds = number;
-/** @unit ms */
-type Milliseconds = number;
-/** @unit s */
-type Seconds = number;
-/** @unit bytes */
-type Bytes = number;
-/** @unit 1/s */
-type PerSecond = number;
-/** @unit ratio */
-type Ratio = number;
-/**
- * @unit none
- * @asType integer
- */
-type Seed = number;
-/** @unit count */
-type Processes = number;
-
-/** A mean over rounds with its two-sided 95% interval, of paired differences: through the gateway minus direct. */
 export interface Added {
-  /** The mean. */
+  /** The median, below six rounds the mean. */
   readonly estimateUs: Microseconds;
   /** Lower end of the interval. */
   readonly lowUs: Microseconds;
@@ -86,6 +64,7 @@ export const checkIds = [
   "cut",
   "stream-limit",
   "http2",
+  "delay",
 ] as const;
 
 export type CheckId = (typeof checkIds)[number];
@@ -166,6 +145,20 @@ export interface Level {
   readonly limit: "gateway" | "client or server" | null;
   /** Why, in words, or what a reader of the figures has to know where no limit was met; null: nothing. */
   readonly reason: string | null;
+}
+
+/** What the measurement itself keeps up with on one protocol, without any gateway: no figure of a gateway reaches further. */
+export interface OwnLimit {
+  /** From the client. */
+  readonly protocol: ProtocolName;
+  /** The highest rate at which direct runs kept up; null: they did at none. */
+  readonly keptPerSecond: PerSecond | null;
+  /** The rate at which they did not; null: at all that were offered they did. */
+  readonly passedPerSecond: PerSecond | null;
+  /** Why they did not; null: they did. */
+  readonly reason: string | null;
+  /** Share of a core that the client took at the highest rate that was offered. */
+  readonly clientCpuShare: Ratio | null;
 }
 
 /** HTTP version in which a server is asked. */
@@ -261,10 +254,14 @@ export interface GatewayResult {
   readonly outputTokens: Count;
   /** What the 99th percentile of TTFT may be higher through a gateway. */
   readonly boundMs: Milliseconds;
+  /** What a gateway may add to TTFT and to the way of a token, at the median; absent in files of earlier runs. */
+  readonly delayBoundMs?: Milliseconds;
   /** Length of a run. */
   readonly runS: Seconds;
   /** Each gateway on each protocol. */
   readonly certificates: readonly Certificate[];
+  /** What server and client reach without a gateway, protocol by protocol; absent in files of earlier runs. */
+  readonly ownLimits?: readonly OwnLimit[];
   /** Published claims of the gateways in it, and of some that cannot be started. */
   readonly claims: readonly ClaimOutcome[];
   /** Why figures may not be used. */

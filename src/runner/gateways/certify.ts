@@ -2,22 +2,20 @@
 import { loadavg } from "node:os";
 import { clockIdentity } from "../../base/clock.ts";
 import { LoaderDriver } from "../../load/drivers/stream.ts";
-import type { Endpoint, TlsChoice } from "../../load/job.ts";
+import type { Endpoint } from "../../load/job.ts";
 import { gateways } from "../../network/gateways/catalogue.ts";
-import type { UpstreamHttp } from "../../network/gateways/gateway.ts";
+import { delayCheck } from "../../results/gateways/delay.ts";
 import { judgeClaims } from "../../results/gateways/claims.ts";
-import type { Certificate, Check, GatewayResult, Level } from "../../results/gateways/types.ts";
-import { protocolTraits } from "../../results/protocols.ts";
+import type { Certificate, Check, GatewayResult, Level, OwnLimit } from "../../results/gateways/types.ts";
 import type { ProtocolName } from "../../results/types.ts";
-import type { NamedGateway } from "../../settings/bench.ts";
-import type { GatewaySettings, StartedGateway } from "../../settings/gateway.ts";
-import { parseAddress, pathAt } from "../processes/address.ts";
+import type { GatewaySettings } from "../../settings/gateway.ts";
 import { type GatewayChild, startGateway } from "../processes/gateway.ts";
 import { describeEnvironment } from "../processes/machine.ts";
-import { probe } from "../processes/probe.ts";
-import { RunError, startServerChild } from "../processes/target.ts";
+import { RunError, type ServerChild, startServerChild } from "../processes/target.ts";
+import { ampleStreams, type Candidate, reachOne, startOne, viaOf } from "./candidates.ts";
 import { type Checked, checkGateway, checkStreamLimit, streamLimit, type Ways } from "./checks.ts";
-import { type LevelPlan, rateOf, runLevel, type Way } from "./frontier.ts";
+import { checkForeign, reachServer } from "./foreign.ts";
+import { type LevelPlan, type OwnLevel, rateOf, runLevel, type Way } from "./frontier.ts";
 import { Truth } from "./truth.ts";
 
 export interface CertifyRun {
@@ -28,24 +26,8 @@ export interface CertifyRun {
   readonly signal: AbortSignal;
 }
 
-/** A gateway that can be asked, on one protocol. */
-interface Candidate {
-  readonly id: string;
-  readonly name: string;
-  readonly protocol: ProtocolName;
-  readonly origin: string;
-  readonly pathOf: (path: string) => string;
-  readonly tls: TlsChoice;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly child: GatewayChild | null;
-  readonly started: StartedGateway | null;
-}
-
 const endpointPath = "/v1/chat/completions";
 const json = { "content-type": "application/json" } as const;
-/** Streams of one connection that the server and the gateways allow. */
-const ampleStreams = 256;
-
 /** Runs it. What is measured when the signal comes is in the result. Throws RunError where nothing can be started. */
 export async function certify({ settings, command, progress, notice, signal }: CertifyRun): Promise<GatewayResult> {
   const startedAt = new Date();
@@ -57,28 +39,20 @@ export async function certify({ settings, command, progress, notice, signal }: C
   const certificates = new Map<string, Certificate>();
   const leftOut: Certificate[] = [];
   const invalid: string[] = [];
+  const ownLimits: OwnLimit[] = [];
   try {
-    const server = await startServerChild({
-      protocols: serverProtocols(settings),
-      // node's engine answers HTTP/1.0 too, and counts connections.
-      engine: "node",
-      ttft: settings.ttftMs,
-      itl: settings.itlMs,
-      outputTokens: settings.outputTokens,
-      maxConcurrentStreams: ampleStreams,
-      seed: settings.seed,
-      cpu: null,
-      stamps: false,
-      ...(settings.port === null ? {} : { port: settings.port }),
-    });
-    open.push(server);
-    const truth = new Truth(server);
-    if (settings.port !== null) notice(`the gateways of --via lead to ${server.origins.h1!}`);
+    const server = settings.url === null ? await startOurs(settings, ampleStreams) : null;
+    if (server !== null) open.push(server);
+    const foreign = settings.url === null ? null : await reachServer(settings.url, settings);
+    if (server !== null && settings.port !== null) {
+      const trusted = server.caPath === null ? "" : `; its certificate is signed by ${server.caPath}`;
+      notice(`the gateways of --via lead to ${server.origins[settings.upstream]!}${trusted}`);
+    }
     const candidates: Candidate[] = [];
     for (const started of settings.start) {
       if (signal.aborted) break;
       progress(`starting ${started.name}`);
-      const found = await startOne(started, settings, server.origins, (child) => open.push(child));
+      const found = await startOne(started, settings, server!.origins, (child) => open.push(child));
       candidates.push(...found.candidates);
       leftOut.push(...found.leftOut);
     }
@@ -88,52 +62,71 @@ export async function certify({ settings, command, progress, notice, signal }: C
       candidates.push(...found.candidates);
       leftOut.push(...found.leftOut);
     }
-    const directTo = (protocol: ProtocolName): Endpoint => ({
-      origin: server.origins[protocol]!,
-      protocol,
-      path: endpointPath,
-      method: "POST",
-      headers: json,
-      tls: server.tls,
-    });
+    const truth = server === null ? null : new Truth(server);
+    const directTo = (protocol: ProtocolName): Endpoint | null =>
+      server === null ? (foreign!.endpoints[protocol] ?? null) : directEndpoint(server, protocol);
     for (const candidate of candidates) {
       if (signal.aborted) break;
-      const ways = {
-        direct: directTo(candidate.protocol),
+      // A server that is not ours may speak less than the gateway: what is compared are answers, whatever they come in.
+      const direct = directTo(candidate.protocol) ?? Object.values(foreign!.endpoints)[0]!;
+      const ways: Ways = {
+        direct,
         through: endpointOf(candidate, settings),
         model: settings.model,
         asksInHttp10: candidate.started?.upstreamHttp === "1.0",
       };
-      const checked = await checkGateway(truth, ways, (what) => progress(`${candidate.id}: ${what}`));
-      const limit = await streamLimitOf(candidate, checked, settings, progress);
-      certificates.set(candidate.id, certificateOf(candidate, { ...checked, checks: [...checked.checks, limit] }));
+      const looking = (what: string): void => progress(`${candidate.id}: ${what}`);
+      const checked = truth === null ? await checkForeign(ways, looking) : await checkGateway(truth, ways, looking);
+      const limit = truth === null ? [] : [await streamLimitOf(candidate, checked, settings, progress)];
+      certificates.set(candidate.id, certificateOf(candidate, { ...checked, checks: [...checked.checks, ...limit] }));
       for (const { id, verdict, seen } of certificates.get(candidate.id)!.checks)
         if (verdict === "fault") notice(`${candidate.id}: ${id}: ${seen}`);
     }
-    const plan = planOf(settings);
-    await truth.set({ mode: "random", ttft: plan.ttftMs, itl: plan.itlMs, "output-tokens": plan.outputTokens, stamps: true, fault: null });
+    const plan = planOf(settings, server !== null);
+    await truth?.set({ mode: "random", ttft: plan.ttftMs, itl: plan.itlMs, "output-tokens": plan.outputTokens, stamps: true, fault: null });
     for (const protocol of new Set(candidates.map((one) => one.protocol))) {
-      const direct: Way = { id: `direct-${protocol}`, endpoint: directTo(protocol), gateway: null, server };
+      const endpoint = directTo(protocol);
+      if (endpoint === null) {
+        notice(`the server does not speak ${protocol}: nothing is offered on it`);
+        continue;
+      }
+      const direct: Way = { id: `direct-${protocol}`, endpoint, gateway: null, server: server ?? { pid: null } };
       let active = candidates.filter((one) => one.protocol === protocol && certificates.get(one.id)?.fidelity != null);
+      const own: OwnLevel[] = [];
       for (const streams of settings.streams) {
-        if (active.length === 0 || signal.aborted) break;
-        const ways = active.map((one): Way => ({ id: one.id, endpoint: endpointOf(one, settings), gateway: meterOf(one), server }));
-        const levels = await runLevel(direct, ways, streams, plan, { driver, signal, progress });
-        for (const [id, level] of levels) {
+        if (signal.aborted || own.at(-1)?.reason != null) break;
+        const ways = active.map((one): Way => ({
+          id: one.id,
+          endpoint: endpointOf(one, settings),
+          gateway: meterOf(one),
+          server: direct.server,
+        }));
+        // Without a gateway that is left two rounds tell how far the measurement itself reaches.
+        const rounds = ways.length === 0 ? 2 : plan.rounds;
+        const run = await runLevel(direct, ways, streams, { ...plan, rounds }, { driver, signal, progress });
+        own.push(run.own);
+        for (const [id, level] of run.levels) {
           const before = certificates.get(id)!;
           certificates.set(id, { ...before, levels: [...before.levels, level] });
         }
-        active = active.filter(({ id }) => levels.get(id)?.limit === null);
+        active = active.filter(({ id }) => run.levels.get(id)?.limit === null);
       }
+      ownLimits.push(ownLimitOf(protocol, own));
     }
-    if (server.died !== null) invalid.push(server.died);
+    if (server?.died != null) invalid.push(server.died);
+    else if (server !== null && !signal.aborted)
+      for (const [id, limit] of await streamLimitsAt(server, candidates, certificates, settings, (one) => open.push(one))) {
+        const before = certificates.get(id)!;
+        certificates.set(id, { ...before, checks: before.checks.map((check) => (check.id === limit.id ? limit : check)) });
+        if (limit.verdict === "fault") notice(`${id}: ${limit.id}: ${limit.seen}`);
+      }
   } catch (error) {
     if (!(error instanceof RunError) || (certificates.size === 0 && leftOut.length === 0)) throw error;
     invalid.push(error.message);
   } finally {
     await Promise.all(open.map((one) => one.close()));
   }
-  const all = [...[...certificates.values()].map((one) => withBound(one, settings.boundMs)), ...leftOut];
+  const all = [...[...certificates.values()].map((one) => withBounds(one, settings)), ...leftOut];
   if (certificates.size === 0 && !signal.aborted) invalid.push("no gateway could be looked at");
   return {
     kind: "fakeai.gateway",
@@ -149,20 +142,50 @@ export async function certify({ settings, command, progress, notice, signal }: C
     itlMs: settings.itlMs,
     outputTokens: settings.outputTokens,
     boundMs: settings.boundMs,
+    delayBoundMs: settings.delayBoundMs,
     runS: settings.runS,
     certificates: all,
+    ownLimits,
     claims: judgeClaims(all),
     invalid,
   };
 }
 
-function planOf({ ttftMs, itlMs, outputTokens, runS, rounds, boundMs, seed, model }: GatewaySettings): LevelPlan {
-  return { ttftMs, itlMs, outputTokens, runS, rounds, boundMs, seed, model, clock: clockIdentity };
+function planOf({ ttftMs, itlMs, outputTokens, runS, rounds, boundMs, seed, model }: GatewaySettings, isOurs: boolean): LevelPlan {
+  return { ttftMs, itlMs, outputTokens, runS, rounds, boundMs, seed, model, clock: isOurs ? clockIdentity : null };
 }
 
-/** What the server has to speak: to gateways in cleartext, and what it is compared in. */
-function serverProtocols({ protocols }: GatewaySettings): ProtocolName[] {
-  return [...new Set<ProtocolName>(["h1", "h2c", ...protocols])];
+/** The server behind the gateways. It speaks what they may ask in and what is compared: `upstream` first, which has the port. */
+function startOurs(settings: GatewaySettings, maxConcurrentStreams: number): Promise<ServerChild> {
+  const { port, upstream, protocols, ttftMs, itlMs, outputTokens, seed } = settings;
+  return startServerChild({
+    protocols: [...new Set<ProtocolName>([upstream, "h1", "h2c", ...protocols])],
+    // node's engine answers HTTP/1.0 too, and counts connections.
+    engine: "node",
+    ttft: ttftMs,
+    itl: itlMs,
+    outputTokens,
+    maxConcurrentStreams,
+    seed,
+    cpu: null,
+    stamps: false,
+    ...(port === null ? {} : { port }),
+  });
+}
+
+function directEndpoint({ origins, tls }: ServerChild, protocol: ProtocolName): Endpoint {
+  return { origin: origins[protocol]!, protocol, path: endpointPath, method: "POST", headers: json, tls };
+}
+
+function ownLimitOf(protocol: ProtocolName, levels: readonly OwnLevel[]): OwnLimit {
+  const last = levels.at(-1);
+  return {
+    protocol,
+    keptPerSecond: levels.findLast(({ reason }) => reason === null)?.requestsPerSecond ?? null,
+    passedPerSecond: last == null || last.reason === null ? null : last.requestsPerSecond,
+    reason: last?.reason ?? null,
+    clientCpuShare: last?.clientCpuShare ?? null,
+  };
 }
 
 function endpointOf({ origin, protocol, pathOf, tls, headers }: Candidate, settings: GatewaySettings): Endpoint {
@@ -171,92 +194,6 @@ function endpointOf({ origin, protocol, pathOf, tls, headers }: Candidate, setti
 
 function meterOf({ child }: Candidate): Way["gateway"] {
   return child ?? { usage: () => null, died: null };
-}
-
-interface Found {
-  readonly candidates: readonly Candidate[];
-  readonly leftOut: readonly Certificate[];
-}
-
-async function startOne(
-  started: StartedGateway,
-  { protocols }: GatewaySettings,
-  origins: Readonly<Partial<Record<ProtocolName, string>>>,
-  keep: (child: GatewayChild) => void,
-): Promise<Found> {
-  const kind = gateways[started.proxy]!;
-  const isSpoken = (protocol: ProtocolName): boolean =>
-    kind.clients.includes(protocolTraits[protocol].isEncrypted ? "tls" : (protocol as "h1" | "h2c"));
-  const spoken = protocols.filter(isSpoken);
-  const others = protocols
-    .filter((protocol) => !isSpoken(protocol))
-    .map((protocol) => without(started.name, protocol, `${started.proxy} does not speak ${protocol} to clients`));
-  try {
-    if (spoken.length === 0) return { candidates: [], leftOut: others };
-    const child = await startGateway({
-      via: viaOf(started),
-      upstream: upstreamOf(started.upstreamHttp, origins),
-      protocols: spoken,
-      maxConcurrentStreams: ampleStreams,
-      cpu: null,
-    });
-    keep(child);
-    const candidates = spoken.map((protocol) => ({
-      id: `${started.name}-${protocol}`,
-      name: started.name,
-      protocol,
-      origin: child.origins[protocol]!,
-      pathOf: (path: string) => path,
-      tls: child.tls,
-      headers: child.headers,
-      child,
-      started,
-    }));
-    return { candidates, leftOut: others };
-  } catch (error) {
-    if (!(error instanceof RunError)) throw error;
-    return { candidates: [], leftOut: [...spoken.map((protocol) => without(started.name, protocol, error.message)), ...others] };
-  }
-}
-
-function viaOf({ proxy, program, buffering, upstreamHttp }: StartedGateway): Parameters<typeof startGateway>[0]["via"] {
-  return { proxy, buffering, upstreamHttp, ...(program === null ? {} : { program }) };
-}
-
-function upstreamOf(http: UpstreamHttp, origins: Readonly<Partial<Record<ProtocolName, string>>>): string {
-  return http === "2" ? origins.h2c! : origins.h1!;
-}
-
-/** A gateway that runs already: what it speaks of what is asked for. */
-async function reachOne({ name, address }: NamedGateway, settings: GatewaySettings): Promise<Found> {
-  const { target, results } = await probe({
-    url: address,
-    caFile: settings.caFile,
-    insecure: settings.insecure,
-    headers: settings.headers,
-    quic: false,
-  });
-  const place = parseAddress(address, "--via");
-  const candidates: Candidate[] = [];
-  const leftOut: Certificate[] = [];
-  for (const { protocol, refused } of results) {
-    if (!settings.protocols.includes(protocol)) continue;
-    const origin = target.origins[protocol];
-    if (origin === undefined) leftOut.push(without(name, protocol, refused ?? "it is not spoken"));
-    else
-      candidates.push({
-        id: `${name}-${protocol}`,
-        name,
-        protocol,
-        origin,
-        pathOf: (path) => pathAt(place, path),
-        tls: target.tls,
-        headers: {},
-        child: null,
-        started: null,
-      });
-  }
-  return { candidates, leftOut };
 }
 
 /** More streams than a server allows on a connection: asked of a gateway that is started once more, before such a server. */
@@ -268,7 +205,7 @@ async function streamLimitOf(
 ): Promise<Check> {
   const unknown = (seen: string): Check => ({ id: "stream-limit", verdict: "unknown", seen });
   if (fidelity === null) return unknown("no stream came through");
-  if (started === null) return unknown("it was not started here: its server cannot be exchanged for one that allows few streams");
+  if (started === null) return unknown("it was not looked at: at the end its server would be exchanged for one that allows few streams");
   if (started.upstreamHttp !== "2") return unknown(`it asks the server in HTTP/${started.upstreamHttp}, where there is no such limit`);
   progress(`${id}: the server's limit of streams`);
   const server = await startServerChild({
@@ -307,6 +244,36 @@ async function streamLimitOf(
   }
 }
 
+/**
+ * The same of gateways that were not started here: they are led to another server at the port of the first, which ends. Last of all,
+ * and of those alone that ask the server in HTTP/2.
+ */
+export async function streamLimitsAt(
+  server: ServerChild,
+  candidates: readonly Candidate[],
+  certificates: ReadonlyMap<string, Certificate>,
+  settings: GatewaySettings,
+  keep: (server: ServerChild) => void,
+): Promise<Map<string, Check>> {
+  const found = new Map<string, Check>();
+  const own = candidates.filter(({ id, started }) => started === null && certificates.get(id)?.fidelity != null);
+  for (const { id } of own) {
+    const { upstreamHttp } = certificates.get(id)!;
+    const seen = `it asks the server in ${upstreamHttp ?? "nothing"}, where there is no such limit`;
+    found.set(id, { id: "stream-limit", verdict: "unknown", seen });
+  }
+  const asking = own.filter(({ id }) => certificates.get(id)!.upstreamHttp === "HTTP/2");
+  if (asking.length === 0) return found;
+  await server.close();
+  const limited = await startOurs({ ...settings, ttftMs: 100, itlMs: 20, outputTokens: 10 }, streamLimit);
+  keep(limited);
+  for (const one of asking) {
+    const direct = directEndpoint(limited, "h2c");
+    found.set(one.id, await checkStreamLimit(new Truth(limited), { direct, through: endpointOf(one, settings), model: settings.model }));
+  }
+  return found;
+}
+
 function certificateOf({ id, name, protocol, child, started }: Candidate, { fidelity, checks, upstreamHttp }: Checked): Certificate {
   return {
     id,
@@ -325,32 +292,16 @@ function certificateOf({ id, name, protocol, child, started }: Candidate, { fide
   };
 }
 
-function without(gateway: string, protocol: ProtocolName, reason: string): Certificate {
-  return {
-    id: `${gateway}-${protocol}`,
-    gateway,
-    protocol,
-    upstreamHttp: null,
-    version: null,
-    licence: null,
-    config: null,
-    fidelity: null,
-    checks: [],
-    levels: [],
-    keptPerSecond: null,
-    passedPerSecond: null,
-    leftOut: reason,
-  };
-}
-
-/** The rates between which the bound is passed, where intervals tell. A level at the limit of client or server tells of neither. */
-function withBound(certificate: Certificate, boundMs: number): Certificate {
+/** What the levels say to the bounds, where intervals tell. A level at the limit of client or server tells of neither. */
+function withBounds(certificate: Certificate, { boundMs, delayBoundMs }: GatewaySettings): Certificate {
+  const delay = delayCheck(certificate.levels, delayBoundMs);
   const rates = (holds: (level: Level) => boolean): number[] =>
     certificate.levels.filter(holds).map(({ requestsPerSecond }) => requestsPerSecond);
   const kept = rates(({ limit, addedTtftP99 }) => limit === null && addedTtftP99 !== null && addedTtftP99.highUs <= boundMs * 1000);
   const passed = rates(({ limit }) => limit === "gateway");
   return {
     ...certificate,
+    checks: [...certificate.checks, ...(delay === null ? [] : [delay])],
     keptPerSecond: kept.length === 0 ? null : Math.max(...kept),
     passedPerSecond: passed.length === 0 ? null : Math.min(...passed),
   };

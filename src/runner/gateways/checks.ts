@@ -84,35 +84,38 @@ interface ComparedEvents {
   readonly first: { readonly direct: Capture; readonly through: Capture };
 }
 
+/** The answers that are compared, of one way. */
+export async function askAnswers(ways: Ways, endpoint: Endpoint): Promise<Capture[]> {
+  const all: Capture[] = [];
+  // In twos: a gateway that mixes streams up shows it, and a slow machine is not flooded.
+  for (let from = 0; from < comparedAnswers; from += 2)
+    all.push(
+      ...(await Promise.all([from, from + 1].map((seed) => capture(endpoint, { body: bodyFor(ways, comparedTokens, seed), timeoutMs })))),
+    );
+  return all;
+}
+
+/** What of the one list came in the other, request by request. */
+export function eventsBetween(sent: readonly Capture[], received: readonly Capture[]): EventsOf[] {
+  const dataOf = ({ events }: Capture): string[] => events.map(({ data }) => data);
+  return sent.map((one, index) => ({ sent: dataOf(one), received: dataOf(received[index]!), whole: received[index]!.ended === "end" }));
+}
+
 export async function checkEvents(truth: Truth, ways: Ways): Promise<ComparedEvents> {
   await truth.set({ ...echoing, ttft: 20, itl: 2, stamps: false });
-  const askAll = async (endpoint: Endpoint): Promise<Capture[]> => {
-    const all: Capture[] = [];
-    // In twos: a gateway that mixes streams up shows it, and a slow machine is not flooded.
-    for (let from = 0; from < comparedAnswers; from += 2)
-      all.push(
-        ...(await Promise.all([from, from + 1].map((seed) => capture(endpoint, { body: bodyFor(ways, comparedTokens, seed), timeoutMs })))),
-      );
-    return all;
-  };
-  const sent = await askAll(ways.direct);
+  const sent = await askAnswers(ways, ways.direct);
   await truth.set({ ...echoing });
-  const received = await askAll(ways.through);
+  const received = await askAnswers(ways, ways.through);
   const { streams } = await truth.recorded();
   const spoken = streams.at(-1)?.spoken;
   const upstreamHttp = spoken === undefined ? null : spoken === "h2" ? "HTTP/2" : ways.asksInHttp10 === true ? "HTTP/1.0" : "HTTP/1.1";
   const first = { direct: sent[0]!, through: received[0]! };
-  const dataOf = ({ events }: Capture): string[] => events.map(({ data }) => data);
-  const answers = sent.map((one, index): EventsOf => {
-    const other = received[index]!;
-    return { sent: dataOf(one), received: dataOf(other), whole: other.ended === "end" };
-  });
   if (received.every(({ events }) => events.length === 0)) {
     const { head, ended, text } = received[0]!;
     const why = head === null ? ended : `status ${head.status}${text === "" ? "" : `: ${text.slice(0, 200)}`}`;
     return { checks: [check("events", "fault", `no streamed answer came through (${why})`)], fidelity: null, upstreamHttp, first };
   }
-  const fidelity = compareEvents(answers);
+  const fidelity = compareEvents(eventsBetween(sent, received));
   return { checks: describeFidelity(fidelity), fidelity, upstreamHttp, first };
 }
 
@@ -154,7 +157,7 @@ const looks = 5;
 /** Events that share a read by right: the role with the first token, the finish, the usage and [DONE] with the last. */
 const togetherByRight = 4;
 
-export async function checkHeld(truth: Truth, ways: Ways): Promise<Check> {
+export async function checkHeld(truth: Pick<Truth, "set">, ways: Ways): Promise<Check> {
   await truth.set({ ...echoing, ttft: 60, itl: heldItlMs });
   const readsOf = ({ events }: Capture): number => new Set(events.map(({ atUs }) => atUs)).size;
   let seen = "";
@@ -170,7 +173,7 @@ export async function checkHeld(truth: Truth, ways: Ways): Promise<Check> {
   return check("held", "fault", `tokens are held back and let out together: ${seen}`);
 }
 
-function checkHead(direct: Capture, through: Capture): Check {
+export function checkHead(direct: Capture, through: Capture): Check {
   const [one, other] = [direct.head, through.head];
   if (one === null || other === null) return check("head", "unknown", "no head came");
   if (other.status !== one.status || !other.contentType.includes("event-stream"))

@@ -7,7 +7,7 @@ import { cpuShareLimit } from "../../load/limits.ts";
 import type { Endpoint, LoadDriver, LoadJob, LoadReport, PlannedRequest } from "../../load/job.ts";
 import type { Added, Level, LevelSide } from "../../results/gateways/types.ts";
 import { protocolTraits } from "../../results/protocols.ts";
-import { estimateMean } from "../../results/statistics.ts";
+import { estimateMean, estimateMedian } from "../../results/statistics.ts";
 import type { DistributionMetric } from "../../results/types.ts";
 import { orderOfRounds } from "../plan/order.ts";
 import { bodyOf, takesEverything } from "../plan/requests.ts";
@@ -100,6 +100,15 @@ export interface LevelContext {
   readonly progress: (text: string) => void;
 }
 
+/** What direct runs alone say of a level. */
+export interface OwnLevel {
+  readonly requestsPerSecond: number;
+  /** Why client and server do not keep up with it; null: they do. */
+  readonly reason: string | null;
+  /** Share of a core that the client took, the most of the runs. */
+  readonly clientCpuShare: number | null;
+}
+
 /** Runs one level for a direct way and the ways that are compared with it; a level for each of these, by its id. */
 export async function runLevel(
   direct: Way,
@@ -107,7 +116,7 @@ export async function runLevel(
   streams: number,
   plan: LevelPlan,
   { driver, signal, progress }: LevelContext,
-): Promise<Map<string, Level>> {
+): Promise<{ readonly own: OwnLevel; readonly levels: ReadonlyMap<string, Level> }> {
   const ways = [direct, ...through];
   const runs = new Map<string, Attempt[]>(ways.map(({ id }) => [id, []]));
   for (const [round, order] of orderOfRounds(ways.length, plan.rounds, plan.seed + streams).entries()) {
@@ -121,7 +130,16 @@ export async function runLevel(
     }
   }
   const directRuns = runs.get(direct.id)!;
-  return new Map(through.map((way) => [way.id, levelOf(streams, directRuns, runs.get(way.id)!, plan, way)]));
+  const done = doneOf(directRuns);
+  const clientCpuShare = most(done.map(({ report }) => report.clientCpuShare));
+  return {
+    own: {
+      requestsPerSecond: rateOf(streams, plan),
+      reason: ownLimit(sideOf(done), directRuns.length, clientCpuShare, failureOf(directRuns)),
+      clientCpuShare,
+    },
+    levels: new Map(through.map((way) => [way.id, levelOf(streams, directRuns, runs.get(way.id)!, plan, way)])),
+  };
 }
 
 async function runOnce(way: Way, job: LoadJob, driver: LoadDriver, signal: AbortSignal): Promise<Attempt> {
@@ -170,7 +188,7 @@ const keepsUp = 0.95;
 /** Requests of a run from which on its rate is judged: of few, one that is late is a large share. */
 const ratedFrom = 20;
 
-/** A level from its runs; round `i` of the one list is paired with round `i` of the other. */
+/** A level from its runs: medians of the differences, means below six rounds. Round `i` of the one list is paired with round `i` of the other. */
 export function levelOf(
   streams: number,
   direct: readonly Attempt[],
@@ -187,20 +205,17 @@ export function levelOf(
       const [from, to] = [figure(one), figure(other)];
       return from === null || to === null ? [] : [to - from];
     });
-    const estimate = estimateMean(differences);
+    const estimate = estimateMedian(differences) ?? estimateMean(differences);
     return estimate === null ? null : { estimateUs: estimate.estimate, lowUs: estimate.low, highUs: estimate.high };
   };
   const own = doneOf(through);
   const straight = doneOf(direct);
   const all = [...straight, ...own];
-  const failureOf = (runs: readonly Attempt[]): string | null => runs.flatMap((run) => ("failure" in run ? [run.failure] : []))[0] ?? null;
   const per = (count: (report: LoadReport) => number): number | null => {
     const known = own.filter(({ gatewayCpuUs }) => gatewayCpuUs !== null);
     const total = known.reduce((sum, { report }) => sum + count(report), 0);
     return total === 0 ? null : known.reduce((sum, { gatewayCpuUs }) => sum + gatewayCpuUs!, 0) / total;
   };
-  const most = (values: readonly (number | null | undefined)[]): number | null =>
-    values.reduce<number | null>((max, value) => (value == null ? max : Math.max(max ?? 0, value)), null);
   const sides = { direct: sideOf(straight), through: sideOf(own) };
   const addedTtftP99 = added(ttftP99);
   return {
@@ -226,8 +241,31 @@ export function levelOf(
   };
 }
 
+function failureOf(runs: readonly Attempt[]): string | null {
+  return runs.flatMap((run) => ("failure" in run ? [run.failure] : []))[0] ?? null;
+}
+
+function most(values: readonly (number | null | undefined)[]): number | null {
+  return values.reduce<number | null>((max, value) => (value == null ? max : Math.max(max ?? 0, value)), null);
+}
+
 function doneOf(runs: readonly Attempt[]): Run[] {
   return runs.flatMap((run) => ("failure" in run ? [] : [run]));
+}
+
+const percent = (share: number): string => `${Math.round(share * 100)}%`;
+
+function isBehind({ achievedShare, sent }: LevelSide, rounds: number): boolean {
+  return achievedShare !== null && achievedShare < keepsUp && sent >= rounds * ratedFrom;
+}
+
+/** Why client and server themselves do not keep up, by their direct runs; null: they do. */
+function ownLimit(direct: LevelSide, rounds: number, clientCpuShare: number | null, failure: string | null): string | null {
+  if (failure !== null) return failure;
+  if (clientCpuShare !== null && clientCpuShare > cpuShareLimit)
+    return `the measuring client took ${percent(clientCpuShare)} of a core in direct runs`;
+  if (direct.failed > 0) return `${direct.failed} of ${direct.sent} direct requests failed`;
+  return isBehind(direct, rounds) ? `direct runs served ${percent(direct.achievedShare!)} of what was offered` : null;
 }
 
 /** Whose limit a level has met. What befalls direct runs too is not the gateway's doing. */
@@ -239,20 +277,14 @@ function limitOf(
   clientCpuShare: number | null,
   failures: { readonly direct: string | null; readonly through: string | null },
 ): Pick<Level, "limit" | "reason"> {
-  const behind = ({ achievedShare, sent }: LevelSide): boolean =>
-    achievedShare !== null && achievedShare < keepsUp && sent >= rounds * ratedFrom;
-  const percent = (share: number): string => `${Math.round(share * 100)}%`;
   if (failures.direct !== null) return { limit: "client or server", reason: failures.direct };
   if (failures.through !== null) return { limit: "gateway", reason: failures.through };
-  if (clientCpuShare !== null && clientCpuShare > cpuShareLimit)
-    return { limit: "client or server", reason: `the measuring client took ${percent(clientCpuShare)} of a core in direct runs` };
-  if (direct.failed > 0) return { limit: "client or server", reason: `${direct.failed} of ${direct.sent} direct requests failed` };
-  if (behind(direct))
-    return { limit: "client or server", reason: `direct runs served ${percent(direct.achievedShare!)} of what was offered` };
+  const own = ownLimit(direct, rounds, clientCpuShare, null);
+  if (own !== null) return { limit: "client or server", reason: own };
   if (rounds === 0) return { limit: "gateway", reason: "no run through the gateway came to its end" };
   if (through.failed > 0) return { limit: "gateway", reason: `${through.failed} of ${through.sent} requests failed` };
   // Where direct runs are late as well, the difference has to be plain.
-  if (behind(through) && through.achievedShare! < (direct.achievedShare ?? 1) - (1 - keepsUp))
+  if (isBehind(through, rounds) && through.achievedShare! < (direct.achievedShare ?? 1) - (1 - keepsUp))
     return { limit: "gateway", reason: `served ${percent(through.achievedShare!)} of what was offered` };
   // What a busy machine adds to some runs and not to others is no gateway's doing: all of the interval has to be above the bound.
   if (addedTtftP99 !== null && addedTtftP99.lowUs > boundMs * 1000)
