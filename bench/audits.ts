@@ -3,13 +3,14 @@
  * 3% low, and of the same client without that. Exit code 1 where one is missed.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Audit } from "../src/audit/types.ts";
-import { cliPath } from "./support/server.ts";
-import { table } from "./support/page.ts";
+import { liarFile, type LiarResult, type LiarRun } from "./pages/audits.ts";
+import { cliPath, root } from "./support/server.ts";
+import { describeEnvironment } from "../src/runner/processes/machine.ts";
 
 const runs = 10;
 const clients = fileURLToPath(new URL("../test/audit/clients/", import.meta.url));
@@ -33,29 +34,22 @@ function auditOf(mode: string): Audit {
   }
 }
 
-const rows: string[][] = [];
-let missed = 0;
+const startedAt = new Date().toISOString();
+const all: LiarRun[] = [];
 // In turns, so that both meet the machine as it is.
 for (let run = 1; run <= runs; run++) {
   for (const mode of ["low-itl", "honest"] as const) {
     const { rungs, figures } = auditOf(mode);
     const itl = rungs[0]!.figures.find(({ quantity, statistic }) => quantity === "itl" && statistic === "mean")!;
     const biased = figures.filter(({ verdict }) => verdict === "biased").map(({ quantity, statistic }) => `${quantity} ${statistic}`);
-    const isGood = mode === "low-itl" ? itl.verdict === "biased" : biased.length === 0;
-    if (!isGood) missed++;
     const { low, high, ratio } = itl.bias!;
-    rows.push([
-      String(run),
-      mode,
-      itl.verdict,
-      `${((ratio ?? 0) * 100).toFixed(2)}% (${low.toFixed(3)} to ${high.toFixed(3)} ms)`,
-      biased.join(", "),
-      rungs[0]!.repeats.map(({ machine }) => (machine === null ? "-" : `${Math.round(machine.waiting * 100)}%`)).join(" "),
-      loadavg()[0]!.toFixed(1),
-    ]);
-    console.error(rows.at(-1)!.join(" | "));
+    all.push({ run, mode, verdict: itl.verdict, biased, ratio: ratio ?? 0, lowMs: low, highMs: high, loadAverage: loadavg()[0]! });
+    console.error(JSON.stringify(all.at(-1)));
   }
 }
-console.log(table(["run", "client", "ITL mean is", "bias", "biased", "waiting", "load"], rows, 3));
-console.log(`\n${missed === 0 ? "none" : missed} of ${2 * runs} audits missed it`);
+const { cpu, cores, node } = describeEnvironment(false, "fakeai serve");
+const result: LiarResult = { startedAt, environment: `${cores} cores, ${cpu}, Node ${node}`, runs: all };
+writeFileSync(`${root}${liarFile}`, `${JSON.stringify(result, null, 1)}\n`);
+const missed = all.filter(({ mode, verdict, biased }) => (mode === "low-itl" ? verdict !== "biased" : biased.length > 0)).length;
+console.log(`${missed === 0 ? "none" : missed} of ${2 * runs} audits missed it`);
 if (missed > 0) process.exitCode = 1;

@@ -1,6 +1,7 @@
 /** The measurements of fakeai itself: what each tells, what it takes, and how it is started. */
 import { rows } from "./speed/rows.ts";
 import { engineNames } from "../test/listeners/fuzz/target.ts";
+import { audited } from "./tools/audited.ts";
 import { tools } from "./tools/tools.ts";
 
 /** An argument that is no flag. */
@@ -168,11 +169,16 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     writes: "results/proxy",
   },
   planted: {
-    what: "whether 0.5 ms that a proxy adds on purpose is found by the frontier of `fakeai gateway certify`",
+    what: "whether planted faults of a gateway and 0.5 ms are found by `fakeai gateway certify`, and a plain proxy is cleared",
     module: "planted.ts",
     needsBuild: true,
-    takes: "two minutes",
-    writes: "stdout",
+    takes: "twelve minutes; two idle cores",
+    writes: "results/gateways/planted.json",
+    flags: [
+      { name: "--runs", takes: "n", help: "of each (default 10)" },
+      { name: "--part", takes: "name", help: "checks or delay (default both)" },
+      { name: "--append", help: "to the runs that are there" },
+    ],
   },
   loss: {
     what: "token streams over HTTP/1.1, 2 and 3 on a path where the system drops packets; set-up and CPU per token beside",
@@ -210,7 +216,20 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     module: "audits.ts",
     needsBuild: true,
     takes: "four minutes",
-    writes: "stdout",
+    writes: "results/audits/liar.json",
+  },
+  audited: {
+    what: "audits of other benchmarks by `fakeai audit`: those that are on the PATH",
+    module: "audited.ts",
+    needsBuild: true,
+    takes: "four minutes a tool; two idle cores",
+    writes: "results/audits",
+    arguments: [{ name: "tool", help: "which (default all)", choices: Object.keys(audited), isRepeatable: true }],
+    flags: [
+      { name: "--budget", takes: "s", help: "of each audit (default 200)" },
+      { name: "--rungs", takes: "list", help: "rungs of each audit" },
+      { name: "--tokenizer", takes: "folder", help: "what bench/tools/tokenizer.py has written; three of the tools need one" },
+    ],
   },
   profiles: {
     what: "bytes and time per token of each wire profile",

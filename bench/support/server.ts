@@ -2,6 +2,8 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
+/** Of the repository. */
+export const root: string = fileURLToPath(new URL("../../", import.meta.url));
 export const cliPath: string = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 
 /** Whether processes can be bound to cores here. */

@@ -1,4 +1,4 @@
-"""Locust's users of a chat server: TTFT, ITL and the whole answer as entries of its own table.
+"""Locust's users of a chat server: TTFT, gaps between chunks and whole answers as entries of its own table.
 
 The body is the file that FAKEAI_BODY names. A streamed response is read with `iter_lines` of `requests`, which Locust's HttpUser is.
 """
@@ -23,16 +23,22 @@ class ChatUser(HttpUser):
     def chat(self):
         begun = time.perf_counter()
         read = []
+        done = False
         response = self.client.post(
             "/v1/chat/completions", data=BODY, headers={"content-type": "application/json"}, stream=True
         )
         for line in response.iter_lines():
+            if line == b"data: [DONE]":
+                done = True
             if not line.startswith(b"data: {"):
                 continue
             event = json.loads(line[6:])
             if event["choices"] and event["choices"][0]["delta"].get("content"):
                 read.append(time.perf_counter())
+        if not done:
+            return
         ended = time.perf_counter()
         self.entry("ttft", (read[0] - begun) * 1e3)
-        self.entry("itl", (read[-1] - read[0]) / (len(read) - 1) * 1e3)
+        for before, after in zip(read, read[1:]):
+            self.entry("itl", (after - before) * 1e3)
         self.entry("e2e", (ended - begun) * 1e3)

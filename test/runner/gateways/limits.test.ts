@@ -18,7 +18,7 @@ test("those that ask in HTTP/2 are looked at; of the others it is said why not",
   const server = await startServerChild({ protocols: ["h2c"], engine: "node", ...more });
   open.push(server);
   const port = Number(new URL(server.origins.h2c!).port);
-  const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null };
+  const idle = { latencyUs: 0, jitterUs: null, bandwidth: null, stall: null, cut: null, loss: 0 };
   const target = { host: "127.0.0.1", port };
   const proxy = await startProxy({ target, impairment: { up: idle, down: idle }, seed: 1, plant: noPlant });
   open.push(proxy);
