@@ -123,7 +123,6 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
     parse: text,
     help: "the server behind --via, where it runs already",
     group,
-    common: true,
   },
   {
     key: "protocol",
