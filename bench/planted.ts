@@ -105,10 +105,10 @@ async function checks(run: number): Promise<void> {
 /** Half a millisecond: paired with direct runs, by the medians of rounds. */
 async function delay(run: number): Promise<void> {
   const plan: LevelPlan = {
-    ttftMs: 50,
-    itlMs: 20,
+    ttftMs: 30,
+    itlMs: 10,
     outputTokens: 10,
-    runS: 1,
+    runS: 0.35,
     rounds: 9,
     boundMs: 1000,
     seed: run,

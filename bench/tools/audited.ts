@@ -16,6 +16,8 @@ export interface AuditedTool {
 const chat = "{base}/chat/completions";
 const json = "content-type: application/json";
 
+const clientOnly = "Its client alone, from its package, without the engine and what that depends on.";
+
 /** By the names of their files in `results/audits`. */
 export const audited: Readonly<Record<string, AuditedTool>> = {
   guidellm: {
@@ -60,9 +62,21 @@ export const audited: Readonly<Record<string, AuditedTool>> = {
       ..."--num-prompts {requests} --max-concurrency {concurrency} --save-result --result-dir {out}".split(" "),
       ..."--percentile-metrics ttft,tpot,itl,e2el --metric-percentiles 50,90,95,99 --disable-tqdm".split(" "),
     ],
-    version: ["vllm", "--version"],
+    version: ["python3", "-c", "from importlib.metadata import version; print(version('vllm'))"],
     install: "pip install vllm",
-    note: "",
+    note: clientOnly,
+  },
+  sglang: {
+    title: "sglang bench_serving",
+    words: [
+      ..."python3 -m sglang.benchmark.serving --backend sglang-oai-chat --base-url {url} --model {model}".split(" "),
+      ..."--tokenizer tokenizer --dataset-name random-ids --random-input-len 32 --random-output-len 20".split(" "),
+      ..."--random-range-ratio 1 --num-prompts {requests} --max-concurrency {concurrency}".split(" "),
+      ..."--output-file {out}/report.jsonl --disable-tqdm".split(" "),
+    ],
+    version: ["python3", "-c", "from importlib.metadata import version; print(version('sglang'))"],
+    install: "pip install sglang",
+    note: clientOnly,
   },
   locust: {
     title: "Locust",
