@@ -1,10 +1,29 @@
 /**
  * The parts of the docs that follow from tables of the product. Where a table has changed, `npm run generate` writes them again.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { measurements } from "../../bench/measurements.ts";
+import {
+  type Audits,
+  auditSections,
+  auditsEnvironment,
+  auditsTable,
+  liarFile,
+  type LiarResult,
+  liarTable,
+} from "../../bench/pages/audits.ts";
+import {
+  gatewayClaims,
+  gatewayFindings,
+  type GatewayResults,
+  gatewayRuns,
+  gatewaysTable,
+  ownLimitsTable,
+} from "../../bench/pages/gateways.ts";
+import { plantedFile, type PlantedResult, plantedTable } from "../../bench/pages/planted.ts";
+import { audited } from "../../bench/tools/audited.ts";
 import { ladder, planOf } from "../../src/audit/ladder.ts";
 import { quantities } from "../../src/audit/quantities.ts";
 import { readers } from "../../src/audit/readers/readers.ts";
@@ -54,7 +73,30 @@ const strangersTable = (title: string, strangers: readonly Stranger[]): string =
 /** The flags that bound a client. `--grace` bounds the server's own end. */
 const boundingFlags = serverFlags.filter(({ key, group }) => group === "Limits" && key !== "grace");
 
+const published = (file: string): unknown => JSON.parse(readFileSync(join(root, file), "utf8"));
+const audits = Object.fromEntries(
+  Object.keys(audited).flatMap((name) => {
+    const file = `results/audits/${name}.json`;
+    return existsSync(join(root, file)) ? [[name, published(file)]] : [];
+  }),
+) as Audits;
+const gateways = Object.fromEntries(
+  readdirSync(join(root, "results/gateways"))
+    .filter((name) => existsSync(join(root, `results/gateways/${name}/gateway.json`)))
+    .map((name) => [name, published(`results/gateways/${name}/gateway.json`)]),
+) as GatewayResults;
+
 const parts: Readonly<Record<string, () => string>> = {
+  "audits-environment": () => auditsEnvironment(audits),
+  audits: () => auditsTable(audits),
+  "audit-sections": () => auditSections(audits),
+  liar: () => liarTable(published(liarFile) as LiarResult),
+  "gateway-runs": () => gatewayRuns(gateways),
+  gateways: () => gatewaysTable(gateways),
+  "own-limits": () => ownLimitsTable(gateways),
+  "gateway-findings": () => gatewayFindings(gateways),
+  "gateway-claims": () => gatewayClaims(gateways),
+  planted: () => plantedTable(published(plantedFile) as PlantedResult),
   "server-flags": () => flagTables(withoutGroup(serveFlags, "Names that other tools use")),
   "bench-flags": () => flagTables(withoutGroup(benchFlags, "Network")),
   "audit-flags": () => flagTable(auditFlags),
@@ -134,7 +176,10 @@ const parts: Readonly<Record<string, () => string>> = {
     ),
 };
 
-const generatedPages = [...guides, readPage("src/listeners/README.md")].filter(({ text }) => text.includes("<!-- generated: "));
+const generatedPages = [
+  ...guides,
+  ...["src/listeners", "results/audits", "results/gateways"].map((folder) => readPage(`${folder}/README.md`)),
+].filter(({ text }) => text.includes("<!-- generated: "));
 
 test("every part has its place", () => {
   const named = generatedPages.flatMap(({ text }) => [...text.matchAll(/<!-- generated: ([\w-]+) -->/g)].map((match) => match[1]!));

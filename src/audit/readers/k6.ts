@@ -27,7 +27,7 @@ function valuesOf(metric: unknown): unknown {
 
 export const k6: Reader = {
   tool: "k6",
-  tested: "documented",
+  tested: "1.1.0",
   documentation: "https://grafana.com/docs/k6/latest/using-k6/metrics/reference/",
   definitions: [
     "http_req_duration is sending + waiting + receiving, without connecting (metrics reference)",

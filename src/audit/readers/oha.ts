@@ -9,7 +9,7 @@ export const oha: Reader = {
   tested: "documented",
   documentation: "https://github.com/hatoo/oha#readme, schema.json in the same repository",
   definitions: [
-    "the latency of a request ends with its whole answer; firstByte is the first byte of it (oha schema.json)",
+    "the latency of a request ends with its whole answer; firstByte is the first byte of it (src/result_data.rs)",
     "with -q and without --latency-correction a request counts from when it left, not from when it should have (README)",
   ],
   read(output) {
