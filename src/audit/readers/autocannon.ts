@@ -18,6 +18,7 @@ export const autocannon: Reader = {
   definitions: [
     "a latency ends with the whole answer and is recorded in whole milliseconds (lib/run.js)",
     "with a rate and without --ignoreCoordinatedOmission latencies are corrected, with values that no request had (lib/run.js)",
+    "it reads no content: an answer that ends in order is complete, whatever it should have held (lib/run.js)",
     "requests.average is a mean of samples of a second, and not requests by time (README)",
   ],
   read(output) {

@@ -68,6 +68,7 @@ export const hey: Reader = {
   definitions: [
     "resp wait ends with the first byte of the answer: time to first byte, not to the first token (requester/requester.go)",
     "latencies are of all answers, errors of the server too (requester/report.go)",
+    "an answer whose body breaks off after its head is a response of its status (requester/requester.go)",
   ],
   read(output) {
     const csv = csvIn(output);

@@ -8,6 +8,7 @@ export const wrk: Reader = {
   documentation: "https://github.com/wg/wrk#readme",
   definitions: [
     "a latency ends with the whole answer, of any status (src/wrk.c)",
+    "it reads no content: an answer that ends in order is complete, whatever it should have held (src/wrk.c)",
     "Requests/sec divides by the whole run, in which the last answers do not end (src/wrk.c)",
   ],
   read({ stdout }) {
