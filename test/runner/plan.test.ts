@@ -14,6 +14,8 @@ import { seedOfCall } from "../../src/runner/plan/prompts.ts";
 import { requestsOf } from "../../src/runner/plan/requests.ts";
 import { skippedResult } from "../../src/runner/experiment.ts";
 import { checkScenario, scenarioDirectory, scenarioNamed, shippedScenarios, variantsOf } from "../../src/runner/plan/scenario.ts";
+import { protocolTraits } from "../../src/results/protocols.ts";
+import type { ProtocolName } from "../../src/results/types.ts";
 import type { BenchInput } from "../../src/settings/bench.ts";
 import { traceOf } from "../../src/runner/plan/trace.ts";
 import type { TraceRequest } from "../../src/load/trace.ts";
@@ -106,7 +108,7 @@ describe("scenarios", () => {
   });
 
   test.each(shipped.map((file) => [file.id, file] as const))("%s compares like with like on one runtime", (_id, file) => {
-    const secure = (protocol: string): boolean => protocol === "h1s" || protocol === "h2";
+    const secure = (protocol: ProtocolName): boolean => protocolTraits[protocol].isEncrypted;
     for (const variant of variantsOf(file, null)) {
       const arm = (id: string): (typeof variant.arms)[number] => variant.arms.find((one) => one.id === id)!;
       for (const { baseline, candidate, kind } of variant.pairs) {
