@@ -4,6 +4,7 @@
  */
 import type { ResponseHead } from "../../core/seams.ts";
 import { HpackEncoder } from "../../wire/h2/hpack.ts";
+import { mostIntegerBytes, putInteger } from "../../wire/literals.ts";
 
 /** A field whose value has been another so often is written past the table from then on. */
 const changesUntilLiteral = 2;
@@ -19,9 +20,6 @@ interface KnownField {
   /** A literal's beginning up to the length of its value: the name by its index, or in full. */
   readonly literal: Buffer;
 }
-
-/** The length of a literal as an integer with a prefix of seven bits (RFC 7541, sections 5.1 and 5.2). */
-const prefixMost = 127;
 
 let scratch = Buffer.allocUnsafe(4096);
 
@@ -106,15 +104,8 @@ export class ResponseHeads {
   #literal({ literal }: KnownField, value: string): void {
     this.#append(literal);
     const { length } = value;
-    this.#reserve(length + 6);
-    if (length < prefixMost) {
-      scratch[this.#at++] = length;
-    } else {
-      let rest = length - prefixMost;
-      scratch[this.#at++] = prefixMost;
-      for (; rest >= 128; rest >>>= 7) scratch[this.#at++] = (rest & 127) | 128;
-      scratch[this.#at++] = rest;
-    }
+    this.#reserve(length + mostIntegerBytes);
+    this.#at = putInteger(scratch, this.#at, 0, 7, length);
     // Characters are octets, as on HTTP/1.1.
     for (let i = 0; i < length; i++) scratch[this.#at + i] = value.charCodeAt(i);
     this.#at += length;

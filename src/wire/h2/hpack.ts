@@ -1,7 +1,7 @@
 /** HPACK (RFC 7541): header compression, both ways. Both ends of a connection hold one encoder and one decoder. */
+import { LiteralReader, mostIntegerBytes, putInteger, putString } from "../literals.ts";
 import { defaultTableBytes, HeaderTable, sizeOf } from "./header-table.ts";
 import { HpackError } from "./hpack-error.ts";
-import { huffmanDecode, huffmanEncode, huffmanLength } from "./huffman.ts";
 
 /**
  * How a field that is in no table is written (section 6.2): put into the dynamic table, left out of it, or left out by
@@ -11,17 +11,13 @@ export type Indexing = "incremental" | "without" | "never";
 
 /** First bytes of the representations (section 6), by their highest bits. */
 const representation = { indexed: 0x80, incremental: 0x40, tableSize: 0x20, never: 0x10, without: 0 } as const;
-/** An integer goes on for at most this many bytes: enough for 32 bits (section 5.1 leaves the limit to us). */
-const integerBytes = 5;
 
 /** Decodes header blocks. Every block of a connection must pass through, in order, those of refused streams too. */
 export class HpackDecoder {
   readonly #table = new HeaderTable();
   /** What our SETTINGS_HEADER_TABLE_SIZE allows the peer's encoder. */
   #maxTableBytes = defaultTableBytes;
-  #bytes: Buffer = Buffer.alloc(0);
-  #at = 0;
-  #end = 0;
+  readonly #block = new LiteralReader();
 
   /** Our SETTINGS_HEADER_TABLE_SIZE, once the peer has acknowledged it. */
   limitTable(bytes: number): void {
@@ -39,13 +35,12 @@ export class HpackDecoder {
    * keeping no fields beyond it; the block has to be decoded to its end. Throws HpackError.
    */
   decode(bytes: Buffer, start: number, end: number, onField: (name: string, value: string) => void): number {
-    this.#bytes = bytes;
-    this.#at = start;
-    this.#end = end;
+    const block = this.#block;
+    block.begin(bytes, start, end);
     this.#readTableSizes();
     let size = 0;
-    while (this.#at < this.#end) {
-      const [name, value] = this.#readField(bytes[this.#at]!);
+    while (!block.isAtEnd) {
+      const [name, value] = this.#readField(block.next);
       size += sizeOf(name, value);
       onField(name, value);
     }
@@ -54,8 +49,8 @@ export class HpackDecoder {
 
   /** Size updates stand before the first field, and one has to where our limit is below the size in use (section 4.2). */
   #readTableSizes(): void {
-    while (this.#at < this.#end && (this.#bytes[this.#at]! & 0xe0) === representation.tableSize) {
-      const size = this.#readInteger(5);
+    while ((this.#block.next & 0xe0) === representation.tableSize) {
+      const size = this.#block.integer(5);
       if (size > this.#maxTableBytes) throw new HpackError("table size above the limit");
       this.#table.resize(size);
     }
@@ -63,43 +58,15 @@ export class HpackDecoder {
   }
 
   #readField(first: number): readonly [string, string] {
-    if (first & representation.indexed) return this.#table.get(this.#readInteger(7));
+    const block = this.#block;
+    if (first & representation.indexed) return this.#table.get(block.integer(7));
     const isIncremental = (first & representation.incremental) !== 0;
     if (!isIncremental && (first & representation.tableSize) !== 0) throw new HpackError("size update behind a field");
-    const index = this.#readInteger(isIncremental ? 6 : 4);
-    const name = index === 0 ? this.#readString() : this.#table.get(index)[0];
-    const field = [name, this.#readString()] as const;
+    const index = block.integer(isIncremental ? 6 : 4);
+    const name = index === 0 ? block.string(7) : this.#table.get(index)[0];
+    const field = [name, block.string(7)] as const;
     if (isIncremental) this.#table.add(field);
     return field;
-  }
-
-  /** Section 5.1. */
-  #readInteger(prefixBits: number): number {
-    const mask = 2 ** prefixBits - 1;
-    let value = this.#readByte() & mask;
-    if (value < mask) return value;
-    for (let i = 0; i < integerBytes; i++) {
-      const byte = this.#readByte();
-      value += (byte & 0x7f) * 128 ** i;
-      if (value > 0xffff_ffff) break;
-      if ((byte & 0x80) === 0) return value;
-    }
-    throw new HpackError("integer too large");
-  }
-
-  #readByte(): number {
-    if (this.#at >= this.#end) throw new HpackError("block ends too early");
-    return this.#bytes[this.#at++]!;
-  }
-
-  /** Section 5.2. */
-  #readString(): string {
-    const isCoded = this.#at < this.#end && (this.#bytes[this.#at]! & 0x80) !== 0;
-    const length = this.#readInteger(7);
-    const from = this.#at;
-    if (from + length > this.#end) throw new HpackError("block ends too early");
-    this.#at = from + length;
-    return isCoded ? huffmanDecode(this.#bytes, from, this.#at) : this.#bytes.toString("latin1", from, this.#at);
   }
 }
 
@@ -178,26 +145,13 @@ export class HpackEncoder {
     this.#block = block;
   }
 
-  /** Section 5.1. */
   #writeInteger(flags: number, prefixBits: number, value: number): void {
-    this.#reserve(1 + integerBytes);
-    const mask = 2 ** prefixBits - 1;
-    this.#block[this.#at++] = flags | Math.min(value, mask);
-    if (value < mask) return;
-    let rest = value - mask;
-    for (; rest >= 128; rest = Math.floor(rest / 128)) this.#block[this.#at++] = (rest & 0x7f) | 0x80;
-    this.#block[this.#at++] = rest;
+    this.#reserve(mostIntegerBytes);
+    this.#at = putInteger(this.#block, this.#at, flags, prefixBits, value);
   }
 
-  /** Section 5.2; Huffman coded where that is shorter. */
   #writeString(text: string): void {
-    const coded = huffmanLength(text);
-    const isCoded = coded < text.length;
-    const length = isCoded ? coded : text.length;
-    this.#writeInteger(isCoded ? 0x80 : 0, 7, length);
-    this.#reserve(length);
-    if (isCoded) huffmanEncode(text, this.#block, this.#at);
-    else this.#block.write(text, this.#at, "latin1");
-    this.#at += length;
+    this.#reserve(mostIntegerBytes + text.length);
+    this.#at = putString(this.#block, this.#at, 0, 7, text);
   }
 }

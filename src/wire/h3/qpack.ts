@@ -3,7 +3,7 @@
  * stream. Names and values are octets, one for each character (latin1).
  */
 import { HpackError } from "../h2/hpack-error.ts";
-import { huffmanDecode, huffmanEncode, huffmanLength } from "../h2/huffman.ts";
+import { LiteralReader, mostIntegerBytes, putInteger, putString } from "../literals.ts";
 
 /** A field section that breaks RFC 9204: QPACK_DECOMPRESSION_FAILED of the connection. */
 export class QpackError extends Error {}
@@ -12,8 +12,6 @@ export type Field = readonly [name: string, value: string];
 
 /** What a field counts beside its octets in SETTINGS_MAX_FIELD_SECTION_SIZE (RFC 9114, section 4.2.2). */
 const fieldOverhead = 32;
-/** An integer goes on for at most this many bytes: enough for 32 bits. */
-const integerBytes = 5;
 
 /** Appendix A, from index 0. */
 const staticTable: readonly Field[] = [
@@ -137,86 +135,39 @@ export function decodeFields(
   maxBytes: number,
   onField: (name: string, value: string) => void,
 ): boolean {
+  const section = new LiteralReader();
+  section.begin(bytes, start, end);
   try {
-    return new Section(bytes, start, end).read(maxBytes, onField);
+    // Required Insert Count and Base (section 4.5.1) say how much of the dynamic table is meant.
+    if (section.integer(8) !== 0) throw new QpackError("a reference to a table that there is none of");
+    section.integer(7);
+    let size = 0;
+    while (!section.isAtEnd) {
+      const [name, value] = readField(section, section.next);
+      size += name.length + value.length + fieldOverhead;
+      if (size > maxBytes) return false;
+      onField(name, value);
+    }
+    return true;
   } catch (error) {
     if (error instanceof HpackError) throw new QpackError(error.message);
     throw error;
   }
 }
 
-/** A field section that is being decoded. */
-class Section {
-  readonly #bytes: Buffer;
-  readonly #end: number;
-  #at: number;
-
-  constructor(bytes: Buffer, start: number, end: number) {
-    this.#bytes = bytes;
-    this.#at = start;
-    this.#end = end;
+/** Section 4.5.2 to 4.5.6, by the highest bits. */
+function readField(section: LiteralReader, first: number): Field {
+  if (first & 0x80) {
+    if ((first & 0x40) === 0) throw new QpackError("an entry of the dynamic table");
+    return entry(section.integer(6));
   }
-
-  read(maxBytes: number, onField: (name: string, value: string) => void): boolean {
-    // Required Insert Count and Base (section 4.5.1) say how much of the dynamic table is meant.
-    if (this.#readInteger(8) !== 0) throw new QpackError("a reference to a table that there is none of");
-    this.#readInteger(7);
-    let size = 0;
-    while (this.#at < this.#end) {
-      const [name, value] = this.#readField(this.#bytes[this.#at]!);
-      size += name.length + value.length + fieldOverhead;
-      if (size > maxBytes) return false;
-      onField(name, value);
-    }
-    return true;
+  if (first & 0x40) {
+    if ((first & 0x10) === 0) throw new QpackError("a name of the dynamic table");
+    const [name] = entry(section.integer(4));
+    return [name, section.string(7)];
   }
-
-  /** Section 4.5.2 to 4.5.6, by the highest bits. */
-  #readField(first: number): Field {
-    if (first & 0x80) {
-      if ((first & 0x40) === 0) throw new QpackError("an entry of the dynamic table");
-      return entry(this.#readInteger(6));
-    }
-    if (first & 0x40) {
-      if ((first & 0x10) === 0) throw new QpackError("a name of the dynamic table");
-      const [name] = entry(this.#readInteger(4));
-      return [name, this.#readString(7)];
-    }
-    if (first & 0x20) {
-      const name = this.#readString(3);
-      return [name, this.#readString(7)];
-    }
-    throw new QpackError("an entry behind the base of the dynamic table");
-  }
-
-  /** RFC 7541, section 5.1. */
-  #readInteger(prefixBits: number): number {
-    const mask = 2 ** prefixBits - 1;
-    let value = this.#readByte() & mask;
-    if (value < mask) return value;
-    for (let i = 0; i < integerBytes; i++) {
-      const byte = this.#readByte();
-      value += (byte & 0x7f) * 128 ** i;
-      if (value > 0xffff_ffff) break;
-      if ((byte & 0x80) === 0) return value;
-    }
-    throw new QpackError("integer too large");
-  }
-
-  #readByte(): number {
-    if (this.#at >= this.#end) throw new QpackError("section ends too early");
-    return this.#bytes[this.#at++]!;
-  }
-
-  /** RFC 7541, section 5.2, behind a prefix of any length: the bit above the length says that the octets are Huffman coded. */
-  #readString(prefixBits: number): string {
-    const isCoded = this.#at < this.#end && (this.#bytes[this.#at]! & (1 << prefixBits)) !== 0;
-    const length = this.#readInteger(prefixBits);
-    const from = this.#at;
-    if (from + length > this.#end) throw new QpackError("section ends too early");
-    this.#at = from + length;
-    return isCoded ? huffmanDecode(this.#bytes, from, this.#at) : this.#bytes.toString("latin1", from, this.#at);
-  }
+  if (first & 0x20) return [section.string(3), section.string(7)];
+  throw new QpackError("an entry behind the base of the dynamic table");
 }
 
 function entry(index: number): Field {
@@ -233,7 +184,7 @@ export function encodeFields(fields: Iterable<Field>): Buffer {
   into[1] = 0;
   let to = 2;
   for (const [name, value] of fields) {
-    const most = to + name.length + value.length + 4 * (integerBytes + 1);
+    const most = to + name.length + value.length + 4 * mostIntegerBytes;
     if (most > into.length) into = Buffer.concat([into.subarray(0, to)], most * 2);
     const whole = byField.get(`${name}\n${value}`);
     const named = byName.get(name);
@@ -246,26 +197,4 @@ export function encodeFields(fields: Iterable<Field>): Buffer {
     to = putString(into, to, 0, 7, value);
   }
   return Buffer.from(into.subarray(0, to));
-}
-
-function putInteger(into: Uint8Array, start: number, flags: number, prefixBits: number, value: number): number {
-  let to = start;
-  const mask = 2 ** prefixBits - 1;
-  into[to++] = flags | Math.min(value, mask);
-  if (value < mask) return to;
-  let rest = value - mask;
-  for (; rest >= 128; rest = Math.floor(rest / 128)) into[to++] = (rest & 0x7f) | 0x80;
-  into[to++] = rest;
-  return to;
-}
-
-/** Huffman coded where that is shorter. */
-function putString(into: Buffer, start: number, flags: number, prefixBits: number, text: string): number {
-  const coded = huffmanLength(text);
-  const isCoded = coded < text.length;
-  const length = isCoded ? coded : text.length;
-  const to = putInteger(into, start, flags | (isCoded ? 1 << prefixBits : 0), prefixBits, length);
-  if (isCoded) huffmanEncode(text, into, to);
-  else into.write(text, to, "latin1");
-  return to + length;
 }
