@@ -12,26 +12,15 @@ import type { Duplex } from "node:stream";
 import { monotonicUs } from "../../base/clock.ts";
 import type { ListenerCounts, Protocol, RequestHandler } from "../../core/seams.ts";
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse } from "../bounds.ts";
+import { decodedHeads, isLongBody, mostFields, mostRefusals, requestsPerTurn, watchWithin } from "../multiplexed.ts";
 import { type BodyReading, NodeRequest, receiveBody } from "../node/request.ts";
 import { Admission } from "../turns.ts";
 import { FloodRules } from "./flood.ts";
 import { SessionState } from "./session.ts";
 import { NodeH2Sink, prepareStream, stopReading } from "./sink.ts";
 
-/** How often the watchdog looks at each session and sends it a PING, milliseconds; more often under short time-outs. */
-const watchIntervalMs = 2000;
-
 /** Within this the server sees that a client has gone, whatever it sent before, milliseconds. */
 const lookIntervalMs = 500;
-
-/**
- * Requests that are begun in one turn of the event loop. One read can bring hundreds: the rest waits for the next turns. So a
- * flood leaves room for other clients, and requests that its client has reset by then cost nothing.
- */
-const requestsPerTurn = 64;
-
-/** The engine resets a stream whose head is larger than this many times the bound; up to there we can answer 431. */
-const engineHeads = 4;
 
 /** A request that has not begun yet. */
 interface Opened {
@@ -87,9 +76,7 @@ export class NodeH2Service {
     this.#server = createEngine(limits);
     this.#server.on("session", (session) => this.#open(session));
     this.#server.on("sessionError", () => {});
-    const shortestMs = Math.min(limits.stallTimeoutMs, limits.h2IdleTimeoutMs);
-    this.#watchdog = setInterval(() => this.#watch(), Math.min(watchIntervalMs, Math.max(100, Math.floor(shortestMs / 4))));
-    this.#watchdog.unref();
+    this.#watchdog = watchWithin([limits.stallTimeoutMs, limits.h2IdleTimeoutMs], () => this.#watch());
     this.#looker = setInterval(() => this.#look(), lookIntervalMs).unref();
   }
 
@@ -160,7 +147,8 @@ export class NodeH2Service {
       stopReading(stream);
       return;
     }
-    if (isLong(headers["content-length"]) && this.#handler.withholds?.(request)) {
+    const length = headers["content-length"];
+    if (isLongBody(length === undefined ? null : Number(length)) && this.#handler.withholds?.(request)) {
       // While a stream is paused, node gives the client no more window for the body than it had from the start.
       stream.pause();
       return;
@@ -265,15 +253,15 @@ export class NodeH2Service {
 function createEngine(limits: ListenerLimits): Http2Server {
   const { maxConcurrentStreams, maxHeadBytes, headerTableBytes } = limits;
   return createServer({
-    settings: { maxConcurrentStreams, headerTableSize: headerTableBytes, maxHeaderListSize: maxHeadBytes * engineHeads },
+    settings: { maxConcurrentStreams, headerTableSize: headerTableBytes, maxHeaderListSize: maxHeadBytes * decodedHeads },
     // In megabytes. node refuses streams when a session's buffers pass this; 256 KiB a stream is never too little for an honest
     // client.
     maxSessionMemory: Math.max(16, Math.ceil(maxConcurrentStreams / 4)),
     // A client that sends requests before it has our SETTINGS gets REFUSED_STREAM. Past these counts node ends the session with
     // its good streams. It counts a refused stream among the invalid frames as well.
-    maxSessionRejectedStreams: Math.max(1000, maxConcurrentStreams * 10),
-    maxSessionInvalidFrames: Math.max(1000, maxConcurrentStreams * 10),
-    maxHeaderListPairs: 64,
+    maxSessionRejectedStreams: mostRefusals(maxConcurrentStreams),
+    maxSessionInvalidFrames: mostRefusals(maxConcurrentStreams),
+    maxHeaderListPairs: mostFields,
   });
 }
 
@@ -287,9 +275,4 @@ function bytesOfHead(headers: IncomingHttpHeaders): number {
     else if (value !== undefined) bytes += value.reduce((sum, part) => sum + part.length, 0);
   }
   return bytes;
-}
-
-/** Whether a body is, or may be, longer than a stream's first window (RFC 9113, section 6.9.2). */
-function isLong(contentLength: string | undefined): boolean {
-  return contentLength === undefined || Number(contentLength) > 65_535;
 }

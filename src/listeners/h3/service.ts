@@ -4,15 +4,12 @@ import { type QuicEvent, quicEvent, type QuicServer } from "../../base/quic.ts";
 import type { ListenerCounts, RequestHandler } from "../../core/seams.ts";
 import { errorCode } from "../../wire/h3/frames.ts";
 import { BodyDeadlines, type Bounds } from "../bounds.ts";
+import { requestsPerTurn, watchWithin } from "../multiplexed.ts";
 import type { BodyReading } from "../node/request.ts";
 import { Admission } from "../turns.ts";
 import { H3Session } from "./session.ts";
 import type { ServicePart, SessionPart, StreamPart } from "./parts.ts";
 
-/** How often the watchdog looks at each session, milliseconds; more often under short time-outs. */
-const watchIntervalMs = 2000;
-/** Requests that are begun in one turn of the event loop, as on HTTP/2. */
-const requestsPerTurn = 64;
 /**
  * Bytes that streams which are not read may leave with the engine. It keeps 4 MiB of all connections together, and then takes none
  * of anyone's.
@@ -68,10 +65,9 @@ export class H3Service implements ServicePart {
     this.counts = counts;
     const { limits } = bounds;
     this.reading = { limits, counts, handler, deadlines: new BodyDeadlines(limits.bodyTimeoutMs) };
-    const shortestMs = Math.min(limits.stallTimeoutMs, limits.h2IdleTimeoutMs, limits.headTimeoutMs);
     // After what has come was read: a process that was held up must not take what waits for it for silence.
     const look = (): void => void setImmediate(() => this.#watch());
-    this.#watchdog = setInterval(look, Math.min(watchIntervalMs, Math.max(100, Math.floor(shortestMs / 4)))).unref();
+    this.#watchdog = watchWithin([limits.stallTimeoutMs, limits.h2IdleTimeoutMs, limits.headTimeoutMs], look);
   }
 
   /** Hot path. The engine's events, in order. */

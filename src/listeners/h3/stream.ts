@@ -1,6 +1,8 @@
 /** One request of HTTP/3: its frames, its head, its body (RFC 9114, section 4.1). */
 import { monotonicUs } from "../../base/clock.ts";
 import { refuse } from "../bounds.ts";
+import { isFieldName, isOfHttp1, isToken, pseudoFields } from "../fields.ts";
+import { decodedHeads } from "../multiplexed.ts";
 import { BodyReader, NodeRequest } from "../node/request.ts";
 import { errorCode, frame, requestFrameFault } from "../../wire/h3/frames.ts";
 import { decodeFields } from "../../wire/h3/qpack.ts";
@@ -8,8 +10,6 @@ import { FrameReader, type Take } from "../../wire/h3/reader.ts";
 import type { SessionPart, StreamPart } from "./parts.ts";
 import { H3Sink } from "./sink.ts";
 
-/** A head that is larger than the bound is decoded up to this many times it, so that its path can be told. */
-const decodedHeads = 4;
 /** Fields of a head: each is an object, whatever its size. */
 const maxFields = 1024;
 
@@ -30,11 +30,7 @@ const single: ReadonlySet<string> = new Set([
   "user-agent",
 ]);
 
-/** Fields that belong to a connection of HTTP/1.1 (RFC 9114, section 4.2). */
-const ofConnections: ReadonlySet<string> = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
-
 type Pseudo = ":method" | ":scheme" | ":authority" | ":path";
-const pseudoNames: ReadonlySet<string> = new Set<Pseudo>([":method", ":scheme", ":authority", ":path"]);
 
 export class RequestStream implements StreamPart {
   readonly id: number;
@@ -165,12 +161,12 @@ export class RequestStream implements StreamPart {
         size += name.length + value.length + fieldOverhead;
         if (++fields > maxFields) return;
         if (name.startsWith(":")) {
-          fault ||= regular || !pseudoNames.has(name) || pseudo[name as Pseudo] !== undefined || isBroken(value);
+          fault ||= regular || !pseudoFields.has(name) || pseudo[name as Pseudo] !== undefined || isBroken(value);
           pseudo[name as Pseudo] = value;
           return;
         }
         regular = true;
-        fault ||= !isName(name) || isBroken(value) || ofConnections.has(name) || (name === "te" && value !== "trailers");
+        fault ||= !isFieldName(name) || isBroken(value) || isOfHttp1(name, value);
         const before = Object.hasOwn(headers, name) ? headers[name] : undefined;
         // White space around a value is no part of it, as in HTTP/1.1.
         const text = value.trim();
@@ -185,7 +181,7 @@ export class RequestStream implements StreamPart {
     const method = pseudo[":method"];
     const path = pseudo[":path"];
     // Section 4.3.1. CONNECT has no path, and means nothing here.
-    fault ||= method === undefined || !isName(method, true) || (whole && (path === undefined || path === "" || !pseudo[":scheme"]));
+    fault ||= method === undefined || !isToken(method) || (whole && (path === undefined || path === "" || !pseudo[":scheme"]));
     if (fault) return this.#malformed();
     const request = new NodeRequest("h3", method!, path ?? "/", { host: pseudo[":authority"] ?? "", ...headers });
     this.#answer(request, method === "HEAD");
@@ -228,11 +224,6 @@ export class RequestStream implements StreamPart {
 const fieldOverhead = 32;
 /** What a frame without use counts, so that those without a payload count too. */
 const emptyFrameBytes = 2;
-
-/** A token in lower case, or of any case (RFC 9110, section 5.6.2; RFC 9114, section 4.2). */
-function isName(text: string, anyCase = false): boolean {
-  return anyCase ? /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text) : /^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(text);
-}
 
 /** NUL, LF and CR may stand in no value (RFC 9114, section 10.3; RFC 9110, section 5.5). */
 function isBroken(value: string): boolean {

@@ -2,35 +2,26 @@
  * One connection of HTTP/2, as its server sees it (RFC 9113): frames in, requests out, responses in, frames out. It knows no socket
  * and no clock: bytes come by `read`, leave by `output`, and what becomes of them is told to it.
  */
-import { errorCode, flag, frame, frameFault, defaultMaxFrameBytes } from "../../wire/h2/frames.ts";
+import { defaultMaxFrameBytes, errorCode, flag, frame, frameFault } from "../../wire/h2/frames.ts";
 import { HeaderBlockReader } from "../../wire/h2/header-blocks.ts";
-import { HpackDecoder } from "../../wire/h2/hpack.ts";
 import { HpackError } from "../../wire/h2/hpack-error.ts";
 import { type FrameConsumer, FrameReader } from "../../wire/h2/reader.ts";
 import { readSettings, setting } from "../../wire/h2/settings.ts";
-import { defaultWindow, maxWindow, ReceiveCredit, SendWindow } from "../../wire/h2/windows.ts";
-import type { ByteQueue } from "./byte-queue.ts";
+import { decodedHeads } from "../multiplexed.ts";
 import { ClosedStreams } from "./closed-streams.ts";
 import { ControlFrames } from "./control-frames.ts";
-import { type HeadFault, HeadReader, type RequestHead } from "./head.ts";
-import { type BlockPool, Output } from "./output.ts";
-import { parsePriority, type Priority, ReadyQueue } from "./priority.ts";
-import { ResponseHeads } from "./response-heads.ts";
-import { Stream, type StreamCarrier } from "./stream.ts";
-import type { ResponseHead } from "../../core/seams.ts";
+import type { HeadFault, RequestHead } from "./head.ts";
+import type { BlockPool, Output } from "./output.ts";
+import { EarlyPriorities, parsePriority } from "./priority.ts";
+import { Receiver } from "./receiver.ts";
+import { RequestHeads } from "./request-heads.ts";
+import { mostPendingBytes, Sender, type SenderOwner } from "./sender.ts";
+import { Stream } from "./stream.ts";
 
-/** Bytes that may wait for the socket. Beyond, streams keep theirs, so that turns and priorities count until shortly before the end. */
-export const mostPendingBytes = 131_072;
-/** A stream sends so much before the next has its turn (section 4.2). */
-const turnBytes = defaultMaxFrameBytes;
 /** ACKs and RST_STREAMs that may wait for a socket that takes nothing more: answers to a client that does not read them. */
 const mostUnreadAnswers = 1000;
 /** CONTINUATION frames of one head: a whole one fits into few. */
 const mostContinuations = 8;
-/** A head is decoded as far as this many times `maxHeadBytes`: up to there it can be answered. */
-export const decodedHeads = 4;
-/** A head block of up to this many bytes is compared with the one before it. */
-const longestMemo = 1024;
 const highestId = 0x7fff_ffff;
 
 /** Bounds of a connection. */
@@ -60,13 +51,10 @@ export interface ConnectionEvents {
   onSettingsAck(): void;
 }
 
-export class Connection implements FrameConsumer, StreamCarrier {
+export class Connection implements FrameConsumer, SenderOwner {
+  readonly sender: Sender;
   readonly output: Output;
   readonly streams: Map<number, Stream> = new Map();
-  /** Bytes given to the socket that it has not taken yet; kept by the session, which sends `output`. */
-  inFlightBytes = 0;
-  /** Bytes of all responses that wait in their streams. */
-  queuedBytes = 0;
   /** Nothing is read or sent any more. */
   failed = false;
   /** A head's first frame has come, its last has not. */
@@ -76,18 +64,10 @@ export class Connection implements FrameConsumer, StreamCarrier {
   readonly #events: ConnectionEvents;
   readonly #reader: FrameReader = new FrameReader(this, "client");
   readonly #blocks: HeaderBlockReader;
-  readonly #decoder = new HpackDecoder();
-  readonly #heads = new HeadReader();
-  #responseHeads: ResponseHeads | null = null;
-  #peerTableBytes: number | null = null;
-  readonly #ready = new ReadyQueue<Stream>();
+  readonly #heads = new RequestHeads();
   readonly #closed: ClosedStreams;
-  readonly #credit = new ReceiveCredit({ streamBytes: defaultWindow, connectionBytes: defaultWindow });
-  readonly #sendWindow = new SendWindow();
-  #peerInitialWindow = defaultWindow;
-  #peerMaxFrame = defaultMaxFrameBytes;
-  /** Priorities that came before their streams (RFC 9218, section 7.1). */
-  #early: Map<number, Priority> | null = null;
+  readonly #receiver: Receiver;
+  readonly #early: EarlyPriorities;
   /** The client's highest stream so far. */
   #lastId = 0;
   /** Streams above it are not served: a GOAWAY has said so. */
@@ -98,27 +78,21 @@ export class Connection implements FrameConsumer, StreamCarrier {
   /** Of the frame that is being read. */
   #flags = 0;
   #id = 0;
-  #stream: Stream | undefined;
-  /** DATA that was read and not handed on: with the end of its frame it may be the whole body. */
-  #data: Buffer | null = null;
-  #dataStart = 0;
-  #dataEnd = 0;
   #dependsOnItself = false;
-  /** The last head block that came, the table that it was read with, and what it said. */
-  #memo: Buffer | null = null;
-  #memoVersion = -1;
-  #memoHead: RequestHead | HeadFault = "malformed";
 
   constructor(limits: ConnectionLimits, pool: BlockPool, events: ConnectionEvents) {
     this.#limits = limits;
     this.#events = events;
-    this.output = new Output(pool, () => events.onPending());
+    this.sender = new Sender(pool, this);
+    this.output = this.sender.output;
+    this.#receiver = new Receiver(this.output, (stream) => this.#streamError(stream, errorCode.protocol));
     this.#blocks = new HeaderBlockReader(
       { bytes: limits.maxHeadBytes * decodedHeads, frames: mostContinuations },
       (id, endStream, bytes, start, end) => this.#onBlock(id, endStream, bytes, start, end),
     );
+    this.#early = new EarlyPriorities(limits.maxConcurrentStreams);
     this.#closed = new ClosedStreams(limits.maxConcurrentStreams * 2 + 256);
-    this.#decoder.limitTable(Math.max(limits.headerTableBytes, 4096));
+    this.#heads.limitTable(Math.max(limits.headerTableBytes, 4096));
   }
 
   /** What a server says first (section 3.4). */
@@ -132,29 +106,13 @@ export class Connection implements FrameConsumer, StreamCarrier {
     ]);
   }
 
-  /** Bytes that wait for the socket. */
-  get pendingBytes(): number {
-    return this.output.bytes + this.inFlightBytes;
-  }
-
   /** Takes what has come. The bytes are valid during the call. */
   read(bytes: Buffer): void {
     if (this.failed) return;
     this.#reader.read(bytes, 0, bytes.length);
-    if (this.#data !== null) this.#handOn();
-    if (this.pendingBytes < mostPendingBytes) this.#answers = 0;
+    this.#receiver.handOn();
+    if (this.sender.pendingBytes < mostPendingBytes) this.#answers = 0;
     else if (this.#answers > mostUnreadAnswers) this.#flood();
-  }
-
-  /** Some bytes have left: streams that wait for the socket may send. */
-  onTaken(bytes: number): void {
-    this.inFlightBytes -= bytes;
-    this.#pump();
-  }
-
-  /** Whether a stream waits for the connection, and not for its own window. */
-  isInLine(stream: Stream): boolean {
-    return stream.isReady;
   }
 
   /** GOAWAY as the first of two steps (section 6.8): no stream is refused yet, and the client opens no new ones. */
@@ -177,8 +135,6 @@ export class Connection implements FrameConsumer, StreamCarrier {
   fail(code: number, isFlood = false): void {
     if (this.failed) return;
     this.output.goaway(Math.min(this.#servedId, this.#lastId), code);
-    this.failed = true;
-    this.#reader.stop();
     this.abandon();
     this.#events.onFail(code, isFlood);
   }
@@ -187,6 +143,7 @@ export class Connection implements FrameConsumer, StreamCarrier {
   abandon(): void {
     this.failed = true;
     this.#reader.stop();
+    this.sender.stopped = true;
     for (const stream of this.streams.values()) this.#close(stream, true);
   }
 
@@ -194,50 +151,10 @@ export class Connection implements FrameConsumer, StreamCarrier {
   resumeBody(stream: Stream): void {
     if (stream.closed) return;
     stream.isRead = true;
-    this.#credits(stream);
+    this.#receiver.credit(stream);
   }
 
-  // What streams send.
-
-  /** Hot path. HEADERS of a response. A `contentLength` of -1 is not announced. */
-  sendHead(stream: Stream, head: ResponseHead, contentLength: number, endStream: boolean): void {
-    if (stream.closed || this.failed) return;
-    let heads = this.#responseHeads;
-    if (heads === null) {
-      heads = this.#responseHeads = new ResponseHeads(4096);
-      if (this.#peerTableBytes !== null) heads.limitTable(this.#peerTableBytes);
-    }
-    const length = heads.encode(head, contentLength);
-    this.output.headers(stream.id, heads.bytes, length, endStream, Math.min(this.#peerMaxFrame, turnBytes));
-    if (endStream) this.#endLocal(stream);
-  }
-
-  sendNow(stream: Stream, bytes: Uint8Array, endStream: boolean): boolean {
-    if (stream.closed || this.failed) return true;
-    const { length } = bytes;
-    if (length > 0) {
-      const fits = length <= stream.sendWindow && length <= this.#sendWindow.bytes && this.#ready.isEmpty;
-      if (!fits || this.pendingBytes + length > mostPendingBytes + turnBytes) return false;
-      this.#spend(stream, length);
-    }
-    let start = 0;
-    for (; length - start > turnBytes; start += turnBytes) this.output.data(stream.id, bytes, start, start + turnBytes, false);
-    const at = this.output.data(stream.id, bytes, start, length, endStream);
-    if (start === 0) {
-      lastBlock = this.output.block;
-      lastAt = at;
-      lastLength = length;
-    }
-    if (endStream) this.#endLocal(stream);
-    return true;
-  }
-
-  queued(stream: Stream, bytes: number): void {
-    this.queuedBytes += bytes;
-    if (stream.sendWindow <= 0) return;
-    this.#ready.add(stream);
-    this.#pump();
-  }
+  // How streams end.
 
   resetStream(stream: Stream, code: number): void {
     if (stream.closed || this.failed) return;
@@ -246,45 +163,12 @@ export class Connection implements FrameConsumer, StreamCarrier {
     this.#close(stream, true);
   }
 
-  /** Sends what the streams that wait may send, in the order of their priorities. */
-  #pump(): void {
-    const ready = this.#ready;
-    while (!ready.isEmpty && this.#sendWindow.bytes > 0 && this.pendingBytes < mostPendingBytes) {
-      const stream = ready.next();
-      const queue = stream.queue!;
-      if (stream.turnBytes <= 0) stream.turnBytes = turnBytes;
-      const length = Math.min(stream.turnBytes, this.#sendWindow.bytes, stream.sendWindow, queue.length);
-      const isLast = stream.endsAfterQueue && length === queue.length;
-      // A window that was made smaller holds the stream up: WINDOW_UPDATE brings it back.
-      if (length > 0) this.#sendQueued(stream, queue, length, isLast);
-      if (queue.length === 0 || stream.sendWindow <= 0) {
-        stream.turnBytes = 0;
-        ready.remove(stream);
-      }
-      if (stream.turnBytes <= 0) ready.endTurn(stream);
-      if (length > 0) stream.owner?.onProgress();
-      if (isLast) this.#endLocal(stream);
-    }
+  onPending(): void {
+    this.#events.onPending();
   }
 
-  #sendQueued(stream: Stream, queue: ByteQueue, length: number, endStream: boolean): void {
-    const at = this.output.reserve(9 + length);
-    const from = this.output.frameHeader(at, length, frame.data, endStream ? flag.endStream : 0, stream.id);
-    queue.moveTo(this.output.block, from, length);
-    this.queuedBytes -= length;
-    stream.turnBytes -= length;
-    this.#spend(stream, length);
-  }
-
-  /** Hot path. */
-  #spend(stream: Stream, length: number): void {
-    this.#sendWindow.spend(length);
-    stream.sendWindow -= length;
-    stream.sentBytes += length;
-  }
-
-  /** END_STREAM is in `output`. A client that still sends its request is told to stop (section 8.1). */
-  #endLocal(stream: Stream): void {
+  /** A client that still sends its request is told to stop (section 8.1). */
+  onSent(stream: Stream): void {
     stream.localEnded = true;
     if (!stream.remoteEnded) this.output.reset(stream.id, errorCode.none);
     this.#close(stream, !stream.remoteEnded);
@@ -293,15 +177,11 @@ export class Connection implements FrameConsumer, StreamCarrier {
   #close(stream: Stream, isIgnored: boolean): void {
     if (stream.closed) return;
     stream.closed = true;
-    this.#ready.remove(stream);
+    this.sender.forget(stream);
     this.streams.delete(stream.id);
     this.#closed.add(stream.id, isIgnored);
-    const { queue, owner } = stream;
-    if (queue !== null) {
-      this.queuedBytes -= queue.length;
-      queue.clear();
-    }
-    this.#credit.release(stream);
+    this.#receiver.release(stream);
+    const { owner } = stream;
     stream.owner = null;
     owner?.onClose(stream.localEnded);
     this.#events.onStreamClosed(stream);
@@ -335,37 +215,23 @@ export class Connection implements FrameConsumer, StreamCarrier {
   /** A DATA frame counts against the windows before its bytes come (section 6.9.1). Returns the connection error. */
   #beginData(id: number, length: number): number {
     const stream = this.streams.get(id);
-    this.#stream = stream;
     if (stream === undefined) {
       if (this.#isIdle(id)) return errorCode.protocol;
       if (!this.#closed.isIgnored(id) && id <= this.#servedId) return errorCode.streamClosed;
     } else if (stream.remoteEnded) {
       return errorCode.streamClosed;
     }
-    return this.#credit.received(length, this.#stream) ? errorCode.none : errorCode.flowControl;
+    return this.#receiver.begin(stream, length) ? errorCode.none : errorCode.flowControl;
   }
 
   onData(bytes: Buffer, start: number, end: number): void {
-    if (this.#data !== null) this.#handOn();
-    this.#data = bytes;
-    this.#dataStart = start;
-    this.#dataEnd = end;
-  }
-
-  /** Hands on DATA whose frame has not ended, or is not the last. */
-  #handOn(): void {
-    const bytes = this.#data!;
-    this.#data = null;
-    const stream = this.#stream;
-    if (stream === undefined || stream.closed) return;
-    stream.bodyBytes += this.#dataEnd - this.#dataStart;
-    stream.owner?.onBody(bytes, this.#dataStart, this.#dataEnd);
+    this.#receiver.take(bytes, start, end);
   }
 
   onFrameEnd(type: number, bytes: Buffer, start: number, end: number): void {
     switch (type) {
       case frame.data:
-        this.#endData(bytes);
+        this.#endData((this.#flags & flag.endStream) !== 0);
         break;
       case frame.headers:
       case frame.continuation:
@@ -404,43 +270,9 @@ export class Connection implements FrameConsumer, StreamCarrier {
     }
   }
 
-  #endData(bytes: Buffer): void {
-    const stream = this.#stream;
-    const isLast = (this.#flags & flag.endStream) !== 0;
-    if (stream !== undefined && !stream.closed) {
-      if (!isLast) {
-        if (this.#data !== null) this.#handOn();
-      } else {
-        const start = this.#data === null ? 0 : this.#dataStart;
-        const end = this.#data === null ? 0 : this.#dataEnd;
-        const last = this.#data ?? bytes;
-        this.#data = null;
-        stream.bodyBytes += end - start;
-        this.#endRemote(stream, last, start, end);
-      }
-    }
-    this.#data = null;
-    if (!this.failed) this.#credits(isLast ? undefined : stream);
-  }
-
-  /** The request has ended. Its body must be as long as it was said to be (section 8.1.1). */
-  #endRemote(stream: Stream, bytes: Buffer, start: number, end: number): void {
-    if (stream.announcedBytes >= 0 && stream.announcedBytes !== stream.bodyBytes) {
-      this.#streamError(stream, errorCode.protocol);
-      return;
-    }
-    stream.remoteEnded = true;
-    stream.owner?.onBodyEnd(bytes, start, end);
-  }
-
-  /** Gives back the room that was used. */
-  #credits(stream: Stream | undefined): void {
-    if (stream !== undefined && !stream.closed) {
-      const owed = this.#credit.forStream(stream);
-      if (owed > 0) this.output.windowUpdate(stream.id, owed);
-    }
-    const owed = this.#credit.forConnection();
-    if (owed > 0) this.output.windowUpdate(0, owed);
+  #endData(isLast: boolean): void {
+    const stream = this.#receiver.end(isLast);
+    if (!this.failed) this.#receiver.credit(stream);
   }
 
   #takeHead(type: number, bytes: Buffer, start: number, end: number): void {
@@ -460,7 +292,7 @@ export class Connection implements FrameConsumer, StreamCarrier {
     let head: RequestHead | HeadFault;
     try {
       // Those of streams that are refused too: the tables of both ends must stay the same.
-      head = this.#decode(bytes, start, end);
+      head = this.#heads.decode(bytes, start, end);
     } catch (error) {
       if (!(error instanceof HpackError)) throw error;
       this.fail(errorCode.compression);
@@ -472,26 +304,10 @@ export class Connection implements FrameConsumer, StreamCarrier {
     else this.#open(id, head, endStream);
   }
 
-  /** The head that a block makes. A client that asks for the same again sends the same bytes, with the same table. */
-  #decode(bytes: Buffer, start: number, end: number): RequestHead | HeadFault {
-    const memo = this.#memo;
-    const isKnown = memo !== null && this.#memoVersion === this.#decoder.tableVersion && memo.length === end - start;
-    if (isKnown && memo.compare(bytes, start, end) === 0) return this.#memoHead;
-    const version = this.#decoder.tableVersion;
-    this.#heads.begin();
-    this.#decoder.decode(bytes, start, end, this.#heads.onField);
-    const head = this.#heads.finish();
-    const isSame = version === this.#decoder.tableVersion && end - start <= longestMemo;
-    this.#memo = isSame ? Buffer.from(bytes.subarray(start, end)) : null;
-    this.#memoVersion = version;
-    this.#memoHead = head;
-    return head;
-  }
-
   #takeTrailers(stream: Stream, endStream: boolean): void {
     if (stream.remoteEnded) this.fail(errorCode.streamClosed);
     else if (!endStream || !this.#heads.isTrailers) this.#streamError(stream, errorCode.protocol);
-    else this.#endRemote(stream, nothing, 0, 0);
+    else this.#receiver.endRequest(stream, nothing, 0, 0);
   }
 
   /** HEADERS on a stream that is not open and cannot be opened any more. */
@@ -520,9 +336,8 @@ export class Connection implements FrameConsumer, StreamCarrier {
       if (this.control.countStreamError()) this.#flood();
       return;
     }
-    const priority = this.#early?.get(id) ?? head.priority;
-    this.#early?.delete(id);
-    const stream = new Stream(this, id, this.#peerInitialWindow, priority, head.contentLength ?? -1);
+    const priority = this.#early.take(id) ?? head.priority;
+    const stream = new Stream(this.sender, id, this.sender.initialWindow, priority, head.contentLength ?? -1);
     stream.remoteEnded = endStream;
     this.streams.set(id, stream);
     this.#events.onRequest(stream, head, endStream);
@@ -560,14 +375,9 @@ export class Connection implements FrameConsumer, StreamCarrier {
     if (priority === null) return;
     const stream = this.streams.get(id);
     if (stream !== undefined) {
-      const isReady = stream.isReady;
-      this.#ready.remove(stream);
-      stream.urgency = priority.urgency;
-      stream.incremental = priority.incremental;
-      if (isReady) this.#ready.add(stream);
+      this.sender.prioritize(stream, priority);
     } else if (id > this.#lastId) {
-      this.#early ??= new Map();
-      if (this.#early.size < this.#limits.maxConcurrentStreams || this.#early.has(id)) this.#early.set(id, priority);
+      this.#early.put(id, priority);
     }
   }
 
@@ -584,19 +394,15 @@ export class Connection implements FrameConsumer, StreamCarrier {
   #takeSettings(bytes: Buffer, start: number, end: number): void {
     this.#gotSettings = true;
     if ((this.#flags & flag.ack) !== 0) {
-      this.#decoder.limitTable(this.#limits.headerTableBytes);
-      this.#memo = null;
+      this.#heads.limitTable(this.#limits.headerTableBytes);
       this.#events.onSettingsAck();
       return;
     }
     let fault: number = errorCode.none;
     const wrong = readSettings(bytes, start, end, (id, value) => {
-      if (id === setting.initialWindow) fault ||= this.#changeWindows(value);
-      else if (id === setting.maxFrame) this.#peerMaxFrame = value;
-      else if (id === setting.tableSize) {
-        this.#peerTableBytes = value;
-        this.#responseHeads?.limitTable(value);
-      }
+      if (id === setting.initialWindow) fault ||= this.sender.changeWindows(this.streams.values(), value);
+      else if (id === setting.maxFrame) this.sender.maxFrameBytes = value;
+      else if (id === setting.tableSize) this.sender.limitTable(value);
     });
     if (wrong !== errorCode.none || fault !== errorCode.none) {
       this.fail(wrong || fault);
@@ -605,27 +411,14 @@ export class Connection implements FrameConsumer, StreamCarrier {
     // Before anything that the new windows allow.
     this.#answers++;
     this.output.settingsAck();
-    this.#pump();
-  }
-
-  /** Section 6.9.2: the windows of all streams change by the difference. Returns the connection error. */
-  #changeWindows(bytes: number): number {
-    const difference = bytes - this.#peerInitialWindow;
-    this.#peerInitialWindow = bytes;
-    for (const stream of this.streams.values()) {
-      stream.sendWindow += difference;
-      if (stream.sendWindow > maxWindow) return errorCode.flowControl;
-      if (stream.sendWindow > 0 && stream.queuedBytes > 0) this.#ready.add(stream);
-    }
-    return errorCode.none;
+    this.sender.pump();
   }
 
   #takeWindowUpdate(bytes: number): void {
     const id = this.#id;
     if (id === 0) {
-      if (bytes === 0) this.fail(errorCode.protocol);
-      else if (this.#sendWindow.grow(bytes)) this.#pump();
-      else this.fail(errorCode.flowControl);
+      const fault = this.sender.growConnection(bytes);
+      if (fault !== errorCode.none) this.fail(fault);
       return;
     }
     const stream = this.streams.get(id);
@@ -633,17 +426,11 @@ export class Connection implements FrameConsumer, StreamCarrier {
       if (this.#isIdle(id)) this.fail(errorCode.protocol);
       return;
     }
-    stream.sendWindow += bytes;
-    if (bytes === 0) {
-      this.fail(errorCode.protocol);
-    } else if (stream.sendWindow > maxWindow) {
-      // Section 6.9.1 asks for RST_STREAM with this code; the connection ends all the same.
-      this.resetStream(stream, errorCode.flowControl);
-      this.fail(errorCode.flowControl);
-    } else if (stream.sendWindow > 0 && stream.queuedBytes > 0) {
-      this.#ready.add(stream);
-      this.#pump();
-    }
+    const fault = this.sender.grow(stream, bytes);
+    if (fault === errorCode.none) return;
+    // Section 6.9.1 asks for RST_STREAM where the window passes its maximum; the connection ends all the same.
+    if (fault === errorCode.flowControl) this.resetStream(stream, fault);
+    this.fail(fault);
   }
 
   /** Never opened: neither by the client, nor passed over by one with a higher id (section 5.1.1). */
@@ -657,18 +444,3 @@ export class Connection implements FrameConsumer, StreamCarrier {
 }
 
 const nothing = Buffer.alloc(0);
-
-/** Where the payload of the last DATA frame lies that was sent at once; -1: out of reach. Module-wide: connections take turns. */
-let lastBlock: Buffer = nothing;
-let lastAt = -1;
-let lastLength = 0;
-
-/** Forgets the last DATA frame. */
-export function forgetData(): void {
-  lastAt = -1;
-}
-
-/** The bytes of a part of a response that was sent in one DATA frame since `forgetData`, as they will leave; null: there is none. */
-export function lastData(): Uint8Array | null {
-  return lastAt < 0 ? null : lastBlock.subarray(lastAt, lastAt + lastLength);
-}

@@ -1,5 +1,6 @@
 /** How much a client asks of the server without asking for anything: frames that carry no request, and what they make it do. */
 import { flag, frame } from "../../wire/h2/frames.ts";
+import { mostRefusals } from "../multiplexed.ts";
 
 /** The bounds of one interval of the watchdog. */
 const mostBytes = 1_048_576;
@@ -8,7 +9,6 @@ const mostSettings = 1000;
 const mostEmptyData = 1000;
 /** Streams that break the protocol. An honest client has none; a test of a client may have some. */
 const mostStreamErrors = 100;
-const leastRefusals = 1000;
 
 export class ControlFrames {
   /** Bytes of control frames that a client may send beyond `mostBytes`: as many as it is sent. */
@@ -40,6 +40,6 @@ export class ControlFrames {
 
   /** Counts a stream that was refused for their number; true: it is one too many. */
   countRefusal(maxConcurrentStreams: number): boolean {
-    return ++this.#refusals > Math.max(leastRefusals, maxConcurrentStreams * 10);
+    return ++this.#refusals > mostRefusals(maxConcurrentStreams);
   }
 }

@@ -1,10 +1,9 @@
 /** Heads of requests: the fields of a header block, and whether they make a request (RFC 9113, sections 8.2 and 8.3). */
 import { ownHeaderPrefix } from "../../core/seams.ts";
 import { sizeOf } from "../../wire/h2/header-table.ts";
+import { isFieldName, isOfHttp1, isToken, pseudoFields } from "../fields.ts";
+import { mostFields } from "../multiplexed.ts";
 import { noPriority, parsePriority, type Priority } from "./priority.ts";
-
-/** Fields of one head, pseudo-headers included. More is an attack on HPACK: each may be one byte on the wire. */
-export const mostFields = 64;
 
 /** The head of a request. Nothing changes it: requests whose blocks are equal byte by byte share one. */
 export interface RequestHead {
@@ -26,23 +25,6 @@ export interface RequestHead {
 
 /** Why a block is no request: "malformed" is a stream error (section 8.1.1), "too-many" one of our own bounds. */
 export type HeadFault = "malformed" | "too-many";
-
-/** RFC 9110, section 5.6.2, without capitals (RFC 9113, section 8.2.1); 1: may stand in a name. */
-const nameCharacters: Uint8Array = (() => {
-  const allowed = new Uint8Array(256);
-  for (const character of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") allowed[character.charCodeAt(0)] = 1;
-  return allowed;
-})();
-
-/** Section 8.2.2: they belong to HTTP/1.1. */
-const connectionFields: ReadonlySet<string> = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
-const pseudoFields: ReadonlySet<string> = new Set([":method", ":scheme", ":authority", ":path"]);
-
-function isName(name: string): boolean {
-  if (name.length === 0) return false;
-  for (let at = 0; at < name.length; at++) if (nameCharacters[name.charCodeAt(at)] !== 1) return false;
-  return true;
-}
 
 /** Section 8.2.1, and no other control characters than tabs (RFC 9110, section 5.5). */
 function isValue(value: string): boolean {
@@ -94,8 +76,7 @@ export class HeadReader {
   }
 
   #add(name: string, value: string): void {
-    const isForbidden = connectionFields.has(name) || (name === "te" && value !== "trailers");
-    if (isForbidden || !isName(name) || !isValue(value)) {
+    if (isOfHttp1(name, value) || !isFieldName(name) || !isValue(value)) {
       this.#fault = "malformed";
       return;
     }
@@ -116,7 +97,7 @@ export class HeadReader {
     const method = this.#pseudo.get(":method");
     const target = this.#pseudo.get(":path");
     const length = this.#fields.get("content-length");
-    if (method === undefined || !/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(method)) return "malformed";
+    if (method === undefined || !isToken(method)) return "malformed";
     const hasScheme = this.#pseudo.has(":scheme");
     if (method === "CONNECT") {
       // Section 8.5.

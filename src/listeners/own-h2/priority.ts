@@ -38,6 +38,28 @@ export function parsePriority(text: string): Priority | null {
   return { urgency, incremental };
 }
 
+/** Priorities that came before their streams (section 7.1): of so many streams at most. */
+export class EarlyPriorities {
+  readonly #most: number;
+  #priorities: Map<number, Priority> | null = null;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  put(id: number, priority: Priority): void {
+    const priorities = (this.#priorities ??= new Map());
+    if (priorities.size < this.#most || priorities.has(id)) priorities.set(id, priority);
+  }
+
+  /** undefined: none came. */
+  take(id: number): Priority | undefined {
+    const priority = this.#priorities?.get(id);
+    if (priority !== undefined) this.#priorities!.delete(id);
+    return priority;
+  }
+}
+
 /** A stream that can wait in the queue. Its priority does not change while it is in there. */
 export interface Waiter {
   readonly id: number;

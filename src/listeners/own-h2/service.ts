@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import { monotonicUs } from "../../base/clock.ts";
 import type { ListenerCounts, Protocol, RequestHandler } from "../../core/seams.ts";
 import { BodyDeadlines, type Bounds } from "../bounds.ts";
+import { isLongBody, requestsPerTurn, watchWithin } from "../multiplexed.ts";
 import { ResetAllowance } from "../resets.ts";
 import { Admission } from "../turns.ts";
 import type { RequestHead } from "./head.ts";
@@ -12,13 +13,6 @@ import { OwnRequest } from "./request.ts";
 import { Session, type SessionKeeper } from "./session.ts";
 import { OwnH2Sink, type Serving } from "./sink.ts";
 import type { Stream } from "./stream.ts";
-
-/** How often the watchdog looks at each session and sends it a PING, milliseconds; more often under short time-outs. */
-const watchIntervalMs = 2000;
-/** Requests that are begun in one turn of the event loop. One read can bring hundreds. */
-const requestsPerTurn = 64;
-/** A stream's first window (RFC 9113, section 6.9.2): a longer body needs more room than that. */
-const firstWindowBytes = 65_535;
 
 /** A request that has come. */
 interface Opened {
@@ -66,10 +60,9 @@ export class OwnH2Service implements SessionKeeper {
         this.#resets = 0;
       },
     });
-    const shortestMs = Math.min(limits.stallTimeoutMs, limits.h2IdleTimeoutMs, limits.headTimeoutMs);
     // After what has come was read: a process that was held up must not take what waits in its sockets for silence.
     const look = (): void => void setImmediate(this.#watch);
-    this.#watchdog = setInterval(look, Math.min(watchIntervalMs, Math.max(100, Math.floor(shortestMs / 4)))).unref();
+    this.#watchdog = watchWithin([limits.stallTimeoutMs, limits.h2IdleTimeoutMs, limits.headTimeoutMs], look);
   }
 
   /** Takes over a connected socket. */
@@ -105,7 +98,7 @@ export class OwnH2Service implements SessionKeeper {
 
   #begin({ sink, request, head }: Opened): void {
     const { limits, handler } = this.serving;
-    const isLong = !sink.bodyEnded && (head.contentLength === null || head.contentLength > firstWindowBytes);
+    const isLong = !sink.bodyEnded && isLongBody(head.contentLength);
     sink.begin(head.bytes > limits.maxHeadBytes, isLong && handler.withholds?.(request) === true);
   }
 

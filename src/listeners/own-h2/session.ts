@@ -99,7 +99,7 @@ export class Session implements ConnectionEvents, SinkSession, Waiting {
 
   /** Bytes of all its responses that wait. */
   get queuedBytes(): number {
-    return this.connection.queuedBytes;
+    return this.connection.sender.queuedBytes;
   }
 
   #read(chunk: Buffer): void {
@@ -148,27 +148,27 @@ export class Session implements ConnectionEvents, SinkSession, Waiting {
     const isMany = chunks.length > 1;
     if (isMany) socket.cork();
     for (const { bytes, block } of chunks) {
-      this.connection.inFlightBytes += bytes.length;
+      this.connection.sender.inFlightBytes += bytes.length;
       this.connection.control.allowance += bytes.length;
       this.#inFlight.push({ block, bytes: bytes.length });
       socket.write(bytes, this.#onTaken);
     }
     if (isMany) socket.uncork();
-    if (this.#isCounted || this.connection.inFlightBytes >= countedBytes) this.#count();
+    if (this.#isCounted || this.connection.sender.inFlightBytes >= countedBytes) this.#count();
   }
 
   readonly #onTaken = (error?: Error | null): void => {
     const { block, bytes } = this.#inFlight.shift()!;
     // Of a socket that failed it is not known whether it still reads the block.
     if (error === undefined || error === null) this.#keeper.pool.give(block);
-    this.connection.onTaken(bytes);
+    this.connection.sender.onTaken(bytes);
     if (this.#isCounted) this.#count();
   };
 
   /** Brings the count of all listeners up to date. To the end of those that wait: its reader has just read. */
   #count(): void {
     const { bounds, counts } = this.#keeper.serving;
-    const { inFlightBytes } = this.connection;
+    const { inFlightBytes } = this.connection.sender;
     if (this.#isCounted) bounds.setWaiting(this, 0, counts);
     this.#isCounted = inFlightBytes >= countedBytes && !this.#socket.destroyed;
     if (this.#isCounted) bounds.setWaiting(this, inFlightBytes, counts);

@@ -5,8 +5,9 @@ import { errorCode } from "../../wire/h2/frames.ts";
 import { type Bounds, deliver, refuse, type Waiting } from "../bounds.ts";
 import { BodyReader, type BodyOwner, type BodyReading } from "../node/request.ts";
 import { BaseSink } from "../sink.ts";
-import { type Connection, forgetData, lastData } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import type { OwnRequest } from "./request.ts";
+import { forgetData, lastData } from "./sender.ts";
 import type { Stream, StreamOwner } from "./stream.ts";
 
 /** Bytes that the streams of one session may have waiting. Past it, each waits until its reader has taken all that it has. */
@@ -221,7 +222,7 @@ export class OwnH2Sink extends BaseSink implements StreamOwner, BodyOwner, Waiti
 
   #sendHead(contentLength: number, endStream: boolean): void {
     this.#headSent = true;
-    this.#session.connection.sendHead(this.#stream, this.head!, contentLength, endStream);
+    this.#session.connection.sender.sendHead(this.#stream, this.head!, contentLength, endStream);
   }
 
   reset(): void {

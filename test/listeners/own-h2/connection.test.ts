@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ByteQueue } from "../../../src/listeners/own-h2/byte-queue.ts";
-import { mostPendingBytes } from "../../../src/listeners/own-h2/connection.ts";
+import { mostPendingBytes } from "../../../src/listeners/own-h2/sender.ts";
 import { ResponseHeads } from "../../../src/listeners/own-h2/response-heads.ts";
 import { errorCode, flag, frame } from "../../../src/wire/h2/frames.ts";
 import { HpackDecoder } from "../../../src/wire/h2/hpack.ts";
@@ -15,7 +15,7 @@ const ok = { status: 200, headers: { "content-type": "text/plain" }, streamed: t
 const answering =
   (peer: Peer, bytes: number) =>
   ({ stream }: Told): void => {
-    peer.connection.sendHead(stream, ok, -1, false);
+    peer.connection.sender.sendHead(stream, ok, -1, false);
     stream.send(Buffer.alloc(bytes, "a"), true);
   };
 
@@ -171,7 +171,7 @@ describe("windows", () => {
     expect([1, 3, 5].map((id) => peer.body(id).length)).toEqual([50_000, 50_000, 50_000]);
     // The first had the first window to itself; from there on all that are left alternate.
     expect(new Set(order.slice(4, 7)).size).toBeGreaterThan(1);
-    expect(peer.connection.queuedBytes).toBe(0);
+    expect(peer.connection.sender.queuedBytes).toBe(0);
   });
 
   test("priority: u=0 overtakes u=7, by the field and by PRIORITY_UPDATE, also before the stream is there", () => {
@@ -204,12 +204,12 @@ describe("windows", () => {
     peer.answer = answering(peer, 3_000_000);
     peer.head(1);
     peer.exchange();
-    const { connection } = peer;
+    const { sender } = peer.connection;
     let inFlight = dataOf(peer).reduce((sum, [, bytes]) => sum + bytes, 0);
     expect(inFlight).toBeLessThan(mostPendingBytes + 20_000);
     for (let i = 0; i < 100 && !peer.hasEnded(1); i++) {
-      connection.inFlightBytes = inFlight;
-      connection.onTaken(inFlight);
+      sender.inFlightBytes = inFlight;
+      sender.onTaken(inFlight);
       const before = peer.body(1).length;
       peer.receive();
       inFlight = peer.body(1).length - before;
@@ -350,7 +350,7 @@ test("whatever comes, nothing throws, what leaves is well-formed, and streams th
       }
       expect(peer.refused).toEqual([]);
       // A window that was passed would show here: no stream sends more than it was given.
-      expect(peer.connection.queuedBytes).toBe(
+      expect(peer.connection.sender.queuedBytes).toBe(
         [...peer.connection.streams.values()].reduce((sum, { queuedBytes }) => sum + queuedBytes, 0),
       );
       const open = peer.requests.filter(({ delivered }) => delivered === undefined).length;
