@@ -1,6 +1,7 @@
 import { cpus, totalmem } from "node:os";
+import { ownVersion } from "../base/version.ts";
 import { gateways } from "../network/gateways/catalogue.ts";
-import { choosePinning, ownVersion, toolVersions } from "../runner/processes/machine.ts";
+import { choosePinning, toolVersions } from "../runner/processes/machine.ts";
 import { shippedScenarios } from "../runner/plan/scenario.ts";
 import { startServerChild } from "../runner/processes/target.ts";
 

@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
 import { printable } from "../base/printable.ts";
 import { endsWithParent } from "../base/parent-channel.ts";
 import { UsageError } from "../base/usage-error.ts";
+import { ownVersion } from "../base/version.ts";
 import { type Recorder, type RecorderStats, startRecorder } from "../server/recorder.ts";
 import type { ServerOptions } from "../settings/options.ts";
 import { settingsOf } from "../settings/parse.ts";
@@ -24,11 +24,6 @@ function serverOptions(settings: RecordSettings): ServerOptions {
     ...(tlsKey !== null && { tlsKey }),
     maxBody,
   };
-}
-
-function version(): string {
-  const own = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { readonly version: string };
-  return own.version;
 }
 
 /** `fakeai record`: runs until a signal ends it, and says then what is on the tape. */
@@ -55,7 +50,7 @@ export async function record({ given }: Line): Promise<void> {
       out,
       bounds: { calls: settings.maxCalls, bytes: settings.maxTape },
       keepHeaders: new Set(settings.keepHeader),
-      version: version(),
+      version: ownVersion(),
     },
     (line) => process.stderr.write(`fakeai: ${printable(line)}\n`),
   );

@@ -1,6 +1,7 @@
 /** The arms of an experiment: their servers, their connections, their jobs. */
 import { protocolTraits } from "../results/protocols.ts";
 import { clockIdentity } from "../base/clock.ts";
+import { ownVersion } from "../base/version.ts";
 import { driverNamed } from "../load/drivers/drivers.ts";
 import type { DriverName, LoadDriver, LoadJob, RequestDetail, TlsChoice } from "../load/job.ts";
 import { mergeNetworks, type NetworkInput, parseNetwork, roundTripMs, unfitFor } from "../network/impairment.ts";
@@ -11,7 +12,7 @@ import type { ArmDescription, Calibration, Metrics, ProtocolName } from "../resu
 import type { Meeting } from "../shards/meeting.ts";
 import { partOf, type Share } from "../shards/share.ts";
 import { type GatewayChild, startGateway } from "./processes/gateway.ts";
-import { ownVersion, type Pinning } from "./processes/machine.ts";
+import type { Pinning } from "./processes/machine.ts";
 import { type NetworkChild, type NetworkStats, startNetwork } from "./processes/network.ts";
 import type { BenchOptions } from "./plan/options.ts";
 import { type Accepted, backgroundOf, cookieOf, requestsOf, takesEverything, warmupOf, type Wording } from "./plan/requests.ts";

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { networkInterfaces } from "node:os";
 import { hostInUrl, addressOf, isLoopback } from "../base/host.ts";
 import { UsageError } from "../base/usage-error.ts";
+import { ownVersion } from "../base/version.ts";
 import type { BenchResult } from "../results/types.ts";
 import { collected } from "../shards/collected.ts";
 import { Meeting } from "../shards/meeting.ts";
@@ -14,7 +15,6 @@ import type { BenchOptions, ShardOptions } from "./plan/options.ts";
 import { bustCacheAs } from "./plan/prompts.ts";
 import { dealable } from "./plan/requests.ts";
 import type { Variant } from "./plan/scenario.ts";
-import { ownVersion } from "./processes/machine.ts";
 
 /** This process among the others. */
 export interface Sharding {

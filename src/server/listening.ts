@@ -6,6 +6,7 @@ import type { Certificate } from "../base/certificate.ts";
 import { loadQuic, type QuicEngine, quicLack } from "../base/quic.ts";
 import { addressOf, hostInUrl, reachableHost } from "../base/host.ts";
 import { UsageError } from "../base/usage-error.ts";
+import { ownVersion } from "../base/version.ts";
 import type { Engine, H2Engine, Protocol, ProtocolListener, RequestHandler } from "../core/seams.ts";
 import { type Bounds, newCounts } from "../listeners/bounds.ts";
 import type { H3Listener } from "../listeners/h3/listener.ts";
@@ -23,7 +24,7 @@ export { uwsMaxHeadVariable } from "../listeners/uws/module.ts";
 export interface Listening {
   readonly protocol: Protocol;
   readonly engine: Engine;
-  /** What it came from, with its version: "uws-pack 20.0.8", "node 20.20.2". */
+  /** What it came from, with its version: "uws-pack 20.0.8", "node 20.20.2", "fakeai 0.1.0 on node 20.20.2" where it is our own. */
   readonly engineVersion: string;
   /** Origin, without a path: "http://127.0.0.1:8000", "ws://127.0.0.1:8000"; also where it listens on every address. */
   readonly url: string;
@@ -177,6 +178,7 @@ export async function listenAll(
   const hostname = hostInUrl(reachableHost(host));
   const versionOf = (engine: Engine): string => {
     if (engine === "uws") return uws!.version;
+    if (engine === "own") return `fakeai ${ownVersion()} on node ${process.versions.node}`;
     return engine === "quiche" ? quic!.engine.version : `node ${process.versions.node}`;
   };
   // Once, so that all engines listen on the same address of a name.

@@ -4,6 +4,7 @@ import { connect, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { ownVersion } from "../../src/base/version.ts";
 import { serverFlags } from "../../src/settings/server.ts";
 import { loadUws } from "../../src/listeners/uws/module.ts";
 import { cliPath, runCli, serve, type Serving } from "../support/process.ts";
@@ -52,7 +53,7 @@ describe("start", () => {
   });
 
   test("--json is one line that a program can read", async () => {
-    const server = await serve(["--protocol", "h1:0,h2c:0"]);
+    const server = await serve(["--protocol", "h1:0,h2c:0", "--h2-engine", "own"]);
     expect(server.listening).toEqual([
       {
         protocol: "h1",
@@ -62,8 +63,8 @@ describe("start", () => {
       },
       {
         protocol: "h2c",
-        engine: "node",
-        engineVersion: `node ${process.versions.node}`,
+        engine: "own",
+        engineVersion: `fakeai ${ownVersion()} on node ${process.versions.node}`,
         url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) as string,
       },
     ]);

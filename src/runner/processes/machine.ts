@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { cpus, loadavg, release, totalmem, type as osType } from "node:os";
 import { h2loadVersion } from "../../load/drivers/h2load.ts";
 import { clockTickUs, rssBytesOf, statOf } from "../../base/proc.ts";
+import { ownVersion } from "../../base/version.ts";
 import { proxies } from "../../network/gateways/catalogue.ts";
 import { type Gateway, gatewayProgram } from "../../network/gateways/gateway.ts";
 import type { Environment } from "../../results/types.ts";
@@ -89,11 +90,6 @@ export function packageVersion(name: string, from?: string): string | null {
     if (text !== null) return (JSON.parse(text) as { version: string }).version;
   }
   return null;
-}
-
-/** Our own version. */
-export function ownVersion(): string {
-  return (JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string }).version;
 }
 
 function commandVersion(command: string, pattern: RegExp, flag = "--version"): string | null {
