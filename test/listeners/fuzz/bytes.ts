@@ -4,13 +4,16 @@ import { HpackEncoder } from "../../../src/wire/h2/hpack.ts";
 import type { Dice } from "./dice.ts";
 import { injectedHeader } from "./values.ts";
 
+/** What a connection speaks. */
+export type Wire = "http/1.1" | "h2" | "ws";
+
 /** What is written to a connection of its own, which is then cut. */
 export interface BytesCase {
   readonly kind: "bytes";
   readonly category: "connections";
   readonly endpoint: "connections";
   /** Written one after the other, with a turn of the event loop between. */
-  bytes(isH2: boolean): readonly Buffer[];
+  bytes(wire: Wire): readonly Buffer[];
 }
 
 const body = JSON.stringify({ model: "gpt-4o", messages: [{ role: "user", content: "Hello there" }], stream: true });
@@ -177,13 +180,53 @@ function h2Connection(dice: Dice): Buffer[] {
   return dice.oneIn(2) ? [Buffer.concat(all)] : all;
 }
 
+const handshake =
+  "GET /v1/responses HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const create = JSON.stringify({ type: "response.create", model: "gpt-4o", input: "Hello there" });
+
+/** A frame of a client (RFC 6455, section 5.2); most are sane. */
+function webSocketFrame(dice: Dice): Buffer {
+  const payload = Buffer.from(
+    dice.pick([
+      create,
+      create,
+      "",
+      "{",
+      create.slice(0, dice.below(create.length)),
+      "\x03\xe8bye",
+      "x".repeat(dice.size(1, 70_000)),
+      '{"type":"response.cancel"}',
+    ]),
+    "latin1",
+  );
+  const first = dice.oneIn(4) ? dice.below(256) : 0x80 | dice.pick([1, 1, 1, 2, 8, 9, 10]);
+  const length = dice.oneIn(8) ? dice.size(1, 2 ** 31) : payload.length;
+  const masked = dice.oneIn(8) ? 0 : 0x80;
+  const head = Buffer.alloc(length < 126 ? 2 : length < 65_536 ? 4 : 10);
+  head[0] = first;
+  head[1] = masked | (length < 126 ? length : length < 65_536 ? 126 : 127);
+  if (head.length === 4) head.writeUInt16BE(length, 2);
+  else if (head.length === 10) head.writeBigUInt64BE(dice.oneIn(8) ? 2n ** 63n : BigInt(length), 2);
+  // A mask of zeros leaves the payload as it is.
+  return Buffer.concat([head, Buffer.alloc(masked === 0 ? 0 : 4), payload]);
+}
+
+function webSocketConnection(dice: Dice): Buffer[] {
+  const frames = Array.from({ length: dice.between(1, 6) }, () => webSocketFrame(dice));
+  const at = dice.below(frames.length);
+  if (dice.oneIn(2)) frames[at] = mutated(dice, frames[at]!);
+  const first = Buffer.from(handshake);
+  return [dice.oneIn(12) ? mutated(dice, first) : first, ...(dice.oneIn(2) ? [Buffer.concat(frames)] : frames)];
+}
+
 export function hostileBytes(dice: Dice): BytesCase {
   return {
     kind: "bytes",
     category: "connections",
     endpoint: "connections",
-    bytes: (isH2) => {
-      if (isH2) return h2Connection(dice);
+    bytes: (wire) => {
+      if (wire === "h2") return h2Connection(dice);
+      if (wire === "ws") return webSocketConnection(dice);
       const bytes = h1Connection(dice);
       const cut = dice.below(bytes.length + 1);
       return dice.oneIn(2) ? [bytes] : [bytes.subarray(0, cut), bytes.subarray(cut)];

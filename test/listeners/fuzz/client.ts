@@ -1,11 +1,14 @@
 /** A client that sends what it is given and looks only at what an attacked server must not get wrong. */
 import { type ClientHttp2Session, connect as connectHttp2, constants, type OutgoingHttpHeaders } from "node:http2";
+import type { IncomingMessage } from "node:http";
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { ChunkedReader } from "../../../src/wire/chunked.ts";
 import { sleep } from "../../support/wait.ts";
+import { WebSocket } from "ws";
+import type { Wire } from "./bytes.ts";
 import type { RequestCase } from "./requests.ts";
-import { injectedHeader } from "./values.ts";
+import { injectedHeader, jsonOf } from "./values.ts";
 
 /** How long a head may be out, and how long an answer is read before it is cut, ms. */
 interface Patience {
@@ -274,6 +277,86 @@ class H2Client implements Client {
   }
 }
 
-export function openClient(origin: string, isH2: boolean): Client {
-  return isH2 ? new H2Client(origin) : new H1Client(origin);
+/** Messages of one WebSocket: a request's body is what makes a response, its headers are the handshake's. */
+class WebSocketClient implements Client {
+  readonly #origin: string;
+  #socket: WebSocket | null = null;
+
+  constructor(origin: string) {
+    this.#origin = origin;
+  }
+
+  ask(request: RequestCase): Promise<Outcome> {
+    const { headers, json, body } = request;
+    const isPlain = headers.length === 0;
+    const { headMs, readMs } = patienceWith(request);
+    return new Promise((resolve) => {
+      let status: number | null = null;
+      let bodyBytes = 0;
+      let begin = "";
+      let timer: NodeJS.Timeout | undefined;
+      const done = (fault: string | null, keep = false): void => {
+        clearTimeout(timer);
+        socket.off("message", onMessage).off("close", onClose).off("unexpected-response", onRefusal);
+        if (!keep) {
+          if (this.#socket === socket) this.#socket = null;
+          socket.terminate();
+        }
+        resolve({ status, bodyBytes, begin, fault, unsent: false });
+      };
+      const onMessage = (data: Buffer): void => {
+        const text = data.toString();
+        bodyBytes += data.length;
+        if (begin.length < 300) begin += text.slice(0, 300);
+        if (status === null) {
+          clearTimeout(timer);
+          timer = setTimeout(() => done(null), readMs);
+        }
+        const { type, status: told } = JSON.parse(text) as { type: string; status?: number };
+        status = type === "error" ? (told ?? 0) : (status ?? 200);
+        if (type === "error" || /^response\.(?:completed|failed|incomplete)$/.test(type)) done(null, isPlain);
+      };
+      // What is too large or no text ends the connection with a code (RFC 6455, section 7.4).
+      const onClose = (code: number): void => done(code === 1006 ? "the connection was closed without a word" : null);
+      const onRefusal = (_request: unknown, response: IncomingMessage): void => {
+        status = response.statusCode!;
+        done(null);
+      };
+      const send = (): void => {
+        timer = setTimeout(() => done(`no answer in ${headMs} ms`), headMs);
+        const members = isObject(json) ? jsonOf({ type: "response.create", ...json }) : (body?.toString("latin1") ?? "{}");
+        socket.send(members);
+      };
+      const socket = isPlain && this.#socket?.readyState === WebSocket.OPEN ? this.#socket : this.#connect(headers);
+      socket.on("message", onMessage).once("close", onClose).once("unexpected-response", onRefusal);
+      if (isPlain) this.#socket = socket;
+      if (socket.readyState === WebSocket.OPEN) send();
+      else socket.once("open", send);
+    });
+  }
+
+  #connect(headers: RequestCase["headers"]): WebSocket {
+    const fields = headers.filter(([name]) => !/^(?:connection|upgrade|transfer-encoding|keep-alive|expect|host)$|^sec-/.test(name));
+    // The bytes of UTF-8, one for each character, as fields of node's client are.
+    const given = fields.map(([name, value]) => [name, Buffer.from(value).toString("latin1")] as const);
+    const options = { perMessageDeflate: false, headers: Object.fromEntries(given) };
+    const socket = new WebSocket(`${this.#origin}/v1/responses`, options);
+    socket.on("error", () => {});
+    return socket;
+  }
+
+  write(pieces: readonly Buffer[]): Promise<string> {
+    return writeBytes(this.#origin.replace(/^ws/, "http"), "http/1.1", pieces);
+  }
+
+  close(): void {
+    this.#socket?.terminate();
+  }
+}
+
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null && !Array.isArray(value);
+
+export function openClient(origin: string, wire: Wire): Client {
+  if (wire === "ws") return new WebSocketClient(origin);
+  return wire === "h2" ? new H2Client(origin) : new H1Client(origin);
 }

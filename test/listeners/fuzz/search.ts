@@ -2,8 +2,10 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { eventually, sleep } from "../../support/wait.ts";
+import type { Wire } from "./bytes.ts";
 import { type Client, openClient, type Outcome } from "./client.ts";
-import { type Case, caseOf, type SearchPlan } from "./requests.ts";
+import { type Case, caseOf, type SearchPlan, turns } from "./requests.ts";
+import { corpus } from "./corpus.ts";
 import { shrink } from "./shrink.ts";
 import { type EngineName, Target } from "./target.ts";
 import type { Seen, Watch } from "./watcher.ts";
@@ -127,15 +129,16 @@ class Arena {
     return arena;
   }
 
-  get isH2(): boolean {
-    return this.#engine.protocol === "h2" || this.#engine.protocol === "h2c";
+  get #wire(): Wire {
+    return wireOf(this.#engine);
   }
 
   async #start(): Promise<void> {
     this.#target = await Target.start(this.#engine, this.#preload);
-    this.#client = openClient(this.#target.origin, this.isH2);
+    this.#client = openClient(this.#target.origin, this.#wire);
     const { origin, healthOrigin } = this.#target;
-    this.#watcher = await Watcher.start({ origin, healthOrigin, isH2: this.isH2 });
+    // Its stream is one of HTTP, where a WebSocket is searched too: they share a loop.
+    this.#watcher = await Watcher.start({ origin: this.#wire === "ws" ? healthOrigin : origin, healthOrigin, isH2: this.#wire === "h2" });
     this.#knobs = await (await fetch(`${healthOrigin}/admin/config`)).text();
     await warmUp(this.#client);
     await this.#watcher.begin();
@@ -163,7 +166,7 @@ class Arena {
     target.forgetPeak();
     const before = target.memory().rssBytes;
     const cpuBefore = target.cpuMs();
-    const outcome = await meet(this.#client, given, this.isH2);
+    const outcome = await meet(this.#client, given, this.#wire);
     // The end of a process is heard of a little later than the end of its connections.
     if (outcome.status === null && given.kind === "request") await sleep(20);
     const seen = target.died === null ? await this.#watcher.end() : null;
@@ -226,12 +229,12 @@ class Arena {
   /** By how much a server that has only just been warmed up grows. */
   async growthAlone(given: Case): Promise<number> {
     const target = await Target.start(this.#engine, this.#preload);
-    const client = openClient(target.origin, this.isH2);
+    const client = openClient(target.origin, this.#wire);
     try {
       await warmUp(client);
       target.forgetPeak();
       const before = target.memory().rssBytes;
-      await meet(client, given, this.isH2);
+      await meet(client, given, this.#wire);
       return target.died === null ? Math.max(0, target.memory().peakBytes - before) : Infinity;
     } finally {
       client.close();
@@ -258,10 +261,10 @@ async function warmUp(client: Client): Promise<void> {
   }
 }
 
-async function meet(client: Client, given: Case, isH2: boolean): Promise<Outcome> {
+async function meet(client: Client, given: Case, wire: Wire): Promise<Outcome> {
   if (given.kind === "request") return client.ask(given);
-  const heard = await client.write(given.bytes(isH2));
-  const status = isH2 ? null : Number(/HTTP\/1\.1 (5\d\d)/.exec(heard)?.[1] ?? 0);
+  const heard = await client.write(given.bytes(wire));
+  const status = wire === "h2" ? null : Number(/HTTP\/1\.1 (5\d\d)/.exec(heard)?.[1] ?? 0);
   const fault = /\nx-injected/i.test(heard) ? "a header was injected" : null;
   return { status: status === 0 ? null : status, bodyBytes: heard.length, begin: "", fault, unsent: false };
 }
@@ -340,8 +343,22 @@ export interface Search {
   readonly worstGrowths: readonly Finding[];
 }
 
+const wireOf = ({ protocol }: EngineName): Wire => (protocol === "ws" ? "ws" : protocol === "h2" || protocol === "h2c" ? "h2" : "http/1.1");
+
+/** Numbers of the cases for an engine, from `from` on: a WebSocket has one endpoint, and asks for others nothing. */
+export function numbersFor(engine: EngineName, from: number, count: number): number[] {
+  const numbers: number[] = [];
+  const isAsked = (number: number): boolean => wireOf(engine) !== "ws" || ["POST /v1/responses", "connections"].includes(turns(number));
+  for (let number = from; numbers.length < count; number++) if (isAsked(number)) numbers.push(number);
+  return numbers;
+}
+
 export async function search(engine: EngineName, options: SearchOptions): Promise<Search> {
-  const { bounds, numbers = Array.from({ length: options.cases }, (_, number) => number), worst: worstCount = 10 } = options;
+  const {
+    bounds,
+    numbers = numbersFor(engine, wireOf(engine) === "ws" ? corpus.length : 0, options.cases),
+    worst: worstCount = 10,
+  } = options;
   const make = options.make ?? ((number: number) => caseOf(options, number));
   const arena = await Arena.open(engine, options.preload ?? null);
   const findings: Finding[] = [];

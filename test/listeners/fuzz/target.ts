@@ -10,16 +10,26 @@ const cliPath = fileURLToPath(new URL("../../../dist/cli.js", import.meta.url));
 export interface EngineName {
   readonly name: string;
   readonly protocol: Protocol;
-  readonly h1Engine: "uws" | "node";
+  /** Of the protocol, and of h1, where /health is asked for. */
+  readonly flags: readonly string[];
+  readonly needsUws: boolean;
 }
 
+const onUws = { flags: ["--h1-engine", "uws"], needsUws: true };
+const onNode = { flags: ["--h1-engine", "node"], needsUws: false };
+const onOwn = { flags: ["--h1-engine", "node", "--h2-engine", "own"], needsUws: false };
+
 export const engineNames: readonly EngineName[] = [
-  { name: "h1-uws", protocol: "h1", h1Engine: "uws" },
-  { name: "h1-node", protocol: "h1", h1Engine: "node" },
-  { name: "h1s-uws", protocol: "h1s", h1Engine: "uws" },
-  { name: "h1s-node", protocol: "h1s", h1Engine: "node" },
-  { name: "h2c", protocol: "h2c", h1Engine: "node" },
-  { name: "h2", protocol: "h2", h1Engine: "node" },
+  { name: "h1-uws", protocol: "h1", ...onUws },
+  { name: "h1-node", protocol: "h1", ...onNode },
+  { name: "h1s-uws", protocol: "h1s", ...onUws },
+  { name: "h1s-node", protocol: "h1s", ...onNode },
+  { name: "h2c", protocol: "h2c", ...onNode },
+  { name: "h2", protocol: "h2", ...onNode },
+  { name: "h2c-own", protocol: "h2c", ...onOwn },
+  { name: "h2-own", protocol: "h2", ...onOwn },
+  { name: "ws-uws", protocol: "ws", ...onUws },
+  { name: "ws-node", protocol: "ws", ...onNode },
 ];
 
 /** Servers that run. They end with this process at the latest. */
@@ -57,8 +67,9 @@ export class Target {
     });
   }
 
-  static async start({ protocol, h1Engine }: EngineName, preload: string | null): Promise<Target> {
-    const protocols = protocol === "h1" ? "h1:0" : `h1:0,${protocol}:0`;
+  static async start({ protocol, flags }: EngineName, preload: string | null): Promise<Target> {
+    // A WebSocket is on the port of h1.
+    const protocols = protocol === "h1" ? "h1:0" : `h1:0,${protocol}${protocol === "ws" ? "" : ":0"}`;
     const args = [
       ...(preload === null ? [] : ["--import", preload]),
       cliPath,
@@ -66,8 +77,7 @@ export class Target {
       "--json",
       "--protocol",
       protocols,
-      "--h1-engine",
-      h1Engine,
+      ...flags,
       "--admin",
     ];
     const environment = Object.entries(process.env).filter(([name]) => !name.startsWith("FAKEAI_"));
