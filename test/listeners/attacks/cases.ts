@@ -38,6 +38,13 @@ const engines = by("engine");
 const goaway = (attack: string, name: string, code: number): Case =>
   engines(attack, `GOAWAY ${name}; its streams are cancelled`, { goaway: code, statuses: { 200: 1 } }, aborted);
 
+/** How a bad field was answered, and the good request behind it. */
+const dropped = { statuses: { 200: 2 }, resets: {}, goaway: null };
+const refused = { statuses: { 200: 1 }, resets: { 1: 1 }, goaway: null };
+const badFields = (value: object, name: object): object => ({
+  answers: { "CR LF": value, NUL: value, "a space": value, "a capital": name, connection: name, "transfer-encoding": name },
+});
+
 const malformedH2: readonly Case[] = [
   goaway("made_you_reset_window_zero", "INTERNAL_ERROR", 2),
   goaway("made_you_reset_window_overflow", "INTERNAL_ERROR", 2),
@@ -122,7 +129,7 @@ const restH2: readonly Case[] = [
   ours("body_too_large", "413 with the error JSON", { goaway: null, statuses: { 413: 1 } }, bound("body-too-large")),
   ours("json_too_deep", "400 with the error JSON", { goaway: null, statuses: { 400: 1 } }, bound("json-too-deep")),
   engines("length_that_lies", "RST_STREAM PROTOCOL_ERROR", { goaway: null, resets: { 1: 1 } }, null),
-  engines("bad_header_fields", "the field is dropped, or RST_STREAM PROTOCOL_ERROR", { goaway: null }, null),
+  engines("bad_header_fields", "of a bad value: dropped; of a bad name: RST_STREAM PROTOCOL_ERROR", badFields(dropped, refused), null),
   ours("cr_lf_in_what_we_echo", "escaped in JSON, never in a header", { goaway: null, statuses: { 200: 1, 404: 1 } }, responses),
   ours("abort_storm", "every stream is cancelled", {}, aborted),
   ours("half_close", "taken as an abort", { end: "fin" }, aborted),
@@ -181,14 +188,18 @@ const floodsOwn: readonly Case[] = sharedWith(floodsH2, [
   ours("settings_flood", "closed beyond 1,000 in 2 s", {}, bound("flood")),
   ours("ping_flood", "closed when 1,000 acknowledgements wait", {}, bound("flood")),
   ours("empty_data_flood", "GOAWAY ENHANCE_YOUR_CALM after 1,000 frames", { goaway: 11, end: "fin" }, bound("flood")),
-  // Its idle end, GOAWAY NO_ERROR, may come while the attacker still listens.
-  ours("too_many_streams_later", "REFUSED_STREAM beyond --max-concurrent-streams", {}, bound("stream-limit")),
+  ours(
+    "too_many_streams_later",
+    "REFUSED_STREAM beyond --max-concurrent-streams; the others go on",
+    { goaway: null, statuses: { 200: 100 }, resets: { 7: 300 } },
+    bound("stream-limit"),
+  ),
 ]);
 
 const restOwn: readonly Case[] = sharedWith(restH2, [
   ours("empty_header_names", "RST_STREAM PROTOCOL_ERROR", { goaway: null, resets: { 1: 50 } }, null),
   ours("half_a_head", "GOAWAY PROTOCOL_ERROR at a frame in between, else at --head-timeout", { end: "fin" }, bound("malformed")),
-  ours("bad_header_fields", "RST_STREAM PROTOCOL_ERROR", { goaway: null }, null),
+  ours("bad_header_fields", "RST_STREAM PROTOCOL_ERROR", badFields(refused, refused), null),
 ]);
 
 const commonH1: readonly Case[] = [

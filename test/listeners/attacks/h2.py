@@ -197,9 +197,10 @@ def too_many_streams_later(target, streams=400):
     """After the server's SETTINGS were acknowledged."""
     connection = Http2(target)
     connection.read(10, until=lambda each: isinstance(each, SettingsFrame) and "ACK" in each.flags)
-    for _ in range(streams):
-        connection.raw(*connection.chat([("x-fakeai-itl", "20"), ("x-fakeai-output-tokens", "20")]))
-    return hold(connection, 4)
+    # None of them has been answered before the last was sent.
+    requests = [connection.chat([("x-fakeai-ttft", "1500"), ("x-fakeai-output-tokens", "2")]) for _ in range(streams)]
+    connection.raw(*[part for request in requests for part in request])
+    return hold(connection, answers=streams)
 
 
 # MadeYouReset, CVE-2025-8671: the client makes the server reset
@@ -493,13 +494,22 @@ def length_that_lies(target):
 
 @attack
 def bad_header_fields(target):
-    """CR, LF and NUL in values, an upper-case name, a connection header, no :path."""
-    results = []
-    for extra in [[("x-a", "b\r\nc: d")], [("x-a", "b\0")], [("X-A", "b")], [("connection", "close")], [("transfer-encoding", "chunked")]]:
+    """What no request may hold, each on a connection of its own, beside a request that is good: how both were answered."""
+    answers = {}
+    for what, field in [
+        ("CR LF", ("x-a", "b\r\nc: d")),
+        ("NUL", ("x-a", "b\0")),
+        ("a space", ("x-a", " b")),
+        ("a capital", ("X-A", "b")),
+        ("connection", ("connection", "close")),
+        ("transfer-encoding", ("transfer-encoding", "chunked")),
+    ]:
         connection = Http2(target)
-        connection.raw(connection.head(extra, method="GET", path="/health", end=True))
-        results.append(hold(connection, 0.1))
-    return results[0]
+        connection.raw(connection.head([field], method="GET", path="/health", end=True))
+        connection.raw(connection.head(method="GET", path="/health", end=True))
+        seen = hold(connection, answers=2)
+        answers[what] = {"statuses": seen["statuses"], "resets": seen["resets"], "goaway": seen["goaway"]}
+    return {"answers": answers}
 
 
 @attack
