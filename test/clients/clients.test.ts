@@ -1,6 +1,7 @@
 /** Clients that people really use, against each protocol that they can speak. */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import OpenAI, { BadRequestError, NotFoundError } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Agent, fetch as undiciFetch, H2CClient, type Dispatcher } from "undici";
@@ -10,10 +11,17 @@ import { chunksOf } from "../support/chat.ts";
 import { eventually } from "../support/wait.ts";
 
 let server: FakeAiServer;
+/** HTTP/2 on our own engine. */
+let own: FakeAiServer;
 beforeAll(async () => {
-  server = await createServer({ protocol: "h1,h1s,h2c,h2", outputTokens: 12, itl: 1, maxConcurrentStreams: 1000 });
+  const options = { outputTokens: 12, itl: 1, maxConcurrentStreams: 1000 };
+  server = await createServer({ protocol: "h1,h1s,h2c,h2", ...options });
+  own = await createServer({ protocol: "h2c,h2", h2Engine: "own", ...options });
 });
-afterAll(() => server.close(0));
+afterAll(async () => {
+  await server.close(0);
+  await own.close(0);
+});
 
 const ca = (): string => readFileSync(server.caPath!, "utf8");
 
@@ -27,7 +35,7 @@ function sdk(origin: string, dispatcher?: Dispatcher): OpenAI {
   });
 }
 
-describe.each<[string, () => { client: OpenAI; dispatcher?: Dispatcher; isH2: boolean }]>([
+describe.each<[string, () => { client: OpenAI; dispatcher?: Dispatcher; isH2: boolean; on?: FakeAiServer }]>([
   ["h1", () => ({ client: sdk(server.urls.h1!), isH2: false })],
   [
     "h2 (undici Agent with allowH2)",
@@ -44,6 +52,20 @@ describe.each<[string, () => { client: OpenAI; dispatcher?: Dispatcher; isH2: bo
     },
   ],
   [
+    "h2 on our own engine",
+    () => {
+      const dispatcher = new Agent({ allowH2: true, connections: 1, pipelining: 100, connect: { ca: ca() } });
+      return { client: sdk(own.urls.h2!, dispatcher), dispatcher, isH2: true, on: own };
+    },
+  ],
+  [
+    "h2c on our own engine",
+    () => {
+      const dispatcher = new H2CClient(own.urls.h2c!);
+      return { client: sdk(own.urls.h2c!, dispatcher), dispatcher, isH2: true, on: own };
+    },
+  ],
+  [
     "http/1.1 on the h2 port",
     () => {
       const dispatcher = new Agent({ allowH2: false, connect: { ca: ca() } });
@@ -54,8 +76,9 @@ describe.each<[string, () => { client: OpenAI; dispatcher?: Dispatcher; isH2: bo
   let client: OpenAI;
   let dispatcher: Dispatcher | undefined;
   let isH2: boolean;
+  let asked: FakeAiServer;
   beforeAll(() => {
-    ({ client, dispatcher, isH2 } = connect());
+    ({ client, dispatcher, isH2, on: asked = server } = connect());
   });
   afterAll(() => dispatcher?.destroy());
   const request = { model: "gpt-4o", messages: [{ role: "user" as const, content: "Hello" }] };
@@ -72,7 +95,7 @@ describe.each<[string, () => { client: OpenAI; dispatcher?: Dispatcher; isH2: bo
     }
     expect(text.length).toBeGreaterThan(12);
     expect([finish, usage]).toEqual(["stop", 12]);
-    expect(server.stats().openSessions > 0).toBe(isH2);
+    expect(asked.stats().openSessions > 0).toBe(isH2);
   });
 
   test("answers in one piece", async () => {
@@ -95,11 +118,11 @@ describe.each<[string, () => { client: OpenAI; dispatcher?: Dispatcher; isH2: bo
   });
 
   test("an abort is noticed", async () => {
-    const before = server.stats().abortedStreams;
+    const before = asked.stats().abortedStreams;
     const stream = await client.chat.completions.create({ ...request, stream: true }, { headers: { "x-fakeai-output-tokens": "5000" } });
     for await (const chunk of stream) if (chunk.choices[0]?.delta.content) break;
     stream.controller.abort();
-    await eventually(() => server.stats().abortedStreams === before + 1, "the abort is noticed");
+    await eventually(() => asked.stats().abortedStreams === before + 1, "the abort is noticed");
   });
 });
 
@@ -124,6 +147,8 @@ describe.runIf(available("curl"))("curl", () => {
     ["--http1.1 on h1", ["--http1.1"], () => server.urls.h1!, "1.1"],
     ["--http2-prior-knowledge on h2c", ["--http2-prior-knowledge"], () => server.urls.h2c!, "2"],
     ["--http2 on h2", ["--http2"], () => server.urls.h2!, "2"],
+    ["--http2-prior-knowledge on our own h2c", ["--http2-prior-knowledge"], () => own.urls.h2c!, "2"],
+    ["--http2 on our own h2", ["--http2"], () => own.urls.h2!, "2"],
     ["--http1.1 on h2", ["--http1.1"], () => server.urls.h2!, "1.1"],
     ["--http2 on h1s, which has no HTTP/2", ["--http2"], () => server.urls.h1s!, "1.1"],
     ["--http2 on h1: an upgrade that is not taken", ["--http2"], () => server.urls.h1!, "1.1"],
@@ -147,22 +172,43 @@ describe.runIf(available("h2load"))("h2load", () => {
     ["h1s", ["--h1"], () => server.urls.h1s!, "http/1.1"],
     ["h2c", [], () => server.urls.h2c!, "h2c"],
     ["h2", [], () => server.urls.h2!, "h2"],
+    ["our own h2c", [], () => own.urls.h2c!, "h2c"],
+    ["our own h2", [], () => own.urls.h2!, "h2"],
     ["http/1.1 on the h2 port", ["--npn-list=http/1.1"], () => server.urls.h2!, "http/1.1"],
   ])("%s: 0 failed", async (_name, flags, origin, negotiated) => {
     const file = new URL(`../../node_modules/.cache/h2load-body.json`, import.meta.url).pathname;
-    await import("node:fs/promises").then(({ writeFile }) => writeFile(file, body));
+    await writeFile(file, body);
     const { stdout } = await run("h2load", ["-n", "200", "-c", "10", "-m", "1", "-d", file, ...flags, `${origin()}${path}`]);
     expect(stdout).toContain(`Application protocol: ${negotiated}`);
     expect(counts(stdout)).toEqual([200, 200, 200, 0]);
   });
 
-  test("900 unpaced streams of 100 tokens on one connection: 0 failed", async () => {
-    const unpaced = await createServer({ protocol: "h2c", outputTokens: 100, maxConcurrentStreams: 1000 });
+  test.each(["node", "own"] as const)("900 unpaced streams of 100 tokens on one connection: 0 failed, engine %s", async (h2Engine) => {
+    const unpaced = await createServer({ protocol: "h2c", h2Engine, outputTokens: 100, maxConcurrentStreams: 1000 });
     const file = new URL(`../../node_modules/.cache/h2load-body.json`, import.meta.url).pathname;
-    await import("node:fs/promises").then(({ writeFile }) => writeFile(file, body));
+    await writeFile(file, body);
     const { stdout } = await run("h2load", ["-n", "2700", "-c", "1", "-m", "900", "-d", file, `${unpaced.urls.h2c!}${path}`]);
     expect(counts(stdout)).toEqual([2700, 2700, 2700, 0]);
     expect(unpaced.stats().generationTokens).toBe(270_000);
     await unpaced.close(0);
+  });
+});
+
+describe.runIf(available("nghttp"))("nghttp", () => {
+  test.each<["h2c" | "h2", string, () => FakeAiServer]>([
+    ["h2c", "node", () => server],
+    ["h2", "node", () => server],
+    ["h2c", "own", () => own],
+    ["h2", "own", () => own],
+  ])("%s on engine %s: a request that ends by trailers, and one that is given up", async (protocol, _engine, on) => {
+    const file = new URL(`../../node_modules/.cache/nghttp-body.json`, import.meta.url).pathname;
+    await writeFile(file, body);
+    // It does not know our certificate, and says so.
+    const url = `${on().urls[protocol]!}${path}`;
+    const { stdout } = await run("nghttp", ["--no-verify-peer", "--no-dep", "-d", file, "--trailer", "x-checksum: 1", url]);
+    expect(chunksOf(stdout)).toHaveLength(14);
+    const before = on().stats().abortedStreams;
+    await run("nghttp", ["--no-verify-peer", "--no-dep", "-t", "1", "-H", "x-fakeai-itl: 5000", "-d", file, url]);
+    await eventually(() => on().stats().abortedStreams === before + 1, "the abort is noticed");
   });
 });

@@ -21,16 +21,23 @@ import { chunksOf, textOf } from "../support/chat.ts";
 
 const models = ["gpt-4o", "text-embedding-3-small", "claude-any", "gemini-any", "llama-any"];
 let server: FakeAiServer;
+/** HTTP/2 on our own engine. */
+let own: FakeAiServer;
 let said: string;
 beforeAll(async () => {
-  server = await createServer({ protocol: "h1,h1s,h2c,h2", outputTokens: 12, itl: 1, model: models, maxConcurrentStreams: 1000 });
+  const options = { outputTokens: 12, itl: 1, model: models, maxConcurrentStreams: 1000 };
+  server = await createServer({ protocol: "h1,h1s,h2c,h2", ...options });
+  own = await createServer({ protocol: "h2c,h2", h2Engine: "own", ...options });
   said = (
     (await (
       await fetch(`${server.urls.h1!}/v1/chat/completions`, { method: "POST", headers: seeded, body: JSON.stringify(chat) })
     ).json()) as OpenAI.ChatCompletion
   ).choices[0]!.message.content!;
 });
-afterAll(() => server.close(0));
+afterAll(async () => {
+  await server.close(0);
+  await own.close(0);
+});
 
 const ca = (): string => readFileSync(server.caPath!, "utf8");
 const seeded = { "x-fakeai-seed": "4" };
@@ -55,19 +62,21 @@ const outputTokensOf = (message: { usage_metadata?: unknown }): number =>
 
 type Fetch = typeof globalThis.fetch;
 /** Ways for a client that takes a fetch. */
-const ways: [Protocol, () => { dispatcher: Dispatcher | null }][] = [
-  ["h1", () => ({ dispatcher: null })],
-  ["h1s", () => ({ dispatcher: new Agent({ allowH2: false, connect: { ca: ca() } }) })],
-  ["h2", () => ({ dispatcher: new Agent({ allowH2: true, connections: 1, pipelining: 100, connect: { ca: ca() } }) })],
-  ["h2c", () => ({ dispatcher: new H2CClient(server.urls.h2c!) })],
+const ways: [Protocol, "node" | "own", () => { dispatcher: Dispatcher | null }][] = [
+  ["h1", "node", () => ({ dispatcher: null })],
+  ["h1s", "node", () => ({ dispatcher: new Agent({ allowH2: false, connect: { ca: ca() } }) })],
+  ["h2", "node", () => ({ dispatcher: new Agent({ allowH2: true, connections: 1, pipelining: 100, connect: { ca: ca() } }) })],
+  ["h2c", "node", () => ({ dispatcher: new H2CClient(server.urls.h2c!) })],
+  ["h2", "own", () => ({ dispatcher: new Agent({ allowH2: true, connections: 1, pipelining: 100, connect: { ca: ca() } }) })],
+  ["h2c", "own", () => ({ dispatcher: new H2CClient(own.urls.h2c!) })],
 ];
 
-describe.each(ways)("SDKs over %s", (protocol, connect) => {
+describe.each(ways)("SDKs over %s, HTTP/2 on engine %s", (protocol, engine, connect) => {
   let base: string;
   let dispatcher: Dispatcher | null;
   let fetch: Fetch;
   beforeAll(() => {
-    base = server.urls[protocol]!;
+    base = (engine === "own" ? own : server).urls[protocol]!;
     ({ dispatcher } = connect());
     const through = (url: string | URL, init?: object): unknown => undiciFetch(url, { ...init, dispatcher: dispatcher! });
     fetch = dispatcher === null ? globalThis.fetch : (through as Fetch);
@@ -352,12 +361,14 @@ describe.each(ways)("SDKs over %s", (protocol, connect) => {
   });
 });
 
-describe.each<[string, Protocol, boolean]>([
-  ["h1", "h1", false],
-  ["h1s", "h1s", false],
-  ["h2", "h2", true],
-])("got and axios over %s", (_name, protocol, http2) => {
-  const path = (): string => `${server.urls[protocol]!}/v1/chat/completions`;
+describe.each<[Protocol, string, () => FakeAiServer]>([
+  ["h1", "node", () => server],
+  ["h1s", "node", () => server],
+  ["h2", "node", () => server],
+  ["h2", "own", () => own],
+])("got and axios over %s, HTTP/2 on engine %s", (protocol, _engine, asked) => {
+  const http2 = protocol === "h2";
+  const path = (): string => `${asked().urls[protocol]!}/v1/chat/completions`;
   test("got", async () => {
     const common = { http2, headers: seeded, retry: { limit: 0 }, ...(protocol !== "h1" && { https: { certificateAuthority: ca() } }) };
     const whole = await got.post(path(), { ...common, json: chat }).json<OpenAI.ChatCompletion>();
@@ -387,12 +398,14 @@ describe.each<[string, Protocol, boolean]>([
   });
 });
 
-describe.runIf(available("curl")).each<[Protocol, string[]]>([
-  ["h1", ["--http1.1"]],
-  ["h1s", ["--http1.1"]],
-  ["h2c", ["--http2-prior-knowledge"]],
-  ["h2", ["--http2"]],
-])("curl over %s", (protocol, flags) => {
+describe.runIf(available("curl")).each<[Protocol, string, string[], () => FakeAiServer]>([
+  ["h1", "node", ["--http1.1"], () => server],
+  ["h1s", "node", ["--http1.1"], () => server],
+  ["h2c", "node", ["--http2-prior-knowledge"], () => server],
+  ["h2", "node", ["--http2"], () => server],
+  ["h2c", "own", ["--http2-prior-knowledge"], () => own],
+  ["h2", "own", ["--http2"], () => own],
+])("curl over %s, HTTP/2 on engine %s", (protocol, _engine, flags, asked) => {
   const curl = (path: string, body: object, ...more: string[]): Promise<string> =>
     new Promise((resolve, reject) => {
       const args = [
@@ -404,7 +417,7 @@ describe.runIf(available("curl")).each<[Protocol, string[]]>([
         "-d",
         JSON.stringify(body),
         ...more,
-        `${server.urls[protocol]!}${path}`,
+        `${asked().urls[protocol]!}${path}`,
       ];
       const child = spawn("curl", args, { stdio: ["ignore", "pipe", "inherit"] });
       let stdout = "";

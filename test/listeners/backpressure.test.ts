@@ -124,6 +124,9 @@ async function metric(running: Started, name: string): Promise<number> {
 }
 
 // quiche's client reads whatever comes: no reader of HTTP/3 can stall here.
+/** HTTP/2 on each of its engines. */
+const h2cTargets = targets.filter(({ protocol }) => protocol === "h2c");
+
 describe.each(targets.filter(({ client }) => client !== "h3"))("$name", (target) => {
   const isH2 = target.client === "h2";
   const slow = (running: Started, request: object, headers: Record<string, string>): SlowReader & { sibling?: () => Promise<string> } =>
@@ -275,42 +278,40 @@ describe.each(targets.filter(({ client }) => client === "h2"))("an answer in one
   });
 });
 
-test("a few frames that are not read do not hold on to the memory of all frames written meanwhile", { timeout: 30_000 }, async () => {
-  const running = await start(
-    targets.find(({ name }) => name === "h2c")!,
-    { outputTokens: 100_000 },
-  );
-  setFlagsFromString("--expose-gc");
-  const collect = runInNewContext("gc") as () => void;
-  const sessions = [connectH2(running.origin, { settings: { initialWindowSize: 0 } }), connectH2(running.origin)];
-  const open = (session: ClientHttp2Session, count: number, itl: string): void => {
-    session.on("error", () => {});
-    for (let i = 0; i < count; i++) {
-      const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions", "x-fakeai-itl": itl });
-      stream.on("error", () => {}).resume();
-      stream.end(JSON.stringify(chat({ stream: true })));
-    }
-  };
-  open(sessions[0]!, 4, "20");
-  open(sessions[1]!, 100, "5");
-  const written = (): number => running.server.stats().generationTokens;
-  await eventually(() => written() > 2000, "all are under way");
-  collect();
-  const before = process.memoryUsage().arrayBuffers;
-  await eventually(() => written() > 42_000, "10 MB are written", 20_000);
-  collect();
-  // What is held is 4 times 400 frames at most, 0.5 MB.
-  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(3e6);
-  expect(running.server.stats().running).toBe(104);
-  for (const session of sessions) session.destroy();
-  await running.stop();
-});
+test.each(h2cTargets)(
+  "a few frames that are not read do not hold on to the memory of all frames written meanwhile, $name",
+  { timeout: 30_000 },
+  async (h2c) => {
+    const running = await start(h2c, { outputTokens: 100_000 });
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const sessions = [connectH2(running.origin, { settings: { initialWindowSize: 0 } }), connectH2(running.origin)];
+    const open = (session: ClientHttp2Session, count: number, itl: string): void => {
+      session.on("error", () => {});
+      for (let i = 0; i < count; i++) {
+        const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions", "x-fakeai-itl": itl });
+        stream.on("error", () => {}).resume();
+        stream.end(JSON.stringify(chat({ stream: true })));
+      }
+    };
+    open(sessions[0]!, 4, "20");
+    open(sessions[1]!, 100, "5");
+    const written = (): number => running.server.stats().generationTokens;
+    await eventually(() => written() > 2000, "all are under way");
+    collect();
+    const before = process.memoryUsage().arrayBuffers;
+    await eventually(() => written() > 42_000, "10 MB are written", 20_000);
+    collect();
+    // What is held is 4 times 400 frames at most, 0.5 MB.
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(3e6);
+    expect(running.server.stats().running).toBe(104);
+    for (const session of sessions) session.destroy();
+    await running.stop();
+  },
+);
 
-test("large answers that are not read do not hold up the other streams of their session", async () => {
-  const running = await start(
-    targets.find(({ name }) => name === "h2c")!,
-    { stallTimeout: 60_000, outputTokens: 300 },
-  );
+test.each(h2cTargets)("large answers that are not read do not hold up the other streams of their session, $name", async (h2c) => {
+  const running = await start(h2c, { stallTimeout: 60_000, outputTokens: 300 });
   const session = connectH2(running.origin);
   session.on("error", () => {});
   session.on("connect", () => session.setLocalWindowSize(16_777_216));
@@ -339,44 +340,42 @@ test("large answers that are not read do not hold up the other streams of their 
   await running.stop();
 });
 
-test("one HTTP/2 session cannot make the server hold more than its bound", async () => {
-  const running = await start(
-    targets.find(({ name }) => name === "h2c")!,
-    { maxConcurrentStreams: 1000, outputTokens: 5000 },
-  );
-  const session = connectH2(running.origin);
-  session.on("error", () => {});
-  await new Promise((resolve) => session.once("remoteSettings", resolve));
-  const rssBefore = process.memoryUsage.rss();
-  const streams = Array.from({ length: 1000 }, () => {
-    const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions" });
-    stream.on("error", () => {});
-    stream.end(JSON.stringify(chat({ stream: true })));
-    return stream;
-  });
-  await eventually(async () => (await metric(running, "fakeai_stalled_streams")) === 1000, "all wait for the reader");
-  // 1,000 streams of 1.3 MB each; client and server live in this process.
-  expect(process.memoryUsage.rss() - rssBefore).toBeLessThan(250e6);
-  const lengths = streams.map(
-    (stream) =>
-      new Promise<number>((resolve) => {
-        let bytes = 0;
-        stream.on("data", (chunk: Buffer) => (bytes += chunk.length));
-        stream.on("close", () => resolve(bytes));
-      }),
-  );
-  const bytes = await Promise.all(lengths.slice(0, 20).concat(lengths.slice(20)));
-  expect(Math.min(...bytes)).toBeGreaterThan(1_000_000);
-  expect(running.server.stats()).toMatchObject({ finishedStreams: 1000, abortedStreams: 0 });
-  session.destroy();
-  await running.stop();
-}, 60_000);
+test.each(h2cTargets)(
+  "one HTTP/2 session cannot make the server hold more than its bound, $name",
+  async (h2c) => {
+    const running = await start(h2c, { maxConcurrentStreams: 1000, outputTokens: 5000 });
+    const session = connectH2(running.origin);
+    session.on("error", () => {});
+    await new Promise((resolve) => session.once("remoteSettings", resolve));
+    const rssBefore = process.memoryUsage.rss();
+    const streams = Array.from({ length: 1000 }, () => {
+      const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions" });
+      stream.on("error", () => {});
+      stream.end(JSON.stringify(chat({ stream: true })));
+      return stream;
+    });
+    await eventually(async () => (await metric(running, "fakeai_stalled_streams")) === 1000, "all wait for the reader");
+    // 1,000 streams of 1.3 MB each; client and server live in this process.
+    expect(process.memoryUsage.rss() - rssBefore).toBeLessThan(250e6);
+    const lengths = streams.map(
+      (stream) =>
+        new Promise<number>((resolve) => {
+          let bytes = 0;
+          stream.on("data", (chunk: Buffer) => (bytes += chunk.length));
+          stream.on("close", () => resolve(bytes));
+        }),
+    );
+    const bytes = await Promise.all(lengths.slice(0, 20).concat(lengths.slice(20)));
+    expect(Math.min(...bytes)).toBeGreaterThan(1_000_000);
+    expect(running.server.stats()).toMatchObject({ finishedStreams: 1000, abortedStreams: 0 });
+    session.destroy();
+    await running.stop();
+  },
+  60_000,
+);
 
-test("a paced stream of HTTP/2 that is read slowly comes whole", { timeout: 30_000 }, async () => {
-  const running = await start(
-    targets.find(({ name }) => name === "h2c")!,
-    { stallTimeout: 1000, outputTokens: 1000, itl: 1 },
-  );
+test.each(h2cTargets)("a paced stream of HTTP/2 that is read slowly comes whole, $name", { timeout: 30_000 }, async (h2c) => {
+  const running = await start(h2c, { stallTimeout: 1000, outputTokens: 1000, itl: 1 });
   const startedMs = performance.now();
   // 40 KB/s: what a stream may have waiting takes longer than a stall may.
   const frames = await rawRequest({
@@ -393,7 +392,7 @@ test("a paced stream of HTTP/2 that is read slowly comes whole", { timeout: 30_0
   await running.stop();
 });
 
-describe.each(targets.filter(({ protocol }) => protocol === "h2c"))("streams of one session that is read slowly, $name", (h2c) => {
+describe.each(h2cTargets)("streams of one session that is read slowly, $name", (h2c) => {
   const streams = Array.from({ length: 24 }, (_, i) => 2 * i + 1);
 
   /** A server with all of them open, of so many tokens each, and their client. */
@@ -484,8 +483,6 @@ describe.each(targets.filter(({ protocol }) => protocol === "h2c"))("streams of 
     await running.stop();
   });
 });
-
-const h2cTargets = targets.filter(({ protocol }) => protocol === "h2c");
 
 describe.each(h2cTargets)("a flood of requests on one connection of HTTP/2, $name", (h2c) => {
   test("in one breath: every one is answered", async () => {

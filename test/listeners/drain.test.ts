@@ -9,7 +9,11 @@ import { serve, type Serving } from "../support/process.ts";
 import { chat, chunksOf } from "../support/chat.ts";
 import { eventually } from "../support/wait.ts";
 
-const engines = (await loadUws()) === null ? ["node"] : ["uws", "node"];
+/** An engine of HTTP/1.1 beside one of HTTP/2. */
+const engines = [
+  { h1: (await loadUws()) === null ? "node" : "uws", h2: "own" },
+  { h1: "node", h2: "node" },
+];
 
 /** Of each protocol; half of them end by themselves within the grace. */
 const streams = 250;
@@ -70,15 +74,17 @@ async function begunOf(server: Serving): Promise<number> {
   return begun;
 }
 
-describe.each(engines.flatMap((engine) => ["1", "2"].map((workers) => ({ engine, workers }))))(
-  "h1 on $engine, $workers worker(s)",
-  ({ engine, workers }) => {
+describe.each(engines.flatMap((engine) => ["1", "2"].map((workers) => ({ ...engine, workers }))))(
+  "h1 on $h1, h2 on $h2, $workers worker(s)",
+  ({ h1, h2, workers }) => {
     test("SIGTERM under 1,000 streams: 500 finish, 500 are cut as their protocol has it, exit 0", { timeout: 60_000 }, async () => {
       const server = await serve([
         "--protocol",
         "h1:0,h1s:0,h2c:0,h2:0",
         "--h1-engine",
-        engine,
+        h1,
+        "--h2-engine",
+        h2,
         "--workers",
         workers,
         "--grace",

@@ -5,12 +5,12 @@ import { serve } from "../support/process.ts";
 import { chat } from "../support/chat.ts";
 import { eventually, sleep } from "../support/wait.ts";
 
-describe("cancels while the server is stopped for 2 s", () => {
+describe.concurrent.each(["node", "own"])("cancels while the server is stopped for 2 s, engine %s", (engine) => {
   test.each([
     ["of streams that were under way", 400, true],
     ["of requests that were sent meanwhile", 100, false],
   ])("%s leave the connection and its other streams alone", async (_what, mostStreams, wereUnderWay) => {
-    const flags = ["--protocol", "h2c:0", "--max-concurrent-streams", String(mostStreams)];
+    const flags = ["--protocol", "h2c:0", "--h2-engine", engine, "--max-concurrent-streams", String(mostStreams)];
     const running = await serve([...flags, "--itl", "20", "--output-tokens", "250"]);
     const client = rawStreams(Number(new URL(running.listening[0]!.url).port), 1_000_000);
     const others = [1, 3, 5, 7];

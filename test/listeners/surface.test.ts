@@ -568,11 +568,8 @@ describe("clients that go away", () => {
     }
   });
 
-  test("a reset h2 stream leaves its siblings on the connection alone", async () => {
-    const running = await start(
-      targets.find(({ name }) => name === "h2c")!,
-      { itl: 5, outputTokens: 40 },
-    );
+  test.each(targets.filter(({ protocol }) => protocol === "h2c"))("a reset stream of $name leaves its siblings alone", async (h2c) => {
+    const running = await start(h2c, { itl: 5, outputTokens: 40 });
     const session = connectHttp2(running.origin);
     const open = (): Promise<string> & { stream: ReturnType<typeof session.request> } => {
       const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions" });

@@ -120,11 +120,9 @@ test("one seed is one sequence of bytes on every protocol and engine, empty line
   }
 });
 
-test("on HTTP/2 all that a turn writes is stamped with the time at which the turn sends it", async () => {
-  const running = await start(
-    targets.find(({ protocol }) => protocol === "h2c")!,
-    { ttft: 100, itl: 40, outputTokens: 4, stamps: true },
-  );
+const h2cTargets = targets.filter(({ protocol }) => protocol === "h2c");
+test.each(h2cTargets)("on $name all that a turn writes is stamped with the time at which the turn sends it", async (h2c) => {
+  const running = await start(h2c, { ttft: 100, itl: 40, outputTokens: 4, stamps: true });
   const asked = Array.from({ length: 150 }, () => running.ask({ body: chat({ stream: true }) }));
   const answers = await Promise.all(asked);
   await running.stop();

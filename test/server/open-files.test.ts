@@ -90,11 +90,12 @@ const refusedIn = (metrics: string): number =>
 
 describe
   .runIf(process.platform === "linux")
-  .each([...(hasUws ? [["h1", "uws"] as const] : []), ["h1", "node"] as const, ["h2c", "node"] as const])(
+  .each([...(hasUws ? [["h1", "uws"] as const] : []), ["h1", "node"] as const, ["h2c", "node"] as const, ["h2c", "own"] as const])(
   "%s on %s with 64 files",
   (protocol, engine) => {
     test("what fits is served, the rest is refused, counted and told once", async () => {
-      const server = await serveWithin(64, ["--protocol", `${protocol}:0`, "--h1-engine", engine, "--ttft", "0", "--itl", "5"]);
+      const chosen = [protocol === "h2c" ? "--h2-engine" : "--h1-engine", engine];
+      const server = await serveWithin(64, ["--protocol", `${protocol}:0`, ...chosen, "--ttft", "0", "--itl", "5"]);
       const { url } = server.listening[0]!;
       const { ask, stop } = asker(url, protocol === "h2c");
       onTestFinished(async () => {
