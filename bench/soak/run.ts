@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { describeEnvironment } from "../../src/runner/processes/machine.ts";
 import { table, writtenBy } from "../support/page.ts";
 import { kindNames } from "./plan.ts";
+import { lanesOf } from "./servers.ts";
 import { type Account, soak, type SoakResult, type SoakWindow } from "./soak.ts";
 
 /** Bounds of what a soak may show. */
@@ -26,11 +27,12 @@ const judgedWarmupMs = 240_000;
 const { values } = parseArgs({
   options: {
     minutes: { type: "string", default: "10" },
-    streams: { type: "string", default: "1000" },
+    streams: { type: "string" },
     workers: { type: "string", default: "0" },
     "kill-every": { type: "string", default: "5" },
     pause: { type: "string", default: "2" },
     seed: { type: "string", default: "1" },
+    "h2-engine": { type: "string", default: "node" },
     output: { type: "string", default: fileURLToPath(new URL("../../results/soak/", import.meta.url)) },
   },
 });
@@ -40,18 +42,21 @@ function refuse(why: string): never {
   process.exit(2);
 }
 
-function numberOf(name: keyof typeof values, least: number, most: number): number {
-  const number = Number(values[name]);
-  if (!(number >= least && number <= most)) refuse(`--${name} is a number from ${least} to ${most}, not ${values[name]}`);
+function numberOf(name: keyof typeof values, least: number, most: number, usual: number = NaN): number {
+  const number = Number(values[name] ?? usual);
+  if (!(number >= least && number <= most)) refuse(`--${name} is a number from ${least} to ${most}, not ${values[name] ?? ""}`);
   return number;
 }
 
 const minutes = numberOf("minutes", 0.1, 1440);
 const workers = numberOf("workers", 0, 64);
-const lanes = workers === 0 ? 4 : 5;
-const streams = numberOf("streams", lanes, 100_000);
+const lanes = lanesOf(workers);
+const streams = numberOf("streams", lanes, 100_000, workers === 0 ? 1000 : 1050);
+const h2Engine = values["h2-engine"];
+if (h2Engine !== "node" && h2Engine !== "own") refuse(`--h2-engine is node or own, not ${h2Engine}`);
+if (workers > 0 && h2Engine === "own") refuse("--h2-engine: workers have both engines");
 if (!Number.isInteger(workers) || workers === 1) refuse("--workers is 0, or a whole number of at least 2");
-if (!Number.isInteger(streams / lanes)) refuse("--streams is a multiple of 4, with workers of 5");
+if (!Number.isInteger(streams / lanes)) refuse(`--streams is a multiple of ${lanes}`);
 
 const percent = (ratio: number | null): string => (ratio === null ? "" : `${(ratio * 100).toFixed(3)}%`);
 const ms = (us: number | null): string => (us === null ? "" : (us / 1000).toFixed(2));
@@ -269,6 +274,7 @@ const result = await soak({
   mostTokens: 250,
   pinned: workers === 0,
   workers,
+  h2Engine,
   killEveryMs: numberOf("kill-every", 0, 1440) * 60_000,
   pauseMs: numberOf("pause", 0, 60) * 1000,
   onWindow: (window) => console.log(cellsOf(window).join(" | ")),

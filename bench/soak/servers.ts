@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { rssBytesOf } from "../../src/base/proc.ts";
 import { servedProtocols } from "../../src/core/protocols.ts";
+import type { H2Engine } from "../../src/core/seams.ts";
 import type { ProtocolName } from "../../src/results/types.ts";
 import { Attacked } from "../../test/listeners/attacks/attacked.ts";
 import { eventually } from "../../test/support/wait.ts";
@@ -54,14 +55,26 @@ export interface ServerOptions {
   readonly seed: number;
   /** 0: one process, which tells more of itself. */
   readonly workers: number;
+  /** Engine of HTTP/2 where one process serves; workers have both. */
+  readonly h2Engine: H2Engine;
 }
 
-/** The servers of a soak: uWebSockets.js for HTTP/1.1 and node for HTTP/2; with workers a second one, on node for HTTP/1.1. */
+/** How many lanes there are. */
+export const lanesOf = (workers: number): number => (workers === 0 ? 4 : 7);
+
+/** A protocol whose engine is not the usual one is told by both. */
+const laneName = (protocol: ProtocolName, engine: string): string => (engine === "own" ? `${protocol} own` : protocol);
+
+/**
+ * The servers of a soak: uWebSockets.js for HTTP/1.1, and for HTTP/2 the engine that was asked for; with workers node for HTTP/2, and a
+ * second server, on node for HTTP/1.1 and on our own engine for HTTP/2.
+ */
 export async function startServers(options: ServerOptions): Promise<SoakedServer[]> {
   if (options.workers === 0) return [await AloneServer.start(options)];
   const first = await ServedServer.start("uws and node", ["h1", "h1s", "h2c", "h2"], [], options);
   try {
-    return [first, await ServedServer.start("node", ["h1"], ["--h1-engine", "node"], options)];
+    const flags = ["--h1-engine", "node", "--h2-engine", "own"];
+    return [first, await ServedServer.start("node and own", ["h1", "h2c", "h2"], flags, options)];
   } catch (error) {
     await first.stop(0);
     throw error;
@@ -74,16 +87,18 @@ class AloneServer implements SoakedServer {
   readonly #attacked: Attacked;
   #scrapes = 0;
 
-  private constructor(attacked: Attacked) {
+  private constructor(attacked: Attacked, h2Engine: H2Engine) {
     this.#attacked = attacked;
     this.lanes = Object.entries(attacked.urls).map(([name, origin]) => {
       const protocol = name as ProtocolName;
-      return { name, protocol, engine: servedProtocols[protocol].isHttp2 ? "node" : "uws", origin };
+      const engine = servedProtocols[protocol].isHttp2 ? h2Engine : "uws";
+      return { name: laneName(protocol, engine), protocol, engine, origin };
     });
   }
 
-  static async start({ seed }: ServerOptions): Promise<AloneServer> {
-    return new AloneServer(await Attacked.start({ protocol: "h1,h1s,h2c,h2", stamps: true, ttft: ttftMs, itl: itlMs, seed }));
+  static async start({ seed, h2Engine }: ServerOptions): Promise<AloneServer> {
+    const options = { protocol: "h1,h1s,h2c,h2", h2Engine, stamps: true, ttft: ttftMs, itl: itlMs, seed };
+    return new AloneServer(await Attacked.start(options), h2Engine);
   }
 
   get caPath(): string | null {
@@ -149,7 +164,7 @@ class ServedServer implements SoakedServer {
     this.caPath = caPath;
     this.#count = count;
     this.lanes = listening.map(({ protocol, engine, url }) => ({
-      name: protocol === "h1" ? `h1 ${engine}` : protocol,
+      name: protocol === "h1" ? `h1 ${engine}` : laneName(protocol, engine),
       protocol,
       engine,
       origin: url,

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import type { H2Engine } from "../../src/core/seams.ts";
 import { choosePinning, type Pinning, type ProcessUsage, usageOf } from "../../src/runner/processes/machine.ts";
 import { sleep } from "../../test/support/wait.ts";
 import { type Death, type Graveyard, killWorker, pause, type Pause } from "./deaths.ts";
@@ -10,7 +11,7 @@ import { Clients, type Tally, type WindowFacts } from "./driver.ts";
 import { type Held, type SoakedServer, startServers } from "./servers.ts";
 
 export interface SoakOptions {
-  /** Streams at any time, over all lanes: four protocols, and with workers HTTP/1.1 on node as a fifth. */
+  /** Streams at any time, over all lanes: four protocols, and with workers those of other engines beside them. */
   readonly streams: number;
   /** Mixed load before what is held is looked at for the first time. */
   readonly warmupMs: number;
@@ -24,6 +25,8 @@ export interface SoakOptions {
   readonly pinned: boolean;
   /** Processes of each `fakeai serve`; 0: a server of one process, which tells more of itself. */
   readonly workers: number;
+  /** Engine of HTTP/2 of a server of one process. */
+  readonly h2Engine: H2Engine;
   /** A worker is killed each time that so much has gone by; 0: none. */
   readonly killEveryMs: number;
   /** A third of that after each kill a worker is stopped for so long, after two thirds a whole server; 0: none. */
