@@ -194,21 +194,19 @@ describe.runIf(available("h2load"))("h2load", () => {
   });
 });
 
-describe.runIf(available("nghttp"))("nghttp", () => {
-  test.each<["h2c" | "h2", string, () => FakeAiServer]>([
-    ["h2c", "node", () => server],
-    ["h2", "node", () => server],
-    ["h2c", "own", () => own],
-    ["h2", "own", () => own],
-  ])("%s on engine %s: a request that ends by trailers, and one that is given up", async (protocol, _engine, on) => {
-    const file = new URL(`../../node_modules/.cache/nghttp-body.json`, import.meta.url).pathname;
-    await writeFile(file, body);
-    // It does not know our certificate, and says so.
-    const url = `${on().urls[protocol]!}${path}`;
-    const { stdout } = await run("nghttp", ["--no-verify-peer", "--no-dep", "-d", file, "--trailer", "x-checksum: 1", url]);
-    expect(chunksOf(stdout)).toHaveLength(14);
-    const before = on().stats().abortedStreams;
-    await run("nghttp", ["--no-verify-peer", "--no-dep", "-t", "1", "-H", "x-fakeai-itl: 5000", "-d", file, url]);
-    await eventually(() => on().stats().abortedStreams === before + 1, "the abort is noticed");
-  });
+test.runIf(available("nghttp"))("nghttp on our own h2c and h2: requests that end by trailers, and some that are given up", async () => {
+  const file = new URL(`../../node_modules/.cache/nghttp-body.json`, import.meta.url).pathname;
+  await writeFile(file, body);
+  // It does not know our certificate, and says so.
+  const nghttp = async (protocol: "h2c" | "h2", ...more: string[]): Promise<string> =>
+    (await run("nghttp", ["--no-verify-peer", "--no-dep", "-d", file, ...more, `${own.urls[protocol]!}${path}`])).stdout;
+  const before = own.stats().abortedStreams;
+  const [first, second] = await Promise.all([
+    nghttp("h2c", "--trailer", "x-checksum: 1"),
+    nghttp("h2", "--trailer", "x-checksum: 1"),
+    nghttp("h2c", "-t", "1", "-H", "x-fakeai-itl: 5000"),
+    nghttp("h2", "-t", "1", "-H", "x-fakeai-itl: 5000"),
+  ]);
+  for (const stdout of [first, second]) expect(chunksOf(stdout)).toHaveLength(14);
+  await eventually(() => own.stats().abortedStreams === before + 2, "the aborts are noticed");
 });

@@ -259,8 +259,9 @@ class H2Client implements Client {
       stream.on("end", () => (ended = true));
       stream.on("error", () => {});
       stream.on("close", () => {
-        // A path without its slash makes a request malformed (RFC 9113, section 8.3.1), and this is how it is refused.
-        const isRefused = !target.startsWith("/") && stream.rstCode === constants.NGHTTP2_PROTOCOL_ERROR;
+        // A path without its slash makes a request malformed (RFC 9113, section 8.3.1), and so do spaces around a value (8.2.1).
+        const isMalformed = !target.startsWith("/") || headers.some(([, value]) => /^[ \t]|[ \t]$/.test(value));
+        const isRefused = isMalformed && stream.rstCode === constants.NGHTTP2_PROTOCOL_ERROR;
         if (status === null) end(isRefused ? null : `the stream was closed without an answer (code ${stream.rstCode})`);
         else end(ended || stream.rstCode === 0 ? null : `the answer broke off (code ${stream.rstCode})`);
       });
