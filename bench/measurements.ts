@@ -106,7 +106,8 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     writes: "results/soak",
     flags: [
       { name: "--minutes", takes: "n", help: "length, after a warm-up of up to four minutes (default 10)" },
-      { name: "--streams", takes: "n", help: "streams at any time, a multiple of 4, of 5 with workers (default 1000)" },
+      { name: "--streams", takes: "n", help: "streams at any time, a multiple of 4, of 7 with workers (default 1000, 1050)" },
+      { name: "--h2-engine", takes: "engine", help: "of HTTP/2 without workers, node or own; workers have both (default node)" },
       {
         name: "--workers",
         takes: "n",
@@ -125,6 +126,14 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     takes: "20 minutes",
     writes: "results/attacks, and nowhere when single cases are named",
     arguments: [{ name: "batch", help: "how batches begin (h2c, h1-node), or single cases in them (h2/rapid_reset)", isRepeatable: true }],
+  },
+  interop: {
+    what: "clients of HTTP/2 that others wrote (Go, Rust, Python) against both engines: streams, trailers, aborts",
+    module: "interop.ts",
+    needsBuild: false,
+    takes: "two minutes with their builds; go, cargo, a Python with httpx[http2]",
+    writes: "results/clients",
+    flags: [{ name: "--python", takes: "program", help: "a Python that has httpx and h2 (default python3)" }],
   },
   h2spec: {
     what: "h2spec's cases against fakeai, beside a bare node:http2 server",
