@@ -35,8 +35,12 @@ const readPerTurn = 262_144;
 const largeRead = 32_768;
 /** What of a session's bytes in the socket is counted over all listeners. */
 const countedBytes = 65_536;
-/** How long the last bytes have to leave, and what the client still sends is read and dropped: unread bytes would make the end a TCP RST. */
+/**
+ * How long the last bytes have to leave, and longer while the client still sends. That is read and dropped: unread bytes would make the
+ * end a TCP RST, which takes the GOAWAY with it.
+ */
 const lingerMs = 2000;
+const mostLingerMs = 10_000;
 /** A client that answers PINGs may take so long, and not below, to acknowledge SETTINGS (RFC 9113, section 6.5.3), milliseconds. */
 const leastSettingsMs = 10_000;
 const pingPayload = Buffer.from("fakeai h");
@@ -73,6 +77,8 @@ export class Session implements ConnectionEvents, SinkSession, Waiting {
   /** No new streams are served: the session ends with its last stream. */
   #isLeaving = false;
   #isEnding = false;
+  /** Runs out when the client has sent nothing for a while since the end. */
+  #linger: NodeJS.Timeout | null = null;
   #readInTurn = 0;
   /** Requests of the read under way whose bodies have not come whole. */
   readonly #fresh: OwnH2Sink[] = [];
@@ -103,7 +109,11 @@ export class Session implements ConnectionEvents, SinkSession, Waiting {
   }
 
   #read(chunk: Buffer): void {
-    if (this.#isEnding) return;
+    if (chunk.length >= largeRead) this.#countRead(chunk.length);
+    if (this.#isEnding) {
+      this.#linger?.refresh();
+      return;
+    }
     this.connection.read(chunk);
     if (this.#fresh.length > 0) {
       for (const sink of this.#fresh) sink.awaitBody();
@@ -111,7 +121,6 @@ export class Session implements ConnectionEvents, SinkSession, Waiting {
     }
     if (!this.connection.isInHead) this.#headSinceUs = 0;
     else if (this.#headSinceUs === 0) this.#headSinceUs = monotonicUs();
-    if (chunk.length >= largeRead) this.#countRead(chunk.length);
   }
 
   /** A socket with much to read is asked again and again in one turn of the event loop. */
@@ -281,8 +290,12 @@ export class Session implements ConnectionEvents, SinkSession, Waiting {
     this.#socket.end();
     // Without listeners for data it would not be read.
     this.#socket.resume();
-    const timer = setTimeout(() => this.#socket.destroy(), lingerMs).unref();
-    this.#socket.once("close", () => clearTimeout(timer));
+    this.#linger = setTimeout(() => this.#socket.destroy(), lingerMs).unref();
+    const most = setTimeout(() => this.#socket.destroy(), mostLingerMs).unref();
+    this.#socket.once("close", () => {
+      clearTimeout(this.#linger!);
+      clearTimeout(most);
+    });
   }
 
   destroy(): void {
