@@ -1,7 +1,7 @@
 /** The own engine's session without a clock: what the watchdog ends, and what the client is told. */
 import { Duplex } from "node:stream";
 import type { Socket } from "node:net";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { monotonicUs } from "../../../src/base/clock.ts";
 import type { RequestHandler } from "../../../src/core/seams.ts";
 import { BodyDeadlines, Bounds, type ListenerLimits, newCounts } from "../../../src/listeners/bounds.ts";
@@ -28,7 +28,13 @@ const limits: ListenerLimits = {
 };
 
 /** A session on a socket that takes all at once, and the codes of its GOAWAY frames. */
-function open(): { session: Session; counts: ReturnType<typeof newCounts>; goaways: number[]; say(writer: FrameWriter): void } {
+function open(): {
+  readonly session: Session;
+  readonly socket: Duplex;
+  readonly counts: ReturnType<typeof newCounts>;
+  readonly goaways: number[];
+  say(writer: FrameWriter): void;
+} {
   const goaways: number[] = [];
   let type = 0;
   const reader = new FrameReader(
@@ -65,7 +71,7 @@ function open(): { session: Session; counts: ReturnType<typeof newCounts>; goawa
   };
   const session = new Session(keeper, socket as Socket);
   const say = (writer: FrameWriter): void => void socket.emit("data", writer.take());
-  return { session, counts, goaways, say };
+  return { session, socket, counts, goaways, say };
 }
 
 const afterMs = (ms: number): number => monotonicUs() + ms * 1000;
@@ -94,5 +100,39 @@ describe("SETTINGS that are not acknowledged", () => {
     session.flush();
     expect([goaways, counts.sessionsReaped]).toEqual([expected, reaped]);
     session.destroy();
+  });
+});
+
+describe("a session that has ended", () => {
+  const ended = (): ReturnType<typeof open> => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const opened = open();
+    opened.session.end();
+    return opened;
+  };
+  const more = (): FrameWriter => {
+    const writer = new FrameWriter();
+    writer.settings([]);
+    return writer;
+  };
+
+  test("is closed when its client has said nothing for 2 s", () => {
+    const { socket } = ended();
+    vi.advanceTimersByTime(1999);
+    expect(socket.destroyed).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(socket.destroyed).toBe(true);
+  });
+
+  test("hears out a client that still sends, for 10 s at most", () => {
+    const { socket, say } = ended();
+    for (let second = 1; second < 10; second++) {
+      vi.advanceTimersByTime(1000);
+      say(more());
+      expect(socket.destroyed).toBe(false);
+    }
+    vi.advanceTimersByTime(1000);
+    expect(socket.destroyed).toBe(true);
   });
 });
