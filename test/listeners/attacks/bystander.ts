@@ -4,7 +4,7 @@
  * product.
  */
 import { Agent as HttpAgent, request as httpRequest } from "node:http";
-import { connect } from "node:http2";
+import { type ClientHttp2Session, connect } from "node:http2";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { chat, chunksOf } from "../../support/chat.ts";
 import { connectHttp3 } from "../../support/http3-client.ts";
@@ -68,13 +68,23 @@ function h3Client(origin: string): StreamClient {
   };
 }
 
-/** Streams on one HTTP/2 connection. */
+/** Streams on one HTTP/2 connection, and on another where the server has ended it in order: a busy machine makes one look idle. */
 function h2Client(origin: string): StreamClient {
-  const session = connect(origin, { rejectUnauthorized: false });
-  session.on("error", () => {});
+  let blamed: number | null = null;
+  const open = (): ClientHttp2Session => {
+    const session = connect(origin, { rejectUnauthorized: false });
+    session.on("error", () => {});
+    session.on("goaway", (code) => {
+      if (code !== 0) blamed = code;
+    });
+    return session;
+  };
+  let session = open();
   return {
     stream: () =>
       new Promise((resolve) => {
+        if (blamed !== null) return resolve(`GOAWAY ${blamed}`);
+        if (session.closed || session.destroyed) session = open();
         const stream = session.request({ ":method": "POST", ":path": "/v1/chat/completions", ...headers });
         let text = "";
         stream.on("data", (chunk: Buffer) => (text += chunk.toString()));
