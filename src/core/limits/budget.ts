@@ -37,7 +37,11 @@ export interface WorkBound {
 export const workBounds: Readonly<Record<Work, WorkBound>> = {
   bodyMembers: { most: 16_000, counted: "members of all objects of the body", openai: null },
   bodyContainers: { most: 50_000, counted: "arrays and objects of the body", openai: null },
-  bodyValues: { most: 350_000, counted: "commas of the body: one less than the values of each list", openai: "300,000 tokens to embed" },
+  bodyValues: {
+    most: 350_000,
+    counted: "commas of the body: one less than the values of each list; two behind a number of ten characters or more",
+    openai: "300,000 tokens to embed",
+  },
   // V8 looks up each short string: 350,000 different ones in 2.4 MB take 170 ms to parse, as many numbers 9.
   bodyStrings: { most: 40_000, counted: "strings of the body, names of members included", openai: "2,048 texts to embed" },
   schemaParts: {

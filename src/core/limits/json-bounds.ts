@@ -6,6 +6,10 @@ const backslash = 0x5c;
 /** Bytes of a string that are looked at one by one: short strings end before a call would pay. */
 const shortString = 24;
 
+/** 1 for the bytes that a text's bounds are counted by: `" , : [ ] { }`. */
+const marks = new Uint8Array(256);
+for (const byte of [quote, 0x2c, 0x3a, 0x5b, 0x5d, 0x7b, 0x7d]) marks[byte] = 1;
+
 /** Why a text is refused: it nests too deep, or it holds more than `workBounds` allows of members, arrays and objects, strings, or commas. */
 export type JsonExcess = "deep" | "large";
 
@@ -24,7 +28,10 @@ export function jsonExcess(bytes: Uint8Array, mostDepth: number): JsonExcess | n
   let containers = 0;
   let commas = 0;
   let strings = 0;
+  let mark = -1;
   for (let at = 0; at < length; at++) {
+    // Most bytes say nothing: a table passes by them in a third of the time that a switch takes.
+    if (marks[bytes[at]!] === 0) continue;
     switch (bytes[at]!) {
       case quote:
         if (++strings > mostStrings) return "large";
@@ -42,13 +49,21 @@ export function jsonExcess(bytes: Uint8Array, mostDepth: number): JsonExcess | n
       case 0x3a:
         if (++members > mostMembers) return "large";
         break;
-      case 0x2c:
-        if (++commas > mostCommas) return "large";
-        break;
       default:
+        commas += at - mark > longNumber && isOfNumber(bytes[at - 1]!) && isOfNumber(bytes[at - longNumber]!) ? 2 : 1;
+        if (commas > mostCommas) return "large";
     }
+    mark = at;
   }
   return null;
+}
+
+/** Characters of a number that V8 keeps as a double: it takes twice as long to parse as an integer of 31 bits. No token's identifier has as many. */
+const longNumber = 10;
+
+/** Whether a byte is of a number: a digit, `-` or `.`. */
+function isOfNumber(byte: number): boolean {
+  return byte >= 0x2d && byte <= 0x39 && byte !== 0x2f;
 }
 
 /** Where the string that begins at `start` ends: the place of its quotation mark, or the end of the text. */

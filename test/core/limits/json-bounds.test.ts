@@ -43,3 +43,14 @@ test.each<[keyof typeof workBounds, (count: number) => string]>([
   expect(jsonExcess(bytesOf(textOf(most)), 9)).toBeNull();
   expect(jsonExcess(bytesOf(textOf(most + 1)), 9)).toBe("large");
 });
+
+test("numbers of ten characters and more count twice, with spaces around them or none", () => {
+  const { most } = workBounds.bodyValues;
+  const listOf = (number: string, count: number): Uint8Array => bytesOf(`[${`${number},`.repeat(count)}1]`);
+  for (const number of ["4294967296", "-123456789.5"]) {
+    expect(jsonExcess(listOf(number, most / 2), 9)).toBeNull();
+    expect(jsonExcess(listOf(number, most / 2 + 1), 9)).toBe("large");
+  }
+  expect(jsonExcess(listOf("429496729", most), 9)).toBeNull();
+  expect(jsonExcess(listOf("\n            7", most), 9)).toBeNull();
+});
