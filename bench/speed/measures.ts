@@ -4,9 +4,10 @@ import {
   ask,
   cacheFile,
   chatPath,
-  cpuUs,
+  familyCpuUs,
   limitPath,
-  onCoreOne,
+  runLoad,
+  type Place,
   peakRssKb,
   type Subject,
   type Wire,
@@ -198,7 +199,7 @@ export async function measurePaced(
     bodyFile,
     ...(waiting ? ["wait"] : []),
   ];
-  const output = await onCoreOne(limitPath("reader"), args.map(String), 90_000);
+  const output = await runLoad(limitPath("reader"), args.map(String), 90_000);
   const sample = JSON.parse(output) as PacedSample;
   const expected = (connections * streamsPerConnection * sample.windowUs) / (itlMs * 1000);
   if (!waiting && Math.abs(sample.events / expected - 1) > tolerance) {
@@ -209,7 +210,7 @@ export async function measurePaced(
 
 /** The C loop: CPU microseconds per send. */
 export async function measureLoop(connections: number, bytes: number, seconds: number, rate: number): Promise<number> {
-  const output = await onCoreOne(limitPath("send-limit"), [connections, bytes, seconds, rate].map(String), 30_000);
+  const output = await runLoad(limitPath("send-limit"), [connections, bytes, seconds, rate].map(String), 30_000);
   const [, us, blocked] = /cpu_us_per_send=([\d.]+) would_block=(\d+)/.exec(output)!;
   if (Number(blocked) > 0) throw new Error(`send-limit: ${blocked} sends would have blocked`);
   return Number(us);
@@ -232,12 +233,13 @@ export async function measureWhole(
   streams: number,
   requests: number,
   bodyFile: string,
+  place?: Place,
 ): Promise<WholeSample> {
   const url = `${wire === "h2" ? "https" : "http"}://127.0.0.1:${subject.port}${chatPath}`;
   const args = ["-n", requests, "-c", connections, "-m", streams, "-t", 1, "-d", bodyFile, "-H", "content-type: application/json"];
-  const before = cpuUs(subject.pid);
-  const output = await onCoreOne("h2load", [...(wire === "h1" ? ["--h1"] : []), ...args.map(String), url], 60_000);
-  const usedUs = cpuUs(subject.pid) - before;
+  const before = familyCpuUs(subject.pid);
+  const output = await runLoad("h2load", [...(wire === "h1" ? ["--h1"] : []), ...args.map(String), url], 60_000, place);
+  const usedUs = familyCpuUs(subject.pid) - before;
   const took = /finished in ([\d.]+)(us|ms|s),/.exec(output);
   const good = /status codes: (\d+) 2xx/.exec(output);
   if (!took || Number(good?.[1]) !== requests)

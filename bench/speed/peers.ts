@@ -8,13 +8,15 @@ import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort } from "../../test/support/servers.ts";
 import { endOf, spawnOnCore } from "../support/server.ts";
-import { ask, cacheFile, type Subject, type Wire } from "./subjects.ts";
+import { ask, cacheFile, ownCore, type Place, type Subject, type Wire } from "./subjects.ts";
 
 /** Where npm and cargo put them: `npm install --prefix bench/speed/peers`, `cargo install --root bench/speed/peers llmposter`. */
 const folder = fileURLToPath(new URL("peers/", import.meta.url));
 
 /** What a peer is started for: whole answers at once, or a token in each so many milliseconds. */
 interface Wanted {
+  /** Cores that it may use. */
+  readonly workers: number;
   readonly port: number;
   readonly content: string;
   /** null: without latency. */
@@ -98,7 +100,7 @@ const peers: Readonly<Record<PeerName, Peer>> = {
   },
   VidaiMock: {
     find: () => program("vidaimock"),
-    args: ({ port }) => ["--host", "127.0.0.1", "--port", String(port), "--workers", "1", "--mode", "benchmark"],
+    args: ({ port, workers }) => ["--host", "127.0.0.1", "--port", String(port), "--workers", String(workers), "--mode", "benchmark"],
     onlyUnary: true,
     speaksH2c: true,
     paces: false,
@@ -130,13 +132,14 @@ export function wireFor(name: string, wire: Wire): Wire {
   return isPeer(name) && peers[name].speaksH2c !== true ? "h1" : wire;
 }
 
-/** Starts a peer on core 0; with `itlMs` its answers are long, and have a token in each so many milliseconds. */
-export async function startPeer(name: PeerName, itlMs: number | null = null): Promise<Subject> {
+/** Starts a peer on core 0, where it is not told otherwise; with `itlMs` its answers are long, and have a token in each so many milliseconds. */
+export async function startPeer(name: PeerName, itlMs: number | null = null, place: Place = ownCore): Promise<Subject> {
   const peer = peers[name];
-  const wanted: Wanted = { port: await freePort(), content: " word".repeat(itlMs === null ? 100 : 3000), itlMs };
+  const workers = place.core === null ? 2 : 1;
+  const wanted: Wanted = { workers, port: await freePort(), content: " word".repeat(itlMs === null ? 100 : 3000), itlMs };
   const [command, ...first] = peer.find()!;
   const startedMs = performance.now();
-  const child = spawnOnCore([command!, ...first, ...peer.args(wanted)], "ignore", { core: 0, env: peer.env?.(wanted) ?? {} });
+  const child = spawnOnCore([command!, ...first, ...peer.args(wanted)], "ignore", { ...place, env: peer.env?.(wanted) ?? {} });
   const end = endOf(child);
   // None says on stdout that it is ready: it is when it answers.
   for (let tries = 0; ; tries++) {

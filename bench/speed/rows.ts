@@ -10,7 +10,8 @@ interface Base {
 export interface PacedRow extends Base {
   readonly kind: "paced";
   readonly wire: Wire;
-  readonly control: "uws" | "http" | "http2";
+  /** null: there is none that speaks this. */
+  readonly control: "uws" | "http" | "http2" | null;
   readonly engineFlags?: readonly string[];
   readonly twin?: Twin;
   readonly connections: number;
@@ -95,9 +96,22 @@ export interface HeapRow extends Base {
 export interface ColdRow extends Base {
   readonly kind: "cold";
   readonly targetMs: number;
+  /** Resident when idle, MiB. */
+  readonly targetMb: number;
 }
 
-export type Row = PacedRow | WholeRow | PacingRow | TtftRow | WaitingRow | SizeRow | WorkersRow | HeapRow | ColdRow;
+/** Answers of two workers that share both cores with the load. */
+export interface SharedRow extends Base {
+  readonly kind: "shared";
+  readonly wire: Wire;
+  readonly connections: number;
+  /** Of the CPU time of a request to one process's. */
+  readonly costTarget: number;
+  /** Of the requests per second to other fake servers', by name. */
+  readonly rateTargets: Readonly<Record<string, number>>;
+}
+
+export type Row = PacedRow | WholeRow | PacingRow | TtftRow | WaitingRow | SizeRow | WorkersRow | SharedRow | HeapRow | ColdRow;
 
 const paced = (
   id: string,
@@ -151,9 +165,17 @@ const whole = (mode: WholeRow["mode"], wire: Wire, controlTarget: number, aimock
 const ownEngine = ["--h2-engine", "own"];
 const onNode = (target: number): Twin => ({ name: "fakeai on node:http2", flags: ["--h2-engine", "node"], target });
 
-const ownPaced = (connections: number, streamsPerConnection: number, itlMs: number, target: number): PacedRow => ({
-  ...paced(`own-h2c-paced-${connections * streamsPerConnection}`, "h2c", "http2", connections, streamsPerConnection, itlMs, ownEngine),
-  what: `h2c paced, own engine, ${connections * streamsPerConnection} streams at ${itlMs} ms: CPU per token`,
+const ownPaced = (wire: "h2c" | "h2", connections: number, streamsPerConnection: number, itlMs: number, target: number): PacedRow => ({
+  ...paced(
+    `own-${wire}-paced-${connections * streamsPerConnection}`,
+    wire,
+    wire === "h2c" ? "http2" : null,
+    connections,
+    streamsPerConnection,
+    itlMs,
+    ownEngine,
+  ),
+  what: `${wire} paced, own engine, ${connections * streamsPerConnection} streams at ${itlMs} ms: CPU per token`,
   controlTarget: 0.8,
   twin: onNode(target),
 });
@@ -191,8 +213,9 @@ export const rows: readonly Row[] = [
   whole("unpaced", "h2c", 0.6, 7),
   whole("unary", "h1", 0.75, 4),
   whole("unary", "h2c", 0.75, 4),
-  ownPaced(10, 100, 20, 0.55),
-  ownPaced(40, 100, 50, 0.55),
+  ownPaced("h2c", 10, 100, 20, 0.55),
+  ownPaced("h2c", 40, 100, 50, 0.55),
+  ownPaced("h2", 10, 100, 20, 0.55),
   ownWhole("unary", "h2c", 3.5),
   ownWhole("unpaced", "h2c", 2),
   ownWhole("unary", "h2", 3.5),
@@ -259,5 +282,20 @@ export const rows: readonly Row[] = [
   workers("h1", 1000, 1, 20),
   workers("h2c", 20, 50, 20),
   { kind: "heap", id: "heap", what: "heap after 10 million tokens", tokens: 10_000_000 },
-  { kind: "cold", id: "cold", what: "from spawning the process to the first answer", targetMs: 350 },
+  {
+    kind: "shared",
+    id: "shared-unary-h1",
+    what: "h1 unary, 2 workers on both cores with the load",
+    wire: "h1",
+    connections: 50,
+    costTarget: 1.1,
+    rateTargets: { llmposter: 1, VidaiMock: 1 },
+  },
+  {
+    kind: "cold",
+    id: "cold",
+    what: "from spawning the process to the first answer; resident memory when idle",
+    targetMs: 60,
+    targetMb: 45,
+  },
 ];

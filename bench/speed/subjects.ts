@@ -16,6 +16,16 @@ export interface Twin {
   readonly target: number;
 }
 
+/** The core that a process has to stay on; null: any. */
+export interface Place {
+  readonly core: number | null;
+}
+
+/** Where the server is. */
+export const ownCore: Place = { core: 0 };
+/** Where the load is. */
+export const loadCore: Place = { core: 1 };
+
 /** A server that runs. */
 export interface Subject extends Omit<Served, "line"> {
   readonly name: string;
@@ -32,7 +42,17 @@ export function buildAll(): boolean {
   writeFileSync(`${cache}package.json`, '{"type":"module"}\n');
   run(process.execPath, [pathOf("../../node_modules/typescript/bin/tsc"), "-p", pathOf("controls/tsconfig.json")]);
   if (spawnSync("cc", ["--version"]).status !== 0) return false;
-  for (const name of ["reader", "send-limit"] as const) run("cc", ["-O2", pathOf(`limits/${name}.c`), "-o", limitPath(name)]);
+  const compile = (name: "reader" | "send-limit", before: readonly string[] = [], after: readonly string[] = []): readonly string[] => [
+    "-O2",
+    ...before,
+    pathOf(`limits/${name}.c`),
+    "-o",
+    limitPath(name),
+    ...after,
+  ];
+  run("cc", compile("send-limit"));
+  // Without OpenSSL only the rows over TLS are missing, and say so.
+  if (spawnSync("cc", compile("reader", ["-DWITH_TLS"], ["-lssl"])).status !== 0) run("cc", compile("reader"));
   return true;
 }
 
@@ -52,10 +72,11 @@ function run(command: string, args: readonly string[]): void {
   if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${stdout}${stderr}`);
 }
 
-/** Runs a program on core 1, where the load belongs. Fails loudly: a broken run must not become a low number. */
-export function onCoreOne(command: string, args: readonly string[], timeoutMs: number): Promise<string> {
+/** Runs a program on core 1, where the load belongs, or at another place. Fails loudly: a broken run must not become a low number. */
+export function runLoad(command: string, args: readonly string[], timeoutMs: number, { core }: Place = loadCore): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn("taskset", ["-c", "1", command, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    const [program, ...rest] = [...(core === null ? [] : ["taskset", "-c", String(core)]), command, ...args];
+    const child = spawn(program!, rest, { stdio: ["ignore", "pipe", "pipe"] });
     let stdout = "";
     let stderr = "";
     child.stdout.on("data", (chunk) => (stdout += String(chunk)));
@@ -69,8 +90,9 @@ export function onCoreOne(command: string, args: readonly string[], timeoutMs: n
   });
 }
 
-async function start(name: string, args: readonly string[]): Promise<Subject> {
-  const { line, ...served } = await startNode(name, args, { core: 0 });
+/** On core 0, where it is not told otherwise. */
+async function start(name: string, args: readonly string[], place: Place = ownCore): Promise<Subject> {
+  const { line, ...served } = await startNode(name, args, place);
   return { name, port: Number(new URL(urlIn(line)).port), ...served };
 }
 
@@ -78,8 +100,8 @@ async function start(name: string, args: readonly string[]): Promise<Subject> {
 export const profile = "minimal";
 
 /** `fakeai serve` as users get it, but for the profile; `nodeFlags` are node's own. */
-export function startFakeai(wire: Wire, flags: readonly string[], nodeFlags: readonly string[] = []): Promise<Subject> {
-  return startBuild("fakeai", cliPath, wire, flags, nodeFlags);
+export function startFakeai(wire: Wire, flags: readonly string[], nodeFlags: readonly string[] = [], place?: Place): Promise<Subject> {
+  return startBuild("fakeai", cliPath, wire, flags, nodeFlags, place);
 }
 
 /** fakeai with other flags, by the name that it has in a row. */
@@ -95,9 +117,16 @@ export function startOtherBuild(cli: string, wire: Wire, flags: readonly string[
   return startBuild(otherBuild, cli, wire, flags, []);
 }
 
-function startBuild(name: string, cli: string, wire: Wire, flags: readonly string[], nodeFlags: readonly string[]): Promise<Subject> {
+function startBuild(
+  name: string,
+  cli: string,
+  wire: Wire,
+  flags: readonly string[],
+  nodeFlags: readonly string[],
+  place?: Place,
+): Promise<Subject> {
   const many = wire === "h1" ? [] : ["--max-concurrent-streams", "1000"];
-  return start(name, [...nodeFlags, cli, "serve", "--json", "--profile", profile, "--protocol", `${wire}:0`, ...many, ...flags]);
+  return start(name, [...nodeFlags, cli, "serve", "--json", "--profile", profile, "--protocol", `${wire}:0`, ...many, ...flags], place);
 }
 
 /** A raw engine. */
@@ -193,6 +222,11 @@ export function socketsOf(pid: number): number {
   return links.filter((link) => link.startsWith("socket:")).length;
 }
 
+/** CPU time of all threads of a process and of those that it has started, microseconds. */
+export function familyCpuUs(pid: number): number {
+  return [pid, ...workersOf(pid)].reduce((sum, each) => sum + cpuUs(each), 0);
+}
+
 /** CPU time of all threads of a process, microseconds. */
 export function cpuUs(pid: number): number {
   let ns = 0;
@@ -200,6 +234,11 @@ export function cpuUs(pid: number): number {
     ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "latin1").split(" ")[0]);
   }
   return ns / 1000;
+}
+
+/** Resident memory of a process, kilobytes. */
+export function rssKb(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "latin1"))![1]);
 }
 
 /** Peak resident memory of a process so far, kilobytes. */

@@ -1,8 +1,10 @@
 /* reader: the load of the paced rows. Opens streams spread over time, reads and throws away what comes, and counts it,
- * for less CPU per token than any server spends. Speaks HTTP/1.1 (one stream a connection) and HTTP/2 by prior knowledge.
+ * for less CPU per token than any server spends. Speaks HTTP/1.1 (one stream a connection), HTTP/2 by prior knowledge, and HTTP/2
+ * over TLS where it is built with OpenSSL.
  *
- *   cc -O2 reader.c -o reader
- *   ./reader h1|h2c PORT CONNS STREAMS_PER_CONN SPREAD_MS WARM_MS WINDOW_MS PID[,PID...] BODY_FILE [wait]
+ *   cc -O2 reader.c -o reader                        (h1, h2c)
+ *   cc -O2 -DWITH_TLS reader.c -o reader -lssl       (h2 too)
+ *   ./reader h1|h2c|h2 PORT CONNS STREAMS_PER_CONN SPREAD_MS WARM_MS WINDOW_MS PID[,PID...] BODY_FILE [wait]
  *
  * The window opens WARM_MS after the last stream had its first event (with `wait`: after the last request was sent, for
  * streams that wait for their first token). CPU time of the processes PID (all threads) is read at both ends of the window.
@@ -26,6 +28,10 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef WITH_TLS
+#include <fcntl.h>
+#include <openssl/ssl.h>
+#endif
 
 enum { buckets = 1 << 20 };
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -39,6 +45,9 @@ struct stream {
 
 struct conn {
   int fd;
+#ifdef WITH_TLS
+  SSL *tls;
+#endif
   /* HTTP/2: how far into a frame we are. */
   uint8_t head[9];
   int head_filled;
@@ -51,7 +60,7 @@ struct conn {
 };
 
 static struct conn *conns;
-static int is_h2, per_conn, first_events, in_window;
+static int is_h2, is_tls, per_conn, first_events, in_window;
 static long events, bytes, reads, unstamped;
 static uint32_t *late_sent, *late_seen, *ttft;
 static double now_us, longest_gap;
@@ -142,9 +151,47 @@ static void scan(struct stream *stream, const char *data, size_t size, char *las
   *last = end[-1] == '\n' && !ends_data(data, end - 1) ? 0 : end[-1];
 }
 
-static void send_all(int fd, const void *data, size_t size) {
-  if (send(fd, data, size, MSG_NOSIGNAL) != (ssize_t)size) fail("send");
+#ifdef WITH_TLS
+/* Any certificate will do: the server is our own. The cipher is the one that it is asked for first, the same for all. */
+static void begin_tls(struct conn *conn) {
+  static SSL_CTX *context;
+  if (!context) {
+    context = SSL_CTX_new(TLS_client_method());
+    if (!context || SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256") != 1) fail("TLS");
+    if (SSL_CTX_set_alpn_protos(context, (const uint8_t *)"\2h2", 3) != 0) fail("ALPN");
+  }
+  conn->tls = SSL_new(context);
+  if (!conn->tls || SSL_set_fd(conn->tls, conn->fd) != 1 || SSL_connect(conn->tls) != 1) fail("TLS handshake");
+  if (fcntl(conn->fd, F_SETFL, O_NONBLOCK)) fail("fcntl");
 }
+
+static ssize_t receive(struct conn *conn, void *into, size_t size) {
+  if (!is_tls) return recv(conn->fd, into, size, MSG_DONTWAIT);
+  int got = SSL_read(conn->tls, into, size);
+  if (got > 0) return got;
+  int error = SSL_get_error(conn->tls, got);
+  if (error == SSL_ERROR_ZERO_RETURN) return 0;
+  errno = error == SSL_ERROR_WANT_READ ? EAGAIN : EPROTO;
+  return -1;
+}
+
+static void send_all(struct conn *conn, const void *data, size_t size) {
+  if (is_tls ? SSL_write(conn->tls, data, size) != (int)size : send(conn->fd, data, size, MSG_NOSIGNAL) != (ssize_t)size) fail("send");
+}
+#else
+static void begin_tls(struct conn *conn) {
+  (void)conn;
+  fail("built without TLS");
+}
+
+static ssize_t receive(struct conn *conn, void *into, size_t size) {
+  return recv(conn->fd, into, size, MSG_DONTWAIT);
+}
+
+static void send_all(struct conn *conn, const void *data, size_t size) {
+  if (send(conn->fd, data, size, MSG_NOSIGNAL) != (ssize_t)size) fail("send");
+}
+#endif
 
 static size_t frame_head(uint8_t *into, uint32_t size, uint8_t type, uint8_t flags, uint32_t id) {
   uint8_t head[9] = {size >> 16, size >> 8, size, type, flags, id >> 24, id >> 16, id >> 8, id};
@@ -155,11 +202,11 @@ static size_t frame_head(uint8_t *into, uint32_t size, uint8_t type, uint8_t fla
 /* A whole control frame: SETTINGS and PING want an answer; RST_STREAM and GOAWAY end the measurement. */
 static void control_frame(struct conn *conn) {
   uint8_t type = conn->head[3], flags = conn->head[4], answer[17];
-  if (type == 4 && !(flags & 1)) send_all(conn->fd, answer, frame_head(answer, 0, 4, 1, 0));
+  if (type == 4 && !(flags & 1)) send_all(conn, answer, frame_head(answer, 0, 4, 1, 0));
   if (type == 6 && !(flags & 1)) {
     frame_head(answer, 8, 6, 1, 0);
     memcpy(answer + 9, conn->control, 8);
-    send_all(conn->fd, answer, 17);
+    send_all(conn, answer, 17);
   }
   if (type == 3) fail("a stream was reset");
   if (type == 7) fail("GOAWAY");
@@ -200,7 +247,7 @@ static void read_for(int epoll, double until_us) {
     int n = epoll_wait(epoll, ready, 1024, left > 1000 ? left / 1000 : 0);
     for (int i = 0; i < n; i++) {
       struct conn *conn = ready[i].data.ptr;
-      ssize_t got = recv(conn->fd, sink, sizeof sink, MSG_DONTWAIT);
+      ssize_t got = receive(conn, sink, sizeof sink);
       if (got == 0) fail("the server closed a connection");
       if (got < 0) {
         if (errno == EAGAIN) continue;
@@ -223,6 +270,7 @@ static void connect_to(struct conn *conn, int port) {
   /* Closing sends RST: no port stays behind in TIME_WAIT for the next round. */
   setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
   if (!is_h2) return;
+  if (is_tls) begin_tls(conn);
   uint8_t hello[64], *at = hello;
   memcpy(at, preface, sizeof preface - 1), at += sizeof preface - 1;
   /* Windows as large as they get: flow control is another experiment. */
@@ -230,7 +278,7 @@ static void connect_to(struct conn *conn, int port) {
   memcpy(at, (uint8_t[]){0, 4, 0x7f, 0xff, 0xff, 0xff}, 6), at += 6;
   at += frame_head(at, 4, 8, 0, 0);
   memcpy(at, (uint8_t[]){0x7f, 0xff, 0, 0}, 4), at += 4;
-  send_all(conn->fd, hello, at - hello);
+  send_all(conn, hello, at - hello);
 }
 
 static void request(struct conn *conn, int stream, const char *body, size_t size) {
@@ -242,7 +290,7 @@ static void request(struct conn *conn, int stream, const char *body, size_t size
   } else {
     uint8_t block[128], *at = block;
     *at++ = 0x83; /* :method POST */
-    *at++ = 0x86; /* :scheme http */
+    *at++ = is_tls ? 0x87 : 0x86; /* :scheme https, or http */
     *at++ = 0x04, *at++ = sizeof path - 1, memcpy(at, path, sizeof path - 1), at += sizeof path - 1;
     *at++ = 0x01, *at++ = 9, memcpy(at, "127.0.0.1", 9), at += 9;
     *at++ = 0x0f, *at++ = 0x10, *at++ = 16, memcpy(at, "application/json", 16), at += 16;
@@ -251,7 +299,7 @@ static void request(struct conn *conn, int stream, const char *body, size_t size
     used += frame_head(out + used, size, 0, 1, 2 * stream + 1);
   }
   memcpy(out + used, body, size);
-  send_all(conn->fd, out, used + size);
+  send_all(conn, out, used + size);
 }
 
 static void print_quantiles(const char *name, const uint32_t *histogram) {
@@ -271,10 +319,11 @@ static void print_quantiles(const char *name, const uint32_t *histogram) {
 
 int main(int argc, char **argv) {
   if (argc != 10 && argc != 11) {
-    fprintf(stderr, "usage: reader h1|h2c PORT CONNS STREAMS_PER_CONN SPREAD_MS WARM_MS WINDOW_MS PID[,PID...] BODY_FILE [wait]\n");
+    fprintf(stderr, "usage: reader h1|h2c|h2 PORT CONNS STREAMS_PER_CONN SPREAD_MS WARM_MS WINDOW_MS PID[,PID...] BODY_FILE [wait]\n");
     return 2;
   }
-  is_h2 = strcmp(argv[1], "h2c") == 0;
+  is_tls = strcmp(argv[1], "h2") == 0;
+  is_h2 = is_tls || strcmp(argv[1], "h2c") == 0;
   int port = atoi(argv[2]), count = atoi(argv[3]), waiting = argc == 11;
   double spread_ms = atof(argv[5]), warm_ms = atof(argv[6]), window_ms = atof(argv[7]);
   per_conn = atoi(argv[4]);
