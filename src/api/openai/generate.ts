@@ -9,7 +9,7 @@ import { corpusVocabulary, type Vocabulary } from "../../core/text/text.ts";
 import type { Answer } from "../shared/ask.ts";
 import { Model } from "../shared/model.ts";
 import type { ModelSettings, RequestCounter } from "../shared/model-settings.ts";
-import { parseBody } from "../shared/body.ts";
+import { isRemembered, type JsonObject, parseBody } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { deployedBody } from "./azure.ts";
 import { BodyTemplates, completionBody, usageOf } from "./bodies.ts";
@@ -25,6 +25,9 @@ const shapesKept = 32;
 /** Later than any stream ends, and still a number. */
 const neverUs = 1e15;
 
+/** What a body asks for, and of which form. */
+type Reading = ReturnType<typeof readCompletion>;
+
 export class Generator {
   readonly model: Model;
   readonly #wire: Wire;
@@ -33,6 +36,8 @@ export class Generator {
   readonly #comment: Uint8Array;
   readonly #shapes = new Map<string, StreamShape>();
   readonly #bodies = new BodyTemplates();
+  /** The body read last, and what it asks for; null: none was read. */
+  #last: { readonly kind: Kind; readonly body: JsonObject; readonly reading: Reading } | null = null;
 
   /** `clockIdentity` names the clock of the stamps; `nowSeconds` is the wall clock, for `created`. */
   constructor(settings: ModelSettings, clockIdentity: string, nowSeconds: () => number, counter?: RequestCounter) {
@@ -45,7 +50,7 @@ export class Generator {
   /** Plans the answer to a request. Throws ApiError for what a client got wrong. */
   plan(kind: Kind, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
     const { settings } = this.model;
-    const { ask, options } = readCompletion(kind, deployedBody(request, parseBody(bytes)), settings);
+    const { ask, options } = this.#read(kind, deployedBody(request, parseBody(bytes)));
     const answer = this.model.answer(request, ask);
     const id = this.#wire.id(kind, answer.identity, answer.created);
     let { schedule } = answer;
@@ -87,6 +92,15 @@ export class Generator {
       finishReason: answer.choices[0]!.finish === "length" ? "length" : "stop",
       reasoningTokens: answer.reasoningTokens,
     };
+  }
+
+  /** What a body asks for. Hot path: `parseBody` knows the body before again, and what it asks for is settled. */
+  #read(kind: Kind, body: JsonObject): Reading {
+    const last = this.#last;
+    if (last !== null && last.body === body && last.kind === kind) return last.reading;
+    const reading = readCompletion(kind, body, this.model.settings);
+    if (isRemembered(body)) this.#last = { kind, body, reading };
+    return reading;
   }
 
   /** A body in one piece is one string; a stream makes each event when it is due. */

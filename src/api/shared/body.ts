@@ -9,6 +9,12 @@ const decoder = new TextDecoder();
 /** The body of the latest `peekBody` that no `parseBody` has taken. */
 let peeked: { readonly bytes: Uint8Array; readonly value: JsonObject } | null = null;
 
+/** Texts of more characters are not remembered. */
+const mostRemembered = 4096;
+/** The text that `parseBody` parsed last, and its value: a load sends the same body over and over. Only routes hold it, and they read. */
+let rememberedText = "";
+let rememberedValue: JsonObject = {};
+
 /** A body of more bytes is large: `prepareBody` reads it ahead, between two turns of the event loop. */
 export const largeBodyBytes = 262_144;
 
@@ -74,7 +80,7 @@ export function peekBody(bytes: Uint8Array): JsonObject | null {
   }
   if (peeked?.bytes === bytes) return peeked.value;
   try {
-    const value = parseBody(bytes);
+    const value = checked(valueOf(textOf(bytes)));
     peeked = { bytes, value };
     return value;
   } catch {
@@ -82,15 +88,31 @@ export function peekBody(bytes: Uint8Array): JsonObject | null {
   }
 }
 
-/** Parses a body that must be a JSON object. */
+/** Parses a body that must be a JSON object. Hot path: the text of the body before has the same value, by identity. */
 export function parseBody(bytes: Uint8Array): JsonObject {
   if (peeked !== null) {
     const { bytes: known, value } = peeked;
     peeked = null;
     if (known === bytes) return value;
   }
-  const isAhead = bytes.length > largeBodyBytes && prepared.has(bytes);
-  const value = isAhead ? prepared.get(bytes) : valueOf(textOf(bytes));
+  if (bytes.length > largeBodyBytes && prepared.has(bytes)) return checked(prepared.get(bytes));
+  const text = textOf(bytes);
+  if (text === rememberedText && text !== "") return rememberedValue;
+  const value = checked(valueOf(text));
+  if (text.length <= mostRemembered) {
+    rememberedText = text;
+    rememberedValue = value;
+  }
+  return value;
+}
+
+/** Whether `parseBody` gives this object again for the same text. */
+export function isRemembered(value: JsonObject): boolean {
+  return value === rememberedValue;
+}
+
+/** Throws ApiError where a value is no JSON object, or has a member that means this server. */
+function checked(value: unknown): JsonObject {
   if (value === none) {
     throw new ApiError(
       400,

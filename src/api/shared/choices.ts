@@ -51,15 +51,21 @@ export function tokensOf({ text, calls }: Choice): number {
 
 /** What the choices of one answer share: the budget of all their work, and what was found out or made for one of them. */
 export class AnswerWork {
-  readonly #budget = new Budget();
-  readonly #makers = new Map<unknown, SchemaMaker>();
-  readonly #texts = new Map<string, Run>();
+  // Each made when it is needed: most answers need none.
+  #spent: Budget | null = null;
+  #makers: Map<unknown, SchemaMaker> | null = null;
+  #texts: Map<string, Run> | null = null;
+
+  get #budget(): Budget {
+    return (this.#spent ??= new Budget());
+  }
 
   /** A value of a schema. Throws ApiError. */
   instanceOf(schema: unknown, param: string, seed: Seed): unknown {
     try {
-      let maker = this.#makers.get(schema);
-      if (maker === undefined) this.#makers.set(schema, (maker = new SchemaMaker(schema, this.#budget)));
+      const makers = (this.#makers ??= new Map());
+      let maker = makers.get(schema);
+      if (maker === undefined) makers.set(schema, (maker = new SchemaMaker(schema, this.#budget)));
       return maker.make(new Random(seed, purpose.schema));
     } catch (error) {
       if (!(error instanceof SchemaError || error instanceof BudgetError)) throw error;
@@ -73,8 +79,9 @@ export class AnswerWork {
       const message = `The answer repeats a text of ${text.length} characters, and up to ${mostGivenCharacters} are possible. Please reduce the length of the prompt.`;
       throw new ApiError(400, message, null, "invalid_value");
     }
-    let run = this.#texts.get(text);
-    if (run === undefined) this.#texts.set(text, (run = Run.of(text)));
+    const texts = (this.#texts ??= new Map());
+    let run = texts.get(text);
+    if (run === undefined) texts.set(text, (run = Run.of(text)));
     return run;
   }
 
