@@ -130,7 +130,7 @@ const paced = (
   connections,
   streamsPerConnection,
   itlMs,
-  controlTarget: 1.1,
+  controlTarget: control === "http" ? 1.05 : 1.1,
   loopTarget: control === "uws" ? 1.35 : null,
   peerTarget: 1,
   ...(engineFlags ? { engineFlags } : {}),
@@ -204,7 +204,7 @@ const workers = (wire: Wire, connections: number, streamsPerConnection: number, 
 
 export const rows: readonly Row[] = [
   paced("h1-paced-100", "h1", "uws", 100, 1, 20),
-  paced("h1-paced-1000", "h1", "uws", 1000, 1, 20),
+  { ...paced("h1-paced-1000", "h1", "uws", 1000, 1, 20), controlTarget: 1.08, loopTarget: 1.25 },
   paced("h1-paced-4000", "h1", "uws", 4000, 1, 50),
   paced("h2c-paced-1000", "h2c", "http2", 10, 100, 20),
   paced("h2c-paced-4000", "h2c", "http2", 40, 100, 50),
@@ -213,6 +213,14 @@ export const rows: readonly Row[] = [
   whole("unpaced", "h2c", 0.6, 7),
   whole("unary", "h1", 0.75, 4),
   whole("unary", "h2c", 0.75, 4),
+  {
+    ...whole("unary", "h1", 0.5, 4),
+    id: "default-unary-h1",
+    what: "h1 unary, default profile: requests per second",
+    // Controls have the head and the body of the minimal one.
+    control: null,
+    engineFlags: ["--profile", "openai"],
+  },
   ownPaced("h2c", 10, 100, 20, 0.55),
   ownPaced("h2c", 40, 100, 50, 0.55),
   ownPaced("h2", 10, 100, 20, 0.55),
@@ -285,7 +293,7 @@ export const rows: readonly Row[] = [
   {
     kind: "shared",
     id: "shared-unary-h1",
-    what: "h1 unary, 2 workers on both cores with the load",
+    what: "h1 unary, default profile, 2 workers on both cores with the load",
     wire: "h1",
     connections: 50,
     costTarget: 1.1,

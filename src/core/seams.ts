@@ -81,6 +81,8 @@ export interface Schedule {
    * again until its frame is taken. An answer is final once its time has come.
    */
   readonly isLive?: boolean;
+  /** Microseconds between each frame and the next, where that is the same for all: the pacer may reckon them without asking. */
+  readonly gapUs?: number | undefined;
   /** true: every frame after the first is due with the one before it. The pacer may pass over frames without asking. */
   readonly dueTogether?: boolean;
   /** A live schedule starts to count, and calls the observer from here on. */

@@ -13,13 +13,14 @@ export async function sharedRow(row: SharedRow, run: Run, material: Material): P
   const { wire, connections, costTarget, rateTargets } = row;
   const samples: Samples = {};
   const free = { core: null };
+  const flags = ["--profile", "openai"];
   const peers = run.peers ? installedPeers("unary").filter((name) => Object.hasOwn(rateTargets, name)) : [];
   const sizes = new Map<string, number>();
   await interleave(
     run,
     [
-      () => startFakeai(wire, ["--workers", "2"], [], free),
-      async (): Promise<Subject> => ({ ...(await startFakeai(wire, [], [], free)), name: oneProcess }),
+      () => startFakeai(wire, [...flags, "--workers", "2"], [], free),
+      async (): Promise<Subject> => ({ ...(await startFakeai(wire, flags, [], free)), name: oneProcess }),
       ...peers.map((name) => () => startPeer(name, null, free)),
     ],
     async (subject, round) => {

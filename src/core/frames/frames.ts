@@ -257,12 +257,13 @@ let scratch = new Uint8Array(65_536);
 
 /** The frames of a streamed response: one token each; the first also opens, the last also ends the stream. */
 export class StreamFrames implements FrameSource {
+  // What each token touches comes first.
   readonly length: number;
   readonly tokens: number;
   #tokens: TokenEvents;
-  #lastTokens: TokenEvents;
   #cursor: TokenCursor;
   #identity: Uint8Array;
+  #lastTokens: TokenEvents;
   #opening: Uint8Array | null;
   #closing: readonly Uint8Array[];
   #tokenCount: number;

@@ -12,6 +12,12 @@ import type { Clock, FrameSource, ResponsePlan, ResponseSink, Schedule, Schedule
 const wideSlotUs = 512;
 const narrowSlotUs = 32;
 const slotCount = 4096;
+
+/** Hot path. The slot of an absolute number: its remainder, by a power of two exactly, in a tenth of the time of `%` on numbers of this size. */
+function slotOf(position: number): number {
+  return position - Math.floor(position / slotCount) * slotCount;
+}
+
 /** How far ahead the wheel looks for its next wake-up. With nothing due until then it wakes there and looks again. */
 const lookAheadSlots = 128;
 /** A turn that takes more than this share of its interval is long. A larger share makes tokens later, a smaller one turns shorter. */
@@ -76,42 +82,64 @@ class Unsent {
   }
 }
 
-/** A response under way: its place in the wheel and in its plan. */
+/**
+ * A response under way: its place in the wheel and in its plan. What each token touches comes first and fills few cache lines: where
+ * a thousand streams are under way, none of it is in the cache when its turn comes. Numbers begin as numbers: V8 would make an object
+ * for each value of a field that began as undefined.
+ */
 class Emission implements SinkObserver, ScheduleObserver {
-  readonly pacer: Pacer;
-  readonly plan: ResponsePlan;
-  readonly frames: FrameSource;
-  readonly schedule: Schedule;
-  readonly sink: ResponseSink;
-  readonly isOneBody: boolean;
+  /** Its neighbours in its slot of the wheel, and the slot; -1: it is in none. */
+  next: Emission | null = null;
+  previous: Emission | null = null;
+  slot = -1;
   /** The next frame to write, and when it is due. Infinity: its schedule does not know yet. */
   index = 0;
-  dueUs: number;
-  /** When the wheel looks at it: `dueUs`, or the end of the stall time-out while it is blocked. */
-  alarmUs = 0;
-  firstSentUs = 0;
+  dueUs = 0;
   lastSentUs = 0;
+  /** The times of a schedule with equal gaps: frame `index` is due at `baseUs + index * gapUs`. Gap -1: the schedule is asked. */
+  gapUs = -1;
+  baseUs = 0;
   /** Output tokens given to the sink. */
   tokensSent = 0;
+  /** true: the sink's reader does not keep up. Nothing is written until `onDrain`. */
+  blocked = false;
+  /** Whether it ever was. */
+  wasBlocked = false;
+  readonly joins: boolean;
+  /** Whether its frames leave with the turn. */
+  readonly leavesLater: boolean;
+  readonly isOneBody: boolean;
+  readonly frames: FrameSource;
+  readonly sink: ResponseSink;
+  readonly pacer: Pacer;
+  readonly plan: ResponsePlan;
+  readonly schedule: Schedule;
+  firstSentUs = 0;
+  /** While it is blocked: when the wheel looks at it, at the end of the stall time-out. */
+  stallUs = 0;
   /** The last wait for its reader: from, to. Frames that fell due in between are late because of the reader. */
   blockedUs = 0;
   drainedUs = 0;
-  /** true: the sink's reader does not keep up. Nothing is written until `onDrain`. */
-  blocked = false;
-  /** Its slot in the wheel, with its neighbours there; -1: in none. */
-  slot = -1;
-  previous: Emission | null = null;
-  next: Emission | null = null;
 
   constructor(pacer: Pacer, plan: ResponsePlan, sink: ResponseSink) {
+    const { frames, schedule, startUs } = plan;
     this.pacer = pacer;
     this.plan = plan;
-    this.frames = plan.frames;
-    this.schedule = plan.schedule;
+    this.frames = frames;
+    this.schedule = schedule;
     this.sink = sink;
-    this.isOneBody = plan.frames.isOneBody === true;
-    plan.schedule.begin?.(this);
-    this.dueUs = plan.startUs + plan.schedule.nextDueUs(0);
+    this.isOneBody = frames.isOneBody === true;
+    this.joins = frames.joins === true;
+    this.leavesLater = sink.takeUnsent !== undefined;
+    this.gapUs = schedule.gapUs ?? -1;
+    schedule.begin?.(this);
+    this.dueUs = startUs + schedule.nextDueUs(0);
+    this.baseUs = this.dueUs;
+  }
+
+  /** When the wheel looks at it. */
+  get alarmUs(): number {
+    return this.blocked ? this.stallUs : this.dueUs;
   }
 
   onDrain(): void {
@@ -242,7 +270,7 @@ export class Pacer {
     const { tokens } = frames;
     meter.countStatus(plan.head.status);
     meter.promptTokens += plan.promptTokens;
-    this.#countSent(sink, dueUs, nowUs, 1);
+    this.#countSent(sink.takeUnsent !== undefined, dueUs, nowUs, 1);
     if (tokens > 0) meter.ttft.record(nowUs - startUs);
     meter.generationTokens += tokens;
     sink.end(frame);
@@ -301,13 +329,13 @@ export class Pacer {
     // After a pause longer than the wheel, one round sees every slot.
     this.#position = Math.max(this.#position, target - slotCount + 1);
     for (;;) {
-      const slot = this.#position % slotCount;
+      const slot = slotOf(this.#position);
       // Counted first: streams that the loop puts back into this slot wait for the next turn.
       for (let left = this.#sizes[slot]!; left > 0; left--) {
         const emission = this.#heads[slot];
         if (!emission) break;
         this.#unlink(emission);
-        if (emission.alarmUs > nowUs) this.#link(emission, emission.alarmUs);
+        if (emission.alarmUs > nowUs) this.#link(emission);
         else if (emission.blocked) this.#cutIfStalled(emission, nowUs);
         else {
           this.#pumpSafely(emission);
@@ -346,14 +374,14 @@ export class Pacer {
     const { frames, sink } = emission;
     const nowUs = this.#clock.nowUs();
     if (emission.dueUs > nowUs) {
-      this.#link(emission, emission.dueUs);
+      this.#link(emission);
       return;
     }
     const first = emission.index;
     const firstDueUs = emission.dueUs;
     let frame: Uint8Array;
     let isLast: boolean;
-    if (frames.joins !== true) {
+    if (!emission.joins) {
       frame = frames.frame(first, firstDueUs, nowUs);
       isLast = this.#advance(emission, nowUs);
     } else {
@@ -377,15 +405,13 @@ export class Pacer {
       return;
     }
     const mayGoOn = sink.write(frame);
-    this.#keepUnsent(frames, sink);
+    if (emission.leavesLater) this.#keepUnsent(frames, sink);
     if (!mayGoOn) {
       this.#block(emission, nowUs);
-    } else if (emission.dueUs > nowUs) {
-      this.#link(emission, emission.dueUs);
     } else {
       // Streams without latency share the event loop: one batch of each in a turn.
-      this.#again = true;
-      this.#link(emission, nowUs);
+      if (emission.dueUs <= nowUs) this.#again = true;
+      this.#link(emission);
     }
   }
 
@@ -398,15 +424,14 @@ export class Pacer {
   /** Hot path. Counts one frame. */
   #count(emission: Emission, dueUs: number, sentUs: number): void {
     const meter = this.#meter;
-    const { plan } = emission;
-    if (!emission.isOneBody || emission.index === 0) this.#countSent(emission.sink, dueUs, sentUs, 1);
+    if (!emission.isOneBody || emission.index === 0) this.#countSent(emission.leavesLater, dueUs, sentUs, 1);
     const { tokens } = emission.frames;
     if (emission.tokensSent > 0) {
       meter.itl.record(sentUs - emission.lastSentUs);
-      if (dueUs <= emission.drainedUs && dueUs > emission.blockedUs) meter.heldTokens++;
+      if (emission.wasBlocked && dueUs <= emission.drainedUs && dueUs > emission.blockedUs) meter.heldTokens++;
     } else if (tokens > 0) {
       emission.firstSentUs = sentUs;
-      meter.ttft.record(sentUs - plan.startUs);
+      meter.ttft.record(sentUs - emission.plan.startUs);
     }
     emission.tokensSent += tokens;
     meter.generationTokens += tokens;
@@ -417,7 +442,7 @@ export class Pacer {
   #countJoined(emission: Emission, dueUs: number, sentUs: number, frames: number): void {
     const meter = this.#meter;
     const tokens = frames * emission.frames.tokens;
-    this.#countSent(emission.sink, dueUs, sentUs, frames);
+    this.#countSent(emission.leavesLater, dueUs, sentUs, frames);
     if (tokens > 0) {
       meter.itl.record(0, frames);
       if (dueUs <= emission.drainedUs && dueUs > emission.blockedUs) meter.heldTokens += tokens;
@@ -427,8 +452,8 @@ export class Pacer {
   }
 
   /** Hot path. Counts how late frames are sent; those that leave with the turn are counted when they leave. */
-  #countSent(sink: ResponseSink, dueUs: number, sentUs: number, times: number): void {
-    if (sink.takeUnsent === undefined) {
+  #countSent(leavesLater: boolean, dueUs: number, sentUs: number, times: number): void {
+    if (!leavesLater) {
       this.#meter.pacingError.record(sentUs - dueUs, times);
       return;
     }
@@ -463,7 +488,10 @@ export class Pacer {
   /** Hot path. Moves to the next frame. Returns true when there is none. */
   #moveOn(emission: Emission): boolean {
     if (++emission.index === emission.frames.length) return true;
-    emission.dueUs = emission.plan.startUs + emission.schedule.nextDueUs(emission.index);
+    emission.dueUs =
+      emission.gapUs < 0
+        ? emission.plan.startUs + emission.schedule.nextDueUs(emission.index)
+        : emission.baseUs + emission.index * emission.gapUs;
     return false;
   }
 
@@ -484,16 +512,19 @@ export class Pacer {
     // A write can find that the client is gone and close the sink: then there is no reader to wait for.
     if (emission.sink.closed) return;
     emission.blocked = true;
+    emission.wasBlocked = true;
     emission.blockedUs = nowUs;
+    emission.stallUs = nowUs + this.#stallTimeoutUs;
     this.#meter.stalledStreams++;
-    this.#link(emission, nowUs + this.#stallTimeoutUs);
+    this.#link(emission);
   }
 
   /** Ends the wait of a response whose reader took nothing for the whole time-out. One that takes some is slow and goes on. */
   #cutIfStalled(emission: Emission, nowUs: number): void {
     const { sink } = emission;
     if (sink.isBeingRead()) {
-      this.#link(emission, nowUs + this.#stallTimeoutUs);
+      emission.stallUs = nowUs + this.#stallTimeoutUs;
+      this.#link(emission);
       return;
     }
     this.#meter.stallCutStreams++;
@@ -502,11 +533,11 @@ export class Pacer {
     sink.reset();
   }
 
-  /** Hot path. Puts a response into the slot of `alarmUs`. A deadline beyond one round of the wheel shares the slot and stays in it. */
-  #link(emission: Emission, alarmUs: number): void {
+  /** Hot path. Puts a response into the slot of its alarm. A deadline beyond one round of the wheel shares the slot and stays in it. */
+  #link(emission: Emission): void {
+    const { alarmUs } = emission;
     if (emission.sink.closed || alarmUs === Infinity) return;
-    emission.alarmUs = alarmUs;
-    const slot = Math.max(this.#position, Math.floor(alarmUs / this.#slotUs)) % slotCount;
+    const slot = slotOf(Math.max(this.#position, Math.floor(alarmUs / this.#slotUs)));
     const tail = this.#tails[slot]!;
     emission.slot = slot;
     emission.previous = tail;
@@ -548,12 +579,13 @@ export class Pacer {
     const slotUs = this.#slotUs;
     for (let ahead = 0; ahead < lookAheadSlots; ahead++) {
       const position = this.#position + ahead;
-      if (this.#sizes[position % slotCount] === 0) continue;
+      const slot = slotOf(position);
+      if (this.#sizes[slot] === 0) continue;
       // If the slot is due before the next turn may begin, the exact alarm does not matter: do not scan every stream in it.
       if (turnUs > 0 && position * slotUs <= Math.max(nowUs + turnUs, this.#nextTurnUs)) return Math.max(nowUs, this.#nextTurnUs);
       const endUs = (position + 1) * slotUs;
       let nextUs = endUs;
-      for (let emission = this.#heads[position % slotCount]!; emission !== null; emission = emission.next!) {
+      for (let emission = this.#heads[slot]!; emission !== null; emission = emission.next!) {
         if (emission.alarmUs < nextUs) nextUs = emission.alarmUs;
       }
       if (nextUs < endUs) return nextUs;

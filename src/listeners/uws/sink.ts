@@ -95,19 +95,20 @@ function joinHead(head: ResponseHead): void {
 }
 
 export class UwsSink extends BaseSink implements Waiting, AwaitedBody {
-  readonly carrier = "uws";
-  /** The engine does not tell. */
-  readonly bufferedBytes = 0;
+  // What each token touches comes first.
   readonly #response: HttpResponse;
-  readonly #owner: SinkOwner;
-  /** null once it was handed on: each waiting stream holds what its sink holds. */
-  #request: UwsRequest | null;
   readonly #headOnly: boolean;
   #headSent = false;
-  #drainAttached = false;
   #waiting = false;
   /** The most bytes that the engine can keep of what was written. A write that it takes whole tells that nothing before is left. */
   #heldBytes = 0;
+  readonly carrier = "uws";
+  /** The engine does not tell. */
+  readonly bufferedBytes = 0;
+  readonly #owner: SinkOwner;
+  /** null once it was handed on: each waiting stream holds what its sink holds. */
+  #request: UwsRequest | null;
+  #drainAttached = false;
   /** Pieces of a body that comes in several reads. */
   #parts: Buffer[] | null = null;
   #bodyBytes = 0;
