@@ -12,11 +12,37 @@ import { BaseSink, lingerMs } from "../sink.ts";
 import { hasToken } from "../upgrade.ts";
 import type { NodeWebSocketEngine, NodeWebSockets } from "./websocket.ts";
 
+/** Room for the size line of a chunk and the line ends around it. */
+const chunkExtraBytes = 16;
+const carriageReturn = 13;
+const lineFeed = 10;
+const lastChunk = Buffer.from("0\r\n\r\n");
+
+/** Hot path. A frame as a chunk (RFC 9112, section 7.1), and behind it, where it is the last, the end of the body. */
+function chunkOf(frame: Uint8Array, isLast: boolean): Buffer {
+  const { length } = frame;
+  const chunk = Buffer.allocUnsafe(length + chunkExtraBytes + (isLast ? lastChunk.length : 0));
+  let at = chunk.write(length.toString(16), 0, "latin1");
+  chunk[at++] = carriageReturn;
+  chunk[at++] = lineFeed;
+  chunk.set(frame, at);
+  at += length;
+  chunk[at++] = carriageReturn;
+  chunk[at++] = lineFeed;
+  if (isLast) {
+    chunk.set(lastChunk, at);
+    at += lastChunk.length;
+  }
+  return chunk.subarray(0, at);
+}
+
 class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
   readonly carrier = "node-h1";
   readonly #response: ServerResponse;
   readonly #service: NodeH1Service;
   #headSent = false;
+  /** Chunks are made here: node writes each in four parts, which it then joins again. */
+  #makesChunks = false;
   #drainAttached = false;
   #waiting = false;
   /** No longer among the streams that are counted. */
@@ -66,12 +92,18 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
   write(frame: Uint8Array): boolean {
     if (this.closed) return false;
     this.#sendHead();
-    const { socket } = this.#response;
-    // By itself node sends the parts of a chunk when the turn is over (`connectionCorkNT`), after all other responses of the turn.
+    const response = this.#response;
+    const { socket } = response;
+    // By itself node sends what was written when the turn is over (`connectionCorkNT`), after all other responses of the turn.
     socket?.cork();
     // Copied: node keeps the chunk until the socket has taken it, and the frame is valid during this call only.
-    const ok = this.#response.write(Buffer.from(frame));
+    const ok = response.write(this.#makesChunks && frame.length > 0 ? chunkOf(frame, false) : Buffer.from(frame));
     socket?.uncork();
+    // From the second frame on: node has settled by now whether the answer has chunks.
+    if (response.chunkedEncoding) {
+      this.#makesChunks = true;
+      response.chunkedEncoding = false;
+    }
     return ok || this.#wait();
   }
 
@@ -115,9 +147,10 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
     const { socket } = this.#response;
     if (this.lingers && frame !== undefined) {
       // The client knows the end by the length; the connection ends later.
-      this.#response.write(Buffer.from(frame));
-      setTimeout(() => this.#response.end(), lingerMs);
-    } else if (frame === undefined) this.#response.end();
+      this.#response.write(this.#makesChunks ? chunkOf(frame, false) : Buffer.from(frame));
+      setTimeout(() => this.#response.end(this.#makesChunks ? lastChunk : undefined), lingerMs);
+    } else if (this.#makesChunks) this.#response.end(frame === undefined || frame.length === 0 ? lastChunk : chunkOf(frame, true));
+    else if (frame === undefined) this.#response.end();
     else this.#response.end(Buffer.from(frame));
     // Cuts a reader that never takes the rest. node sets the socket's time-out again after each response.
     if (socket && socket.writableLength > 0) {

@@ -17,7 +17,7 @@ const noteIntervalMs = 250;
 /** How long the primary is waited for: longer than it waits for the other workers. */
 const primaryTimeoutMs = 3000;
 /** Requests whose numbers are reserved at a time. */
-const reservedRequests = 1024;
+const reservedRequests = 16_384;
 
 let server: StartedServer | null = null;
 let starting: Promise<Started> | null = null;
