@@ -77,21 +77,36 @@ const flushFrame = (): void => {
 let joinedHead: ResponseHead | null = null;
 let joinedName = "";
 let joinedLines = "";
+/** Its names and values, and its lines up to the value of the last: that is the id, where a provider gives each answer one. */
+let joinedNames: string[] = [];
+let joinedValues: string[] = [];
+let linesBeforeLast = "";
 
 /** Joins all headers into one. uWebSockets.js takes a value as it is, line ends included: one call for the head, not one for each header. */
 function joinHead(head: ResponseHead): void {
   const { headers } = head;
   joinedHead = head;
-  joinedName = "";
-  joinedLines = "";
+  let count = 0;
+  let equal = 0;
+  let lastName = "";
   for (const name in headers) {
-    if (joinedName === "") {
-      joinedName = name;
-      joinedLines = headers[name]!;
-    } else {
-      joinedLines += `\r\n${name}: ${headers[name]!}`;
-    }
+    if (equal === count && joinedNames[count] === name && joinedValues[count] === headers[name]) equal++;
+    count++;
+    lastName = name;
   }
+  const last = joinedNames.length - 1;
+  if (last > 0 && count === last + 1 && equal >= last && joinedNames[last] === lastName) {
+    joinedValues[last] = headers[lastName]!;
+    joinedLines = linesBeforeLast + headers[lastName]!;
+    return;
+  }
+  joinedNames = Object.keys(headers);
+  joinedValues = Object.values(headers);
+  joinedName = joinedNames[0] ?? "";
+  // A name other than the first stands in the value of the first.
+  const lines = joinedValues.map((value, index) => (index === 0 ? value : `\r\n${joinedNames[index]!}: ${value}`));
+  joinedLines = lines.join("");
+  linesBeforeLast = joinedLines.slice(0, joinedLines.length - (joinedValues.at(-1)?.length ?? 0));
 }
 
 export class UwsSink extends BaseSink implements Waiting, AwaitedBody {
