@@ -158,7 +158,7 @@ const whole = (mode: WholeRow["mode"], wire: Wire, controlTarget: number, aimock
   streamsPerConnection: wire === "h1" ? 1 : 16,
   controlTarget,
   aimockTarget,
-  peerTargets: mode === "unpaced" ? {} : wire === "h1" ? { llmposter: 1.1, VidaiMock: 1 } : { VidaiMock: 1.5 },
+  peerTargets: mode === "unary" && wire === "h1" ? { llmposter: 1.1, VidaiMock: 1 } : {},
 });
 
 /** fakeai's own engine of HTTP/2 against node's, with the same requests and the same answers. */
@@ -186,6 +186,7 @@ const ownWhole = (mode: WholeRow["mode"], wire: Wire, target: number): WholeRow 
   what: `${wire} ${mode}, own engine: ${mode === "unpaced" ? "events" : "requests"} per second`,
   control: wire === "h2c" ? "http2" : null,
   engineFlags: ownEngine,
+  peerTargets: mode === "unary" && wire === "h2c" ? { VidaiMock: 1.5 } : {},
   twin: onNode(target),
   connections: 5,
   streamsPerConnection: 10,
