@@ -139,6 +139,9 @@ function isBehindId(bytes: Uint8Array, identity: Uint8Array): boolean {
   return true;
 }
 
+/** Events that share one piece of memory, about. */
+const slabEvents = 64;
+
 /** The events of one vocabulary in one format, each encoded when it is first needed. */
 export class TokenEvents {
   readonly format: EventFormat;
@@ -150,6 +153,9 @@ export class TokenEvents {
   #padding: ((text: string) => string) | null;
   #events: (Uint8Array | undefined)[];
   #corpus: CorpusEvents | null = null;
+  /** Where events lie, one behind the other, and how far it is filled. Memory of its own for each costs a token what V8 keeps of memory. */
+  #slab: Uint8Array = new Uint8Array(0);
+  #slabUsed = 0;
 
   /** A token's event is `before`, the token as the inside of a JSON string, `after`, and what `padding` makes of the token. */
   constructor(
@@ -183,7 +189,18 @@ export class TokenEvents {
   #encode(token: number): Uint8Array {
     const text = this.#vocabulary.texts[token]!;
     const padding = this.#padding === null ? "" : this.#padding(text);
-    return (this.#events[token] = encodeEvent(this.format, this.#before + jsonInside(text) + this.#after + padding));
+    return (this.#events[token] = this.#place(encodeEvent(this.format, this.#before + jsonInside(text) + this.#after + padding)));
+  }
+
+  #place(event: Uint8Array): Uint8Array {
+    const { length } = event;
+    if (this.#slabUsed + length > this.#slab.length) {
+      this.#slab = new Uint8Array(Math.max(length, slabEvents * length));
+      this.#slabUsed = 0;
+    }
+    const place = this.#slab.subarray(this.#slabUsed, (this.#slabUsed += length));
+    place.set(event);
+    return place;
   }
 }
 
