@@ -1,6 +1,6 @@
 /**
- * Other fake LLM servers to be held against, each where it is installed. Their answers have 100 pieces of a word each; paced, as many
- * as a measurement can read.
+ * Other fake LLM servers to be held against, each where it is installed. Their answers have a piece of a word for each token of
+ * fakeai's; paced, as many as a measurement can read (`pacedTokens`).
  */
 import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -57,6 +57,9 @@ const completion = (content: string): string =>
     model: "m",
     choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: "stop" }],
   });
+
+/** Tokens of a paced answer: more than a measurement reads. */
+export const pacedTokens = 3000;
 
 export type PeerName = "aimock" | "mock-llm" | "llmposter" | "llmsim" | "VidaiMock" | "llm-d";
 
@@ -132,11 +135,11 @@ export function wireFor(name: string, wire: Wire): Wire {
   return isPeer(name) && peers[name].speaksH2c !== true ? "h1" : wire;
 }
 
-/** Starts a peer on core 0, where it is not told otherwise; with `itlMs` its answers are long, and have a token in each so many milliseconds. */
-export async function startPeer(name: PeerName, itlMs: number | null = null, place: Place = ownCore): Promise<Subject> {
+/** Starts a peer on core 0, where it is not told otherwise; its answers have so many tokens, with `itlMs` one in each so many milliseconds. */
+export async function startPeer(name: PeerName, tokens: number, itlMs: number | null = null, place: Place = ownCore): Promise<Subject> {
   const peer = peers[name];
   const workers = place.core === null ? 2 : 1;
-  const wanted: Wanted = { workers, port: await freePort(), content: " word".repeat(itlMs === null ? 100 : 3000), itlMs };
+  const wanted: Wanted = { workers, port: await freePort(), content: " word".repeat(tokens), itlMs };
   const [command, ...first] = peer.find()!;
   const startedMs = performance.now();
   const child = spawnOnCore([command!, ...first, ...peer.args(wanted)], "ignore", { ...place, env: peer.env?.(wanted) ?? {} });

@@ -2,7 +2,7 @@
 import { median, pairedRatio } from "../../support/statistics.ts";
 import { checkPaced, type Material, measureLoop, measurePaced, type PacedSample } from "../measures.ts";
 import { type Line, type Samples, two } from "../page.ts";
-import { installedPeers, isPeer, startPeer } from "../peers.ts";
+import { installedPeers, isPeer, pacedTokens, startPeer } from "../peers.ts";
 import { atMost, buildLimit, interleave, type Measured, push, type Run, timingOf } from "../rounds.ts";
 import type { PacedRow } from "../rows.ts";
 import { otherBuild, startControl, startFakeai, startOtherBuild, startTwin } from "../subjects.ts";
@@ -27,7 +27,7 @@ export async function pacedRow(row: PacedRow, run: Run, material: Material, reco
       ...(control === null
         ? []
         : [() => startControl(control, ["--mode", "paced", "--itl", String(itlMs), "--ttft", String(itlMs), "--recording", recording])]),
-      ...peers.map((name) => () => startPeer(name, itlMs)),
+      ...peers.map((name) => () => startPeer(name, pacedTokens, itlMs)),
     ],
     async (subject, round) => {
       const measured = (tolerance: number): Promise<PacedSample> =>

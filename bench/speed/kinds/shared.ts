@@ -1,6 +1,6 @@
 /** Two workers on both cores, which they share with the load: what a request costs and how many there are. */
 import { median, pairedRatio } from "../../support/statistics.ts";
-import { checkUnary, type Material, measureWhole, type WholeSample } from "../measures.ts";
+import { checkUnary, type Material, measureWhole, unaryTokens, type WholeSample } from "../measures.ts";
 import { type Line, type Samples, two } from "../page.ts";
 import { installedPeers, type PeerName, startPeer } from "../peers.ts";
 import { atLeast, atMost, interleave, type Measured, push, type Run } from "../rounds.ts";
@@ -21,7 +21,7 @@ export async function sharedRow(row: SharedRow, run: Run, material: Material): P
     [
       () => startFakeai(wire, [...flags, "--workers", "2"], [], free),
       async (): Promise<Subject> => ({ ...(await startFakeai(wire, flags, [], free)), name: oneProcess }),
-      ...peers.map((name) => () => startPeer(name, null, free)),
+      ...peers.map((name) => () => startPeer(name, unaryTokens, null, free)),
     ],
     async (subject, round) => {
       const load = (requests: number): Promise<WholeSample> =>

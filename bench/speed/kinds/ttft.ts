@@ -2,7 +2,7 @@
 import { median } from "../../support/statistics.ts";
 import { type Material, measurePaced, type PacedSample, type Timing } from "../measures.ts";
 import { type Line, two } from "../page.ts";
-import { installedPeers, isPeer, startPeer } from "../peers.ts";
+import { installedPeers, isPeer, pacedTokens, startPeer } from "../peers.ts";
 import type { Measured, Run } from "../rounds.ts";
 import type { TtftRow } from "../rows.ts";
 import { startFakeai, startOtherBuild } from "../subjects.ts";
@@ -17,7 +17,7 @@ export async function ttftRow(row: TtftRow, run: Run, material: Material): Promi
   const starters = [
     () => startFakeai("h1", flags),
     ...(run.beside === null ? [] : [() => startOtherBuild(run.beside!, "h1", flags)]),
-    ...(run.peers ? installedPeers("paced").map((name) => () => startPeer(name, itlMs)) : []),
+    ...(run.peers ? installedPeers("paced").map((name) => () => startPeer(name, pacedTokens, itlMs)) : []),
   ];
   for (let round = 0; round < run.rounds; round++) {
     for (const starter of starters) {

@@ -1,6 +1,6 @@
 /** Whole answers per second of CPU time: bodies in one piece, or streams without latency. */
 import { median, pairedRatio } from "../../support/statistics.ts";
-import { checkUnary, checkUnpaced, type Material, measureWhole, unpacedTokens, type WholeSample } from "../measures.ts";
+import { checkUnary, checkUnpaced, type Material, measureWhole, unaryTokens, unpacedTokens, type WholeSample } from "../measures.ts";
 import { type Line, type Samples, two } from "../page.ts";
 import { installedPeers, isPeer, type PeerName, startPeer, wireFor } from "../peers.ts";
 import { atLeast, buildLimit, interleave, type Measured, progress, push, type Run } from "../rounds.ts";
@@ -38,7 +38,7 @@ export async function wholeRow(row: WholeRow, run: Run, material: Material): Pro
       ...(row.twin === undefined ? [] : [() => startTwin(row.twin!, wire, flags)]),
       ...(run.beside === null ? [] : [() => startOtherBuild(run.beside!, wire, flags)]),
       ...(control === null ? [] : [() => startControl(control, ["--mode", mode, "--recording", material.recordingFile])]),
-      ...peers.map((name) => () => startPeer(name)),
+      ...peers.map((name) => () => startPeer(name, mode === "unary" ? unaryTokens : unpacedTokens)),
     ],
     async (subject, round) => {
       if (unfit.has(subject.name)) return;
