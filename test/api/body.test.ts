@@ -19,7 +19,7 @@ test("a value that was looked at before its route is not the one that is remembe
   const seen = peekBody(bytes) as { model: string };
   expect(seen).not.toBe(remembered);
   expect(parseBody(bytes)).toBe(seen);
-  // Whoever kept it may change it.
+  // A log that kept it may change it.
   seen.model = "other";
   expect(parseBody(bytesOf({ model: "m" }))).toEqual({ model: "m" });
 });
