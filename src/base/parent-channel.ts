@@ -10,8 +10,8 @@ import type { Pauses } from "./pauses.ts";
 export interface StreamRecord {
   /** The `x-client-request-id` of the request; null without one. */
   readonly key: string | null;
-  /** "http/1.1" or "h2": the protocol that was spoken. */
-  readonly spoken: "http/1.1" | "h2";
+  /** The protocol that was spoken; "h2" over TLS and in cleartext. */
+  readonly spoken: "http/1.1" | "h2" | "h3" | "websocket";
   /** When the request had arrived whole. */
   readonly receivedUs: number;
   /** Output tokens planned. */

@@ -253,14 +253,19 @@ export interface RequestHandler {
   /** A fault on purpose, asked before an HTTP/2 body of over 65,535 bytes is read. true: it stays unread, without WINDOW_UPDATE. */
   withholds?(request: RouteRequest): boolean;
   /**
-   * A handshake of WebSocket, by a listener that speaks it. Returns what opens the session once the handshake is done; null: it was
-   * refused, through the sink. A promise: another process decides; it does not reject.
+   * A handshake of WebSocket, by a listener that speaks it. null: it was refused, through the sink. A promise: another process decides;
+   * it does not reject.
    */
-  upgrade?(request: RouteRequest, sink: ResponseSink): OpenSession | null | Promise<OpenSession | null>;
+  upgrade?(request: RouteRequest, sink: ResponseSink): AdmittedHandshake | null | Promise<AdmittedHandshake | null>;
 }
 
-/** Makes the session of a WebSocket that has just opened. Does not throw. */
-export type OpenSession = (socket: MessageSocket) => MessageSession;
+/** A handshake of WebSocket that was let in. */
+export interface AdmittedHandshake {
+  /** What its answer says beside what the protocol asks for. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Makes the session, once the WebSocket is open. Does not throw. */
+  readonly open: (socket: MessageSocket) => MessageSession;
+}
 
 /** An open WebSocket, as its session uses it. A listener implements it. */
 export interface MessageSocket {

@@ -214,14 +214,26 @@ export class Answer implements Exchange {
       if (!this.settled) this.#json.push(Buffer.from(bytes.subarray(start, end)));
       return;
     }
-    if (readUs !== this.#readUs) this.#bodyReads++;
-    this.#readUs = readUs;
-    this.#reader ??= new EventReader((event) => this.#onEvent(event), this.#context.keepsText);
-    const reader = this.#reader;
+    const reader = this.#readerAt(readUs);
     reader.push(bytes, start, end);
     if (this.settled) return;
     if (reader.isTooLong || this.events > maxEvents) this.giveUp("response too large");
     else if (reader.heldBytes !== this.#heldBytes) this.#hold(reader.heldBytes, Infinity);
+  }
+
+  /** Hot path. */
+  onEvent(bytes: Buffer, start: number, end: number, readUs: number): boolean {
+    this.activeUs = readUs;
+    const isLast = this.#readerAt(readUs).take(bytes, start, end);
+    if (!this.settled && this.events > maxEvents) this.giveUp("response too large");
+    return isLast;
+  }
+
+  /** Hot path. What reads the bytes of a read. */
+  #readerAt(readUs: number): EventReader {
+    if (readUs !== this.#readUs) this.#bodyReads++;
+    this.#readUs = readUs;
+    return (this.#reader ??= new EventReader((event) => this.#onEvent(event), this.#context.keepsText));
   }
 
   /** This answer holds `bytes`; it is given up where that, or what all answers hold, is too much. */

@@ -4,6 +4,7 @@ import type { BackgroundLoad, LoadJob, PlannedRequest } from "./job.ts";
 import type { ConnectionPool } from "./pool.ts";
 import { sentBody } from "./prompts.ts";
 import type { Connection } from "./client/connection.ts";
+import { EventReader } from "./events.ts";
 import { ForeignBody, withoutSecrets } from "./words.ts";
 
 /** The measured part begins this long after the last stream was sent: time for a server's buffers to fill. */
@@ -65,6 +66,7 @@ export class BackgroundStreams {
     const said = (reason: string, words: string | null | undefined): string =>
       words === null || words === undefined ? reason : `${reason} (${withoutSecrets(words, endpoint.headers)})`;
     let foreign: ForeignBody | null = null;
+    const events = new EventReader(() => {});
     let status = 0;
     const cancel = connection.send(
       {
@@ -80,6 +82,7 @@ export class BackgroundStreams {
           if (status > 299) foreign = new ForeignBody(head.contentType, head.contentEncoding, head.location);
         },
         onData: (bytes, start, end) => foreign?.push(bytes, start, end),
+        onEvent: (bytes, start, end) => events.take(bytes, start, end),
         onEnd: () => end(status < 300 ? null : said(`status ${status}`, foreign?.words())),
         onFail: (reason, words) => end(said(reason, words)),
       },

@@ -309,6 +309,7 @@ const shownBytes = 4096;
 /** Takes the bytes of one event stream as they come and tells what each event says. */
 export class EventReader {
   readonly #event: TokenEvent;
+  readonly #onEvent: (event: TokenEvent) => void;
   readonly #stream: EventStreamReader;
   /** Where the event lies that is being told. */
   #bytes: Buffer = none;
@@ -318,13 +319,17 @@ export class EventReader {
   /** The event is the same object each time: valid during the call. `withText`: its text is read too. */
   constructor(onEvent: (event: TokenEvent) => void, withText = false) {
     this.#event = newTokenEvent(withText);
-    this.#stream = new EventStreamReader((bytes, start, end) => {
-      scanEvent(bytes, start, end, this.#event);
-      this.#bytes = bytes;
-      this.#start = start;
-      this.#end = end;
-      onEvent(this.#event);
-    });
+    this.#onEvent = onEvent;
+    this.#stream = new EventStreamReader((bytes, start, end) => this.#tell(bytes, start, end));
+  }
+
+  /** Hot path. */
+  #tell(bytes: Buffer, start: number, end: number): void {
+    scanEvent(bytes, start, end, this.#event);
+    this.#bytes = bytes;
+    this.#start = start;
+    this.#end = end;
+    this.#onEvent(this.#event);
   }
 
   /** A line or an event is longer than is held: nothing more is read. */
@@ -345,5 +350,11 @@ export class EventReader {
   /** Hot path. */
   push(bytes: Buffer, start: number, end: number): void {
     this.#stream.push(bytes, start, end);
+  }
+
+  /** Hot path. Tells what one whole event says, which came without the lines of an event stream. true: it ends its answer. */
+  take(bytes: Buffer, start: number, end: number): boolean {
+    this.#tell(bytes, start, end);
+    return this.#event.finished || this.#event.failed;
   }
 }

@@ -25,6 +25,10 @@ export interface Endpoint {
   readonly headers: Readonly<Record<string, string>>;
   /** HTTP/2: the most that our HPACK encoder keeps, where the server allows as much. Default: 4,096 bytes, the protocol's. */
   readonly headerTableBytes?: number;
+  /** WebSocket: responses under way at once on a connection, which is as many lanes; default: 16, as OpenAI makes them. */
+  readonly lanes?: number;
+  /** WebSocket: compression is offered (permessage-deflate); default false. */
+  readonly deflates?: boolean;
   readonly tls: TlsChoice;
   /** Addresses of one service, "10.0.0.1" or "10.0.0.1:8000": connections are dealt to them in turn. Default: the origin's. */
   readonly hosts?: readonly string[];
@@ -71,7 +75,7 @@ export interface PlannedRequest {
   readonly stream?: boolean;
   /** Sent with this request alone, names in lower case, in place of the endpoint's of the same name. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** The request is given up after this many content events: by RST_STREAM; on HTTP/1.1 by closing the connection. */
+  /** The request is given up after this many content events: by RST_STREAM; on HTTP/1.1 and WebSocket by closing the connection. */
   readonly abortAfter?: number;
 }
 
@@ -200,7 +204,7 @@ export interface LoadReport {
   /** Monotonic microseconds at which the measured part began and ended. */
   readonly startedUs: number;
   readonly endedUs: number;
-  /** What ALPN or the first response proved: "http/1.1", "h2", "h2c". */
+  /** What ALPN, the first response or a handshake proved: "http/1.1", "h2", "h2c", "websocket". */
   readonly negotiated: readonly string[];
   readonly cipher: string | null;
   readonly connectionsOpened: number | null;

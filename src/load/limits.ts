@@ -1,5 +1,6 @@
 /** Which jobs cannot be run: by any driver, or by those that repeat one request. */
 import { protocolTraits } from "../results/protocols.ts";
+import { standardLanes } from "./client/ws.ts";
 import type { LoadJob, PlannedRequest } from "./job.ts";
 
 /** Above this share of a core a generator is too busy to be on time. */
@@ -24,6 +25,8 @@ export function jobFault(job: LoadJob): string | null {
     return "a stream's window is at least 1 byte, a connection's at least 65,535, and both below 2^31";
   const fault = useFault(job);
   if (fault !== null) return fault;
+  const unsaid = protocolTraits[endpoint.protocol].isWebSocket ? webSocketFault(job) : null;
+  if (unsaid !== null) return unsaid;
   const sent = [endpoint.headers, ...[...requests, ...(background?.requests ?? [])].map(({ headers }) => headers ?? {})];
   const bad = sent
     .flatMap((headers) => Object.entries(headers))
@@ -34,14 +37,15 @@ export function jobFault(job: LoadJob): string | null {
 
 /** Why connections cannot be used as the job says. */
 function useFault({ endpoint, connections, reuse, requests, pipelining = 1, atStreamLimit, background }: LoadJob): string | null {
-  const isH2 = protocolTraits[endpoint.protocol].isMultiplexed;
+  const { isMultiplexed: isH2, isWebSocket } = protocolTraits[endpoint.protocol];
   if (pipelining > 1) {
-    if (isH2) return "pipelining is a thing of HTTP/1.1: HTTP/2 multiplexes";
+    if (isH2) return `pipelining is a thing of HTTP/1.1: ${isWebSocket ? "WebSocket has lanes" : "HTTP/2 multiplexes"}`;
     if (reuse !== "keep") return "requests are pipelined on connections that are kept";
     if (requests.some(({ abortAfter }) => abortAfter !== undefined) || background !== undefined)
       return "a request that is given up, or not read, would take those pipelined behind it along";
   }
-  if (atStreamLimit !== undefined && atStreamLimit !== "invalid" && !isH2) return "HTTP/1.1 has no limit on streams";
+  if (atStreamLimit !== undefined && atStreamLimit !== "invalid" && (!isH2 || isWebSocket))
+    return "only HTTP/2 and 3 tell a limit on streams";
   if (background?.unreadMs !== undefined && protocolTraits[endpoint.protocol].isQuic)
     return "the QUIC engine reads whatever comes: no stream of HTTP/3 can be left unread";
   if (background !== undefined) {
@@ -55,8 +59,30 @@ function useFault({ endpoint, connections, reuse, requests, pipelining = 1, atSt
   return null;
 }
 
+/** Why requests cannot be messages of the Responses API over WebSocket, or null. */
+function webSocketFault({ endpoint, connections, streams, reuse, stream, requests, warmup, background }: LoadJob): string | null {
+  const all = [...requests, ...warmup, ...(background?.requests ?? [])];
+  const isResponse = (path: string): boolean => /\/responses(\?|$)/.test(path);
+  if (all.some(({ method = endpoint.method, path = endpoint.path }) => method !== "POST" || !isResponse(path)))
+    return "WebSocket carries POST /v1/responses and nothing else";
+  if (all.some((request) => !(request.stream ?? stream))) return "over WebSocket every answer is streamed";
+  if (all.some(({ body }) => !body.trimStart().startsWith("{"))) return "over WebSocket every request is a JSON object";
+  const own = all.filter(({ headers }) => headers !== undefined);
+  if (own.some(({ headers }) => Object.keys(headers!).some((name) => !name.startsWith("x-fakeai-"))))
+    return "a message has no headers: its metadata stands in for those of a fakeai server alone";
+  if (own.some(({ body }) => body.includes('"metadata"'))) return "a request with headers of its own cannot have metadata over WebSocket";
+  const perConnection = Math.ceil((streams + (background?.requests.length ?? 0)) / connections);
+  const lanes = endpoint.lanes ?? standardLanes;
+  if (reuse === "keep" && perConnection > lanes)
+    return `a WebSocket takes ${lanes} responses at once, ${perConnection} are wanted: more connections are needed`;
+  if (reuse !== "new" && perConnection > 1 && requests.some(({ abortAfter }) => abortAfter !== undefined))
+    return "a response is given up with its WebSocket, which would take those on its other lanes along";
+  return background?.unreadMs === undefined ? null : "on a WebSocket no response can be left unread beside others";
+}
+
 /** What only our own generator does, in one line, or null. */
 export function onlyOurs({ endpoint, windows, pipelining = 1, atStreamLimit, background, requests }: LoadJob): string | null {
+  if (protocolTraits[endpoint.protocol].isWebSocket) return "only our own generator speaks WebSocket";
   if (windows?.connectionCredit === "read") return "only our own generator holds back a connection's window for a stream that is not read";
   if (endpoint.headerTableBytes !== undefined) return "only our own generator bounds the table of its headers";
   if (pipelining > 1) return "only our own generator pipelines, and sees when the tokens of each answer come";

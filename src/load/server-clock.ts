@@ -4,6 +4,7 @@
  */
 import { monotonicUs } from "../base/clock.ts";
 import { ClockFitter } from "../base/clock-fit.ts";
+import { httpOf } from "../results/protocols.ts";
 import type { ServerClockFit } from "../results/types.ts";
 import type { Connection } from "./client/connection.ts";
 import { openConnection } from "./client/open.ts";
@@ -37,7 +38,7 @@ export class ServerClock {
 
   /** `path`: of `GET /health/clock` at the endpoint. */
   constructor(endpoint: Endpoint, path: string) {
-    this.#endpoint = endpoint;
+    this.#endpoint = { ...endpoint, protocol: httpOf(endpoint.protocol) };
     this.#path = path;
   }
 

@@ -226,8 +226,8 @@ function sidesOf({ kind, baseline, candidate }: Pair): [candidate: string, basel
 }
 
 function protocolWords({ protocol }: Pick<ArmResult, "protocol">): string {
-  const { isMultiplexed, isQuic } = protocolTraits[protocol];
-  return isQuic ? "HTTP/3" : isMultiplexed ? "HTTP/2" : "HTTP/1.1";
+  const { isMultiplexed, isQuic, isWebSocket } = protocolTraits[protocol];
+  return isWebSocket ? "WebSocket" : isQuic ? "HTTP/3" : isMultiplexed ? "HTTP/2" : "HTTP/1.1";
 }
 
 function engineWords({ engine }: ArmResult): string {

@@ -8,7 +8,11 @@ export interface ProtocolTraits {
   readonly isMultiplexed: boolean;
   /** Over UDP. */
   readonly isQuic: boolean;
-  /** What a client's proof says: ALPN over TLS, the first bytes in cleartext, the SETTINGS of HTTP/3. */
+  /** Messages in place of requests: the Responses API alone, always streamed. */
+  readonly isWebSocket: boolean;
+  /** A server that is not ours is asked for it only where it is named: others than those that have it take long to say no, or log it. */
+  readonly isByName: boolean;
+  /** What a client's proof says: ALPN over TLS, the first bytes in cleartext, the SETTINGS of HTTP/3, a WebSocket's handshake. */
   readonly negotiated: string;
   /** The same protocol over TLS, and in cleartext. */
   readonly overTls: ProtocolName;
@@ -17,30 +21,50 @@ export interface ProtocolTraits {
   readonly baseline: ProtocolName | null;
 }
 
+const http = { isQuic: false, isWebSocket: false, isByName: false } as const;
+const h1 = { ...http, isMultiplexed: false, negotiated: "http/1.1", overTls: "h1s", inCleartext: "h1", baseline: null } as const;
+const h2 = { ...http, isMultiplexed: true, overTls: "h2", inCleartext: "h2c" } as const;
+const ws = {
+  isQuic: false,
+  isWebSocket: true,
+  isByName: true,
+  isMultiplexed: true,
+  negotiated: "websocket",
+  overTls: "wss",
+  inCleartext: "ws",
+} as const;
+
 export const protocolTraits: Readonly<Record<ProtocolName, ProtocolTraits>> = {
-  h1: {
-    isEncrypted: false,
-    isMultiplexed: false,
-    isQuic: false,
-    negotiated: "http/1.1",
-    overTls: "h1s",
-    inCleartext: "h1",
-    baseline: null,
-  },
-  h1s: {
-    isEncrypted: true,
-    isMultiplexed: false,
-    isQuic: false,
-    negotiated: "http/1.1",
-    overTls: "h1s",
-    inCleartext: "h1",
-    baseline: null,
-  },
-  h2c: { isEncrypted: false, isMultiplexed: true, isQuic: false, negotiated: "h2c", overTls: "h2", inCleartext: "h2c", baseline: "h1" },
-  h2: { isEncrypted: true, isMultiplexed: true, isQuic: false, negotiated: "h2", overTls: "h2", inCleartext: "h2c", baseline: "h1s" },
+  h1: { ...h1, isEncrypted: false },
+  h1s: { ...h1, isEncrypted: true },
+  h2c: { ...h2, isEncrypted: false, negotiated: "h2c", baseline: "h1" },
+  h2: { ...h2, isEncrypted: true, negotiated: "h2", baseline: "h1s" },
   // It has no cleartext.
-  h3: { isEncrypted: true, isMultiplexed: true, isQuic: true, negotiated: "h3", overTls: "h3", inCleartext: "h3", baseline: "h1s" },
+  h3: {
+    isEncrypted: true,
+    isMultiplexed: true,
+    isQuic: true,
+    isWebSocket: false,
+    isByName: true,
+    negotiated: "h3",
+    overTls: "h3",
+    inCleartext: "h3",
+    baseline: "h1s",
+  },
+  ws: { ...ws, isEncrypted: false, baseline: "h1" },
+  wss: { ...ws, isEncrypted: true, baseline: "h1s" },
 };
+
+/** The protocols of HTTP. */
+export const httpProtocolNames: readonly ProtocolName[] = protocolNames.filter((name) => !protocolTraits[name].isWebSocket);
+
+/** What speaks HTTP on the port of a protocol: a WebSocket's handshakes come in HTTP/1.1. */
+export function httpOf(protocol: ProtocolName): ProtocolName {
+  return protocolTraits[protocol].isWebSocket ? (protocolTraits[protocol].baseline ?? protocol) : protocol;
+}
+
+/** The path that WebSocket carries the requests of: the Responses API. */
+export const webSocketPath = "/v1/responses";
 
 /** The protocols that an address can be asked in, by its scheme. */
 export function protocolsOf(address: string): readonly ProtocolName[] {

@@ -64,9 +64,9 @@ export interface MetricSummary {
 /** Statistics by metric. null, or absent: the driver cannot see it. */
 export type Metrics = Readonly<Partial<Record<MetricName, MetricSummary | null>>>;
 
-export const protocolNames = ["h1", "h1s", "h2c", "h2", "h3"] as const;
+export const protocolNames = ["h1", "h1s", "h2c", "h2", "h3", "ws", "wss"] as const;
 
-/** h1: HTTP/1.1; h1s: over TLS; h2c: HTTP/2 in cleartext; h2: over TLS; h3: HTTP/3, over QUIC. */
+/** h1: HTTP/1.1; h1s: over TLS; h2c: HTTP/2 in cleartext; h2: over TLS; h3: HTTP/3, over QUIC; ws: WebSocket; wss: over TLS. */
 export type ProtocolName = (typeof protocolNames)[number];
 
 /** What happened to the requests of a round; sent = completed + failed + cut. */
@@ -455,7 +455,7 @@ export interface ArmDescription {
 
 /** One way of talking to the server, and what was measured. */
 export interface ArmResult extends ArmDescription {
-  /** Application protocol as negotiated ("http/1.1", "h2", "h2c", "h3"), proven by the client; null: the driver cannot tell. */
+  /** Application protocol as negotiated ("http/1.1", "h2", "h2c", "h3", "websocket"), proven by the client; null: the driver cannot tell. */
   readonly negotiated: string | null;
   /** TLS version and cipher suite, "TLSv1.3 TLS_AES_128_GCM_SHA256"; null on cleartext. */
   readonly cipher: string | null;

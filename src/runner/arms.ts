@@ -2,6 +2,7 @@
 import { protocolTraits } from "../results/protocols.ts";
 import { clockIdentity } from "../base/clock.ts";
 import { ownVersion } from "../base/version.ts";
+import { standardLanes } from "../load/client/ws.ts";
 import { driverNamed } from "../load/drivers/drivers.ts";
 import type { DriverName, LoadDriver, LoadJob, RequestDetail, TlsChoice } from "../load/job.ts";
 import { mergeNetworks, type NetworkInput, parseNetwork, roundTripMs, unfitFor } from "../network/impairment.ts";
@@ -192,6 +193,11 @@ function describeArm(context: RunContext, workload: Workload, spec: ArmSpec): Ar
   };
 }
 
+/** Lanes that a WebSocket of our own server has: as many as would be needed on one connection, and no fewer than OpenAI's. */
+function lanesOf(workload: Workload): number {
+  return Math.max(standardLanes, streamsOf(workload));
+}
+
 /** One server for each engine among the arms, by its name. */
 async function startServers(
   { options, pinning, engineVersions }: RunContext,
@@ -213,6 +219,8 @@ async function startServers(
         outputTokens: workload.outputTokens,
         ...(workload.tape !== null && { tape: workload.tape }),
         maxConcurrentStreams: workload.server?.maxConcurrentStreams ?? Math.max(256, streamsOf(workload)),
+        lanes: lanesOf(workload),
+        ...(mine.some(({ deflates }) => deflates === true) && { flags: ["--ws-deflate"] }),
         ...(workload.server?.headerTableBytes !== undefined && { headerTableBytes: workload.server.headerTableBytes }),
         ...(workload.server?.batching !== undefined && { batching: workload.server.batching }),
         seed: options.seed,
@@ -401,6 +409,8 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
       method: workload.method,
       headers: { ...headersOf(workload, context), ...arm.spec.headers },
       ...(headerTableBytes === undefined ? {} : { headerTableBytes }),
+      ...(external === null ? { lanes: lanesOf(workload) } : {}),
+      ...(arm.spec.deflates === undefined ? {} : { deflates: arm.spec.deflates }),
       tls: arm.tls,
       ...(options.targetHosts.length === 0 ? {} : { hosts: options.targetHosts }),
       ...(options.targetHosts.length === 0 || share === null ? {} : { hostsFrom: { first: share.shard - 1, step: share.of } }),

@@ -2,7 +2,7 @@
 import { checkEncoding } from "../base/encodings.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
-import { protocolsOf, protocolTraits } from "../results/protocols.ts";
+import { protocolsOf, protocolTraits, webSocketPath } from "../results/protocols.ts";
 import { faultsIn, tooFewLeft, unequalPairs } from "../results/validity.ts";
 import { withFinalVerdicts } from "../results/final.ts";
 import type { Meeting } from "../shards/meeting.ts";
@@ -20,6 +20,7 @@ import { runClients } from "./clients/clients.ts";
 import { choosePinning, describeEnvironment } from "./processes/machine.ts";
 import type { BenchOptions } from "./plan/options.ts";
 import { calibrationS, checkComparable, type Plan, planOf, sweptScenario } from "./plan/plan.ts";
+import { isOverWebSocket } from "./plan/protocols.ts";
 import { type Accepted, acceptedByBoth, lengthParameters, takesEverything } from "./plan/requests.ts";
 import { defaultWorkload, type Variant } from "./plan/scenario.ts";
 import { loadTape } from "./plan/tape.ts";
@@ -189,7 +190,7 @@ export function suiteLabel({ scenarios, suite, trace, tape, via, url, clients, a
 
 /** How the addresses of `--url` are reached. */
 function reaching({ caFile, insecure, headers, protocols }: BenchOptions): Omit<ExternalServer, "url"> {
-  return { caFile, insecure, headers, quic: protocols?.some((name) => protocolTraits[name].isQuic) ?? false };
+  return { caFile, insecure, headers, named: protocols };
 }
 
 /**
@@ -202,8 +203,10 @@ async function reachServer(options: BenchOptions, observer: Observer): Promise<E
   const two = await twoServers(server, options);
   if (two !== null) throw new RunError(`--url: ${two}`);
   if (urls.length > 1 || via.length > 0) return server;
-  const missing = protocolsOf(urls[0]!).filter((name) => server.target.origins[name] === undefined);
-  if (!missing.some((name) => protocols === null || protocols.includes(name))) return server;
+  const missing = protocolsOf(urls[0]!).filter(
+    (name) => server.target.origins[name] === undefined && (protocols?.includes(name) ?? !protocolTraits[name].isByName),
+  );
+  if (missing.length === 0) return server;
   const others = await furtherAddresses(urls[0]!, server.target, options.headers);
   const found: Partial<Record<ProtocolName, string>> = {};
   for (const url of others) {
@@ -253,7 +256,8 @@ async function reach(urls: readonly string[], options: BenchOptions, observer: O
   };
   const pathOf = (path: string): string =>
     options.isEndpointWhole && path === options.endpoint ? wholePathAt(address, path) : pathAt(address, path);
-  const path = pathOf(options.endpoint ?? defaultWorkload.path);
+  const usualPath = spoken.some(isOverWebSocket) ? webSocketPath : defaultWorkload.path;
+  const path = pathOf(options.endpoint ?? usualPath);
   // What was not asked for is not sent.
   const usual: Accepted = { lengthParameter: lengthParameters(path)[0]!, refused: new Set(["ignore_eos", "min_tokens"]) };
   const probed = await askParameters(target, spoken[0]!.protocol, path, options);

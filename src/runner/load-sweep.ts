@@ -168,6 +168,10 @@ function pointOf(base: Variant, settings: Settings, load: SweepPoint["load"], ra
 
 /** Requests beyond a server's limit of streams wait in the client, as they do in every other client. */
 function queueing(arm: ArmSpec): ArmSpec {
-  const { isMultiplexed } = protocolTraits[arm.protocol];
-  return { ...arm, driver: "stream", ...(isMultiplexed && arm.reuse === "keep" ? { atStreamLimit: arm.atStreamLimit ?? "queue" } : {}) };
+  const { isMultiplexed, isWebSocket } = protocolTraits[arm.protocol];
+  return {
+    ...arm,
+    driver: "stream",
+    ...(isMultiplexed && !isWebSocket && arm.reuse === "keep" ? { atStreamLimit: arm.atStreamLimit ?? "queue" } : {}),
+  };
 }

@@ -1,5 +1,7 @@
 /** From a request to its answer: the gate, then faults on purpose, then the route. */
 import type { FaultInjector } from "./fault-injector.ts";
+import { clockIdentity } from "../base/clock.ts";
+import { instanceId } from "../base/instance.ts";
 import { type Gate, isOpenPath } from "./gate.ts";
 import type { ReplayDesk } from "./replay-desk.ts";
 import { errorAnswer } from "../api/errors/answers.ts";
@@ -8,12 +10,12 @@ import type { PlanSender } from "../api/routes.ts";
 import { sendJson } from "../api/shared/answer.ts";
 import { isPrepared, largeBodyBytes, prepareBody } from "../api/shared/body.ts";
 import type { ProfileName } from "../api/shared/model-settings.ts";
-import { checkOwnNames, headerError } from "../api/shared/overrides.ts";
+import { booleanHeader, checkOwnNames, headerError } from "../api/shared/overrides.ts";
 import { dialectOf } from "../api/shared/provider.ts";
 import type { Replies } from "../api/shared/replies.ts";
 import type { Cors } from "../api/shared/cors.ts";
 import type { Meter } from "../core/pacing/meter.ts";
-import type { OpenSession, RequestHandler, ResponseSink, Route, RouteRequest, SocketRoute } from "../core/seams.ts";
+import type { AdmittedHandshake, RequestHandler, ResponseSink, Route, RouteRequest, SocketRoute } from "../core/seams.ts";
 import { hasToken } from "../listeners/upgrade.ts";
 
 /** Finds routes by path. */
@@ -98,12 +100,18 @@ export function createHandler(options: DispatchOptions): RequestHandler {
   // A WebSocket reads its messages ahead by itself.
   const isLarge = (body: Uint8Array): boolean => body.length > largeBodyBytes && !isPrepared(body);
 
-  /** What opens the session of a handshake that was let in. Throws ApiError. */
-  const opening = (request: RouteRequest): OpenSession => {
+  /** Whose clock the stamps of a connection are of. */
+  const stampHeaders = (request: RouteRequest): Readonly<Record<string, string>> =>
+    (booleanHeader(request, "x-fakeai-stamps") ?? options.stamps())
+      ? { "x-fakeai-clock": clockIdentity, "x-fakeai-instance": instanceId }
+      : {};
+
+  /** A handshake that was let in. Throws ApiError. */
+  const opening = (request: RouteRequest): AdmittedHandshake => {
     checkOwnNames(request);
     const route = options.sockets.find(({ path }) => path === request.path);
     if (route === undefined) throw new ApiError({ kind: "upgrade-required" });
-    return (socket) => route.open(request, socket);
+    return { headers: { ...options.announced(request), ...stampHeaders(request) }, open: (socket) => route.open(request, socket) };
   };
 
   /** What of a body is read. Throws ApiError where it is more than its route takes. */

@@ -6,7 +6,7 @@ import { channel } from "node:diagnostics_channel";
 import type { StreamLogged, StreamRecord } from "../base/parent-channel.ts";
 import { isHttp2 } from "../core/faults/fault.ts";
 import { FaultySink } from "../core/faults/faulty.ts";
-import type { FrameSource, RequestHandler, ResponsePlan, ResponseSink, RouteRequest } from "../core/seams.ts";
+import type { Carrier, FrameSource, RequestHandler, ResponsePlan, ResponseSink, RouteRequest } from "../core/seams.ts";
 
 /** The request header by which an answer is found again; OpenAI has it for support cases. */
 const keyHeader = "x-client-request-id";
@@ -68,6 +68,13 @@ function eventsIn(bytes: Uint8Array): number {
   let events = 0;
   for (let at = bytes.indexOf(lineFeed); at >= 0; at = bytes.indexOf(lineFeed, at + 1)) if (bytes[at + 1] === lineFeed) events++;
   return events;
+}
+
+/** The protocol that a carrier speaks. */
+function spokenOn(carrier: Carrier | undefined): StreamRecord["spoken"] {
+  if (isHttp2(carrier)) return "h2";
+  if (carrier === "quiche") return "h3";
+  return carrier === "uws-ws" || carrier === "node-ws" ? "websocket" : "http/1.1";
 }
 
 interface Entry {
@@ -137,7 +144,7 @@ export class StreamLog implements Sender {
     }
     const frames = new LoggedFrames(plan);
     const key = request.header(keyHeader)?.slice(0, longestKey) ?? null;
-    this.#entries.push({ key, spoken: isHttp2(sink.carrier) ? "h2" : "http/1.1", plan, frames });
+    this.#entries.push({ key, spoken: spokenOn(sink.carrier), plan, frames });
     this.#sender.send({ ...plan, frames }, sink);
   }
 }

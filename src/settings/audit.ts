@@ -1,6 +1,6 @@
 /** The flags of `fakeai audit`. */
 import type { ProtocolName } from "../results/types.ts";
-import { protocolNames } from "../results/types.ts";
+import { httpProtocolNames } from "../results/protocols.ts";
 import { type FlagTable, positive, several, text, whole } from "./parse.ts";
 import { oneOf } from "./values.ts";
 
@@ -67,7 +67,7 @@ export const auditFlags: FlagTable<AuditSettings> = [
     kind: "text",
     takes: "name",
     default: "h1",
-    parse: oneOf(protocolNames),
+    parse: oneOf(httpProtocolNames),
     help: "what the server speaks: h1, h1s, h2c or h2",
     group: ladder,
     common: true,

@@ -3,7 +3,8 @@ import { didYouMean } from "../base/guess.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { gateways } from "../network/gateways/catalogue.ts";
 import { gatewayProgram, type UpstreamHttp } from "../network/gateways/gateway.ts";
-import { type ProtocolName, protocolNames } from "../results/types.ts";
+import { httpProtocolNames } from "../results/protocols.ts";
+import type { ProtocolName } from "../results/types.ts";
 import { gateway, type NamedGateway } from "./bench.ts";
 import { type FlagTable, positive, several, text, whole } from "./parse.ts";
 import { oneOf } from "./values.ts";
@@ -129,7 +130,7 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
     kind: "text",
     takes: "list",
     otherwise: "h1,h2c",
-    parse: several(oneOf(protocolNames)),
+    parse: several(oneOf(httpProtocolNames)),
     help: "of h1, h1s, h2c, h2, from the client",
     group,
   },

@@ -65,7 +65,7 @@ describe("a small comparison on all four protocols", () => {
   test("every request of every round is accounted for, on the protocol that was asked for", () => {
     const [scenario] = ended.result.scenarios;
     expect(armsOf(scenario!).slice(0, 4)).toEqual(["h1", "h2c", "h1s", "h2"]);
-    const proof = { h1: "http/1.1", h1s: "http/1.1", h2c: "h2c", h2: "h2", h3: "h3" };
+    const proof = { h1: "http/1.1", h1s: "http/1.1", h2c: "h2c", h2: "h2", h3: "h3", ws: "websocket", wss: "websocket" };
     for (const arm of scenario!.arms) {
       expect(arm.negotiated).toBe(proof[arm.protocol]);
       expect(arm.rounds).toHaveLength(2);

@@ -26,7 +26,7 @@ describe("options", () => {
     [{ suite: "huge" }, /--suite: "huge" is neither quick nor full/],
     [{ driver: "wrk" }, /--driver: "wrk" is not one of stream, autocannon, h2load/],
     [{ protocol: "quic" }, /--protocol: "quic"/],
-    [{ url: "http://x", protocol: "h2" }, /h2 cannot be spoken to an http: address; h1 and h2c can/],
+    [{ url: "http://x", protocol: "h2" }, /h2 cannot be spoken to an http: address; h1, h2c, ws can/],
     [{ url: "localhost:8000" }, /--url/],
     [{ url: "http://user:secret@x" }, /credentials/],
     [{ via: ["http://x"] }, /--url/],

@@ -4,12 +4,11 @@ import { describe, expect, test } from "vitest";
 import { protocolTraits } from "../../src/results/protocols.ts";
 import { type ProtocolName, protocolNames } from "../../src/results/types.ts";
 import { resolveBench } from "../../src/runner/plan/options.ts";
-import { overridden } from "../../src/runner/plan/overrides.ts";
+import { overridden, type Overridden } from "../../src/runner/plan/overrides.ts";
 import { scenarioNamed, shippedScenarios, type Variant, variantsOf } from "../../src/runner/plan/scenario.ts";
 import type { BenchInput } from "../../src/settings/bench.ts";
 
-const plan = (id: string, input: BenchInput): { variants: readonly Variant[]; notes: readonly string[] } =>
-  overridden(variantsOf(scenarioNamed(id), null), resolveBench(input));
+const plan = (id: string, input: BenchInput): Overridden => overridden(variantsOf(scenarioNamed(id), null), resolveBench(input));
 const ids = ({ arms }: Variant): string[] => arms.map(({ id }) => id);
 const pairs = (variant: Variant): string[] => variant.pairs.map(({ baseline, candidate }) => `${baseline} ${candidate}`);
 
@@ -17,9 +16,16 @@ describe.each(shippedScenarios().map(({ id }) => id))("%s", (id) => {
   test.each(protocolNames.filter((name) => !protocolTraits[name].isQuic || loadQuic() !== null))(
     "runs over %s, like against like",
     (protocol: ProtocolName) => {
-      const { variants } = plan(id, { protocol });
+      const { variants, pointless } = plan(id, { protocol });
       expect(variants.length).toBeGreaterThan(0);
       for (const variant of variants) {
+        if (protocolTraits[protocol].isWebSocket) {
+          // What no message can ask is left out, and says so.
+          const why = pointless.get(variant);
+          expect(ids(variant).length === 0).toBe(why !== undefined);
+          if (why !== undefined) continue;
+          expect(variant.workload.path).toBe("/v1/responses");
+        }
         const arm = (name: string): Variant["arms"][number] | undefined => variant.arms.find((one) => one.id === name);
         expect(variant.arms.filter((one) => one.protocol === protocol && one.role === "protocol")).not.toEqual([]);
         // What is beside it is what it is compared with.
@@ -36,9 +42,10 @@ describe.each(shippedScenarios().map(({ id }) => id))("%s", (id) => {
           else expect([from.engine, from.role]).toEqual([to.engine, to.role]);
         }
         for (const { protocol: spoken, ...one } of variant.arms) {
-          const { isMultiplexed } = protocolTraits[spoken];
+          const { isMultiplexed, isWebSocket } = protocolTraits[spoken];
           if (isMultiplexed) expect([one.pipelining, one.driver === "autocannon"]).toEqual([undefined, false]);
-          else expect([one.windows, one.headerTableBytes, one.atStreamLimit]).toEqual([undefined, undefined, undefined]);
+          if (!isMultiplexed || isWebSocket)
+            expect([one.windows, one.headerTableBytes, one.atStreamLimit]).toEqual([undefined, undefined, undefined]);
         }
       }
     },
@@ -97,4 +104,19 @@ test("an address decides by its scheme, and a protocol that is asked for is made
   expect(ids(plan("unary", { url: "https://x" }).variants[0]!)).toEqual(["h1s", "h1s-autocannon", "h2-1", "h2-4"]);
   expect(ids(plan("unary", { url: "https://x", protocol: "h2" }).variants[0]!)).toEqual(["h2-1", "h2-4", "h1s"]);
   expect(ids(plan("stream", { url: "http://x" }).variants[0]!)).toEqual(["h1", "h2c"]);
+});
+
+test("over WebSocket every arm asks the Responses API, and what no message can ask is refused in a line", () => {
+  const [stream] = plan("stream", { protocol: "h1,ws" }).variants;
+  expect([ids(stream!), stream!.workload.path]).toEqual([["h1", "h1-uws", "ws"], "/v1/responses"]);
+  expect(pairs(stream!)).toContain("h1 ws");
+  expect(plan("stream", { protocol: "h1,h2c" }).variants[0]!.workload.path).toBe("/v1/chat/completions");
+  // Beside another protocol the rest is run, and a note says what is not.
+  const unary = plan("unary", { protocol: "h1,ws" });
+  expect([unary.variants[0]!.arms.length > 0, unary.pointless.size]).toEqual([true, 0]);
+  expect(unary.notes).toContainEqual(expect.stringMatching(/^unary has no WebSocket: over WebSocket every answer is streamed$/));
+  expect(() => resolveBench({ protocol: "ws", endpoint: "chat" })).toThrow(
+    /carries \/v1\/responses and nothing else; leave --endpoint out/,
+  );
+  expect(() => resolveBench({ protocol: "ws", url: "http://x/v1/chat/completions" })).toThrow(/leave the endpoint of --url out/);
 });

@@ -31,7 +31,7 @@ class Echo implements MessageSession {
 const handler: RequestHandler = {
   handle: (_request, _body, sink) => sink.reset(),
   refuse: (_reason, _request, sink) => sink.reset(),
-  upgrade: () => (socket) => new Echo(socket),
+  upgrade: () => ({ headers: {}, open: (socket) => new Echo(socket) }),
 };
 
 /** Listens on a free port of 127.0.0.1. Returns it, and what ends the listener. */

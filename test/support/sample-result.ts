@@ -23,7 +23,7 @@ import type {
 } from "../../src/results/types.ts";
 
 const cipher = "TLSv1.3 TLS_AES_128_GCM_SHA256";
-const negotiated = { h1: "http/1.1", h1s: "http/1.1", h2c: "h2c", h2: "h2", h3: "h3" } as const;
+const negotiated = { h1: "http/1.1", h1s: "http/1.1", h2c: "h2c", h2: "h2", h3: "h3", ws: "websocket", wss: "websocket" } as const;
 
 /** What an arm's figures are drawn around: microseconds, bytes. */
 interface Levels {

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import { monotonicUs } from "../../base/clock.ts";
-import type { ListenerCounts, OpenSession, Protocol, Refusal, RequestHandler, WireFault } from "../../core/seams.ts";
+import type { AdmittedHandshake, ListenerCounts, Protocol, Refusal, RequestHandler, WireFault } from "../../core/seams.ts";
 import { BodyDeadlines, type Bounds, type ListenerLimits, refuse, sweepMs, type Waiting } from "../bounds.ts";
 import { type BodyOwner, type BodyReading, NodeRequest, receiveBody } from "./request.ts";
 import { RawAnswerSink } from "./raw-answer.ts";
@@ -315,12 +315,12 @@ export class NodeH1Service {
       return;
     }
     request.receivedUs = monotonicUs();
-    const opened = this.#handler.upgrade?.(request, sink) ?? null;
-    const open = (session: OpenSession | null): void => {
-      if (session !== null && !socket.destroyed) webSockets.accept(message, socket, head, session);
+    const asked = this.#handler.upgrade?.(request, sink) ?? null;
+    const accept = (admitted: AdmittedHandshake | null): void => {
+      if (admitted !== null && !socket.destroyed) webSockets.accept(message, socket, head, admitted);
     };
-    if (opened instanceof Promise) void opened.then(open);
-    else open(opened);
+    if (asked instanceof Promise) void asked.then(accept);
+    else accept(asked);
   }
 
   /** Has node read a request anew, without the Upgrade header that means nothing here (RFC 9110, section 7.8). */

@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type ServerOptions, WebSocket, WebSocketServer } from "ws";
-import type { ListenerCounts, OpenSession } from "../../core/seams.ts";
+import type { AdmittedHandshake, ListenerCounts } from "../../core/seams.ts";
 import type { EngineSocket } from "../websocket/connection.ts";
 import type { WebSocketService } from "../websocket/service.ts";
 
@@ -76,6 +76,8 @@ export class NodeWebSockets {
   readonly #server: WebSocketServer;
   readonly #reset: (stream: Duplex) => void;
   readonly #httpCounts: ListenerCounts;
+  /** What the answers to handshakes say. */
+  readonly #headers = new WeakMap<IncomingMessage, AdmittedHandshake["headers"]>();
 
   /** `httpCounts` count each connection until it ends, and as no WebSocket. `resetConnection` ends a connection by TCP RST. */
   constructor(service: WebSocketService, httpCounts: ListenerCounts, resetConnection: (socket: Socket) => void) {
@@ -95,10 +97,14 @@ export class NodeWebSockets {
       handleProtocols: () => false,
     };
     this.#server = new WebSocketServer(options);
+    this.#server.on("headers", (lines, message) => {
+      for (const [name, value] of Object.entries(this.#headers.get(message) ?? {})) lines.push(`${name}: ${value}`);
+    });
   }
 
   /** Finishes a handshake that was admitted. */
-  accept(message: IncomingMessage, stream: Duplex, head: Buffer, open: OpenSession): void {
+  accept(message: IncomingMessage, stream: Duplex, head: Buffer, { headers, open }: AdmittedHandshake): void {
+    this.#headers.set(message, headers);
     this.#server.handleUpgrade(message, stream, head, (socket) => {
       const { service } = this;
       this.#httpCounts.connections--;

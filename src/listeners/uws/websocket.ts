@@ -1,6 +1,6 @@
 /** WebSocket on uWebSockets.js, on the port of its HTTP listener. */
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from "uWebSockets.js";
-import type { OpenSession } from "../../core/seams.ts";
+import type { AdmittedHandshake } from "../../core/seams.ts";
 import { hasToken } from "../upgrade.ts";
 import type { EngineSocket, SocketConnection } from "../websocket/connection.ts";
 import type { WebSocketService } from "../websocket/service.ts";
@@ -10,7 +10,7 @@ import type { UwsSink } from "./sink.ts";
 
 /** What one socket carries: filled in when it opens. */
 interface Carried {
-  readonly open: OpenSession;
+  readonly open: AdmittedHandshake["open"];
   engine: UwsSocket;
   connection: SocketConnection;
 }
@@ -69,7 +69,7 @@ export interface Handshakes {
   /** A connection of the HTTP listener has become a WebSocket: the engine does not tell the listener of its end. */
   readonly moved: () => void;
   /** Asks whether it may open. */
-  readonly ask: (copy: UwsRequest, sink: UwsSink) => OpenSession | null | Promise<OpenSession | null>;
+  readonly ask: (copy: UwsRequest, sink: UwsSink) => AdmittedHandshake | null | Promise<AdmittedHandshake | null>;
 }
 
 /**
@@ -97,9 +97,9 @@ export function addWebSocket(app: TemplatedApp, { uws, service, begin, moved, as
       const begun = begin(response, request);
       if (begun === null) return;
       const { copy, sink } = begun;
-      const opened = ask(copy, sink);
-      if (opened instanceof Promise) void opened.then((open) => open !== null && upgrade(response, copy, sink, open, context));
-      else if (opened !== null) upgrade(response, copy, sink, opened, context);
+      const admitted = ask(copy, sink);
+      if (admitted instanceof Promise) void admitted.then((one) => one !== null && upgrade(response, copy, sink, one, context));
+      else if (admitted !== null) upgrade(response, copy, sink, admitted, context);
     },
     open: (socket) => {
       moved();
@@ -123,11 +123,20 @@ export function addWebSocket(app: TemplatedApp, { uws, service, begin, moved, as
   });
 }
 
-function upgrade(response: HttpResponse, copy: UwsRequest, sink: UwsSink, open: OpenSession, context: us_socket_context_t): void {
+function upgrade(
+  response: HttpResponse,
+  copy: UwsRequest,
+  sink: UwsSink,
+  { headers, open }: AdmittedHandshake,
+  context: us_socket_context_t,
+): void {
   // Its client may be gone, after another process was asked.
   if (!sink.leave()) return;
   const header = (name: string): string => copy.header(name) ?? "";
   response.cork(() => {
+    // Before any header: the engine would write a 200.
+    response.writeStatus("101 Switching Protocols");
+    for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value);
     response.upgrade({ open } as Carried, header("sec-websocket-key"), "", header("sec-websocket-extensions"), context);
   });
 }

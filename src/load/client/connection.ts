@@ -5,6 +5,11 @@ export interface Exchange {
   onResponse(head: ResponseHead, readUs: number): void;
   /** Hot path. Bytes from `start` to `end` of `bytes`, valid during the call. */
   onData(bytes: Buffer, start: number, end: number, readUs: number): void;
+  /**
+   * Hot path. One whole event, as WebSocket carries it: JSON without the lines of an event stream. Valid during the call. true: it is the
+   * last of its answer. Absent: what is asked is nothing that WebSocket carries.
+   */
+  onEvent?(bytes: Buffer, start: number, end: number, readUs: number): boolean;
   onEnd(readUs: number): void;
   /** The response will not go on; `words` say more of why. Called once, and never after `onEnd`. */
   onFail(reason: FailureReason, words?: string): void;
@@ -77,7 +82,7 @@ export interface OutgoingRequest {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /**
    * The answer is left unread for this many milliseconds; Infinity: for the whole run. HTTP/2: its stream's window is not
-   * renewed. HTTP/1.1: the socket is not read.
+   * renewed. HTTP/1.1: the socket is not read. WebSocket: it cannot be.
    */
   readonly unreadMs?: number | undefined;
 }
@@ -92,11 +97,11 @@ export function isWithoutBody(method: string): boolean {
  * in HTTP/1.1.
  */
 export interface WireBytes {
-  /** Received: bodies. */
+  /** Received: bodies; on WebSocket the messages, as they were compressed. */
   readonly data: number;
-  /** Received around bodies: headers of DATA frames; sizes and ends of chunks. */
+  /** Received around bodies: headers of DATA frames; sizes and ends of chunks; heads of a WebSocket's frames. */
   readonly framing: number;
-  /** Received: status lines and fields; HEADERS and CONTINUATION frames. */
+  /** Received: status lines and fields; HEADERS and CONTINUATION frames; the answer to a WebSocket's handshake. */
   readonly head: number;
   /** Sent: requests, their heads, bodies and framing. */
   readonly request: number;
@@ -104,7 +109,7 @@ export interface WireBytes {
   readonly windowUpdate: number | null;
   readonly settings: number | null;
   readonly ping: number | null;
-  /** Both ways: the preface, RST_STREAM, GOAWAY, PRIORITY and unknown frames. */
+  /** Both ways: the preface, RST_STREAM, GOAWAY, PRIORITY and unknown frames; a WebSocket's close frames. */
   readonly other: number | null;
 }
 
@@ -116,12 +121,12 @@ export interface Http2Limits {
 
 /** One connection. */
 export interface Connection {
-  /** "http/1.1", "h2" or "h2c", proven by ALPN and the first bytes of the server; null before an HTTP/1.1 response. */
+  /** "http/1.1", "h2", "h2c" or "websocket", proven by ALPN and the first bytes of the server; null before an HTTP/1.1 response. */
   readonly negotiated: string | null;
   readonly cipher: string | null;
   /** Microseconds from the first packet to being usable. */
   readonly connectUs: number;
-  /** Requests that can be under way at once: what an HTTP/2 peer allows; on HTTP/1.1 1, or more where we pipeline. */
+  /** Requests that can be under way at once: what an HTTP/2 peer allows; on HTTP/1.1 1, or more where we pipeline; lanes of a WebSocket. */
   readonly capacity: number;
   /** Whether the peer takes another request. Its limit can arrive, or change, after the connection was opened. */
   readonly hasRoom: boolean;

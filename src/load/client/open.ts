@@ -4,6 +4,7 @@ import { protocolTraits } from "../../results/protocols.ts";
 import { monotonicUs } from "../../base/clock.ts";
 import { H1Connection } from "./h1.ts";
 import { H2Connection } from "./h2.ts";
+import { WsConnection } from "./ws.ts";
 import { connectH3 } from "./h3.ts";
 import type { ReceiveWindows } from "../../wire/h2/windows.ts";
 import { defaultWindows, type Endpoint } from "../job.ts";
@@ -26,26 +27,31 @@ export interface OpenOptions {
 }
 
 /**
- * Opens a connection and waits until it is usable: on HTTP/2 and 3, until the server's SETTINGS unless `early`. Rejects with
- * ConnectError.
+ * Opens a connection and waits until it is usable: on HTTP/2 and 3, until the server's SETTINGS unless `early`; on WebSocket, until the
+ * handshake is done. Rejects with ConnectError.
  */
 export async function openConnection(options: OpenOptions): Promise<Connection> {
   const { endpoint, windows = defaultWindows, timeoutMs, pipelining = 1, early = false, address, signal } = options;
   const startUs = monotonicUs();
   const url = new URL(endpoint.origin);
   const encrypted = url.protocol === "https:";
-  const isH2 = protocolTraits[endpoint.protocol].isMultiplexed;
+  const { isWebSocket, isMultiplexed, isQuic } = protocolTraits[endpoint.protocol];
+  const isH2 = isMultiplexed && !isWebSocket;
   const host = bareHost(url.hostname);
   const other = address === undefined ? url : new URL(`http://${address}`);
   const port = Number(other.port || url.port || (encrypted ? 443 : 80));
-  if (protocolTraits[endpoint.protocol].isQuic)
-    return connectH3(bareHost(other.hostname), port, endpoint, { windows, timeoutMs, early, signal }, startUs);
+  if (isQuic) return connectH3(bareHost(other.hostname), port, endpoint, { windows, timeoutMs, early, signal }, startUs);
   const socket = new ClientSocket(bareHost(other.hostname), port, encrypted);
   const onAbort = (): void => socket.destroy();
   signal?.addEventListener("abort", onAbort);
   try {
     await socket.connected(timeoutMs);
     if (encrypted) await socket.secure(host, endpoint, isH2 ? "h2" : "http/1.1", timeoutMs);
+    if (isWebSocket) {
+      const connection = await WsConnection.over(socket, endpoint, timeoutMs);
+      connection.connectUs = monotonicUs() - startUs;
+      return connection;
+    }
     if (!isH2) return new H1Connection(socket, endpoint, monotonicUs() - startUs, pipelining);
     return await H2Connection.over(socket, endpoint, { windows, early }, startUs, timeoutMs);
   } catch (error) {

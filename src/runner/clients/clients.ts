@@ -385,7 +385,9 @@ function faultsOf(
   const faults: string[] = [...found];
   if (logged.streams.length === 0) faults.push("the client opened no stream");
   if (arm.name !== null && run.record === null) faults.push("the client has written no record");
-  const wanted = protocolTraits[arm.protocol].isMultiplexed ? "h2" : "http/1.1";
+  // Without TLS it is called h2c at the client.
+  const { negotiated } = protocolTraits[arm.protocol];
+  const wanted = negotiated === "h2c" ? "h2" : negotiated;
   const other = logged.streams.find(({ spoken }) => spoken !== wanted);
   if (other !== undefined) faults.push(`the protocol changed: ${wanted} was asked for, ${other.spoken} was spoken`);
   if (requests.failed > 0 && !failuresCount && stopMs === 0) faults.push(describeFailures(requests));

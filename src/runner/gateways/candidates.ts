@@ -92,7 +92,7 @@ export async function reachOne({ name, address }: NamedGateway, settings: Gatewa
     caFile: settings.caFile,
     insecure: settings.insecure,
     headers: settings.headers,
-    quic: false,
+    named: null,
   });
   const place = parseAddress(address, "--via");
   const candidates: Candidate[] = [];

@@ -1,10 +1,11 @@
 /** From a variant and the options to what is run, and an estimate of how long that takes. */
-import { protocolTraits } from "../../results/protocols.ts";
+import { protocolTraits, webSocketPath } from "../../results/protocols.ts";
 import { UsageError } from "../../base/usage-error.ts";
 import { h2loadVersion } from "../../load/drivers/h2load.ts";
 import { mergeNetworks, parseNetwork, roundTripMs } from "../../network/impairment.ts";
 import type { Calibration, CalibrationRow, ProtocolName } from "../../results/types.ts";
 import type { BenchOptions } from "./options.ts";
+import { isOverWebSocket } from "./protocols.ts";
 import { warmupTokensOf } from "./requests.ts";
 import type { DatasetSpec, TraceSpec } from "./scenario-file.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
@@ -32,7 +33,7 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
     })),
     workload: {
       ...workload,
-      path: wordable ? (options.endpoint ?? workload.path) : workload.path,
+      path: wordable ? (options.endpoint ?? (variant.arms.some(isOverWebSocket) ? webSocketPath : workload.path)) : workload.path,
       stream: wordable ? bodyStreams : workload.stream,
       ttft: options.ttft ?? workload.ttft,
       itl: options.itl ?? workload.itl,

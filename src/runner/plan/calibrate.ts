@@ -1,5 +1,5 @@
 /** What this machine's generator can read and still get the pace right: measured before the runs, against our own server. */
-import { protocolTraits } from "../../results/protocols.ts";
+import { protocolTraits, webSocketPath } from "../../results/protocols.ts";
 import { clockIdentity } from "../../base/clock.ts";
 import type { Calibration, ProtocolName } from "../../results/types.ts";
 import { generatorBehind, serverBehind } from "../pace.ts";
@@ -16,6 +16,8 @@ const itlMs = 10;
 const tokens = 40;
 /** Long enough for every request to be in before the first token. */
 const ttftMsOf = (streams: number): number => (streams > 200 ? 300 : 50);
+/** Streams on a connection that multiplexes. */
+const lanesOnOne = 250;
 /** Below this many streams one step is enough: no machine fails it and is of use. */
 const fewStreams = 100;
 
@@ -37,6 +39,7 @@ export async function calibrate(
     itl: itlMs,
     outputTokens: tokens,
     maxConcurrentStreams: Math.max(256, Math.ceil((most * itlMs) / 1000)),
+    lanes: lanesOnOne,
     seed: context.options.seed,
     cpu: context.pinning?.server ?? null,
   });
@@ -81,22 +84,30 @@ async function step(
 ): Promise<Calibration["rows"][number] | null> {
   context.observer.progress(`calibration: ${protocol}, ${streams} streams`);
   const workload: Workload = { ...defaultWorkload, itl: itlMs, outputTokens: tokens, streams, requests: streams };
+  const { isMultiplexed, isWebSocket } = protocolTraits[protocol];
   const report = await driverOf(context, "stream").run(
     {
       endpoint: {
         origin: server.origins[protocol]!,
         protocol,
-        path: workload.path,
+        path: isWebSocket ? webSocketPath : workload.path,
+        lanes: lanesOnOne,
         method: "POST",
         headers: { "content-type": "application/json" },
         tls: server.tls,
       },
-      connections: protocolTraits[protocol].isMultiplexed ? Math.ceil(streams / 250) : streams,
+      connections: isMultiplexed ? Math.ceil(streams / lanesOnOne) : streams,
       reuse: "keep",
       streams,
       mode: "closed",
       warmup: [],
-      requests: requestsOf(workload, { model: "fakeai", own: true, body: null, oneBody: false }, context.options.seed, 0, null),
+      requests: requestsOf(
+        isWebSocket ? { ...workload, path: webSocketPath } : workload,
+        { model: "fakeai", own: true, body: null, oneBody: false },
+        context.options.seed,
+        0,
+        null,
+      ),
       idleTimeoutMs: 10_000,
       requestTimeoutMs: 60_000,
       stream: true,

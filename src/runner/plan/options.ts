@@ -1,5 +1,5 @@
 /** What a bench is told, settled: each flag by its row in settings/bench.ts, and here what they rule out in each other. */
-import { protocolsOf, protocolTraits } from "../../results/protocols.ts";
+import { protocolsOf, protocolTraits, webSocketPath } from "../../results/protocols.ts";
 import { loadQuic, quicLack } from "../../base/quic.ts";
 import { UsageError } from "../../base/usage-error.ts";
 import type { DriverName } from "../../load/job.ts";
@@ -112,6 +112,11 @@ export function resolveBench(input: BenchInput): BenchOptions {
   const axes = sweepAxesOf(settings);
   checkSweep(input, axes);
   if (settings.protocol !== null && url !== null) checkSpeakable(settings.protocol, urls);
+  const endpoint = settings.endpoint ?? address?.endpoint ?? null;
+  if (endpoint !== null && !/\/responses(\?|$)/.test(endpoint) && settings.protocol?.some((name) => protocolTraits[name].isWebSocket))
+    throw new UsageError(
+      `--protocol ws: WebSocket carries ${webSocketPath} and nothing else; leave ${settings.endpoint === null ? "the endpoint of --url" : "--endpoint"} out`,
+    );
   if (settings.protocol?.some((name) => protocolTraits[name].isQuic) && loadQuic() === null)
     throw new UsageError(`--protocol h3: ${quicLack()}`);
   return {
@@ -124,7 +129,7 @@ export function resolveBench(input: BenchInput): BenchOptions {
     outputTokens: single(settings.outputTokens),
     tokensPerChunk: single(settings.tokensPerChunk),
     axes,
-    endpoint: settings.endpoint ?? address?.endpoint ?? null,
+    endpoint,
     isEndpointWhole: input.endpoint?.startsWith("/") ?? false,
     scenarios: settings.scenario,
     protocols: settings.protocol,
@@ -267,6 +272,8 @@ function checkTogether(input: BenchInput): void {
       "--via: name the server behind the gateway with --url, to compare with (fakeai serve --stamps, then --url http://127.0.0.1:8000)",
     );
   for (const key of ["cacert", "insecure"] as const) if (given(key) && !given("url")) refuse(`--${key} belongs to --url`);
+  if (given("via") && input.protocol !== undefined && /\bwss?\b/.test(String(input.protocol)))
+    refuse("--via compares answers over HTTP: measure a gateway over WebSocket with --url");
   if (given("trace") && given("rampUp")) refuse("--trace has its own arrivals: --ramp-up does not apply (--cool-down does)");
   if (given("requests") && given("duration")) refuse("--requests and --duration: give one of them");
   const wording = (["outputTokens", "inputTokens", "sharedPrefix", "cacheBust", "dataset"] as const).find((key) => given(key));
@@ -281,9 +288,7 @@ function checkSpeakable(names: readonly ProtocolName[], urls: readonly string[])
   const speakable = urls.flatMap(protocolsOf);
   const wrong = names.find((name) => !speakable.includes(name));
   if (wrong !== undefined)
-    throw new UsageError(
-      `--protocol: ${wrong} cannot be spoken to an ${new URL(urls[0]!).protocol} address; ${speakable.join(" and ")} can`,
-    );
+    throw new UsageError(`--protocol: ${wrong} cannot be spoken to an ${new URL(urls[0]!).protocol} address; ${speakable.join(", ")} can`);
 }
 
 /** The address of a server; of several their common path, for requests are the same at each. Throws UsageError. */

@@ -120,9 +120,12 @@ export interface Overridden {
 export function overridden(given: readonly Variant[], options: BenchOptions): Overridden {
   const notes = new Set<string>();
   const pointless = new Map<Variant, string>();
+  const unspoken = new Map<Variant, string>();
   const wanted = given.map((variant) => {
     const spoken = overProtocols(variant, { protocols: options.protocols, urls: options.url === null ? null : options.urls });
     if (spoken.note !== null) notes.add(spoken.note);
+    if (spoken.unfit !== null && spoken.variant.arms.length === 0) unspoken.set(spoken.variant, spoken.unfit);
+    else if (spoken.unfit !== null) notes.add(`${variant.scenario} has no WebSocket: ${spoken.unfit}`);
     return spoken.variant;
   });
   const changed = wanted.map((before) => {
@@ -136,6 +139,8 @@ export function overridden(given: readonly Variant[], options: BenchOptions): Ov
       if (after.pairs.length > 0 && all.pairs.length === 0) pointless.set(all, `${why}, and nothing is left to compare`);
       else notes.add(`${all.scenario}: ${why}; it is run once`);
     }
+    const unfit = unspoken.get(before);
+    if (unfit !== undefined) pointless.set(all, unfit);
     return { before, all };
   });
   const variants: Variant[] = [];

@@ -16,6 +16,8 @@ export interface Spoken {
   readonly variant: Variant;
   /** What was made, in one line; null: nothing. */
   readonly note: string | null;
+  /** Why it was not made over WebSocket, though that was asked for; null: it was, or was not asked for. */
+  readonly unfit: string | null;
 }
 
 /**
@@ -25,8 +27,12 @@ export interface Spoken {
  * and for no others.
  */
 export function overProtocols(variant: Variant, { protocols, urls }: Wanted): Spoken {
-  if (protocols === null && urls === null) return { variant, note: null };
-  const speakable = urls === null ? protocolNames : protocolNames.filter((name) => urls.some((url) => protocolsOf(url).includes(name)));
+  if (protocols === null && urls === null) return { variant, note: null, unfit: null };
+  const unfit = whyNotWebSocket(variant);
+  const speakable = protocolNames.filter(
+    (name) =>
+      (urls === null || urls.some((url) => protocolsOf(url).includes(name))) && (unfit === null || !protocolTraits[name].isWebSocket),
+  );
   const own = variant.arms.filter(({ role }) => role === "protocol");
   const kept = variant.arms.filter(
     ({ protocol, role }) =>
@@ -55,7 +61,25 @@ export function overProtocols(variant: Variant, { protocols, urls }: Wanted): Sp
       claims: variant.claims.filter(has),
     },
     note: made.arms.length === 0 ? null : `${variant.scenario} has no arm for ${missing.join(", ")}: ${made.describe()}`,
+    unfit: protocols?.some((name) => protocolTraits[name].isWebSocket) === true ? unfit : null,
   };
+}
+
+/** Why a variant cannot be asked over WebSocket, in one line; null: it can. */
+function whyNotWebSocket({ workload, arms }: Variant): string | null {
+  const { method, path, page, stream, abort, background, headerBytesDiffer } = workload;
+  if (method !== "POST" || page !== null || !/\/(chat\/completions|responses)(\?|$)/.test(path))
+    return "WebSocket carries the Responses API and nothing else";
+  if (!stream) return "over WebSocket every answer is streamed";
+  if (headerBytesDiffer) return "a message of WebSocket has no headers";
+  if (abort !== null) return "a response is given up with its WebSocket, and with it those on its other lanes";
+  if (background?.unreadMs !== undefined) return "on a WebSocket no response can be left unread beside others";
+  return arms.some(({ via }) => via !== undefined) ? "the proxies of a scenario are not set up for WebSocket" : null;
+}
+
+/** Whether an arm goes over WebSocket. */
+export function isOverWebSocket({ protocol }: Pick<ArmSpec, "protocol">): boolean {
+  return protocolTraits[protocol].isWebSocket;
 }
 
 /** The protocol itself or its twin with or without TLS, whichever can be spoken. */
@@ -122,12 +146,13 @@ class Made {
 /** The arm over another protocol: what only the one that it leaves can do is left behind. */
 function carried(arm: ArmSpec, protocol: ProtocolName): ArmSpec {
   const [from, to] = [protocolTraits[arm.protocol], protocolTraits[protocol]];
-  // Autocannon speaks HTTP/1.1 only, and h2load as Debian has it no HTTP/3.
-  const driver = (arm.driver === "autocannon" && to.isMultiplexed) || (arm.driver === "h2load" && to.isQuic) ? "stream" : arm.driver;
-  const engine = to.isQuic ? "quiche" : from.isQuic ? "node" : arm.engine;
+  // Autocannon speaks HTTP/1.1 only, and h2load as Debian has it no HTTP/3. None but our own speaks WebSocket.
+  const isOurs = to.isWebSocket || (arm.driver === "autocannon" && to.isMultiplexed) || (arm.driver === "h2load" && to.isQuic);
+  const driver = isOurs ? "stream" : arm.driver;
+  const engine = to.isQuic ? "quiche" : from.isQuic || (to.isWebSocket && arm.engine === "own") ? "node" : arm.engine;
   const isAlike = from.isMultiplexed === to.isMultiplexed;
-  if (isAlike && from.isQuic === to.isQuic) return { ...arm, protocol, driver, engine };
-  // Windows, HPACK's table and the limit of streams are HTTP/2's.
-  const { windows: _windows, headerTableBytes: _table, pipelining: _pipelining, atStreamLimit: _limit, ...rest } = arm;
+  if (isAlike && from.isQuic === to.isQuic && from.isWebSocket === to.isWebSocket) return { ...arm, protocol, driver, engine };
+  // Windows, HPACK's table and the limit of streams are HTTP/2's; compressed messages are WebSocket's.
+  const { windows: _windows, headerTableBytes: _table, pipelining: _pipelining, atStreamLimit: _limit, deflates: _deflates, ...rest } = arm;
   return { ...rest, protocol, driver, engine, connections: isAlike ? arm.connections : to.isMultiplexed ? 1 : "streams" };
 }

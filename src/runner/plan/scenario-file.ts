@@ -323,6 +323,8 @@ export interface ArmFile {
    * @maximum 1048576
    */
   readonly headerTableBytes?: number;
+  /** WebSocket: messages are compressed (permessage-deflate), at both ends. */
+  readonly deflates?: boolean;
   /** HTTP/1.1: requests on a connection before the first is answered. */
   readonly pipelining?: Times;
   /**

@@ -7,7 +7,7 @@ import { clockIdentity } from "../../base/clock.ts";
 import { openConnection } from "../../load/client/open.ts";
 import { ForeignBody, withoutSecrets } from "../../load/words.ts";
 import type { Endpoint, TlsChoice } from "../../load/job.ts";
-import { protocolsOf, protocolTraits } from "../../results/protocols.ts";
+import { httpOf, protocolsOf, protocolTraits, webSocketPath } from "../../results/protocols.ts";
 import type { ProtocolName } from "../../results/types.ts";
 import { type Accepted, bodyOf, lengthParameters, optionalParameters, takesUsage } from "../plan/requests.ts";
 import { parseAddress, pathAt } from "./address.ts";
@@ -20,8 +20,8 @@ export interface ExternalServer {
   readonly insecure: boolean;
   /** Sent with every request. */
   readonly headers: Readonly<Record<string, string>>;
-  /** HTTP/3 is asked for: a closed port of UDP answers nothing, so that finding out takes a time-out. */
-  readonly quic: boolean;
+  /** Protocols that are asked for by name: what only those should try is tried then; null: none is. */
+  readonly named: readonly ProtocolName[] | null;
 }
 
 export interface ProbeResult {
@@ -38,12 +38,19 @@ export async function probe(server: ExternalServer): Promise<{ target: Target; r
   const { origin } = address;
   const tls: TlsChoice = { ca: readCa(server.caFile), insecure: server.insecure, cipher: null };
   const path = pathAt(address, "/v1/models");
-  const asked = protocolsOf(origin).filter((protocol) => server.quic || !protocolTraits[protocol].isQuic);
+  const asked = protocolsOf(origin).filter((protocol) => server.named?.includes(protocol) === true || !protocolTraits[protocol].isByName);
   // Side by side: a server that hangs costs one time-out.
   const results: ProbeResult[] = await Promise.all(
     asked.map(async (protocol) => ({
       protocol,
-      refused: await probeOne({ origin, protocol, path, method: "GET", headers: server.headers, tls }),
+      refused: await probeOne({
+        origin,
+        protocol,
+        path: protocolTraits[protocol].isWebSocket ? pathAt(address, webSocketPath) : path,
+        method: "GET",
+        headers: server.headers,
+        tls,
+      }),
     })),
   );
   const spoken = results.filter(({ refused }) => refused === null);
@@ -68,7 +75,7 @@ const maxDocumentBytes = 4_194_304;
 /** The text that a GET answers with; null: no good answer within the time of a probe. Never rejects. */
 export async function documentAt(endpoint: Endpoint): Promise<string | null> {
   try {
-    const connection = await openConnection({ endpoint, timeoutMs: probeTimeoutMs });
+    const connection = await openConnection({ endpoint: { ...endpoint, protocol: httpOf(endpoint.protocol) }, timeoutMs: probeTimeoutMs });
     try {
       return await new Promise<string | null>((resolve) => {
         let text = "";
@@ -148,11 +155,12 @@ function readCa(path: string | null): string | null {
   }
 }
 
-/** Asks for the list of models: any well-formed answer proves the protocol. Returns why it is not spoken, or null. */
+/** Asks for the list of models: any well-formed answer proves the protocol, and of WebSocket its handshake. Returns why it is not spoken, or null. */
 async function probeOne(endpoint: Endpoint): Promise<string | null> {
   try {
-    const answer = await ask(endpoint, "");
-    return answer.failed;
+    if (!protocolTraits[endpoint.protocol].isWebSocket) return (await ask(endpoint, "")).failed;
+    (await openConnection({ endpoint, timeoutMs: probeTimeoutMs })).close();
+    return null;
   } catch (error) {
     const { message, cause } = error as Error;
     const { code } = (cause ?? {}) as NodeJS.ErrnoException;
@@ -274,6 +282,7 @@ export async function ask(endpoint: Endpoint, body: string): Promise<Asked> {
             else if (status >= 300) foreign = new ForeignBody(head.contentType, head.contentEncoding, head.location);
           },
           onData: (bytes, start, end) => (foreign ?? reader).push(bytes, start, end),
+          onEvent: (bytes, start, end) => reader.take(bytes, start, end),
           onEnd: () => settle(null),
           onFail: (reason, words) => settle(words === undefined ? reason : `${reason} (${words})`),
         },

@@ -45,6 +45,8 @@ export interface ServerNeeds {
   readonly batching?: Readonly<Record<string, string | number>>;
   /** HTTP/2 streams that one connection may have. */
   readonly maxConcurrentStreams: number;
+  /** WebSocket: lanes of a connection, and responses under way on them; default: as many as OpenAI allows. */
+  readonly lanes?: number;
   /** HPACK's table for request headers; default 4,096. */
   readonly headerTableBytes?: number;
   readonly seed: number;
@@ -104,6 +106,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     "--max-concurrent-streams",
     String(needs.maxConcurrentStreams),
     ...(needs.headerTableBytes === undefined ? [] : ["--header-table", String(needs.headerTableBytes)]),
+    ...(needs.lanes === undefined ? [] : ["--ws-max-lanes", String(needs.lanes), "--ws-max-in-flight", String(needs.lanes)]),
     ...(needs.flags ?? []),
   ];
   const [command, args] =
@@ -139,7 +142,8 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     ca?: string;
   };
   return {
-    origins: Object.fromEntries(listening.map(({ protocol, url }) => [protocol, url])),
+    // A WebSocket begins as HTTP.
+    origins: Object.fromEntries(listening.map(({ protocol, url }) => [protocol, url.replace(/^ws/, "http")])),
     tls: { ca: caPath === null ? (ca ?? null) : readFileSync(caPath, "utf8"), insecure: false, cipher: pinnedCipher },
     usage: () => (child.pid === undefined ? null : usageOf(child.pid)),
     eventLoopDelayP99Us: () => ask(child, { ask: "delay" }),
