@@ -115,7 +115,8 @@ export class WsConnection implements Connection, FrameConsumer {
     const lane = this.#lanes[number]!;
     lane.exchange = exchange;
     lane.begun = false;
-    const text = Buffer.from(messageOf(body, number, headers));
+    const json = typeof body === "string" ? body : Buffer.from(body).toString("utf8");
+    const text = Buffer.from(messageOf(json, number, headers));
     if (this.#deflate === null) this.#write(clientFrame(opcode.text, text));
     else this.#deflate.compress(text, (bytes, isCompressed) => this.#write(clientFrame(opcode.text, bytes, isCompressed)));
     return () => this.#cancel(lane, exchange);
