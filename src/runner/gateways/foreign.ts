@@ -17,7 +17,7 @@ export interface ForeignServer {
 
 /** Asks it what it speaks. Throws RunError where it cannot be reached. */
 export async function reachServer(url: string, { caFile, insecure, headers }: GatewaySettings): Promise<ForeignServer> {
-  const { target, results } = await probe({ url, caFile, insecure, headers, quic: false });
+  const { target, results } = await probe({ url, caFile, insecure, headers, named: null });
   const path = pathAt(parseAddress(url, "--url"), "/v1/chat/completions");
   const endpoints = Object.fromEntries(
     Object.entries(target.origins).map(([protocol, origin]) => [
