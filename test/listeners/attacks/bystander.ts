@@ -59,12 +59,12 @@ function h3Client(origin: string): StreamClient {
   return {
     stream: () =>
       client
-        .then(({ ask }) => ask({ headers, body: chat({ stream: true }) }))
+        .then((own) => own.ask({ headers, body: chat({ stream: true }) }))
         .then(
           ({ body }) => body,
           (error: Error) => error.message,
         ),
-    close: () => void client.then(({ close }) => close()).catch(() => {}),
+    close: () => void client.then((own) => own.close()).catch(() => {}),
   };
 }
 
