@@ -386,7 +386,7 @@ const fastOwn: ServerOptions = { ...fastNode, h2Engine: "own" };
 /** A handshake of a busy machine takes longer than a head. */
 const fastTls: ServerOptions = { ...fastNode, headTimeout: 1500 };
 /** As above; and a busy attacker takes a while to say anything at all. */
-const fastQuic: ServerOptions = { ...fastTls, idleTimeout: 2000 };
+const fastQuic: ServerOptions = { ...fastTls, idleTimeout: 3000 };
 
 export const batches: readonly Batch[] = [
   { name: "floods", protocol: "h2c", engine: "node", options: { ...fastNode, idleTimeout: 3000 }, sequential: true, cases: floodsH2 },
@@ -413,7 +413,7 @@ export const batches: readonly Batch[] = [
   { name: "requests, readers, connections", protocol: "h1", engine: "uws", options: fast, cases: uwsH1 },
   { name: "over TLS", protocol: "h1s", engine: "node", options: fastTls, cases: tlsNode },
   { name: "over TLS", protocol: "h1s", engine: "uws", options: fast, cases: tlsCommon },
-  { name: "floods", protocol: "h3", engine: "quiche", options: { ...fastQuic, idleTimeout: 4000 }, sequential: true, cases: floodsH3 },
+  { name: "floods", protocol: "h3", engine: "quiche", options: fastQuic, sequential: true, cases: floodsH3 },
   { name: "frames, requests, readers", protocol: "h3", engine: "quiche", options: fastQuic, cases: restH3 },
 ];
 
