@@ -1,4 +1,5 @@
 /** One request: when it left, when each token came, how it ended. */
+import { OutputReader } from "./conversations.ts";
 import { EventReader, newTokenEvent, scanEvent, type TokenEvent } from "./events.ts";
 import type { PlannedRequest, RecordedAnswer } from "./job.ts";
 import { monotonicUs } from "../base/clock.ts";
@@ -87,6 +88,13 @@ export class Answer implements Exchange {
   usage = -1;
   /** usage.prompt_tokens, the last that was said; -1: none was. */
   promptTokens = -1;
+  /** Of those, what the server had cached, the last that was said; -1: it did not say. */
+  cachedTokens = -1;
+  /** Bytes on the socket for it alone; -1: others shared its connection, or it is of no session. */
+  bytesSent = -1;
+  bytesReceived = -1;
+  /** Of a session's turn: what its conversation goes on with. */
+  readonly output: OutputReader | null;
   /** Reads of the socket that held a part of the stream. */
   #bodyReads = 0;
   /** The content, where it is kept. */
@@ -122,6 +130,7 @@ export class Answer implements Exchange {
     this.planned = planned;
     this.intendedUs = intendedUs;
     this.#times = noTimes;
+    this.output = planned.turn === undefined ? null : new OutputReader(planned.turn.form);
   }
 
   /** Output tokens: what usage says, else one for each content event; null where the answer says nothing of tokens. */
@@ -285,6 +294,8 @@ export class Answer implements Exchange {
     this.text = unary.text ?? "";
     if (unary.tokens >= 0) this.usage = unary.tokens;
     this.promptTokens = unary.promptTokens;
+    this.cachedTokens = unary.cachedTokens;
+    this.output?.push(body.toString("utf8"), true);
     this.contentBytes = unary.contentBytes;
     this.finishReason = unary.finishReason;
     return { body, unary };
@@ -356,8 +367,12 @@ export class Answer implements Exchange {
     if (event.failed) this.#failed ??= oneLine(messageIn(this.#reader?.text() ?? ""));
     if (event.tokens >= 0) this.usage = event.tokens;
     if (event.promptTokens >= 0) this.promptTokens = event.promptTokens;
+    if (event.cachedTokens >= 0) this.cachedTokens = event.cachedTokens;
     if (event.finishReason !== null) this.finishReason = event.finishReason;
-    if (!event.content) return;
+    if (!event.content) {
+      if (this.output !== null) this.output.push(this.#reader!.whole(), event.finished);
+      return;
+    }
     this.contentBytes += event.contentBytes;
     if (event.text !== null) this.text += event.text;
     if (this.#readUs !== this.#contentUs) {
@@ -374,6 +389,8 @@ export class Answer implements Exchange {
     times[at + dueAt] = isStamped ? Math.round(event.dueUs - from) : none;
     times[at + sentAt] = isStamped ? Math.round(event.sentUs - from) : none;
     times[at + tokensAt] = event.tokens;
+    // Behind the clock: what it takes is none of the token's time.
+    if (this.output !== null) this.output.push(this.#reader!.whole(), event.finished);
     if (this.events === this.planned.abortAfter) this.#endEarly();
   }
 

@@ -9,7 +9,10 @@ import { EventStreamReader } from "../wire/sse.ts";
 
 /** The content of an event, or of an unstreamed answer. */
 export interface TokenEvent {
-  /** Non-empty content: `content`, `text`, `reasoning_content` or `reasoning`, or the `delta` of a Responses event. */
+  /**
+   * Non-empty content: `content`, `text`, `reasoning_content`, `reasoning`, the `arguments` of a tool's call (Anthropic:
+   * `partial_json`), or the `delta` of a Responses event.
+   */
   content: boolean;
   /** `[DONE]`, a finish_reason, a stop_reason, or `response.completed` and its like: the answer is whole. */
   finished: boolean;
@@ -25,6 +28,8 @@ export interface TokenEvent {
   tokens: number;
   /** usage.prompt_tokens or usage.input_tokens; -1 where there is none. */
   promptTokens: number;
+  /** Of those, what the server had in its prefix cache: `cached_tokens`, Anthropic's `cache_read_input_tokens`; -1 where it does not say. */
+  cachedTokens: number;
   /** Stamps, microseconds of the server's clock; -1 where there are none. */
   dueUs: number;
   sentUs: number;
@@ -42,6 +47,8 @@ type Key =
   | "text"
   | "reasoning_content"
   | "reasoning"
+  | "arguments"
+  | "partial_json"
   | "delta"
   | "finish_reason"
   | "stop_reason"
@@ -51,6 +58,8 @@ type Key =
   | "output_tokens"
   | "prompt_tokens"
   | "input_tokens"
+  | "cached_tokens"
+  | "cache_read_input_tokens"
   | "fakeai"
   | "due"
   | "sent";
@@ -60,6 +69,8 @@ const keys: readonly Key[] = [
   "text",
   "reasoning_content",
   "reasoning",
+  "arguments",
+  "partial_json",
   "delta",
   "finish_reason",
   "stop_reason",
@@ -69,6 +80,8 @@ const keys: readonly Key[] = [
   "output_tokens",
   "prompt_tokens",
   "input_tokens",
+  "cached_tokens",
+  "cache_read_input_tokens",
   "fakeai",
   "due",
   "sent",
@@ -177,6 +190,7 @@ const responseTypes: Readonly<Record<string, ResponseMeaning>> = {
   "response.output_text.delta": "delta",
   "response.reasoning_text.delta": "delta",
   "response.reasoning_summary_text.delta": "delta",
+  "response.function_call_arguments.delta": "delta",
   "response.completed": "completed",
   "response.incomplete": "incomplete",
   "response.failed": "failed",
@@ -194,6 +208,7 @@ export function scanEvent(bytes: Uint8Array, start: number, end: number, event: 
   event.finishReason = null;
   event.tokens = -1;
   event.promptTokens = -1;
+  event.cachedTokens = -1;
   event.dueUs = -1;
   event.sentUs = -1;
   if (event.text !== null) event.text = "";
@@ -227,6 +242,8 @@ export function scanEvent(bytes: Uint8Array, start: number, end: number, event: 
       case "text":
       case "reasoning_content":
       case "reasoning":
+      case "arguments":
+      case "partial_json":
         if (value === quote && bytes[at + 1] !== quote) addContent(bytes, at + 1, end, event);
         break;
       case "delta":
@@ -252,6 +269,10 @@ export function scanEvent(bytes: Uint8Array, start: number, end: number, event: 
       case "prompt_tokens":
       case "input_tokens":
         event.promptTokens = Math.max(event.promptTokens, numberAt(bytes, at, end));
+        break;
+      case "cached_tokens":
+      case "cache_read_input_tokens":
+        event.cachedTokens = Math.max(event.cachedTokens, numberAt(bytes, at, end));
         break;
       case "fakeai":
         inStamps = depth === 1 && value === 123;
@@ -297,6 +318,7 @@ export function newTokenEvent(withText = false): TokenEvent {
     failed: false,
     tokens: -1,
     promptTokens: -1,
+    cachedTokens: -1,
     dueUs: -1,
     sentUs: -1,
   };
@@ -340,6 +362,11 @@ export class EventReader {
   /** Bytes held of the unfinished event. */
   get heldBytes(): number {
     return this.#stream.heldBytes;
+  }
+
+  /** The whole event that is being told. */
+  whole(): string {
+    return this.#bytes.toString("utf8", this.#start, this.#end);
   }
 
   /** The beginning of the event that is being told, for people. */

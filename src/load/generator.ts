@@ -5,6 +5,7 @@ import { monotonicUs } from "../base/clock.ts";
 import { loadEncoding } from "../base/encodings.ts";
 import { Answer, type AnswerContext, type ForeignClock } from "./answer.ts";
 import { BackgroundStreams } from "./background.ts";
+import { Conversations, type SessionTurn } from "./conversations.ts";
 import { defaultWindows, type LoadJob, type LoadReport, type PlannedRequest } from "./job.ts";
 import { combined, ConnectionPool } from "./pool.ts";
 import { sentBody } from "./prompts.ts";
@@ -40,16 +41,25 @@ const maxSilentRequests = 8;
 /** A timer sleeps no longer, and is set again: Node's end at 24 days. */
 const longestSleepMs = 60_000;
 
-/** Indices of the requests that follow another, by its index. */
+/** Indices of the requests that wait for another, by its index. */
 function followersOf(requests: readonly PlannedRequest[]): Map<number, number[]> {
   const followers = new Map<number, number[]>();
-  for (const [index, { after }] of requests.entries()) {
+  for (const [index, { after, joins = [] }] of requests.entries()) {
     if (after === undefined) continue;
-    const others = followers.get(after);
-    if (others === undefined) followers.set(after, [index]);
-    else others.push(index);
+    for (const before of new Set([after, ...joins])) {
+      const others = followers.get(before);
+      if (others === undefined) followers.set(before, [index]);
+      else others.push(index);
+    }
   }
   return followers;
+}
+
+/** The request that a conversation begins with, for each of its requests. */
+function rootsOf(requests: readonly PlannedRequest[]): Int32Array {
+  const roots = new Int32Array(requests.length);
+  for (const [index, { after }] of requests.entries()) roots[index] = after === undefined ? index : roots[after]!;
+  return roots;
 }
 
 /** Sends one list of requests and resolves when each has ended. */
@@ -74,8 +84,21 @@ class Sender {
   readonly #context: AnswerContext;
   /** Indices of the requests that follow no other, in order. */
   readonly #starts: readonly number[];
-  /** Indices of the requests that follow another, by its index. */
+  /** Indices of the requests that wait for another, by its index. */
   readonly #followers: ReadonlyMap<number, readonly number[]>;
+  /** For each request: how many of those that it waits for have not ended. */
+  readonly #waitsFor: Int32Array;
+  /** For each request: the one that its conversation begins with. */
+  readonly #roots: Int32Array;
+  /** For each of these: requests of the conversation that have not ended. */
+  readonly #leftOf: Int32Array;
+  readonly #conversations: Conversations;
+  /** Sessions of which a turn has failed. */
+  readonly #broken = new Set<number>();
+  /** Sessions: the connection that each conversation was last on, by session and agent. */
+  readonly #homes = new Map<string, Connection>();
+  /** Sessions: turns under way on a connection, and those of them that others shared it with. */
+  readonly #sharing = new Map<Connection, Set<Answer>>();
   /** Of `#starts`: those that were due, or in a closed loop sent. */
   #due = 0;
   /** Due and held back, in the order in which they became due. */
@@ -95,6 +118,12 @@ class Sender {
     this.#requests = requests;
     this.#starts = requests.flatMap(({ after }, index) => (after === undefined ? [index] : []));
     this.#followers = followersOf(requests);
+    this.#roots = rootsOf(requests);
+    this.#waitsFor = new Int32Array(requests.length);
+    for (const followers of this.#followers.values()) for (const index of followers) this.#waitsFor[index]!++;
+    this.#leftOf = new Int32Array(requests.length);
+    for (const root of this.#roots) this.#leftOf[root]!++;
+    this.#conversations = new Conversations(job.tools);
     this.#open = open;
     this.#pool = pool;
     this.#context = {
@@ -136,7 +165,7 @@ class Sender {
   }
 
   #startSlots(): void {
-    const slots = Math.min(this.#job.streams, this.#starts.length);
+    const slots = Math.min(this.#job.slots ?? this.#job.streams, this.#starts.length);
     const { rampUs = 0, rampFromUs = 0 } = this.#job;
     let started = 0;
     const startSome = (): void => {
@@ -192,13 +221,26 @@ class Sender {
     this.#send(answer);
   }
 
-  /** Sends the turns that follow a request, which has just ended, after their pauses. */
+  /** Sends the turns that follow a request, which has just ended, after their pauses; one that waits for others too with the last of them. */
   #follow(turns: readonly number[]): void {
     const endedUs = monotonicUs();
     for (const index of turns) {
-      const { atUs = 0, delayUs = 0 } = this.#requests[index]!;
+      if (--this.#waitsFor[index]! > 0) continue;
+      const { atUs = 0, delayUs = 0, turn } = this.#requests[index]!;
+      if (turn !== undefined && this.#broken.has(turn.session)) {
+        this.#leaveOut(index);
+        continue;
+      }
       this.#sendAt(index, Math.max(endedUs + delayUs, this.#startUs + atUs));
     }
+  }
+
+  /** A turn of a session that has failed: it counts as failed, and is not sent. */
+  #leaveOut(index: number): void {
+    const answer = new Answer(this.#context, index, this.#requests[index]!, monotonicUs());
+    this.answers.push(answer);
+    this.#underWay.add(answer);
+    answer.onFail("session failed");
   }
 
   #sendAt(index: number, dueUs: number): void {
@@ -218,15 +260,18 @@ class Sender {
 
   #send(answer: Answer): void {
     const { planned } = answer;
+    const { turn } = planned;
     answer.activeUs = monotonicUs();
     this.#pool.acquire({
+      prefers: turn === undefined ? undefined : this.#homes.get(homeOf(turn)),
       onConnection: (connection) => {
         // Given up while it waited.
         if (answer.settled) return this.#pool.release(connection);
         const { endpoint } = this.#job;
         // Made before the clock starts: the time that it takes is none of the server's.
-        const body = planned.bytes ?? sentBody(planned);
+        const body = turn === undefined ? (planned.bytes ?? sentBody(planned)) : this.#conversations.bodyOf({ body: planned.body, turn });
         this.#connectionOf.set(answer, connection);
+        if (turn !== undefined) this.#settleOn(connection, answer, turn);
         answer.address = this.#pool.addressOf(connection);
         answer.startUs = answer.activeUs = monotonicUs();
         if (answer.firstSentUs === 0) answer.firstSentUs = answer.startUs;
@@ -239,6 +284,43 @@ class Sender {
     });
   }
 
+  /** The turn goes out on this connection: its bytes are counted, as long as no other is under way there. */
+  #settleOn(connection: Connection, answer: Answer, turn: SessionTurn): void {
+    this.#homes.set(homeOf(turn), connection);
+    let there = this.#sharing.get(connection);
+    if (there === undefined) this.#sharing.set(connection, (there = new Set()));
+    there.add(answer);
+    // A connection of its own costs the turn its handshake too.
+    const isOwn = this.#job.reuse === "new";
+    answer.bytesSent = isOwn ? 0 : connection.bytesWritten;
+    answer.bytesReceived = isOwn ? 0 : connection.bytesRead;
+    if (there.size > 1) for (const one of there) one.bytesSent = one.bytesReceived = -1;
+  }
+
+  /** The turn has ended: until now the two numbers were those of its connection when it began. */
+  #countBytes(connection: Connection, answer: Answer): void {
+    this.#leave(connection, answer);
+    if (answer.bytesSent < 0) return;
+    answer.bytesSent = connection.bytesWritten - answer.bytesSent;
+    answer.bytesReceived = connection.bytesRead - answer.bytesReceived;
+  }
+
+  #leave(connection: Connection, answer: Answer): void {
+    const there = this.#sharing.get(connection);
+    there?.delete(answer);
+    if (there?.size === 0) this.#sharing.delete(connection);
+  }
+
+  /** What a turn's answer means for its session. */
+  #endTurn(answer: Answer, turn: SessionTurn): void {
+    if (answer.error === null && answer.output !== null) this.#conversations.onAnswer(turn, answer.output.output());
+    else {
+      this.#broken.add(turn.session);
+      this.#conversations.forget(turn);
+    }
+    if (turn.isLast) this.#homes.delete(homeOf(turn));
+  }
+
   /** Sends a refused request again, where the job says so. */
   #retry(answer: Answer): boolean {
     const refusals = this.#refusals.get(answer) ?? 0;
@@ -248,6 +330,7 @@ class Sender {
     if (connection === undefined || !connection.open) return false;
     this.refused++;
     this.#connectionOf.delete(answer);
+    this.#leave(connection, answer);
     this.#pool.release(connection);
     answer.startUs = 0;
     answer.cancel = () => {};
@@ -264,18 +347,23 @@ class Sender {
     const connection = this.#connectionOf.get(answer);
     this.#connectionOf.delete(answer);
     this.#refusals.delete(answer);
+    const { turn } = answer.planned;
+    if (turn !== undefined) {
+      if (connection !== undefined) this.#countBytes(connection, answer);
+      this.#endTurn(answer, turn);
+    }
     if (answer.error === "timeout" || answer.error === "request timeout") this.#hanging++;
-    else this.#answered++;
+    else if (answer.error !== "session failed") this.#answered++;
     if (this.#answered === 0 && this.#hanging >= Math.max(maxSilentRequests, this.#job.streams)) this.stop("the server does not answer");
     else if (this.#pool.dead) this.stop(this.#pool.invalid ?? `no connection: ${this.#pool.lastFailure}`);
     if (answer.error !== null && ++this.#failed > (this.#job.maxErrors ?? Infinity))
       this.stop(`more than ${this.#job.maxErrors} requests failed (--max-errors)`);
     if (connection !== undefined) this.#pool.release(connection);
     if (this.#stopped) return this.#finishIfDone();
-    const turns = this.#followers.get(answer.index) ?? [];
-    this.#follow(turns);
+    const isLast = --this.#leftOf[this.#roots[answer.index]!]! === 0;
+    this.#follow(this.#followers.get(answer.index) ?? []);
     // In a closed loop a conversation keeps its slot to its end.
-    if (!this.#open && turns.length === 0) this.#takeUp();
+    if (!this.#open && isLast) this.#takeUp();
     const held = this.#underWay.size < this.#job.streams ? this.#held.shift() : undefined;
     if (held !== undefined) this.#sendOne(held.index, held.intendedUs);
     else this.#finishIfDone();
@@ -323,6 +411,10 @@ class Sender {
   #finishIfDone(): void {
     if (this.#underWay.size === 0 && (this.#stopped || this.answers.length === this.#requests.length)) this.#done();
   }
+}
+
+function homeOf({ session, agent }: SessionTurn): string {
+  return `${session} ${agent}`;
 }
 
 /** An event loop's timer is up to this late: the rest of a wait goes by turns of the loop. */

@@ -2,9 +2,20 @@
 import type { Pauses } from "../base/pauses.ts";
 import type { Encoding } from "../base/encodings.ts";
 import { defaultWindow, type ReceiveWindows } from "../wire/h2/windows.ts";
+import type { SessionTurn } from "./conversations.ts";
 import type { GeneratedPrompt } from "./prompts.ts";
 import type { SloTerm } from "../results/slo.ts";
-import type { Metrics, ProtocolName, RequestCounts, RunSlices, RunTotals, ServerClockFit, ServerRound, Work } from "../results/types.ts";
+import type {
+  Metrics,
+  ProtocolName,
+  RequestCounts,
+  RunSlices,
+  RunTotals,
+  ServerClockFit,
+  ServerRound,
+  SessionsRound,
+  Work,
+} from "../results/types.ts";
 
 /** How TLS is spoken. It is pinned so that arms differ by their protocol alone. */
 export interface TlsChoice {
@@ -65,6 +76,10 @@ export interface PlannedRequest {
   readonly after?: number;
   /** With `after`: microseconds between that end and this request. */
   readonly delayUs?: number;
+  /** With `after`: further requests, with smaller indices, that have to have ended too. */
+  readonly joins?: readonly number[];
+  /** A turn of a session: its history goes into the body when it is sent, and where it fails the rest of its session is not sent. */
+  readonly turn?: SessionTurn;
   /** Tokens of a right answer; null: not known beforehand. */
   readonly tokens: number | null;
   /** Tokens that are asked for at most, where no exact number is ordered. */
@@ -105,10 +120,14 @@ export interface LoadJob {
   readonly reuse: "keep" | "new" | "grow";
   /** Requests in flight at once: the concurrency of a closed loop, the bound of an open one. */
   readonly streams: number;
+  /** Closed loop: conversations at once, where each may have several requests under way; default `streams`. */
+  readonly slots?: number;
   readonly mode: "closed" | "open";
   /** Sent first and thrown away. */
   readonly warmup: readonly PlannedRequest[];
   readonly requests: readonly PlannedRequest[];
+  /** Sessions: JSON of the tools that every turn offers; default: none. */
+  readonly tools?: string;
   /**
    * Closed loop: the first requests of the slots leave evenly over this long, so that streams do not run in step.
    * Default 0: all at once.
@@ -172,6 +191,14 @@ export interface RequestDetail {
   readonly tokenUs: readonly number[];
   readonly dueUs: readonly number[];
   readonly sentUs: readonly number[];
+  /** Tokens of the prompt, and those that the server had cached; null: the answer does not say. */
+  readonly inputTokens: number | null;
+  readonly cachedTokens: number | null;
+  /** Of a session: which, which of its agents, and the agent's how many-eth turn, from 0; null: it is of none. */
+  readonly turn: { readonly session: number; readonly agent: number; readonly turn: number } | null;
+  /** Bytes on the socket for it alone, heads and framing included; null: others shared its connection, or it is of no session. */
+  readonly bytesSent: number | null;
+  readonly bytesReceived: number | null;
 }
 
 /** How fast tokens came, and how fast they were planned to: over the answers of a run that were streamed to their end. */
@@ -227,6 +254,8 @@ export interface LoadReport {
   readonly clock?: ServerClockFit;
   /** What came from each address, where the endpoint names several; absent: it does not. */
   readonly servers?: readonly ServerRound[];
+  /** Its sessions; absent: the load has none. */
+  readonly sessions?: SessionsRound;
   /** When the generator did not run though it could have; absent where a tool does not say. */
   readonly pauses?: Pauses;
 }

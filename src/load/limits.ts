@@ -16,7 +16,8 @@ export function jobFault(job: LoadJob): string | null {
   const starts = requests.filter(({ after }) => after === undefined);
   if (mode === "open" && starts.some(({ atUs }, i) => !(atUs !== undefined && atUs >= 0 && atUs >= (starts[i - 1]?.atUs ?? 0))))
     return "an open loop needs a rising send time for every request";
-  if (requests.some(({ after }, i) => after !== undefined && !(after >= 0 && after < i))) return "a turn follows an earlier request";
+  if (requests.some(({ after, joins = [] }, i) => after !== undefined && ![after, ...joins].every((index) => index >= 0 && index < i)))
+    return "a turn follows an earlier request";
   // A connection's window can only be made larger (RFC 9113, section 6.9.2).
   if (
     windows &&

@@ -26,6 +26,8 @@ export interface PoolOptions {
 
 /** A request that waits for a connection. */
 export interface Waiter {
+  /** The connection that it takes where that has room. */
+  readonly prefers?: Connection | undefined;
   /** Uses the connection at once. */
   onConnection(connection: Connection): void;
   onFail(reason: FailureReason, words?: string): void;
@@ -138,7 +140,7 @@ export class ConnectionPool {
   /** Gives the waiter a connection at once, or as soon as one has room. */
   acquire(waiter: Waiter): void {
     if (this.dead || this.#closed) return waiter.onFail(this.#lastFailure, this.#lastWords);
-    const connection = this.#options.reuse === "new" ? null : this.#take();
+    const connection = this.#options.reuse === "new" ? null : (this.#takeThis(waiter.prefers) ?? this.#take());
     if (connection !== null) return waiter.onConnection(connection);
     this.#waiting.push(waiter);
     this.#openForWaiting();
@@ -198,6 +200,12 @@ export class ConnectionPool {
       // An entry above the peer's limit is dropped: it was made before the limit was known.
       if (connection.open && connection.hasRoom) return connection;
     }
+  }
+
+  /** This connection, if it has room. */
+  #takeThis(connection: Connection | undefined): Connection | null {
+    if (connection === undefined || !connection.open || !connection.hasRoom) return null;
+    return this.#room.remove(connection) ? connection : null;
   }
 
   #serve(): void {
@@ -326,6 +334,14 @@ class Queue<T> {
 
   push(item: T): void {
     this.#items.push(item);
+  }
+
+  /** Takes one such item out of the queue; false: it holds none. */
+  remove(item: T): boolean {
+    const at = this.#items.indexOf(item, this.#head);
+    if (at < 0) return false;
+    this.#items.splice(at, 1);
+    return true;
   }
 
   shift(): T | undefined {

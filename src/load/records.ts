@@ -47,7 +47,7 @@ export function tableOf(bytes: Buffer, path: string): Table {
   const start = skipBlank(bytes, 0);
   const opening = String.fromCharCode(bytes[start] ?? 0);
   if (opening === "[") return { form: "json", columns: [], rows: arrayRows(bytes, start, path) };
-  if (opening === "{") return { form: "json", columns: [], rows: lineRows(bytes, path) };
+  if (opening === "{") return { form: "json", columns: [], rows: wholeRow(bytes, start, path) ?? lineRows(bytes, path) };
   return csvTable(textOf(bytes, path, 1), path);
 }
 
@@ -82,6 +82,16 @@ function objectOf(bytes: Buffer, path: string, line: number): Readonly<Record<st
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new RecordError(`${path}, line ${line}: not a JSON object`);
   return value as Readonly<Record<string, unknown>>;
+}
+
+/** The one object that a file is, over several lines; null: it is not, and each line is one. */
+function wholeRow(bytes: Buffer, start: number, path: string): Row[] | null {
+  const found = bytes.indexOf(newline, start);
+  // A line that ends as it began is an object by itself.
+  const isLine = found < 0 || bytes.subarray(start, found).toString("latin1").trimEnd().endsWith("}");
+  if (isLine) return null;
+  const line = 1 + bytes.subarray(0, start).filter((byte) => byte === newline).length;
+  return [{ line, values: objectOf(bytes, path, line) }];
 }
 
 /** One JSON object a line; blank lines are passed over. */

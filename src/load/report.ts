@@ -8,6 +8,7 @@ import { keepsTerms } from "./good.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
 import { cpuShareLimit } from "./limits.ts";
 import { paceOf } from "./pace.ts";
+import { countedSessions, recordSession, sessionsIn } from "./sessions.ts";
 import { cameIn, leftIn, measuredPart, slicesOf } from "./steady.ts";
 import { tokensIn, workOf } from "./work.ts";
 import { withoutSecrets } from "./words.ts";
@@ -72,6 +73,10 @@ const distributions: readonly DistributionMetric[] = [
   "transport",
   "client",
   "plannedTtft",
+  "ttftFirst",
+  "ttftLater",
+  "sessionE2el",
+  "sessionWait",
 ];
 
 export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
@@ -104,6 +109,8 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
   const part = measuredPart(job, facts.answers, facts.startedUs, facts.endedUs);
   const counted = answered.filter((answer) => leftIn(answer, job, part));
   for (const answer of counted) recordAnswer(answer, job, tokensOf(answer), recorders);
+  const sessions = sessionsIn(job, facts.answers);
+  for (const session of sessions) recordSession(session, recorders);
   for (const us of facts.connectUs) recorders.connect.record(us);
 
   const wholeUs = facts.endedUs - facts.startedUs;
@@ -123,6 +130,8 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     partTokens: work.tokens === null ? null : came.tokens,
     good: goodOf(job, counted, tokensOf),
     inputTokens: inputTokensOf(counted),
+    ...(sessions.length === 0 ? {} : { sessions: sessions.filter(({ isWhole }) => isWhole).length }),
+    ...(counted.some(({ cachedTokens }) => cachedTokens >= 0) ? { cachedTokens: cachedTokensOf(counted) } : {}),
     tokens: work.tokens,
     cpuUs: facts.cpuUs,
     bytesReceived: alone ? facts.bytesReceived : null,
@@ -161,6 +170,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     totals,
     durationUs: wholeUs,
     ...(slices === null ? {} : { slices }),
+    ...(sessions.length === 0 ? {} : { sessions: countedSessions(sessions) }),
     ...(facts.clock === null ? {} : { clock: facts.clock }),
     ...(job.endpoint.hosts === undefined ? {} : { servers: serversOf(job, facts) }),
     startedUs: facts.startedUs,
@@ -227,6 +237,12 @@ function openTotals({ requests }: LoadJob, answers: readonly Answer[]): RunTotal
 function inputTokensOf(answers: readonly Answer[]): number | null {
   if (answers.length === 0 || answers.some(({ promptTokens }) => promptTokens < 0)) return null;
   return answers.reduce((sum, { promptTokens }) => sum + promptTokens, 0);
+}
+
+/** Tokens of prompts that the server had cached; null: an answer does not say. */
+function cachedTokensOf(answers: readonly Answer[]): number | null {
+  if (answers.some(({ cachedTokens }) => cachedTokens < 0)) return null;
+  return answers.reduce((sum, { cachedTokens }) => sum + cachedTokens, 0);
 }
 
 /** Requests that keep the job's objective; null: there is none, or of one of them it cannot be told. */
@@ -371,5 +387,14 @@ function detailOf(answer: Answer, headers: Readonly<Record<string, string>>): Re
     tokenUs,
     dueUs,
     sentUs,
+    inputTokens: answer.promptTokens < 0 ? null : answer.promptTokens,
+    cachedTokens: answer.cachedTokens < 0 ? null : answer.cachedTokens,
+    turn: turnOf(answer),
+    bytesSent: answer.bytesSent < 0 ? null : answer.bytesSent,
+    bytesReceived: answer.bytesReceived < 0 ? null : answer.bytesReceived,
   };
+}
+
+function turnOf({ planned: { turn } }: Answer): RequestDetail["turn"] {
+  return turn === undefined ? null : { session: turn.session, agent: turn.agent, turn: turn.turn };
 }

@@ -1,37 +1,11 @@
 /** Recorded traffic: when requests came and how long prompts and answers were. */
+import type { PromptBlocks, TraceRequest, Turn } from "./turns.ts";
 import { type DatasetMessage, type DatasetPrompt, DatasetError, estimatedTokens, messagesOf } from "./dataset.ts";
 import { seedOfText, textOfPieces } from "./prompts.ts";
 import { readBytes, RecordError, type Row, type Table, tableOf } from "./records.ts";
+import { agentSession, generatedTalks, isAgentSession, isGenerator, isTalk, recordedTalk } from "./session-traces.ts";
 
-/** One request of a trace. */
-export interface TraceRequest {
-  /**
-   * Milliseconds after the first request of the trace. Of a later turn: not before. null: a later turn waits for the one
-   * before it alone, any other for its turn in a closed loop.
-   */
-  readonly atMs: number | null;
-  /** Of a text that the file has: four characters each. */
-  readonly inputTokens: number;
-  /** null: the file does not say. */
-  readonly outputTokens: number | null;
-  /** A later turn: the index of the one before it, which is smaller; null: it follows none. */
-  readonly after: number | null;
-  /** A later turn: milliseconds from the end of the one before it. */
-  readonly delayMs: number;
-  /** Turns of one conversation, whose prompts begin alike; null: on its own. */
-  readonly session: string | null;
-  /** What equal ids say of prompts; null: nothing. */
-  readonly blocks: PromptBlocks | null;
-  /** The prompt itself; null: its length alone is known. */
-  readonly given: DatasetPrompt | null;
-}
-
-/** A prompt cut into blocks, the last one perhaps in part: prompts that begin with the same ids begin with the same text. */
-export interface PromptBlocks {
-  readonly ids: readonly number[];
-  /** Tokens of a block. */
-  readonly tokens: number;
-}
+export type { TraceRequest };
 
 /** The file is no trace; the message is one line. */
 export class TraceError extends Error {}
@@ -89,20 +63,11 @@ export function readTrace(path: string, options: TraceOptions = {}): TraceReques
   }
 }
 
-/** A request as its row has it. */
-interface Turn extends Pick<TraceRequest, "atMs" | "inputTokens" | "outputTokens" | "blocks" | "session" | "given"> {
-  /** null: not said. */
-  readonly delayMs: number | null;
-  /** qwen-bailian's number of the request, and of the one before it; null: the format has none. */
-  readonly chat: { readonly id: unknown; readonly parent: unknown } | null;
-  /** Where it stands, for messages. */
-  readonly at: string;
-}
-
 /** A turn with the one before it. */
 interface Linked {
   readonly turn: Turn;
   readonly before: Linked | null;
+  readonly joins: readonly Linked[];
   /** Milliseconds at which it counts as recorded: its own time, or that of the turn before it. */
   readonly orderMs: number;
 }
@@ -127,8 +92,10 @@ function linked(turns: readonly Turn[]): Linked[] {
   const last = new Map<string, Linked>();
   const chats = new Map<unknown, Linked>();
   return turns.map((turn) => {
-    const before = (turn.session === null ? chats.get(turn.chat?.parent) : last.get(turn.session)) ?? null;
-    const one: Linked = { turn, before, orderMs: turn.atMs ?? before?.orderMs ?? 0 };
+    const { chat, session } = turn;
+    const before = (chat !== null ? chats.get(chat.parent) : session !== null ? last.get(session) : undefined) ?? null;
+    const joins = (chat?.joins ?? []).flatMap((id) => chats.get(id) ?? []);
+    const one: Linked = { turn, before, joins, orderMs: turn.atMs ?? before?.orderMs ?? 0 };
     if (turn.session !== null) last.set(turn.session, one);
     if (turn.chat !== null) chats.set(turn.chat.id, one);
     return one;
@@ -145,8 +112,9 @@ function inOrder(all: readonly Linked[], path: string): TraceRequest[] {
   const sorted = all.toSorted((a, b) => a.orderMs - b.orderMs);
   const firstMs = sorted[0]!.orderMs;
   const places = new Map(sorted.map((one, index) => [one, index]));
-  return sorted.map(({ turn, before }, index): TraceRequest => {
+  return sorted.map(({ turn, before, joins }, index): TraceRequest => {
     const place = before === null ? null : places.get(before)!;
+    const joined = joins.map((one) => places.get(one)!).filter((at) => at < index);
     const { inputTokens, outputTokens, session, blocks, given } = turn;
     return {
       atMs: turn.atMs === null ? null : turn.atMs - firstMs,
@@ -154,6 +122,7 @@ function inOrder(all: readonly Linked[], path: string): TraceRequest[] {
       outputTokens,
       // A turn that was recorded before the one that it follows stands on its own.
       after: place !== null && place < index ? place : null,
+      joins: joined.length === 0 ? undefined : joined,
       delayMs: turn.delayMs ?? 0,
       session,
       blocks,
@@ -198,6 +167,9 @@ class RowReader {
   /** The requests of the row. `histories` has what the conversations have said so far. */
   turns(histories: Map<string, DatasetMessage[]>): Turn[] {
     const { turns } = this.#values;
+    if (isAgentSession(this.#values)) return agentSession(this.#values, this.#at, this.#options.blockTokens ?? null);
+    if (isGenerator(this.#values)) return generatedTalks(this.#values, this.#at);
+    if (isTalk(this.#values)) return recordedTalk(this.#values, this.#at);
     if (Array.isArray(turns)) return this.#conversation(turns, histories);
     const given = this.#given(histories);
     const { input = "input_length", output = "output_length" } = this.#fields;

@@ -12,7 +12,7 @@ import { behindLines, invalidReasons, metricLabel, quantity } from "./format.ts"
 import { Html, html, type Part } from "./markup.ts";
 import { colorCount, figureChart, yName } from "./svg.ts";
 import { sliceCharts } from "./sweep-charts.ts";
-import { armTables, comparisonTable, pacingTable, promptsLine } from "./tables.ts";
+import { armTables, comparisonTable, pacingTable, promptsLine, sessionTables } from "./tables.ts";
 import { contestTitle, effectText, questionText, reasonsText, valuesText, valueText } from "./words.ts";
 
 /** A scenario with what is said of it, and its place on the page. */
@@ -239,7 +239,7 @@ export function scenarioCard(card: Card, id: string, raw: readonly RawData[], de
     ${isCompared ? null : lines} ${conditions.length === 0 ? null : html`<p class="soft"><b>Holds for</b> ${conditions.join("; ")}</p>`}
     <details>
       <summary>All figures</summary>
-      ${detail.arms ? [armTables(scenario), partsOf(arms)] : null}${detail.comparisons ? [comparisonTable(scenario), pacingTable(arms)] : null}${isCompared ? lines : null}
+      ${detail.arms ? [armTables(scenario), partsOf(arms)] : null}${detail.comparisons ? [comparisonTable(scenario), pacingTable(arms)] : null}${sessionTables(arms)}${isCompared ? lines : null}
       <p class="soft">${workloadText(scenario)}</p>
       ${promptsLine(scenario)}${notes.map((note) => html`<p>${note}</p>`)}
     </details>

@@ -1,5 +1,7 @@
 /** The tables of the page. On a phone each row becomes a block of names and values, so that none is wider than the screen. */
 import { printable } from "../base/printable.ts";
+import { validRounds } from "../results/arms.ts";
+import { sessionsOf } from "../results/sessions.ts";
 import type { ArmResult, BenchResult, ScenarioResult } from "../results/types.ts";
 import { causesOf } from "./causes.ts";
 import {
@@ -131,6 +133,42 @@ export function pacingTable(arms: readonly ArmResult[]): Part {
     rows,
     true,
   );
+}
+
+/** Turns of a session that a table shows at most. */
+const mostTurns = 12;
+
+/** Sessions turn by turn: a table for each arm that has some, over its valid rounds. */
+export function sessionTables(arms: readonly ArmResult[]): Part {
+  return arms.map((arm): Part => {
+    const { sessions } = sessionsOf(validRounds(arm));
+    if (sessions === undefined) return null;
+    const { started, completed, failed, turns } = sessions;
+    const places = turns.answers.map((_, place) => place);
+    const step = Math.ceil(places.length / mostTurns);
+    const shown = places.filter((place) => place % step === 0 || place === places.length - 1);
+    const cell = (value: number | null | undefined, of: (value: number) => string): string =>
+      value === null || value === undefined ? "not seen" : of(value);
+    return table(
+      `Sessions of ${arm.id}: ${digits(completed)} of ${digits(started)} whole${failed === 0 ? "" : `, ${digits(failed)} failed`}; means of each turn`,
+      ["turn", "answers", "TTFT, ms", "E2E, ms", "bytes sent", "bytes received", "prompt tokens", "of them cached"],
+      shown.map((place) => [
+        String(place + 1),
+        digits(turns.answers[place]!),
+        cell(turns.ttftMeanUs[place], ms),
+        cell(turns.e2elMeanUs[place], ms),
+        cell(turns.bytesSentMean[place], rounded),
+        cell(turns.bytesReceivedMean[place], rounded),
+        cell(turns.inputTokensMean[place], rounded),
+        cell(turns.cachedTokensMean[place], rounded),
+      ]),
+      true,
+    );
+  });
+}
+
+function rounded(value: number): string {
+  return digits(Math.round(value));
 }
 
 /** The points of a sweep; the first columns say where a point lies. */

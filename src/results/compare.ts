@@ -5,9 +5,9 @@
 import { protocolTraits } from "./protocols.ts";
 import { resolution, validRounds, valueIn } from "./arms.ts";
 import { estimateMean } from "./statistics.ts";
-import type { ArmResult, Comparison, MetricSummary } from "./types.ts";
+import type { ArmResult, Comparison, MetricSummary, Work } from "./types.ts";
 import { type ComparisonSpec, decided, notCompared, ofUnequalWork } from "./verdict.ts";
-import { unequalWork } from "./work.ts";
+import { addWork, unequalWork } from "./work.ts";
 
 /** Why two arms cannot decide about a protocol, or null. */
 function unlike(baseline: ArmResult, candidate: ArmResult): string | null {
@@ -19,6 +19,15 @@ function unlike(baseline: ArmResult, candidate: ArmResult): string | null {
   }
   if (baseline.rttMs !== candidate.rttMs) return `round-trip times differ: ${baseline.rttMs} and ${candidate.rttMs} ms`;
   return null;
+}
+
+/** The work of the rounds that both arms have: rounds may differ in it, as sessions do. Of files without it, that of the arms. */
+function workInCommon(baseline: ArmResult, candidate: ArmResult): [Work | undefined, Work | undefined] {
+  const rounds = [baseline, candidate].map(validRounds);
+  const numbers = rounds.map((own) => new Set(own.map(({ round }) => round)));
+  const [from, to] = rounds.map((own) => own.filter(({ round }) => numbers.every((there) => there.has(round))));
+  const isTold = from!.length > 0 && [...from!, ...to!].every(({ work }) => work !== undefined);
+  return isTold ? [addWork(from!.map(({ work }) => work)), addWork(to!.map(({ work }) => work))] : [baseline.work, candidate.work];
 }
 
 /**
@@ -38,7 +47,7 @@ export function compareArms(arms: readonly ArmResult[], spec: ComparisonSpec): C
   }
   const difference = spec.kind === "protocol" ? unlike(baseline, candidate) : null;
   if (difference !== null) return notCompared(spec, 0, difference);
-  const unequal = unequalWork(baseline.work, candidate.work, spec.varies);
+  const unequal = unequalWork(...workInCommon(baseline, candidate), spec.varies);
   if (unequal.length > 0) return ofUnequalWork(spec, unequal);
   const pairs: { readonly from: number; readonly to: number }[] = [];
   const others = new Map(validRounds(candidate).map((round) => [round.round, round]));

@@ -43,7 +43,20 @@ interface EffectRow {
 /** Every metric is in one row. Units: microseconds, bytes, per second, count, and for `itlError` a share of 1. */
 export const effectRows: readonly EffectRow[] = [
   {
-    metrics: ["ttfe", "ttft", "e2el", "ttftFromIntended", "e2elFromIntended", "scheduleDelay", "plannedTtft", "durationUs"],
+    metrics: [
+      "ttfe",
+      "ttft",
+      "e2el",
+      "ttftFromIntended",
+      "e2elFromIntended",
+      "scheduleDelay",
+      "plannedTtft",
+      "durationUs",
+      "ttftFirst",
+      "ttftLater",
+      "sessionE2el",
+      "sessionWait",
+    ],
     ratio: 0.02,
     absolute: 500,
     because: "a wait that happens once in an answer: half a millisecond is not noticed",
@@ -113,7 +126,7 @@ export const effectRows: readonly EffectRow[] = [
     because: "from one request in ten seconds to 100,000 in one, all are usual",
   },
   {
-    metrics: ["bytesReceivedPerRequest", "bytesSentPerRequest"],
+    metrics: ["bytesReceivedPerRequest", "bytesSentPerRequest", "bytesReceivedPerSession", "bytesSentPerSession"],
     ratio: 0.01,
     absolute: 1,
     because: "counted and without noise; it is what traffic costs",
@@ -133,6 +146,18 @@ export const effectRows: readonly EffectRow[] = [
     ratio: 0.01,
     absolute: 0.1,
     because: "counted; a tenth of a byte is 100 bytes in an answer of 1,000 tokens",
+  },
+  {
+    metrics: ["serverCpuUsPerSession", "clientCpuUsPerSession"],
+    ratio: 0.02,
+    absolute: 50,
+    because: "a session has some tens of calls: a microsecond of CPU time for each",
+  },
+  {
+    metrics: ["cachedShare"],
+    ratio: 0.02,
+    absolute: 0.01,
+    because: "one percentage point of the prompts",
   },
   {
     metrics: ["serverRssBytes"],

@@ -32,6 +32,10 @@ export type DistributionMetric =
   | "transport"
   | "client"
   | "plannedTtft"
+  | "ttftFirst"
+  | "ttftLater"
+  | "sessionE2el"
+  | "sessionWait"
   | "ttftAdded"
   | "tokenAdded";
 
@@ -52,6 +56,11 @@ type ScalarMetric =
   | "clientCpuUsPerToken"
   | "bytesReceivedPerRequest"
   | "bytesSentPerRequest"
+  | "bytesReceivedPerSession"
+  | "bytesSentPerSession"
+  | "serverCpuUsPerSession"
+  | "clientCpuUsPerSession"
+  | "cachedShare"
   | "connectionsOpened"
   | "streamsAtOnce"
   | "clientRssBytesPerStream"
@@ -125,6 +134,16 @@ export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
   ),
   client: latency("client", "Per token: the client's read callback to the application having the token"),
   plannedTtft: latency("planned TTFT", "Per request, from stamps: time to first token as planned"),
+  ttftFirst: latency("TTFT of first turns", "Time to first token of the first turn of each conversation"),
+  ttftLater: latency("TTFT of later turns", "Time to first token of the turns after the first of each conversation"),
+  sessionE2el: latency(
+    "session latency",
+    "Per whole session: its first request handed to the socket, to the end of its last answer; pauses of users and tools included",
+  ),
+  sessionWait: latency(
+    "session's wait",
+    "Per whole session: the end-to-end times of its answers added up, without pauses; those of sub-agents that ran at once each count",
+  ),
   ttftAdded: latency(
     "added to TTFT",
     "Per request, from the server's log: time to first token at the application, without the server's part (request arrived to first token handed to the transport)",
@@ -174,6 +193,24 @@ export const metricFacts: Readonly<Record<MetricName, MetricFacts>> = {
     "bytes sent/request",
     "bytes",
     "Bytes sent on the socket for each request: headers, framing and TLS records included",
+  ),
+  bytesReceivedPerSession: scalar(
+    "bytes received/session",
+    "bytes",
+    "Bytes received on all sockets for each whole session: headers, framing and TLS records included",
+  ),
+  bytesSentPerSession: scalar(
+    "bytes sent/session",
+    "bytes",
+    "Bytes sent on all sockets for each whole session: headers, framing and TLS records included",
+  ),
+  serverCpuUsPerSession: scalar("server CPU/session", "us", "User and system time of the server process for each whole session"),
+  clientCpuUsPerSession: scalar("client CPU/session", "us", "User and system time of the load generator for each whole session"),
+  cachedShare: scalar(
+    "cached of the prompts",
+    "ratio",
+    "Prompt tokens that the server had in its prefix cache, by all prompt tokens, as usage counts them",
+    "higher",
   ),
   connectionsOpened: scalar("connections opened", "count", "Connections opened in a round"),
   streamsAtOnce: scalar("streams at once", "count", "Most streams under way at one time, as the server saw them", "higher"),

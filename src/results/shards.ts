@@ -10,6 +10,7 @@ import { withFinalVerdicts } from "./final.ts";
 import { worstOf } from "./machine.ts";
 import { mergeSummaries, summarize } from "./recorder.ts";
 import { checkRequirements, parseRequirement } from "./requirements.ts";
+import { sessionsOf } from "./sessions.ts";
 import { sameScenario, scenarioLabel } from "./scenarios.ts";
 import { sweepResult } from "./sweeps.ts";
 import { addTotals, scalarsOf } from "./totals.ts";
@@ -230,6 +231,7 @@ function mergeRound(there: readonly { readonly shard: number; readonly round: Ro
     ...(machine === null ? {} : { machine }),
     ...(totals.length === 0 ? {} : { totals }),
     ...(Number.isFinite(beginUs) ? { beginUs } : {}),
+    ...sessionsOf(rounds),
     ...clockOf(rounds),
     ...serversOf(rounds),
     shards: there.map(({ shard, round }) => shardRound(shard, round)),

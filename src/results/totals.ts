@@ -28,6 +28,7 @@ export function scalarsOf(totals: RunTotals): Metrics {
     clientCpuUsPerToken: one(tokens === null ? null : per(cpuUs, tokens), "us"),
     bytesReceivedPerRequest: one(per(totals.bytesReceived, ended), "bytes"),
     bytesSentPerRequest: one(per(totals.bytesSent, ended), "bytes"),
+    ...sessionScalars(totals),
     ...wireScalars(tokens === null ? null : wire, tokens ?? 0),
     connectionsOpened: one(totals.connectionsOpened, "count"),
     requestsAborted: one(totals.aborted, "count"),
@@ -36,6 +37,23 @@ export function scalarsOf(totals: RunTotals): Metrics {
     clientEventLoopDelayP99Us: one(totals.eventLoopDelayP99Us, "us"),
   };
   return metrics;
+}
+
+/** What one whole session took, and what its server had cached; nothing where neither is known. */
+function sessionScalars({ sessions, cachedTokens, inputTokens, bytesReceived, bytesSent, cpuUs }: RunTotals): Metrics {
+  const per = (amount: number | null): number | null => (amount !== null && (sessions ?? 0) > 0 ? amount / sessions! : null);
+  return {
+    ...(cachedTokens === undefined
+      ? {}
+      : { cachedShare: one(cachedTokens === null || !inputTokens ? null : cachedTokens / inputTokens, "ratio") }),
+    ...(sessions === undefined
+      ? {}
+      : {
+          bytesReceivedPerSession: one(per(bytesReceived), "bytes"),
+          bytesSentPerSession: one(per(bytesSent), "bytes"),
+          clientCpuUsPerSession: one(per(cpuUs), "us"),
+        }),
+  };
 }
 
 /**
@@ -95,6 +113,10 @@ function together(a: RunTotals, b: RunTotals): RunTotals {
     ]) as Pick<RunTotals, (typeof counts)[number] | (typeof known)[number] | (typeof told)[number]>),
     fromUs: Math.min(a.fromUs, b.fromUs),
     untilUs: Math.max(a.untilUs, b.untilUs),
+    ...(a.sessions === undefined && b.sessions === undefined ? {} : { sessions: (a.sessions ?? 0) + (b.sessions ?? 0) }),
+    ...(a.cachedTokens === undefined && b.cachedTokens === undefined
+      ? {}
+      : { cachedTokens: either(a.cachedTokens ?? null, b.cachedTokens ?? null) }),
     wire: a.wire === null || b.wire === null ? null : addWire(a.wire, b.wire),
     ...(a.lateUs === undefined && b.lateUs === undefined ? {} : { lateUs: Math.max(a.lateUs ?? 0, b.lateUs ?? 0) }),
     eventLoopDelayP99Us: Math.max(a.eventLoopDelayP99Us, b.eventLoopDelayP99Us),

@@ -247,6 +247,10 @@ export interface RunTotals {
   readonly good: Count | null;
   /** Tokens of the prompts that count; null: usage does not say. */
   readonly inputTokens: Tokens | null;
+  /** Sessions of which every turn was completed; absent: the load has none. */
+  readonly sessions?: Count;
+  /** Tokens of these prompts that the server had in its prefix cache; null: an answer does not say. Absent: none does. */
+  readonly cachedTokens?: Tokens | null;
   /** Output tokens of all answers; null: they were not counted. */
   readonly tokens: Tokens | null;
   /** CPU time of the generator. */
@@ -399,6 +403,39 @@ export interface ShardedRun {
   readonly members: readonly ShardMember[];
 }
 
+/**
+ * The turns of sessions by their place in a conversation: columns with one value for each place, from the first. Means over the
+ * answers, so that rounds and shards add up. null: one of the answers does not tell it.
+ */
+export interface SessionTurns {
+  /** Answers that were completed. */
+  readonly answers: readonly Count[];
+  /** Time to first token. */
+  readonly ttftMeanUs: readonly (Microseconds | null)[];
+  /** Time to the end of the answer. */
+  readonly e2elMeanUs: readonly (Microseconds | null)[];
+  /** Bytes sent on the socket for the turn alone; null too where others shared its connection. */
+  readonly bytesSentMean: readonly (Bytes | null)[];
+  /** Bytes received on it. */
+  readonly bytesReceivedMean: readonly (Bytes | null)[];
+  /** Tokens of the prompt, as usage counts them. */
+  readonly inputTokensMean: readonly (Tokens | null)[];
+  /** Those of them that the server had in its prefix cache. */
+  readonly cachedTokensMean: readonly (Tokens | null)[];
+}
+
+/** Sessions of a round: turns that follow each other, of an agent and its sub-agents. */
+export interface SessionsRound {
+  /** Sessions that began. */
+  readonly started: Count;
+  /** Those of which every turn was completed. */
+  readonly completed: Count;
+  /** Those of which a turn failed: the turns after it were not sent, and count as failed. */
+  readonly failed: Count;
+  /** Their turns. */
+  readonly turns: SessionTurns;
+}
+
 /** One arm in one round, the unit of every comparison. */
 export interface RoundResult {
   /** Number of the round; arms are paired by it. */
@@ -421,6 +458,8 @@ export interface RoundResult {
   readonly machine?: MachineLoad;
   /** How it went from begin to end; absent: it was shorter than 2 s, of several runs or of several shards, or the driver cannot tell. */
   readonly slices?: RunSlices;
+  /** Its sessions; absent: the load has none. */
+  readonly sessions?: SessionsRound;
   /** The sums behind its scalars, one for each run in it; absent: it is no part of a sharded load. */
   readonly totals?: readonly RunTotals[];
   /** The common instant of its first run, microseconds of the session's clock; absent: it is no part of a sharded load, or it did not begin. */

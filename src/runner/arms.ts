@@ -16,9 +16,11 @@ import { type GatewayChild, startGateway } from "./processes/gateway.ts";
 import type { Pinning } from "./processes/machine.ts";
 import { type NetworkChild, type NetworkStats, startNetwork } from "./processes/network.ts";
 import type { BenchOptions } from "./plan/options.ts";
-import { type Accepted, backgroundOf, cookieOf, requestsOf, takesEverything, warmupOf, type Wording } from "./plan/requests.ts";
+import { type Accepted, takesEverything, type Wording } from "./plan/body.ts";
+import { backgroundOf, cookieOf, requestsOf, warmupOf } from "./plan/requests.ts";
 import type { ArmSpec, Variant, Workload } from "./plan/scenario.ts";
 import { describeTape, tapeWaits } from "./plan/tape.ts";
+import { atOnce, callsTools, toolsOf } from "./plan/sessions.ts";
 import { RunError, startServerChild, type Target } from "./processes/target.ts";
 
 /** How far a bench is, for a screen that shows it. */
@@ -172,8 +174,8 @@ function spokenToServer({ protocol, via }: ArmSpec): ProtocolName {
 }
 
 /** Streams that a server may have under way at once. */
-function streamsOf({ streams, background }: Workload): number {
-  return streams + (background?.streams ?? 0);
+function streamsOf({ streams, background, session }: Workload): number {
+  return streams * (session === null ? 1 : atOnce(session)) + (background?.streams ?? 0);
 }
 
 function describeArm(context: RunContext, workload: Workload, spec: ArmSpec): ArmDescription {
@@ -189,7 +191,7 @@ function describeArm(context: RunContext, workload: Workload, spec: ArmSpec): Ar
       context.meeting?.share.of ?? 0,
       context.options.targetHosts.length,
     ),
-    streams: workload.streams,
+    streams: streamsOf({ ...workload, background: null }),
   };
 }
 
@@ -366,15 +368,25 @@ export function wordingOf(context: RunContext, arm: LiveArm): Wording {
   const own = context.external === null;
   // What a gateway does to the number of tokens is a finding, and no failure.
   const exact = own || (accepted.exact === true && spec.behind === null);
-  return { model, own, accepted, exact, body, oneBody: arm.driver.name !== "stream", arm: spec.id };
+  const history = context.options.history ?? spec.history;
+  return {
+    model,
+    own,
+    accepted,
+    exact,
+    body,
+    oneBody: arm.driver.name !== "stream",
+    arm: spec.id,
+    ...(history === undefined ? {} : { history }),
+  };
 }
 
 /** Requests of a trace that the discarded warm-up sends; of an open loop those of a second, if they are more. */
 const traceWarmup = 30;
 
-/** Whether the whole load would be too long for a warm-up: a trace, a tape, and an open loop of more than a second. */
-function isLong({ trace, tape, mode, requests }: Workload, rate: number | null): boolean {
-  return trace !== null || tape !== null || (mode === "open" && rate !== null && requests > rate);
+/** Whether the whole load would be too long for a warm-up: a trace, a tape, sessions, and an open loop of more than a second. */
+function isLong({ trace, tape, session, mode, requests }: Workload, rate: number | null): boolean {
+  return trace !== null || tape !== null || session !== null || (mode === "open" && rate !== null && requests > rate);
 }
 
 /** Failed requests at which a round is given up. */
@@ -400,6 +412,8 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
   const background = backgroundOf(workload, backgroundHeaders, wording, options.seed, share);
   const connections = arm.description.connections ?? workload.streams;
   const waits = workload.tape === null ? { silentMs: 0, wholeMs: 0 } : tapeWaits(workload.tape);
+  const perSlot = workload.session === null ? 1 : atOnce(workload.session);
+  const slots = share === null ? workload.streams : partOf(workload.streams, share);
   const rampUs = Math.max(workload.rampMs * 1000, workload.mode === "closed" ? (rampUp ?? 0) * 1e6 : 0);
   return {
     endpoint: {
@@ -418,7 +432,9 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     // A shard needs a connection, however few there are.
     connections: share === null ? connections : Math.max(1, partOf(connections, share)),
     reuse: arm.spec.reuse,
-    streams: share === null ? workload.streams : partOf(workload.streams, share),
+    streams: slots * perSlot,
+    ...(perSlot === 1 ? {} : { slots }),
+    ...(workload.session !== null && callsTools(workload.session) ? { tools: toolsOf(workload, options.seed) } : {}),
     mode: workload.mode,
     warmup: warmupOf(workload, wording, options.seed, round, share),
     rampUs,

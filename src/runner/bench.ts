@@ -19,9 +19,9 @@ import { runVariant, skippedResult } from "./experiment.ts";
 import { runClients } from "./clients/clients.ts";
 import { choosePinning, describeEnvironment } from "./processes/machine.ts";
 import type { BenchOptions } from "./plan/options.ts";
-import { calibrationS, checkComparable, type Plan, planOf, sweptScenario } from "./plan/plan.ts";
+import { calibrationS, checkComparable, type Plan, planOf, sessionScenario, sweptScenario, wantsSessions } from "./plan/plan.ts";
 import { isOverWebSocket } from "./plan/protocols.ts";
-import { type Accepted, acceptedByBoth, lengthParameters, takesEverything } from "./plan/requests.ts";
+import { type Accepted, acceptedByBoth, lengthParameters, takesEverything } from "./plan/body.ts";
 import { defaultWorkload, type Variant } from "./plan/scenario.ts";
 import { loadTape } from "./plan/tape.ts";
 import { parseAddress, pathAt, type ServerAddress, wholePathAt } from "./processes/address.ts";
@@ -177,7 +177,8 @@ function patience(signal: AbortSignal): Promise<void> {
 }
 
 /** What the result is called: the suite's name, or what was run in its place. */
-export function suiteLabel({ scenarios, suite, trace, tape, via, url, clients, axes, sweep }: BenchOptions): string {
+export function suiteLabel(options: BenchOptions): string {
+  const { scenarios, suite, trace, tape, via, url, clients, axes, sweep } = options;
   if (clients !== null) return scenarios.length > 0 ? scenarios.join("+") : "clients";
   if (via.length > 0) return "via";
   if (trace !== null) return "trace";
@@ -185,6 +186,7 @@ export function suiteLabel({ scenarios, suite, trace, tape, via, url, clients, a
   const isSwept = axes.length > 0 || sweep !== null;
   if (scenarios.length > 0) return `${scenarios.map((name) => name.replace(/^.*\/|\.json$/g, "")).join("+")}${isSwept ? "-sweep" : ""}`;
   if (isSwept) return `${sweptScenario}-sweep`;
+  if (wantsSessions(options)) return sessionScenario;
   return url === null ? suite : `${suite}-url`;
 }
 

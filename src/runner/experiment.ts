@@ -27,7 +27,16 @@ export function skippedResult(variant: Variant, reason: string): ScenarioResult 
 }
 
 /** Parts of a workload that are no plain value, and that most workloads have not. */
-const structured: ReadonlySet<string> = new Set<keyof Workload>(["dataset", "page", "trace", "tape", "server", "abort", "background"]);
+const structured: ReadonlySet<string> = new Set<keyof Workload>([
+  "dataset",
+  "page",
+  "trace",
+  "tape",
+  "session",
+  "server",
+  "abort",
+  "background",
+]);
 
 function resultHead({
   scenario,
@@ -241,6 +250,10 @@ const counted: ReadonlySet<MetricName> = new Set<MetricName>([
   "gatewayCpuUsPerToken",
   "bytesReceivedPerRequest",
   "bytesSentPerRequest",
+  "bytesReceivedPerSession",
+  "bytesSentPerSession",
+  "serverCpuUsPerSession",
+  "cachedShare",
   "connectionsOpened",
   "serverRssBytes",
   "streamsRefused",

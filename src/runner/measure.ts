@@ -5,6 +5,7 @@ import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import type { Pauses } from "../base/pauses.ts";
 import type { LoadJob, LoadReport } from "../load/job.ts";
 import { mergeSummaries, summarize } from "../results/recorder.ts";
+import { sessionsOf } from "../results/sessions.ts";
 import { clockOf, serversOf } from "../results/shards.ts";
 import { isLimit } from "../results/validity.ts";
 import type { MachineLoad, MetricName, Metrics, MetricSummary, RoundResult, Unit } from "../results/types.ts";
@@ -149,23 +150,29 @@ function metricsOf({ report, server: used, gatewayCpuUs, serverDelayUs, shared }
           gatewayCpuUsPerRequest: scalar(per(gatewayCpuUs, requests.completed), "us"),
           gatewayCpuUsPerToken: scalar(per(gatewayCpuUs, tokens), "us"),
         }),
+    ...(report.totals?.sessions === undefined
+      ? {}
+      : { serverCpuUsPerSession: scalar(per(server?.cpuUs ?? null, report.totals.sessions), "us") }),
     serverRssBytes: scalar(used?.rssBytes ?? null, "bytes"),
     serverEventLoopDelayP99Us: scalar(serverDelayUs, "us"),
   };
 }
 
 /** Several runs of one job as one round: counts added, histograms added, scalars averaged (runs are equally long). */
-export function joined(runs: readonly Measured[]): Pick<RoundResult, "requests" | "metrics" | "work" | "slices" | "servers" | "clock"> {
+export function joined(
+  runs: readonly Measured[],
+): Pick<RoundResult, "requests" | "metrics" | "work" | "slices" | "servers" | "clock" | "sessions"> {
   const all = runs.map(metricsOf);
   const done = addWork(runs.map(({ report }) => report.work));
   const work = done === undefined ? {} : { work: done };
   if (runs.length === 1) {
-    const { requests, slices, clock } = runs[0]!.report;
+    const { requests, slices, clock, sessions } = runs[0]!.report;
     return {
       requests,
       metrics: all[0]!,
       ...work,
       ...(slices === undefined ? {} : { slices }),
+      ...(sessions === undefined ? {} : { sessions }),
       ...(clock === undefined ? {} : { clock }),
       ...serversOf([runs[0]!.report]),
     };
@@ -198,6 +205,7 @@ export function joined(runs: readonly Measured[]): Pick<RoundResult, "requests" 
     },
     metrics,
     ...work,
+    ...sessionsOf(runs.map(({ report }) => report)),
     ...clockOf(runs.map(({ report }) => report)),
     ...serversOf(runs.map(({ report }) => report)),
   };

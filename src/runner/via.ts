@@ -13,7 +13,7 @@ import type { External, RunContext } from "./arms.ts";
 import { type ClosedGaps, closedGaps, describeReads, isCoalesced } from "./coalescing.ts";
 import type { BenchOptions } from "./plan/options.ts";
 import { runVariant } from "./experiment.ts";
-import { type Asking, bodyOf } from "./plan/requests.ts";
+import { type Asking, bodyOf } from "./plan/body.ts";
 import { type ArmSpec, defaultWorkload, type MetricRef, type PairSpec, type Variant } from "./plan/scenario.ts";
 
 const tokens = 30;

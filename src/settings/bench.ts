@@ -48,6 +48,11 @@ export interface ErrorLimit {
 /** What sends the load; `client` measures client libraries in place of scenarios. */
 const driverNames = ["stream", "autocannon", "h2load", "client"] as const;
 
+/** How a turn of a session says what was said before. */
+const historyNames = ["full", "previous"] as const;
+/** Questions and calls of a session at most. */
+const mostTurns = 1000;
+
 /** What a plain number among the times of a trace means. */
 const traceUnits = ["s", "ms", "us"] as const;
 
@@ -137,6 +142,15 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   readonly clientCmd: readonly string[];
   /** A number, or a distribution such as "lognormal(512,0.5)". */
   readonly inputTokens: number | string | null;
+  /** Questions of a session: a number, or a distribution. */
+  readonly turns: number | string | null;
+  /** Milliseconds, or a distribution of them. */
+  readonly thinkTime: string | null;
+  /** Calls of tools before each answer: a number, or a distribution. */
+  readonly toolCalls: number | string | null;
+  /** Milliseconds, or a distribution of them. */
+  readonly toolTime: string | null;
+  readonly history: (typeof historyNames)[number] | null;
   /** Tokens before every prompt that are the same in all. */
   readonly sharedPrefix: number | null;
   readonly cacheBust: boolean;
@@ -233,12 +247,16 @@ function latencySpec(given: string, flag: string): string {
   return given;
 }
 
-/** A number of tokens, or a distribution of numbers. */
-function lengths(given: string, flag: string): number | string {
-  const { constant } = distribution(given, countUnits(flag, mostTokens));
-  if (constant === null) return given;
-  return integer(1, mostTokens)(constant, flag);
+/** A whole number in a range, or a distribution of numbers. */
+function counts(least: number, most: number): (given: string, flag: string) => number | string {
+  return (given, flag) => {
+    const { constant } = distribution(given, countUnits(flag, most));
+    return constant === null ? given : integer(least, most)(constant, flag);
+  };
 }
+
+/** A number of tokens, or a distribution of numbers. */
+const lengths = counts(1, mostTokens);
 
 function endpoint(given: string): string {
   const path = Object.hasOwn(endpoints, given) ? endpoints[given]! : given;
@@ -603,6 +621,47 @@ export const benchFlags: FlagTable<BenchSettings> = [
     takes: "spec",
     parse: lengths,
     help: "tokens of a prompt: a number, or a distribution such as lognormal(512,0.5)",
+    group: answers,
+  },
+  {
+    key: "turns",
+    kind: "text",
+    takes: "spec",
+    parse: counts(1, mostTurns),
+    help: "sessions of so many questions: a number, or a distribution such as uniform(2,8)",
+    group: answers,
+  },
+  {
+    key: "thinkTime",
+    kind: "text",
+    takes: "spec",
+    parse: latencySpec,
+    help: "pause before each question after a session's first: 2s, exponential(2s)",
+    group: answers,
+  },
+  {
+    key: "toolCalls",
+    kind: "text",
+    takes: "spec",
+    parse: counts(0, mostTurns),
+    help: "sessions: calls of tools before each answer",
+    group: answers,
+  },
+  {
+    key: "toolTime",
+    kind: "text",
+    takes: "spec",
+    parse: latencySpec,
+    help: "sessions: how long a tool takes",
+    group: answers,
+  },
+  {
+    key: "history",
+    kind: "text",
+    takes: "how",
+    otherwise: "by the arm",
+    parse: oneOf(historyNames),
+    help: "turns send all that was said (full), or name the response before them (previous)",
     group: answers,
   },
   {

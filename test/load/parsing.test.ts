@@ -148,6 +148,7 @@ describe("a token event", () => {
             failed: false,
             tokens: usage?.completion_tokens ?? -1,
             promptTokens: usage?.prompt_tokens ?? -1,
+            cachedTokens: -1,
             dueUs: fakeai?.due ?? -1,
             sentUs: fakeai?.sent ?? -1,
           });
@@ -187,6 +188,7 @@ describe("an event stream", () => {
             failed: false,
             tokens: -1,
             promptTokens: -1,
+            cachedTokens: -1,
             dueUs: due,
             sentUs: sent,
           }));

@@ -10,7 +10,7 @@ import { createServer as createTlsServer } from "node:tls";
 import { beforeAll, describe, expect, test } from "vitest";
 import { localhostCertificate } from "../../src/base/certificate.ts";
 import type { BenchResult, ScenarioResult } from "../../src/results/types.ts";
-import { takesEverything } from "../../src/runner/plan/requests.ts";
+import { takesEverything } from "../../src/runner/plan/body.ts";
 import { describeStream } from "../../src/runner/via.ts";
 import { available, type Ended, runCli, type RunOptions, serve } from "../support/process.ts";
 import { eventually } from "../support/wait.ts";

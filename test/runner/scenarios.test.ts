@@ -5,7 +5,7 @@ import type { ArmResult, MetricName, ScenarioResult } from "../../src/results/ty
 import type { RunContext } from "../../src/runner/arms.ts";
 import { runVariant } from "../../src/runner/experiment.ts";
 import { resolveBench } from "../../src/runner/plan/options.ts";
-import { takesEverything } from "../../src/runner/plan/requests.ts";
+import { takesEverything } from "../../src/runner/plan/body.ts";
 import { scenarioNamed, type Variant, variantsOf, type Workload } from "../../src/runner/plan/scenario.ts";
 
 const drivers = new Map<DriverName, LoadDriver>();

@@ -9,7 +9,8 @@ import { sentBody } from "../../src/load/prompts.ts";
 import { checkResult } from "../../src/results/store.ts";
 import type { BenchResult } from "../../src/results/types.ts";
 import { resolveBench } from "../../src/runner/plan/options.ts";
-import { requestsOf, takesEverything, type Wording } from "../../src/runner/plan/requests.ts";
+import { takesEverything, type Wording } from "../../src/runner/plan/body.ts";
+import { requestsOf } from "../../src/runner/plan/requests.ts";
 import { defaultWorkload, type Workload } from "../../src/runner/plan/scenario.ts";
 import { runCli } from "../support/process.ts";
 

@@ -71,6 +71,8 @@ export type FailureReason =
   | "connection refused"
   | "connection timeout"
   | "connection failed"
+  /** Not sent, since a turn before it in its session has failed. */
+  | "session failed"
   /** Given up because the run was interrupted. */
   | "aborted";
 

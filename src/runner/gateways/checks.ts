@@ -3,7 +3,7 @@ import { compareEvents, type EventsOf } from "../../results/gateways/fidelity.ts
 import type { Check, CheckId, CheckVerdict, Fidelity, UpstreamProtocol } from "../../results/gateways/types.ts";
 import { openConnection } from "../../load/client/open.ts";
 import type { Endpoint } from "../../load/job.ts";
-import { takesEverything, bodyOf } from "../plan/requests.ts";
+import { takesEverything, bodyOf } from "../plan/body.ts";
 import { type Capture, capture, captureOn, within } from "./capture.ts";
 import type { Truth } from "./truth.ts";
 

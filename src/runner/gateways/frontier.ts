@@ -10,7 +10,7 @@ import { protocolTraits } from "../../results/protocols.ts";
 import { estimateMean, estimateMedian } from "../../results/statistics.ts";
 import type { DistributionMetric } from "../../results/types.ts";
 import { orderOfRounds } from "../plan/order.ts";
-import { bodyOf, takesEverything } from "../plan/requests.ts";
+import { bodyOf, takesEverything } from "../plan/body.ts";
 import { MachineWatch } from "../processes/disturbance.ts";
 import type { ProcessUsage } from "../processes/machine.ts";
 

@@ -7,9 +7,10 @@ import type { Calibration, CalibrationRow, ProtocolName } from "../../results/ty
 import type { BenchOptions } from "./options.ts";
 import { isOverWebSocket } from "./protocols.ts";
 import { warmupTokensOf } from "./requests.ts";
-import type { DatasetSpec, TraceSpec } from "./scenario-file.ts";
+import type { DatasetSpec, SessionSpec, TraceSpec } from "./scenario-file.ts";
 import type { ArmSpec, Variant, Workload } from "./scenario.ts";
 import { tapeSeconds } from "./tape.ts";
+import { checkSession, sessionSize } from "./sessions.ts";
 import { traceOf, traceSeconds } from "./trace.ts";
 
 /** The variant as the options change it. */
@@ -51,6 +52,7 @@ export function adapted(variant: Variant, options: BenchOptions): Variant {
       warmup: options.warmup ?? workload.warmup,
       network: mergeNetworks(workload.network, options.network),
       trace: workload.trace === null ? null : adaptedTrace(workload.trace, options),
+      session: adaptedSession(workload, options),
     },
   };
 }
@@ -64,6 +66,26 @@ function adaptedDataset({ method, page, trace, dataset }: Workload, { dataset: f
   const isAsked = method === "POST" && page === null && trace === null;
   const spec = file !== null && isAsked ? { file } : dataset;
   return spec === null || outputTokens === null ? spec : { ...spec, outputTokens };
+}
+
+/** Sessions as the flags make them: of a scenario that has some, or of one that asks for text. Throws UsageError. */
+function adaptedSession(
+  { method, page, trace, tape, dataset, abort, session }: Workload,
+  { turns, thinkTime, toolCalls, toolTime, body, durationS }: BenchOptions,
+): SessionSpec | null {
+  const given = {
+    ...(turns === null ? {} : { turns }),
+    ...(thinkTime === null ? {} : { thinkTime }),
+    ...(toolCalls === null ? {} : { calls: toolCalls }),
+    ...(toolTime === null ? {} : { toolTime }),
+  };
+  const isOther = trace !== null || tape !== null;
+  const isWordable = method === "POST" && page === null && !isOther && dataset === null && abort === null && body === null;
+  if (session === null && (!isWordable || Object.keys(given).length === 0)) return null;
+  if (durationS !== null) throw new UsageError("--duration: sessions end by themselves: say how many with --requests");
+  const spec = { turns: 1, ...session, ...given };
+  checkSession(spec);
+  return spec;
 }
 
 /** Flags that speak of requests hold for those of a trace too. */
@@ -87,9 +109,9 @@ function roughMs(spec: number | string): number {
 }
 
 /** Tokens per second that a workload offers; null where it has no pace. */
-export function offeredTokensPerSecond({ stream, itl, streams, mode, trace, tape }: Workload): number | null {
+export function offeredTokensPerSecond({ stream, itl, streams, mode, trace, tape, session }: Workload): number | null {
   const gapMs = roughMs(itl);
-  return stream && gapMs > 0 && mode === "closed" && trace === null && tape === null ? (streams * 1000) / gapMs : null;
+  return stream && gapMs > 0 && mode === "closed" && trace === null && tape === null && session === null ? (streams * 1000) / gapMs : null;
 }
 
 /** A load that calibration tried in vain, and the greatest one that kept its plan, by what each offered in tokens per second. */
@@ -129,9 +151,19 @@ function lanesOf({ streams, server }: Workload, { protocol, connections, reuse, 
   return atStreamLimit === undefined ? streams : Math.min(streams, connections * (server?.maxConcurrentStreams ?? streams));
 }
 
+/** Seconds that the sessions of a round take, roughly: their answers, round trips and pauses, one session after the other in each slot. */
+function sessionSeconds(workload: Workload, { reuse, protocol }: ArmSpec, answerS: number, roundTripS: number): number {
+  const { requests, pausedUs } = sessionSize(workload, 1);
+  const trips = reuse !== "new" ? 1 : protocolTraits[protocol].isEncrypted ? 3 : 2;
+  const one = requests * (answerS + trips * roundTripS + 0.002) + pausedUs / 1e6;
+  const { mode, rate } = workload;
+  if (mode === "open" && rate !== null) return workload.requests / rate + one;
+  return Math.ceil(workload.requests / workload.streams) * one;
+}
+
 /** Seconds that one run of one arm takes, roughly. */
 function secondsPerRun(workload: Workload, arm: ArmSpec, durationS: number | null): number {
-  const { stream, streams, rampMs, requests, warmup, mode, rate, repeat, page, trace, tape } = workload;
+  const { stream, streams, rampMs, requests, warmup, mode, rate, repeat, page, trace, tape, session } = workload;
   const guessedRate = guessedRateOf(workload);
   const answerOf = (tokens: number): number => (roughMs(workload.ttft) + roughMs(workload.itl) * (stream ? tokens - 1 : tokens)) / 1000;
   const answerS = answerOf(workload.outputTokens);
@@ -143,6 +175,7 @@ function secondsPerRun(workload: Workload, arm: ArmSpec, durationS: number | nul
   if (page !== null) return repeat * (0.06 + answerS + roundTripsS);
   const warmupS = Math.ceil(warmup / streams) * answerOf(warmupTokensOf(workload)) + warmup / guessedRate;
   if (durationS !== null) return durationS + warmupS + startS;
+  if (session !== null) return warmupS + startS + sessionSeconds(workload, arm, answerS, roundTripsS / 3);
   const closedS = Math.ceil(requests / lanesOf(workload, arm)) * answerS + requests / guessedRate;
   // The rate of such an open loop is known once the capacity is measured.
   const openS = rate === null ? 2 : requests / rate + answerS;

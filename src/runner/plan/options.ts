@@ -38,6 +38,11 @@ const asGiven = [
   "tokenizer",
   "ttft",
   "itl",
+  "turns",
+  "thinkTime",
+  "toolCalls",
+  "toolTime",
+  "history",
   "inputTokens",
   "sharedPrefix",
   "cacheBust",
@@ -278,6 +283,11 @@ function checkTogether(input: BenchInput): void {
   if (given("requests") && given("duration")) refuse("--requests and --duration: give one of them");
   const wording = (["outputTokens", "inputTokens", "sharedPrefix", "cacheBust", "dataset"] as const).find((key) => given(key));
   if (given("body") && wording !== undefined) refuse(`--body is the whole request: --${flagName(wording)} does not apply`);
+  const ofSessions = (["turns", "thinkTime", "toolCalls", "toolTime"] as const).find((key) => given(key));
+  const noSessions = (["trace", "tape", "dataset", "body", "via", "suite"] as const).find((key) => given(key));
+  if (ofSessions !== undefined && noSessions !== undefined)
+    refuse(`--${flagName(ofSessions)} makes sessions: --${noSessions} does not apply`);
+  if (given("history") && given("body")) refuse("--body is the whole request: --history does not apply");
   if (given("dataset") && given("inputTokens")) refuse("--dataset has prompts of its own: --input-tokens does not apply");
   const replaced = (["dataset", "sharedPrefix"] as const).find((key) => given(key));
   if (given("trace") && replaced !== undefined) refuse(`--trace says what prompts begin with: --${flagName(replaced)} does not apply`);
@@ -320,7 +330,7 @@ function networkOf(settings: BenchSettings): NetworkInput {
 const notWithClients: readonly (keyof BenchInput)[] = [
   ...(["url", "via", "trace", "suite", "endpoint", "body", "inputTokens", "connections", "rate"] as const),
   ...(["sweep", "slo", "maxErrors", "tokensPerChunk", "rampUp", "coolDown"] as const),
-  ...(["sharedPrefix", "cacheBust", "dataset"] as const),
+  ...(["sharedPrefix", "cacheBust", "dataset", "turns", "thinkTime", "toolCalls", "toolTime", "history"] as const),
   ...(["requests", "duration", "warmup", "delay", "model", "header"] as const),
   ...networkFlags.map(({ key }) => key),
 ];

@@ -40,12 +40,7 @@ export function planOf(given: BenchOptions, observer: Observer): Plan {
   for (const note of notes) observer.notice(note);
   const variants: Variant[] = [];
   const skipped: ScenarioResult[] = [];
-  const asSuite =
-    options.scenarios.length === 0 &&
-    options.trace === null &&
-    options.tape === null &&
-    options.axes.length === 0 &&
-    options.sweep === null;
+  const asSuite = wantsSuite(options);
   let seconds = options.url === null ? calibrationS : 1;
   for (const variant of candidates) {
     const nothing = pointless.get(variant);
@@ -74,8 +69,28 @@ export function planOf(given: BenchOptions, observer: Observer): Plan {
   return { variants, skipped, seconds, sweeps };
 }
 
+/** Whether nothing names what is run but the suite. */
+function wantsSuite(options: BenchOptions): boolean {
+  return (
+    options.scenarios.length === 0 &&
+    options.trace === null &&
+    options.tape === null &&
+    options.axes.length === 0 &&
+    options.sweep === null &&
+    !wantsSessions(options)
+  );
+}
+
+/** Whether flags speak of sessions. */
+export function wantsSessions({ turns, toolCalls, thinkTime, toolTime }: BenchOptions): boolean {
+  return [turns, toolCalls, thinkTime, toolTime].some((value) => value !== null);
+}
+
 /** Without a scenario a sweep is one of token streams: the whole suite at each point would take an hour. */
 export const sweptScenario = "stream";
+
+/** Without a scenario, flags that speak of sessions mean this one. */
+export const sessionScenario = "agents";
 
 /** Of our own server, the protocols that a sweep of load is about: it measures a server, and each protocol takes minutes. */
 function forLoad(options: BenchOptions): BenchOptions {
@@ -124,7 +139,8 @@ function variantsWanted(options: BenchOptions): Variant[] {
   const { trace, tape, suite } = options;
   if (tape !== null) return [tapeVariant(tape, options.streams)];
   const isSwept = options.axes.length > 0 || options.sweep !== null;
-  const scenarios = isSwept && options.scenarios.length === 0 ? [sweptScenario] : options.scenarios;
+  const unnamed = wantsSessions(options) ? [sessionScenario] : isSwept ? [sweptScenario] : [];
+  const scenarios = options.scenarios.length === 0 ? unnamed : options.scenarios;
   if (trace !== null) {
     // The scenario's variants differ in what of its own trace they replay: of this one there is one replay.
     const variant = variantsOf(scenarioNamed("trace"), "full")[0]!;

@@ -68,7 +68,7 @@ export function datasetOf(file: string): readonly DatasetPrompt[] {
 }
 
 /** What all prompts of an arm in a round begin with. `arm` is its id. */
-function beginning({ sharedPrefix, cacheBust }: Workload, runSeed: number, round: number, arm: string): Piece[] {
+export function beginning({ sharedPrefix, cacheBust }: Workload, runSeed: number, round: number, arm: string): Piece[] {
   const bust = { seed: seedOfText(`${cacheBustOfRun} ${arm} ${round}`), tokens: cacheBustTokens };
   return [
     ...(cacheBust === true ? [bust] : []),
@@ -105,7 +105,10 @@ function ownPieces({ inputTokens, session, blocks }: TraceRequest, runSeed: numb
   const tokens = Math.max(1, inputTokens);
   const named = (what: string): number => seedOfText(`${runSeed} ${round} ${what}`);
   if (blocks !== null)
-    return blocks.ids.map((id, i) => ({ seed: named(`block ${id}`), tokens: Math.min(blocks.tokens, tokens - i * blocks.tokens) }));
+    return blocks.ids.map((id, i) => ({
+      seed: named(`block ${blocks.scope ?? ""}${id}`),
+      tokens: Math.min(blocks.tokens, tokens - i * blocks.tokens),
+    }));
   return [{ seed: session === null ? seedOfCall(runSeed, round + 1, index) : named(`session ${session}`), tokens }];
 }
 

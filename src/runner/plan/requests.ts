@@ -10,110 +10,11 @@ import { sentBody } from "../../load/prompts.ts";
 import type { PromptsSent } from "../../results/types.ts";
 import { isDealt, type Share, thinned } from "../../shards/share.ts";
 import { describePrompts, outputTokensOf, type Prompt, promptOf, seedOfCall, textOfMessages, tracePrompt } from "./prompts.ts";
+import { bodyOf, orderOf, takesEverything, takesUsage, type Wording } from "./body.ts";
 import type { Workload } from "./scenario.ts";
 import { tapeRequests } from "./tape.ts";
+import { historyOf, sessionPrompts, sessionRequests, turnsOfTrace } from "./sessions.ts";
 import { traceOf } from "./trace.ts";
-
-/** How requests are worded for this server. */
-export interface Wording {
-  readonly model: string;
-  /** Whether the server is ours: it takes vLLM's `ignore_eos`, so that lengths are exact. Others may refuse what they do not know. */
-  readonly own: boolean;
-  /** Default: everything. */
-  readonly accepted?: Accepted;
-  /** Whether the server gives the number of tokens that is ordered. Default: ours does. */
-  readonly exact?: boolean;
-  /** Sent as every body in place of ours. */
-  readonly body: string | null;
-  /** Every request is the first of its round: for a driver that sends one body only. */
-  readonly oneBody: boolean;
-  /** Id of the arm, which decides what `cacheBust` puts before its prompts; default: none. */
-  readonly arm?: string;
-}
-
-/** What a server takes of the parameters that we send. */
-export interface Accepted {
-  /** How it calls the bound on an answer's tokens. */
-  readonly lengthParameter: string;
-  /** Parameters that it refuses, of `optionalParameters`. */
-  readonly refused: ReadonlySet<string>;
-  /** true: it gives the number of tokens that `ignore_eos` and `min_tokens` order, and its usage says so. Default false. */
-  readonly exact?: boolean;
-  /** true: its events hold several tokens, and with `continuous_usage_stats` (vLLM, SGLang) each says how many. Default false. */
-  readonly continuousUsage?: boolean;
-}
-
-/** What a server and the gateway in front of it both take, so that the same requests go to both. */
-export function acceptedByBoth(one: Accepted, other: Accepted): Accepted {
-  return {
-    lengthParameter: one.lengthParameter,
-    refused: new Set([...one.refused, ...other.refused]),
-    exact: one.exact === true && other.exact === true,
-    continuousUsage: one.continuousUsage === true && other.continuousUsage === true,
-  };
-}
-
-/** Parameters without which a request means the same to a server. */
-export const optionalParameters: readonly string[] = ["seed", "stream_options", "ignore_eos", "min_tokens"];
-
-/** Names of the bound on an answer's tokens at an endpoint, the one that most servers take first. */
-export function lengthParameters(path: string): readonly string[] {
-  if (isAt(path, "/responses")) return ["max_output_tokens"];
-  return isAt(path, "/chat/completions") ? ["max_tokens", "max_completion_tokens"] : ["max_tokens"];
-}
-
-/** A server of ours, or one that has not said otherwise. */
-export const takesEverything: Accepted = { lengthParameter: "max_tokens", refused: new Set() };
-
-/** Whether a path, which may have a query, is that of an endpoint. */
-function isAt(path: string, endpoint: string): boolean {
-  return path.replace(/\?.*$/s, "").endsWith(endpoint);
-}
-
-/** Whether an endpoint has `stream_options`, and in vLLM and its like `ignore_eos` and `min_tokens`; the others of OpenAI and Anthropic send usage unasked. */
-export function takesUsage(path: string): boolean {
-  return isAt(path, "/completions");
-}
-
-/** What one request asks for. */
-export interface Asking {
-  readonly path: string;
-  readonly stream: boolean;
-  readonly prompt: string;
-  /** In place of `prompt`, where the endpoint takes messages. */
-  readonly messages?: readonly unknown[];
-  /** Further members, where the endpoint takes messages. */
-  readonly more?: Readonly<Record<string, unknown>>;
-  readonly outputTokens: number;
-  readonly seed: number;
-  readonly model: string;
-  readonly accepted: Accepted;
-  /** vLLM's `ignore_eos`; default false. */
-  readonly ignoreEos?: boolean;
-  /** Orders the number of tokens by `min_tokens` too; default false. */
-  readonly minTokens?: boolean;
-  readonly includeUsage?: boolean;
-}
-
-/** The JSON of a request, in the shape of its endpoint. */
-export function bodyOf(asking: Asking): string {
-  const { path, stream, prompt, messages = [{ role: "user", content: prompt }], more = {} } = asking;
-  const { outputTokens, seed, model, accepted, ignoreEos, minTokens, includeUsage } = asking;
-  const usage = { include_usage: true, ...(accepted.continuousUsage ? { continuous_usage_stats: true } : {}) };
-  const takesMessages = isAt(path, "/chat/completions") || isAt(path, "/messages");
-  const members: readonly (readonly [name: string, value: unknown])[] = [
-    ["model", model],
-    ...(stream ? ([["stream", stream]] as const) : []),
-    ...(stream && includeUsage && takesUsage(path) ? ([["stream_options", usage]] as const) : []),
-    [accepted.lengthParameter, outputTokens],
-    ...(ignoreEos ? ([["ignore_eos", true]] as const) : []),
-    ...(minTokens ? ([["min_tokens", outputTokens]] as const) : []),
-    ["seed", seed],
-    takesMessages ? ["messages", messages] : [isAt(path, "/responses") ? "input" : "prompt", prompt],
-    ...(takesMessages ? Object.entries(more) : []),
-  ];
-  return JSON.stringify(Object.fromEntries(members.filter(([name]) => !accepted.refused.has(name))));
-}
 
 /** Stands in a body for the words that are made where it is sent. */
 const placeholder = "\u{e000}words\u{e000}";
@@ -179,6 +80,7 @@ export function requestsOf(
   rampUpS = 0,
   { share, most }: Wanted = everything,
 ): PlannedRequest[] {
+  if (workload.session !== null && wording.body === null) return ownOf(sessionRequests(workload, wording, seed, round, rate), share, most);
   if (workload.page !== null) return ownOf(pageRequests(workload, wording, seed, round), share, most);
   if (workload.trace !== null) return ownOf(traceRequests(workload, wording, seed, round), share, most);
   if (workload.tape !== null) return ownOf(tapeRequests(workload.tape), share, most);
@@ -213,18 +115,30 @@ function ownIndexes(count: number, isOpen: boolean, seed: number, share: Share |
 
 /** A shard's own of the requests of a trace or of a page: whole conversations, dealt in turn. */
 function ownOf(all: readonly PlannedRequest[], share: Share | null, most: number): PlannedRequest[] {
-  if (share === null) return all.slice(0, most);
+  if (share === null) return all.length <= most ? [...all] : all.slice(0, endOfSession(all, most));
   const places = new Map<number, number>();
   const own: PlannedRequest[] = [];
   let conversations = 0;
   for (const [index, request] of all.entries()) {
-    const { after } = request;
+    const { after, joins } = request;
     const isOwn = after === undefined ? isDealt(conversations++, share) : places.has(after);
     if (!isOwn || (index >= most && own.length > 0)) continue;
     places.set(index, own.length);
-    own.push({ ...request, index, ...(after === undefined ? {} : { after: places.get(after)! }) });
+    own.push({
+      ...request,
+      index,
+      ...(after === undefined ? {} : { after: places.get(after)! }),
+      ...(joins === undefined ? {} : { joins: joins.map((before) => places.get(before)!) }),
+    });
   }
   return own;
+}
+
+/** Where the session ends that request `most` belongs to: half a session is none. Requests of no session are cut anywhere. */
+function endOfSession(all: readonly PlannedRequest[], most: number): number {
+  let end = most;
+  while (end < all.length && all[end]!.turn !== undefined && all[end]!.after !== undefined) end++;
+  return end;
 }
 
 /** Requests of a round that follow no other: what can be dealt to shards. */
@@ -315,11 +229,6 @@ function plain(workload: Workload, wording: Wording, seed: number, round: number
   };
 }
 
-/** How many tokens are ordered: exactly, where the server takes that, or at most. */
-function orderOf(tokens: number, { own, exact = own }: Wording): Pick<PlannedRequest, "tokens" | "maxTokens"> {
-  return exact ? { tokens } : { tokens: null, maxTokens: tokens };
-}
-
 function pageRequests(workload: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
   let index = 0;
   return workload.page!.flatMap(({ count, method, path, outputTokens = 16 }) =>
@@ -340,6 +249,8 @@ export function promptsOf(workload: Workload, wording: Wording, seed: number): P
   const one = (index: number): Prompt => promptOf(workload, seed, 0, index, wording.arm ?? "");
   const numbered = (count: number): Prompt[] => Array.from({ length: count }, (_, index) => one(wording.oneBody ? 0 : index));
   if (wording.body !== null || workload.tape !== null) return null;
+  if (workload.session !== null)
+    return describePrompts(workload, sessionPrompts(sessionRequests(workload, wording, seed, 0, null)), seed, "words", null);
   if (trace !== null) {
     const prompts = traceOf(trace).map((row, index) => tracePrompt(workload, row, seed, 0, index, wording.arm ?? ""));
     return describePrompts(workload, prompts, seed, "trace", basename(trace.file));
@@ -357,13 +268,17 @@ export function promptsOf(workload: Workload, wording: Wording, seed: number): P
 }
 
 function traceRequests(workload: Workload, wording: Wording, seed: number, round: number): PlannedRequest[] {
-  return traceOf(workload.trace!).map((row, index) => {
+  const rows = traceOf(workload.trace!);
+  const goOn = historyOf(workload, wording) === "previous" ? turnsOfTrace(workload, rows, wording, seed, round) : null;
+  return rows.map((row, index) => {
     const tokens = Math.max(1, row.outputTokens ?? workload.outputTokens);
     const when = {
       ...(row.atMs === null ? {} : { atUs: Math.round(row.atMs * 1000) }),
       ...(row.after === null ? {} : { after: row.after, delayUs: Math.round(row.delayMs * 1000) }),
+      ...(row.after === null || row.joins === undefined ? {} : { joins: row.joins }),
     };
     if (wording.body !== null) return { body: wording.body, tokens: null, ...when };
+    if (goOn !== null) return { ...goOn[index]!, ...when };
     const prompt = tracePrompt(workload, row, seed, round, index, wording.arm ?? "");
     const call = worded(workload, prompt, tokens, seedOfCall(seed, round + 1, index), wording);
     return { ...call, ...orderOf(tokens, wording), ...when };

@@ -5,6 +5,7 @@
  * descriptions and tags ranges, and a member that is not here is refused. What a file leaves out is in `defaultWorkload` and
  * `armOf`; what types cannot say, such as that a pair names arms that exist, `checkScenario` checks.
  */
+import type { History } from "../../load/conversations.ts";
 import type { DriverName } from "../../load/job.ts";
 import type { GatewayName } from "../../network/gateways/catalogue.ts";
 import type { NetworkInput } from "../../network/impairment.ts";
@@ -67,6 +68,12 @@ type PositiveInteger = number;
  * @minLength 1
  */
 type Latency = number | string;
+
+/**
+ * @minimum 0
+ * @minLength 1
+ */
+type CountOrNone = number | string;
 
 /** Measured where clients are compared, and in no scenario. */
 type ClientMetric = "ttftAdded" | "tokenAdded" | "streamsAtOnce" | "clientRssBytesPerStream" | "keepsUpTokensPerSecond";
@@ -166,6 +173,42 @@ export interface DatasetSpec {
   readonly outputTokens?: Tokens;
 }
 
+/** Sub-agents that the last call before an answer sends out, all at once; the answer waits for the last of them. */
+export interface SubAgents {
+  /**
+   * How many.
+   * @asType integer
+   * @minimum 1
+   * @maximum 64
+   */
+  readonly count: number;
+  /** Calls of tools that each makes before its own answer: a number, or a distribution; none unless said. */
+  readonly calls?: CountOrNone;
+  /** Tokens that each begins with; addedTokens unless said. */
+  readonly inputTokens?: Tokens | Text;
+}
+
+/**
+ * Sessions of agents: a user asks, the agent calls tools, answers, and is asked again. `requests` are then sessions, `streams`
+ * those at once, and `inputTokens` what the first question says.
+ */
+export interface SessionSpec {
+  /** Questions of a session: a number, or a distribution such as "uniform(2,8)". */
+  readonly turns: Tokens | Text;
+  /** Milliseconds before each question after the first: a number, or a distribution as --ttft takes it; none unless said. */
+  readonly thinkTime?: Latency;
+  /** Calls of tools before each answer: a number, or a distribution; none unless said. */
+  readonly calls?: CountOrNone;
+  /** Milliseconds that a tool takes; none unless said. */
+  readonly toolTime?: Latency;
+  /** Tokens of each result of a tool, and of each question after the first; 64 unless said. */
+  readonly addedTokens?: Tokens | Text;
+  /** Tokens of the tools' definitions, about, which every request of a session with calls has; 100 unless said. */
+  readonly toolTokens?: Tokens;
+  /** Sub-agents; none unless said. */
+  readonly agents?: SubAgents;
+}
+
 /** What is asked of the server, the same in every arm. */
 export interface WorkloadFile {
   /** Method of the requests. */
@@ -252,6 +295,8 @@ export interface WorkloadFile {
   readonly page?: readonly PageCall[];
   /** A trace in place of `requests` equal ones. */
   readonly trace?: TraceSpec;
+  /** Sessions of agents in place of `requests` equal ones. */
+  readonly session?: SessionSpec;
   /**
    * Asks for the usage at the end of a stream; true unless said. Without it events are counted, and nothing is said of tokens.
    */
@@ -309,6 +354,11 @@ export interface ArmFile {
   readonly connections: Connections | "streams";
   /** new: a connection for each request; grow: opened when needed. */
   readonly reuse?: "keep" | "new" | "grow";
+  /**
+   * Sessions: how a turn says what was said before. full: it sends all of it. previous: it names the response before it, as the
+   * Responses API takes it. full unless said.
+   */
+  readonly history?: History;
   /** Sent with every request of this arm, over the others. */
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent with the streams beside the measured ones, over all others; names in lower case. */

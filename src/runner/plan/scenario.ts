@@ -26,6 +26,7 @@ type Unset =
   | "dataset"
   | "page"
   | "trace"
+  | "session"
   | "server"
   | "abort"
   | "background";
@@ -141,6 +142,7 @@ export const defaultWorkload: Workload = {
   page: null,
   trace: null,
   tape: null,
+  session: null,
   includeUsage: true,
   server: null,
   abort: null,

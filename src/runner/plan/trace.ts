@@ -36,7 +36,7 @@ export function traceOf(trace: TraceSpec): TraceRequest[] {
   const replayed: TraceRequest[] = [];
   for (const [index, row] of readOnce(trace).entries()) {
     if (replayed.length === (limit ?? Infinity)) break;
-    const { after } = row;
+    const { after, joins } = row;
     const isLate = row.atMs !== null && seconds !== null && row.atMs >= seconds * 1000;
     if (isLate || (after !== null && !places.has(after))) continue;
     places.set(index, replayed.length);
@@ -45,6 +45,7 @@ export function traceOf(trace: TraceSpec): TraceRequest[] {
       atMs: row.atMs === null ? null : row.atMs / speed,
       delayMs: row.delayMs / speed,
       after: after === null ? null : places.get(after)!,
+      ...(joins === undefined ? {} : { joins: joins.flatMap((before) => places.get(before) ?? []) }),
       inputTokens: inputTokens === undefined ? row.inputTokens : inputTokensOf(inputTokens, index),
       // Blocks fit the recorded length alone.
       blocks: inputTokens === undefined ? row.blocks : null,

@@ -9,7 +9,7 @@ import { ForeignBody, withoutSecrets } from "../../load/words.ts";
 import type { Endpoint, TlsChoice } from "../../load/job.ts";
 import { httpOf, protocolsOf, protocolTraits, webSocketPath } from "../../results/protocols.ts";
 import type { ProtocolName } from "../../results/types.ts";
-import { type Accepted, bodyOf, lengthParameters, optionalParameters, takesUsage } from "../plan/requests.ts";
+import { type Accepted, bodyOf, lengthParameters, optionalParameters, takesUsage } from "../plan/body.ts";
 import { parseAddress, pathAt } from "./address.ts";
 import type { Target } from "./target.ts";
 
