@@ -35,7 +35,7 @@ function versionOf(words: readonly string[]): string | null {
   return /\d+\.\d[\w.+-]*/.exec(`${stdout}${stderr}`)?.[0] ?? null;
 }
 
-/** hey's is in its module alone. */
+/** That of a Go module: programs of `go install` do not know theirs. */
 function moduleVersion(program: string): string | null {
   const { stdout } = spawnSync("sh", ["-c", `go version -m "$(command -v ${program})"`], { env, encoding: "utf8" });
   return /^\s+mod\s+\S+\s+v(\S+)/m.exec(stdout)?.[1] ?? null;
@@ -56,7 +56,7 @@ for (const name of positionals.length === 0 ? Object.keys(audited) : positionals
     continue;
   }
   const audit = JSON.parse(text) as Audit;
-  const toolVersion = audit.toolVersion ?? (version === null ? moduleVersion(words[0]!) : versionOf(version));
+  const toolVersion = audit.toolVersion ?? (version === null ? moduleVersion(name) : versionOf(version));
   const shown: Audit = { ...audit, toolVersion, line: lineOf({ ...audit, toolVersion }) };
   writeFileSync(join(root, "results/audits", `${name}.json`), `${JSON.stringify(shown)}\n`);
   writeFileSync(join(root, "results/audits", `${name}.html`), renderAuditPage(shown));

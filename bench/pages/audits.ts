@@ -65,7 +65,6 @@ export function auditsTable(audits: Audits): string {
         loadAverage.map(digits).join(", "),
       ];
     }),
-    5,
   );
 }
 

@@ -28,14 +28,13 @@ const none = "–";
 
 /** What each adds at the lowest rate, what it takes, and up to which rate it was followed. */
 export function gatewaysTable(results: GatewayResults): string {
-  const looked = all(results).filter(({ leftOut }) => leftOut === null);
   return table(
     ["gateway", "version", "TTFT, median", "way of a token, median", "at", "CPU, µs a token", "memory, MB", "bound"],
     Object.entries(results).flatMap(([name, { boundMs, certificates }]) =>
       certificates
-        .filter((one) => looked.includes(one))
+        .filter(({ leftOut }) => leftOut === null)
         .map((one): string[] => {
-          const [first] = one.levels.filter(({ limit }) => limit !== "client or server");
+          const first = one.levels.find(({ limit }) => limit !== "client or server");
           const kept = one.levels.filter(({ limit }) => limit === null);
           return [
             `${one.id} (${name})`,

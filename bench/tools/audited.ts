@@ -5,7 +5,7 @@ export interface AuditedTool {
   readonly title: string;
   /** Placeholders of `fakeai audit` stay; files are beside the command. */
   readonly words: readonly string[];
-  /** Prints its version; null: its report has it. */
+  /** Prints its version; null: its report has it, or its Go module. */
   readonly version: readonly string[] | null;
   /** How to install it. */
   readonly install: string;
@@ -115,7 +115,7 @@ export const audited: Readonly<Record<string, AuditedTool>> = {
       "-c",
       `echo 'POST ${chat}' | vegeta attack -http2=false -body body.json -header '${json}' -rate {rate} -duration 2s | vegeta report -type json`,
     ],
-    version: ["vegeta", "-version"],
+    version: null,
     install: "go install github.com/tsenart/vegeta/v12@latest",
     note: "",
   },
@@ -138,7 +138,7 @@ export const audited: Readonly<Record<string, AuditedTool>> = {
     words: [..."hey -n {requests} -c {concurrency} -m POST -T application/json -D body.json".split(" "), chat],
     version: null,
     install: "go install github.com/rakyll/hey@latest",
-    note: "hey does not tell its version: it is that of its Go module.",
+    note: "",
   },
   wrk: {
     title: "wrk",
