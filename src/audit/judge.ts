@@ -382,7 +382,10 @@ const expected: readonly (readonly [Quantity, readonly Statistic[]])[] = [
   ["failed", ["total"]],
 ];
 
-const ofAllAnswers: Readonly<Partial<Record<Quantity, Quantity>>> = { e2e: "e2eAnswered", requestRate: "answerRate" };
+const ofAllAnswers: Readonly<Partial<Record<Quantity, readonly Quantity[]>>> = {
+  e2e: ["e2eAnswered", "e2eEnded"],
+  requestRate: ["answerRate"],
+};
 
 /** Each figure over all rungs. */
 export function summarize(rungs: readonly RungResult[]): FigureSummary[] {
@@ -390,7 +393,7 @@ export function summarize(rungs: readonly RungResult[]): FigureSummary[] {
   const reported = new Set(rungs.flatMap(({ figures }) => figures.map(({ quantity }) => quantity)));
   for (const [quantity, statistics] of expected) {
     // Tools of HTTP report it of all answers.
-    if (!reported.has(quantity) && reported.has(ofAllAnswers[quantity] ?? quantity)) continue;
+    if (!reported.has(quantity) && ofAllAnswers[quantity]?.some((other) => reported.has(other)) === true) continue;
     for (const statistic of statistics) keys.set(`${quantity}.${statistic}`, [quantity, statistic]);
   }
   for (const { figures } of rungs)
@@ -445,7 +448,17 @@ function constantFactor(rungs: readonly RungResult[], quantity: Quantity): Cause
 }
 
 /** Latencies that a client under load has wrong first. */
-const latencies: ReadonlySet<Quantity> = new Set<Quantity>(["ttft", "ttfe", "ttfb", "itl", "itlPerToken", "tpot", "e2e", "e2eAnswered"]);
+const latencies: ReadonlySet<Quantity> = new Set<Quantity>([
+  "ttft",
+  "ttfe",
+  "ttfb",
+  "itl",
+  "itlPerToken",
+  "tpot",
+  "e2e",
+  "e2eAnswered",
+  "e2eEnded",
+]);
 
 /** Where the figures of rungs of rising load leave the truth. `rising`: their names. */
 export function limitOf(rungs: readonly RungResult[], rising: ReadonlySet<string>): Limit {

@@ -49,6 +49,11 @@ export const quantities: Readonly<Record<Quantity, QuantityFacts>> = {
     ...wait,
     is: "arrival of the request to the end of the answer, of errors too and of what was cut in order",
   },
+  e2eEnded: {
+    label: "E2E of all requests",
+    ...wait,
+    is: "arrival of the request to the end of the answer, of errors too, or of its connection where it was cut",
+  },
   requests: { label: "requests", unit: "requests", ...count, is: "requests that came" },
   completed: { label: "completed", unit: "requests", ...count, is: "answers that went whole" },
   failed: { label: "failed", unit: "requests", ...count, is: "answers that were errors or were cut" },

@@ -49,9 +49,9 @@ export function truthOf({ answers: all }: Came, reported: number | null, wallS: 
   const endMs = Math.max(startMs, ...answers.map(({ atMs, endMs: end }) => atMs + (end ?? 0)));
   const durationS = (endMs - startMs) / 1000;
   const answered = answers.filter(isAnswered);
-  const samples = memoized((quantity: Quantity) =>
-    ascending(samplesOf(quantity, quantity === "ttfb" || quantity === "e2eAnswered" ? answered : whole)),
-  );
+  const ended = answers.filter(({ outcome }) => outcome !== "aborted");
+  const among: Readonly<Partial<Record<Quantity, readonly Answer[]>>> = { ttfb: answered, e2eAnswered: answered, e2eEnded: ended };
+  const samples = memoized((quantity: Quantity) => ascending(samplesOf(quantity, among[quantity] ?? whole)));
   return {
     answers,
     warmUp,
@@ -116,6 +116,7 @@ function samplesOf(quantity: Quantity, whole: readonly Answer[]): number[] {
       return streamed.flatMap((answer) => perToken(answer, 0, answer.outputTokens));
     case "e2e":
     case "e2eAnswered":
+    case "e2eEnded":
       return defined(whole.map(({ endMs }) => endMs));
     case "outputTokensPerRequest":
       return whole.map(({ outputTokens }) => outputTokens);
@@ -233,6 +234,15 @@ function samplesElse(quantity: Quantity, answers: readonly Answer[], whole: read
           cause: "counts-failed",
           text: "does not count what was cut",
           values: defined(answers.filter(({ outcome }) => outcome === "whole" || outcome === "refused").map(({ endMs }) => endMs)),
+        },
+      ];
+    case "e2eEnded":
+      return [
+        { cause: "whole-answers", text: "counts whole answers alone", values: defined(whole.map(({ endMs }) => endMs)) },
+        {
+          cause: "counts-failed",
+          text: "does not count what a reset cut",
+          values: defined(answers.filter(isAnswered).map(({ endMs }) => endMs)),
         },
       ];
     case "ttfe":

@@ -17,6 +17,7 @@ export const quantityNames = [
   "ntpot",
   "e2e",
   "e2eAnswered",
+  "e2eEnded",
   "requests",
   "completed",
   "failed",

@@ -183,3 +183,18 @@ test("retries: by the client's header, else by the same prompt after a failure, 
   expect(retries([failed, ...[10, 20, 30, 40].map((atMs) => record({ atMs, tokenMs: [5], prompt: "a" }))])).toBeNull();
   expect(retries(two)).toBe(0);
 });
+
+test("E2E of all requests has those that a reset cut, of all answers it has not, and of answers it has whole ones", () => {
+  const { answers } = cameIn([
+    record({ atMs: 0, tokenMs: [100, 120] }),
+    record({ atMs: 10, tokenMs: [100], planned: 2, ended: "cut" }),
+    record({ atMs: 20, tokenMs: [], status: 429 }),
+  ]);
+  const truth = truthOf({ answers, others: 0 }, null, 1);
+  const of = (quantity: "e2e" | "e2eAnswered" | "e2eEnded"): number => truth.figure(quantity, "mean")!.value;
+  const endOf = (index: number): number => answers[index]!.endMs!;
+  expect([answers[1]!.outcome, answers[2]!.outcome]).toEqual(["cut", "refused"]);
+  expect(of("e2e")).toBeCloseTo(endOf(0), 6);
+  expect(of("e2eAnswered")).toBeCloseTo((endOf(0) + endOf(2)) / 2, 6);
+  expect(of("e2eEnded")).toBeCloseTo((endOf(0) + endOf(1) + endOf(2)) / 3, 6);
+});

@@ -13,7 +13,7 @@ const statistics: Readonly<Partial<Record<Statistic, string>>> = {
 };
 
 const rows: readonly (readonly [Quantity, string])[] = [
-  ["e2eAnswered", "http_req_duration"],
+  ["e2eEnded", "http_req_duration"],
   ["ttfb", "http_req_waiting"],
   ["ttft", "ttft"],
   ["itl", "itl"],
@@ -30,7 +30,7 @@ export const k6: Reader = {
   tested: "1.1.0",
   documentation: "https://grafana.com/docs/k6/latest/using-k6/metrics/reference/",
   definitions: [
-    "http_req_duration is sending + waiting + receiving, without connecting (metrics reference)",
+    "http_req_duration is sending + waiting + receiving of every request, failed ones too, without connecting (metrics reference)",
     "http_req_waiting ends with the first byte of the answer: time to first byte, not to the first token (the same page)",
   ],
   read(output) {

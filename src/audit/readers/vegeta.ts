@@ -27,7 +27,7 @@ export const vegeta: Reader = {
     const success = numberAt(report, "success");
     const completed = requests === null || success === null ? null : Math.round(requests * success);
     const figures: Reported[] = [
-      ...figuresOf("e2eAnswered", at(report, "latencies"), statistics, "latencies", 1e-6),
+      ...figuresOf("e2eEnded", at(report, "latencies"), statistics, "latencies", 1e-6),
       ...figure("requests", "total", requests, "requests"),
       ...figure("completed", "total", completed, "requests by success"),
       ...figure("failed", "total", requests === null || completed === null ? null : requests - completed, "requests less success"),
