@@ -348,6 +348,38 @@ const cases: readonly Case[] = [
     figures: {},
     version: sampleResult().environment.fakeai,
   },
+  {
+    tool: "vllm bench serve",
+    output: wrote("openai-chat-infqps-concurrency5-fakeai.json", fixture("vllm.json")),
+    figures: {
+      "ttft mean": 180.932,
+      "ttft p99": 353.001,
+      "tpot mean": 19.889,
+      "itl p90": 38.147,
+      "e2e p50": 511.674,
+      "completed total": 20,
+      "failed total": 0,
+      "outputTokens total": 400,
+      "requestRate mean": 8.148,
+    },
+    asked: { concurrency: 5, ratePerSecond: null },
+  },
+  {
+    // A rate without a bound is Infinity in it, which is no JSON.
+    tool: "sglang bench_serving",
+    output: wrote("report.jsonl", fixture("sglang.jsonl")),
+    figures: {
+      "ttft mean": 119.082,
+      "ttft p99": 151.365,
+      "tpot mean": 20.005,
+      "itl mean": 20.003,
+      "e2e mean": 499.177,
+      "completed total": 20,
+      "outputTokens total": 400,
+      "concurrency mean": 4.904,
+    },
+    asked: { concurrency: 5, ratePerSecond: null },
+  },
 ];
 
 describe("a tool's report", () => {

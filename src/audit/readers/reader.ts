@@ -29,12 +29,19 @@ export function isObject(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A JSON object; null: the text is none. */
+/** Numbers that Python's json writes and JSON has not (RFC 8259, section 6), where a value stands. */
+const noNumber = /(?<=[:,[]\s*)-?(?:Infinity|NaN)(?=\s*[,}\]])/g;
+
+/** A JSON object; null: the text is none. Infinity and NaN, as Python writes them, are null in it. */
 export function jsonIn(text: string): Json | null {
   const start = text.trimStart();
   if (!start.startsWith("{")) return null;
+  return parsed(start) ?? (start.search(noNumber) < 0 ? null : parsed(start.replace(noNumber, "null")));
+}
+
+function parsed(text: string): Json | null {
   try {
-    const value: unknown = JSON.parse(start);
+    const value: unknown = JSON.parse(text);
     return isObject(value) ? value : null;
   } catch {
     return null;

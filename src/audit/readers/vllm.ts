@@ -53,7 +53,7 @@ function rateOf(report: Json): number | null {
 
 export const vllm: Reader = {
   tool: "vllm bench serve",
-  tested: "documented",
+  tested: "0.33.0",
   documentation: "https://docs.vllm.ai/en/latest/benchmarking/cli/",
   definitions: [
     "TTFT of chats ends with the first chunk that has a text, reasoning or a call of a tool; in earlier versions the chunk of the role ended it (vllm/benchmarks/lib/endpoint_request_func.py)",
@@ -83,7 +83,7 @@ function vllmReport(report: Json): ReturnType<Reader["read"]> {
 
 export const sglang: Reader = {
   tool: "sglang bench_serving",
-  tested: "documented",
+  tested: "0.5.23",
   documentation: "https://docs.sglang.io/developer_guide/bench_serving.html",
   definitions: [
     "TTFT of chats ends with the first chunk that has content or reasoning (sglang/benchmark/serving.py)",
