@@ -272,11 +272,17 @@ export interface MessageSocket {
   /** true once it closes, from either side. Calls afterwards do nothing. */
   readonly closed: boolean;
   /** The sink of one answer. A streamed answer's events leave as text messages, one for each event: its `data` alone, as JSON. */
-  sink(form: MessageForm): ResponseSink;
+  sink(form: MessageForm): MessageAnswer;
   /** Sends one text message, outside of any answer. A peer that lets too many of them wait is cut. */
   send(text: string): void;
   /** Closes in order, with a code of RFC 6455, section 7.4. Answers under way are aborted. */
   close(code: number, reason: string): void;
+}
+
+/** The sink of one answer on a WebSocket. */
+export interface MessageAnswer extends ResponseSink {
+  /** Ends a streamed answer with these events, before its time: whoever writes it is told that it was aborted. */
+  endEarly(events: Uint8Array): void;
 }
 
 /** How the events of one answer become messages. */

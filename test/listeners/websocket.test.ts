@@ -1,5 +1,5 @@
 /** WebSocket on every engine: handshakes, responses, lanes, errors, ends. */
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StartedServer } from "../../src/server/server.ts";
 import { connectSocket, type Message, runnableTargets, startSockets } from "../support/sockets.ts";
@@ -166,6 +166,73 @@ describe.each(runnableTargets)("$name", (target) => {
     expect((await client.closing()).code).toBe(1003);
   });
 
+  test("a response is steered: it ends where it is, and its successor goes on from it with the queued input", async () => {
+    const client = await connect();
+    client.create({ stream_id: "s", metadata: { "x-fakeai-itl": "20", "x-fakeai-output-tokens": "400" }, instructions: "Be short." });
+    const { response } = await client.next(({ type }) => type === "response.created");
+    await client.next(({ type }) => type === "response.output_text.delta");
+    const id = response!.id;
+    client.send({ type: "response.steer", previous_response_id: id, input: "Rather in French" });
+    const accepted = await client.next(({ type }) => type.startsWith("response.steer."));
+    expect(accepted).toMatchObject({ type: "response.steer.accepted", steer: { previous_response_id: id }, stream_id: "s" });
+    const ended = await client.end("s");
+    expect([ended.type, ended.response!.id, ended.response!.incomplete_details]).toEqual([
+      "response.incomplete",
+      id,
+      { reason: "steered" },
+    ]);
+    const until = client.messages.indexOf(ended) + 1;
+    const own = client.messages.slice(0, until).filter((message) => message.stream_id === "s" && message !== accepted);
+    expect(own.map(({ sequence_number }) => sequence_number)).toEqual(own.map((_, index) => index));
+    const said = own.flatMap(({ type, delta }) => (type === "response.output_text.delta" ? [delta!] : []));
+    expect(ended.response!.output[0]!.content![0]!.text).toBe(said.join(""));
+    expect(ended.response!.usage!.output_tokens).toBe(said.length);
+    const successor = await client.next(({ type }) => type === "response.created");
+    expect(successor).toMatchObject({ stream_id: "s", response: { previous_response_id: id, instructions: "Be short." } });
+    client.send({ type: "response.steer", previous_response_id: id, input: "too late" });
+    expect(await client.next(({ type }) => type === "response.steer.failed")).toMatchObject({ error: { code: "response_not_active" } });
+    client.socket.terminate();
+  });
+
+  test("steering that waits for the output of tools goes before it", async () => {
+    const client = await connect();
+    const names = ["at", "with", "for", "until", "beside", "under"];
+    const properties = Object.fromEntries(names.map((name) => [name, { type: "string", minLength: 20 }]));
+    const tools = [{ type: "function", name: "look", parameters: { type: "object", properties, required: names } }];
+    client.create({ tools, tool_choice: "required", metadata: { "x-fakeai-itl": "40" } });
+    const { response } = await client.next(({ type }) => type === "response.created");
+    const id = response!.id;
+    client.send({ type: "response.steer", previous_response_id: id, input: [{ role: "user", content: "and hurry" }] });
+    const done = await client.end();
+    const pending = await client.next(({ type }) => type === "response.steer.pending");
+    const call = done.response!.output.find(({ type }) => type === "function_call")!;
+    expect(pending).toMatchObject({
+      reason: "waiting_for_required_input",
+      required_input: [{ type: "function_call_output", call_id: call.call_id, name: "look" }],
+    });
+    client.create({ previous_response_id: id, input: [{ type: "function_call_output", call_id: call.call_id, output: "a door" }] });
+    const { type, response: next } = await client.end();
+    expect([type, next!.previous_response_id]).toEqual(["response.completed", id]);
+    client.socket.terminate();
+  });
+
+  test.each([
+    ["invalid_input", { previous_response_id: "resp_1", input: [] }],
+    ["invalid_input", { previous_response_id: "resp_1", input: [{ role: "system", content: "x" }] }],
+    ["invalid_input", { previous_response_id: "resp_1", input: "x", stream_id: "a" }],
+    ["invalid_input", { input: "x" }],
+    ["response_not_found", { previous_response_id: "resp_1", input: "x" }],
+  ])("steering is refused: %s", async (code, message) => {
+    const client = await connect();
+    client.send({ type: "response.steer", ...message });
+    expect(await client.next()).toMatchObject({ type: "response.steer.failed", sequence_number: 0, error: { code } });
+    client.create();
+    const { response } = await client.end();
+    client.send({ type: "response.steer", previous_response_id: response!.id, input: "x" });
+    expect(await client.next()).toMatchObject({ error: { code: "response_already_completed" } });
+    client.socket.terminate();
+  });
+
   test("32 names of lanes, 16 responses at a time", async () => {
     const client = await connect();
     const fault = { metadata: { "x-fakeai-fault": "hang(after=1)" } };
@@ -246,8 +313,8 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("ends
     client.create(fault("malformed(after=2)"));
     expect((await client.next(({ type }) => type === "not JSON")).type).toBe("not JSON");
     await client.end();
-    client.create(fault("bytewise"));
-    expect((await client.end()).error!.message).toContain("a WebSocket brings whole messages");
+    client.create(fault("comments"));
+    expect((await client.end()).error!.message).toContain("a WebSocket has no comments");
     client.create(fault("no_done"));
     client.create();
     await client.next(({ type }) => type === "response.output_item.done");
@@ -256,6 +323,43 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("ends
     client.create(fault("close(1012,after=2)"));
     expect((await client.closing()).code).toBe(1012);
     expect(client.messages.at(-1)!.type).toBe("response.output_text.delta");
+    await server.close(0);
+  });
+
+  test("messages in fragments, cut within a character or in their middle, are the same messages", async () => {
+    const server = await startSockets(target);
+    const client = await connectSocket(server);
+    const raw: Buffer[] = [];
+    (client.socket as unknown as { readonly _socket: Socket })._socket.on("data", (chunk: Buffer) => raw.push(chunk));
+    const text = { "x-fakeai-text": JSON.stringify("na\u00efve \u{1f600} caf\u00e9") };
+    const framesOf = (): { readonly isEnd: boolean; readonly opcode: number; readonly last: number }[] => {
+      const bytes = Buffer.concat(raw.splice(0));
+      const frames = [];
+      for (let at = 0; at < bytes.length;) {
+        const short = bytes[at + 1]!;
+        const [length, head] =
+          short < 126 ? [short, 2] : short === 126 ? [bytes.readUInt16BE(at + 2), 4] : [bytes.readUInt32BE(at + 6), 10];
+        frames.push({ isEnd: bytes[at]! >= 128, opcode: bytes[at]! & 15, last: bytes[at + head + length - 1]! });
+        at += head + length;
+      }
+      return frames;
+    };
+    for (const [spec, lane] of [
+      ["split_utf8", undefined],
+      ["split_lines", "cut"],
+    ] as const) {
+      client.create({ ...(lane !== undefined && { stream_id: lane }), metadata: { ...text, "x-fakeai-fault": spec } });
+      const end = await client.end(lane);
+      expect(end.response!.output[0]!.content![0]!.text).toBe("na\u00efve \u{1f600} caf\u00e9");
+      const frames = framesOf();
+      const begun = frames.filter(({ isEnd, opcode }) => !isEnd && opcode === 1);
+      expect(begun.length).toBeGreaterThan(spec === "split_lines" ? 5 : 1);
+      expect(frames.filter(({ isEnd, opcode }) => isEnd && opcode === 0)).toHaveLength(begun.length);
+      // What a fragment ends with begins a character, and does not end it.
+      if (spec === "split_utf8") expect(begun.every(({ last }) => last > 0xbf)).toBe(true);
+    }
+    expect(client.messages.filter(({ type }) => type === "not JSON")).toEqual([]);
+    client.socket.terminate();
     await server.close(0);
   });
 

@@ -2,6 +2,7 @@
 import { ownHeaderPrefix, type RouteRequest } from "../../core/seams.ts";
 import { isObject, type JsonObject } from "../shared/body.ts";
 import type { ResponseMemory } from "./response-store.ts";
+import type { Steerable } from "./steering.ts";
 
 /** A header that each message may have of its own, beside those of this server. */
 const clientRequestId = "x-client-request-id";
@@ -30,6 +31,8 @@ export class MessageRequest implements RouteRequest {
   readonly memory: ResponseMemory;
   /** false: the context is read, and nothing is said (`generate`). */
   readonly generates: boolean;
+  /** What can be done to its response once that is planned; null: it is not yet, or has no events. */
+  steerable: Steerable | null = null;
   readonly #handshake: RouteRequest;
   readonly #own: ReadonlyMap<string, string> | null;
 

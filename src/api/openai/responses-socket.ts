@@ -5,7 +5,16 @@
  * plans and schedule; the events of its answer become messages.
  */
 import { monotonicUs } from "../../base/clock.ts";
-import type { MessageForm, MessageSession, MessageSocket, Refusal, RequestHandler, ResponseHead, RouteRequest } from "../../core/seams.ts";
+import type {
+  MessageAnswer,
+  MessageForm,
+  MessageSession,
+  MessageSocket,
+  Refusal,
+  RequestHandler,
+  ResponseHead,
+  RouteRequest,
+} from "../../core/seams.ts";
 import { errorAnswer } from "../errors/answers.ts";
 import { ApiError, type Problem } from "../errors/api-error.ts";
 import {
@@ -21,6 +30,7 @@ import {
 import type { ProfileName } from "../shared/model-settings.ts";
 import { bodyOfMessage, MessageRequest } from "./message-request.ts";
 import type { OwnResponses, ResponseMemory, ResponseStore, StoredResponse, StoreOf } from "./response-store.ts";
+import { callsOf, continued, itemsOf, type SteerCode, steerFailed, steerFault, Steering } from "./steering.ts";
 
 /** Messages that may wait for their turn on a connection, and their bytes. */
 const mostQueued = 1024;
@@ -68,6 +78,11 @@ class Lane {
   freeUs = 0;
   /** Id of its most recent response, from which it goes on. */
   latest: string | null = null;
+  running: Running | null = null;
+  /** Steering input that waits for the output of tools. */
+  waiting: Steering | null = null;
+  /** Steering input that its next response, which is queued first, is made of. */
+  successor: Steering | null = null;
 
   constructor(id: string | null) {
     this.id = id;
@@ -78,6 +93,14 @@ class Lane {
 /** A response under way. */
 interface Running {
   readonly lane: Lane;
+  readonly body: Uint8Array;
+  readonly request: MessageRequest;
+  /** null while it is begun. */
+  answer: MessageAnswer | null;
+  /** Input that was queued for it. */
+  steering: Steering | null;
+  /** What it was made of by steering another; null: a client asked for it. */
+  readonly successorOf: Steering | null;
   /** What it goes on from. */
   readonly previousId: string | null;
 }
@@ -148,7 +171,7 @@ export class ResponsesSocket implements MessageSession {
       lane = typeof message["stream_id"] === "string" && isLaneName(message["stream_id"]) ? message["stream_id"] : null;
       const type = requiredString(message, "type");
       if (type === "response.create") this.#create(text, message);
-      else if (type === "response.steer") this.#refuseToSteer(message);
+      else if (type === "response.steer") this.#steer(message);
       // Older clients tell what they have read; it needs no answer.
       else if (type !== "response.processed") throw unsupportedValue("type", type, ["response.create", "response.steer"]);
     } catch (error) {
@@ -157,23 +180,56 @@ export class ResponsesSocket implements MessageSession {
     }
   }
 
-  /** Responses under way are settled before their first byte: none takes another turn. Throws ApiError. */
-  #refuseToSteer(message: JsonObject): void {
+  /** Queues input for a response under way, and ends it early where that can be. */
+  #steer(message: JsonObject): void {
     const { input, previous_response_id: id } = message;
-    const isInput = typeof input === "string" || (Array.isArray(input) && input.length > 0);
-    const isDone = typeof id === "string" && this.#memoryOf(this.#defaultLane).get(id) !== undefined;
-    const [code, words] =
-      typeof id !== "string" || !isInput
-        ? ["invalid_input", "'previous_response_id' and 'input' are both needed."]
-        : isDone
-          ? ["response_already_completed", `The response '${id.slice(0, 100)}' has been completed.`]
-          : this.#inFlight === 0
-            ? ["response_not_found", `No response with id '${id.slice(0, 100)}' is in progress on this connection.`]
-            : ["steering_not_supported", "Responses of this server cannot be steered."];
-    const steer = { input: input ?? null, previous_response_id: id ?? null };
-    this.#socket.send(
-      JSON.stringify({ type: "response.steer.failed", error: { type: "invalid_request_error", code, message: words }, steer }),
-    );
+    const refuse = (code: SteerCode, words: string, lane: string | null = null): void =>
+      this.#socket.send(steerFailed(code, words, { input, responseId: id }, lane));
+    const fault = steerFault(message);
+    if (fault !== null) return refuse("invalid_input", fault);
+    const responseId = String(id);
+    const running = this.#allLanes()
+      .flatMap((lane) => lane.running ?? [])
+      .find(({ request }) => request.steerable?.id === responseId);
+    if (running === undefined) {
+      const known = this.#memoryOf(this.#defaultLane).get(responseId);
+      const shown = responseId.slice(0, 100);
+      if (known === undefined) return refuse("response_not_found", `No response with id '${shown}' is in progress on this connection.`);
+      const isWhole = (JSON.parse(known.json) as { status?: unknown }).status === "completed";
+      if (isWhole) return refuse("response_already_completed", `The response '${shown}' has been completed.`);
+      return refuse("response_not_active", `The response '${shown}' has ended.`);
+    }
+    const { lane, request, answer } = running;
+    const steerable = request.steerable!;
+    if (steerable.refusal !== null) return refuse("steering_not_supported", steerable.refusal, lane.id);
+    running.steering ??= new Steering(responseId, lane.id, (text) => this.#socket.send(text));
+    if (!running.steering.add(input)) return;
+    const events = steerable.cut();
+    if (events !== null) answer?.endEarly(events);
+  }
+
+  /** A steered response has ended: its input goes into a successor, or waits for the output of tools. */
+  #succeed({ lane, body, steering }: Running): void {
+    if (steering === null || steering.isEmpty || this.#socket.closed) return;
+    const ended = lane.latest === steering.responseId ? this.#options.store.get(lane) : undefined;
+    if (ended === undefined || this.#draining) {
+      this.#socket.send(steering.giveBack("The steered response did not end well, or this server is closing."));
+      return;
+    }
+    const calls = callsOf(ended.json);
+    if (calls.length > 0) {
+      if (lane.waiting !== null) this.#socket.send(lane.waiting.giveBack("Another response of this lane was steered."));
+      lane.waiting = steering;
+      steering.pend(calls);
+      return;
+    }
+    const message = continued(parseBody(body), steering.items(), steering.responseId);
+    lane.successor = steering;
+    this.#enqueue(lane, encoder.encode(JSON.stringify(message)), message, true);
+  }
+
+  #allLanes(): Lane[] {
+    return [this.#defaultLane, ...this.#lanes.values()];
   }
 
   onRefused(reason: Refusal): void {
@@ -193,12 +249,27 @@ export class ResponsesSocket implements MessageSession {
         "queue_full",
       );
     }
-    const body = bodyOfMessage(text);
+    const { waiting } = lane;
+    if (waiting === null || message["previous_response_id"] !== waiting.responseId)
+      this.#enqueue(lane, bodyOfMessage(text), message, false);
+    else {
+      lane.waiting = null;
+      const input = [...waiting.items(), ...itemsOf(message["input"])];
+      const joined = continued(message, input, waiting.responseId);
+      this.#enqueue(lane, encoder.encode(JSON.stringify(Object.assign(joined, { stream: true, background: false }))), joined, false);
+    }
+  }
+
+  /** Puts the body of a request into its lane, before all others of it or behind them. */
+  #enqueue(lane: Lane, body: Uint8Array, message: JsonObject, isFirst: boolean): void {
+    const isReady = lane.queue.length > 0 || lane.isBusy;
     knowBody(body, Object.assign(message, { stream: true, background: false }));
-    lane.queue.push({ body, receivedUs: monotonicUs() });
+    const waiting = { body, receivedUs: monotonicUs() };
+    if (isFirst) lane.queue.unshift(waiting);
+    else lane.queue.push(waiting);
     this.#queued++;
     this.#queuedBytes += body.length;
-    if (isFirst) this.#ready.push(lane);
+    if (!isReady) this.#ready.push(lane);
     this.#begin();
   }
 
@@ -249,9 +320,21 @@ export class ResponsesSocket implements MessageSession {
     const message = parseBody(body);
     knowBody(body, message);
     const previous = message["previous_response_id"];
-    const running: Running = { lane, previousId: typeof previous === "string" ? previous : null };
     const request = new MessageRequest(this.#handshake, message, receivedUs, this.#memoryOf(lane));
-    this.#options.handle(request, body, this.#socket.sink(this.#formOf(running)));
+    const running: Running = {
+      lane,
+      body,
+      request,
+      answer: null,
+      steering: null,
+      successorOf: lane.successor,
+      previousId: typeof previous === "string" ? previous : null,
+    };
+    lane.successor = null;
+    lane.running = running;
+    const answer = this.#socket.sink(this.#formOf(running));
+    running.answer = answer;
+    this.#options.handle(request, body, answer);
   }
 
   #formOf(running: Running): MessageForm {
@@ -260,14 +343,20 @@ export class ResponsesSocket implements MessageSession {
       members: lane.members,
       messageOf: (head, body) => {
         if (head.status >= 400) this.#evict(running);
+        const { successorOf } = running;
+        if (head.status >= 400 && successorOf !== null) {
+          return successorOf.giveBack(wordsIn(decoder.decode(body)));
+        }
         return errorMessage(head, decoder.decode(body), lane.id);
       },
       errorOf: (json) => nestedError(json, lane.id),
       over: () => {
         lane.isBusy = false;
+        lane.running = null;
         lane.freeUs = monotonicUs();
         if (this.#inFlight-- === this.#options.mostInFlight) this.#freeUs = lane.freeUs;
         if (lane.queue.length > 0) this.#ready.push(lane);
+        this.#succeed(running);
         if (!this.#socket.closed) this.#begin();
       },
     };
@@ -301,7 +390,7 @@ export class ResponsesSocket implements MessageSession {
 
   /** The latest response of another lane can be forked. */
   #latestOfOthers(id: string): StoredResponse | undefined {
-    for (const lane of [this.#defaultLane, ...this.#lanes.values()]) {
+    for (const lane of this.#allLanes()) {
       const found = this.#latest(lane, id);
       if (found !== undefined) return found;
     }
@@ -325,7 +414,7 @@ export class ResponsesSocket implements MessageSession {
   drain(): void {
     if (this.#draining) return;
     this.#draining = true;
-    for (const lane of [this.#defaultLane, ...this.#lanes.values()]) {
+    for (const lane of this.#allLanes()) {
       for (const _ of lane.queue) {
         this.#sendProblem(
           {
@@ -347,7 +436,7 @@ export class ResponsesSocket implements MessageSession {
 
   onClose(): void {
     clearTimeout(this.#lifetime);
-    for (const lane of [this.#defaultLane, ...this.#lanes.values()]) {
+    for (const lane of this.#allLanes()) {
       this.#options.store.delete(lane);
       lane.queue.length = 0;
     }
@@ -398,6 +487,12 @@ function errorMessage({ status, headers }: ResponseHead, json: string, lane: str
     error: { type, code: typeof code === "number" ? `${code}` : code, message, param, ...others },
     ...(Object.keys(retry).length > 0 && { headers: retry }),
   });
+}
+
+/** What an answer in one piece says of why it is one. */
+function wordsIn(json: string): string {
+  const { error } = objectOf(json);
+  return isObject(error) && typeof error["message"] === "string" ? error["message"] : json.slice(0, 500);
 }
 
 /** The message for an event of the type "error": over HTTP its words stand beside its type, here within `error`, with a status. */

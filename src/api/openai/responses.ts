@@ -1,8 +1,9 @@
 /** POST /v1/responses: the response object and the events of its stream (captures of 2026-02, openai-openapi 2026-08). */
+import { monotonicUs } from "../../base/clock.ts";
 import { mostWholeLogprobs } from "../../core/limits/budget.ts";
 import { UnaryFrame } from "../../core/frames/frames.ts";
 import { frameSchedule } from "../../core/pacing/schedule.ts";
-import { EscapedTokens, type EventBuffer, type Part, type Script, ScriptFrames } from "../../core/frames/script.ts";
+import { EscapedTokens, EventBuffer, type Part, type Script, ScriptFrames } from "../../core/frames/script.ts";
 import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
 import type { Answer, Ask, Choice, ToolCall } from "../shared/ask.ts";
 import { randomHex, randomLetters } from "../shared/ids.ts";
@@ -46,6 +47,10 @@ class ResponseStory {
   readonly #encrypted: object;
   #sequence = 0;
   /** What was said and its log probabilities, which a stream ends with four times. */
+  /** What it is cut to: it was steered elsewhere; null: it was not. */
+  #steered: Choice | null = null;
+  /** Tokens of its text that were shown; -1: none is being written. */
+  #shown = -1;
   #said: { readonly text: string; readonly logprobs: readonly TokenLogprob[]; readonly streamed: readonly object[] } | null = null;
 
   constructor(answer: Answer, options: ResponseOptions, obfuscated: boolean) {
@@ -67,7 +72,7 @@ class ResponseStory {
   }
 
   get #choice(): Choice {
-    return this.#answer.choices[0]!;
+    return this.#steered ?? this.#answer.choices[0]!;
   }
 
   get #hasReasoning(): boolean {
@@ -75,7 +80,8 @@ class ResponseStory {
   }
 
   /** Why it is not whole; null: it is. */
-  get #lack(): "max_output_tokens" | "content_filter" | null {
+  get #lack(): "max_output_tokens" | "content_filter" | "steered" | null {
+    if (this.#steered !== null) return "steered";
     const { finish } = this.#choice;
     return finish === "length" ? "max_output_tokens" : finish === "content_filter" ? finish : null;
   }
@@ -139,7 +145,8 @@ class ResponseStory {
   }
 
   #usage(): object {
-    const { promptTokens, cachedTokens, completionTokens, reasoningTokens } = usageOf(this.#answer);
+    const { promptTokens, cachedTokens, completionTokens: planned, reasoningTokens } = usageOf(this.#answer);
+    const completionTokens = this.#steered === null ? planned : this.#answer.reasoningTokens + this.#steered.text!.tokens;
     return {
       input_tokens: promptTokens,
       input_tokens_details: { cached_tokens: cachedTokens, cache_write_tokens: 0 },
@@ -218,14 +225,32 @@ class ResponseStory {
         this.#emit(out, "response.created", { response: this.object(false) });
         this.#emit(out, "response.in_progress", { response: this.object(false) });
       },
-      close: (out) => {
-        const json = this.#emit(out, this.#wasCut ? "response.incomplete" : "response.completed", { response: this.object(true) });
-        whenWhole(json.slice(json.indexOf(responseMember) + responseMember.length, -1));
-      },
+      close: (out) => this.#close(out, whenWhole),
       tokensPerFrame: this.#answer.tokensPerChunk,
       hiddenTokens: this.#answer.reasoning.tokens - (this.#summary?.tokens ?? 0),
       stamped: this.#answer.stamped,
     };
+  }
+
+  /** The last events of the response as it is so far; null: no text of it is being written. `whenWhole` as in `script`. */
+  cut(whenWhole: (json: string) => void): Uint8Array | null {
+    const { text } = this.#choice;
+    if (this.#shown < 0 || text === null) return null;
+    const shown = text.cutTo(this.#shown);
+    this.#steered = { ...this.#choice, text: shown, calls: [] };
+    this.#said = null;
+    const out = new EventBuffer();
+    const nowUs = monotonicUs();
+    out.reset(this.#answer.stamped, nowUs, nowUs);
+    this.#textPart(shown).close!(out);
+    this.#close(out, whenWhole);
+    return out.frame();
+  }
+
+  /** Writes the event that ends it. */
+  #close(out: EventBuffer, whenWhole: (json: string) => void): void {
+    const json = this.#emit(out, this.#wasCut ? "response.incomplete" : "response.completed", { response: this.object(true) });
+    whenWhole(json.slice(json.indexOf(responseMember) + responseMember.length, -1));
   }
 
   /** The events of a request that is only read ahead of others (`generate`): it begins and is complete, and says nothing. */
@@ -313,10 +338,12 @@ class ResponseStory {
       source: EscapedTokens.of(text.vocabulary),
       cursor: text.cursor(),
       open: (out) => {
+        this.#shown = 0;
         this.#emit(out, "response.output_item.added", { output_index, item: this.#message(text, false) });
         this.#emit(out, "response.content_part.added", { ...at, part: this.#contentPart(null) });
       },
       run: (out, run) => {
+        this.#shown += run.count;
         out.bytes(before);
         out.number(this.#sequence++);
         out.bytes(middle);
@@ -328,6 +355,7 @@ class ResponseStory {
         out.endEvent();
       },
       close: (out) => {
+        this.#shown = -1;
         const { text: said, streamed } = this.#whole(text);
         if (isRefusal) this.#emit(out, "response.refusal.done", { ...at, refusal: said });
         else this.#emit(out, "response.output_text.done", { ...at, text: said, logprobs: streamed });
@@ -454,6 +482,10 @@ export function planResponse(
     };
     const frames = new UnaryFrame(make, answer.outputTokens, answer.stamped);
     return { ...common, frames, schedule: answer.schedule };
+  }
+  if (message !== null && !isWarmUp) {
+    const refusal = options.echoed.conversation ? "A response that is bound to a conversation cannot be steered." : null;
+    message.steerable = { id: story.id, refusal, cut: () => story.cut(whenWhole) };
   }
   const frames = new ScriptFrames(isWarmUp ? story.warmUp(whenWhole) : story.script(whenWhole));
   return { ...common, frames, schedule: frameSchedule(answer.schedule, frames.steps()) };

@@ -128,9 +128,9 @@ export const faultKinds: Readonly<Record<FaultName, FaultKind>> = {
   no_done: stream([], "the event that ends the stream is missing"),
   malformed: { options: ["after"], bare: null, form: "any", help: "broken JSON" },
   error: stream(["after"], "an error event inside a 200 stream, which ends it"),
-  split_utf8: stream([], "each character of several bytes in two writes"),
-  split_lines: stream([], "each line in two writes"),
-  bytewise: stream(["every"], "one byte per write"),
+  split_utf8: stream([], "each character of several bytes in two writes; WebSocket: in two fragments"),
+  split_lines: stream([], "each line in two writes; WebSocket: each message in two fragments"),
+  bytewise: stream(["every"], "one byte per write; WebSocket: per fragment"),
   duplicate: stream(["after"], "one event twice"),
   reorder: stream(["after"], "two events change places"),
   content_length: { options: ["by"], bare: "by", needed: "by", form: "unary", help: "content-length is wrong by this" },
@@ -325,8 +325,6 @@ export const isHttp2 = (carrier: Carrier | undefined): boolean => carrier === "n
 
 /** Faults of HTTP/2's frames. */
 const ofFrames: ReadonlySet<FaultName> = new Set(["rst_stream", "goaway", "no_window_update"]);
-/** Faults of an event stream's lines, which no WebSocket has. */
-const ofLines: ReadonlySet<FaultName> = new Set(["split_utf8", "split_lines", "bytewise", "comments"]);
 
 /** Why a carrier cannot express a fault; null: it can. */
 export function cannot(name: FaultName, carrier: Carrier): string | null {
@@ -336,7 +334,7 @@ export function cannot(name: FaultName, carrier: Carrier): string | null {
     return name === "no_window_update" ? "the QUIC engine takes what comes by itself; it needs h2c or h2" : null;
   }
   if (ofFrames.has(name) && !isHttp2(carrier)) return "HTTP/1.1 has no such frame; it needs h2c or h2";
-  if (isMessages && ofLines.has(name)) return "a WebSocket brings whole messages, and no lines or comments; it needs HTTP";
+  if (isMessages && name === "comments") return "a WebSocket has no comments; it needs HTTP";
   if (isMessages && name === "content_length") return "a WebSocket announces no length; it needs HTTP";
   if (!isMessages && name === "close") return "HTTP has no close frame; it needs ws or wss";
   if (carrier !== "uws" && carrier !== "uws-ws") return null;

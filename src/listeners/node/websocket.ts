@@ -35,6 +35,13 @@ class NodeSocket implements EngineSocket {
     return this.#socket.bufferedAmount === 0;
   }
 
+  /** Uncompressed: what a fault cuts stays as it was cut. */
+  sendFragments(parts: readonly Uint8Array[]): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    for (const [index, part] of parts.entries())
+      this.#socket.send(Buffer.from(part), { binary: false, compress: false, fin: index === parts.length - 1 });
+  }
+
   bufferedBytes(): number {
     return this.#socket.bufferedAmount;
   }

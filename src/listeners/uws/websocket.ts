@@ -1,6 +1,6 @@
 /** WebSocket on uWebSockets.js, on the port of its HTTP listener. */
 import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t, WebSocket } from "uWebSockets.js";
-import type { AdmittedHandshake } from "../../core/seams.ts";
+import type { AdmittedHandshake, Bound } from "../../core/seams.ts";
 import { hasToken } from "../upgrade.ts";
 import type { EngineSocket, SocketConnection } from "../websocket/connection.ts";
 import type { WebSocketService } from "../websocket/service.ts";
@@ -13,6 +13,13 @@ interface Carried {
   readonly open: AdmittedHandshake["open"];
   engine: UwsSocket;
   connection: SocketConnection;
+}
+
+/** Calls of the binary that the types of uws-pack leave out. 1: taken; 0: some of it waits; 2: dropped. */
+interface Fragments {
+  sendFirstFragment(message: Uint8Array, isBinary?: boolean, compress?: boolean): number;
+  sendFragment(message: Uint8Array, compress?: boolean): number;
+  sendLastFragment(message: Uint8Array, compress?: boolean): number;
 }
 
 class UwsSocket implements EngineSocket {
@@ -33,6 +40,17 @@ class UwsSocket implements EngineSocket {
     const status = this.#socket.send(message, false, this.#compresses);
     if (status === 2) this.terminate();
     return status === 1;
+  }
+
+  /** Uncompressed: what a fault cuts stays as it was cut. */
+  sendFragments(parts: readonly Uint8Array[]): void {
+    const socket = this.#socket as WebSocket<Carried> & Fragments;
+    for (const [index, part] of parts.entries()) {
+      if (this.hasEnded) return;
+      const status =
+        index === 0 ? socket.sendFirstFragment(part) : index < parts.length - 1 ? socket.sendFragment(part) : socket.sendLastFragment(part);
+      if (status === 2) this.terminate();
+    }
   }
 
   bufferedBytes(): number {
@@ -81,6 +99,21 @@ const takenMessages = 2;
 /** The engine ends a connection of which nothing came for this long, seconds, and pings before. The watchdog is sooner. */
 const idleTimeoutSeconds = 180;
 
+/** The code of a connection that ended without a close frame (RFC 6455, section 7.4.1). */
+const abnormal = 1006;
+/**
+ * Why the engine ended a connection by itself, in its words (WebSocketProtocol.h). By then the socket is closed: no close frame with the code
+ * that RFC 6455, section 7.1.7, asks for can be sent.
+ */
+const engineReasons: Readonly<Record<string, Bound>> = {
+  "Received invalid WebSocket frame": "malformed",
+  "Received invalid UTF-8": "malformed",
+  "Received invalid close payload": "malformed",
+  "Received too big message": "body-too-large",
+  "Received too big message, or other inflation error": "body-too-large",
+  "WebSocket timed out from inactivity": "idle-timeout",
+};
+
 /** Adds WebSocket to an app. Its handshakes come before other routes; those with no key of the right length go to them. */
 export function addWebSocket(app: TemplatedApp, { uws, service, begin, moved, ask }: Handshakes): void {
   const { deflates } = service.settings;
@@ -114,9 +147,11 @@ export function addWebSocket(app: TemplatedApp, { uws, service, begin, moved, as
     drain: (socket) => socket.getUserData().connection.onDrain(),
     ping: (socket) => socket.getUserData().connection.onControl(),
     pong: (socket) => socket.getUserData().connection.onControl(),
-    close: (socket) => {
+    close: (socket, code, message) => {
       const { engine, connection } = socket.getUserData();
       engine.hasEnded = true;
+      const bound = code === abnormal ? engineReasons[Buffer.from(message).toString("latin1")] : undefined;
+      if (bound !== undefined) service.counts.bounds[bound]++;
       service.bounds.connections--;
       connection.onEnd();
     },

@@ -2,7 +2,7 @@
  * One WebSocket (RFC 6455), on any engine: its answers, what waits for its reader, how it closes. An engine makes one when a
  * handshake is done, tells it what comes, and sends what it says through an `EngineSocket`.
  */
-import type { ListenerCounts, MessageForm, MessageSession, MessageSocket, ResponseSink } from "../../core/seams.ts";
+import type { ListenerCounts, MessageAnswer, MessageForm, MessageSession, MessageSocket } from "../../core/seams.ts";
 import type { Bounds, Waiting } from "../bounds.ts";
 import { MessageSink, type SinkConnection } from "./sink.ts";
 
@@ -11,6 +11,8 @@ export interface EngineSocket {
   readonly carrier: "uws-ws" | "node-ws";
   /** Sends one text message, which is used during the call only. false: not all of it has left, or it was dropped. */
   send(message: Uint8Array): boolean;
+  /** Sends one text message in fragments, two at least. */
+  sendFragments(parts: readonly Uint8Array[]): void;
   /** Bytes that wait for the reader. */
   bufferedBytes(): number;
   /** Calls `action`: what it sends leaves together, as far as the engine can. */
@@ -97,7 +99,7 @@ export class SocketConnection implements MessageSocket, SinkConnection, Waiting 
     return this.bufferedBytes > this.#owner.bounds.limits.maxStreamBufferedBytes;
   }
 
-  sink(form: MessageForm): ResponseSink {
+  sink(form: MessageForm): MessageAnswer {
     const sink = new MessageSink(this, form, ++this.#answers);
     this.#owner.counts.streams++;
     this.#sinks.add(sink);
@@ -129,6 +131,14 @@ export class SocketConnection implements MessageSocket, SinkConnection, Waiting 
     this.#sentBytes += message.length;
     if (!this.#engine.send(message)) this.#look();
     else if (this.bufferedBytes > 0) this.#settle(0);
+  }
+
+  sendFragments(parts: readonly Uint8Array[]): void {
+    if (parts.length === 1) return this.sendBytes(parts[0]!);
+    if (this.closed) return;
+    for (const { length } of parts) this.#sentBytes += length;
+    this.#engine.sendFragments(parts);
+    this.#look();
   }
 
   /** Sends several messages in one write. */

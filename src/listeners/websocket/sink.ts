@@ -1,5 +1,5 @@
 /** One answer on a WebSocket: the events of its stream as messages. */
-import type { MessageForm, WireFault } from "../../core/seams.ts";
+import type { MessageAnswer, MessageForm, WireFault } from "../../core/seams.ts";
 import { BaseSink } from "../sink.ts";
 
 const lineFeed = 10;
@@ -28,6 +28,8 @@ export interface SinkConnection {
   readonly isFull: boolean;
   sendText(text: string): void;
   sendBytes(message: Uint8Array): void;
+  /** Sends one message in fragments, one after the other and nothing between. */
+  sendFragments(parts: readonly Uint8Array[]): void;
   cork(action: () => void): void;
   /** Calls `drained` when the reader has caught up. */
   wait(sink: MessageSink): void;
@@ -37,11 +39,13 @@ export interface SinkConnection {
   resetConnection(): void;
 }
 
-export class MessageSink extends BaseSink {
+export class MessageSink extends BaseSink implements MessageAnswer {
   readonly carrier: "uws-ws" | "node-ws";
   readonly requestOnConnection: number;
   readonly #connection: SinkConnection;
   readonly #form: MessageForm;
+  /** Pieces of events whose end has not come: a fault cuts them. */
+  #pieces: Uint8Array[] = [];
   /** Bytes that the peer had taken at the last look. */
   #takenBytes = 0;
 
@@ -83,8 +87,9 @@ export class MessageSink extends BaseSink {
   /** Hot path. */
   #sendEvents(frame: Uint8Array): void {
     const end = frame.length;
+    if (end === 0) return;
+    if (this.#pieces.length > 0 || frame[end - 1] !== lineFeed || frame[end - 2] !== lineFeed) return this.#addPiece(frame);
     const lineEnd = frame.indexOf(lineFeed);
-    if (lineEnd < 0) return;
     // Most frames are one event of two lines: its type, which its data repeats, and its data.
     const dataAt = standsAt(frame, 0, data) ? 0 : lineEnd + 1;
     const dataEnd = dataAt === 0 ? lineEnd : frame.indexOf(lineFeed, dataAt);
@@ -93,6 +98,38 @@ export class MessageSink extends BaseSink {
     } else {
       this.#connection.cork(() => this.#sendLines(frame));
     }
+  }
+
+  /** A fault cuts events: each goes when it is whole, its message in fragments where it was cut. */
+  #addPiece(piece: Uint8Array): void {
+    const pieces = this.#pieces;
+    pieces.push(piece.slice());
+    const last = pieces.at(-1)!;
+    const before = last.length > 1 ? last.at(-2) : pieces.at(-2)?.at(-1);
+    if (last.at(-1) !== lineFeed || before !== lineFeed) return;
+    this.#pieces = [];
+    const whole = Buffer.concat(pieces);
+    const cuts: number[] = [];
+    for (let at = 0, index = 0; index < pieces.length - 1; index++) cuts.push((at += pieces[index]!.length));
+    let isError = false;
+    for (let at = 0; at < whole.length;) {
+      const lineEnd = whole.indexOf(lineFeed, at);
+      if (standsAt(whole, at, errorEvent)) isError = true;
+      else if (standsAt(whole, at, data) && isError) this.#sendData(whole, at, lineEnd, true);
+      else if (standsAt(whole, at, data)) this.#sendCut(whole, at + data.length, lineEnd, cuts);
+      at = lineEnd + 1;
+    }
+  }
+
+  /** Sends the data between two places as a message, cut where cuts fall into it. */
+  #sendCut(whole: Uint8Array, from: number, end: number, cuts: readonly number[]): void {
+    const { members } = this.#form;
+    const isObject = whole[end - 1] === closingBrace;
+    const bounds = [from, ...cuts.filter((cut) => cut > from && cut < end), end];
+    const parts = bounds.slice(1).map((to, index) => whole.subarray(bounds[index], to));
+    if (members.length > 0 && isObject)
+      parts.splice(-1, 1, Buffer.concat([parts.at(-1)!.subarray(0, -1), members, Uint8Array.of(closingBrace)]));
+    this.#connection.sendFragments(parts);
   }
 
   /** The messages of a frame of any lines. */
@@ -153,7 +190,13 @@ export class MessageSink extends BaseSink {
     else this.#connection.resetConnection();
   }
 
-  /** The connection is gone. */
+  endEarly(events: Uint8Array): void {
+    if (this.closed) return;
+    this.#sendEvents(events);
+    this.abort();
+  }
+
+  /** The connection is gone, or nothing more of the answer is wanted. */
   abort(): void {
     if (this.closed) return;
     this.aborted();
