@@ -90,7 +90,7 @@ function taken<T>(key: unknown, start: () => Promise<T>): Promise<T> {
   return running ?? start();
 }
 
-const run = batches.filter(({ engine }) => (engine !== "uws" || uwsRuns) && (engine !== "quiche" || quicRuns));
+const run = batches.filter(({ engine, isLong }) => isLong !== true && (engine !== "uws" || uwsRuns) && (engine !== "quiche" || quicRuns));
 describe.skipIf(missing !== null).each(run)("$protocol on $engine, $name", (batch) => {
   let first: ReadonlyMap<string, Observed> = new Map();
   // Attacks wait most of their time: the next batch begins along with this one.

@@ -6,6 +6,7 @@
 import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { WebSocket } from "ws";
 import { chat, chunksOf } from "../../support/chat.ts";
 import { connectHttp3 } from "../../support/http3-client.ts";
 import { sleep } from "../../support/wait.ts";
@@ -96,6 +97,45 @@ function h2Client(origin: string): StreamClient {
   };
 }
 
+/** Streams on lanes of one WebSocket: as many deltas as tokens each. */
+function wsClient(origin: string): { stream(): Promise<readonly Stamped[]>; close(): void } {
+  const socket = new WebSocket(`${origin}/v1/responses`, { headers, perMessageDeflate: false, rejectUnauthorized: false });
+  const lanes = new Map<string, { readonly events: Stamped[]; readonly done: (fault: Error | null) => void }>();
+  const opened = new Promise<void>((resolve) => socket.once("open", resolve));
+  const fail = (why: string): void => {
+    for (const { done } of lanes.values()) done(new Error(why));
+  };
+  socket.on("error", (error) => fail(error.message));
+  socket.on("close", (code) => fail(`the WebSocket was closed with ${code}`));
+  socket.on("message", (data: Buffer) => {
+    const event = JSON.parse(data.toString()) as Stamped & { readonly type: string; readonly stream_id: string };
+    const lane = lanes.get(event.stream_id);
+    if (event.type === "response.output_text.delta") lane?.events.push(event);
+    if (event.type === "response.completed" || event.type === "response.incomplete") lane?.done(null);
+    if (event.type === "error") lane?.done(new Error(data.toString()));
+  });
+  let next = 0;
+  return {
+    stream: async () => {
+      await opened;
+      const lane = `b${next++ % 3}`;
+      return new Promise((resolve, reject) => {
+        const events: Stamped[] = [];
+        lanes.set(lane, { events, done: (fault) => (fault === null ? resolve(events) : reject(fault)) });
+        socket.send(JSON.stringify({ type: "response.create", model: "m", input: "Hello", stream_id: lane }));
+      });
+    },
+    close: () => {
+      lanes.clear();
+      socket.terminate();
+    },
+  };
+}
+
+interface Stamped {
+  readonly fakeai?: { readonly due: number; readonly sent: number };
+}
+
 function begin({ healthOrigin, origin, speaks }: Begin): { end(): Promise<Seen> } {
   const state = { going: true };
   const healthMs: number[] = [];
@@ -105,6 +145,7 @@ function begin({ healthOrigin, origin, speaks }: Begin): { end(): Promise<Seen> 
   const agent = new HttpAgent({ keepAlive: true });
   const streamAgent = origin.startsWith("https:") ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
   const multiplexed = speaks === "h3" ? h3Client(origin) : speaks === "h2" ? h2Client(origin) : null;
+  const ws = origin.startsWith("ws") ? wsClient(origin) : null;
   const probe = async (): Promise<void> => {
     while (state.going) {
       const startMs = performance.now();
@@ -115,6 +156,17 @@ function begin({ healthOrigin, origin, speaks }: Begin): { end(): Promise<Seen> 
   };
   const stream = async (): Promise<void> => {
     while (state.going) {
+      if (ws !== null) {
+        await ws.stream().then(
+          (events) => {
+            if (events.length !== tokens) faults.push(`a response of ${events.length} tokens`);
+            for (const { fakeai } of events) lateMs.push((fakeai!.sent - fakeai!.due) / 1000);
+          },
+          (error: Error) => faults.push(error.message),
+        );
+        streams++;
+        continue;
+      }
       const answer = multiplexed
         ? await multiplexed.stream()
         : await ask(`${origin}/v1/chat/completions`, streamAgent, chat({ stream: true }), headers).catch((error: Error) => error.message);
@@ -136,6 +188,7 @@ function begin({ healthOrigin, origin, speaks }: Begin): { end(): Promise<Seen> 
       agent.destroy();
       streamAgent.destroy();
       multiplexed?.close();
+      ws?.close();
       return { healthMs, streams, lateMs, faults };
     },
   };

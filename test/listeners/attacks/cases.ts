@@ -2,7 +2,7 @@
 import type { ServerOptions } from "../../../src/index.ts";
 
 export interface Case {
-  /** Name of the attack in h1.py, h2.py or h3.ts. */
+  /** Name of the attack in h1.py, h2.py, ws.py or h3.ts. */
   readonly attack: string;
   /** Matched against what the attacker saw; texts may have a pattern. */
   readonly expect: object;
@@ -16,10 +16,12 @@ export interface Case {
 /** Cases that share a server, and run at the same time unless `sequential`. */
 export interface Batch {
   readonly name: string;
-  readonly protocol: "h1" | "h1s" | "h2c" | "h2" | "h3";
+  readonly protocol: "h1" | "h1s" | "h2c" | "h2" | "h3" | "ws";
   readonly engine: "uws" | "node" | "own" | "quiche";
   readonly options?: ServerOptions;
   readonly sequential?: boolean;
+  /** Of `npm run measure -- attacks` alone: the tests have no time for it. */
+  readonly isLong?: boolean;
   readonly cases: readonly Case[];
 }
 
@@ -379,6 +381,62 @@ const restH3: readonly Case[] = [
   closedWith("qpack_table_too_large", "QPACK_ENCODER_STREAM_ERROR", 0x201),
 ];
 
+/** What breaks the rules of frames: the code of RFC 6455, section 7.4.1, or, on an engine that closes TCP before it tells us, none. */
+const closes =
+  (by: "node" | "uws") =>
+  (attack: string, code: number, name = "malformed"): Case =>
+    by === "node"
+      ? engines(attack, `close frame ${code}`, { code }, bound(name))
+      : engines(attack, "closed without a close frame", { code: null, end: /^(fin|reset)$/ }, bound(name));
+
+const malformedWs = (by: "node" | "uws"): readonly Case[] => {
+  const closed = closes(by);
+  return [
+    by === "node"
+      ? closed("unmasked_frame", 1002)
+      : engines("unmasked_frame", "read as if it were masked; closed at what makes no frame", { code: null }, bound("malformed")),
+    ...[
+      ...["reserved_bits", "reserved_opcode", "reserved_control_opcode", "ping_too_long", "ping_in_fragments", "continuation_of_nothing"],
+      ...["message_among_fragments", "bad_close_code", "close_of_one_byte", "close_reason_too_long", "compressed_without_extension"],
+    ].map((attack) => closed(attack, 1002)),
+    closed("bad_utf8", 1007),
+    closed("bad_utf8_in_fragments", 1007),
+    by === "node" ? closed("deflate_garbage", 1007) : closed("deflate_garbage", 1007, "body-too-large"),
+    ours("binary_message", "close frame 1003", { code: 1003 }, null),
+    ours("message_too_large", "close frame 1009", { code: 1009 }, bound("body-too-large")),
+    closed("length_announced_too_large", 1009, "body-too-large"),
+    closed("length_beyond_63_bits", 1009, "body-too-large"),
+    ours("bad_handshakes", "426, 400, 400, 426", { statuses: [426, 400, 400, 426] }, responses),
+  ];
+};
+
+const restWs = (by: "node" | "uws"): readonly Case[] => [
+  closes(by)("fragments_without_end", 1009, "body-too-large"),
+  by === "node"
+    ? engines("empty_fragments_without_end", "close frame 1008 after 16,384", { code: 1008 }, bound("malformed"))
+    : engines("empty_fragments_without_end", "nothing: they hold no memory", { code: null, end: "open" }, null),
+  closes(by)("decompression_bomb", 1009, "body-too-large"),
+  // What comes behind the close frame can turn the end into a reset, which takes the frame with it.
+  ours("ping_flood", "close frame 1008 beyond 1,000 in 10 s", { end: /^(fin|reset)$/ }, bound("flood")),
+  ours("pong_flood", "close frame 1008 beyond 1,000 in 10 s", { end: /^(fin|reset)$/ }, bound("flood")),
+  ours("messages_without_end", "close frame 1008 when four times --max-body wait", {}, bound("flood")),
+  ours(
+    "json_too_deep",
+    "an error in band; the socket goes on",
+    { code: null, errors: { json_too_deep: 1 }, done: 1 },
+    bound("json-too-deep"),
+  ),
+  ours("lanes_without_end", "errors in band, or close frame 1008", {}, aborted),
+  ours("never_reads", "cut at --stall-timeout", {}, aborted),
+  ours("ping_flood_unread", "closed", {}, null),
+  ours("abort_storm", "every response is cancelled", {}, aborted),
+  ours("half_a_message", "held as any silent peer: pinged after a minute, gone after two", { end: "open" }, null),
+  by === "node"
+    ? ours("half_a_handshake", "408 at --head-timeout, closed", { ends: ["fin"] }, bound("head-timeout"))
+    : engines("half_a_handshake", "closed near 11 s", { ends: ["open"] }, null),
+  ours("handshakes_without_end", "freed", {}, null),
+];
+
 /** Short times, so that the suite is short; everything else as it comes, but for a few small sizes. */
 const fast: ServerOptions = { stallTimeout: 600, bodyTimeout: 600, maxBody: 50_000, maxConcurrentStreams: 100, outputTokens: 100 };
 const fastNode: ServerOptions = { ...fast, h1Engine: "node", headTimeout: 600, idleTimeout: 900 };
@@ -387,6 +445,8 @@ const fastOwn: ServerOptions = { ...fastNode, h2Engine: "own" };
 const fastTls: ServerOptions = { ...fastNode, headTimeout: 1500 };
 /** As above; and a busy attacker takes a while to say anything at all. */
 const fastQuic: ServerOptions = { ...fastTls, idleTimeout: 3000 };
+
+const deflating: ServerOptions = { wsDeflate: true };
 
 export const batches: readonly Batch[] = [
   { name: "floods", protocol: "h2c", engine: "node", options: { ...fastNode, idleTimeout: 3000 }, sequential: true, cases: floodsH2 },
@@ -411,6 +471,24 @@ export const batches: readonly Batch[] = [
   },
   { name: "requests, readers, connections", protocol: "h1", engine: "node", options: fastNode, cases: nodeH1 },
   { name: "requests, readers, connections", protocol: "h1", engine: "uws", options: fast, cases: uwsH1 },
+  { name: "malformed messages", protocol: "ws", engine: "node", options: { ...fastNode, ...deflating }, cases: malformedWs("node") },
+  { name: "malformed messages", protocol: "ws", engine: "uws", options: { ...fast, ...deflating }, cases: malformedWs("uws") },
+  {
+    name: "floods, lanes, handshakes",
+    protocol: "ws",
+    engine: "node",
+    options: { ...fastNode, ...deflating },
+    isLong: true,
+    cases: restWs("node"),
+  },
+  {
+    name: "floods, lanes, handshakes",
+    protocol: "ws",
+    engine: "uws",
+    options: { ...fast, ...deflating },
+    isLong: true,
+    cases: restWs("uws"),
+  },
   { name: "over TLS", protocol: "h1s", engine: "node", options: fastTls, cases: tlsNode },
   { name: "over TLS", protocol: "h1s", engine: "uws", options: fast, cases: tlsCommon },
   { name: "floods", protocol: "h3", engine: "quiche", options: fastQuic, sequential: true, cases: floodsH3 },

@@ -52,8 +52,9 @@ export class Attackers {
       id,
       attack,
       port: Number(port),
-      tls: protocol === "https:",
+      tls: protocol === "https:" || protocol === "wss:",
       h2: isH2,
+      ws: protocol.startsWith("ws"),
       ...(patience === undefined ? {} : { patience }),
     };
     return new Promise((resolve, reject) => {
