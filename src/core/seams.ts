@@ -281,7 +281,7 @@ export interface MessageSocket {
 
 /** The sink of one answer on a WebSocket. */
 export interface MessageAnswer extends ResponseSink {
-  /** Ends a streamed answer with these events, before its time: whoever writes it is told that it was aborted. */
+  /** Ends a streamed answer with these events, before its time: its writer is told that it was aborted. */
   endEarly(events: Uint8Array): void;
 }
 

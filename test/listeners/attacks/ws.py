@@ -195,7 +195,7 @@ def never_reads(target, sockets=5):
 
 @attack
 def ping_flood_unread(target):
-    """Pings whose pongs nobody takes."""
+    """Pings whose pongs are not read."""
     sock, _rest = shake(target, receive_buffer=4096)
     sock.settimeout(2)
     try:
