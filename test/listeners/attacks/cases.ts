@@ -20,7 +20,7 @@ export interface Batch {
   readonly engine: "uws" | "node" | "own" | "quiche";
   readonly options?: ServerOptions;
   readonly sequential?: boolean;
-  /** Of `npm run measure -- attacks` alone: the tests have no time for it. */
+  /** Of `npm run measure -- attacks` alone: the tests have no time for it. Of WebSocket they have websocket-frames.test.ts. */
   readonly isLong?: boolean;
   readonly cases: readonly Case[];
 }
@@ -471,8 +471,22 @@ export const batches: readonly Batch[] = [
   },
   { name: "requests, readers, connections", protocol: "h1", engine: "node", options: fastNode, cases: nodeH1 },
   { name: "requests, readers, connections", protocol: "h1", engine: "uws", options: fast, cases: uwsH1 },
-  { name: "malformed messages", protocol: "ws", engine: "node", options: { ...fastNode, ...deflating }, cases: malformedWs("node") },
-  { name: "malformed messages", protocol: "ws", engine: "uws", options: { ...fast, ...deflating }, cases: malformedWs("uws") },
+  {
+    name: "malformed messages",
+    protocol: "ws",
+    engine: "node",
+    options: { ...fastNode, ...deflating },
+    isLong: true,
+    cases: malformedWs("node"),
+  },
+  {
+    name: "malformed messages",
+    protocol: "ws",
+    engine: "uws",
+    options: { ...fast, ...deflating },
+    isLong: true,
+    cases: malformedWs("uws"),
+  },
   {
     name: "floods, lanes, handshakes",
     protocol: "ws",
