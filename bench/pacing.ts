@@ -123,7 +123,7 @@ function h1Stream(url: string, agent: Agent, api: Api): Promise<Trace> {
     request.on("error", (error: NodeJS.ErrnoException) => {
       if (request.reusedSocket && error.code === "ECONNRESET") {
         sentAgain++;
-        h1Stream(url, agent, api).then(resolve, reject);
+        resolve(h1Stream(url, agent, api));
       } else reject(error);
     });
     request.end(body);

@@ -9,6 +9,13 @@ export const deflateOffer: string = `${extensionName}; client_max_window_bits`;
 
 /** Ends a block: it is left out on the wire (RFC 7692, section 7.2.1). */
 const tail = Buffer.from([0, 0, 0xff, 0xff]);
+const parameterNames: ReadonlySet<string> = new Set([
+  "client_max_window_bits",
+  "server_max_window_bits",
+  "client_no_context_takeover",
+  "server_no_context_takeover",
+]);
+
 /** Messages below this many bytes are sent as they are, as the package ws does: compressed they are hardly smaller. */
 const threshold = 1024;
 const largestWindowBits = 15;
@@ -132,8 +139,7 @@ export function agreedDeflate(answer: string, isOffered: boolean): MessageDeflat
     }),
   );
   const windowBits = Number(values.get("client_max_window_bits") ?? largestWindowBits);
-  const known = ["client_max_window_bits", "server_max_window_bits", "client_no_context_takeover", "server_no_context_takeover"];
-  const isKnown = [...values.keys()].every((key) => known.includes(key));
+  const isKnown = [...values.keys()].every((key) => parameterNames.has(key));
   if (!isOffered || name !== extensionName || !isKnown || !(windowBits >= 8 && windowBits <= largestWindowBits))
     throw new ConnectError("the server chose an extension of WebSocket that was not offered", "wrong protocol", true);
   return new MessageDeflate(windowBits, values.has("client_no_context_takeover"));

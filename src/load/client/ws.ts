@@ -288,7 +288,7 @@ function laneIn(text: string): number {
   try {
     const { stream_id: id } = JSON.parse(text) as { readonly stream_id?: unknown };
     if (id === undefined || id === null) return 0;
-    const [, number] = /^l(\d{1,9})$/.exec(String(id)) ?? [];
+    const [, number] = (typeof id === "string" && /^l(\d{1,9})$/.exec(id)) || [];
     return number === undefined ? -1 : Number(number);
   } catch {
     return 0;

@@ -157,13 +157,13 @@ function begin({ healthOrigin, origin, speaks }: Begin): { end(): Promise<Seen> 
   const stream = async (): Promise<void> => {
     while (state.going) {
       if (ws !== null) {
-        await ws.stream().then(
-          (events) => {
-            if (events.length !== tokens) faults.push(`a response of ${events.length} tokens`);
-            for (const { fakeai } of events) lateMs.push((fakeai!.sent - fakeai!.due) / 1000);
-          },
-          (error: Error) => faults.push(error.message),
-        );
+        try {
+          const events = await ws.stream();
+          if (events.length !== tokens) faults.push(`a response of ${events.length} tokens`);
+          for (const { fakeai } of events) lateMs.push((fakeai!.sent - fakeai!.due) / 1000);
+        } catch (error) {
+          faults.push((error as Error).message);
+        }
         streams++;
         continue;
       }
