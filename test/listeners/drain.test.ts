@@ -74,7 +74,7 @@ async function begunOf(server: Serving): Promise<number> {
   return begun;
 }
 
-describe.each(engines.flatMap((engine) => ["1", "2"].map((workers) => ({ ...engine, workers }))))(
+describe.each(engines.flatMap(({ h1, h2 }) => ["1", "2"].map((workers) => ({ h1, h2, workers }))))(
   "h1 on $h1, h2 on $h2, $workers worker(s)",
   ({ h1, h2, workers }) => {
     test("SIGTERM under 1,000 streams: 500 finish, 500 are cut as their protocol has it, exit 0", { timeout: 60_000 }, async () => {

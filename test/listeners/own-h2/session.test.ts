@@ -33,7 +33,7 @@ function open(): {
   readonly socket: Duplex;
   readonly counts: ReturnType<typeof newCounts>;
   readonly goaways: number[];
-  say(writer: FrameWriter): void;
+  readonly say: (writer: FrameWriter) => void;
 } {
   const goaways: number[] = [];
   let type = 0;
