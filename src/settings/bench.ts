@@ -9,18 +9,7 @@ import { parseSlo } from "../results/slo.ts";
 import type { ProtocolName } from "../results/types.ts";
 import { type NetworkKey, networkFlags } from "./network.ts";
 import { type FlagTable, positive, several, text, whole } from "./parse.ts";
-import {
-  barrierTimeoutHelp,
-  defaultBarrierTimeoutS,
-  defaultRendezvousTimeoutS,
-  hostAndPort,
-  type HostAndPort,
-  rendezvousTimeoutHelp,
-  shareSpec,
-  type ShareSpec,
-  tokenHelp,
-  tokenVariable,
-} from "./shards.ts";
+import { hostAndPort, type HostAndPort, meetingFlags, type MeetingSettings, shareSpec, type ShareSpec } from "./shards.ts";
 import { distribution, integer, latency, oneOf } from "./values.ts";
 
 const suiteNames = ["quick", "full"] as const;
@@ -72,7 +61,7 @@ export const runsDirectory: string = "results/runs";
 const endpoints: Readonly<Record<string, string>> = { chat: "/v1/chat/completions", completions: "/v1/completions" };
 
 /** What the flags say, each by itself. null: not given, and the scenario decides. */
-export interface BenchSettings extends Readonly<Record<NetworkKey, string | null>> {
+export interface BenchSettings extends Readonly<Record<NetworkKey, string | null>>, MeetingSettings {
   readonly suite: SuiteName;
   /** Names of shipped scenarios, or paths of files. */
   readonly scenario: readonly string[];
@@ -130,11 +119,6 @@ export interface BenchSettings extends Readonly<Record<NetworkKey, string | null
   /** Which part of the load this process makes; null: all of it. */
   readonly shard: ShareSpec | null;
   readonly rendezvous: HostAndPort | null;
-  readonly rendezvousToken: string | null;
-  /** Seconds. */
-  readonly rendezvousTimeout: number;
-  /** Seconds. */
-  readonly barrierTimeout: number;
   readonly seed: number;
   readonly tokenizer: Encoding | null;
   readonly driver: (typeof driverNames)[number] | null;
@@ -570,33 +554,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     help: "where the shards meet: at shard 1, or fakeai rendezvous",
     group: machines,
   },
-  {
-    key: "rendezvousToken",
-    kind: "text",
-    takes: "text",
-    environment: tokenVariable,
-    parse: text,
-    help: tokenHelp,
-    group: machines,
-  },
-  {
-    key: "rendezvousTimeout",
-    kind: "number",
-    takes: "s",
-    default: defaultRendezvousTimeoutS,
-    parse: positive(86_400, "s"),
-    help: rendezvousTimeoutHelp,
-    group: machines,
-  },
-  {
-    key: "barrierTimeout",
-    kind: "number",
-    takes: "s",
-    default: defaultBarrierTimeoutS,
-    parse: positive(3600, "s"),
-    help: barrierTimeoutHelp,
-    group: machines,
-  },
+  ...meetingFlags(machines, false),
 
   {
     key: "outputTokens",

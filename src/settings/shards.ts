@@ -39,27 +39,58 @@ export function hostAndPort(given: string, flag: string): HostAndPort {
   return { host: bareHost(match.groups!["host"]!), port };
 }
 
-/** Flags that a bench and its rendezvous have in common. */
-export interface RendezvousSettings {
-  readonly shards: number | null;
-  readonly listen: HostAndPort;
+/** What a shard and its rendezvous both have to know of their meeting. */
+export interface MeetingSettings {
   readonly rendezvousToken: string | null;
   /** Seconds. */
   readonly rendezvousTimeout: number;
   /** Seconds. */
   readonly barrierTimeout: number;
+}
+
+/** The flags of `fakeai rendezvous`. */
+export interface RendezvousSettings extends MeetingSettings {
+  readonly shards: number | null;
+  readonly listen: HostAndPort;
   /** Path of a folder. */
   readonly out: string | null;
   readonly json: boolean;
   readonly full: boolean;
 }
 
-export const defaultRendezvousTimeoutS = 300;
-export const defaultBarrierTimeoutS = 60;
-export const tokenVariable = "FAKEAI_RENDEZVOUS_TOKEN";
-export const tokenHelp = "what all shards show; may be left out on loopback";
-export const rendezvousTimeoutHelp = "how long all shards may take to come";
-export const barrierTimeoutHelp = "how long a round waits for the last shard, or for one to come back";
+/** The flags of a meeting, in a command's own group of its help; `common`: they are on its first screen. */
+export function meetingFlags(group: string, common: boolean): FlagTable<MeetingSettings> {
+  const shown = { group, ...(common && { common }) };
+  return [
+    {
+      key: "rendezvousToken",
+      kind: "text",
+      takes: "text",
+      environment: "FAKEAI_RENDEZVOUS_TOKEN",
+      parse: text,
+      help: "what all shards show; may be left out on loopback",
+      ...shown,
+    },
+    {
+      key: "rendezvousTimeout",
+      kind: "number",
+      takes: "s",
+      default: 300,
+      parse: positive(86_400, "s"),
+      help: "how long all shards may take to come",
+      ...shown,
+    },
+    {
+      key: "barrierTimeout",
+      kind: "number",
+      takes: "s",
+      default: 60,
+      parse: positive(3600, "s"),
+      help: "how long a round waits for the last shard, or for one to come back",
+      ...shown,
+    },
+  ];
+}
 
 const group = "Rendezvous";
 
@@ -76,36 +107,7 @@ export const rendezvousFlags: FlagTable<RendezvousSettings> = [
     group,
     common: true,
   },
-  {
-    key: "rendezvousToken",
-    kind: "text",
-    takes: "text",
-    environment: tokenVariable,
-    parse: text,
-    help: tokenHelp,
-    group,
-    common: true,
-  },
-  {
-    key: "rendezvousTimeout",
-    kind: "number",
-    takes: "s",
-    default: defaultRendezvousTimeoutS,
-    parse: positive(86_400, "s"),
-    help: rendezvousTimeoutHelp,
-    group,
-    common: true,
-  },
-  {
-    key: "barrierTimeout",
-    kind: "number",
-    takes: "s",
-    default: defaultBarrierTimeoutS,
-    parse: positive(3600, "s"),
-    help: barrierTimeoutHelp,
-    group,
-    common: true,
-  },
+  ...meetingFlags(group, true),
   {
     key: "out",
     kind: "text",
