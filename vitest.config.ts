@@ -33,6 +33,8 @@ const alone = [
   "test/server/knobs.test.ts",
   "test/server/rate-limit.test.ts",
   "test/server/scheduler.test.ts",
+  "test/server/warm.test.ts",
+  "test/shards/slurm.test.ts",
   "test/settings/aliases.test.ts",
 ];
 

@@ -9,6 +9,7 @@ import { changedConfig, showKnobs } from "./knobs.ts";
 import { servedProtocols } from "../core/protocols.ts";
 import { chooseEngines, createListeners, type Engines, findCertificate, listenAll, type Listening, trustOf } from "./listening.ts";
 import { type ReceivedRequests, RequestLog } from "./request-log.ts";
+import { rehearse } from "./rehearsal.ts";
 import { ReplyDesk } from "./reply-desk.ts";
 import { StreamLog } from "./stream-log.ts";
 import { loadTokenizer } from "./tokenizer.ts";
@@ -16,7 +17,7 @@ import { Generator } from "../api/openai/generate.ts";
 import { type Administration, administrationRoutes } from "../api/operations/administration.ts";
 import { Dashboard, dashboardRoutes } from "../api/operations/dashboard/routes.ts";
 import { healthRoutes } from "../api/operations/health.ts";
-import { type LiveState, metricsRoute, renderMetrics } from "../api/operations/metrics.ts";
+import { type LiveState, metricsRoute, renderMetrics, shownOf } from "../api/operations/metrics.ts";
 import { adminRequestsRoutes, type RequestAdministration } from "../api/operations/admin-requests.ts";
 import { mostStored, ResponseStore, type StoreOf } from "../api/openai/response-store.ts";
 import type { SocketOptions } from "../api/openai/responses-socket.ts";
@@ -158,7 +159,7 @@ export async function startServer(
   const keys = config.apiKeys && new KeyRing(config.apiKeys);
   const storeOf: StoreOf = (request) => memory.ownedBy(ownerOf(request, keys));
   const metrics = (): string | Promise<string> =>
-    siblings === null ? renderMetrics(meter, config.model.models?.[0] ?? "fakeai", activity.live()) : siblings.metrics();
+    siblings === null ? renderMetrics(meter, shownOf(config), activity.live()) : siblings.metrics();
   const dashboard = new Dashboard(metrics);
   const routesOf = (config: ServerConfig): RouteTable =>
     createRoutes(config, {
@@ -216,6 +217,7 @@ export async function startServer(
   const handler: RequestHandler = requests.watch(streamLog.watch(dispatcher));
   const listeners = createListeners(engines, initial, certificate, handler, parts.bounds, tell);
   activity.listeners = listeners;
+  const warmth = initial.warm ? await warmUp(initial) : [];
   const listening = await listenAll(listeners, initial, engines, shared);
   const http3 = listening.find(({ protocol }) => protocol === "h3");
   // RFC 7838, section 3: the same host, for a day.
@@ -242,6 +244,7 @@ export async function startServer(
     notices: [
       ...(initial.timer === "precise" ? crowdedCores() : []),
       ...engines.notices,
+      ...warmth,
       ...(replay === null ? [] : [replay.describe()]),
       ...roomNotices(files, initial),
     ],
@@ -255,6 +258,18 @@ export async function startServer(
     close,
     [Symbol.asyncDispose]: () => close(),
   };
+}
+
+/** Warms this process's code; what became of it, in a line. A rehearsal that fails keeps no server from its audience. */
+async function warmUp(config: ServerConfig): Promise<readonly string[]> {
+  try {
+    const { requests, tookMs, firstUs, bestUs } = await rehearse(config, (settings) => startServer(settings, null, () => {}));
+    return [
+      `warm after ${requests} requests to itself in ${Math.round(tookMs)} ms: ${Math.round(bestUs)} us of CPU for each, ${Math.round(firstUs)} at first`,
+    ];
+  } catch (error) {
+    return [`--warm: not warm, the rehearsal failed: ${(error as Error).message}`];
+  }
 }
 
 /** A replica's own numbers, between or beside those of others. */

@@ -37,6 +37,10 @@ export interface ServerOptions extends SchedulerOptions {
   readonly workers?: string | number;
   /** Which of several servers behind one address this is: "2/3", or "*" for a place by the host's name. Requests are numbered apart. */
   readonly instance?: string;
+  /** It answers itself until its code is compiled, and listens then. */
+  readonly warm?: boolean;
+  /** Labels of every sample of `/metrics`: "pod=a". */
+  readonly metricsLabel?: string | readonly string[];
   /** Time to first token, milliseconds or a spec. */
   readonly ttft?: string | number;
   /** Inter-token latency, milliseconds or a spec. */

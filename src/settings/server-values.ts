@@ -96,13 +96,43 @@ export function workers(value: string | number, name: string): number {
 /** Requests that a replica numbers before it meets the numbers of another, where each has a place by its host's name. */
 const placeOfHost = 2 ** 20;
 
+/** One of several servers behind one address. */
+interface Instance {
+  /** "2/3"; null: it has a place by its host's name. */
+  readonly replica: string | null;
+  readonly numbering: { readonly first: number; readonly stride: number };
+}
+
 /** How a replica numbers its requests: "2/3" counts 1, 4, 7, ...; "*" counts from a place that the host's name decides. */
-export function instance(value: string, name: string): { readonly first: number; readonly stride: number } {
-  if (value === "*") return { first: fnv1a(hostname()) * placeOfHost, stride: 1 };
+export function instance(value: string, name: string): Instance {
+  if (value === "*") return { replica: null, numbering: { first: fnv1a(hostname()) * placeOfHost, stride: 1 } };
   const [, replica, of] = /^(\d{1,6})\/(\d{1,6})$/.exec(value) ?? [];
   if (replica === undefined || Number(replica) < 1 || Number(replica) > Number(of))
     throw new UsageError(`${name}: "${shown(value)}" is no replica: K/N with K from 1 to N (2/3), or *`);
-  return { first: Number(replica) - 1, stride: Number(of) };
+  return { replica: value, numbering: { first: Number(replica) - 1, stride: Number(of) } };
+}
+
+/** Labels that samples of `/metrics` have by themselves, or that Prometheus gives to every target (`job`, `instance`). */
+const ownLabels: ReadonlySet<string> = new Set([
+  ...["bound", "engine", "fault", "finished_reason", "instance", "job", "le", "model_name", "protocol", "quantile", "replica", "status"],
+  "worker",
+]);
+const mostLabelCharacters = 256;
+
+/** "pod=a": labels of every sample, by name (Prometheus, "Data model": letters, digits and _; those that begin with __ are its own). */
+export function metricsLabels(value: string | readonly string[], name: string): Readonly<Record<string, string>> {
+  const labels = new Map<string, string>();
+  for (const given of [value].flat()) {
+    const [, label, text] = /^([a-z_][a-z0-9_]{0,63})=(.*)$/is.exec(given) ?? [];
+    if (label === undefined || text === undefined || label.startsWith("__") || ownLabels.has(label))
+      throw new UsageError(`${name}: "${shown(given)}" is no label: name=value (pod=a), with no name that the samples have`);
+    // eslint-disable-next-line no-control-regex
+    if (text.length > mostLabelCharacters || /[\u0000-\u001f\u007f-\u009f]/.test(text))
+      throw new UsageError(`${name}: the value of ${label} has up to ${mostLabelCharacters} characters, and none that controls a terminal`);
+    if (labels.has(label)) throw new UsageError(`${name}: ${label} is given twice`);
+    labels.set(label, text);
+  }
+  return Object.fromEntries(labels);
 }
 
 /** 32 bits of a text (FNV-1a: Fowler, Noll, Vo; RFC 9923). */

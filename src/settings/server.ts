@@ -90,6 +90,10 @@ export interface ServerConfig {
   readonly admin: { readonly token: string | null } | null;
   /** Processes that share the ports; 1: this one serves. */
   readonly workers: number;
+  /** It answers itself before it listens. */
+  readonly warm: boolean;
+  /** Labels of every sample of `/metrics`, by name. */
+  readonly metricsLabels: Readonly<Record<string, string>>;
   /** The numbers of its requests: `first`, `first + stride`, ...; those of other replicas lie between or elsewhere. */
   readonly numbering: { readonly first: number; readonly stride: number };
   /** What was given, from which all of this follows. */
@@ -226,6 +230,20 @@ const table = {
     help: "replica K of N behind one address; *: by the host's name. Each numbers its requests, and so draws, by itself",
     group: listening,
     parse: serverValues.instance,
+  },
+  warm: {
+    kind: "boolean",
+    default: false,
+    help: "answers itself until its code is compiled, and listens then: its first client finds it warm",
+    group: listening,
+    parse: values.boolean,
+  },
+  metricsLabel: {
+    kind: "list",
+    takes: "name=value",
+    help: "a label of every sample of /metrics, repeatable: pod=$(POD_NAME)",
+    group: listening,
+    parse: serverValues.metricsLabels,
   },
   ttft: {
     kind: "text",
@@ -796,7 +814,10 @@ export function resolveConfig(
     faults: settled.fault ?? [],
     admin: adminOf(settled),
     workers: settled.workers,
-    numbering: settled.instance ?? { first: 0, stride: 1 },
+    warm: settled.warm,
+    // The number of a replica is known, its place by the host's name tells nothing more than the host's name does.
+    metricsLabels: { ...(settled.instance?.replica != null && { replica: settled.instance.replica }), ...settled.metricsLabel },
+    numbering: settled.instance?.numbering ?? { first: 0, stride: 1 },
     options: named,
     notOnUws: notOnUws(options),
   };

@@ -43,6 +43,8 @@ const each: { readonly [Key in keyof ServerOptions]-?: ServerOptions & { readonl
   port: { port: 0 },
   host: { host: "127.0.0.1" },
   instance: { instance: "2/3" },
+  warm: { warm: true },
+  metricsLabel: { metricsLabel: "pod=a" },
   h1Engine: { h1Engine: "node" },
   h2Engine: { h2Engine: "own" },
   quicRetry: { quicRetry: false },

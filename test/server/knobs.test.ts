@@ -844,6 +844,8 @@ const elsewhere: readonly ServerKey[] = [
   "replies", // replies.test.ts
   "earlyRole", // received.test.ts
   "instance", // replicas.test.ts
+  "metricsLabel", // replicas.test.ts
+  "warm", // warm.test.ts
   "replay", // replay.test.ts, like the three after it
   "replayIgnore",
   "replaySpeed",

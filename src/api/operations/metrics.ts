@@ -47,6 +47,12 @@ type Labels = Readonly<Record<string, string>>;
 /** The lines of an exposition, family by family. */
 class Exposition {
   readonly #lines: string[] = [];
+  readonly #common: Labels;
+
+  /** `common`: labels of every sample. */
+  constructor(common: Labels) {
+    this.#common = common;
+  }
 
   /** A family's head; its samples follow. */
   family(name: string, type: "counter" | "gauge" | "histogram", help: string): void {
@@ -54,7 +60,7 @@ class Exposition {
   }
 
   sample(name: string, labels: Labels, value: number): void {
-    const inside = Object.entries(labels).map(
+    const inside = Object.entries({ ...this.#common, ...labels }).map(
       ([label, text]) => `${label}="${text.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`))}"`,
     );
     this.#lines.push(`${name}${inside.length > 0 ? `{${inside.join(",")}}` : ""} ${value}`);
@@ -91,9 +97,21 @@ class Exposition {
   }
 }
 
+/** Of which server an exposition is. */
+export interface Shown {
+  readonly model: string;
+  /** Labels of every sample. */
+  readonly labels: Labels;
+}
+
+/** What is shown of a configuration's server. */
+export function shownOf(config: { readonly model: { readonly models: readonly string[] | null }; readonly metricsLabels: Labels }): Shown {
+  return { model: config.model.models?.[0] ?? "fakeai", labels: config.metricsLabels };
+}
+
 /** The exposition text. Values of histograms are in seconds, as Prometheus asks. */
-export function renderMetrics(meter: Meter, model: string, live: LiveState, workers: WorkersState | null = null): string {
-  const out = new Exposition();
+export function renderMetrics(meter: Meter, { model, labels }: Shown, live: LiveState, workers: WorkersState | null = null): string {
+  const out = new Exposition(labels);
   addEngine(out, meter, live, { model_name: model });
   addPacing(out, meter);
   out.each("fakeai_http_responses_total", "counter", "Responses begun, by status.", "status", meter.statuses);

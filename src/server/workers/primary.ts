@@ -8,6 +8,7 @@ import { createServer, type AddressInfo, type Server } from "node:net";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ApiError } from "../../api/errors/api-error.ts";
+import { shownOf } from "../../api/operations/metrics.ts";
 import type { Certificate } from "../../base/certificate.ts";
 import { monotonicUs } from "../../base/clock.ts";
 import { type ServerConfig, settledOf } from "../../settings/server.ts";
@@ -334,7 +335,7 @@ class Primary {
       tallies: this.#seats.map(({ tally }) => tally),
       answering: this.#seats.map(isAnswering),
       listening: this.#listening,
-      model: this.config.model.models?.[0] ?? "fakeai",
+      shown: shownOf(this.config),
       draining: this.#closing !== null,
       restarts: this.#restarts,
     });

@@ -1,5 +1,5 @@
 /** The counts of several processes, dead ones included, as one exposition. */
-import { renderMetrics, type WorkerState } from "../../api/operations/metrics.ts";
+import { renderMetrics, type Shown, type WorkerState } from "../../api/operations/metrics.ts";
 import { ownRssBytes } from "../../base/proc.ts";
 import { Meter } from "../../core/pacing/meter.ts";
 import type { Bound, ListenerCounts } from "../../core/seams.ts";
@@ -61,13 +61,13 @@ export interface MergeOptions {
   /** For each: whether its worker is there and answers. */
   readonly answering: readonly boolean[];
   readonly listening: readonly Listening[];
-  readonly model: string;
+  readonly shown: Shown;
   readonly draining: boolean;
   readonly restarts: number;
 }
 
 /** The exposition text over all workers and this process. */
-export function mergedMetrics({ tallies, answering, listening, model, draining, restarts }: MergeOptions): string {
+export function mergedMetrics({ tallies, answering, listening, shown, draining, restarts }: MergeOptions): string {
   const meter = new Meter();
   const workers: WorkerState[] = [];
   const { user, system } = process.cpuUsage();
@@ -116,5 +116,5 @@ export function mergedMetrics({ tallies, answering, listening, model, draining, 
   const startSeconds = Math.round(performance.timeOrigin) / 1000;
   const bufferedBytes = tallies.reduce((sum, { latest }) => sum + (latest?.live.bufferedBytes ?? 0), 0);
   const live = { running, scheduler, draining, bufferedBytes, listeners, process: { cpuSeconds, rssBytes, startSeconds } };
-  return renderMetrics(meter, model, live, { workers, restarts });
+  return renderMetrics(meter, shown, live, { workers, restarts });
 }
