@@ -4,7 +4,6 @@ import { EventReader, newTokenEvent, scanEvent, type TokenEvent } from "./events
 import type { PlannedRequest, RecordedAnswer } from "./job.ts";
 import { monotonicUs } from "../base/clock.ts";
 import { ForeignBody, messageIn, oneLine, plainBody } from "./words.ts";
-import type { OffsetLine } from "./server-clock.ts";
 import type { Exchange, FailureReason, ResponseHead } from "./client/connection.ts";
 
 /** Numbers kept of each content event: microseconds after the start. */
@@ -27,8 +26,8 @@ export interface AnswerContext {
   readonly keepsText: boolean;
   /** The clock whose stamps can be compared with ours; null for none. */
   readonly clock: string | null;
-  /** Another clock, of a server on another host. */
-  readonly foreign?: ForeignClock | null;
+  /** Another clock, of a server on another host, by its name; null: not known. Absent: no server has another. */
+  readonly foreign?: (name: string) => ForeignClock | null;
   /** Bytes that answers under way hold. */
   heldBytes: number;
   /**
@@ -40,9 +39,16 @@ export interface AnswerContext {
   onSettled(answer: Answer): void;
 }
 
+/** A line through the offset over a run: server's clock minus ours, microseconds, at an instant of ours. */
+export interface OffsetLine {
+  readonly atUs: number;
+  readonly offsetUs: number;
+  readonly perUs: number;
+}
+
 /** The clock of a server on another host. */
 export interface ForeignClock {
-  readonly name: string | null;
+  readonly name: string;
   /** That clock minus ours, about: stamps are kept without it. */
   readonly offsetUs: number;
   /** The offset as it is known after the run; null: not well enough, and stamps are none. */
@@ -196,8 +202,7 @@ export class Answer implements Exchange {
     this.activeUs = readUs;
     this.faulted = fault !== null;
     this.status = status;
-    const { foreign = null } = this.#context;
-    this.#otherClock = clock !== null && foreign !== null && clock === foreign.name ? foreign : null;
+    this.#otherClock = clock === null || clock === this.#context.clock ? null : (this.#context.foreign?.(clock) ?? null);
     this.#stamped = clock !== null && (clock === this.#context.clock || this.#otherClock !== null);
     if (contentType.includes("event-stream")) this.#form = "stream";
     else if (contentType.includes("json")) this.#form = "json";

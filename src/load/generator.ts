@@ -3,14 +3,14 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { monotonicUs } from "../base/clock.ts";
 import { loadEncoding } from "../base/encodings.ts";
-import { Answer, type AnswerContext, type ForeignClock } from "./answer.ts";
+import { Answer, type AnswerContext } from "./answer.ts";
 import { BackgroundStreams } from "./background.ts";
 import { Conversations, type SessionTurn } from "./conversations.ts";
 import { defaultWindows, type LoadJob, type LoadReport, type PlannedRequest } from "./job.ts";
 import { combined, ConnectionPool } from "./pool.ts";
 import { sentBody } from "./prompts.ts";
 import { type RunFacts, sumUp } from "./report.ts";
-import { ServerClock } from "./server-clock.ts";
+import { ServerClocks } from "./server-clock.ts";
 import type { Connection } from "./client/connection.ts";
 
 export interface GenerateOptions {
@@ -113,7 +113,7 @@ class Sender {
   #hanging = 0;
   #done: () => void = () => {};
 
-  constructor(job: LoadJob, requests: readonly PlannedRequest[], open: boolean, pool: ConnectionPool, foreign: ForeignClock | null = null) {
+  constructor(job: LoadJob, requests: readonly PlannedRequest[], open: boolean, pool: ConnectionPool, clocks: ServerClocks | null = null) {
     this.#job = job;
     this.#requests = requests;
     this.#starts = requests.flatMap(({ after }, index) => (after === undefined ? [index] : []));
@@ -129,7 +129,7 @@ class Sender {
     this.#context = {
       stream: job.stream,
       clock: job.clock,
-      foreign,
+      ...(clocks === null ? {} : { foreign: (name: string) => clocks.foreign(name) }),
       keepsText: (job.tokenizer ?? null) !== null,
       heldBytes: 0,
       onRefused: (answer) => this.#retry(answer),
@@ -442,10 +442,12 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
   const encoding = job.tokenizer === undefined || job.tokenizer === null ? null : await loadEncoding(job.tokenizer);
   const onAbort = (): void => pool.stop("aborted");
   signal.addEventListener("abort", onAbort);
-  const serverClock = job.clockPath === undefined ? null : new ServerClock(job.endpoint, job.clockPath);
+  const clocks = job.clockPath === undefined ? null : new ServerClocks(job.endpoint, job.clockPath, job.clock);
   try {
-    await serverClock?.begin();
     await pool.prepare();
+    const { hosts = [] } = job.endpoint;
+    // Of a long list this process asks those that its connections lead to.
+    if (!pool.dead) await clocks?.begin(job.reuse === "keep" && hosts.length > 0 ? [...pool.connectionsAt.keys()] : [...new Set(hosts)]);
     const isOpen = job.mode === "open";
     const warmup = new Sender(job, job.warmup, isOpen && job.warmup.every(({ atUs }) => atUs !== undefined), pool);
     if (!pool.dead) await warmup.run(signal);
@@ -457,9 +459,7 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     if (!pool.dead && warmup.unsentReason === null) await background?.start(signal);
     const bytesBefore = pool.bytes;
     const wireBefore = pool.wire;
-    const foreign: ForeignClock | null =
-      serverClock === null ? null : { name: serverClock.name, offsetUs: serverClock.offsetUs, line: null };
-    const sender = new Sender(job, job.requests, isOpen, pool, foreign);
+    const sender = new Sender(job, job.requests, isOpen, pool, clocks);
     if (warmup.unsentReason !== null) sender.stop(`${warmup.unsentReason} (in the warm-up)`);
     const beginUs = (await onPhase("begin")) ?? null;
     if (beginUs !== null) await reached(beginUs, signal);
@@ -478,9 +478,8 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     onProgress(sender.done);
     const delayAbove = (percentile: number): number => Math.max(0, delay.percentile(percentile) / 1000 - delayResolutionMs * 1000);
     background?.stop();
-    serverClock?.end();
-    const clock = serverClock?.fit(startedUs, endedUs) ?? null;
-    if (foreign !== null) foreign.line = clock?.line ?? null;
+    clocks?.end();
+    const settledClocks = clocks?.settle(startedUs, endedUs) ?? null;
     const bytesAfter = pool.bytes;
     const wireAfter = pool.wire;
     pool.close();
@@ -510,7 +509,7 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
       negotiated: [...pool.negotiated],
       cipher: pool.cipher,
       http2: pool.http2,
-      clock: clock?.clock ?? null,
+      clocks: settledClocks,
       interrupted: signal.aborted,
       protocolInvalid: pool.invalid,
     };
@@ -519,7 +518,7 @@ export async function generate(job: LoadJob, { signal, onPhase, onProgress }: Ge
     return sumUp(job, facts);
   } finally {
     signal.removeEventListener("abort", onAbort);
-    serverClock?.end();
+    clocks?.end();
     pool.close();
   }
 }

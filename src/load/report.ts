@@ -2,13 +2,14 @@
 import { isSpoken, protocolTraits } from "../results/protocols.ts";
 import { Recorder, summarize } from "../results/recorder.ts";
 import { scalarsOf } from "../results/totals.ts";
-import type { DistributionMetric, Metrics, RequestCounts, RunTotals, ServerClockFit, ServerRound, Work } from "../results/types.ts";
+import type { DistributionMetric, Metrics, RequestCounts, RunTotals, ServerRound, Work } from "../results/types.ts";
 import type { Answer } from "./answer.ts";
 import { keepsTerms } from "./good.ts";
 import type { LoadJob, LoadReport, RequestDetail } from "./job.ts";
 import { cpuShareLimit } from "./limits.ts";
 import { paceOf } from "./pace.ts";
 import { countedSessions, recordSession, sessionsIn } from "./sessions.ts";
+import type { SettledClocks } from "./server-clock.ts";
 import { cameIn, leftIn, measuredPart, slicesOf } from "./steady.ts";
 import { tokensIn, workOf } from "./work.ts";
 import { withoutSecrets } from "./words.ts";
@@ -46,8 +47,8 @@ export interface RunFacts {
   readonly negotiated: readonly string[];
   readonly cipher: string | null;
   readonly http2: Http2Limits | null;
-  /** The clock of a server on another host; null: it was not asked for. */
-  readonly clock: ServerClockFit | null;
+  /** The clocks of servers on other hosts; null: they were not asked for. */
+  readonly clocks: SettledClocks | null;
   readonly interrupted: boolean;
   readonly protocolInvalid: string | null;
 }
@@ -171,7 +172,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
     durationUs: wholeUs,
     ...(slices === null ? {} : { slices }),
     ...(sessions.length === 0 ? {} : { sessions: countedSessions(sessions) }),
-    ...(facts.clock === null ? {} : { clock: facts.clock }),
+    ...(facts.clocks === null || facts.clocks.clock === null ? {} : { clock: facts.clocks.clock }),
     ...(job.endpoint.hosts === undefined ? {} : { servers: serversOf(job, facts) }),
     startedUs: facts.startedUs,
     endedUs: facts.endedUs,
@@ -196,7 +197,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
 }
 
 /** What came from each address. A request that no connection took is of none. */
-function serversOf({ endpoint: { hosts = [] }, gateway = false }: LoadJob, { answers, connectionsAt }: RunFacts): ServerRound[] {
+function serversOf({ endpoint: { hosts = [] }, gateway = false }: LoadJob, { answers, connectionsAt, clocks }: RunFacts): ServerRound[] {
   return [...new Set(hosts)].map((address) => {
     const own = answers.filter((answer) => answer.address === address);
     const good = own.filter(({ error, settled }) => settled && error === null);
@@ -206,8 +207,10 @@ function serversOf({ endpoint: { hosts = [] }, gateway = false }: LoadJob, { ans
       ttft.record(answer.arrival(0));
       for (let i = 1; i < answer.events; i++) itl.record(answer.arrival(i) - answer.arrival(i - 1));
     }
+    const clock = clocks?.byAddress.get(address);
     return {
       address,
+      ...(clock === undefined ? {} : { clock }),
       connections: connectionsAt.get(address) ?? 0,
       completed: good.length,
       failed: own.filter(({ error, settled }) => settled && error !== null).length,

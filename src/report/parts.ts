@@ -81,10 +81,14 @@ export function partsTables(arm: ArmResult): PartsTable[] {
           : digits(all.reduce((total, { bytesReceived }) => total + (bytesReceived ?? 0), 0) / 1e6),
       ]),
     });
+  const hasClocks = [...servers.values()].flat().some(({ clock }) => clock !== undefined);
   if (servers.size > 0)
     tables.push({
       title: `${arm.id} by server, over its valid rounds`,
-      header: ["server", "connections a round", "requests", "failed", "TTFT p50 ms", "TTFT p99 ms", "ITL p50 ms", "ITL p99 ms"],
+      header: [
+        ...["server", "connections a round", "requests", "failed", "TTFT p50 ms", "TTFT p99 ms", "ITL p50 ms", "ITL p99 ms"],
+        ...(hasClocks ? ["clock known to, ms"] : []),
+      ],
       rows: [...servers].slice(0, mostParts).map(([name, all]) => {
         const ttft = mergeSummaries(all.flatMap((one) => one.ttft ?? []));
         const itl = mergeSummaries(all.flatMap((one) => one.itl ?? []));
@@ -100,10 +104,21 @@ export function partsTables(arm: ArmResult): PartsTable[] {
           ms(ttft?.p99),
           ms(itl?.p50),
           ms(itl?.p99),
+          ...(hasClocks ? [clockText(all)] : []),
         ];
       }),
     });
   return tables;
+}
+
+/** How well the clock of a server was known in its worst round. */
+function clockText(rounds: readonly ServerRound[]): string {
+  const clocks = rounds.flatMap(({ clock }) => clock ?? []);
+  if (clocks.length === 0) return "ours";
+  const [first, ...others] = clocks.map(({ boundUs }) => boundUs ?? Infinity);
+  const worst = Math.max(first!, ...others);
+  const isCompared = clocks.every(({ reason }) => reason === null);
+  return `${worst === Infinity ? "–" : digits(worst / 1000)}${isCompared ? "" : ", stamps not compared"}`;
 }
 
 /** The same on a page. */

@@ -324,6 +324,7 @@ export function serversOf(rounds: readonly { readonly servers?: readonly ServerR
     const sum = (key: "connections" | "completed" | "failed"): number => own.reduce((total, one) => total + one[key], 0);
     return {
       address,
+      ...clockOf(own),
       connections: sum("connections"),
       completed: sum("completed"),
       failed: sum("failed"),

@@ -331,6 +331,8 @@ export interface ShardRound {
 export interface ServerRound {
   /** Its address, as given. */
   readonly address: string;
+  /** Its clock; absent: it is the generator's own, or was not asked for. */
+  readonly clock?: ServerClockFit;
   /** Connections that were opened to it. */
   readonly connections: Count;
   /** Requests that it completed. */
@@ -369,15 +371,15 @@ export interface ClockFit {
 
 /** A server's clock beside the generator's, where they are on different hosts. */
 export interface ServerClockFit {
-  /** Server's clock minus ours when the run began; null: it told no time. */
+  /** Server's clock minus ours when the run began; null: it told no time, or there are several clocks. */
   readonly offsetUs: Microseconds | null;
-  /** How much faster it runs, parts per million; null: it cannot be told. */
+  /** How much faster it runs, parts per million; null: it cannot be told, or there are several clocks. */
   readonly driftPpm: Ratio | null;
-  /** The offset was off by no more than this during the run; null: it is not known. Of several shards the greatest. */
+  /** The offset was off by no more than this during the run; null: it is not known. Of several shards, or servers that are compared, the greatest. */
   readonly boundUs: Microseconds | null;
   /** Exchanges of times behind it. */
   readonly exchanges: Count;
-  /** Why stamps are not compared with the generator's times; null: they are. */
+  /** Why stamps, of several servers those of the ones named, are not compared with the generator's times; null: all are. */
   readonly reason: string | null;
 }
 
@@ -464,7 +466,7 @@ export interface RoundResult {
   readonly totals?: readonly RunTotals[];
   /** The common instant of its first run, microseconds of the session's clock; absent: it is no part of a sharded load, or it did not begin. */
   readonly beginUs?: Microseconds;
-  /** The server's clock; absent: it is the generator's own, or was not asked for. */
+  /** The server's clock, over several servers what holds for all; absent: it is the generator's own, or was not asked for. */
   readonly clock?: ServerClockFit;
   /** What came from each of the servers of `--target-hosts`; absent: the address of --url alone was asked. */
   readonly servers?: readonly ServerRound[];

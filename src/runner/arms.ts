@@ -455,6 +455,9 @@ export function jobOf(context: RunContext, workload: Workload, arm: LiveArm, rou
     detail: context.details,
     tokenizer: options.tokenizer,
     clock: clockIdentity,
-    ...(external?.clock === "foreign" && options.targetHosts.length < 2 ? { clockPath: arm.pathOf("/health/clock") } : {}),
+    // Where one of several servers has our clock, the others need not.
+    ...(external?.clock === "foreign" || (external?.clock === "ours" && options.targetHosts.length > 0)
+      ? { clockPath: arm.pathOf("/health/clock") }
+      : {}),
   };
 }

@@ -106,7 +106,7 @@ function roundOf(mode: "open" | "closed", answers: readonly Answer[], count: num
     negotiated: ["http/1.1"],
     cipher: null,
     http2: null,
-    clock: null,
+    clocks: null,
     interrupted: false,
     protocolInvalid: null,
   } satisfies RunFacts;
