@@ -196,6 +196,27 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     takes: "five minutes; root, unshare, iptables, and @currentspace/http3; idle cores",
     writes: "results/h3",
   },
+  balance: {
+    what: "HTTP/2 and HTTP/1.1 behind a balancer of connections, as a Kubernetes Service is: which of three servers gets what",
+    module: "balance.ts",
+    needsBuild: true,
+    takes: "two minutes; root, unshare and iptables",
+    writes: "results/distributed",
+    flags: [
+      { name: "--rounds", takes: "n", help: "rounds of each row (default 5)" },
+      { name: "--only", takes: "row", help: "one row: h1, h2c-1, h2c-3, h2c-12 or h2c-hosts" },
+      { name: "--out", takes: "dir", help: "where it goes (default results/distributed)" },
+    ],
+  },
+  rendezvous: {
+    what: "the meeting point of a load of many shards: time to meet, CPU, memory, and merging what they hand in",
+    module: "rendezvous.ts",
+    needsBuild: true,
+    takes: "two minutes",
+    writes: "stdout",
+    arguments: [{ name: "shards", help: "how many (default 100 and 1000)", isRepeatable: true }],
+    flags: [{ name: "--rounds", takes: "n", help: "rounds, each a barrier and its end (default 20)" }],
+  },
   disconnect: {
     what: "clients that leave at a random token: what they read, what was sent, how soon it is noticed",
     module: "disconnect.ts",

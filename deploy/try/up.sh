@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Starts a Kubernetes of one node on this machine: etcd, API server, scheduler, controllers, containerd, kubelet. Needs root, runc, containerd and
-# containernetworking-plugins (Debian), and the programs of build.sh. Writes $1/kubeconfig; $1/pids has what down.sh ends.
+# Starts a Kubernetes of one node on this machine: etcd, API server, scheduler, controllers, containerd, kubelet, kube-proxy, and names of
+# Services (dns.py). Needs root, runc, containerd, containernetworking-plugins and iptables (Debian), the programs of build.sh and the images of
+# images.sh. Writes $1/kubeconfig; $1/pids has what down.sh ends.
 set -euo pipefail
 dir=${1:?the folder of the cluster}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -75,10 +76,17 @@ enforceNodeAllocatable: []
 containerRuntimeEndpoint: unix:///run/fakeai-containerd.sock
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
+clusterDNS: ["$bridge"]
+clusterDomain: cluster.local
 evictionHard: {memory.available: "100Mi", nodefs.available: "1%", imagefs.available: "1%"}
 YAML
 kubelet --config "$dir/kubelet.yaml" --kubeconfig "$dir/kubeconfig" --root-dir "$dir/kubelet" --hostname-override "$node_name" \
   --node-ip "$bridge" > "$log/kubelet" 2>&1 & keep
 ready() { kubectl --kubeconfig "$dir/kubeconfig" get node "$node_name" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' | grep -q True; }
 until_true ready
+# Answers go back by the node also where both pods are on one bridge: --masquerade-all.
+kube-proxy --kubeconfig "$dir/kubeconfig" --proxy-mode iptables --masquerade-all --cluster-cidr 172.31.77.0/24 --hostname-override "$node_name" \
+  --conntrack-max-per-core 0 --healthz-bind-address "" > "$log/proxy" 2>&1 & keep
+python3 "$here/dns.py" "$bridge" "$dir/kubeconfig" > "$log/dns" 2>&1 & keep
+for image in "$dir"/images/*.tar; do ctr --address /run/fakeai-containerd.sock -n k8s.io images import "$image" > /dev/null; done
 echo "ready: KUBECONFIG=$dir/kubeconfig"

@@ -1,5 +1,4 @@
 /** From what shards handed in to the results that are merged. */
-import { summarizeArm } from "../results/arms.ts";
 import { mergeShards } from "../results/shards.ts";
 import { checkResult } from "../results/store.ts";
 import type { ArmResult, BenchResult, RoundResult, ScenarioResult } from "../results/types.ts";
@@ -34,8 +33,8 @@ function withRounds(scenario: ScenarioResult, recorded: NonNullable<ReturnType<S
     for (const { place, result } of recorded)
       if (place.scenario === scenario.id && place.variant === scenario.variant && place.arm === arm.id) own.set(result.round, result);
     const rounds = [...own.values()].toSorted((a, b) => a.round - b.round);
-    // An arm that no round was handed in of keeps its reasons, and no figure of another shard's.
-    return summarizeArm(arm, rounds, { ...arm, invalid: rounds.length === 0 ? arm.invalid : [] });
+    // An arm that no round was handed in of keeps its reasons. What is said over rounds is said anew of the merged ones.
+    return { ...arm, rounds, invalid: rounds.length === 0 ? arm.invalid : [] };
   });
   return { ...scenario, arms };
 }
