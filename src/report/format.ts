@@ -2,6 +2,7 @@
 import { absoluteEffect } from "../results/effects.ts";
 import { metricFacts } from "../results/metrics.ts";
 import type {
+  BenchResult,
   ArmResult,
   Behind,
   Calibration,
@@ -357,4 +358,12 @@ export function calibrationLines({ rows, limitTokensPerSecond }: Calibration): s
 /** Why an arm, or some of its rounds, do not count: each reason once. */
 export function invalidReasons({ invalid, rounds }: ArmResult): string[] {
   return [...new Set([...invalid, ...rounds.flatMap((round) => round.invalid)])];
+}
+
+/** Who made the load, and how well their clocks are known. */
+export function shardsText({ of, members }: NonNullable<BenchResult["shards"]>): string {
+  const hosts = new Set(members.map(({ environment: { cpu, cores, kernel } }) => `${cpu}, ${cores} cores, ${kernel}`));
+  const bounds = members.flatMap(({ clock }) => (clock === null ? [] : [clock.boundUs]));
+  const clocks = bounds.length === 0 ? "" : `; clocks known to ${digits(Math.max(...bounds) / 1000)} ms or better`;
+  return `one load of ${of} shards on ${hosts.size === 1 ? "machines of one kind" : `machines of ${hosts.size} kinds`}${clocks}`;
 }

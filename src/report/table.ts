@@ -14,6 +14,7 @@ import {
   probability,
   requiredValue,
   requirementOutcome,
+  shardsText,
   smallness,
 } from "./format.ts";
 import { causesOf } from "./causes.ts";
@@ -221,14 +222,6 @@ function requirements(page: Page, { requirements: list }: BenchResult): void {
       outcome === "met" ? "green" : outcome === "violated" ? "red" : "yellow",
     );
   }
-}
-
-/** Who made the load, and how well their clocks are known. */
-function shardsText({ of, members }: NonNullable<BenchResult["shards"]>): string {
-  const hosts = new Set(members.map(({ environment: { cpu, cores, kernel } }) => `${cpu}, ${cores} cores, ${kernel}`));
-  const bounds = members.flatMap(({ clock }) => (clock === null ? [] : [clock.boundUs]));
-  const clocks = bounds.length === 0 ? "" : `; clocks known to ${digits(Math.max(...bounds) / 1000)} ms or better`;
-  return `one load of ${of} shards on ${hosts.size === 1 ? "machines of one kind" : `machines of ${hosts.size} kinds`}${clocks}`;
 }
 
 /** The whole report for a terminal, ending in a newline. */

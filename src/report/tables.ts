@@ -2,7 +2,7 @@
 import { printable } from "../base/printable.ts";
 import { validRounds } from "../results/arms.ts";
 import { sessionsOf } from "../results/sessions.ts";
-import type { ArmResult, BenchResult, ScenarioResult } from "../results/types.ts";
+import type { ArmResult, BenchResult, Environment, ScenarioResult } from "../results/types.ts";
 import { causesOf } from "./causes.ts";
 import {
   armColumns,
@@ -15,6 +15,7 @@ import {
   ms,
   probability,
   quantity,
+  shardsText,
   smallness,
 } from "./format.ts";
 import { type Html, html, type Part } from "./markup.ts";
@@ -221,8 +222,30 @@ export function calibrationTable({ calibration }: BenchResult): Part {
   );
 }
 
+/** Machines that differ in their load alone are shown once: a load of many shards has as many. */
+function alike(environments: readonly Environment[]): (readonly Environment[])[] {
+  const kinds = new Map<string, Environment[]>();
+  for (const one of environments) {
+    const kind = JSON.stringify({ ...one, loadAverage: null });
+    kinds.set(kind, [...(kinds.get(kind) ?? []), one]);
+  }
+  return [...kinds.values()];
+}
+
+/** The load averages of machines: from the least to the greatest where there are several. */
+function loadsOf(machines: readonly Environment[]): string {
+  const [first, ...others] = machines;
+  return first!.loadAverage
+    .map((own, at) => {
+      const all = [own, ...others.map(({ loadAverage }) => loadAverage[at]!)];
+      const [least, most] = [digits(Math.min(...all)), digits(Math.max(...all))];
+      return least === most ? least : `${least} to ${most}`;
+    })
+    .join(others.length > 0 ? ", " : " ");
+}
+
 /** Machines and software, the command and the seed. */
-export function environmentList({ environment, environments, command, seed }: BenchResult): Part {
+export function environmentList({ environment, environments, command, seed, shards }: BenchResult): Part {
   const row = (name: string, value: Part): Html =>
     html`<dt>${name}</dt>
       <dd>${value}</dd>`;
@@ -231,20 +254,22 @@ export function environmentList({ environment, environments, command, seed }: Be
       .map(([name, version]) => `${name} ${version ?? "missing"}`)
       .join(", ");
   return [
-    ...(environments ?? [environment]).map(
-      (one) =>
-        html`<dl>
-          ${[
-            row("CPU", `${one.cpu}, ${one.cores} cores, ${one.pinned ? "server and load pinned to cores of their own" : "not pinned"}`),
-            row("Memory", quantity(one.memoryBytes, "bytes")),
-            row("System", `${one.os}, kernel ${one.kernel}, load average ${one.loadAverage.map(digits).join(" ")}`),
-            row("Software", `fakeai ${one.fakeai}, Node ${one.node}`),
-            row("Engines", versions(one.engines)),
-            row("Tools", versions(one.tools)),
-            row("Target", one.target),
-          ]}
-        </dl>`,
-    ),
+    ...(shards === undefined ? [] : [html`<p>The run is ${shardsText(shards)}.</p>`]),
+    ...alike(environments ?? [environment]).map((machines) => {
+      const one = machines[0]!;
+      return html`<dl>
+        ${[
+          ...(machines.length === 1 ? [] : [row("Processes", `${machines.length}, on machines that are alike`)]),
+          row("CPU", `${one.cpu}, ${one.cores} cores, ${one.pinned ? "server and load pinned to cores of their own" : "not pinned"}`),
+          row("Memory", quantity(one.memoryBytes, "bytes")),
+          row("System", `${one.os}, kernel ${one.kernel}, load average ${loadsOf(machines)}`),
+          row("Software", `fakeai ${one.fakeai}, Node ${one.node}`),
+          row("Engines", versions(one.engines)),
+          row("Tools", versions(one.tools)),
+          row("Target", one.target),
+        ]}
+      </dl>`;
+    }),
     html`<dl>${row("Command", html`<code>${command.join(" ")}</code>`)}${row("Seed", String(seed))}</dl>`,
   ];
 }

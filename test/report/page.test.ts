@@ -207,6 +207,18 @@ describe("charts of slices", () => {
 describe("the page", () => {
   const page = renderHtml(sample, [{ file: "result.json", name: "result.json" }]);
 
+  it("shows machines that are alike once, however many shards ran on them, and says that they made one load", () => {
+    const { environment, startedAt } = sample;
+    const other = { ...environment, loadAverage: environment.loadAverage.map((load) => load + 1) as typeof environment.loadAverage };
+    const clock = { offsetUs: 0, driftPpm: null, boundUs: 250, exchanges: 24 };
+    const members = [environment, other, { ...other, cores: 64 }].map((one, i) => ({ shard: i + 1, clock, environment: one, startedAt }));
+    const sharded = { ...sample, environments: members.map((member) => member.environment), shards: { of: 3, session: "s", members } };
+    const shown = renderHtml(sharded);
+    expect(shown.match(/<dt>CPU/gu)).toHaveLength(2);
+    expect(shown).toContain("2, on machines that are alike");
+    expect(shown).toContain("one load of 3 shards on machines of 2 kinds; clocks known to 0.25 ms or better");
+  });
+
   it("begins with the headline, and says each answer as the terminal does", () => {
     const answers = answersOf(sample);
     expect(page.match(/<h1>(.*?)<\/h1>/u)?.[1]).toBe(headline(answers));
