@@ -5,7 +5,7 @@ if [ -n "${PACKAGE:-}" ]; then
   fakeai=(npx --yes "$PACKAGE")
 else
   repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-  [ -f "$repository/dist/cli.js" ] || (cd "$repository" && npm ci)
+  [ -f "$repository/dist/cli.js" ] || (cd "$repository" && npm install --no-audit --no-fund)
   fakeai=(node "$repository/dist/cli.js")
 fi
 # xargs splits words as a shell does, quotes included, and runs nothing of them.
