@@ -277,7 +277,7 @@ function checkTogether(input: BenchInput): void {
       "--via: name the server behind the gateway with --url, to compare with (fakeai serve --stamps, then --url http://127.0.0.1:8000)",
     );
   for (const key of ["cacert", "insecure"] as const) if (given(key) && !given("url")) refuse(`--${key} belongs to --url`);
-  if (given("via") && input.protocol !== undefined && /\bwss?\b/.test(String(input.protocol)))
+  if (given("via") && input.protocol !== undefined && /\bwss?\b/.test(input.protocol))
     refuse("--via compares answers over HTTP: measure a gateway over WebSocket with --url");
   if (given("trace") && given("rampUp")) refuse("--trace has its own arrivals: --ramp-up does not apply (--cool-down does)");
   if (given("requests") && given("duration")) refuse("--requests and --duration: give one of them");
