@@ -198,7 +198,7 @@ export function sumUp(job: LoadJob, facts: RunFacts): LoadReport {
 
 /** What came from each address. A request that no connection took is of none. */
 function serversOf({ endpoint: { hosts = [] }, gateway = false }: LoadJob, { answers, connectionsAt, clocks }: RunFacts): ServerRound[] {
-  return [...new Set(hosts)].map((address) => {
+  return Array.from(new Set(hosts), (address) => {
     const own = answers.filter((answer) => answer.address === address);
     const good = own.filter(({ error, settled }) => settled && error === null);
     const [ttft, itl] = [new Recorder("us"), new Recorder("us")];

@@ -86,10 +86,17 @@ export function partsTables(arm: ArmResult): PartsTable[] {
     tables.push({
       title: `${arm.id} by server, over its valid rounds`,
       header: [
-        ...["server", "connections a round", "requests", "failed", "TTFT p50 ms", "TTFT p99 ms", "ITL p50 ms", "ITL p99 ms"],
+        "server",
+        "connections a round",
+        "requests",
+        "failed",
+        "TTFT p50 ms",
+        "TTFT p99 ms",
+        "ITL p50 ms",
+        "ITL p99 ms",
         ...(hasClocks ? ["clock known to, ms"] : []),
       ],
-      rows: [...servers].slice(0, mostParts).map(([name, all]) => {
+      rows: Array.from([...servers].slice(0, mostParts), ([name, all]) => {
         const ttft = mergeSummaries(all.flatMap((one) => one.ttft ?? []));
         const itl = mergeSummaries(all.flatMap((one) => one.itl ?? []));
         return [

@@ -319,7 +319,7 @@ export function clockOf(rounds: readonly { readonly clock?: ServerClockFit }[]):
 export function serversOf(rounds: readonly { readonly servers?: readonly ServerRound[] }[]): Pick<RoundResult, "servers"> {
   const all = rounds.flatMap(({ servers }) => servers ?? []);
   if (all.length === 0) return {};
-  const servers = [...new Set(all.map(({ address }) => address))].map((address): ServerRound => {
+  const servers = Array.from(new Set(all.map(({ address }) => address)), (address): ServerRound => {
     const own = all.filter((one) => one.address === address);
     const sum = (key: "connections" | "completed" | "failed"): number => own.reduce((total, one) => total + one[key], 0);
     return {

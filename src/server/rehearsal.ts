@@ -85,7 +85,10 @@ function rehearsalOf(config: ServerConfig): ServerConfig {
     ...config,
     warm: false,
     host: loopback,
-    endpoints: heard.length === 0 ? [{ protocol: "h1", port: 0, sharesPort: false }] : heard.map((endpoint) => ({ ...endpoint, port: 0 })),
+    endpoints:
+      heard.length === 0
+        ? [{ protocol: "h1", port: 0, sharesPort: false }]
+        : heard.map(({ protocol, sharesPort }) => ({ protocol, port: 0, sharesPort })),
     altSvc: false,
     model: { ...model, ttft: us("1"), itl: us("500us") },
     scheduler: scheduler && {

@@ -114,9 +114,8 @@ export function instance(value: string, name: string): Instance {
 
 /** Labels that samples of `/metrics` have by themselves, or that Prometheus gives to every target (`job`, `instance`). */
 const ownLabels: ReadonlySet<string> = new Set([
-  ...["bound", "engine", "fault", "finished_reason", "instance", "job", "le", "model_name", "protocol", "quantile", "replica", "status"],
-  "worker",
-]);
+  "bound", "engine", "fault", "finished_reason", "instance", "job", "le", "model_name", "protocol", "quantile", "replica", "status", "worker",
+]); // oxfmt-ignore
 const mostLabelCharacters = 256;
 
 /** "pod=a": labels of every sample, by name (Prometheus, "Data model": letters, digits and _; those that begin with __ are its own). */

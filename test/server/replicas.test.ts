@@ -51,6 +51,7 @@ test.each(["pod", "=a", "le=1", "__name__=a", "a-b=c", "pod=a\nb 1", "pod=\u001b
   "--metrics-label %j is refused in one line",
   async (label) => {
     const refused = createServer({ protocol: ["h1"], port: 0, metricsLabel: label });
+    // oxlint-disable-next-line no-control-regex -- that is what must not be there
     await expect(refused).rejects.toThrow(/^--metrics-label: [^\n\u001b]*$/);
   },
 );
