@@ -184,6 +184,8 @@ export class Pacer {
   #sizes = new Uint32Array(slotCount);
   /** Absolute number (time / width of a slot) of the last slot that was looked at. */
   #position: number;
+  /** The first slot that a response may be put into. */
+  #earliest: number;
   #inTurn = false;
   /** When the last turn began. Before `#nextTurnUs` no other does. */
   #lastTurnUs = 0;
@@ -210,6 +212,7 @@ export class Pacer {
     // Where turns come as often as tokens, each must look at few streams that are not due yet.
     this.#slotUs = this.#turnUs < wideSlotUs ? narrowSlotUs : wideSlotUs;
     this.#position = Math.floor(clock.nowUs() / this.#slotUs);
+    this.#earliest = this.#position;
     clock.onWake = () => this.#turn();
   }
 
@@ -228,7 +231,10 @@ export class Pacer {
       }
     }
     // While nothing ran, no turn moved the wheel on.
-    if (this.running === 0) this.#position = Math.floor(this.#clock.nowUs() / this.#slotUs);
+    if (this.running === 0) {
+      this.#position = Math.floor(this.#clock.nowUs() / this.#slotUs);
+      this.#earliest = this.#position;
+    }
     const emission = new Emission(this, plan, sink);
     sink.observer = emission;
     sink.start(plan.head);
@@ -328,6 +334,8 @@ export class Pacer {
     const target = Math.floor(nowUs / this.#slotUs);
     // After a pause longer than the wheel, one round sees every slot.
     this.#position = Math.max(this.#position, target - slotCount + 1);
+    // What is overdue and goes on, as streams without latency do, waits where the turn ends: slots before it were looked at.
+    this.#earliest = target;
     for (;;) {
       const slot = slotOf(this.#position);
       // Counted first: streams that the loop puts back into this slot wait for the next turn.
@@ -537,7 +545,7 @@ export class Pacer {
   #link(emission: Emission): void {
     const { alarmUs } = emission;
     if (emission.sink.closed || alarmUs === Infinity) return;
-    const slot = slotOf(Math.max(this.#position, Math.floor(alarmUs / this.#slotUs)));
+    const slot = slotOf(Math.max(this.#earliest, Math.floor(alarmUs / this.#slotUs)));
     const tail = this.#tails[slot]!;
     emission.slot = slot;
     emission.previous = tail;

@@ -86,6 +86,25 @@ class DeferringSink extends FakeSink {
   }
 }
 
+test.each([0, 100, 600, 5000])("streams without latency go on in the next turn, however long a write takes (%i us)", (costUs) => {
+  const { clock, pacer } = setUp();
+  const count = 400;
+  const beganUs = clock.us;
+  const streams = [0, 1, 2].map(() => {
+    const [frames, sink] = [new LoggedFrames(count, 1000), new DeferringSink(clock, costUs)];
+    pacer.send(plan(clock, every(0, count), frames), sink);
+    return { frames, sink };
+  });
+  clock.run();
+  const writes = streams.reduce((sum, { sink }) => sum + sink.writes, 0);
+  expect(writes).toBeGreaterThan(10);
+  for (const { frames } of streams) {
+    expect(frames.written).toHaveLength(count);
+    // A turn that lost a stream would see it again after a round of the wheel, 2 s later.
+    expect(frames.written.at(-1)!.sentUs - beganUs).toBeLessThan(writes * (costUs + 1000));
+  }
+});
+
 describe("where the engine sends when the turn is over", () => {
   const streams = 20;
   const costUs = 200;
