@@ -136,7 +136,7 @@ for (const client of clients) {
 if (rows.length === 0) process.exit(1);
 const environment = describeEnvironment(false, "fakeai");
 const yes = (value: boolean | null): string => (value === null ? "it has none" : value ? "yes" : "**no**");
-writeFileSync(`${folder}http2.json`, `${JSON.stringify({ startedAt, environment, rows }, null, 1)}\n`);
+writeFileSync(`${folder}interop/http2.json`, `${JSON.stringify({ startedAt, environment, rows }, null, 1)}\n`);
 writeFileSync(
   `${folder}http2.md`,
   `# Clients of HTTP/2 that others wrote

@@ -183,7 +183,6 @@ const benchWords: Words = {
   goodput: "--slo",
   threshold: "--require",
   thresholds: "--require",
-  loss: "--stall",
 };
 
 /** tc netem and toxiproxy. */
@@ -200,7 +199,6 @@ const proxyWords: Words = {
   latency: "--rtt",
   lag: "--rtt",
   ping: "--rtt",
-  loss: "--stall",
   drop: "--stall",
   rate: "--bandwidth",
   throughput: "--bandwidth",

@@ -289,7 +289,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     kind: "text",
     takes: "list",
     parse: several(oneOf(protocolNames)),
-    help: "only these of h1,h1s,h2c,h2,h3,ws,wss; made for a scenario that lacks them",
+    help: "only these of h1,h1s,h2c,h2,h3,ws,wss; made where a scenario lacks them",
     group: measured,
     common: true,
   },

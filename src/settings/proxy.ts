@@ -56,7 +56,6 @@ export const proxyFlags: FlagTable<ProxySettings> = [
     parse: whole(0, Number.MAX_SAFE_INTEGER),
     help: "decides stalls, cuts, losses and jitter",
     group: proxyGroup,
-    common: true,
   },
   { key: "json", kind: "boolean", help: "a line of JSON when ready, and one at the end", group: proxyGroup, common: true },
   { key: "udp", kind: "boolean", help: "carry datagrams, as of HTTP/3: --rtt, --jitter, --loss", group: proxyGroup, common: true },

@@ -133,8 +133,9 @@ test.each(named(proxying))("%s", async (_name, { command }) => {
   const args = wordsOf(onFreePorts(command)).slice(2);
   const proxy = runCli(args.map((word) => (word === "9000" ? "0" : word)));
   const line = await proxy.firstLine;
-  const response = await fetch(`http://127.0.0.1:${/127\.0\.0\.1:(\d+)/.exec(line)![1]}/health`);
-  expect(response.status).toBe(200);
+  const [, port] = /127\.0\.0\.1:(\d+)/.exec(line)!;
+  // Tests of the proxy's own send datagrams; what listens here for HTTP/1.1 reads none.
+  if (!args.includes("--udp")) expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
   proxy.child.kill("SIGTERM");
   expect((await proxy.ended).code).toBe(0);
 });

@@ -35,7 +35,6 @@ describe("in scenarios and on the command line of a bench", () => {
     [{ network: { stall: "1%" } }, {}, /^--scenario: x\.json: network\.stall: "1%" is not/],
     [{ network: { up: { cut: "5" } } }, {}, /^--scenario: x\.json: network\.up\.cut: /],
     [{ rttMs: 1, network: { rtt: 1 } }, {}, /^--scenario: x\.json: rttMs and network\.rtt are one thing$/],
-    [{ network: { loss: "1%" } }, {}, /^--scenario: x\.json: \/workload\/network .*"loss"/],
     [{}, { network: { rtt: "far" } }, /^--scenario: x\.json: network\.rtt: /],
   ])("%j %j is refused", (workload, arm, message) => {
     expect(() => checkScenario(file(workload, arm), "x.json")).toThrow(message);

@@ -117,7 +117,7 @@ describe("scenarios", () => {
         else expect(arm(candidate).role).toBe("engine");
       }
       for (const { baseline, candidate } of variant.claims)
-        expect([arm(baseline).role, arm(candidate).role]).toEqual(["protocol", "protocol"]);
+        expect([arm(candidate).role, arm(candidate).engine]).toEqual([arm(baseline).role, arm(baseline).engine]);
       expect(variant.rounds).toBeGreaterThanOrEqual(5);
       expect(estimateSeconds(variant, null)).toBeGreaterThan(0);
     }
