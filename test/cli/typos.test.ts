@@ -43,7 +43,7 @@ test.each([
   ["serve", "--tls", "--protocol h2 or --protocol h1s"],
   ["serve", "--time-to-first-tokens", "--time-to-first-token"],
   ["proxy", "--upstream", "--to"],
-  ["proxy", "--loss", "--stall"],
+  ["proxy", "--drop", "--stall"],
   ["proxy", "--jiter", "--jitter"],
   ["serve", "--engin", "--scheduler"],
   ["report", "--png", "--svg"],
