@@ -21,21 +21,30 @@ const parallel = [
   "wire",
 ];
 
+/** Rooms and files that wait most of their time, on servers of their own: alone they leave a core idle. */
+const waitingRooms = ["load", "network", "tape"];
+const waitingFiles = [
+  "test/clients/retries.test.ts",
+  "test/listeners/{backpressure,surface,upgrade,wire}.test.ts",
+  "test/listeners/websocket*.test.ts",
+  "test/server/knobs.test.ts",
+  "test/settings/aliases.test.ts",
+  "test/shards/slurm.test.ts",
+];
+
 /** Files of these rooms that run alone all the same. */
 const alone = [
   // It builds `dist` anew, which other tests run.
   "test/cli/package.test.ts",
   // They judge how long something takes, or how much memory it holds.
   "test/bench/soak.test.ts",
-  "test/clients/retries.test.ts",
   "test/runner/bench.test.ts",
   "test/server/heap.test.ts",
-  "test/server/knobs.test.ts",
   "test/server/rate-limit.test.ts",
   "test/server/scheduler.test.ts",
   "test/server/warm.test.ts",
-  "test/shards/slurm.test.ts",
-  "test/settings/aliases.test.ts",
+  // It judges the gaps of streams at the client.
+  "test/load/stream.test.ts",
 ];
 
 export default defineConfig({
@@ -54,7 +63,7 @@ export default defineConfig({
         test: {
           name: "parallel",
           include: parallel.map((room) => `test/${room}/**/*.test.ts`),
-          exclude: alone,
+          exclude: [...alone, ...waitingFiles],
           // Most of them wait: two at a time even on two cores.
           maxWorkers: Math.max(2, availableParallelism()),
           sequence: { groupOrder: 0 },
@@ -63,11 +72,22 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: "waiting",
+          include: [...waitingRooms.map((room) => `test/${room}/**/*.test.ts`), ...waitingFiles],
+          exclude: alone,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: "alone",
-          include: [`test/!(${parallel.join("|")})/**/*.test.ts`, ...alone],
+          include: [`test/!(${[...parallel, ...waitingRooms].join("|")})/**/*.test.ts`, ...alone],
+          exclude: waitingFiles,
           // They share the cores with the servers that they start.
           maxWorkers: 1,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],
