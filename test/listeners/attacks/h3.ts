@@ -51,6 +51,7 @@ class Peer {
   closed: number | null = null;
   /** What it does not take in stays with the engine, whose windows shut then. */
   reads = true;
+  #untaken = 0;
   readonly #engine: QuicClient;
   readonly #readers = new Map<number, FrameReader>();
   #wake: () => void = () => {};
@@ -68,8 +69,9 @@ class Peer {
         initialMaxStreamDataBidiLocal: windowBytes,
       },
       (_error, events) => {
-        for (const event of events) this.#take(event);
-        if (this.reads) this.#engine.ackEventBatch(events.length);
+        for (const event of events) this.#read(event);
+        this.#untaken += events.length;
+        if (this.reads) this.#take();
         this.#wake();
       },
     );
@@ -121,13 +123,21 @@ class Peer {
     return isSo();
   }
 
+  #take(): void {
+    this.#engine.ackEventBatch(this.#untaken);
+    this.#untaken = 0;
+  }
+
   async end(): Promise<void> {
+    // All clients of a process share what may be told and not acknowledged: one that keeps it would hold up the others for good.
+    this.reads = true;
+    this.#take();
     this.#engine.close(0x100, "");
     this.#engine.requestShutdown();
     await sleep(0);
   }
 
-  #take(event: QuicEvent): void {
+  #read(event: QuicEvent): void {
     const { eventType, streamId } = event;
     if (eventType === quicEvent.handshake) this.#onReady();
     else if (eventType === quicEvent.closed) this.closed ??= event.meta?.errorCode ?? 0;
@@ -176,23 +186,29 @@ function outcomes(peer: Peer): Record<string, number> {
   return counts;
 }
 
-/** Passes datagrams on, until it is cut: then both ends hear nothing more of each other. */
+/** Passes datagrams on, until it is cut: then both ends hear nothing more of each other, not even that no socket is there. */
 async function relay(port: number): Promise<{ readonly port: number; cut(): void }> {
   const [front, back] = [createSocket("udp4"), createSocket("udp4")];
   let client = 0;
+  let isCut = false;
   front.on("message", (bytes, from) => {
     client = from.port;
-    back.send(bytes, port, host);
+    if (!isCut) back.send(bytes, port, host);
   });
-  back.on("message", (bytes) => front.send(bytes, client, host));
+  back.on("message", (bytes) => {
+    if (!isCut) front.send(bytes, client, host);
+  });
   front.bind(0, host);
   back.bind(0, host);
   await Promise.all([once(front, "listening"), once(back, "listening")]);
   return {
     port: front.address().port,
     cut() {
-      front.close();
-      back.close();
+      isCut = true;
+      setTimeout(() => {
+        front.close();
+        back.close();
+      }, patienceMs).unref();
     },
   };
 }
