@@ -24,7 +24,11 @@ streams=${STREAMS:-24} requests=${REQUESTS:-240}
 
 # A look at the cluster takes CPU time from what is measured: these wait for what the API server tells, and do not ask again and again.
 pods() { kubectl get pods -l app.kubernetes.io/instance=try,app.kubernetes.io/component=serve --field-selector=status.phase=Running -o 'jsonpath={range .items[*]}{.metadata.deletionTimestamp}{"|"}{.status.podIP}{"\n"}{end}' | sed -n 's/^|//p'; }
-logs() { kubectl wait --for=condition=Ready pod -l "job-name=$1" --timeout=60s >/dev/null 2>&1 || true; kubectl logs -f "job/$1"; }
+# A Job's pod is made a moment after the Job.
+begun() {
+  for _ in $(seq 1 40); do [ -n "$(kubectl get pods -l "job-name=$1" -o name)" ] && break; sleep 0.5; done
+  kubectl wait --for=condition=Ready pod -l "job-name=$1" --timeout=60s > /dev/null
+}
 
 check() {
   say "kubernetes $(kubectl version -o json | python3 -c 'import json,sys; print(json.load(sys.stdin)["serverVersion"]["gitVersion"])'), $(kubectl get nodes --no-headers | wc -l) node"
@@ -41,7 +45,7 @@ check() {
 lines() {
   say "helm install try deploy/helm/fakeai --set serve.replicas=3 --set bench.enabled=true --set bench.shards=4"
   (cd "$here/.." && helm install try deploy/helm/fakeai --set serve.replicas=3 --set bench.enabled=true --set bench.shards=4 "${image[@]}" "${small[@]}")
-  kubectl wait --for=condition=Ready pod -l job-name=try-fakeai-rendezvous --timeout=60s
+  begun try-fakeai-rendezvous
   say "kubectl logs -f job/try-fakeai-rendezvous | tail -n 1 > result.json"
   (cd "$out" && kubectl logs -f job/try-fakeai-rendezvous | tee "$dir/lines.log" | tail -n 1 > result.json && mv result.json lines.json)
   sed '$d' "$dir/lines.log"
@@ -71,7 +75,7 @@ run() {
 }
 collect() {
   local name=$1
-  logs "$name-fakeai-rendezvous" > "$dir/$name.log"
+  kubectl logs -f "job/$name-fakeai-rendezvous" > "$dir/$name.log"
   tail -n 1 "$dir/$name.log" > "$out/$name.json"
   sed '$d' "$dir/$name.log"
   kubectl get pods -l "app.kubernetes.io/component=bench,app.kubernetes.io/instance=$name" -o wide --no-headers
@@ -113,6 +117,7 @@ service() {
 plain() {
   say "an Indexed Job of 4 shards, h1 and h2c, 5 rounds"
   run plain
+  begun plain-fakeai-rendezvous
   collect plain
   figures "$out/plain.json"
 }
@@ -120,8 +125,8 @@ plain() {
 killed() {
   say "the same, and the pod of index 2 is killed in the third round"
   run killed
-  kubectl wait --for=condition=Ready pod -l job-name=killed-fakeai-rendezvous --timeout=60s > /dev/null
-  (kubectl logs -f job/killed-fakeai-rendezvous || true) | grep -q -m1 "all 4 shards"
+  begun killed-fakeai-rendezvous
+  grep -q -m1 "all 4 shards" <(kubectl logs -f job/killed-fakeai-rendezvous)
   sleep "${KILL_AFTER:-18}"
   local victim; victim=$(kubectl get pods -l "app.kubernetes.io/component=bench,app.kubernetes.io/instance=killed,batch.kubernetes.io/job-completion-index=2" -o 'jsonpath={.items[0].metadata.name}')
   say "killing $victim"
