@@ -43,6 +43,7 @@ check() {
 
 # As in docs/deploy.md; before them only what a user's registry does: the image has another name here.
 lines() {
+  helm uninstall try --wait > /dev/null 2>&1 || true
   say "helm install try deploy/helm/fakeai --set serve.replicas=3 --set bench.enabled=true --set bench.shards=4"
   (cd "$here/.." && helm install try deploy/helm/fakeai --set serve.replicas=3 --set bench.enabled=true --set bench.shards=4 "${image[@]}" "${small[@]}")
   begun try-fakeai-rendezvous
