@@ -353,7 +353,8 @@ const attacks: Readonly<Record<string, (port: number) => Promise<Readonly<Record
         ["x-fakeai-output-tokens", "20000"],
         ["x-fakeai-itl", "0"],
       ]);
-    await sleep(1300);
+    // A stream is cut at the second look that finds nothing taken.
+    await sleep(2500);
     const { closed } = peer;
     await peer.end();
     return { closed };
