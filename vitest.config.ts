@@ -64,8 +64,8 @@ export default defineConfig({
           name: "parallel",
           include: parallel.map((room) => `test/${room}/**/*.test.ts`),
           exclude: [...alone, ...waitingFiles],
-          // Most of them wait: two at a time even on two cores.
-          maxWorkers: Math.max(2, availableParallelism()),
+          // Most of them wait: three at a time even on two cores.
+          maxWorkers: Math.max(3, availableParallelism()),
           sequence: { groupOrder: 0 },
         },
       },

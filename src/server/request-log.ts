@@ -85,6 +85,7 @@ const mostPageBytes = 1_048_576;
 interface Waiter {
   readonly fits: (request: ReceivedRequest) => boolean;
   readonly resolve: (request: ReceivedRequest) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 export class RequestLog implements ReceivedRequests {
@@ -167,6 +168,11 @@ export class RequestLog implements ReceivedRequests {
           this.#waiters.delete(waiter);
           resolve(request);
         },
+        reject: (error) => {
+          clearTimeout(timer);
+          this.#waiters.delete(waiter);
+          reject(error);
+        },
       };
       this.#waiters.add(waiter);
     });
@@ -237,7 +243,14 @@ export class RequestLog implements ReceivedRequests {
   }
 
   #tell(entry: Entry): void {
-    for (const waiter of this.#waiters) if (waiter.fits(entry)) waiter.resolve(entry);
+    for (const waiter of this.#waiters) {
+      // What the user's predicate throws, as of a request without a body, is its waiter's and not the engine's.
+      try {
+        if (waiter.fits(entry)) waiter.resolve(entry);
+      } catch (error) {
+        waiter.reject(error);
+      }
+    }
   }
 }
 

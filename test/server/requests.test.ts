@@ -1,5 +1,5 @@
 /** What came in, as a test suite asks for it: on every protocol and engine, and over HTTP with the admin's token only. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { RequestHandler, ResponseSink, RouteRequest } from "../../src/core/seams.ts";
 import { createServer, type FakeAiServer } from "../../src/index.ts";
 import { mostKeptBytes, RequestLog } from "../../src/server/request-log.ts";
@@ -91,6 +91,15 @@ test("a request that does not come is an error that says what came", async () =>
   await expect(server.requests.waitForRequest("/x", { timeoutMs: 20 })).rejects.toThrow("no request fits after 20 ms: none came");
   await fetch(`${server.urls.h1}/health`);
   await expect(server.requests.waitForRequest("/x", { timeoutMs: 20 })).rejects.toThrow("1 are there, the last GET /health");
+});
+
+test("what a predicate throws is its waiter's, and the request has its answer", async () => {
+  const server = await createServer({ port: 0, keepRequests: 10 });
+  onTestFinished(() => void server.close(0));
+  const waited = server.requests.waitForRequest(({ body }) => (body as { messages: unknown[] }).messages.length > 0);
+  const [answer, outcome] = await Promise.allSettled([fetch(`${server.urls.h1}/v1/models`), waited]);
+  expect(answer).toMatchObject({ status: "fulfilled", value: { status: 200 } });
+  expect(outcome).toMatchObject({ status: "rejected", reason: expect.any(TypeError) as TypeError });
 });
 
 test("heads and bodies together are bounded, and a body is kept as it came", () => {

@@ -249,6 +249,7 @@ export function readGemini(bytes: Uint8Array, model: string, stream: boolean, se
   const limit = Math.min(asked ?? Infinity, maxModelLen === null ? Infinity : maxModelLen - tokens);
   const { contents } = conversation;
   const texts = contents.flatMap((content) => content.texts);
+  const last = contents.findLast(({ role }) => role !== "system");
   const ask: Ask = {
     model,
     promptTokens: tokens,
@@ -262,7 +263,8 @@ export function readGemini(bytes: Uint8Array, model: string, stream: boolean, se
     stop: readStops(config),
     seed: integerAt(config, "seed", "generation_config.") ?? undefined,
     reasoningTokens: thinking.tokens,
-    calls: readCalls(body, contents.at(-1)?.isResult === true),
+    // A result of a function, or the beginning of an answer, is gone on from: nothing is called again.
+    calls: readCalls(body, last !== undefined && (last.isResult || last.role === "model")),
     json: readFormat(config),
   };
   return { ask, showsThoughts: thinking.isShown, details };

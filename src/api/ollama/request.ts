@@ -169,10 +169,15 @@ export function readOllama(kind: "chat" | "generate", bytes: Uint8Array, setting
     stop: readStops(options),
     seed: seed ?? undefined,
     reasoningTokens: readThinking(body),
-    calls: kind === "chat" ? readTools(body, messages.at(-1)?.role === "tool") : null,
+    calls: kind === "chat" ? readTools(body, goesOn(messages.findLast(({ role }) => role !== "system")?.role)) : null,
     json: readFormat(body),
   };
   return { ask, isLoad, isUnload: isLoad && (keepAlive === 0 || keepAlive === "0" || keepAlive === "0s") };
+}
+
+/** Whether an answer goes on from what stands there, a tool's result or the beginning of an answer, and calls nothing again. */
+function goesOn(role: string | undefined): boolean {
+  return role === "tool" || role === "assistant";
 }
 
 /** What /api/generate is given, as messages. */

@@ -171,7 +171,8 @@ interface Facts {
 function factsOf(endpoint: ReplyEndpoint, body: JsonObject): Facts {
   const { model } = body;
   const items = itemsOf(endpoint, body);
-  const last = items.at(-1);
+  // What the system or the developer says last changes nothing of what the answer follows.
+  const last = items.findLast(({ role }) => role !== "system" && role !== "developer");
   return {
     endpoint,
     model: typeof model === "string" ? model : "",
@@ -218,7 +219,7 @@ function isAnswer({ role, type }: JsonObject): boolean {
 
 function isToolResult({ role, type, content }: JsonObject): boolean {
   if (role === "tool" || role === "function") return true;
-  if (typeof type === "string" && type.endsWith("_call_output")) return true;
+  if (typeof type === "string" && (type.endsWith("_output") || type === "mcp_approval_response")) return true;
   return Array.isArray(content) && content.some((block: unknown) => isObject(block) && block["type"] === "tool_result");
 }
 

@@ -474,6 +474,7 @@ export const batches: readonly Batch[] = [
     protocol: "h2",
     engine: "own",
     options: { ...fastOwn, headTimeout: 1500 },
+    isLong: true,
     cases: [...tlsNode, floodsOwn[0]!, floodsOwn[1]!, malformedOwn[2]!, malformedOwn[22]!, restOwn[4]!],
   },
   { name: "requests, readers, connections", protocol: "h1", engine: "node", options: fastNode, cases: nodeH1 },
@@ -510,10 +511,10 @@ export const batches: readonly Batch[] = [
     isLong: true,
     cases: restWs("uws"),
   },
-  { name: "over TLS", protocol: "h1s", engine: "node", options: fastTls, cases: tlsNode },
+  { name: "over TLS", protocol: "h1s", engine: "node", options: fastTls, isLong: true, cases: tlsNode },
   { name: "over TLS", protocol: "h1s", engine: "uws", options: fast, cases: tlsCommon },
-  { name: "floods", protocol: "h3", engine: "quiche", options: fastQuic, sequential: true, cases: floodsH3 },
-  { name: "frames, requests, readers", protocol: "h3", engine: "quiche", options: fastQuic, cases: restH3 },
+  { name: "floods", protocol: "h3", engine: "quiche", options: fastQuic, isLong: true, sequential: true, cases: floodsH3 },
+  { name: "frames, requests, readers", protocol: "h3", engine: "quiche", options: fastQuic, isLong: true, cases: restH3 },
 ];
 
 /** The rows of the docs' table: case, engine, answer, who decides, counter. */
