@@ -280,8 +280,8 @@ function laneAt(bytes: Buffer, start: number, end: number): number {
       return number;
     }
   }
-  const found = bytes.indexOf('"stream_id"', start);
-  return found < 0 || found >= end ? 0 : laneIn(bytes.toString("utf8", start, end));
+  // Not beyond its end: what stands behind it in the buffer is read with the next events.
+  return bytes.subarray(start, end).includes('"stream_id"') ? laneIn(bytes.toString("utf8", start, end)) : 0;
 }
 
 function laneIn(text: string): number {
