@@ -464,6 +464,7 @@ export const batches: readonly Batch[] = [
     protocol: "h2",
     engine: "node",
     options: fastTls,
+    isLong: true,
     cases: [...tlsNode, floodsH2[0]!, floodsH2[1]!, malformedH2[2]!, malformedH2[22]!, restH2[4]!],
   },
   { name: "floods", protocol: "h2c", engine: "own", options: { ...fastOwn, idleTimeout: 3000 }, sequential: true, cases: floodsOwn },
