@@ -1,5 +1,6 @@
 /** A whole bench: its plan, its servers, and its result, also where it is interrupted. */
 import { checkEncoding } from "../base/encodings.ts";
+import { loadQuic } from "../base/quic.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
 import { protocolsOf, protocolTraits, webSocketPath } from "../results/protocols.ts";
@@ -305,7 +306,11 @@ async function calibrateFor(context: Omit<RunContext, "calibration">, variants: 
     const offered = offeredTokensPerSecond(workload);
     // Where the client's limit is what is looked for, nothing is left out for it.
     if (offered === null || workload.clientWork) continue;
-    for (const { protocol, driver } of arms) if (driver === "stream") needs[protocol] = Math.max(needs[protocol] ?? 0, offered);
+    for (const { protocol, driver } of arms) {
+      // Arms without their engine are left out, with a note of their own.
+      if (driver !== "stream" || (protocolTraits[protocol].isQuic && loadQuic() === null)) continue;
+      needs[protocol] = Math.max(needs[protocol] ?? 0, offered);
+    }
   }
   if (Object.keys(needs).length === 0) return null;
   context.observer.live?.({ kind: "asking", question: "what this machine can read", seconds: calibrationS, arms: [], runs: 0 });

@@ -91,6 +91,49 @@ function npxPath(): string {
   return join(spawnSync("npm", ["root", "--global"]).stdout.toString().trim(), "npm", "bin", "npx-cli.js");
 }
 
+test(
+  "without the package of HTTP/3 its protocol is refused with a hint, and its arms are left out",
+  { timeout: 60_000 },
+  async ({ skip }) => {
+    if (missing !== null) skip(`npm cannot install: ${missing}`);
+    const script = join(installed, "dist", "cli.js");
+    expect(existsSync(join(folder, "node_modules", "@currentspace"))).toBe(false);
+    const hint = "fakeai: --protocol h3: HTTP/3 needs a package that is not installed: npm install @currentspace/http3@0.9\n";
+    for (const args of [
+      ["serve", "--protocol", "h3"],
+      ["serve", "--protocol", "h1:0,h3:0"],
+      ["bench", "--protocol", "h2,h3"],
+    ])
+      expect(await runCli(args, { script, cwd: folder }).ended).toMatchObject({ code: 2, stdout: "", stderr: hint });
+    const arms = ["h2", "h3"].map((protocol) => ({ id: protocol, protocol, connections: 1 }));
+    const scenario = join(folder, "with-h3.json");
+    const workload = { ttft: 5, itl: 1, outputTokens: 3, streams: 2, requests: 8, warmup: 2 };
+    const about = { id: "with-h3", title: "With HTTP/3", question: "protocols", isolates: "nothing" };
+    writeFileSync(
+      scenario,
+      JSON.stringify({
+        ...about,
+        workload,
+        arms,
+        variants: [{ name: "all", suites: ["quick"] }],
+        metrics: ["ttft.p50"],
+        compare: [{ baseline: "h2", candidate: "h3" }],
+      }),
+    );
+    const bench = await runCli(
+      ["bench", "--scenario", scenario, "--rounds", "2", "--keep-disturbed", "--full", "--out", join(folder, "out")],
+      {
+        script,
+        cwd: folder,
+      },
+    ).ended;
+    expect(`${bench.stdout}${bench.stderr}`.replace(/\s+/g, " ")).toMatch(
+      /engine quiche left out: .*npm install @currentspace\/http3@0\.9/,
+    );
+    expect(bench.stdout).toMatch(/\bh2\b/);
+  },
+);
+
 test("is a library, with types", async ({ skip }) => {
   if (missing !== null) skip(`npm cannot install: ${missing}`);
   const script = join(folder, "library.mjs");
