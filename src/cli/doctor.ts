@@ -1,4 +1,5 @@
 import { cpus, totalmem } from "node:os";
+import { loadQuic, quicLack } from "../base/quic.ts";
 import { ownVersion } from "../base/version.ts";
 import { gateways } from "../network/gateways/catalogue.ts";
 import { choosePinning, toolVersions } from "../runner/processes/machine.ts";
@@ -22,11 +23,13 @@ async function diagnose(): Promise<string> {
   const tools = toolVersions();
   const pinning = choosePinning();
   const uws = await startsUws();
+  const quic = loadQuic();
   const lines = [
     `fakeai      ${ownVersion()}, Node ${process.versions.node}, ${process.platform}-${process.arch}`,
     `machine     ${cpus().length} x ${cpus()[0]?.model.trim() ?? "unknown"}, ${Math.round(totalmem() / 1_073_741_824)} GB`,
     `pinning     ${pinning === null ? "no: server and generator share the cores, and figures scatter more" : `server on core ${pinning.server}, generator on core ${pinning.load}`}`,
     `engines     node:http, node:http2 (nghttp2 ${process.versions["nghttp2"] ?? "unknown"}), ${uws.version ?? `no uWebSockets.js: ${uws.lack}`}`,
+    `HTTP/3      ${quic === null ? `optional, not here. ${quicLack()}` : `quiche (${quic.version})`}`,
     "",
     "tools",
     ...Object.entries(tools).map(([name, version]) => `  ${name.padEnd(12)}${version ?? `missing. ${howToGet[name] ?? ""}`}`),
@@ -38,6 +41,7 @@ async function diagnose(): Promise<string> {
         ...(tools["h2load"] === null && arms.some(({ driver }) => driver === "h2load") ? ["h2load is missing: runs on stream"] : []),
         ...[...proxies].filter((proxy) => tools[proxy] === null).map((proxy) => `without the arms through ${proxy}`),
         ...(uws.lack !== null && arms.some(({ engine }) => engine === "uws") ? ["without the arm on uWebSockets.js"] : []),
+        ...(quic === null && arms.some(({ engine }) => engine === "quiche") ? ["without the arms over HTTP/3"] : []),
       ];
       return `  ${id.padEnd(20)} ${notes.length === 0 ? "all of it" : notes.join("; ")}`;
     }),
