@@ -85,6 +85,7 @@ test("what a tape decides is not given beside it", () => {
     [{ url: "http://127.0.0.1:1" }, /^--tape has its calls and their answers: --url does not apply$/],
     [{ rate: "5" }, /: --rate does not apply \(--speed and --streams say how its calls are sent\)$/],
     [{ itl: "5" }, /: --itl does not apply$/],
+    [{ protocol: "h1,ws" }, /^--tape holds calls over HTTP, .*: leave ws and wss out of --protocol$/],
     [{ streams: "1,2" }, /^--streams: a sweep does not go with --tape$/],
   ] as const)
     expect(() => resolveBench({ tape: "t", ...given })).toThrow(message);

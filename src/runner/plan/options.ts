@@ -173,8 +173,10 @@ const notWithTape: readonly (keyof BenchInput)[] = [
 ];
 
 /** Throws UsageError. */
-function tapeOf(input: BenchInput, { tape, speed, limit, requests }: BenchSettings): TapeSpec | null {
+function tapeOf(input: BenchInput, { tape, speed, limit, requests, protocol }: BenchSettings): TapeSpec | null {
   if (tape === null) return null;
+  if (protocol?.some((name) => protocolTraits[name].isWebSocket))
+    throw new UsageError("--tape holds calls over HTTP, which no WebSocket carries: leave ws and wss out of --protocol");
   const other = notWithTape.find((key) => input[key] !== undefined);
   const hint = other === "rate" || other === "rampUp" ? " (--speed and --streams say how its calls are sent)" : "";
   if (other !== undefined) throw new UsageError(`--tape has its calls and their answers: --${flagName(other)} does not apply${hint}`);
