@@ -249,7 +249,31 @@ function tableOf(done: readonly Round[]): string {
     "| loss | arm | 99th percentile of gaps, ms | longest gap, ms | share of gaps above 1.5 times the plan | connection usable after, ms | server CPU, us a token | failed |",
     "| ---- | --- | --- | --- | --- | --- | --- | --- |",
     ...rows,
+    "",
+    ...ratiosOf(done),
   ].join("\n");
+}
+
+/** HTTP/3 beside each of the others in the same rounds: the mean ratio of a figure with its 95% interval. */
+function ratiosOf(done: readonly Round[]): string[] {
+  const ratioOf = (baseline: string, lossPercent: number, figure: Figure): string => {
+    const [others, own] = [baseline, "h3"].map((arm) => done.filter((one) => one.arm === arm && one.lossPercent === lossPercent));
+    const interval = estimateMean(own!.map((one, index) => Math.log(one[figure] / others![index]![figure])));
+    if (interval === null) return "one round";
+    const [estimate, low, high] = [interval.estimate, interval.low, interval.high].map((value) => Math.exp(value).toFixed(2));
+    return `${estimate} (${low} to ${high})`;
+  };
+  if (!arms.some(({ id }) => id === "h3")) return [];
+  const baselines = arms.filter(({ id }) => id !== "h3");
+  return [
+    "| loss | ratio of | 99th percentile of gaps | longest gap |",
+    "| ---- | --- | --- | --- |",
+    ...lossPercents.flatMap((lossPercent) =>
+      baselines.map(
+        ({ id }) => `| ${lossPercent}% | h3/${id} | ${ratioOf(id, lossPercent, "gapP99Ms")} | ${ratioOf(id, lossPercent, "gapMaxMs")} |`,
+      ),
+    ),
+  ];
 }
 
 function write(done: readonly Round[], engines: Readonly<Record<string, string>>): void {
