@@ -4,7 +4,7 @@ import type { Ask, Stops } from "../shared/ask.ts";
 import type { ModelSettings } from "../shared/model-settings.ts";
 import { isObject, type JsonObject, parseBody, textOfContent, textsOfContent } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
-import { anthropicMediaTokens } from "../shared/media.ts";
+import { anthropicMediaTokens } from "./media.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
 import { bad, isText, optionalFlag, optionalName, required, whole } from "./complaints.ts";
 import { readCalls } from "./tools.ts";
@@ -131,7 +131,8 @@ function readModel(body: JsonObject, models: readonly string[] | null): string {
 
 function countPrompt(body: JsonObject, { texts }: Messages, settings: ModelSettings): number {
   let media = 0;
-  for (const { content } of body["messages"] as readonly JsonObject[]) media += anthropicMediaTokens(content, settings);
+  for (const { content } of body["messages"] as readonly JsonObject[])
+    media += anthropicMediaTokens(content, body["model"] as string, settings);
   return media + tokensOfTexts([...texts, ...textsOfContent(body["system"])], settings.tokenizer);
 }
 

@@ -10,8 +10,8 @@ import type { Ask, CallPlan, Stops, Tool } from "../shared/ask.ts";
 import type { ModelSettings } from "../shared/model-settings.ts";
 import { anyJsonObject } from "../shared/any-object.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
-import type { MediaRules } from "../shared/media.ts";
-import { mediaTokens, type Modality } from "./media.ts";
+import type { MediaRules } from "../shared/files.ts";
+import { mediaTokens, type Modality, type Reader } from "./media.ts";
 import { jsonSchemaOf } from "./schema.ts";
 
 export const bad = (message: string): ApiError => new ApiError(400, message);
@@ -73,10 +73,20 @@ interface Conversation {
 function textsOfPart(part: JsonObject): readonly string[] {
   if (typeof part["text"] === "string") return [part["text"]];
   const call = member(part, "functionCall") ?? member(part, "functionResponse");
-  return isObject(call) ? [JSON.stringify(call)] : [];
+  if (!isObject(call)) return [];
+  // Its parts are media.
+  const { parts: _, ...told } = call;
+  return [JSON.stringify(told)];
 }
 
-function readContents(given: readonly unknown[], path: string, rules: MediaRules): Conversation {
+/** A part, and what a function has answered beside its text. */
+function partsWithin(part: JsonObject): readonly JsonObject[] {
+  const response = member(part, "functionResponse");
+  const parts = isObject(response) ? response["parts"] : undefined;
+  return Array.isArray(parts) ? [part, ...parts.filter(isObject)] : [part];
+}
+
+function readContents(given: readonly unknown[], path: string, reader: Reader, rules: MediaRules): Conversation {
   const media = new Map<Modality, number>();
   const contents = given.map((content, index): Content => {
     const at = `${path}[${index}]`;
@@ -90,8 +100,10 @@ function readContents(given: readonly unknown[], path: string, rules: MediaRules
       if (!isObject(part)) throw wrong(`${at}.parts[${position}]`, "type.googleapis.com/google.ai.generativelanguage.v1beta.Part", part);
       texts.push(...textsOfPart(part));
       isResult ||= member(part, "functionResponse") !== undefined;
-      const counted = mediaTokens(part, rules);
-      if (counted !== null) media.set(counted.modality, (media.get(counted.modality) ?? 0) + counted.tokens);
+      for (const one of partsWithin(part)) {
+        const counted = mediaTokens(one, reader, rules);
+        if (counted !== null) media.set(counted.modality, (media.get(counted.modality) ?? 0) + counted.tokens);
+      }
     }
     return { role, texts, isResult };
   });
@@ -199,6 +211,7 @@ export interface GeminiAsk {
 
 function countPrompt(
   body: JsonObject,
+  model: string,
   settings: ModelSettings,
 ): {
   readonly tokens: number;
@@ -208,8 +221,10 @@ function countPrompt(
 } {
   const given = listAt(body, "contents", "");
   if (given.length === 0) throw bad("* GenerateContentRequest.contents: contents is not specified");
-  const conversation = readContents(given, "contents", settings);
-  const system = readContents(listAt(body, "systemInstruction", ""), "system_instruction", settings).contents.flatMap(({ texts }) => texts);
+  const reader = { model, resolution: member(objectAt(body, "generationConfig", ""), "mediaResolution") };
+  const conversation = readContents(given, "contents", reader, settings);
+  const instruction = readContents(listAt(body, "systemInstruction", ""), "system_instruction", reader, settings);
+  const system = instruction.contents.flatMap(({ texts }) => texts);
   const tools = member(body, "tools");
   const texts = [
     ...system,
@@ -222,16 +237,20 @@ function countPrompt(
 }
 
 /** What countTokens tells. Throws ApiError. */
-export function countGemini(bytes: Uint8Array, settings: ModelSettings): Pick<GeminiAsk, "details"> & { readonly tokens: number } {
+export function countGemini(
+  bytes: Uint8Array,
+  model: string,
+  settings: ModelSettings,
+): Pick<GeminiAsk, "details"> & { readonly tokens: number } {
   const body = parseBody(bytes);
   const inner = member(body, "generateContentRequest");
-  return countPrompt(isObject(inner) ? inner : body, settings);
+  return countPrompt(isObject(inner) ? inner : body, model, settings);
 }
 
 /** Reads and checks a request for this model. Throws ApiError. */
 export function readGemini(bytes: Uint8Array, model: string, stream: boolean, settings: ModelSettings): GeminiAsk {
   const body = parseBody(bytes);
-  const { tokens, details, conversation, system } = countPrompt(body, settings);
+  const { tokens, details, conversation, system } = countPrompt(body, model, settings);
   const { maxModelLen } = settings;
   if (maxModelLen !== null && tokens >= maxModelLen) throw new ApiError({ kind: "prompt-too-long", tokens, limit: maxModelLen });
   const config = objectAt(body, "generationConfig", "");

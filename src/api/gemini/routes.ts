@@ -144,7 +144,7 @@ export function geminiMethods(prefix: string, parts: GeminiParts): Route {
         return;
       }
       if (method === "countTokens") {
-        const { tokens, details } = countGemini(body, settings);
+        const { tokens, details } = countGemini(body, name, settings);
         const counted = details.map(([modality, tokenCount]) => ({ modality, tokenCount }));
         sendJson(sink, meter, 200, print({ totalTokens: tokens, promptTokensDetails: counted }));
         return;

@@ -18,7 +18,8 @@ import {
   unsupportedValue,
 } from "../shared/body.ts";
 import type { PromptAsk } from "../shared/prefix.ts";
-import { type MediaRules, openAiMediaTokens } from "../shared/media.ts";
+import type { MediaRules } from "../shared/files.ts";
+import { openAiMediaTokens } from "./media.ts";
 import { ApiError } from "../errors/api-error.ts";
 import {
   countMessages,

@@ -31,6 +31,12 @@ function isResult(type: unknown): boolean {
   return typeof type === "string" && (type.endsWith("_output") || results.has(type));
 }
 
+/** What commands of a `shell_call_output` have printed. */
+function shellTexts(output: unknown): readonly string[] {
+  if (!Array.isArray(output)) return [];
+  return output.filter(isObject).flatMap(({ stdout, stderr }) => [stdout, stderr].filter((text) => typeof text === "string"));
+}
+
 const noInput: Input = { turns: [], lastUserText: () => "", goesOn: false };
 
 /** Where a request without `input` has its prompt. */
@@ -71,6 +77,7 @@ export function readInput(body: JsonObject): Input {
     }
     if (isMessage && item["content"] === undefined) throw missing(`input[${index}].content`);
     const others = [item["name"], item["arguments"], item["input"], item["output"]].flatMap((value) => textsOfContent(value));
+    others.push(...shellTexts(item["output"]));
     // What a model thought in an earlier turn is not read again.
     if (item["type"] !== "reasoning")
       turns.push(turnOf(typeof item["role"] === "string" ? item["role"] : "tool", [...textsOfContent(item["content"]), ...others]));

@@ -16,7 +16,8 @@ import {
   unsupportedValue,
 } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
-import { type MediaRules, openAiMediaTokens } from "../shared/media.ts";
+import type { MediaRules } from "../shared/files.ts";
+import { openAiMediaTokens } from "./media.ts";
 import { outputLimit, partsOfTurns } from "../shared/prompt.ts";
 import { checkModel, readSeed } from "./request.ts";
 import { countInput, findPrevious, type Input, readInput, textsBefore, textsOfAnswer, turnOf, turnsWith } from "./response-input.ts";

@@ -3,7 +3,7 @@
  *
  * OpenAI gives its model the text and an image of each page of a PDF, and of other files their text
  * (developers.openai.com/api/docs/guides/file-inputs, "How it works"); it publishes no number. Here a page counts as an image of 1024 by 1024
- * with high detail: the text of a PDF is not read. Anthropic does the same with each page, and publishes 1,500 to 3,000 tokens a page and an
+ * with high detail, or with low where the file says so: the text of a PDF is not read. Anthropic does the same with each page, and publishes 1,500 to 3,000 tokens a page and an
  * example of 7,000 for three (platform.claude.com/docs/en/build-with-claude/pdf-support, "Document processing modes"), by which a page
  * counts.
  */
@@ -14,6 +14,21 @@ export interface FileRules {
   /** Of each page of a PDF; null: by the provider's rule. */
   readonly pageTokens: number | null;
   readonly tokenizer?: Tokenizer;
+}
+
+/** What a user has settled about tokens of media. */
+export interface MediaRules extends FileRules {
+  /** Of each image; null: by its size. */
+  readonly imageTokens: number | null;
+}
+
+/** Tokens of the parts of a message: a list, or one that stands alone. */
+export function sumOfParts(content: unknown, tokensOf: (part: JsonObject) => number): number {
+  if (isObject(content)) return tokensOf(content);
+  if (!Array.isArray(content)) return 0;
+  let tokens = 0;
+  for (const part of content as unknown[]) if (isObject(part)) tokens += tokensOf(part);
+  return tokens;
 }
 
 /** Of a page for Anthropic's models. */
