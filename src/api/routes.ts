@@ -133,7 +133,8 @@ export function providerRoutes(
   return [
     ...openai,
     ...vllmRoutes(settings, meter, running),
-    ...azureNames(openai),
+    // Azure has Anthropic's models elsewhere.
+    ...azureNames(openai.filter(({ path }) => !path.startsWith("/v1/messages"))),
     geminiMethods("/v1/models/", parts),
     geminiMethods("/v1beta/models/", parts),
     ...geminiModels("/v1beta/models/", settings, meter),
@@ -141,9 +142,9 @@ export function providerRoutes(
   ];
 }
 
-/** What is spoken over WebSocket, under OpenAI's path and Azure's. */
+/** What is spoken over WebSocket, under OpenAI's path and Azure's two. */
 export function socketRoutes(options: SocketOptions): readonly SocketRoute[] {
-  return ["/v1/responses", "/openai/v1/responses"].map((path) => ({
+  return ["/v1/responses", "/openai/v1/responses", "/openai/responses"].map((path) => ({
     path,
     open: (handshake, socket) => new ResponsesSocket(socket, handshake, options),
   }));

@@ -19,6 +19,51 @@ test.each(["uws", "node"] as const)("Azure's client asks its deployments, on %s"
   await expect(azure(server, { apiKey: "wrong" }).completions.create({ model: "m", prompt: "x" })).rejects.toMatchObject({ status: 401 });
 });
 
+test.each(["uws", "node"] as const)(
+  "Azure's client asks what no deployment has, with and without one of its own, on %s",
+  async (h1Engine) => {
+    const replies = [{ match: { endpoint: "responses" as const, user: "By rule?" }, reply: { text: "By rule." } }];
+    await using server = await createServer({ ttft: 0, itl: 0, outputTokens: 5, h1Engine, apiKey: ["k"], replies });
+    for (const client of [azure(server), azure(server, { deployment: "mine" })]) {
+      const { id, output_text, model } = await client.responses.create({ model: "gpt-5", input: "Hi" });
+      expect([output_text.length > 5, model]).toEqual([true, "gpt-5"]);
+      expect((await client.responses.retrieve(id)).id).toBe(id);
+      expect((await client.responses.inputItems.list(id)).data).toHaveLength(1);
+      expect(await client.responses.inputTokens.count({ model: "gpt-5", input: "abcdefgh" })).toMatchObject({ input_tokens: 2 });
+      await client.responses.delete(id);
+      await expect(client.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
+      let streamed = "";
+      for await (const event of await client.responses.create({ model: "gpt-5", input: "By rule?", stream: true }))
+        if (event.type === "response.output_text.delta") streamed += event.delta;
+      expect(streamed).toBe("By rule.");
+      expect((await client.models.list()).data.length).toBeGreaterThan(2);
+      expect((await client.models.retrieve("gpt-5")).id).toBe("gpt-5");
+      expect((await client.moderations.create({ input: "x" })).results).toHaveLength(1);
+      await expect(client.files.list()).rejects.toMatchObject({ status: 404 });
+    }
+  },
+);
+
+test("a deployment of the client stands in its path, and for a model that is not named", async () => {
+  await using server = await createServer({ ttft: 0, itl: 0, keepRequests: 10 });
+  const client = azure(server, { deployment: "my-own" });
+  expect((await client.chat.completions.create({ model: "", messages })).model).toBe("my-own");
+  expect((await client.completions.create({ model: "", prompt: "x" })).model).toBe("my-own");
+  expect((await client.embeddings.create({ model: "", input: "x", dimensions: 2 })).model).toBe("my-own");
+  const within = new AzureOpenAI({ baseURL: `${server.urls.h1!}/openai/deployments/other`, apiKey: "k", apiVersion: "1", maxRetries: 0 });
+  expect((await within.chat.completions.create({ model: "", messages })).model).toBe("other");
+  expect(server.requests.all().map(({ path }) => path.split("/")[3])).toEqual(["my-own", "my-own", "my-own", "other"]);
+});
+
+test("a fault inside of a stream of responses has their form under every name", async () => {
+  await using server = await createServer({ ttft: 0, itl: 0, fault: ["error(after=2)"] });
+  const body = JSON.stringify({ model: "m", input: "Hi", stream: true });
+  for (const path of ["/v1/responses", "/openai/v1/responses", "/openai/responses?api-version=1"]) {
+    const text = await (await fetch(server.urls.h1! + path, { method: "POST", body })).text();
+    expect([path, text.trim().split("\n\n").at(-1)]).toEqual([path, expect.stringMatching(/^event: error\n.*"sequence_number"/) as string]);
+  }
+});
+
 test("the path names the model where the body names none; an API version has to be there", async () => {
   await using server = await createServer({ ttft: 0, itl: 0 });
   const post = async (path: string, body: object): Promise<[number, Record<string, unknown>]> => {
@@ -31,6 +76,9 @@ test("the path names the model where the body names none; an API version has to 
   ]);
   expect(await post("/openai/deployments/mine/chat/completions", { messages })).toMatchObject([404, { error: { code: "404" } }]);
   expect(await post("/openai/deployments/mine/nothing?api-version=1", { messages })).toMatchObject([404, {}]);
+  expect(await post("/openai/deployments/mine/responses?api-version=1", { input: "x" })).toMatchObject([404, {}]);
+  expect(await post("/openai/responses", { model: "m", input: "x" })).toMatchObject([404, { error: { code: "404" } }]);
+  expect(await post("/openai/messages?api-version=1", { model: "m", max_tokens: 1, messages })).toMatchObject([404, {}]);
   expect(await post("/openai/v1/nothing", {})).toMatchObject([404, {}]);
 });
 

@@ -1,6 +1,7 @@
 /**
- * Azure's names of OpenAI's endpoints (learn.microsoft.com/azure/ai-foundry/openai/reference): `/openai/deployments/{name}/...` with its
- * `api-version`, and `/openai/v1/...` as OpenAI has it. The bytes are OpenAI's.
+ * Azure's names of OpenAI's endpoints (learn.microsoft.com/azure/ai-foundry/openai/reference): with their `api-version`
+ * `/openai/deployments/{name}/...` of a model, and `/openai/...` of what needs none in its path; `/openai/v1/...` as OpenAI has it. The
+ * bytes are OpenAI's.
  */
 import type { Route, RouteRequest } from "../../core/seams.ts";
 import { ApiError } from "../errors/api-error.ts";
@@ -8,6 +9,14 @@ import type { JsonObject } from "../shared/body.ts";
 
 const deployments = "/openai/deployments/";
 const versioned = "/openai/v1/";
+
+/** Azure's names of OpenAI's endpoints: of its v1 API, of a deployment, and of a resource with its `api-version`. */
+const names = /^\/openai\/(?:v1\/|deployments\/[^/]+\/(?=(?:chat\/completions|completions|embeddings)$)|(?!v1\/|deployments\/))/;
+
+/** OpenAI's own path of one that Azure has; others are as they are. */
+export function openAiPath(path: string): string {
+  return path.startsWith("/openai/") ? path.replace(names, "/v1/") : path;
+}
 
 /** The same request, as OpenAI's own path names it. */
 class Renamed implements RouteRequest {
@@ -54,7 +63,8 @@ class Renamed implements RouteRequest {
 
 /** A body with its model: the deployment, where the path names one and the body names none. */
 export function deployedBody({ path }: RouteRequest, body: JsonObject): JsonObject {
-  if (body["model"] !== undefined || !path.startsWith(deployments)) return body;
+  const { model } = body;
+  if ((model !== undefined && model !== "") || !path.startsWith(deployments)) return body;
   const name = path.slice(deployments.length).split("/")[0]!;
   try {
     return { ...body, model: decodeURIComponent(name) };
@@ -63,47 +73,23 @@ export function deployedBody({ path }: RouteRequest, body: JsonObject): JsonObje
   }
 }
 
-const inDeployments: ReadonlySet<string> = new Set(["/chat/completions", "/completions", "/embeddings"]);
-
-/** OpenAI's own path of what a deployment is asked for; null: nothing that is there. */
-function deployedPath(path: string): string | null {
-  const rest = path.slice(deployments.length);
-  const operation = rest.slice(Math.max(0, rest.indexOf("/")));
-  return inDeployments.has(operation) ? `/v1${operation}` : null;
-}
-
-function unknownUrl({ method, path }: RouteRequest): ApiError {
-  return new ApiError({ kind: "unknown-url", method, path });
-}
-
-/** Azure's names of some of OpenAI's routes. */
+/** Azure's names of OpenAI's routes. All but those of its v1 API are asked with the version of the API. */
 export function azureNames(routes: readonly Route[]): readonly Route[] {
   const find = (method: string, path: string): Route | undefined =>
     routes.find((route) => route.method === method && route.path === path) ??
     routes.find((route) => route.method === method && route.path.endsWith("/*") && path.startsWith(route.path.slice(0, -1)));
-  const named = [...new Set(routes.map(({ method }) => method))].map((method): Route => ({
+  return [...new Set(routes.map(({ method }) => method))].map((method): Route => ({
     method,
-    path: `${versioned}*`,
+    path: "/openai/*",
     handle: (request, body, sink) => {
-      const path = request.path.slice("/openai".length);
-      const route = find(method, path);
-      if (route === undefined) throw unknownUrl(request);
-      return route.handle(new Renamed(request, path), body, sink);
+      const { path } = request;
+      const plain = openAiPath(path);
+      const route = plain === path ? undefined : find(method, plain);
+      if (route === undefined) throw new ApiError({ kind: "unknown-url", method, path });
+      if (!path.startsWith(versioned) && !/(?:^|&)api-version=[^&]/.test(request.query))
+        throw new ApiError(404, "Resource not found: Azure's API is asked with ?api-version=, as in 2025-04-01-preview.", null, "404");
+      // The path of a deployment names its model.
+      return route.handle(path.startsWith(deployments) ? request : new Renamed(request, plain), body, sink);
     },
   }));
-  const deployed: Route = {
-    method: "POST",
-    path: `${deployments}*`,
-    handle: (request, body, sink) => {
-      const path = deployedPath(request.path);
-      const route = path === null ? undefined : find("POST", path);
-      if (route === undefined) throw unknownUrl(request);
-      if (!/(?:^|&)api-version=[^&]/.test(request.query)) {
-        throw new ApiError(404, "Resource not found: a deployment is asked with ?api-version=, as in 2024-10-21.", null, "404");
-      }
-      // Its path names the model.
-      return route.handle(request, body, sink);
-    },
-  };
-  return [...named, deployed];
 }

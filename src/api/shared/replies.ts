@@ -6,7 +6,7 @@ import type { Fault } from "../../core/faults/fault.ts";
 import type { Distribution } from "../../core/random/distribution.ts";
 import type { RouteRequest } from "../../core/seams.ts";
 import { ApiError } from "../errors/api-error.ts";
-import { deployedBody } from "../openai/azure.ts";
+import { deployedBody, openAiPath } from "../openai/azure.ts";
 import { isObject, type JsonObject, peekBody, textOfContent } from "./body.ts";
 
 /** The endpoints that say something, by the name that a rule gives them. */
@@ -24,12 +24,9 @@ export type ReplyEndpoint = (typeof endpointsByPath)[keyof typeof endpointsByPat
 /** A method of Gemini's that says something, and its model. */
 const geminiPath = /^\/v1(?:beta)?\/models\/([^:]+):(?:streamGenerate|generate)Content$/;
 
-/** Azure's names of an endpoint begin with one of these. */
-const azure = /^\/openai\/(?:v1|deployments\/[^/]+)(?=\/)/;
-
 function endpointOf(path: string): ReplyEndpoint | null {
   if (path.endsWith("Content") && geminiPath.test(path)) return "gemini";
-  const plain = path.startsWith("/openai/") ? path.replace(azure, "/v1") : path;
+  const plain = openAiPath(path);
   return Object.hasOwn(endpointsByPath, plain) ? endpointsByPath[plain as keyof typeof endpointsByPath] : null;
 }
 
