@@ -22,6 +22,8 @@ import { NodeH2Sink, prepareStream, stopReading } from "./sink.ts";
 /** Within this the server sees that a client has gone, whatever it sent before, milliseconds. */
 const lookIntervalMs = 500;
 
+const isBun = process.versions["bun"] !== undefined;
+
 /** A request that has not begun yet. */
 interface Opened {
   readonly stream: ServerHttp2Stream;
@@ -84,6 +86,8 @@ export class NodeH2Service {
   accept(socket: Duplex): void {
     this.#accepting = socket;
     this.#server.emit("connection", socket);
+    // Node's engine reads the handle below it. Bun's reads the socket, and leaves it as paused as it was.
+    if (isBun && socket.isPaused()) socket.resume();
     this.#accepting = null;
   }
 
