@@ -45,18 +45,22 @@ export interface ReceivedRequest {
   readonly endedMs: number | null;
   /** Of the answer; null: none so far. */
   readonly status: number | null;
-  /** Whether the answer was written whole, cut by this server, or given up by its client; null: under way. */
+  /** How the answer ended: written whole, cut by this server, or given up by its client; null: under way. */
   readonly ended: "finished" | "cut" | "aborted" | null;
-  /** Output tokens whose bytes were handed to the connection; null: an answer without tokens. */
+  /** Output tokens whose bytes were handed to the connection; null: an answer that no plan has, as an error. */
   readonly tokensSent: number | null;
 }
 
 export interface WaitOptions {
   /** Default 5,000. */
   readonly timeoutMs?: number;
-  /** true: waits until its answer has ended too. */
-  readonly ended?: boolean;
+  /** true: waits until its answer has ended, whichever way. */
+  readonly untilEnded?: boolean;
+  /** true: what is there already does not fit. */
+  readonly next?: boolean;
 }
+
+const waitOptions: readonly string[] = ["timeoutMs", "untilEnded", "next"] satisfies readonly (keyof WaitOptions)[];
 
 /** What is waited for: a path, or a question about each request. */
 export type RequestMatch = string | ((request: ReceivedRequest) => boolean);
@@ -67,7 +71,10 @@ export interface ReceivedRequests extends Iterable<ReceivedRequest> {
   at(index: number): ReceivedRequest | undefined;
   /** A copy of the list. */
   all(): readonly ReceivedRequest[];
-  /** Resolves to the first request that fits, one that is there already included. Rejects with an Error after the time. */
+  /**
+   * Resolves to the first request that fits, one that is there already included unless the options say `next`. Rejects with an Error
+   * after the time, with a UsageError where no requests are kept, and with what `match` throws.
+   */
   waitForRequest(match: RequestMatch, options?: WaitOptions): Promise<ReceivedRequest>;
   /** Forgets what is there. Numbers go on. */
   clear(): void;
@@ -148,11 +155,16 @@ export class RequestLog implements ReceivedRequests {
     this.#bytesInAll = 0;
   }
 
-  async waitForRequest(match: RequestMatch, { timeoutMs = 5000, ended = false }: WaitOptions = {}): Promise<ReceivedRequest> {
+  async waitForRequest(match: RequestMatch, options: WaitOptions = {}): Promise<ReceivedRequest> {
     if (!this.isOn)
       throw new UsageError("no requests are kept: start the server with keepRequests, as in createServer({ keepRequests: 100 })");
+    const unknown = Object.keys(options).find((name) => !waitOptions.includes(name));
+    if (unknown !== undefined) throw new UsageError(`waitForRequest: there is no option ${unknown}: there are ${waitOptions.join(", ")}`);
+    const { timeoutMs = 5000, untilEnded = false, next = false } = options;
     const wanted = typeof match === "string" ? ({ path }: ReceivedRequest): boolean => path === match : match;
-    const fits = (request: ReceivedRequest): boolean => (!ended || request.ended !== null) && wanted(request);
+    const before = next ? this.#count : 0;
+    const fits = (request: ReceivedRequest): boolean =>
+      request.number > before && (!untilEnded || request.ended !== null) && wanted(request);
     const found = this.#entries.find(fits);
     if (found !== undefined) return found;
     return new Promise((resolve, reject) => {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, expect, test } from "vitest";
-import { markdownPaths } from "../docs/markdown.ts";
+import { markdownPaths, readPage } from "../docs/markdown.ts";
 import { root, runCli, serve } from "../support/process.ts";
 
 const run = promisify(execFile);
@@ -37,6 +37,7 @@ beforeAll(async () => {
   const install = spawnSync("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", join(folder, filename)], { cwd: folder });
   if (install.status !== 0) missing = install.stderr.toString();
   missing ??= fetchTools();
+  if (missing === null) symlinkSync(join(root, "node_modules", "openai"), join(folder, "node_modules", "openai"));
   if (missing !== null && process.env["CI"] === "true") throw new Error(missing);
 }, 180_000);
 
@@ -152,6 +153,9 @@ await server.close();
   expect(readFileSync(join(installed, "dist", "index.d.ts"), "utf8")).toContain("createServer");
 });
 
+/** The one program of this language in the guide of test suites. */
+const guided = (language: string): string => readPage("docs/library.md").blocks.find((block) => block.language === language)!.text;
+
 /** A test file of Jest or vitest, whose `test` and `expect` are global. */
 const suite = (load: string): string => `${load}
 test("answers on each protocol", async () => {
@@ -176,27 +180,16 @@ test("CommonJS requires it, and Jest does", async ({ skip }) => {
   // Two files: each loads the library anew in the same process.
   for (const name of ["one", "two"])
     writeFileSync(join(folder, `${name}.jest.cjs`), suite('const { createServer, UsageError } = require("fakeai");'));
+  writeFileSync(join(folder, "guide.jest.cjs"), guided("cjs"));
   const jest = [join(tools, "node_modules", "jest", "bin", "jest.js"), "--rootDir", folder, "--runInBand", "--testMatch", "**/*.jest.cjs"];
   const { stderr } = await run(process.execPath, jest, { cwd: folder });
-  expect(stderr).toMatch(/Tests: +2 passed, 2 total/);
+  expect(stderr).toMatch(/Tests: +3 passed, 3 total/);
 }, 60_000);
 
 test("vitest runs it, by the helper too", async ({ skip }) => {
   if (missing !== null) skip(`npm cannot install: ${missing}`);
   writeFileSync(join(folder, "one.test.mjs"), suite('import { createServer, UsageError } from "fakeai";'));
-  writeFileSync(
-    join(folder, "two.test.mjs"),
-    `import { useFakeAi } from "fakeai/vitest";
-const fakeai = useFakeAi({ replies: [{ reply: { text: "From the rule." } }] });
-test("says what the rule says", async () => {
-  const response = await fetch(fakeai.baseUrl + "/chat/completions", {
-    method: "POST", body: JSON.stringify({ model: "m", messages: [{ role: "user", content: "Hi" }] }),
-  });
-  expect((await response.json()).choices[0].message.content).toBe("From the rule.");
-  expect(fakeai.server.requests.length).toBe(1);
-});
-`,
-  );
+  writeFileSync(join(folder, "guide.test.ts"), guided("ts"));
   symlinkSync(join(root, "node_modules", "vitest"), join(folder, "node_modules", "vitest"));
   const vitest = [join(root, "node_modules", "vitest", "vitest.mjs"), "run", "--root", folder, "--globals"];
   const { stdout } = await run(process.execPath, vitest, { cwd: folder, env: { ...process.env, NO_COLOR: "1" } });
@@ -209,8 +202,7 @@ test("pytest runs it by the fixture of the guide", async ({ skip }) => {
     if (process.env["CI"] === "true") throw new Error("python3 has no pytest");
     skip("python3 has no pytest");
   }
-  const [fixture] = /(?<=```python\n)[^]*?(?=```)/.exec(readFileSync(join(root, "docs", "library.md"), "utf8"))!;
-  writeFileSync(join(folder, "test_fakeai.py"), fixture);
+  writeFileSync(join(folder, "test_fakeai.py"), guided("python"));
   expect((await run("python3", ["-m", "pytest", "-q", "test_fakeai.py"], { cwd: folder })).stdout).toMatch(/1 passed/);
 }, 60_000);
 

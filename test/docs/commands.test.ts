@@ -89,7 +89,8 @@ beforeAll(async () => {
   // docs/operations.md asks /admin/config of a server like this one.
   server = await serve([...servingArgs(first.command), "--admin"]);
   mkdirSync(join(folder, "node_modules"));
-  for (const name of ["openai", "undici"]) symlinkSync(join(root, "node_modules", name), join(folder, "node_modules", name));
+  for (const name of ["@anthropic-ai", "@google", "ollama", "openai", "undici"])
+    symlinkSync(join(root, "node_modules", name), join(folder, "node_modules", name));
   symlinkSync(root, join(folder, "node_modules", "fakeai"));
   for (const name of ["results", "scenarios"]) symlinkSync(join(root, name), join(folder, name));
   mkdirSync(join(folder, "tape"));
@@ -105,7 +106,7 @@ test("every exception is needed, and every block is of a known kind", () => {
   expect(running.length).toBeGreaterThan(25);
   expect(exceptions.filter(({ command }) => !typed.some((one) => command.test(one.command)))).toEqual([]);
   const languages = new Set(guides.flatMap(({ blocks }) => blocks.map(({ language }) => language)));
-  expect([...languages].sort()).toEqual(["js", "json", "python", "sh", "text", "ts", "yaml"]);
+  expect([...languages].sort()).toEqual(["cjs", "js", "json", "python", "sh", "text", "ts", "yaml"]);
   expect(ending.map(({ command }) => command).filter((command) => !/^(npx fakeai|npm run measure)\b/.test(command))).toEqual([]);
 });
 
@@ -193,6 +194,8 @@ test("every flag that is named is one", () => {
     "--experimental-vm-modules",
     "--experimental-quic",
     "--max-old-space-size",
+    // Of bun.
+    "--bun",
     // Of docker, helm and sbatch.
     "--build",
     "--build-arg",
@@ -242,7 +245,14 @@ describe("programs", () => {
   );
 
   test("are all run here", () => {
-    expect(programs.map(({ path }) => path)).toEqual(["README.md", "README.md", "docs/library.md", "docs/library.md", "docs/websocket.md"]);
+    expect(programs.map(({ path }) => path)).toEqual([
+      "README.md",
+      "README.md",
+      "docs/clients.md",
+      "docs/library.md",
+      "docs/library.md",
+      "docs/websocket.md",
+    ]);
   });
   test("the OpenAI SDK over HTTP/1.1", async () => {
     expect(await runProgram("h1.mjs", programs[0]!.text)).toMatch(/\w+ \w+/);
@@ -263,20 +273,36 @@ describe("programs", () => {
       console.log(order.indexOf("ended"));`;
     expect(await runProgram("h2-at-once.mjs", `${programs[1]!.text}\n${asks}`)).toBe("10\n");
   });
+  test("the SDKs of each API, in JavaScript and in Python", async ({ skip }) => {
+    const text = join(folder, "said.txt");
+    writeFileSync(text, "Said.");
+    const speaking = await serve(["--port", "0", "--text-file", text]);
+    try {
+      const { host } = new URL(speaking.listening[0]!.url);
+      const said = "Said.\n".repeat(7);
+      expect(await runProgram("clients.mjs", programs[2]!.text.replaceAll("127.0.0.1:8000", host))).toBe(said);
+      const program = guides.find(({ path }) => path === "docs/clients.md")!.blocks.find(({ language }) => language === "python")!.text;
+      if (spawnSync("python3", ["-c", program.slice(0, program.indexOf("\n\n"))]).status !== 0)
+        skip("python3 lacks an SDK: pip install openai anthropic google-genai ollama");
+      expect((await run("python3", ["-c", program.replaceAll("127.0.0.1:8000", host)])).stdout).toBe(said);
+    } finally {
+      await speaking.stop();
+    }
+  });
   test("the library", async () => {
-    const said = /\/\/ (.+)$/m.exec(programs[2]!.text)![1]!;
-    const [first, second] = (await runProgram("library.mjs", programs[2]!.text)).split("\n");
+    const said = /\/\/ (.+)$/m.exec(programs[3]!.text)![1]!;
+    const [first, second] = (await runProgram("library.mjs", programs[3]!.text)).split("\n");
     expect(first).toBe(said);
     expect(Number(second)).toBeGreaterThan(0);
   });
   test("replies by rule", async () => {
-    expect(await runProgram("replies.mjs", programs[3]!.text)).toBe("429\n429\n200\n404\n");
+    expect(await runProgram("replies.mjs", programs[4]!.text)).toBe("429\n429\n200\n404\n");
   });
   test("the OpenAI SDK over WebSocket", async () => {
     const speaking = await serve(["--protocol", "h1:0,ws:0"]);
     try {
       const { host } = new URL(speaking.listening.find(({ protocol }) => protocol === "h1")!.url);
-      expect(await runProgram("ws.mjs", programs[4]!.text.replace("127.0.0.1:8000", host))).toMatch(/\w+ \w+/);
+      expect(await runProgram("ws.mjs", programs[5]!.text.replace("127.0.0.1:8000", host))).toMatch(/\w+ \w+/);
     } finally {
       await speaking.stop();
     }

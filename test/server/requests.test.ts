@@ -20,7 +20,7 @@ describe.each(targets)("$name", (target) => {
 
   test("tells what came, how, and how its answer went", async () => {
     const startedMs = Date.now();
-    const waited = server.requests.waitForRequest(path, { ended: true });
+    const waited = server.requests.waitForRequest(path, { untilEnded: true });
     await started.ask({
       path,
       headers: { authorization: "Bearer sk-1", "ocp-apim-subscription-key": "k", "x-own": "here", "x-fakeai-output-tokens": "4" },
@@ -68,7 +68,9 @@ describe.each(targets)("$name", (target) => {
 
   test("tells a client that left, and a stream that was cut", async () => {
     const left = started.ask({ path, headers: { "x-fakeai-fault": "truncate(after=2)" }, body: chat({ stream: true }) });
-    const cut = await server.requests.waitForRequest(({ body }) => (body as { stream?: boolean } | null)?.stream === true, { ended: true });
+    const cut = await server.requests.waitForRequest(({ body }) => (body as { stream?: boolean } | null)?.stream === true, {
+      untilEnded: true,
+    });
     await left;
     expect([cut.ended, cut.tokensSent]).toEqual(["finished", 2]);
   });
@@ -91,6 +93,20 @@ test("a request that does not come is an error that says what came", async () =>
   await expect(server.requests.waitForRequest("/x", { timeoutMs: 20 })).rejects.toThrow("no request fits after 20 ms: none came");
   await fetch(`${server.urls.h1}/health`);
   await expect(server.requests.waitForRequest("/x", { timeoutMs: 20 })).rejects.toThrow("1 are there, the last GET /health");
+});
+
+test("the next request is one that is not there yet", async () => {
+  await using server = await createServer({ keepRequests: 5 });
+  const ask = (): Promise<Response> => fetch(`${server.urls.h1}/health`);
+  await ask();
+  expect((await server.requests.waitForRequest("/health")).number).toBe(1);
+  const waited = server.requests.waitForRequest("/health", { next: true, untilEnded: true });
+  await ask();
+  expect(await waited).toMatchObject({ number: 2, ended: "finished" });
+  await expect(server.requests.waitForRequest("/health", { next: true, timeoutMs: 20 })).rejects.toThrow("no request fits after 20 ms");
+  await expect(server.requests.waitForRequest("/health", { ended: true } as object)).rejects.toThrow(
+    "waitForRequest: there is no option ended: there are timeoutMs, untilEnded, next",
+  );
 });
 
 test("what a predicate throws is its waiter's, and the request has its answer", async () => {
