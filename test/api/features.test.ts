@@ -476,19 +476,23 @@ describe("one budget a request", () => {
         (inner) => [inner],
         Array.from({ length: 20_000 }, () => 1),
       );
-    expect(() => provider().plan("/v1/responses", { model: "m", input: "x", metadata: { deep: nested(100) } })).toThrow(
-      refused(400, "metadata", /1048576/),
-    );
+    expect(() =>
+      provider().plan("/v1/responses", {
+        model: "m",
+        input: "x",
+        tools: [{ type: "function", name: "f", strict: null, parameters: { deep: nested(100) } }],
+      }),
+    ).toThrow(refused(400, "tools", /1048576/));
   });
 
   test.each([{ toString: 1 }, [[1]], Object.fromEntries([["__proto__", 1]])])("a name that is %j is no fault of ours", (name) => {
     const tools = [tool("f")];
     const called = { type: "function", function: { name } };
     expect(() => provider().plan(chat, { model: "m", messages, tools, tool_choice: called })).toThrow(
-      refused(400, "tool_choice", /not found/),
+      refused(400, "tool_choice.function.name", /expected a string/),
     );
     expect(() => provider().plan(chat, { model: "m", messages, response_format: { type: name } })).toThrow(
-      refused(400, "response_format.type", /Supported values/),
+      refused(400, "response_format.type", /expected a string/),
     );
     expect(() =>
       provider().plan("/v1/messages", {
@@ -498,7 +502,7 @@ describe("one budget a request", () => {
         tools: [{ name: "f", input_schema: {} }],
         tool_choice: { type: "tool", name },
       }),
-    ).toThrow(refused(400, null as never, /not found/));
+    ).toThrow(refused(400, null as never, /^tool_choice\.tool\.name: Input should be a valid string/));
   });
 
   test("tools are found by name, however many are allowed", () => {

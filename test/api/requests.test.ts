@@ -2,45 +2,36 @@
  * The types of the providers' own SDKs as the judge of requests: whatever they allow gets an answer, except for what the list below
  * says is not there. Each of those gets a 400 that says so.
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import fc from "fast-check";
-import { createGenerator } from "ts-json-schema-generator";
 import { beforeAll, expect, test } from "vitest";
 import { ApiError } from "../../src/api/errors/api-error.ts";
 import { bodyOf, type Endpoint, provider } from "../support/provider.ts";
-import { type Schema, SchemaArbitraries } from "../support/schema-arbitrary.ts";
+import { SchemaArbitraries } from "../support/schema-arbitrary.ts";
+import { acceptedBy, type Definitions, definitionsOf, published, type Sdk } from "../support/sdk-types.ts";
 
-const cache = new URL("../../node_modules/.cache/", import.meta.url).pathname;
-// A new checkout has none.
-mkdirSync(cache, { recursive: true });
-type Definitions = Readonly<Record<string, Schema>>;
-const types: Record<"openai" | "anthropic", Definitions> = { openai: {}, anthropic: {} };
-
-/** JSON schemas of the members of an interface, and of all that they refer to. */
-function schemasOf(name: string, source: string): Definitions {
-  const entry = `${cache}${name}-requests.ts`;
-  const tsconfig = `${cache}${name}-requests.tsconfig.json`;
-  writeFileSync(entry, source);
-  const compilerOptions = { module: "NodeNext", target: "ES2022", lib: ["ES2022", "DOM"], strict: true, skipLibCheck: true, types: [] };
-  writeFileSync(tsconfig, JSON.stringify({ compilerOptions, files: [entry] }));
-  return createGenerator({ path: entry, type: "Asked", tsconfig, skipTypeCheck: true }).createSchema("Asked").definitions as Definitions;
-}
+/** What valid requests are made of. */
+const types: Record<Sdk, Definitions> = { openai: {}, anthropic: {} };
+/** What judges requests that departed from them, by endpoint. */
+const judges: Record<string, ValidateFunction> = {};
 
 beforeAll(() => {
-  types.openai = schemasOf(
-    "openai",
-    `import type OpenAI from "openai";
-     export interface Asked {
-       "/v1/chat/completions": OpenAI.ChatCompletionCreateParams; "/v1/completions": OpenAI.CompletionCreateParams;
-       "/v1/embeddings": OpenAI.EmbeddingCreateParams; "/v1/responses": OpenAI.Responses.ResponseCreateParams;
-     }`,
-  );
-  types.anthropic = schemasOf(
-    "anthropic",
-    `import type Anthropic from "@anthropic-ai/sdk";
-     export interface Asked { "/v1/messages": Anthropic.MessageCreateParams }`,
-  );
+  for (const sdk of ["openai", "anthropic"] as const) {
+    types[sdk] = definitionsOf(sdk, published[sdk], `${sdk}-requests`);
+    const ajv = new Ajv2020({ strict: false, validateFormats: false });
+    ajv.addSchema({ $id: sdk, definitions: openEnded(acceptedBy(sdk)) });
+    for (const path of Object.keys(published[sdk]))
+      judges[path] = ajv.compile({ $ref: `${sdk}#/definitions/Asked/properties/${path.replaceAll("/", "~1")}` });
+  }
 }, 120_000);
+
+/** With more members than the types name. */
+function openEnded(definitions: Definitions): object {
+  return JSON.parse(
+    JSON.stringify(definitions, (name, value: unknown) => (name === "additionalProperties" && value === false ? undefined : value)),
+  ) as object;
+}
 
 type Body = Record<string, unknown>;
 
@@ -145,35 +136,102 @@ const absent: readonly (readonly [string, Endpoint, (body: Body) => boolean, Reg
 ];
 
 /** Why a request is refused; null: it is answered. Every other failure is a defect. */
-function refusalOf(path: Endpoint, body: object): string | null {
+function refusalOf(path: Endpoint, body: object): { readonly message: string; readonly param: string | null } | null {
   try {
     bodyOf(provider({ outputTokens: 3, ttft: 0, itl: 0 }).plan(path, body));
     return null;
   } catch (error) {
     if (!(error instanceof ApiError) || error.problem.kind !== "request") throw error;
     expect(error.problem.status).toBe(400);
-    return error.problem.message;
+    return error.problem;
   }
 }
 
-test.each<[keyof typeof types, Endpoint, number]>([
+const surfaces: readonly (readonly [Sdk, Endpoint, number])[] = [
   ["openai", "/v1/chat/completions", 400],
   ["openai", "/v1/responses", 400],
   ["openai", "/v1/completions", 100],
   ["openai", "/v1/embeddings", 50],
   ["anthropic", "/v1/messages", 400],
-])("%s %s: whatever the types allow is answered, or is not there and says so", (sdk, path, numRuns) => {
+];
+
+function requestsOf(sdk: Sdk, path: Endpoint): fc.Arbitrary<Body> {
   const arbitraries = new SchemaArbitraries(types[sdk], (name) => ranges[name]);
-  const requests = arbitraries.of(types[sdk]["Asked"]!.properties![path]!).map((body) => coherent(path, body as Body));
+  return arbitraries.of(types[sdk]["Asked"]!.properties![path]!).map((body) => coherent(path, body as Body));
+}
+
+test.each(surfaces)("%s %s: whatever the types allow is answered, or is not there and says so", (sdk, path, numRuns) => {
   fc.assert(
-    fc.property(requests, (body) => {
+    fc.property(requestsOf(sdk, path), (body) => {
       const refusal = refusalOf(path, body);
       const expected = absent.filter(([, at, holds]) => at === path && holds(body));
       if (expected.length === 0) expect(refusal).toBeNull();
-      else expect(expected.some(([, , , says]) => says.test(refusal ?? ""))).toBe(true);
+      else expect(expected.some(([, , , says]) => says.test(refusal?.message ?? ""))).toBe(true);
     }),
     { numRuns, seed: 2026 },
   );
+});
+
+type Path = readonly (string | number)[];
+
+/** The places of all values inside of a body. */
+function placesIn(value: unknown, path: Path = []): Path[] {
+  if (typeof value !== "object" || value === null) return path.length === 0 ? [] : [path];
+  const names = Array.isArray(value) ? value.map((_, index) => index) : Object.keys(value);
+  const inside = names.flatMap((name) => placesIn((value as Record<string | number, unknown>)[name], [...path, name]));
+  return path.length === 0 ? inside : [path, ...inside];
+}
+
+function valueAt(body: unknown, path: Path): unknown {
+  return path.reduce((value, name) => (value as Record<string | number, unknown>)[name], body);
+}
+
+/** The body with another value at a place. */
+function changed(body: Body, path: Path, to: unknown): Body {
+  // Not a structured clone: what stands twice in the body is changed once.
+  const copy = JSON.parse(JSON.stringify(body)) as Body;
+  (valueAt(copy, path.slice(0, -1)) as Record<string | number, unknown>)[path.at(-1)!] = to;
+  return copy;
+}
+
+/** What names a place in an error: OpenAI's has it as its parameter, Anthropic's says it, with the types of the variants on the way. */
+function isNamed(endpoint: Endpoint, path: Path, { message, param }: { readonly message: string; readonly param: string | null }): boolean {
+  if (endpoint === "/v1/messages") {
+    const steps = path.at(-1) === "type" ? path.slice(0, -1) : path;
+    return new RegExp(String.raw`^${steps.join(String.raw`\.(?:\w+\.)?`)}\b`).test(message);
+  }
+  const written = path
+    .map((name) => (typeof name === "number" ? `[${name}]` : `.${name}`))
+    .join("")
+    .slice(1);
+  // Lists of prompts, and of texts to embed, are named as far as their items.
+  const isListed = listed[endpoint] === path[0] && path.length > 1;
+  return isListed ? param!.startsWith(listed[endpoint]!) : param === written;
+}
+
+const listed: Readonly<Partial<Record<Endpoint, string>>> = { "/v1/completions": "prompt", "/v1/embeddings": "input" };
+
+test.each(surfaces)("%s %s: one name or JSON type that the types do not have is refused, and named", (sdk, path, numRuns) => {
+  const judge = judges[path]!;
+  const departed = requestsOf(sdk, path).chain((body) => {
+    const places = placesIn(body).filter((place) => valueAt(body, place) !== null);
+    return fc.tuple(fc.constant(body), fc.constantFrom(...places), fc.boolean());
+  });
+  let refused = 0;
+  fc.assert(
+    fc.property(departed, ([body, place, isName]) => {
+      expect(judge(body), JSON.stringify(judge.errors)).toBe(true);
+      const value = valueAt(body, place);
+      const other = changed(body, place, typeof value === "string" ? (isName ? "banana" : 5) : typeof value === "number" ? "banana" : 5);
+      if (judge(other)) return;
+      refused++;
+      const refusal = refusalOf(path, other);
+      expect(refusal, `accepted: ${JSON.stringify(valueAt(other, place))} at ${place.join(".")}`).not.toBeNull();
+      expect(isNamed(path, place, refusal!), `${place.join(".")}: ${refusal!.message}`).toBe(true);
+    }),
+    { numRuns: 5 * numRuns, seed: 2026 },
+  );
+  expect(refused).toBeGreaterThan(numRuns);
 });
 
 test("the document lists what is not there", () => {

@@ -32,6 +32,12 @@ test("what opens a remote server is not shown again", () => {
   expect(body["tools"]).toEqual([{ ...mcp, headers: null }, call]);
 });
 
+/** Of tools whose output is no text. */
+const outputs: Readonly<Record<string, unknown>> = {
+  shell_call_output: [{ stdout: "done", stderr: "", outcome: { type: "exit", exit_code: 0 } }],
+  computer_call_output: { type: "computer_screenshot", image_url: "https://example.com/x.png" },
+};
+
 describe("tools", () => {
   test.each<[string, object, string]>([
     [
@@ -66,7 +72,7 @@ describe("tools", () => {
         tools: [call],
         input: [
           { role: "user", content: "x" },
-          { type, call_id: "c", output: "done" },
+          { type, call_id: "c", output: outputs[type] ?? "done" },
         ],
       },
       "message",

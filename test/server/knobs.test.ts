@@ -579,7 +579,7 @@ const groups: readonly Group[] = [
         values: depths,
         seen: async (server) => {
           const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);
-          const statuses = await Promise.all(depths.map(async (depth) => (await post(server, { metadata: nested(depth - 1) })).status));
+          const statuses = await Promise.all(depths.map(async (depth) => (await post(server, { extra: nested(depth - 1) })).status));
           return depths.findLast((_depth, index) => statuses[index] === 200);
         },
         expected: depths,

@@ -95,7 +95,12 @@ export class SchemaArbitraries {
       depth > deepest ? fc.constant<string[]>([]) : fc.subarray(optional, { maxLength: Math.min(optional.length, depth === 0 ? 8 : 3) });
     const members = chosen.chain((some) =>
       fc.record(
-        Object.fromEntries([...required, ...some].map((name) => [name, this.#named(name) ?? this.of(properties[name] ?? {}, depth + 1)])),
+        Object.fromEntries(
+          [...required, ...some].map((name) => [
+            name,
+            (properties[name]?.type === "array" ? undefined : this.#named(name)) ?? this.of(properties[name] ?? {}, depth + 1),
+          ]),
+        ),
       ),
     );
     if (typeof additionalProperties !== "object") return members;

@@ -31,8 +31,13 @@ export function optionalName<T extends string>(body: JsonObject, name: string, a
   if (value === undefined || value === null) return null;
   const found = names.find((known) => known === value);
   if (found !== undefined) return found;
-  const quoted = names.map((known) => `'${known}'`);
-  throw bad(`${at}: Input should be ${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`);
+  throw bad(`${at}: Input should be ${oneOf(names)}`);
+}
+
+/** Names as a choice: 'a', 'b' or 'c'. */
+export function oneOf(names: readonly string[]): string {
+  const quoted = names.map((name) => `'${name}'`);
+  return quoted.length < 2 ? quoted.join("") : `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`;
 }
 
 export function isText(value: unknown): value is string {

@@ -7,6 +7,7 @@ import { ApiError } from "../errors/api-error.ts";
 import { anthropicMediaTokens } from "./media.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
 import { bad, isText, optionalFlag, optionalName, required, whole } from "./complaints.ts";
+import { checkForm } from "./form.ts";
 import { readCalls } from "./tools.ts";
 
 /** Texts of a content block, tool inputs and results included. */
@@ -136,9 +137,15 @@ function countPrompt(body: JsonObject, { texts }: Messages, settings: ModelSetti
   return media + tokensOfTexts([...texts, ...textsOfContent(body["system"])], settings.tokenizer);
 }
 
+function checkShare(name: string, value: unknown): void {
+  if (value === undefined || value === null) return;
+  if (typeof value !== "number" || value < 0 || value > 1) throw bad(`${name}: range: 0..1`);
+}
+
 /** What `usage.input_tokens` of a message would say. Throws ApiError. */
 export function countInputTokens(bytes: Uint8Array, settings: ModelSettings): number {
   const body = parseBody(bytes);
+  checkForm(body);
   readModel(body, settings.models);
   const messages = readMessages(body);
   readCalls(body, false);
@@ -155,13 +162,15 @@ export interface MessageAsk {
 export function readMessage(bytes: Uint8Array, betas: string, settings: ModelSettings): MessageAsk {
   const { models, maxModelLen } = settings;
   const body = parseBody(bytes);
+  checkForm(body);
   const model = readModel(body, models);
   // With 0 the prompt is only read, for the cache.
   const limit = whole(required(body, "max_tokens"), "max_tokens", 0);
   const messages = readMessages(body);
-  const { temperature } = body;
-  if (temperature !== undefined && (typeof temperature !== "number" || temperature < 0 || temperature > 1))
-    throw bad("temperature: range: 0..1");
+  const { temperature, top_p, top_k } = body;
+  checkShare("temperature", temperature);
+  checkShare("top_p", top_p);
+  if (top_k !== undefined && top_k !== null) whole(top_k, "top_k", 0);
   const promptTokens = countPrompt(body, messages, settings);
   checkFits(maxModelLen, promptTokens, limit);
   const thinking = readThinking(body, messages, betas.includes("interleaved-thinking"));

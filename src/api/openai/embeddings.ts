@@ -10,6 +10,7 @@ import { type ListBody, listFrames } from "../shared/lists.ts";
 import { checkInputFits, tokensOfPrompt } from "../shared/prompt.ts";
 import { base64Of, bytesOfNumber, decimalsOf, seedOfText } from "../shared/vectors.ts";
 import { deployedBody } from "./azure.ts";
+import { checkForm } from "./form.ts";
 import { checkModel } from "./request.ts";
 
 const mostInputs = 2048;
@@ -86,6 +87,7 @@ function bodyOf({ name, texts, dimensions, isBase64, indented }: Vectors, tokens
 export function planEmbeddings(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
   const { settings } = model;
   const body = deployedBody(request, parseBody(bytes));
+  checkForm("/v1/embeddings", body);
   const name = checkModel(body, settings.models);
   const { texts, tokens, prompts } = readInputs(body, settings);
   const dimensions = optionalInteger(body, "dimensions", 1, mostDimensions) ?? (name.includes("large") ? 3072 : 1536);
@@ -97,12 +99,14 @@ export function planEmbeddings(model: Model, clockIdentity: string, request: Rou
       "invalid_value",
     );
   }
-  const format = body["encoding_format"] ?? "float";
-  if (format !== "float" && format !== "base64") {
-    throw new ApiError(400, "Invalid value for 'encoding_format': expected 'float' or 'base64'.", "encoding_format", "invalid_value");
-  }
   const { schedule, firstUs, stamped } = model.latency(request, prompts);
-  const vectors: Vectors = { name, texts, dimensions, isBase64: format === "base64", indented: settings.profile === "openai" };
+  const vectors: Vectors = {
+    name,
+    texts,
+    dimensions,
+    isBase64: body["encoding_format"] === "base64",
+    indented: settings.profile === "openai",
+  };
   const { streamed, ...answer } = listFrames(bodyOf(vectors, tokens), schedule, stamped);
   return {
     head: successHead({

@@ -3,6 +3,7 @@ import { Random, type Seed } from "../../core/random/random.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { invalidType, isObject, missing, optionalString, parseBody } from "../shared/body.ts";
 import { randomLetters } from "../shared/ids.ts";
+import { checkForm } from "./form.ts";
 
 /** In the order of the API (openai-openapi, CreateModerationResponse). */
 const categories = [
@@ -55,6 +56,7 @@ function resultOf(text: string, types: string): string {
 /** JSON text of the answer. Throws ApiError. */
 export function moderate(bytes: Uint8Array): string {
   const body = parseBody(bytes);
+  checkForm("/v1/moderations", body);
   const { input } = body;
   const model = optionalString(body, "model") ?? "omni-moderation-latest";
   if (input === undefined || input === null) throw missing("input");

@@ -10,12 +10,10 @@ import {
   type JsonObject,
   optionalBoolean,
   optionalInteger,
-  optionalName,
   optionalNumber,
   optionalObject,
   requiredString,
   textOfContent,
-  unsupportedValue,
 } from "../shared/body.ts";
 import type { PromptAsk } from "../shared/prefix.ts";
 import type { MediaRules } from "../shared/files.ts";
@@ -31,6 +29,7 @@ import {
   tokenTextsOf,
   turnsOf,
 } from "../shared/prompt.ts";
+import { checkForm, type OpenAiEndpoint } from "./form.ts";
 import { readServiceTier, type ServedTier, servedTier } from "./tier.ts";
 import { readCalls, readFormat, readStop, reasoningTokensOf } from "./tools.ts";
 import type { Kind } from "./wire.ts";
@@ -72,18 +71,10 @@ export function checkSampling(body: JsonObject): void {
   for (const token in bias) optionalNumber(bias, token, -100, 100, `logit_bias.${token}`);
 }
 
-/** Parameters of chats that change nothing here, and the one form of answer that is not here. */
-function checkForm(body: JsonObject): void {
-  optionalName(body, "verbosity", ["low", "medium", "high"]);
-  optionalName(body, "prompt_cache_retention", ["in_memory", "24h"]);
-  const modalities: unknown = body["modalities"] ?? [];
-  if (!Array.isArray(modalities)) throw invalidType("modalities", "an array of strings", modalities);
-  for (const [index, value] of modalities.entries()) {
-    if (value === "audio") {
-      throw new ApiError(400, "Answers are text here, not 'audio'; leave 'modalities' out.", "modalities", "unsupported_value");
-    }
-    if (value !== "text") throw unsupportedValue(`modalities[${index}]`, value, ["text", "audio"]);
-  }
+/** The one form of answer that is not here. */
+function checkModalities({ modalities }: JsonObject): void {
+  if (Array.isArray(modalities) && modalities.includes("audio"))
+    throw new ApiError(400, "Answers are text here, not 'audio'; leave 'modalities' out.", "modalities", "unsupported_value");
 }
 
 export function readSeed(body: JsonObject): number | undefined {
@@ -101,8 +92,11 @@ interface Told {
   readonly prefixOf: Ask["prefixOf"];
 }
 
+const endpoints: Readonly<Record<Kind, OpenAiEndpoint>> = { chat: "/v1/chat/completions", text: "/v1/completions" };
+
 /** Reads and checks a whole request. Throws ApiError. */
 export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSettings): { ask: Ask; options: CompletionOptions } {
+  checkForm(endpoints[kind], body);
   const model = checkModel(body, settings.models);
   const n = optionalInteger(body, "n", 1, mostChoices) ?? 1;
   const topLogprobs = readLogprobs(kind, body);
@@ -110,7 +104,7 @@ export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSett
   const stream = optionalBoolean(body, "stream") ?? false;
   const streamOptions = readStreamOptions(body, stream);
   checkSampling(body);
-  if (kind === "chat") checkForm(body);
+  if (kind === "chat") checkModalities(body);
   const least = kind === "chat" ? 1 : 0;
   const asked = Math.min(
     optionalInteger(body, "max_completion_tokens", least, maxOutputTokens) ?? Infinity,

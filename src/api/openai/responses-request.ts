@@ -13,12 +13,12 @@ import {
   optionalObject,
   optionalString,
   requiredString,
-  unsupportedValue,
 } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import type { MediaRules } from "../shared/files.ts";
 import { openAiMediaTokens } from "./media.ts";
 import { outputLimit, partsOfTurns } from "../shared/prompt.ts";
+import { checkForm } from "./form.ts";
 import { checkModel, readSeed } from "./request.ts";
 import { countInput, findPrevious, type Input, readInput, textsBefore, textsOfAnswer, turnOf, turnsWith } from "./response-input.ts";
 import type { ResponseMemory, StoredResponse } from "./response-store.ts";
@@ -89,27 +89,6 @@ function checkEchoed(echoed: ResponseEcho): void {
   }
 }
 
-/** Values of `include` (openai-openapi, IncludeEnum). */
-const includable = [
-  "file_search_call.results",
-  "web_search_call.results",
-  "web_search_call.action.sources",
-  "message.input_image.image_url",
-  "computer_call_output.output.image_url",
-  "code_interpreter_call.outputs",
-  "reasoning.encrypted_content",
-  "message.output_text.logprobs",
-];
-
-function readInclude(body: JsonObject): readonly unknown[] {
-  const include: unknown = body["include"] ?? [];
-  if (!Array.isArray(include)) throw invalidType("include", "an array of strings", include);
-  for (const [index, value] of include.entries()) {
-    if (!includable.includes(value as string)) throw unsupportedValue(`include[${index}]`, value, includable);
-  }
-  return include;
-}
-
 const summaries = ["auto", "concise", "detailed"] as const;
 
 function readReasoning(body: JsonObject): Pick<ResponseOptions, "summary"> & { readonly effort: unknown; readonly echoed: object } {
@@ -131,6 +110,11 @@ function readText(body: JsonObject): { readonly format: unknown; readonly echoed
 function readConversation(body: JsonObject): { readonly id: string } | undefined {
   const { conversation } = body;
   if (conversation === undefined || conversation === null) return undefined;
+  const other = "previous_response_id";
+  if (body[other] !== undefined && body[other] !== null) {
+    const message = `Mutually exclusive parameters: '${other}' and 'conversation'. Ensure you are only providing one of: '${other}' or 'conversation'.`;
+    throw new ApiError(400, message, other, "mutually_exclusive_parameters");
+  }
   if (typeof conversation === "string") return { id: conversation };
   if (!isObject(conversation)) throw invalidType("conversation", "one of a string or an object", conversation);
   return { id: requiredString(conversation, "id") };
@@ -202,6 +186,7 @@ const noTurns = { turns: [] };
 /** Reads what comes before the answer. Throws ApiError. */
 function readConversationOf(body: JsonObject, settings: ModelSettings, store: ResponseMemory | null): Conversation {
   const input = readInput(body);
+  readConversation(body);
   const instructions = optionalString(body, "instructions");
   const previous = findPrevious(optionalString(body, "previous_response_id"), store);
   const turns = turnsWith(instructions, input);
@@ -224,6 +209,7 @@ function readConversationOf(body: JsonObject, settings: ModelSettings, store: Re
 
 /** Tokens of the input of POST /v1/responses/input_tokens. Throws ApiError. */
 export function countResponseInput(body: JsonObject, settings: ModelSettings, store: ResponseMemory | null): number {
+  checkForm("/v1/responses", body);
   if (body["model"] !== undefined && body["model"] !== null) checkModel(body, settings.models);
   readCalls(body, "responses", false);
   return readConversationOf(body, settings, store).promptTokens;
@@ -255,6 +241,7 @@ function ownTokens(instructions: string | null, tools: unknown, settings: ModelS
 
 /** Reads and checks a whole request. Throws ApiError. */
 export function readResponse(body: JsonObject, settings: ModelSettings, store: ResponseMemory | null): ResponseRequest {
+  checkForm("/v1/responses", body);
   const model = modelOf(body, settings);
   const conversation = readConversationOf(body, settings, store);
   const { instructions, promptTokens, previous } = conversation;
@@ -265,7 +252,7 @@ export function readResponse(body: JsonObject, settings: ModelSettings, store: R
   const text = readText(body);
   const reasoning = readReasoning(body);
   const topLogprobs = optionalInteger(body, "top_logprobs", 0, 20) ?? 0;
-  const include = readInclude(body);
+  const include = (body["include"] ?? []) as readonly unknown[];
   const streamOptions = optionalObject(body, "stream_options");
   const read: ResponseRequest = {
     ask: {

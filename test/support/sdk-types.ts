@@ -1,0 +1,84 @@
+/** The requests that the providers' own SDKs have types for, as JSON schemas: the judge of what is accepted, and of what is not. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { createGenerator } from "ts-json-schema-generator";
+import type { Schema } from "./schema-arbitrary.ts";
+
+export type Sdk = "openai" | "anthropic";
+export type Definitions = Readonly<Record<string, Schema>>;
+
+/** The type of each endpoint's body. */
+type Bodies = Readonly<Record<string, string>>;
+
+/** What the endpoints take, betas aside. */
+export const published: Readonly<Record<Sdk, Bodies>> = {
+  openai: {
+    "/v1/chat/completions": "OpenAI.ChatCompletionCreateParams",
+    "/v1/completions": "OpenAI.CompletionCreateParams",
+    "/v1/embeddings": "OpenAI.EmbeddingCreateParams",
+    "/v1/moderations": "OpenAI.ModerationCreateParams",
+    "/v1/responses": "OpenAI.Responses.ResponseCreateParams",
+  },
+  anthropic: { "/v1/messages": "Anthropic.MessageCreateParams" },
+};
+
+/** What they take with a beta header. This server does not ask for one. */
+const betas: Readonly<Record<Sdk, Bodies>> = {
+  openai: { "/v1/responses": "OpenAI.Beta.Responses.ResponseCreateParams" },
+  anthropic: { "/v1/messages": "Anthropic.Beta.Messages.MessageCreateParams" },
+};
+
+const imports: Readonly<Record<Sdk, string>> = {
+  openai: 'import type OpenAI from "openai";',
+  anthropic: 'import type Anthropic from "@anthropic-ai/sdk";',
+};
+
+/** Schemas of all that the bodies refer to; those of the bodies are the properties of `Asked`. Takes seconds. */
+export function definitionsOf(sdk: Sdk, bodies: Bodies, name: string): Definitions {
+  const cache = new URL("../../node_modules/.cache/", import.meta.url).pathname;
+  // A new checkout has none.
+  mkdirSync(cache, { recursive: true });
+  const entry = `${cache}${name}.ts`;
+  const tsconfig = `${cache}${name}.tsconfig.json`;
+  const members = Object.entries(bodies).map(([path, type]) => `"${path}": ${type};`);
+  writeFileSync(entry, `${imports[sdk]}\nexport interface Asked { ${members.join(" ")} }\n`);
+  const compilerOptions = { module: "NodeNext", target: "ES2022", lib: ["ES2022", "DOM"], strict: true, skipLibCheck: true, types: [] };
+  writeFileSync(tsconfig, JSON.stringify({ compilerOptions, files: [entry] }));
+  const generator = createGenerator({ path: entry, type: "Asked", tsconfig, skipTypeCheck: true, jsDoc: "none" });
+  return generator.createSchema("Asked").definitions as Definitions;
+}
+
+/**
+ * What other servers of the same API take, and their clients send: schemas beside those of a type, each with its reason. The model's name
+ * needs no entry: the types leave it open.
+ */
+const beside: Readonly<Record<Sdk, Readonly<Record<string, readonly Schema[]>>>> = {
+  openai: {
+    // vLLM reads films and addresses of speech (docs.vllm.ai, "Multimodal Inputs"), OpenRouter films.
+    ChatCompletionContentPart: [variant("video_url"), variant("audio_url")],
+  },
+  anthropic: {},
+};
+
+function variant(type: string): Schema {
+  return { type: "object", properties: { type: { type: "string", const: type } }, required: ["type"] };
+}
+
+/** Definitions of all that is accepted: with betas, and with what stands in `beside`. */
+export function acceptedBy(sdk: Sdk): Definitions {
+  const all = eitherOf(definitionsOf(sdk, published[sdk], `${sdk}-requests`), definitionsOf(sdk, betas[sdk], `${sdk}-betas`));
+  const widened = Object.entries(beside[sdk]).map(([name, schemas]) => [name, { anyOf: [all[name]!, ...schemas] }]);
+  return { ...all, ...(Object.fromEntries(widened) as Definitions) };
+}
+
+/** What either of two allows. Both have types of one name, so those of `more` get others. */
+function eitherOf(some: Definitions, more: Definitions): Definitions {
+  const renamed = JSON.parse(JSON.stringify(more).replaceAll('"#/definitions/', '"#/definitions/more.')) as Definitions;
+  const { properties: own = {} } = some["Asked"]!;
+  const { properties: others = {} } = renamed["Asked"]!;
+  const both = Object.keys({ ...own, ...others }).map((path) => [path, { anyOf: [own[path], others[path]].flatMap((one) => one ?? []) }]);
+  return {
+    ...some,
+    ...Object.fromEntries(Object.entries(renamed).map(([name, schema]) => [`more.${name}`, schema])),
+    Asked: { type: "object", properties: Object.fromEntries(both) as Readonly<Record<string, Schema>> },
+  };
+}
