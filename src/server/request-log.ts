@@ -5,7 +5,7 @@
 import type { PlanSender } from "../api/routes.ts";
 import { peekBody } from "../api/shared/body.ts";
 import { monotonicUs } from "../base/clock.ts";
-import { isSecretName } from "../base/secrets.ts";
+import { hidden, isSecretName, withoutSecrets } from "../base/secrets.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { FaultySink } from "../core/faults/faulty.ts";
 import type {
@@ -28,6 +28,8 @@ export interface ReceivedRequest {
   readonly method: string;
   /** Without the query. */
   readonly path: string;
+  /** Without the question mark, "" where there is none; values of keys, tokens and signatures read "[hidden]". */
+  readonly query: string;
   readonly protocol: Protocol;
   /** By lower-case names; keys, tokens and cookies read "[hidden]". */
   readonly headers: Readonly<Record<string, string>>;
@@ -214,6 +216,7 @@ export class RequestLog implements ReceivedRequests {
 
   #note(request: RouteRequest, body: Uint8Array, sink: ResponseSink): ResponseSink {
     const { method, path, protocol } = request;
+    const query = withoutSecrets(request.query);
     const headers = headersOf(request);
     // As it came: its value may take ten times as much, and few are ever looked at.
     const kept = body.slice();
@@ -221,6 +224,7 @@ export class RequestLog implements ReceivedRequests {
       number: ++this.#count,
       method,
       path,
+      query,
       protocol,
       headers,
       get body() {
@@ -237,7 +241,7 @@ export class RequestLog implements ReceivedRequests {
     };
     this.#entries.push(entry);
     this.#receivedUs.set(entry, request.receivedUs);
-    const bytes = body.length + path.length + charactersOf(headers);
+    const bytes = body.length + path.length + query.length + charactersOf(headers);
     this.#bytes.push(bytes);
     this.#bytesInAll += bytes;
     while (this.#entries.length > this.#most || (this.#bytesInAll > mostKeptBytes && this.#entries.length > 1)) {
@@ -284,7 +288,7 @@ function charactersOf(headers: Readonly<Record<string, string>>): number {
 }
 
 function headersOf(request: RouteRequest): Record<string, string> {
-  return Object.fromEntries(request.headerNames().map((name) => [name, isSecretName(name) ? "[hidden]" : (request.header(name) ?? "")]));
+  return Object.fromEntries(request.headerNames().map((name) => [name, isSecretName(name) ? hidden : (request.header(name) ?? "")]));
 }
 
 /** A sink that notes how its response goes. */

@@ -74,6 +74,19 @@ describe.each(targets)("$name", (target) => {
     await left;
     expect([cut.ended, cut.tokensSent]).toEqual(["finished", 2]);
   });
+
+  test("keeps the query, and never a key in it", async () => {
+    server.requests.clear();
+    const query = "alt=sse&key=AIza1&api-version=2024-10-21&api-key=k1&API_KEY=k2&%6bey=k3&access_token=t&sig=s&max_tokens=5&key&empty=";
+    const shown =
+      "alt=sse&key=[hidden]&api-version=2024-10-21&api-key=[hidden]&API_KEY=[hidden]&%6bey=[hidden]&access_token=[hidden]&sig=[hidden]&max_tokens=5&key&empty=";
+    await started.ask({ path: `${path}?${query}`, body: chat() });
+    await started.ask({ path, body: chat() });
+    expect(server.requests.all().map((request) => [request.path, request.query])).toEqual([
+      [path, shown],
+      [path, ""],
+    ]);
+  });
 });
 
 test.each(["uws", "node"] as const)("a client that leaves is told of on %s", async (h1Engine) => {
@@ -122,7 +135,15 @@ test("heads and bodies together are bounded, and a body is kept as it came", () 
   const log = new RequestLog(1000);
   const handler = log.watch({ handle: () => {}, refuse: () => {} } as Partial<RequestHandler> as RequestHandler);
   const value = "x".repeat(1_000_000);
-  const request = { method: "POST", path: "/", protocol: "h1", receivedUs: 0, headerNames: () => ["x-own"], header: () => value };
+  const request = {
+    method: "POST",
+    path: "/",
+    query: "",
+    protocol: "h1",
+    receivedUs: 0,
+    headerNames: () => ["x-own"],
+    header: () => value,
+  };
   const body = new TextEncoder().encode('{"model":"m"}');
   for (let i = 0; i < 100; i++) handler.handle(request as Partial<RouteRequest> as RouteRequest, body, {} as ResponseSink);
   // An engine uses the bytes again.
@@ -135,7 +156,7 @@ test("heads and bodies together are bounded, and a body is kept as it came", () 
 test("a page of them is bounded, and says whether there are more", () => {
   const log = new RequestLog(100);
   const handler = log.watch({ handle: () => {}, refuse: () => {} });
-  const request = { method: "POST", path: "/", protocol: "h1", receivedUs: 0, headerNames: () => [] };
+  const request = { method: "POST", path: "/", query: "", protocol: "h1", receivedUs: 0, headerNames: () => [] };
   for (let i = 0; i < 5; i++)
     handler.handle(request as Partial<RouteRequest> as RouteRequest, new Uint8Array(i === 3 ? 3_000_000 : 500_000), {} as ResponseSink);
   const numbers = (after: number) => [log.page(after).requests.map(({ number }) => number), log.page(after).hasMore];
