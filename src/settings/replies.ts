@@ -1,8 +1,8 @@
 /** Rules for answers, as files and programs give them: their form, and the way to rules in force. */
 import { readFileSync } from "node:fs";
-import type { ErrorObject, ValidateFunction } from "ajv/dist/2020.js";
 import {
   type Fits,
+  isSilent,
   type ReplyEndpoint,
   type ReplyFinish,
   type SettledMatch,
@@ -11,10 +11,10 @@ import {
   type Unmatched,
 } from "../api/shared/replies.ts";
 import { nameOfKey } from "../base/keys.ts";
-import { didYouMean } from "../base/guess.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { type Fault, parseFaults } from "../core/faults/fault.ts";
 import { latencyUnits, parseDistribution, SpecError, type Distribution } from "../core/random/distribution.ts";
+import { formErrorOf, isBefore, type Path, ReplyError } from "./reply-form.ts";
 
 /**
  * Tokens.
@@ -25,11 +25,14 @@ import { latencyUnits, parseDistribution, SpecError, type Distribution } from ".
 type Count = number;
 
 interface MatchOf<Pattern> {
-  /** The endpoint: chat completions, legacy completions, Responses, Anthropic's messages, Gemini's generateContent, or Ollama's chat and generate. */
+  /**
+   * The endpoint: chat completions, legacy completions, Responses, Anthropic's messages, Gemini's generateContent, Ollama's chat and
+   * generate; or embeddings (of every provider) and moderations, which a rule meets only where it names them.
+   */
   readonly endpoint?: ReplyEndpoint;
   /** The model's name: all of it, or a pattern. */
   readonly model?: Pattern;
-  /** Stands in the last text of the user: a part of it, or a pattern. The first 16,384 characters are looked at. */
+  /** Stands in the last text of the user, or in what is to be embedded or judged: a part of it, or a pattern. The first 16,384 characters are looked at. */
   readonly user?: Pattern;
   /** Headers of the request by name: the whole value, or a pattern. */
   readonly headers?: { readonly [name: string]: Pattern };
@@ -127,18 +130,6 @@ export type GivenReplies = string | readonly ReplyRule[] | ReplySet;
 /** Rules of one set, as the schema says too: of more it would list a fault each. */
 const mostRules = 10_000;
 
-type Path = readonly (string | number)[];
-
-/** Something is wrong at a place in the rules. */
-class ReplyError extends Error {
-  readonly path: Path;
-
-  constructor(path: Path, message: string) {
-    super(message);
-    this.path = path;
-  }
-}
-
 /**
  * Settles rules. `batched`: latencies follow from the batch, and no rule may have its own. `isJson`: the rules were JSON, and need no copy
  * that JSON can carry, which takes 50 ms of 200,000 values. Throws UsageError with the place of the first error.
@@ -160,7 +151,7 @@ async function settleFile(file: string, batched: boolean): Promise<SettledReplie
   } catch (error) {
     throw new UsageError(`--replies: cannot read ${file} (${(error as NodeJS.ErrnoException).code ?? "unreadable"})`);
   }
-  const { LineCounter, parseDocument, visit } = await import("yaml");
+  const { isMap, isScalar, LineCounter, parseDocument, visit } = await import("yaml");
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
   const broken = document.errors[0];
@@ -177,7 +168,12 @@ async function settleFile(file: string, batched: boolean): Promise<SettledReplie
   const lineOf = (path: Path): number => {
     const own = Array.isArray(value) ? path.slice(1) : path;
     for (let length = own.length; length > 0; length--) {
-      const node = document.getIn(own.slice(0, length), true) as { range?: [number, number, number] } | undefined;
+      // A member stands where its name does, which may be lines above its value.
+      const holder = document.getIn(own.slice(0, length - 1), true);
+      const pair = isMap(holder)
+        ? holder.items.find(({ key }) => isScalar(key) && String(key.value) === String(own[length - 1]))
+        : undefined;
+      const node = (pair?.key ?? document.getIn(own.slice(0, length), true)) as { range?: [number, number, number] } | undefined;
       if (node?.range !== undefined) return lines.linePos(node.range[0]).line;
     }
     return 1;
@@ -219,18 +215,34 @@ async function settle(given: readonly ReplyRule[] | ReplySet, batched: boolean, 
   if (Array.isArray(set?.replies) && set.replies.length > mostRules)
     throw new ReplyError(["replies"], `must NOT have more than ${mostRules} items`);
   const shown = isJson ? set : plain(set);
-  await checkForm(shown);
-  const compile = usesPatterns(set) ? await patternCompiler() : null;
-  const rules = set.replies.map(({ match = {}, reply }, index) => {
+  const wrong = await formErrorOf(shown);
+  // The rules before the first fault of the form are in order, and may have a fault of their own that comes first.
+  const inForm = wrong === null ? set.replies : rulesBefore(wrong, set);
+  const compile = usesPatterns(inForm) ? await patternCompiler() : null;
+  const rules = inForm.map(({ match = {}, reply }, index) => {
     const at: Path = ["replies", index];
+    checkSilent(match, at);
     const list = Array.isArray(reply) ? (reply as readonly Reply[]) : [reply as Reply];
     return {
       match: settleMatch(match, [...at, "match"], compile),
-      replies: list.map((one, step) => settleReply(one, Array.isArray(reply) ? [...at, "reply", step] : [...at, "reply"], batched)),
+      replies: list.map((one, step) => {
+        const place = Array.isArray(reply) ? [...at, "reply", step] : [...at, "reply"];
+        checkSilentReply(match, one, place);
+        return settleReply(one, place, batched);
+      }),
     };
   });
+  if (wrong !== null) throw wrong;
   const unmatched: Unmatched = set.unmatched ?? "generate";
   return { unmatched, rules, shown: { unmatched, replies: (shown as { replies: unknown }).replies } };
+}
+
+/** Rules that end before a fault. */
+function rulesBefore({ path }: ReplyError, set: ReplySet): readonly ReplyRule[] {
+  if (!Array.isArray(set?.replies)) return [];
+  const rules = set.replies as readonly ReplyRule[];
+  const end = rules.findIndex((_rule, index) => (path[0] === "replies" && path[1] === index) || !isBefore(["replies", index], path, set));
+  return end < 0 ? rules : rules.slice(0, end);
 }
 
 /** Also one of another realm, as Jest's tests have them. */
@@ -238,52 +250,12 @@ function isRegExp(value: unknown): value is RegExp {
   return Object.prototype.toString.call(value) === "[object RegExp]";
 }
 
-let validate: ValidateFunction | null = null;
-
-async function checkForm(value: unknown): Promise<void> {
-  if (validate === null) {
-    const { Ajv2020 } = await import("ajv/dist/2020.js");
-    const schema = JSON.parse(readFileSync(new URL("../../docs/replies.schema.json", import.meta.url), "utf8")) as object;
-    validate = new Ajv2020({ allErrors: true, allowUnionTypes: true, strictTypes: false, verbose: true }).compile(schema);
-  }
-  if (validate(value)) return;
-  // Of a choice of forms the one that was meant is the one whose fault lies deepest.
-  const depth = ({ instancePath, keyword }: ErrorObject): number =>
-    instancePath.split("/").length * 2 + (keyword === "type" || keyword === "anyOf" ? 0 : 1);
-  const worst = validate.errors!.reduce((one, other) => (depth(other) > depth(one) ? other : one));
-  let node: unknown = value;
-  const path = worst.instancePath
-    .split("/")
-    .slice(1)
-    .map((part) => {
-      const name = part.replaceAll("~1", "/").replaceAll("~0", "~");
-      const key = Array.isArray(node) ? Number(name) : name;
-      node = (node as Record<string | number, unknown>)[key];
-      return key;
-    });
-  throw errorOf(worst, path);
-}
-
-function errorOf({ keyword, params, message = "is wrong", parentSchema }: ErrorObject, path: Path): ReplyError {
-  if (keyword === "additionalProperties") {
-    const { additionalProperty: name } = params as { additionalProperty: string };
-    const known = Object.keys(((parentSchema ?? {}) as { properties?: object }).properties ?? {});
-    const guess = didYouMean(name, known);
-    return new ReplyError([...path, name], `there is no such member${guess === "" ? `; there are ${known.join(", ")}` : guess}`);
-  }
-  if (keyword === "enum") {
-    const { allowedValues } = params as { allowedValues: readonly unknown[] };
-    return new ReplyError(path, `must be one of ${allowedValues.join(", ")}`);
-  }
-  return new ReplyError(path, message);
-}
-
 /** A pattern in text form. */
 const written = /^\/(.+)\/([a-z]*)$/s;
 
-function usesPatterns({ replies }: ReplySet): boolean {
+function usesPatterns(rules: readonly ReplyRule[]): boolean {
   const isWritten = (value: unknown): boolean => typeof value === "string" && written.test(value);
-  return replies.some(
+  return rules.some(
     ({ match }) => isWritten(match?.model) || isWritten(match?.user) || Object.values(match?.headers ?? {}).some(isWritten),
   );
 }
@@ -301,7 +273,10 @@ async function patternCompiler(): Promise<Compile> {
   return (expression, flags) => {
     const letters = flags.split("");
     const unknown = letters.find((flag) => !Object.hasOwn(bits, flag) && flag !== "u");
-    if (unknown !== undefined) throw new Error(`there is no flag "${unknown}"; there are i, s and m`);
+    if (unknown !== undefined)
+      throw new Error(
+        `there is no flag "${unknown}"; there are i, s and m; a text that only looks like a pattern is written as "/\\/x\\/y/"`,
+      );
     const pattern = RE2JS.compile(
       RE2JS.translateRegExp(expression),
       letters.reduce((sum, flag) => sum | (bits[flag] ?? 0), 0),
@@ -342,6 +317,27 @@ function settleMatch(match: MatchOf<string | RegExp>, path: Path, compile: Compi
     toolResult: match.toolResult ?? null,
     schema: match.schema ?? null,
   };
+}
+
+/** Members of a match that embeddings and moderations have nothing for. */
+const ofConversations = ["turn", "toolResult", "schema"] as const;
+
+function checkSilent({ endpoint, ...match }: MatchOf<string | RegExp>, path: Path): void {
+  if (endpoint === undefined || !isSilent(endpoint)) return;
+  const wrong = ofConversations.find((name) => match[name] !== undefined);
+  if (wrong !== undefined) throw new ReplyError([...path, "match", wrong], `${endpoint} are no conversation: leave it out`);
+}
+
+/** Throws ReplyError where a reply says something at an endpoint that says nothing. */
+function checkSilentReply({ endpoint }: MatchOf<string | RegExp>, reply: Reply, path: Path): void {
+  if (endpoint === undefined || !isSilent(endpoint)) return;
+  const [has, allowed] = endpoint === "embeddings" ? ["a ttft and a fault", ["ttft", "fault"]] : ["a fault", ["fault"]];
+  const wrong = Object.keys(reply).find((name) => !allowed.includes(name));
+  if (wrong !== undefined) throw new ReplyError([...path, wrong], `a reply to ${endpoint} has ${has} alone`);
+  if (endpoint === "embeddings" || reply.fault === undefined) return;
+  const other = faultsOf(reply.fault, [...path, "fault"]).find(({ form, name }) => form !== "refusal" && name !== "delay");
+  if (other !== undefined)
+    throw new ReplyError([...path, "fault"], `${other.name}: moderations take faults that answer with an error, and a delay of these`);
 }
 
 function settleReply(reply: Reply, path: Path, batched: boolean): SettledReply {

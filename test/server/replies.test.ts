@@ -22,6 +22,9 @@ const rules: ReplyRule[] = [
   { match: { user: "sequence" }, reply: [{ fault: "rate_limit(retry_after=1)" }, { fault: "status(503)" }, { text: "Good." }] },
   { match: { user: "cut" }, reply: [{ text: "one two three four five", fault: "truncate(after=2)" }, { text: "one two three" }] },
   { match: { endpoint: "completions" }, reply: { text: "Legacy." } },
+  { match: { endpoint: "embeddings", user: "limited" }, reply: { fault: "rate_limit(retry_after=1)" } },
+  { match: { endpoint: "embeddings", user: "embed late" }, reply: { ttft: 120 } },
+  { match: { endpoint: "moderations", user: "bad" }, reply: { fault: "status(503)" } },
   { match: { user: "late" }, reply: { text: "a b", ttft: 120, itl: 30 } },
 ];
 
@@ -67,6 +70,29 @@ describe.each(engines)("on %s", (_name, options) => {
     expect(called.finish_reason).toBe("tool_calls");
     if (form !== "streamed") expect((await ask("filtered")).choices[0]!.finish_reason).toBe("content_filter");
     expect((await ask("usage")).usage).toMatchObject({ prompt_tokens: 1000, completion_tokens: 77, total_tokens: 1077 });
+  });
+
+  test("embeddings of every provider, where a rule names them", async () => {
+    const post = (path: string, body: object) => fetch(server.urls.h1! + path, { method: "POST", body: JSON.stringify(body) });
+    const input = "embed refuse";
+    const asks: [string, (text: unknown) => object][] = [
+      ["/v1/embeddings", (text) => ({ model: "m", input: ["first", text] })],
+      ["/openai/deployments/m/embeddings?api-version=2024-10-21", (text) => ({ input: text })],
+      ["/v1beta/models/m:embedContent", (text) => ({ content: { parts: [{ text }] } })],
+      ["/v1beta/models/m:batchEmbedContents", (text) => ({ requests: [{ content: { parts: [{ text }] } }] })],
+      ["/api/embed", (text) => ({ model: "m", input: [text] })],
+      ["/api/embeddings", (text) => ({ model: "m", prompt: text })],
+    ];
+    for (const [path, body] of asks) {
+      expect([path, (await post(path, body("embed limited"))).status]).toEqual([path, 429]);
+      // The rules before name no endpoint, and the one of moderations names another.
+      expect([path, (await post(path, body(input))).status]).toEqual([path, 200]);
+    }
+    const startedMs = performance.now();
+    expect((await post("/v1/embeddings", { model: "m", input: "embed late" })).status).toBe(200);
+    expect(performance.now() - startedMs).toBeGreaterThan(100);
+    const judged = async (text: unknown) => (await post("/v1/moderations", { input: text })).status;
+    expect([await judged("fine"), await judged("bad"), await judged([{ type: "text", text: "bad" }])]).toEqual([200, 503, 503]);
   });
 
   test("Responses", async () => {

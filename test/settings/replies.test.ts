@@ -53,6 +53,44 @@ test.each([
     "replies:\n  - reply:\n      - text: a\n      - txt: b\n",
     /:4: replies\[0\]\.reply\[1\]\.txt: there is no such member/,
   ],
+  [
+    "the first of several, and not the deepest",
+    "replies:\n  - match: { usr: a }\n    reply: { text: a }\n  - reply:\n      - { text: a, usage: { promptTokens: x } }\n",
+    /:2: replies\[0\]\.match\.usr: there is no such member/,
+  ],
+  [
+    "the first within a rule",
+    "replies:\n  - reply:\n      text: 5\n      usage: { promptTokens: x }\n    match: { turn: one }\n",
+    /:3: replies\[0\]\.reply\.text: must be string/,
+  ],
+  [
+    "a fault before a member that is none",
+    "replies:\n  - reply:\n      fault: rate_limt\n  - reply:\n      txt: a\n",
+    /:3: replies\[0\]\.reply\.fault: fault: rate_limt/,
+  ],
+  ["what stands behind the rules", "replies:\n  - reply: { ttft: soon }\nunmatched: never\n", /:2: replies\[0\]\.reply\.ttft: ttft/],
+  [
+    "a member whose value stands below its name",
+    "replies:\n  - reply:\n      text: a\n      txt:\n        - b\n",
+    /:4: replies\[0\]\.reply\.txt: there is no such member/,
+  ],
+  [
+    "a list where one thing is taken",
+    "replies:\n  - match:\n      user: [a]\n    reply: { text: 5 }\n",
+    /:3: replies\[0\]\.match\.user: must be string/,
+  ],
+  [
+    "embeddings that say something",
+    rule("{ endpoint: embeddings }", "text: a"),
+    /:5: replies\[0\]\.reply\.text: a reply to embeddings has/,
+  ],
+  [
+    "a turn of embeddings",
+    rule("{ endpoint: embeddings, turn: 2 }", "fault: rate_limit"),
+    /:3: replies\[0\]\.match\.turn: embeddings are no/,
+  ],
+  ["moderations with a latency", rule("{ endpoint: moderations }", "ttft: 5"), /:5: replies\[0\]\.reply\.ttft: a reply to moderations has/],
+  ["moderations cut", rule("{ endpoint: moderations }", "fault: truncate"), /:5: replies\[0\]\.reply\.fault: truncate: moderations take/],
   ["a refusal beside a text", rule("{}", "{ text: a, refusal: b }"), /:5: replies\[0\]\.reply\.refusal: stands in place/],
   ["a rule without a reply", "replies:\n  - match: { turn: 1 }\n", /:2: replies\[0\]: must have required property 'reply'/],
   ["no YAML", "replies: [\n", /^\/replies\.yaml:2: /],
@@ -81,6 +119,16 @@ test("with the batched scheduler a reply has no latencies", async () => {
 test("rules of a program are named by their place", async () => {
   const wrong = [{ reply: { text: "a" } }, { reply: { txt: "b" } }] as unknown as GivenReplies;
   await expect(settleReplies(wrong, false)).rejects.toThrow("replies[1].reply.txt: there is no such member: did you mean text?");
+});
+
+test("a text of a program that is written as a pattern is one, as in a file", async () => {
+  const matchOf = async (user: string | RegExp) =>
+    (await settleReplies([{ match: { user }, reply: { text: "x" } }], false)).rules[0]!.match.user!;
+  for (const given of ["/help|halt/i", /help|halt/i])
+    expect([(await matchOf(given))("HALT"), (await matchOf(given))("x")]).toEqual([true, false]);
+  expect([(await matchOf("help/me"))("so help/me"), (await matchOf("/help"))("/help me")]).toEqual([true, true]);
+  await expect(matchOf("/help/me")).rejects.toThrow('replies[0].match.user: is no pattern of RE2\'s syntax (there is no flag "e"');
+  expect((await matchOf("/\\/help\\/me/"))("say /help/me")).toBe(true);
 });
 
 test("a pattern of a file takes time by the text's length alone", async () => {

@@ -162,7 +162,7 @@ export class Model {
       return { ...this.#batched(scheduler, request, sequences, false), stamped };
     }
     const seed = seedOfRequest(this.#seed, this.#counter.next());
-    const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.ttft;
+    const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? this.settings.replies?.of(request)?.ttft ?? this.settings.ttft;
     const schedule = ttft.constant === 0 ? never : unstreamedSchedule(seed, ttft, this.settings.itl, 1);
     return { schedule, firstUs: schedule.nextDueUs(0), stamped };
   }

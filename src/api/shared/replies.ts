@@ -9,7 +9,7 @@ import { ApiError } from "../errors/api-error.ts";
 import { deployedBody, openAiPath } from "../openai/azure.ts";
 import { isObject, type JsonObject, peekBody, textOfContent } from "./body.ts";
 
-/** The endpoints that say something, by the name that a rule gives them. */
+/** The endpoints that rules meet, by the name that a rule gives them. */
 const endpointsByPath = {
   "/v1/chat/completions": "chat",
   "/v1/completions": "completions",
@@ -17,15 +17,27 @@ const endpointsByPath = {
   "/v1/messages": "messages",
   "/api/chat": "ollama",
   "/api/generate": "ollama",
+  "/v1/embeddings": "embeddings",
+  "/api/embed": "embeddings",
+  "/api/embeddings": "embeddings",
+  "/v1/moderations": "moderations",
 } as const;
 
 export type ReplyEndpoint = (typeof endpointsByPath)[keyof typeof endpointsByPath] | "gemini";
 
-/** A method of Gemini's that says something, and its model. */
-const geminiPath = /^\/v1(?:beta)?\/models\/([^:]+):(?:streamGenerate|generate)Content$/;
+/** Endpoints that say nothing: a rule meets them where it names them. */
+export type SilentEndpoint = Extract<ReplyEndpoint, "embeddings" | "moderations">;
+
+export function isSilent(endpoint: ReplyEndpoint | null): endpoint is SilentEndpoint {
+  return endpoint === "embeddings" || endpoint === "moderations";
+}
+
+/** A method of Gemini's: its model, and what it does. */
+const geminiPath = /^\/v1(?:beta)?\/models\/([^:]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)$/;
 
 function endpointOf(path: string): ReplyEndpoint | null {
-  if (path.endsWith("Content") && geminiPath.test(path)) return "gemini";
+  const method = /Contents?$/.test(path) ? geminiPath.exec(path)?.[2] : undefined;
+  if (method !== undefined) return method.endsWith("enerateContent") ? "gemini" : "embeddings";
   const plain = openAiPath(path);
   return Object.hasOwn(endpointsByPath, plain) ? endpointsByPath[plain as keyof typeof endpointsByPath] : null;
 }
@@ -98,16 +110,20 @@ export class Replies {
   #settled: SettledReplies;
   #uses: number[];
   readonly #chosen = new WeakMap<RouteRequest, SettledReply>();
+  /** Endpoints that say nothing and that a rule names. */
+  #silent: ReadonlySet<ReplyEndpoint> = new Set();
 
   constructor(settled: SettledReplies) {
     this.#settled = settled;
-    this.#uses = settled.rules.map(() => 0);
+    this.#uses = [];
+    this.set(settled);
   }
 
   /** Puts other rules in force. All counts begin anew. */
   set(settled: SettledReplies): void {
     this.#settled = settled;
     this.#uses = settled.rules.map(() => 0);
+    this.#silent = new Set(settled.rules.flatMap(({ match: { endpoint } }) => (isSilent(endpoint) ? endpoint : [])));
   }
 
   /** The rules as given, and how often each was used, in their order. */
@@ -120,15 +136,15 @@ export class Replies {
     const { rules, unmatched } = this.#settled;
     if (request.method !== "POST" || (rules.length === 0 && unmatched === "generate")) return;
     const endpoint = endpointOf(request.path);
-    if (endpoint === null) return;
+    if (endpoint === null || (isSilent(endpoint) && !this.#silent.has(endpoint))) return;
     const body = peekBody(bytes);
     // Its route says what is wrong with it.
     if (body === null) return;
-    const model = endpoint === "gemini" ? geminiPath.exec(request.path)![1]! : null;
+    const model = geminiPath.exec(request.path)?.[1] ?? null;
     const facts = factsOf(endpoint, model === null ? deployedBody(request, body) : { ...body, model: decoded(model) });
     const index = rules.findIndex(({ match }) => fits(match, facts, request));
     if (index < 0) {
-      if (unmatched === "error") throw noRuleFits(facts);
+      if (unmatched === "error" && !isSilent(endpoint)) throw noRuleFits(facts);
       return;
     }
     const { replies } = rules[index]!;
@@ -167,6 +183,10 @@ interface Facts {
 /** A body is as its client sent it: nothing of it has been checked. */
 function factsOf(endpoint: ReplyEndpoint, body: JsonObject): Facts {
   const { model } = body;
+  if (isSilent(endpoint)) {
+    const user = inputText(body);
+    return { endpoint, model: typeof model === "string" ? model : "", user, turn: 1, toolResult: false, schema: null };
+  }
   const items = itemsOf(endpoint, body);
   // What the system or the developer says last changes nothing of what the answer follows.
   const last = items.findLast(({ role }) => role !== "system" && role !== "developer");
@@ -188,6 +208,19 @@ function itemsOf(endpoint: ReplyEndpoint, body: JsonObject): readonly JsonObject
   if (typeof list === "string") return [{ role: "user", content: list }];
   if (!Array.isArray(list)) return [];
   return list.flatMap((item: unknown) => (typeof item === "string" ? [{ role: "user", content: item }] : isObject(item) ? [item] : []));
+}
+
+/** What is to be embedded or judged: its texts, a line each, as far as rules look. */
+function inputText(body: JsonObject): string {
+  const { input, prompt, content, requests } = body;
+  const list = Array.isArray(requests) ? requests.map((one: unknown) => member(one, "content")) : (input ?? prompt ?? content);
+  let text = "";
+  for (const item of Array.isArray(list) ? (list as readonly unknown[]) : [list]) {
+    if (text.length >= mostMatched) break;
+    const own = typeof item === "string" ? item : textOfContent(isObject(item) ? (item["parts"] ?? [item]) : null);
+    if (own !== "") text += text === "" ? own : `\n${own}`;
+  }
+  return text.slice(0, mostMatched);
 }
 
 /** Gemini's conversation in the others' terms: its model's messages are an assistant's, and results of functions a tool's. */
@@ -241,7 +274,7 @@ function member(value: unknown, name: string): unknown {
 
 function fits(match: SettledMatch, facts: Facts, request: RouteRequest): boolean {
   return (
-    (match.endpoint === null || match.endpoint === facts.endpoint) &&
+    (match.endpoint === null ? !isSilent(facts.endpoint) : match.endpoint === facts.endpoint) &&
     (match.turn === null || match.turn === facts.turn) &&
     (match.toolResult === null || match.toolResult === facts.toolResult) &&
     (match.schema === null ||
