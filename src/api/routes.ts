@@ -79,7 +79,7 @@ export function providerRoutes(
       path: "/v1/responses/*",
       handle: (request, _body, sink) => sendJson(sink, meter, 200, deleteStored(request, storeOf)),
     },
-    { method: "POST", path: "/v1/responses/*", handle: (request) => cancelStored(request, storeOf) },
+    { method: "POST", path: "/v1/responses/*", readsBody: () => false, handle: (request) => cancelStored(request, storeOf) },
     {
       method: "POST",
       path: "/v1/embeddings",
@@ -174,7 +174,7 @@ function vllmRoutes(settings: ModelSettings, meter: Meter, running: () => number
     get("/version", () => JSON.stringify({ version: vllmVersion })),
     get("/load", () => JSON.stringify({ server_load: running() })),
     get("/ping", () => ""),
-    post("/ping", () => ""),
+    { ...post("/ping", () => ""), readsBody: () => false },
   ];
 }
 

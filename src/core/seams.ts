@@ -201,6 +201,8 @@ export interface Route {
   readonly path: string;
   /** Bytes that its bodies may have where that is less than what a listener takes. */
   readonly maxBodyBytes?: number;
+  /** Whether it reads the body of a request; absent: of every one. A large body that nothing reads is not parsed. */
+  readsBody?(request: RouteRequest): boolean;
   /** `body` is valid during the call only. May throw; a promise may reject. The error is then the answer. */
   handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void | Promise<void>;
 }

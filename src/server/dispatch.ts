@@ -123,7 +123,7 @@ export function createHandler(options: DispatchOptions): RequestHandler {
       .find(request.path)
       .find(({ method }) => method === request.method);
     // A large body that no route reads costs its parser tens of milliseconds for nothing.
-    if (route?.method !== "POST") return noBody;
+    if (route?.method !== "POST" || route.readsBody?.(request) === false) return noBody;
     checkLength(route, body);
     return body;
   };

@@ -78,13 +78,21 @@ export function azureNames(routes: readonly Route[]): readonly Route[] {
   const find = (method: string, path: string): Route | undefined =>
     routes.find((route) => route.method === method && route.path === path) ??
     routes.find((route) => route.method === method && route.path.endsWith("/*") && path.startsWith(route.path.slice(0, -1)));
+  const routeOf = (method: string, path: string): Route | undefined => {
+    const plain = openAiPath(path);
+    return plain === path ? undefined : find(method, plain);
+  };
   return [...new Set(routes.map(({ method }) => method))].map((method): Route => ({
     method,
     path: "/openai/*",
+    readsBody: (request) => {
+      const route = routeOf(method, request.path);
+      return route !== undefined && route.readsBody?.(request) !== false;
+    },
     handle: (request, body, sink) => {
       const { path } = request;
       const plain = openAiPath(path);
-      const route = plain === path ? undefined : find(method, plain);
+      const route = routeOf(method, path);
       if (route === undefined) throw new ApiError({ kind: "unknown-url", method, path });
       if (!path.startsWith(versioned) && !/(?:^|&)api-version=[^&]/.test(request.query))
         throw new ApiError(404, "Resource not found: Azure's API is asked with ?api-version=, as in 2025-04-01-preview.", null, "404");

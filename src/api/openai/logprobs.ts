@@ -21,6 +21,17 @@ function bytesOf(token: string): readonly number[] {
   return bytesOfCorpus.get(token) ?? [...encoder.encode(token)];
 }
 
+/** JSON of a token's entry, before and behind its log probability: one event may hold thousands. */
+const jsonOfCorpus = new Map<string, readonly [before: string, behind: string]>();
+
+function jsonAround(token: string): readonly [before: string, behind: string] {
+  const known = jsonOfCorpus.get(token);
+  if (known !== undefined) return known;
+  const around = [`{"token":${JSON.stringify(token)},"logprob":`, `,"bytes":[${bytesOf(token).join(",")}]`] as const;
+  if (bytesOfCorpus.has(token)) jsonOfCorpus.set(token, around);
+  return around;
+}
+
 const describe = (token: string, logprob: number): TokenLogprob => ({ token, logprob, bytes: bytesOf(token) });
 
 /** Writes the `logprobs` of the runs of a response, in order. */
@@ -41,6 +52,7 @@ export class LogprobsWriter {
 
   /** JSON of one run. */
   write(choice: number, run: TokenRun): string {
+    if (this.#kind === "chat") return this.#chatJson(this.#randoms[choice]!, run);
     return JSON.stringify(
       this.of(
         choice,
@@ -74,20 +86,47 @@ export class LogprobsWriter {
     };
   }
 
-  #token(random: Random, text: string): { chosen: TokenLogprob; top: TokenLogprob[] } {
-    let logprob = Math.log(random.unit()) * 0.3;
-    const chosen = describe(text, logprob);
-    const top: TokenLogprob[] = [];
-    const taken = new Set([text]);
-    if (this.#top > 0) top.push(chosen);
-    while (top.length < this.#top) {
-      logprob += Math.log(random.unit()) - 0.1;
-      let other = corpusVocabulary.texts[random.below(corpusVocabulary.texts.length)]!;
-      while (taken.has(other)) other = corpusVocabulary.texts[random.below(corpusVocabulary.texts.length)]!;
-      taken.add(other);
-      top.push(describe(other, logprob));
+  /** What `of` gives for a chat, as text. */
+  #chatJson(random: Random, run: TokenRun): string {
+    let json = '{"content":[';
+    for (let i = 0; i < run.count; i++) {
+      const text = run.text(i);
+      const { logprob, others, logprobs } = this.#likely(random, text);
+      const [before, behind] = jsonAround(text);
+      const chosen = `${before}${logprob}${behind}`;
+      json += `${i === 0 ? "" : ","}${chosen},"top_logprobs":[`;
+      if (this.#top > 0) json += `${chosen}}`;
+      for (let at = 0; at < others.length; at++) {
+        const around = jsonAround(others[at]!);
+        json += `,${around[0]}${logprobs[at]!}${around[1]}}`;
+      }
+      json += "]}";
     }
-    return { chosen, top };
+    return `${json}],"refusal":null}`;
+  }
+
+  #token(random: Random, text: string): { chosen: TokenLogprob; top: TokenLogprob[] } {
+    const { logprob, others, logprobs } = this.#likely(random, text);
+    const chosen = describe(text, logprob);
+    return { chosen, top: this.#top > 0 ? [chosen, ...others.map((other, index) => describe(other, logprobs[index]!))] : [] };
+  }
+
+  /** How likely a token was, and what else was likely, the likeliest first. */
+  #likely(random: Random, text: string): { logprob: number; others: readonly string[]; logprobs: readonly number[] } {
+    const { texts } = corpusVocabulary;
+    const logprob = Math.log(random.unit()) * 0.3;
+    const others: string[] = [];
+    const logprobs: number[] = [];
+    let next = logprob;
+    while (others.length + 1 < this.#top) {
+      next += Math.log(random.unit()) - 0.1;
+      let other = texts[random.below(texts.length)]!;
+      // At most 20 are taken: a list is searched faster than a set is filled.
+      while (other === text || others.includes(other)) other = texts[random.below(texts.length)]!;
+      others.push(other);
+      logprobs.push(next);
+    }
+    return { logprob, others, logprobs };
   }
 }
 

@@ -22,7 +22,8 @@ const categories = [
   "violence/graphic",
 ] as const;
 
-const mostInputs = 2048;
+/** Each has a result of a kilobyte. */
+const mostInputs = 1024;
 
 /** UTF-16 units of a text, at either end, that its scores follow from: more take a millisecond each 400,000. */
 const mostHashed = 65_536;

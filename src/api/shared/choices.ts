@@ -1,5 +1,13 @@
 /** What a choice says: text up to its stop sequences, calls by their schemas, what a rule says; and bounds on the work of an answer. */
-import { Budget, BudgetError, mostGivenCharacters, mostInEvent, mostWholeCharacters, mostWholeTokens } from "../../core/limits/budget.ts";
+import {
+  Budget,
+  BudgetError,
+  mostGivenCharacters,
+  mostInEvent,
+  mostWholeCharacters,
+  mostWholeTokens,
+  workBounds,
+} from "../../core/limits/budget.ts";
 import { purpose, Random, type Seed, seedOfRequest } from "../../core/random/random.ts";
 import { SchemaError, SchemaMaker } from "../../core/schema/instance.ts";
 import { findStop, type Stop } from "../../core/text/stop.ts";
@@ -49,12 +57,22 @@ export function tokensOf({ text, calls }: Choice): number {
   return calls.length === 0 ? said : calls.reduce((sum, call) => sum + call.arguments.tokens, said);
 }
 
+/** How far the values of choices may be apart, by chance. */
+const unlikeShare = 1.25;
+
 /** What the choices of one answer share: the budget of all their work, and what was found out or made for one of them. */
 export class AnswerWork {
   // Each made when it is needed: most answers need none.
   #spent: Budget | null = null;
   #makers: Map<unknown, SchemaMaker> | null = null;
   #texts: Map<string, Run> | null = null;
+  #instances = 0;
+  readonly #choices: number;
+
+  /** `choices`: how many share it. */
+  constructor(choices: number) {
+    this.#choices = choices;
+  }
 
   get #budget(): Budget {
     return (this.#spent ??= new Budget());
@@ -66,7 +84,11 @@ export class AnswerWork {
       const makers = (this.#makers ??= new Map());
       let maker = makers.get(schema);
       if (maker === undefined) makers.set(schema, (maker = new SchemaMaker(schema, this.#budget)));
-      return maker.make(new Random(seed, purpose.schema));
+      const value = maker.make(new Random(seed, purpose.schema));
+      // The other choices take about as much: what they cannot have is refused before they are made.
+      if (++this.#instances === 1 && this.#budget.spent("values") * this.#choices > workBounds.values.most * unlikeShare)
+        throw new BudgetError("values");
+      return value;
     } catch (error) {
       if (!(error instanceof SchemaError || error instanceof BudgetError)) throw error;
       throw new ApiError(400, `Invalid schema for '${param}': ${error.message}.`, param, "invalid_schema");

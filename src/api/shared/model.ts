@@ -51,7 +51,7 @@ export class Model {
     const reply = this.settings.replies?.of(request) ?? null;
     const headerText = givenText(request);
     const lengths = overriding(request, "x-fakeai-output-tokens", (name) => countUnits(name, maxOutputTokens));
-    const work = new AnswerWork();
+    const work = new AnswerWork(ask.choices);
     const reasoning = reasoningOf(ask, reply, seed, work);
     const choices: Choice[] = [];
     let outputTokens = 0;

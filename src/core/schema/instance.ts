@@ -19,6 +19,8 @@ const easyValues = 200;
 const deepest = 64;
 /** Members of an object from which on it is made in another way. */
 const manyNames = 256;
+/** What the objects that a merge makes count in parts of schemas. */
+const mergeParts = 20;
 /** What a number counts in characters. */
 const numberCharacters = 8;
 const refused = [
@@ -134,7 +136,10 @@ export class SchemaMaker {
     if (typeof given["$ref"] === "string") schema = this.#resolve(this.#find(given["$ref"]), depth + 1);
     schema = merge(schema, keywords(given), this.#budget);
     if (given["allOf"] !== undefined) {
-      for (const part of listOf(given["allOf"], "allOf")) schema = merge(schema, this.#resolve(part, depth + 1), this.#budget);
+      for (const part of listOf(given["allOf"], "allOf")) {
+        this.#budget.spend("schemaParts", mergeParts);
+        schema = merge(schema, this.#resolve(part, depth + 1), this.#budget);
+      }
     }
     this.#resolved.set(given, schema);
     return schema;

@@ -44,13 +44,14 @@ test.each<[keyof typeof workBounds, (count: number) => string]>([
   expect(jsonExcess(bytesOf(textOf(most + 1)), 9)).toBe("large");
 });
 
-test("numbers of ten characters and more count twice, with spaces around them or none", () => {
+test("numbers that are no integers of 31 bits count three times, with spaces around them or none", () => {
   const { most } = workBounds.bodyValues;
-  const listOf = (number: string, count: number): Uint8Array => bytesOf(`[${`${number},`.repeat(count)}1]`);
-  for (const number of ["4294967296", "-123456789.5"]) {
-    expect(jsonExcess(listOf(number, most / 2), 9)).toBeNull();
-    expect(jsonExcess(listOf(number, most / 2 + 1), 9)).toBe("large");
+  const listOf = (value: string, count: number): Uint8Array => bytesOf(`[${`${value},`.repeat(count)}1]`);
+  for (const number of ["4294967296", "-123456789.5", "1.5", "5e-324", "-1E+9", "1.5 ", " 220065516222457\n"]) {
+    expect(jsonExcess(listOf(number, Math.floor(most / 3)), 9)).toBeNull();
+    expect(jsonExcess(listOf(number, Math.floor(most / 3) + 1), 9)).toBe("large");
   }
-  expect(jsonExcess(listOf("429496729", most), 9)).toBeNull();
-  expect(jsonExcess(listOf("\n            7", most), 9)).toBeNull();
+  for (const other of ["429496729", "\n            7", "-7", "true", "false", "null"])
+    expect(jsonExcess(listOf(other, most), 9)).toBeNull();
+  expect(jsonExcess(listOf('"1.5"', workBounds.bodyStrings.most), 9)).toBeNull();
 });

@@ -23,6 +23,11 @@ const formatted = (name: string, schema: unknown): Known =>
   chat(name, { response_format: { type: "json_schema", json_schema: { name: "n", schema } } });
 
 const tools = Array.from({ length: 20_000 }, (_, index) => ({ type: "function", function: { name: `tool_${index}` } }));
+const wide = {
+  type: "object",
+  properties: Object.fromEntries(Array.from({ length: 2600 }, (_, index) => [`p${index}`, { type: "string" }])),
+  required: Array.from({ length: 2600 }, (_, index) => `p${index}`),
+};
 const half = "a".repeat(40_000);
 
 export const corpus: readonly Known[] = [
@@ -48,5 +53,30 @@ export const corpus: readonly Known[] = [
   formatted("a reference with a bad escape", { $ref: "#/%" }),
   formatted("the format __proto__", { type: "string", format: "__proto__" }),
   formatted("the format __defineGetter__", { type: "string", format: "__defineGetter__" }),
+  formatted("an allOf of 3,700 parts", {
+    type: "object",
+    properties: { a: { allOf: Array.from({ length: 3700 }, () => ({ type: "object", properties: { a: { type: "string" } } })) } },
+    required: ["a"],
+  }),
+  chat("128 choices of 2,600 properties", { n: 128, response_format: { type: "json_schema", json_schema: { name: "n", schema: wide } } }),
+  chat("128 choices of 20 alternatives a token", { n: 128, stream: true, reasoning_effort: "max", logprobs: true, top_logprobs: 20 }),
+  {
+    category: "corpus",
+    name: "155,000 numbers of 15 digits",
+    target: "/detokenize",
+    json: { tokens: [Array.from({ length: 155_000 }, () => 220_065_516_222_457)] },
+  },
+  {
+    category: "corpus",
+    name: "170,000 numbers with exponents that no route reads",
+    target: "/openai/v1/gpt-4o",
+    json: { input: Array.from({ length: 170_000 }, () => 5e-324) },
+  },
+  {
+    category: "corpus",
+    name: "2,026 texts to moderate",
+    target: "/v1/moderations",
+    json: { input: Array.from({ length: 2026 }, () => "a".repeat(150)) },
+  },
   formatted("an allOf that refers to itself", { allOf: [{ $ref: "#" }] }),
 ];
