@@ -2,6 +2,7 @@
  * What came in: requests as their clients sent them, and how their answers went. Kept where it is asked for only, because prompts
  * are private and a copy of each costs time.
  */
+import { inspect } from "node:util";
 import type { PlanSender } from "../api/routes.ts";
 import { peekBody } from "../api/shared/body.ts";
 import { monotonicUs } from "../base/clock.ts";
@@ -239,6 +240,7 @@ export class RequestLog implements ReceivedRequests {
       ended: null,
       tokensSent: null,
     };
+    Object.defineProperty(entry, inspect.custom, { value: shown });
     this.#entries.push(entry);
     this.#receivedUs.set(entry, request.receivedUs);
     const bytes = body.length + path.length + query.length + charactersOf(headers);
@@ -271,6 +273,11 @@ export class RequestLog implements ReceivedRequests {
 }
 
 const noBody = new Uint8Array();
+
+/** What console.log shows: of a getter it would not tell the value. */
+function shown(this: Entry): object {
+  return { ...this };
+}
 
 function lastOf(entries: readonly Entry[]): string {
   const { method, path } = entries.at(-1)!;

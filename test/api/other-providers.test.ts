@@ -187,7 +187,9 @@ test("rules, faults and stamps", async () => {
   expect((await post(server, stream, { contents: turns }))[1]).toContain('{"functionCall": {"name": "f","args": {"a": 1}}}');
   const more = [...turns, { role: "model", parts: [] }, { role: "user", parts: [{ functionResponse: { name: "f", response: {} } }] }];
   const [, answered] = await post(server, "/v1beta/models/gemini-any:generateContent", { contents: more });
-  expect(JSON.parse(answered)).toMatchObject({ usageMetadata: { promptTokenCount: 7, candidatesTokenCount: 9 } });
+  expect(JSON.parse(answered)).toMatchObject({
+    usageMetadata: { promptTokenCount: 7, promptTokensDetails: [{ modality: "TEXT", tokenCount: 7 }], candidatesTokenCount: 9 },
+  });
   expect((await post(server, "/api/generate", { model: "m", prompt: "stop it", stream: false }))[1]).toContain('"response":"No more."');
   expect((await post(server, "/api/chat", { model: "m", messages: [{ role: "user", content: "go" }] }))[0]).toBe(404);
   const ask = { model: "m", prompt: "stop it" };

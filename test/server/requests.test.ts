@@ -1,4 +1,5 @@
 /** What came in, as a test suite asks for it: on every protocol and engine, and over HTTP with the admin's token only. */
+import { inspect } from "node:util";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { RequestHandler, ResponseSink, RouteRequest } from "../../src/core/seams.ts";
 import { createServer, type FakeAiServer } from "../../src/index.ts";
@@ -64,6 +65,7 @@ describe.each(targets)("$name", (target) => {
     ]);
     expect([all[0]!.body, server.requests.at(-1)!.body]).toEqual(["{ no json", { model: "m" }]);
     expect(JSON.parse(JSON.stringify(all))).toEqual(all);
+    expect(inspect(server.requests.at(-1))).toContain("body: { model: 'm' }");
   });
 
   test("tells a client that left, and a stream that was cut", async () => {

@@ -71,6 +71,12 @@ class GeminiStory {
     return this.#answer.told?.promptTokens ?? this.#answer.ask.promptTokens;
   }
 
+  /** A number that a rule tells is one of text. */
+  #details(): GeminiAsk["details"] {
+    const told = this.#answer.told?.promptTokens;
+    return told === undefined ? this.#asked.details : [["TEXT", told]];
+  }
+
   #usage({ candidates, total, thoughts }: Counts): object {
     const cached = this.#answer.told?.cachedTokens ?? this.#answer.cache.cachedTokens;
     return {
@@ -78,7 +84,7 @@ class GeminiStory {
       ...(candidates !== null && { candidatesTokenCount: candidates }),
       totalTokenCount: total,
       ...(cached > 0 && { cachedContentTokenCount: cached }),
-      promptTokensDetails: this.#asked.details.map(([modality, tokenCount]) => ({ modality, tokenCount })),
+      promptTokensDetails: this.#details().map(([modality, tokenCount]) => ({ modality, tokenCount })),
       ...(thoughts !== null && { thoughtsTokenCount: thoughts }),
     };
   }
