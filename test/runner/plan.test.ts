@@ -97,14 +97,14 @@ describe("scenarios", () => {
     expect(few!.pairs.map(({ metrics }) => names(metrics))).toEqual([["e2el.p50"], ["e2el.p50"]]);
     expect(names(few!.pairs[0]!.described)).toEqual(["ttft.p99", "itl.p99", "serverCpuUsPerToken.mean"]);
     expect(names(many!.pairs[0]!.metrics)).toEqual(["itl.p99", "serverCpuUsPerToken.mean"]);
-    expect([few!.rounds, many!.rounds]).toEqual([5, 8]);
+    expect([few!.rounds, many!.rounds]).toEqual([5, 6]);
     const engine = variantsOf(scenarioNamed("stream"), "quick")[0]!.pairs.find(({ kind }) => kind === "engine")!;
     expect([names(engine.metrics), engine.described]).toEqual([["serverCpuUsPerToken.mean"], undefined]);
   });
 
   test("the quick suite fits its time with nothing left out", () => {
     const plan = shipped.flatMap((file) => variantsOf(file, "quick"));
-    expect(plan.reduce((sum, variant) => sum + estimateSeconds(variant, null), 0)).toBeLessThan(104);
+    expect(plan.reduce((sum, variant) => sum + estimateSeconds(variant, null), 0)).toBeLessThan(90);
   });
 
   test.each(shipped.map((file) => [file.id, file] as const))("%s compares like with like on one runtime", (_id, file) => {
