@@ -228,6 +228,8 @@ test("what tools put out counts as what a user says: screenshots, images in list
     const body = { model: "m", max_tokens: 9, messages: [{ role: "user", content: [{ type: "text", text: "abcd" }, block] }] };
     return (JSON.parse(provider().body("/v1/messages", body)) as { usage: { input_tokens: number } }).usage.input_tokens - 1;
   };
+  const found = { type: "search_result", title: "t", source: "s", content: [{ type: "text", text: "abcdefgh" }] };
+  expect([messages(found), messages({ type: "tool_result", tool_use_id: "t", content: [found] })]).toEqual([2, 2]);
   const source = { type: "base64", media_type: "application/pdf", data: pdf("<</Type /Page>>") };
   const fetched = { type: "web_fetch_result", url: "https://example.com/a.pdf", content: { type: "document", source } };
   expect(messages({ type: "web_fetch_tool_result", tool_use_id: "t", content: fetched })).toBe(2333);

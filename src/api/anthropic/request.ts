@@ -14,7 +14,10 @@ import { readCalls } from "./tools.ts";
 function textsOfBlock(block: JsonObject): readonly string[] {
   if (isText(block["text"])) return [block["text"]];
   if (block["input"] !== undefined) return [JSON.stringify(block["input"])];
-  return textsOfContent(block["content"]);
+  const { content } = block;
+  if (!Array.isArray(content)) return textsOfContent(content);
+  // A search result within a tool's result has its text one level below.
+  return content.filter(isObject).flatMap((part) => (isText(part["text"]) ? [part["text"]] : textsOfContent(part["content"])));
 }
 
 interface Messages {
