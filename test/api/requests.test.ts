@@ -206,32 +206,90 @@ function isNamed(endpoint: Endpoint, path: Path, { message, param }: { readonly 
     .slice(1);
   // Lists of prompts, and of texts to embed, are named as far as their items.
   const isListed = listed[endpoint] === path[0] && path.length > 1;
-  return isListed ? param!.startsWith(listed[endpoint]!) : param === written;
+  return isListed ? param!.startsWith(listed[endpoint]!) : param === written || param?.startsWith(`${written}.`) === true;
 }
 
 const listed: Readonly<Partial<Record<Endpoint, string>>> = { "/v1/completions": "prompt", "/v1/embeddings": "input" };
 
-test.each(surfaces)("%s %s: one name or JSON type that the types do not have is refused, and named", (sdk, path, numRuns) => {
+/** Values of other names, JSON types and ranges. */
+function departures(value: unknown): readonly unknown[] {
+  if (typeof value === "string") return ["banana", "banana", 5, "x".repeat(600)];
+  if (typeof value === "number") return ["banana", -1e6, 1e6];
+  if (typeof value !== "object" || Array.isArray(value)) return ["banana", 5];
+  const many = Array.from({ length: 17 }, (_, index) => [`name${index}`, "x"]);
+  return [5, 5, { ...value, ...Object.fromEntries(many) }, { ...value, ["x".repeat(70)]: "x" }];
+}
+
+test.each(surfaces)("%s %s: one name, JSON type or number that is not theirs is refused, and named", (sdk, path, numRuns) => {
   const judge = judges[path]!;
   const departed = requestsOf(sdk, path).chain((body) => {
     const places = placesIn(body).filter((place) => valueAt(body, place) !== null);
-    return fc.tuple(fc.constant(body), fc.constantFrom(...places), fc.boolean());
+    return fc.tuple(fc.constant(body), fc.constantFrom(...places), fc.nat());
   });
   let refused = 0;
   fc.assert(
-    fc.property(departed, ([body, place, isName]) => {
-      expect(judge(body), JSON.stringify(judge.errors)).toBe(true);
-      const value = valueAt(body, place);
-      const other = changed(body, place, typeof value === "string" ? (isName ? "banana" : 5) : typeof value === "number" ? "banana" : 5);
+    fc.property(departed, ([body, place, which]) => {
+      expect(judge(body) || judge.errors).toBe(true);
+      const others = departures(valueAt(body, place));
+      const other = changed(body, place, others[which % others.length]);
       if (judge(other)) return;
       refused++;
       const refusal = refusalOf(path, other);
-      expect(refusal, `accepted: ${JSON.stringify(valueAt(other, place))} at ${place.join(".")}`).not.toBeNull();
-      expect(isNamed(path, place, refusal!), `${place.join(".")}: ${refusal!.message}`).toBe(true);
+      const what = `${JSON.stringify(valueAt(other, place))} at ${place.join(".")}`;
+      if (refusal === null) throw new Error(`accepted: ${what}`);
+      if (!isNamed(path, place, refusal)) throw new Error(`${what}: ${refusal.message}`);
     }),
     { numRuns: 5 * numRuns, seed: 2026 },
   );
   expect(refused).toBeGreaterThan(numRuns);
+});
+
+const user = [{ role: "user", content: "Hi" }];
+const chat = { model: "m", messages: user };
+const message = { ...chat, max_tokens: 5 };
+const response = { model: "m", input: "Hi" };
+const tag = (at: string): RegExp => new RegExp(`^${at}: Input tag 'banana' found using 'type' does not match any of the expected tags: '`);
+
+test.each<[Endpoint, object, string | RegExp]>([
+  [
+    "/v1/chat/completions",
+    { ...chat, tools: [{ type: "banana" }] },
+    "Invalid value: 'banana'. Supported values are: 'function' and 'custom'.",
+  ],
+  [
+    "/v1/chat/completions",
+    { ...chat, messages: [{ role: "user", content: [{ type: "banana" }] }] },
+    /^Invalid value: 'banana'\. .*'image_url'/,
+  ],
+  ["/v1/chat/completions", { ...chat, messages: [{ role: "user", content: [{ text: "Hi" }] }] }, /'messages\[0\]\.content\[0\]\.type'/],
+  ["/v1/chat/completions", { ...chat, metadata: 5 }, "Invalid type for 'metadata': expected an object, but got an integer instead."],
+  ["/v1/chat/completions", { ...chat, metadata: { a: "x".repeat(513) } }, /'metadata\.a': string too long\. .* 512, .* 513/],
+  ["/v1/completions", { model: "m", prompt: "Hi", n: 3, best_of: 2 }, /^Invalid 'best_of'/],
+  ["/v1/completions", { model: "m", prompt: ["Hi", [5]] }, /^Invalid type for 'prompt\[1\]'/],
+  ["/v1/responses", { ...response, input: [{ role: "banana", content: "Hi" }] }, /^Invalid value: 'banana'\. .*'developer'/],
+  ["/v1/responses", { ...response, input: [{ type: "banana" }] }, /^Invalid value: 'banana'\. .*'function_call_output'/],
+  ["/v1/responses", { ...response, conversation: "conv_1", previous_response_id: "resp_1" }, /^Mutually exclusive parameters: /],
+  ["/v1/messages", { ...message, tools: [{ type: "banana", name: "f" }] }, tag("tools\\.0")],
+  ["/v1/messages", { ...message, messages: [{ role: "user", content: [{ type: "banana" }] }] }, tag("messages\\.0\\.content\\.0")],
+  ["/v1/messages", { ...message, service_tier: "banana" }, "service_tier: Input should be 'auto' or 'standard_only'"],
+  ["/v1/messages", { ...message, system: 42 }, "system: Input should be a valid string or list"],
+  ["/v1/messages", { ...message, top_p: 7 }, "top_p: range: 0..1"],
+  ["/v1/messages", { ...message, top_k: -3 }, "top_k: Input should be greater than or equal to 0"],
+])("%s %j is refused in the provider's words", (path, body, says) => {
+  const { message: said } = refusalOf(path, body)!;
+  if (typeof says === "string") expect(said).toBe(says);
+  else expect(said).toMatch(says);
+});
+
+test("what other clients send is taken", () => {
+  const parts = [
+    { type: "video_url", video_url: { url: "https://example.com/x.mp4" } },
+    { type: "text", text: "Hi", x_own: 5 },
+  ];
+  expect(
+    refusalOf("/v1/chat/completions", { ...chat, messages: [{ role: "user", content: parts }], user: null, top_k: 5, x_own: {} }),
+  ).toBeNull();
+  expect(refusalOf("/v1/responses", { ...response, metadata: { "x-fakeai-text": "x".repeat(600) } })).toBeNull();
 });
 
 test("the document lists what is not there", () => {

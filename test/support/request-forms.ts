@@ -55,6 +55,12 @@ export class FormTable {
     const strings = flat.filter(({ type }) => type === "string");
     if (strings.length > 0 && strings.every((one) => one.const !== undefined || one.enum !== undefined))
       row.values = [...new Set(strings.flatMap(valuesOf))];
+    const numbers = flat.filter(({ type }) => type === "number" || type === "integer");
+    Object.assign(row, {
+      ...atLeast("least", numbers, ({ minimum }) => minimum),
+      ...atMost("most", numbers, ({ maximum }) => maximum),
+      ...atMost("longest", strings, ({ maxLength }) => maxLength),
+    });
     const arrays = flat.filter(({ type }) => type === "array");
     if (arrays.length > 0) {
       // Of tuples, and of arrays of anything, nothing is said.
@@ -95,6 +101,10 @@ export class FormTable {
       return form === null ? [] : [[name, form] as const];
     });
     if (members.length > 0) row.members = Object.fromEntries(members);
+    Object.assign(row, {
+      ...atMost("mostMembers", objects, ({ maxProperties }) => maxProperties),
+      ...atMost("longestName", objects, ({ propertyNames }) => propertyNames?.maxLength),
+    });
     const rest = objects.map(({ additionalProperties }) => additionalProperties);
     if (rest.every((one) => typeof one === "object")) {
       const form = this.#formOf(rest);
@@ -110,6 +120,19 @@ export class FormTable {
     if (flat.some((one) => one.type !== "string" || (one.const === undefined && one.enum === undefined))) return null;
     return flat.flatMap(valuesOf);
   }
+}
+
+/** A bound that each of the schemas has: the widest of them. */
+function atMost(name: keyof FormRow, schemas: readonly Schema[], of: (schema: Schema) => number | undefined): object {
+  const bounds = schemas.map((schema) => of(schema) ?? Infinity);
+  const most = Math.max(...bounds);
+  return schemas.length === 0 || most === Infinity ? {} : { [name]: most };
+}
+
+function atLeast(name: keyof FormRow, schemas: readonly Schema[], of: (schema: Schema) => number | undefined): object {
+  const bounds = schemas.map((schema) => of(schema) ?? -Infinity);
+  const least = Math.min(...bounds);
+  return schemas.length === 0 || least === -Infinity ? {} : { [name]: least };
 }
 
 function valuesOf({ const: constant, enum: values }: Schema): string[] {

@@ -12,6 +12,11 @@ export interface Schema {
   readonly required?: readonly string[];
   readonly additionalProperties?: boolean | Schema;
   readonly items?: Schema | readonly Schema[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly maxLength?: number;
+  readonly maxProperties?: number;
+  readonly propertyNames?: { readonly maxLength: number };
   readonly definitions?: Readonly<Record<string, Schema>>;
 }
 
@@ -50,7 +55,7 @@ export class SchemaArbitraries {
         return word;
       case "integer":
       case "number":
-        return fc.integer({ min: 1, max: 20 });
+        return fc.integer({ min: Math.max(1, schema.minimum ?? 1), max: Math.min(20, schema.maximum ?? 20) });
       case "boolean":
         return fc.boolean();
       case "null":

@@ -44,7 +44,48 @@ export function definitionsOf(sdk: Sdk, bodies: Bodies, name: string): Definitio
   const compilerOptions = { module: "NodeNext", target: "ES2022", lib: ["ES2022", "DOM"], strict: true, skipLibCheck: true, types: [] };
   writeFileSync(tsconfig, JSON.stringify({ compilerOptions, files: [entry] }));
   const generator = createGenerator({ path: entry, type: "Asked", tsconfig, skipTypeCheck: true, jsDoc: "none" });
-  return generator.createSchema("Asked").definitions as Definitions;
+  return bounded(sdk, generator.createSchema("Asked").definitions as Definitions);
+}
+
+/**
+ * Ranges that the providers publish, by the member's name: in the comments of their SDKs' types, and Anthropic's in its API reference.
+ * Sampling parameters, limits of tokens and the like have theirs where they are read.
+ */
+const ranges: Readonly<Record<Sdk, Readonly<Record<string, Schema>>>> = {
+  openai: {
+    metadata: { maxProperties: 16, propertyNames: { maxLength: 64 } },
+    safety_identifier: { maxLength: 128 },
+    max_num_results: { minimum: 1, maximum: 50 },
+    score_threshold: { minimum: 0, maximum: 1 },
+    partial_images: { minimum: 0, maximum: 3 },
+    output_compression: { minimum: 0, maximum: 100 },
+    best_of: { minimum: 0, maximum: 20 },
+  },
+  anthropic: {
+    user_id: { maxLength: 512 },
+    max_uses: { minimum: 1 },
+    max_content_tokens: { minimum: 1 },
+    max_characters: { minimum: 1 },
+    display_width_px: { minimum: 1 },
+    display_height_px: { minimum: 1 },
+  },
+};
+
+/** The longest value in OpenAI's metadata, characters. */
+const longestMetadata = 512;
+
+function bounded(sdk: Sdk, definitions: Definitions): Definitions {
+  const withRanges = Object.entries(definitions).map(([name, schema]): [string, Schema] => {
+    if (sdk === "openai" && name === "Metadata")
+      return [name, { ...schema, ...ranges.openai["metadata"], additionalProperties: { type: "string", maxLength: longestMetadata } }];
+    if (schema.properties === undefined) return [name, schema];
+    const properties = Object.entries(schema.properties).map(([member, one]): [string, Schema] => [
+      member,
+      one.$ref === undefined && one.anyOf === undefined ? { ...one, ...ranges[sdk][member] } : one,
+    ]);
+    return [name, { ...schema, properties: Object.fromEntries(properties) }];
+  });
+  return Object.fromEntries(withRanges);
 }
 
 /**

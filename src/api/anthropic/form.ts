@@ -13,11 +13,17 @@ export function checkForm(body: JsonObject): void {
   if (fault !== null) throw complaint(fault);
 }
 
-function complaint({ what, path, value, kinds, names }: FormFault): ApiError {
+function complaint({ what, path, value, kinds, names, least, most }: FormFault): ApiError {
   const at = placeOf(path);
   const member = path.at(-1);
   if (what === "missing tag") return bad(`${at}: Field required`);
   if (what === "type") return bad(`${at}: Input should be a valid ${expected(kinds, decimals.has(member))}`);
+  if (what === "range") {
+    const bound = (value as number) < least ? `greater than or equal to ${least}` : `less than or equal to ${most}`;
+    return bad(`${at}: Input should be ${bound}`);
+  }
+  if (what === "length" || what === "member name") return bad(`${at}: String should have at most ${most} characters`);
+  if (what === "members") return bad(`${at}: Dictionary should have at most ${most} items`);
   if (what === "name" || member !== "type") return bad(`${at}: Input should be ${oneOf(names)}`);
   const tags = names.map((name) => `'${name}'`).join(", ");
   return bad(

@@ -44,7 +44,8 @@ function readInputs(
   const prompts: PromptAsk[] = [];
   const texts = list.map((item, index) => {
     const isIds = isTokens(item);
-    if (!isIds && typeof item !== "string") throw invalidType(`input[${index}]`, expected, item);
+    // Texts and lists of ids do not stand in one list.
+    if ((!isIds && typeof item !== "string") || typeof item !== typeof list[0]) throw invalidType(`input[${index}]`, expected, item);
     const worth = tokensOfPrompt(item, tokenizer);
     prompts.push({ tokens: worth, parts: () => [item], index });
     checkInputFits(maxModelLen, worth);

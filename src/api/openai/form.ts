@@ -1,6 +1,6 @@
 /** Complaints about the form of a body, in OpenAI's words. */
-import { invalidType, type JsonObject, missing, unsupportedValue } from "../shared/body.ts";
-import type { ApiError } from "../errors/api-error.ts";
+import { invalidType, type JsonObject, missing, outOfRange, unsupportedValue } from "../shared/body.ts";
+import { ApiError } from "../errors/api-error.ts";
 import { FormCheck, type FormFault, kindsIn, type Step } from "../shared/forms.ts";
 import { openAiForms } from "./forms.ts";
 
@@ -14,11 +14,34 @@ export function checkForm(endpoint: OpenAiEndpoint, body: JsonObject): void {
   if (fault !== null) throw complaint(fault);
 }
 
-function complaint({ what, path, value, kinds, itemKinds, names }: FormFault): ApiError {
+function complaint(fault: FormFault): ApiError {
+  const { what, path, value, kinds, itemKinds, names } = fault;
   const param = path.map(written).join("").replace(/^\./, "");
-  if (what === "missing tag") return missing(param);
-  if (what !== "type") return unsupportedValue(param, value, names);
-  return invalidType(param, expected(kinds, itemKinds, decimals.has(path.at(-1))), value);
+  const isDecimal = decimals.has(path.at(-1));
+  switch (what) {
+    case "missing tag":
+      return missing(param);
+    case "type":
+      return invalidType(param, expected(kinds, itemKinds, isDecimal), value);
+    case "name":
+    case "tag":
+      return unsupportedValue(param, value, names);
+    case "range":
+      return outOfRange(param, isDecimal ? "decimal" : "integer", value as number, fault.least, fault.most);
+    default:
+      return tooMuch(param, fault);
+  }
+}
+
+function tooMuch(param: string, { what, value, most }: FormFault): ApiError {
+  if (what === "members") {
+    const count = Object.keys(value as object).length;
+    const message = `Invalid '${param}': too many properties. Expected an object with at most ${most} properties, but got an object with ${count} properties instead.`;
+    return new ApiError(400, message, param, "object_above_max_properties");
+  }
+  const { length } = value as string;
+  const message = `Invalid '${param}': string too long. Expected a string with maximum length ${most}, but got a string with length ${length} instead.`;
+  return new ApiError(400, message, param, "string_above_max_length");
 }
 
 function written(step: Step): string {
@@ -27,7 +50,15 @@ function written(step: Step): string {
 }
 
 /** Numbers that need not be whole. */
-const decimals: ReadonlySet<unknown> = new Set(["temperature", "top_p", "presence_penalty", "frequency_penalty", "score", "logprob"]);
+const decimals: ReadonlySet<unknown> = new Set([
+  "temperature",
+  "top_p",
+  "presence_penalty",
+  "frequency_penalty",
+  "score",
+  "score_threshold",
+  "logprob",
+]);
 
 /** As OpenAI writes it: "one of a string or array of objects". */
 function expected(kinds: number, itemKinds: number, isDecimal: boolean): string {

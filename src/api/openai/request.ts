@@ -180,6 +180,9 @@ function readPrompt(body: JsonObject, { tokenizer }: ModelSettings, n: number, t
     const message = `Invalid 'n': ${n} choices for each of ${prompts.length} prompts are more than ${mostPromptChoices}.`;
     throw new ApiError(400, message, "n", "invalid_value");
   }
+  const bestOf = body["best_of"];
+  if (typeof bestOf === "number" && bestOf < n)
+    throw new ApiError(400, `Invalid 'best_of': ${bestOf} is less than the ${n} of 'n'.`, "best_of", "invalid_value");
   const echoes = optionalBoolean(body, "echo") ?? false;
   if (echoes && promptTokens * n > (topLogprobs === null ? mostWholeTokens : mostWholeLogprobs / (1 + topLogprobs))) {
     throw new ApiError(400, "Invalid 'echo': the prompts are too long to be repeated in one answer.", "echo", "invalid_value");

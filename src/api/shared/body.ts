@@ -158,27 +158,20 @@ export function missing(param: string): ApiError {
   return new ApiError(400, `Missing required parameter: '${param}'.`, param, "missing_required_parameter");
 }
 
+/** A number below `min` or above `max`. */
+export function outOfRange(param: string, kind: "integer" | "decimal", value: number, min: number, max: number): ApiError {
+  const [side, relation, limit, code] =
+    value < min ? ["below minimum", ">=", min, "below_min_value"] : ["above maximum", "<=", max, "above_max_value"];
+  const message = `Invalid '${param}': ${kind} ${side} value. Expected a value ${relation} ${limit}, but got ${value} instead.`;
+  return new ApiError(400, message, param, `${kind}_${code}`);
+}
+
 /** Absent and null are undefined, as OpenAI's optional parameters are nullable. */
 export function optionalInteger(body: JsonObject, param: string, min: number, max: number): number | undefined {
   const value = body[param];
   if (value === undefined || value === null) return undefined;
   if (typeof value !== "number" || !Number.isInteger(value)) throw invalidType(param, "an integer", value);
-  if (value < min) {
-    throw new ApiError(
-      400,
-      `Invalid '${param}': integer below minimum value. Expected a value >= ${min}, but got ${value} instead.`,
-      param,
-      "integer_below_min_value",
-    );
-  }
-  if (value > max) {
-    throw new ApiError(
-      400,
-      `Invalid '${param}': integer above maximum value. Expected a value <= ${max}, but got ${value} instead.`,
-      param,
-      "integer_above_max_value",
-    );
-  }
+  if (value < min || value > max) throw outOfRange(param, "integer", value, min, max);
   return value;
 }
 
@@ -186,16 +179,7 @@ export function optionalNumber(body: JsonObject, member: string, min: number, ma
   const value = body[member];
   if (value === undefined || value === null) return undefined;
   if (typeof value !== "number") throw invalidType(param, "a decimal", value);
-  if (value < min || value > max) {
-    const [side, relation, limit] = value < min ? ["below minimum", ">=", min] : ["above maximum", "<=", max];
-    const code = value < min ? "decimal_below_min_value" : "decimal_above_max_value";
-    throw new ApiError(
-      400,
-      `Invalid '${param}': decimal ${side} value. Expected a value ${relation} ${limit}, but got ${value} instead.`,
-      param,
-      code,
-    );
-  }
+  if (value < min || value > max) throw outOfRange(param, "decimal", value, min, max);
   return value;
 }
 

@@ -1,8 +1,9 @@
 /**
- * The form of request bodies: which JSON types members have at any depth, and which names they take. The tables are made of the types of
- * the providers' own SDKs (`npm run generate`), and hold no member that the types leave open, as the names of models. Members that no type
+ * The form of request bodies: which JSON types members have at any depth, which names they take, and in which ranges. The tables are made
+ * of the types of the providers' own SDKs and the ranges in their documents (`npm run generate`), and hold no member that the types leave open, as the names of models. Members that no type
  * names are let through, and null where a member may be left out.
  */
+import { ownHeaderPrefix } from "../../core/seams.ts";
 import type { JsonObject } from "./body.ts";
 
 /** What a value may be. An index stands for another row of the table. */
@@ -11,6 +12,14 @@ export interface FormRow {
   readonly kinds: number;
   /** The strings that it may be; absent: any. */
   readonly values?: readonly string[];
+  /** The range of a number. */
+  readonly least?: number;
+  readonly most?: number;
+  /** UTF-16 units of a string at most. */
+  readonly longest?: number;
+  /** Members of a map at most, and UTF-16 units of their names. */
+  readonly mostMembers?: number;
+  readonly longestName?: number;
   /** Items of an array; absent: anything. */
   readonly items?: number;
   /** Members of an object. */
@@ -44,12 +53,15 @@ export interface FormFault {
   readonly path: readonly Step[];
   readonly value: unknown;
   /** A tag is a name that tells variants apart. */
-  readonly what: "type" | "name" | "tag" | "missing tag";
+  readonly what: "type" | "name" | "tag" | "missing tag" | "range" | "length" | "members" | "member name";
   /** JSON types that may stand there, as a sum of `kindBits`, and those of the items where it may be an array; 0: any. */
   readonly kinds: number;
   readonly itemKinds: number;
   /** Names that may stand there. */
   readonly names: readonly string[];
+  /** What a value or its length may be; infinite: no such bound. */
+  readonly least: number;
+  readonly most: number;
 }
 
 /** No form of a provider's is as deep. Those that hold themselves, as filters in filters, are looked at down to here. */
@@ -59,6 +71,11 @@ const deepest = 64;
 interface Form {
   readonly kinds: number;
   readonly values: ReadonlySet<string> | null;
+  readonly least: number;
+  readonly most: number;
+  readonly longest: number;
+  readonly mostMembers: number;
+  readonly longestName: number;
   readonly items: number | undefined;
   readonly members: ReadonlyMap<string, number> | null;
   readonly rest: number | undefined;
@@ -90,11 +107,16 @@ export class FormCheck {
   #form(index: number): Form {
     const known = this.#forms[index];
     if (known !== undefined) return known;
-    const { kinds, values, items, members, rest, tag, variants, untagged } = this.#table!.rows[index]!;
+    const { kinds, values, items, members, rest, tag, variants, untagged, ...bounds } = this.#table!.rows[index]!;
     const names = values === undefined ? null : new Set(values);
     return (this.#forms[index] = {
       kinds,
       values: names,
+      least: bounds.least ?? -Infinity,
+      most: bounds.most ?? Infinity,
+      longest: bounds.longest ?? Infinity,
+      mostMembers: bounds.mostMembers ?? Infinity,
+      longestName: bounds.longestName ?? Infinity,
       items,
       members: mapOf(members),
       rest,
@@ -109,9 +131,11 @@ export class FormCheck {
     switch (typeof value) {
       case "string":
         if ((form.kinds & kindBits.string) === 0) return this.#fault("type", value, form);
-        return form.values === null || form.values.has(value) ? null : this.#fault("name", value, form);
+        if (form.values !== null && !form.values.has(value)) return this.#fault("name", value, form);
+        return value.length > form.longest ? { ...this.#fault("length", value, form), most: form.longest } : null;
       case "number":
-        return (form.kinds & kindBits.number) === 0 ? this.#fault("type", value, form) : null;
+        if ((form.kinds & kindBits.number) === 0) return this.#fault("type", value, form);
+        return value < form.least || value > form.most ? this.#fault("range", value, form) : null;
       case "boolean":
         return (form.kinds & kindBits.boolean) === 0 ? this.#fault("type", value, form) : null;
       default:
@@ -136,7 +160,12 @@ export class FormCheck {
     if (form.variants !== null) return this.#walkVariant(object, form, depth);
     const { members, rest } = form;
     if (members === null && rest === undefined) return null;
+    let left = form.mostMembers;
     for (const name in object) {
+      // A message over WebSocket has no headers: those of this server stand in its metadata.
+      if (members === null && name.startsWith(ownHeaderPrefix)) continue;
+      if (--left < 0) return { ...this.#fault("members", object, form), most: form.mostMembers };
+      if (name.length > form.longestName) return under(name, { ...this.#fault("member name", name, form), most: form.longestName });
       const index = members?.get(name) ?? rest;
       const value = object[name];
       if (index === undefined || value === null) continue;
@@ -159,12 +188,22 @@ export class FormCheck {
       return fault === null || tag !== "type" ? fault : under({ variant: value as string }, fault);
     }
     const names = [...form.variants!.keys()];
-    return { what: typeof value === "string" ? "tag" : "type", path: [tag], value, kinds: kindBits.string, itemKinds: 0, names };
+    return {
+      what: typeof value === "string" ? "tag" : "type",
+      path: [tag],
+      value,
+      kinds: kindBits.string,
+      itemKinds: 0,
+      names,
+      least: 0,
+      most: 0,
+    };
   }
 
   #fault(what: FormFault["what"], value: unknown, form: Form): FormFault {
     const itemKinds = form.items === undefined ? 0 : this.#form(form.items).kinds;
-    return { what, path: [], value, kinds: form.kinds, itemKinds, names: [...(form.values ?? form.variants?.keys() ?? [])] };
+    const { kinds, least, most } = form;
+    return { what, path: [], value, kinds, itemKinds, names: [...(form.values ?? form.variants?.keys() ?? [])], least, most };
   }
 }
 

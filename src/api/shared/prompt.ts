@@ -92,7 +92,9 @@ export function readPrompts({ prompt }: JsonObject): readonly Prompt[] {
     );
   }
   return list.map((item, index) => {
-    if (typeof item !== "string" && !isIds(item)) throw invalidType(`prompt[${index}]`, "a string or array of integers", item);
+    // Texts and lists of ids do not stand in one list.
+    if ((typeof item !== "string" && !isIds(item)) || typeof item !== typeof list[0])
+      throw invalidType(`prompt[${index}]`, "a string or array of integers", item);
     return item;
   });
 }
