@@ -1,6 +1,6 @@
 /** POST /v1/responses: the response object and the events of its stream (captures of 2026-02, openai-openapi 2026-08). */
 import { monotonicUs } from "../../base/clock.ts";
-import { mostWholeLogprobs } from "../../core/limits/budget.ts";
+import { mostResponseLogprobs } from "../../core/limits/budget.ts";
 import { UnaryFrame } from "../../core/frames/frames.ts";
 import { frameSchedule } from "../../core/pacing/schedule.ts";
 import { EscapedTokens, EventBuffer, type Part, type Script, ScriptFrames } from "../../core/frames/script.ts";
@@ -444,10 +444,10 @@ export function planResponse(
   const ask = isWarmUp ? silent(read.ask) : read.ask;
   const answer = model.answer(request, ask);
   // Both forms end with the whole response, log probabilities included, as one string.
-  if (options.topLogprobs !== null && (answer.outputTokens - answer.reasoningTokens) * (1 + options.topLogprobs) > mostWholeLogprobs) {
+  if (options.topLogprobs !== null && (answer.outputTokens - answer.reasoningTokens) * (1 + options.topLogprobs) > mostResponseLogprobs) {
     throw new ApiError(
       400,
-      `Invalid 'include': more than ${mostWholeLogprobs} log probabilities in one response.`,
+      `Invalid 'include': more than ${mostResponseLogprobs} log probabilities in one response.`,
       "include",
       "invalid_value",
     );

@@ -38,7 +38,7 @@ export const workBounds: Readonly<Record<Work, WorkBound>> = {
   bodyMembers: { most: 16_000, counted: "members of all objects of the body", openai: null },
   bodyContainers: { most: 50_000, counted: "arrays and objects of the body", openai: null },
   bodyValues: {
-    most: 350_000,
+    most: 300_000,
     counted:
       "commas of the body: one less than the values of each list; three behind a number of ten digits, or with a fraction or exponent",
     openai: "300,000 tokens to embed",
@@ -51,7 +51,7 @@ export const workBounds: Readonly<Record<Work, WorkBound>> = {
     openai: "10 levels, 1,000 enum values",
   },
   properties: { most: 5000, counted: "properties of schemas that are followed", openai: "5,000 properties" },
-  patternPieces: { most: 20_000, counted: "pieces of patterns read, repetitions counted", openai: null },
+  patternPieces: { most: 8000, counted: "pieces of patterns read, repetitions counted", openai: null },
   values: { most: 5200, counted: "values made for schemas", openai: null },
   characters: {
     most: 200_000,
@@ -69,6 +69,8 @@ export const mostWholeCharacters = 1_048_576;
 export const mostInEvent = 8192;
 /** The most log probabilities of an answer that is made at once. */
 export const mostWholeLogprobs = 8192;
+/** The most of an answer of `/v1/responses`: the end of its stream repeats them four times. */
+export const mostResponseLogprobs = 4096;
 /** The most characters of a given text that is cut into tokens: one that the answer repeats, or that `/tokenize` is asked for. */
 export const mostGivenCharacters = 262_144;
 /** The most characters of a request that an answer of `/v1/responses` repeats. */
