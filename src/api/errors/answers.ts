@@ -271,7 +271,7 @@ const refusals: Readonly<Record<Refusal, { readonly status: number; readonly mes
   "json-too-deep": { status: 400, message: "The JSON of the request body nests deeper than this server accepts.", code: "json_too_deep" },
   "json-too-large": {
     status: 400,
-    message: `The JSON of the request body holds more than ${workBounds.bodyMembers.most} members, ${workBounds.bodyContainers.most} arrays and objects, ${workBounds.bodyStrings.most} strings, or ${workBounds.bodyValues.most} values in lists.`,
+    message: `The JSON of the request body holds more than ${workBounds.bodyMembers.most} members, ${workBounds.bodyContainers.most} arrays and objects, ${workBounds.bodyStrings.most} strings, ${workBounds.bodyValues.most} values in lists, or too much of all these together.`,
     code: "json_too_large",
   },
   "head-timeout": { status: 408, message: "The request head did not arrive in time.", code: "request_timeout" },

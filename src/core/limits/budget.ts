@@ -61,6 +61,9 @@ export const workBounds: Readonly<Record<Work, WorkBound>> = {
   searched: { most: 524_288, counted: "characters of answers searched for stop sequences", openai: null },
 };
 
+/** How much of the four bounds of a body it may use together: a text that is near all of them takes four times as long to parse. */
+export const mostShares = 1.75;
+
 /** The most output tokens, all choices together, of an answer that is made at once: in one piece, or repeated whole at the end of its stream. */
 export const mostWholeTokens = 131_072;
 /** The most characters of the same, where the text is given. */

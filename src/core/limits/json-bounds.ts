@@ -1,5 +1,5 @@
 /** What a JSON text holds, before it is parsed: what is refused here costs neither the time nor the memory of its values. */
-import { workBounds } from "./budget.ts";
+import { mostShares, workBounds } from "./budget.ts";
 
 const quote = 0x22;
 const backslash = 0x5c;
@@ -10,7 +10,7 @@ const shortString = 24;
 const marks = new Uint8Array(256);
 for (const byte of [quote, 0x2c, 0x3a, 0x5b, 0x5d, 0x7b, 0x7d]) marks[byte] = 1;
 
-/** Why a text is refused: it nests too deep, or it holds more than `workBounds` allows of members, arrays and objects, strings, or commas. */
+/** Why a text is refused: it nests too deep, or it holds more than `workBounds` allows of members, arrays and objects, strings, or commas, or of all of them together. */
 export type JsonExcess = "deep" | "large";
 
 /**
@@ -55,7 +55,8 @@ export function jsonExcess(bytes: Uint8Array, mostDepth: number): JsonExcess | n
     }
     mark = at;
   }
-  return null;
+  const shares = members / mostMembers + containers / mostContainers + commas / mostCommas + strings / mostStrings;
+  return shares > mostShares ? "large" : null;
 }
 
 /** Characters of a number that is no integer of 31 bits. No token's identifier has as many. */

@@ -55,3 +55,13 @@ test("numbers that are no integers of 31 bits count three times, with spaces aro
     expect(jsonExcess(listOf(other, most), 9)).toBeNull();
   expect(jsonExcess(listOf('"1.5"', workBounds.bodyStrings.most), 9)).toBeNull();
 });
+
+test("a text may be near some of its bounds, and not near all", () => {
+  const { bodyMembers, bodyContainers, bodyValues, bodyStrings } = workBounds;
+  const object = `{${Array.from({ length: bodyMembers.most * 0.95 }, (_, i) => `"k${i}":1`).join(",")}}`;
+  const list = (value: string, count: number): string => `[${Array.from({ length: Math.floor(count) }, () => value).join(",")}]`;
+  const numbers = list("1", bodyValues.most * 0.6);
+  expect(jsonExcess(bytesOf(`[${object}]`), 9)).toBeNull();
+  expect(jsonExcess(bytesOf(`[${numbers},${list('"x"', bodyStrings.most * 0.9)}]`), 9)).toBeNull();
+  expect(jsonExcess(bytesOf(`[${object},${numbers},${list("[]", bodyContainers.most * 0.5)}]`), 9)).toBe("large");
+});

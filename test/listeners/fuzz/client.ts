@@ -203,7 +203,9 @@ class H2Client implements Client {
   #open(): ClientHttp2Session {
     const usable = this.#session !== null && !this.#session.closed && !this.#session.destroyed;
     if (usable) return this.#session!;
-    const session = connectHttp2(this.#origin, { rejectUnauthorized: false, settings: { initialWindowSize: 1_048_576 } });
+    // Node's client refuses answers of a session that holds more than 10 MB, as of bodies that the server cut.
+    const maxSessionMemory = 1000;
+    const session = connectHttp2(this.#origin, { rejectUnauthorized: false, maxSessionMemory, settings: { initialWindowSize: 1_048_576 } });
     session.on("error", () => {});
     session.once("connect", () => session.setLocalWindowSize?.(8_388_608));
     this.#session = session;
