@@ -24,21 +24,12 @@ const { values } = parseArgs({
     tokens: { type: "string", default: "60" },
     itl: { type: "string", default: "20" },
     loss: { type: "string", default: "0,1,2" },
-    arms: { type: "string", default: "h1s,h2,h3" },
+    arms: { type: "string", default: "h1s,h2,h2-6,h3" },
     out: { type: "string", default: "results/h3" },
     again: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
-
-const allArms: readonly { readonly id: string; readonly protocol: ProtocolName; readonly connections: "one" | "streams" }[] = [
-  { id: "h1s", protocol: "h1s", connections: "streams" },
-  { id: "h2", protocol: "h2", connections: "one" },
-  { id: "h3", protocol: "h3", connections: "one" },
-];
-
-const asked = allArms.filter(({ id }) => values.arms.split(",").includes(id));
-const arms = loadQuic() === null && !values.again ? asked.filter(({ id }) => id !== "h3") : asked;
 
 const [rounds, streams, tokens, itlMs] = [values.rounds, values.streams, values.tokens, values.itl].map(Number) as [
   number,
@@ -46,6 +37,16 @@ const [rounds, streams, tokens, itlMs] = [values.rounds, values.streams, values.
   number,
   number,
 ];
+const allArms: readonly { readonly id: string; readonly protocol: ProtocolName; readonly connections: number }[] = [
+  { id: "h1s", protocol: "h1s", connections: streams },
+  { id: "h2", protocol: "h2", connections: 1 },
+  { id: "h2-6", protocol: "h2", connections: 6 },
+  { id: "h3", protocol: "h3", connections: 1 },
+];
+
+const asked = allArms.filter(({ id }) => values.arms.split(",").includes(id));
+const arms = loadQuic() === null && !values.again ? asked.filter(({ id }) => id !== "h3") : asked;
+
 const lossPercents = values.loss.split(",").map(Number);
 /** Connections that are opened one after the other, for the time that each takes. */
 const openedPerRound = 5;
@@ -77,7 +78,7 @@ const figures = Object.keys(isSkewed) as Figure[];
 
 if (values.help) {
   console.log(
-    "npm run measure -- loss [--rounds 8] [--streams 50] [--tokens 60] [--itl 20] [--loss 0,1,2] [--arms h1s,h2,h3] [--out results/h3]\n" +
+    "npm run measure -- loss [--rounds 8] [--streams 50] [--tokens 60] [--itl 20] [--loss 0,1,2] [--arms h1s,h2,h2-6,h3] [--out results/h3]\n" +
       "                        [--again: the table of an earlier measurement]",
   );
 } else if (values.again) {
@@ -102,14 +103,18 @@ if (values.help) {
 async function measure(): Promise<void> {
   if (arms.length < asked.length) console.log(`h3 is left out: ${quicLack()}`);
   execFileSync("ip", ["link", "set", "lo", "mtu", "1500", "up"]);
+  // A core for each end, where there are two: QUIC's threads then share the core of their end too.
+  const isPinned = cpus().length > 1;
+  if (isPinned) execFileSync("taskset", ["-a", "-p", "-c", "1", String(process.pid)], { stdio: "ignore" });
   const server = spawn(
-    process.execPath,
+    isPinned ? "taskset" : process.execPath,
     [
+      ...(isPinned ? ["-c", "0", process.execPath] : []),
       "dist/cli.js",
       "serve",
       "--json",
       "--protocol",
-      arms.map(({ protocol }) => `${protocol}:0`).join(","),
+      [...new Set(arms.map(({ protocol }) => `${protocol}:0`))].join(","),
       "--h1-engine",
       "node",
       "--ttft",
@@ -177,7 +182,7 @@ async function round(arm: (typeof arms)[number], origin: string, pid: number, lo
     connects.push(connection.connectUs / 1000);
     connection.close();
   }
-  const connections = await Promise.all(Array.from({ length: arm.connections === "one" ? 1 : streams }, open));
+  const connections = await Promise.all(Array.from({ length: arm.connections }, open));
   const gaps: number[] = [];
   let failed = 0;
   const body = JSON.stringify({ model: "any", stream: true, messages: [{ role: "user", content: "Hello" }] });
