@@ -10,7 +10,7 @@ import { FrameWriter } from "../../src/wire/h2/writer.ts";
 import { eventually } from "../support/wait.ts";
 import { type Http2Protocol, isNothing, leftBehind, leftOn } from "./sessions/play.ts";
 import { shrunk } from "./sessions/shrink.ts";
-import { bytesOf, endings, randomSession, type Session, type Step } from "./sessions/steps.ts";
+import { bytesOf, endings, paths, randomSession, type Session, type Step } from "./sessions/steps.ts";
 
 const request: Step = { do: "request", id: 1, method: "POST", path: 0, headers: { "x-fakeai-ttft": "60000" }, ends: false, continued: 0 };
 const body: Step = { do: "body", id: 1, from: 0, to: 1, ends: true, pads: 0 };
@@ -65,7 +65,8 @@ describe("a frame behind the end of its request, in a TLS record of its own", ()
     { do: "trailers", id: 1, ends: true },
   ];
   // The request fills the first record. As h2spec has it in 5.1/5, 5.1/6 and 6.1/2.
-  test.each(late)("$do: STREAM_CLOSED or the end of the connection, also where the answer is an error", async (step) => {
+  const answered = late.flatMap((step) => [3, 4].map((path) => ({ step, path, what: step.do, where: paths[path]! })));
+  test.each(answered)("$what behind $where: STREAM_CLOSED or the end of the connection", async ({ step, path }) => {
     await using server = await createServer({ protocol: "h2:0" });
     const port = Number(new URL(server.urls.h2!).port);
     const socket = connectTls({ port, rejectUnauthorized: false, ALPNProtocols: ["h2"] });
@@ -96,7 +97,7 @@ describe("a frame behind the end of its request, in a TLS record of its own", ()
     writer.preface();
     writer.settings([]);
     const nothing = Buffer.alloc(0);
-    const head: Step = { do: "request", id: 1, method: "GET", path: 4, headers: { "x-fill": "" }, ends: true, continued: 0 };
+    const head: Step = { do: "request", id: 1, method: "GET", path, headers: { "x-fill": "" }, ends: true, continued: 0 };
     const opening = writer.take();
     const recordBytes = 512;
     // Two more bytes tell the length of a value as long as this, whose characters take eight bits each in Huffman's code too.

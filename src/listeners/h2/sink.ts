@@ -181,26 +181,28 @@ export class NodeH2Sink extends QueuedSink implements Waiting, BodyOwner, Sessio
     if (this.closed) return;
     this.closed = true;
     this.observer = null;
-    if (this.#headSent || this.head!.status < 400) {
+    const mayBeFollowed = this.head!.status >= 400 || this.#stream.endAfterHeaders;
+    if (this.#headSent || !mayBeFollowed) {
       this.#end(frame);
       return;
     }
     // Over TLS the engine gets one record after the other, and what was answered to one leaves before it reads the next. Once
-    // END_STREAM has left it forgets the stream. An error that leaves in the next turn, and ends when its bytes have left, lets it
-    // still see, and say, that a client sends where it may not (STREAM_CLOSED, RFC 9113, section 5.1).
+    // END_STREAM has left it forgets the stream. An error, and an answer to a head alone, that leaves in the next turn, and ends when
+    // its bytes have left, lets it still see, and say, that a client sends where it may not (STREAM_CLOSED, RFC 9113, section 5.1).
     const kept = frame === undefined ? undefined : ownCopy(frame);
     setImmediate(() => this.#end(kept, true));
   }
 
-  #end(frame: Uint8Array | undefined, isError = false): void {
+  /** `staysOpen`: the stream ends when the socket has taken the frame, and not with it. */
+  #end(frame: Uint8Array | undefined, staysOpen = false): void {
     const open = this.#sendHead(this.#headOnly || frame === undefined, frame?.length);
     this.endedUs = monotonicUs();
     this.turnAt = 0;
     if (!open || this.#headOnly) return;
     if (frame !== undefined && this.#isSlow) this.#writeInPieces(frame);
     if (frame === undefined || this.#isSlow) this.#stream.end();
-    else if (isError && !this.endsRequest) this.#stream.write(frame, () => this.#stream.end());
     else if (frame.length > pieceBytes) this.#endInPieces(Buffer.from(frame), 0);
+    else if (staysOpen && !this.endsRequest) this.#stream.write(frame, () => this.#stream.end());
     else this.#stream.end((unsent = this.#stream.writableLength === 0 ? slabCopy(frame) : ownCopy(frame)));
     if (this.endsRequest) this.#stream.close(constants.NGHTTP2_NO_ERROR);
     this.#count();
