@@ -79,6 +79,8 @@ function describe(server: Served): string {
     const engineName = engine !== "uws" ? engine : `${engine} (${engineVersion})`;
     return `${protocol.padEnd(4)} ${url}  ${engineName}  ${kept}`;
   });
+  if (server.listening.some(({ engine, protocol }) => engine === "uws" && (protocol === "h1" || protocol === "h1s")))
+    lines.push("HTTP/1.0 (ab, nginx without proxy_http_version 1.1) is served with --h1-engine node alone");
   if (isEveryAddress(server.config.host)) lines.push("every address of this machine is listened on");
   if (workers > 1) lines.push(`${workers} workers share the ${server.listening.length === 1 ? "port" : "ports"}`);
   lines.push(...server.notices.map((notice) => `note ${notice}`));

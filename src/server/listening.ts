@@ -135,7 +135,6 @@ export function createListeners(
   certificate: Certificate | null,
   handler: RequestHandler,
   bounds: Bounds,
-  tell: (line: string) => void,
 ): ProtocolListener[] {
   const make = (protocol: Protocol, engine: Engine, webSockets: WebSocketService | null, counts = newCounts()): ProtocolListener => {
     const { isEncrypted, isHttp2 } = servedProtocols[protocol];
@@ -146,7 +145,7 @@ export function createListeners(
       return new node!(protocol, tls, isHttp2 ? http2 : null, handler, bounds, onNode, counts);
     }
     const files = tls && { cert: tls.files!.certPath, key: tls.files!.keyPath };
-    return new UwsListener(uws!.module, files, handler, bounds, tell, webSockets, counts);
+    return new UwsListener(uws!.module, files, handler, bounds, webSockets, counts);
   };
   const made = new Map<Protocol, ProtocolListener>();
   for (const [index, { protocol, engine }] of places.entries()) {

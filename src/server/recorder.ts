@@ -75,7 +75,7 @@ export async function startRecorder(config: ServerConfig, options: RecorderOptio
   const writer = await TapeWriter.begin(options.out, head, options.bounds);
   const upstream = openUpstream(to);
   const desk = new RecordingDesk(options, upstream, writer, tell);
-  const listeners = createListeners(engines, config, certificate, desk.handler, new Bounds(config.limits), tell);
+  const listeners = createListeners(engines, config, certificate, desk.handler, new Bounds(config.limits));
   let listening: Listening[];
   try {
     listening = await listenAll(listeners, config, engines, false);

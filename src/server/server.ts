@@ -215,7 +215,7 @@ export async function startServer(
     onFault: reportFault,
   });
   const handler: RequestHandler = requests.watch(streamLog.watch(dispatcher));
-  const listeners = createListeners(engines, initial, certificate, handler, parts.bounds, tell);
+  const listeners = createListeners(engines, initial, certificate, handler, parts.bounds);
   activity.listeners = listeners;
   const warmth = initial.warm ? await warmUp(initial) : [];
   const listening = await listenAll(listeners, initial, engines, shared);

@@ -378,7 +378,7 @@ describe("start", () => {
     const plain = runCli(["serve", "--workers", "2", "--port", "0"]);
     await plain.firstLine;
     plain.child.kill("SIGTERM");
-    expect((await plain.ended).stdout).toMatch(/^h1 {3}http:.*\n2 workers share the port\n$/);
+    expect((await plain.ended).stdout).toMatch(/^h1 {3}http:.*\n(HTTP\/1\.0 .*\n)?2 workers share the port\n$/);
   });
 
   test.each(["h1", "h2c"])("a port that %s of others holds is one line and exit 1", async (holding) => {

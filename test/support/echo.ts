@@ -48,7 +48,7 @@ export async function startEcho(
   const listener =
     uws === null
       ? new NodeListener("h1", null, null, handler, bounds, { service, sockets: NodeWebSockets })
-      : new UwsListener(uws.module, null, handler, bounds, () => {}, service);
+      : new UwsListener(uws.module, null, handler, bounds, service);
   const port = await listener.listen({ host: "127.0.0.1", port: 0, shared: false });
   return { port, close: () => listener.close(0) };
 }

@@ -15,6 +15,12 @@ import type { WebSocketService } from "../websocket/service.ts";
 /** SETTINGS, then GOAWAY with ENHANCE_YOUR_CALM: an HTTP/2 client understands both before it has sent anything (RFC 9113, section 6.8). */
 const tooMuch = Buffer.from("000000040000000000000008070000000000000000000000000b", "hex");
 
+/**
+ * What node:http serves, as clients offer it by ALPN (RFC 7301, section 6). `curl -0` offers HTTP/1.0 alone, and a handshake without
+ * a common name fails.
+ */
+const http1Names = ["http/1.1", "http/1.0"];
+
 /** HTTP/2 on connections that a listener has accepted, by one of the engines. */
 export interface Http2Service {
   /** Takes over a connected socket. */
@@ -108,7 +114,7 @@ export class NodeListener implements ProtocolListener {
           ...tls!,
           noDelay: true,
           handshakeTimeout: limits.headTimeoutMs,
-          ALPNProtocols: isHttp2 ? ["h2", "http/1.1"] : ["http/1.1"],
+          ALPNProtocols: [...(isHttp2 ? ["h2"] : []), ...http1Names],
         },
         accept,
       );

@@ -13,9 +13,6 @@ import type { WebSocketService } from "../websocket/service.ts";
 /** Of a listener that is closed: no request comes any more. */
 const endedHandler: RequestHandler = { handle: (_request, _body, sink) => sink.reset(), refuse: (_reason, _request, sink) => sink.reset() };
 
-/** Connections that end unread before a word about HTTP/1.0: one or two may be a port scan, or a check that the port is open. */
-const unreadBeforeHint = 3;
-
 export class UwsListener implements ProtocolListener, SinkOwner {
   readonly protocol: "h1" | "h1s";
   readonly engine = "uws";
@@ -27,29 +24,19 @@ export class UwsListener implements ProtocolListener, SinkOwner {
   readonly #app: TemplatedApp;
   #handler: RequestHandler;
   #socket: us_listen_socket | null = null;
-  readonly #tell: (line: string) => void;
-  /** Connections that have ended without a request since the last one was read, as far as that is certain. */
-  #unread = 0;
-  /** Connections that may have brought a request, or were refused: their end says nothing. */
-  #excused = 0;
-  #hasHinted = false;
   readonly #webSockets: WebSocketService | null;
   #listening: Promise<number> | null = null;
   #closed: Promise<void> | null = null;
 
-  /**
-   * With `tls` (paths of PEM files) it speaks h1s, else h1; with `webSockets` WebSocket too. `tell` takes a line for the operator.
-   */
+  /** With `tls` (paths of PEM files) it speaks h1s, else h1; with `webSockets` WebSocket too. To HTTP/1.0 the engine itself answers 505. */
   constructor(
     uws: UwsModule,
     tls: { readonly cert: string; readonly key: string } | null,
     handler: RequestHandler,
     bounds: Bounds,
-    tell: (line: string) => void,
     webSockets: WebSocketService | null = null,
     counts: ListenerCounts = newCounts(),
   ) {
-    this.#tell = tell;
     this.#webSockets = webSockets;
     this.protocol = tls ? "h1s" : "h1";
     this.counts = counts;
@@ -66,10 +53,8 @@ export class UwsListener implements ProtocolListener, SinkOwner {
       const excess = by > 0 ? bounds.excess() : null;
       if (excess !== null) {
         this.counts.bounds[excess]++;
-        this.#excused++;
         response.close();
       }
-      if (by < 0) this.#countUnread();
     });
     if (webSockets !== null) {
       addWebSocket(this.#app, {
@@ -85,25 +70,8 @@ export class UwsListener implements ProtocolListener, SinkOwner {
     this.#app.any("/*", (response, request) => this.#receive(response, request, request.getMethod().toUpperCase()));
   }
 
-  /**
-   * A connection has ended. The engine answers 505 to HTTP/1.0 by itself, and calls no handler: to nginx with its defaults, and to ab,
-   * it does so each time. A request does not tell its connection, so all that were open with the last request are excused.
-   */
-  #countUnread(): void {
-    if (this.#excused > 0) this.#excused--;
-    else if (++this.#unread === unreadBeforeHint && !this.#hasHinted && !this.closing) {
-      this.#hasHinted = true;
-      const cure = "set proxy_http_version 1.1 in nginx, or start with --h1-engine node";
-      this.#tell(
-        `${this.protocol}: ${unreadBeforeHint} connections ended without a request of HTTP/1.1. To HTTP/1.0 (ab, nginx's default) uWebSockets.js answers 505: ${cure}`,
-      );
-    }
-  }
-
   /** Reads the head of a request; null: it is refused. */
   #begin(response: HttpResponse, copy: UwsRequest): UwsSink | null {
-    this.#unread = 0;
-    this.#excused = this.counts.connections;
     const { limits } = this.bounds;
     const sink = new UwsSink(this, response, copy);
     const refusal: Refusal | null = copy.isAmbiguous ? "ambiguous" : copy.headBytes > limits.maxHeadBytes ? "head-too-large" : null;
