@@ -18,6 +18,7 @@ import { resolveBench } from "../../src/runner/plan/options.ts";
 import { type StartedServer, startServer } from "../../src/server/server.ts";
 import type { StreamLogged, StreamRecord } from "../../src/base/parent-channel.ts";
 import { root, runCli } from "../support/process.ts";
+import { quicRuns } from "../support/targets.ts";
 
 function logged(streams: readonly Partial<StreamRecord>[]): StreamLogged {
   const times = { dueUs: new Int32Array(), sentUs: new Int32Array(), tokens: new Int32Array(), events: 0 };
@@ -349,6 +350,26 @@ describe("fakeai bench --driver client", () => {
     expect(result.scenarios[0]!.comparisons.length).toBeGreaterThan(0);
     expect(page()).toMatch(/<figcaption>added to a token p50 <small>[^<]*<\/small><\/figcaption><ul class="bars">/);
     expect(clientImage(result.scenarios[0]!)).toContain(">undici-h2c</text>");
+  });
+
+  test.skipIf(!quicRuns)("an arm names the engine that served it", { timeout: 60_000 }, async () => {
+    const { result: read } = await bench([
+      "--client-cmd",
+      "true",
+      "--protocol",
+      "h1s,h3",
+      "--scenario",
+      "clients",
+      ...tiny,
+      "--rounds",
+      "1",
+    ]);
+    const result = read();
+    expect(result.scenarios[0]!.arms.map(({ id, engine }) => [id, engine])).toEqual([
+      ["command-h1s", "node"],
+      ["command-h3", "quiche"],
+    ]);
+    expect(result.environment.engines["quiche"]).toMatch(/\d/);
   });
 
   test("a client whose clock is another one is found out", () => {

@@ -228,9 +228,9 @@ class ClientBench {
   }
 
   async #start({ streams, ttft, itl, outputTokens }: Load, more: { maxConcurrentStreams?: number }): Promise<ServerChild> {
-    return startServerChild({
+    const server = await startServerChild({
       protocols: [...new Set(this.#arms.map(({ protocol }) => protocol))],
-      // One runtime for all protocols, and the one that counts connections.
+      // One runtime for all protocols over TCP, and the one that counts connections.
       engine: "node",
       ttft,
       itl,
@@ -240,6 +240,9 @@ class ClientBench {
       cpu: this.#context.pinning?.server ?? null,
       stamps: false,
     });
+    const { engineVersions } = this.#context;
+    for (const [name, version] of Object.entries(server.engineVersions)) if (name !== "node") engineVersions.set(name, version);
+    return server;
   }
 
   /**
@@ -278,7 +281,7 @@ class ClientBench {
       for (const [position, index] of order.entries()) if (!signal.aborted) await runOne(arms[index]!, round, position);
     return arms.map((arm) => {
       const streams = (typeof loads === "function" ? loads(arm) : loads).streams;
-      return summarizeArm(this.#describe(arm, streams), rounds.get(arm)!, {
+      return summarizeArm(this.#describe(server, arm, streams), rounds.get(arm)!, {
         negotiated: spoken.get(arm) ?? null,
         cipher: null,
         rttMs: 0,
@@ -286,8 +289,8 @@ class ClientBench {
     });
   }
 
-  #describe({ id, protocol, client }: ClientArm, streams: number): ArmDescription {
-    return { id, protocol, engine: "node", role: "protocol", driver: "client", client, connections: null, streams };
+  #describe({ engines }: ServerChild, { id, protocol, client }: ClientArm, streams: number): ArmDescription {
+    return { id, protocol, engine: engines[protocol]!, role: "protocol", driver: "client", client, connections: null, streams };
   }
 
   async #attempt(server: ServerChild, arm: ClientArm, load: Load): Promise<Attempt> {
@@ -334,7 +337,9 @@ class ClientBench {
       const baseline = this.#arms.find(
         ({ client, protocol }) => client === candidate.client.replace(/ multiplexed$/, "") && protocol === like,
       );
-      if (baseline !== undefined) pairs.push({ baseline, candidate, kind: "protocol" });
+      // HTTP/3 is served by an engine of its own, and so is no statement about the protocol.
+      if (baseline !== undefined)
+        pairs.push({ baseline, candidate, kind: protocolTraits[candidate.protocol].isQuic ? "engine" : "protocol" });
     }
     const sees = ({ id }: ClientArm, metric: MetricName): boolean => Boolean(arms.find((arm) => arm.id === id)?.metrics[metric]);
     return pairs.flatMap(({ baseline, candidate, kind }) =>

@@ -32,10 +32,14 @@ export interface Target {
   close(): Promise<void>;
 }
 
+/** What may serve a protocol. */
+type Engine = "node" | "uws" | "own" | "quiche";
+
 /** What a server child is started with. */
 export interface ServerNeeds {
   readonly protocols: readonly ProtocolName[];
-  readonly engine: "node" | "uws" | "own" | "quiche";
+  /** Of HTTP/1.1 and HTTP/2: HTTP/3 has quiche, whatever the others have. */
+  readonly engine: Engine;
   readonly ttft: number | string;
   readonly itl: number | string;
   readonly outputTokens: number;
@@ -63,6 +67,8 @@ export interface ServerNeeds {
 export interface ServerChild extends Target {
   /** PEM file of what its clients must trust; null where it speaks no TLS, or no file could be written. */
   readonly caPath: string | null;
+  /** What serves each protocol. */
+  readonly engines: Readonly<Partial<Record<ProtocolName, Engine>>>;
   /** What its engine came from, with its version, by the engine's name. */
   readonly engineVersions: Readonly<Record<string, string>>;
   /** Asks the process. Null where it does not answer. */
@@ -136,7 +142,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     throw new RunError(`the server did not start: ${complaint.trim().split("\n")[0] || died || "no answer"}`);
   }
   const { listening, caPath, ca } = JSON.parse(line) as {
-    listening: { protocol: ProtocolName; url: string; engine: string; engineVersion: string }[];
+    listening: { protocol: ProtocolName; url: string; engine: Engine; engineVersion: string }[];
     caPath: string | null;
     /** In place of a file, where none could be written. */
     ca?: string;
@@ -151,6 +157,7 @@ export async function startServerChild(needs: ServerNeeds): Promise<ServerChild>
     pid: child.pid ?? null,
     ask: (question) => ask(child, question),
     caPath,
+    engines: Object.fromEntries(listening.map(({ protocol, engine }) => [protocol, engine])),
     engineVersions: Object.fromEntries(listening.map(({ engine, engineVersion }) => [engine, engineVersion])),
     get died() {
       return died;
