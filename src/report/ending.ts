@@ -14,6 +14,8 @@ import {
   fromPlanned,
   hasPlannedStart,
   headline,
+  outcomeText,
+  restText,
   questionText,
   reasonsText,
   valuesText,
@@ -64,6 +66,7 @@ export function renderEnding(
       : wrapped("Not complete: this is what was measured until it ended.", width).map((line) => paint(line, "yellow", options))),
     ...reasonsText(result.invalid).flatMap((text) => clipped(wrapped(text, width, 2), 2).map((line) => paint(line, "red", options))),
     ...wrapped(headline(answers), width).map((line) => paint(line, "bold", options)),
+    ...answers.caveats.flatMap((text) => wrapped(text, width, 2)).map((line) => paint(line, "yellow", options)),
   ];
   const tail = [
     ...requirementTexts(result).flatMap(([outcome, text]) =>
@@ -272,10 +275,10 @@ function rowsText(
       return [];
     }
     const isTitled = index > 0 || (baseline === null && contests.length > 1);
-    const counts = baseline === null || (answers.length === 1 && !isWithout) ? "" : `: ${countsText(answers)}`;
+    const counts = baseline === null || (answers.length === 1 && !isWithout) ? "" : `: ${outcomeText(contest)}`;
     const title = isTitled ? wrapped(`${contestTitle(contest)}${counts}`, width, 2) : [];
     const more =
-      rest.length === 0 || isWithout ? [] : clipped(wrapped(`and ${rest.length} more: ${countsText(rest, true)}`, width - indent), 1);
+      rest.length === 0 || isWithout ? [] : clipped(wrapped(`and ${rest.length} more: ${restText(contest, rest)}`, width - indent), 1);
     const rows: string[] = [];
     for (const verdict of verdictOrder) {
       const own = withVerdict(answers, verdict).filter((answer) => chosen.has(answer));

@@ -26,7 +26,7 @@ import { percentileAxis, plotStyle } from "./svg.ts";
 import { sweepCharts } from "./sweep-charts.ts";
 import { isPoint, seriesLabel, sweepTable } from "./sweeps.ts";
 import { calibrationTable, environmentList, pointTable, table } from "./tables.ts";
-import { beliefTexts, contestTitle, countsText, fromPlanned, hasPlannedStart, headline, reasonsText } from "./words.ts";
+import { beliefTexts, contestTitle, fromPlanned, hasPlannedStart, headline, outcomeText, reasonsText } from "./words.ts";
 
 /** Answers of a contest that is no protocol's: more than these are folded. */
 const mostOpen = 4;
@@ -105,7 +105,7 @@ function sectionsOf(
   const main = contests.find(({ baseline }) => baseline !== null) ?? contests[0];
   const rest = contests.filter((contest) => contest !== main);
   const answers = html`${main === undefined ? null : answerList(main, placeOf)}${rest.map((contest) => {
-      const title = contest.baseline === null ? contestTitle(contest) : `${contestTitle(contest)}: ${countsText(contest.answers)}`;
+      const title = contest.baseline === null ? contestTitle(contest) : `${contestTitle(contest)}: ${outcomeText(contest)}`;
       return contest.answers.length <= mostOpen
         ? html`<h2 class="contest">${title}</h2>
             ${answerList(contest, placeOf)}`
@@ -215,6 +215,7 @@ function pageWith(result: BenchResult, raw: readonly RawData[], detail: (typeof 
       Suite ${suite}, ${startedAt.slice(0, 16).replace("T", " ")} UTC, ${digits(durationS)}
       s${raw.map(({ file, name }) => html`, <a href="${file}">${name}</a>`)}
     </p>
+    ${answersOf(result).caveats.map((text) => html`<p>${text}</p>`)}
     ${complete ? null : html`<p class="warning">Not complete: this is what was measured until it ended.</p>`}
     ${reasonsText(invalid).map((reason) => html`<p class="warning">${reason}</p>`)} ${answers}${left}`;
   return renderPage({

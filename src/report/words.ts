@@ -190,13 +190,36 @@ export function countsText(answers: readonly Answer[], isRest: boolean = false):
     .join(", ");
 }
 
+/** "better in 1, worse in 2, 3 undecided": what is in none is left out, as no protocol helps or hurts here. */
+function effectCounts(answers: readonly Answer[]): string {
+  const counts = countVerdicts(answers);
+  const words: readonly (readonly [AnswerVerdict, string])[] = [
+    ["helps", "better in #"],
+    ["mixed", "better and worse in #"],
+    ["no change", "no difference in #"],
+    ["hurts", "worse in #"],
+    ["undecided", "# undecided"],
+  ];
+  return words.flatMap(([verdict, text]) => (counts[verdict] === 0 ? [] : [text.replace("#", String(counts[verdict]))])).join(", ");
+}
+
+/** What became of a contest, in counts; where protocol and engine differ at once, that no protocol is judged. */
+export function outcomeText({ isConfounded, answers }: Contest): string {
+  return isConfounded ? `an effect of engines, no verdict about a protocol: ${effectCounts(answers)}` : countsText(answers);
+}
+
+/** What became of those of its answers that are not shown, in counts. */
+export function restText({ isConfounded }: Contest, rest: readonly Answer[]): string {
+  return isConfounded ? effectCounts(rest) : countsText(rest, true);
+}
+
 /** The whole result in a sentence. */
 export function headline({ contests, target }: Pick<Answers, "contests" | "target">): string {
   const where = target === null ? "on this machine" : `at ${target}`;
   const [first] = contests;
   if (first === undefined) return `Nothing was measured ${where}`;
   const compared = contests.find(({ baseline }) => baseline !== null);
-  if (compared !== undefined) return `${contestTitle(compared)} ${where}: ${countsText(compared.answers)}`;
+  if (compared !== undefined) return `${contestTitle(compared)} ${where}: ${outcomeText(compared)}`;
   const names = contests.map(contestTitle).join(" and ");
   return `${names} ${where}: nothing was compared, these are the values`;
 }

@@ -11,7 +11,7 @@
  * Nothing compared is an answer of its own, *measured*: it has values and no verdict.
  */
 import { armNamed, validRounds, valueIn } from "./arms.ts";
-import { protocolTraits } from "./protocols.ts";
+import { caveatsOf, protocolTraits } from "./protocols.ts";
 import { scenarioLabel } from "./scenarios.ts";
 import type { ArmResult, BenchResult, Comparison, MetricName, ScenarioResult, Statistic } from "./types.ts";
 
@@ -62,6 +62,8 @@ export interface Answer {
 
 /** Answers about the same two things: "HTTP/2 against HTTP/1.1". */
 export interface Contest {
+  /** Protocol and engine differ at once, as beside HTTP/3: no verdict about either. */
+  readonly isConfounded: boolean;
   readonly candidate: string;
   /** null: nothing was compared. */
   readonly baseline: string | null;
@@ -103,6 +105,8 @@ export interface Answers {
   /** About protocols first, in the order of their scenarios; then engines, then clients. */
   readonly contests: readonly Contest[];
   readonly notRun: readonly NotRun[];
+  /** What every figure is to be read with, each in one line. */
+  readonly caveats: readonly string[];
   readonly belief: Belief;
 }
 
@@ -116,6 +120,7 @@ export function answersOf(result: BenchResult): Answers {
     notRun: result.scenarios.flatMap((scenario) =>
       scenario.skipped === null ? [] : [{ question: questionOf(scenario), reason: scenario.skipped }],
     ),
+    caveats: caveatsOf(run),
     belief: beliefOf(result, run),
   };
 }
@@ -168,7 +173,7 @@ function contestsOf(scenarios: readonly ScenarioResult[], invalid: readonly stri
       const answers = groupBy(group, ({ scenario }) => questionOf(scenario)).flatMap((alike) =>
         alike.map((one) => answerOf(one.scenario, one.pair, detailOf(one, alike), invalid)),
       );
-      contests.push({ candidate, baseline, answers });
+      contests.push({ isConfounded: isConfounded(group[0]!.pair), candidate, baseline, answers });
     }
   }
   const alone = scenarios.filter((scenario) => asked.every((one) => one.scenario !== scenario));
@@ -178,7 +183,7 @@ function contestsOf(scenarios: readonly ScenarioResult[], invalid: readonly stri
   );
   for (const group of arms) {
     const answers = group.map(({ scenario, arm }) => measured(scenario, arm, invalid));
-    contests.push({ candidate: protocolWords(group[0]!.arm), baseline: null, answers });
+    contests.push({ isConfounded: false, candidate: protocolWords(group[0]!.arm), baseline: null, answers });
   }
   return contests;
 }
@@ -218,8 +223,12 @@ function pairsOf({ arms, comparisons }: ScenarioResult): Pair[] {
 }
 
 /** What is compared with what, in words: the protocols where these differ, and else what the arms are called. */
-function sidesOf({ kind, baseline, candidate }: Pair): [candidate: string, baseline: string] {
-  if (kind === "engine") return [engineWords(candidate), engineWords(baseline)];
+function sidesOf(pair: Pair): [candidate: string, baseline: string] {
+  const { kind, baseline, candidate } = pair;
+  if (kind === "engine") {
+    const words = isConfounded(pair) ? bothWords : engineWords;
+    return [words(candidate), words(baseline)];
+  }
   if (kind === "client") return [candidate.client ?? candidate.driver, baseline.client ?? baseline.driver];
   const [to, from] = [protocolWords(candidate), protocolWords(baseline)];
   return to === from ? [withoutProtocol(candidate), withoutProtocol(baseline)] : [to, from];
@@ -230,10 +239,18 @@ function protocolWords({ protocol }: Pick<ArmResult, "protocol">): string {
   return isWebSocket ? "WebSocket" : isQuic ? "HTTP/3" : isMultiplexed ? "HTTP/2" : "HTTP/1.1";
 }
 
+function isConfounded({ kind, baseline, candidate }: Pair): boolean {
+  return kind === "engine" && baseline.protocol !== candidate.protocol;
+}
+
+/** "HTTP/3 on quiche"; of a server that is not ours the engine is not known. */
+function bothWords(arm: ArmResult): string {
+  const on = { uws: "uWebSockets.js", node: "Node", own: "fakeai's own engine", quiche: "quiche", external: null }[arm.engine];
+  return on === null ? protocolWords(arm) : `${protocolWords(arm)} on ${on}`;
+}
+
 function engineWords({ engine }: ArmResult): string {
-  return { uws: "uWebSockets.js", node: "Node's own HTTP", own: "fakeai's own HTTP/2", quiche: "HTTP/3 on quiche", external: "the server" }[
-    engine
-  ];
+  return { uws: "uWebSockets.js", node: "Node's own HTTP", own: "fakeai's own HTTP/2", quiche: "quiche", external: "the server" }[engine];
 }
 
 /** "via" of "via-h2c": pairs of one protocol are about the rest of the name. */

@@ -77,3 +77,11 @@ export function isSpoken(protocol: ProtocolName, negotiated: string): boolean {
   const traits = protocolTraits[protocol];
   return negotiated === traits.negotiated || (!traits.isMultiplexed && negotiated === "http/1.0");
 }
+
+/** Said once of a result with figures of HTTP/3: the server, the load generator or both are quiche. */
+const quicCaveat = "HTTP/3 runs in user space (quiche, N-API), TCP in the kernel: no verdict about the protocol";
+
+/** What every figure of a result is to be read with, each in one line; empty: nothing. */
+export function caveatsOf(scenarios: readonly { readonly arms: readonly { readonly protocol: ProtocolName }[] }[]): string[] {
+  return scenarios.some(({ arms }) => arms.some(({ protocol }) => protocolTraits[protocol].isQuic)) ? [quicCaveat] : [];
+}

@@ -787,6 +787,8 @@ export interface BenchResult {
   readonly scenarios: readonly ScenarioResult[];
   /** Sweeps, whose points are among the scenarios; absent: nothing was varied. */
   readonly sweeps?: readonly SweepResult[];
+  /** What every figure is to be read with, each in one line, such as engines that differ beside protocols; absent: nothing. */
+  readonly caveats?: readonly string[];
   /** Requirements. */
   readonly requirements: readonly Requirement[];
   /** Why the run may not be used, each reason in one line; empty: it may. */

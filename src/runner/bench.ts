@@ -3,7 +3,7 @@ import { checkEncoding } from "../base/encodings.ts";
 import { loadQuic } from "../base/quic.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { DriverName, LoadDriver } from "../load/job.ts";
-import { protocolsOf, protocolTraits, webSocketPath } from "../results/protocols.ts";
+import { caveatsOf, protocolsOf, protocolTraits, webSocketPath } from "../results/protocols.ts";
 import { faultsIn, tooFewLeft, unequalPairs } from "../results/validity.ts";
 import { withFinalVerdicts } from "../results/final.ts";
 import type { Meeting } from "../shards/meeting.ts";
@@ -149,6 +149,7 @@ export async function runBench({ options, baseline, command, details, observer, 
   const isLookedFor = ({ id }: ScenarioResult): boolean => found.some(({ scenario }) => scenario === id);
   const asked = judged.filter((scenario) => !isLookedFor(scenario));
   invalid.push(...asked.flatMap(faultsIn), ...judged.flatMap(unequalPairs), ...asked.flatMap(tooFewLeft), ...sweeps.flatMap(emptySeries));
+  const caveats = caveatsOf(judged);
   return {
     kind: "fakeai.bench",
     schemaVersion: 1,
@@ -162,6 +163,7 @@ export async function runBench({ options, baseline, command, details, observer, 
     calibration,
     scenarios: judged,
     ...(sweeps.length > 0 ? { sweeps } : {}),
+    ...(caveats.length > 0 ? { caveats } : {}),
     requirements: checkRequirements(options.requirements.map(parseRequirement), judged),
     invalid: [...new Set(invalid)],
   };

@@ -4,6 +4,7 @@ import { stripVTControlCharacters } from "node:util";
 import { describe, expect, test } from "vitest";
 import { Random, seedOf } from "../../src/core/random/random.ts";
 import { endingLines, placesText, renderEnding } from "../../src/report/ending.ts";
+import { renderHtml } from "../../src/report/html.ts";
 import { effectText, valuesText } from "../../src/report/words.ts";
 import type { BenchResult, Comparison, ScenarioResult, Work } from "../../src/results/types.ts";
 import { root } from "../support/process.ts";
@@ -37,6 +38,37 @@ describe("the whole of it", () => {
       "Not valid: stream, h1 and 1 more: 3 of 5 rounds were disturbed",
       "Not valid: the server died",
     ]);
+  });
+
+  test.each([
+    ["quiche", "HTTP/3 on quiche against HTTP/1.1 on Node on this machine"],
+    ["external", "HTTP/3 against HTTP/1.1 on this machine"],
+  ] as const)("beside HTTP/3, on %s, no protocol is judged, and why is said once, as on the page", (engine, title) => {
+    const { arms, comparisons, ...unary } = scenarioNamed(sample, "unary");
+    const [first] = comparisons;
+    const result: BenchResult = {
+      ...sample,
+      requirements: [],
+      scenarios: [
+        {
+          ...unary,
+          claims: [],
+          arms: arms.map((arm) =>
+            arm.id === first!.candidate
+              ? { ...arm, protocol: "h3", engine }
+              : { ...arm, engine: engine === "external" ? engine : arm.engine },
+          ),
+          comparisons: comparisons.filter(({ candidate }) => candidate === first!.candidate).map((one) => ({ ...one, kind: "engine" })),
+        },
+      ],
+    };
+    const caveat = "HTTP/3 runs in user space (quiche, N-API), TCP in the kernel: no verdict about the protocol";
+    const text = renderEnding(result, plain(120));
+    expect(text.split("\n", 1)[0]).toMatch(new RegExp(`^${title}: an effect of engines, no verdict about a protocol: `));
+    expect(text).not.toMatch(/helps in|hurts in/u);
+    const page = renderHtml(result);
+    for (const shown of [text, page]) expect(shown.split(caveat)).toHaveLength(2);
+    expect(page).not.toMatch(/<h1>[^<]*(?:helps|hurts)/u);
   });
 
   test("nothing compared is no pass: it states values", () => {

@@ -104,6 +104,7 @@ function head(result: BenchResult): string[] {
   return [
     `## ${plain(headline(answers))}`,
     "",
+    ...answers.caveats.flatMap((text) => [plain(text), ""]),
     ...(complete ? [] : ["**Not complete: this is what was measured until it ended.**", ""]),
     ...reasonsText(invalid).flatMap((text) => [`**${plain(text)}**`, ""]),
     ...answerTables(result),
