@@ -100,6 +100,34 @@ test("claims are tested with the arms that their file names, and with no others"
   for (const protocol of ["h2c", "h1"]) expect(plan("cold", { protocol }).variants.flatMap(({ claims }) => claims)).toEqual([]);
 });
 
+test.skipIf(loadQuic() === null).each<[string, string[], string[]]>([
+  ["stream", ["h2", "h3"], ["h2 h3"]],
+  ["hol-stall", ["h2-1", "h3-1"], ["h2-1 h3-1"]],
+  ["cold", ["h2-new", "h2-new-early", "h2-1", "h3-new", "h3-1"], ["h1s-new h2-new-early", "h2-1 h3-1", "h2-new h3-new"]],
+  ["shard", ["h2-1", "h2-4", "h2-16", "h3-1", "h3-4", "h3-16"], []],
+])("%s: of HTTP/2 and HTTP/3 alone, one is compared with the other and with nothing unasked", (id, arms, compared) => {
+  const [variant] = plan(id, { protocol: "h2,h3" }).variants;
+  expect(ids(variant!)).toEqual(arms);
+  if (compared.length > 0) expect(pairs(variant!)).toEqual(compared);
+  for (const { baseline, candidate, kind, metrics } of variant!.pairs)
+    if (baseline.startsWith("h2") && candidate.startsWith("h3")) expect([kind, metrics.length > 0]).toEqual(["engine", true]);
+  expect(new Set(pairs(variant!)).size).toBe(variant!.pairs.length);
+});
+
+test.skipIf(loadQuic() === null)("every scenario compares HTTP/3 with HTTP/2 where both are asked for", () => {
+  for (const { id } of shippedScenarios())
+    for (const protocol of ["h2,h3", "h1s,h2,h3"])
+      for (const variant of plan(id, { protocol }).variants) {
+        const asked = protocol.split(",");
+        const compared = variant.pairs.filter(({ baseline, candidate, kind }) => {
+          const [from, to] = [baseline, candidate].map((name) => variant.arms.find((arm) => arm.id === name)?.protocol);
+          return from === "h2" && to === "h3" && kind === "engine";
+        });
+        expect([id, variant.name, compared.length > 0]).toEqual([id, variant.name, true]);
+        expect([id, ...variant.arms.map((arm) => arm.protocol).filter((name) => !asked.includes(name))]).toEqual([id]);
+      }
+});
+
 test("an address decides by its scheme, and a protocol that is asked for is made for it", () => {
   expect(ids(plan("unary", { url: "https://x" }).variants[0]!)).toEqual(["h1s", "h1s-autocannon", "h2-1", "h2-4"]);
   expect(ids(plan("unary", { url: "https://x", protocol: "h2" }).variants[0]!)).toEqual(["h2-1", "h2-4", "h1s"]);

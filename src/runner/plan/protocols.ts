@@ -41,28 +41,63 @@ export function overProtocols(variant: Variant, { protocols, urls }: Wanted): Sp
       // Engines are compared beside protocols: with one protocol there is nothing to compare.
       (role === "protocol" || (protocols?.length !== 1 && urls === null)),
   );
-  const isThere = (protocol: ProtocolName): boolean => kept.some((arm) => arm.protocol === protocol && arm.role === "protocol");
+  // HTTP/3 stands in files as an engine beside HTTP/2, as it has no other.
+  const isThere = (protocol: ProtocolName): boolean =>
+    kept.some((arm) => arm.protocol === protocol && (arm.role === "protocol" || protocolTraits[protocol].isQuic));
   const missing =
     protocols === null
       ? kept.length > 0
         ? []
         : [...new Set(own.map(({ protocol }) => twinIn(protocol, speakable)))]
       : protocols.filter((name) => !isThere(name) && speakable.includes(name));
-  const made = new Made(variant, kept);
+  // Asked for with HTTP/2, HTTP/3 is compared with that; and where nothing else is asked for, with that alone.
+  const besideH2 = protocols?.includes("h2") === true && protocols.some((name) => protocolTraits[name].isQuic);
+  const made = new Made(variant, kept, besideH2 && protocols.length === 2 ? protocols : null);
   for (const protocol of missing) made.add(protocol);
+  const arms = [...kept, ...made.arms];
+  const twins = besideH2 ? pairsOfTwins(variant, arms, [...variant.pairs, ...made.pairs]) : [];
   // A pair with one arm left says that there is nothing to compare it with; engines were not asked about.
-  const has = ({ baseline, candidate, kind = "protocol" }: Pick<PairSpec, "baseline" | "candidate"> & Partial<PairSpec>): boolean =>
-    kept.filter(({ id }) => id === baseline || id === candidate).length >= (kind === "engine" ? 2 : 1);
+  const isTwin = (id: string): boolean => twins.some(({ baseline, candidate }) => id === baseline || id === candidate);
+  const has = ({ baseline, candidate, kind = "protocol" }: Pick<PairSpec, "baseline" | "candidate"> & Partial<PairSpec>): boolean => {
+    const present = kept.filter(({ id }) => id === baseline || id === candidate);
+    return present.length >= (kind === "engine" || present.some(({ id }) => isTwin(id)) ? 2 : 1);
+  };
   return {
     variant: {
       ...variant,
-      arms: [...kept, ...made.arms],
-      pairs: [...variant.pairs.filter(has), ...made.pairs],
+      arms,
+      pairs: [...variant.pairs.filter(has), ...made.pairs, ...twins.filter(({ isNew }) => isNew).map(({ pair }) => pair)],
       claims: variant.claims.filter(has),
     },
     note: made.arms.length === 0 ? null : `${variant.scenario} has no arm for ${missing.join(", ")}: ${made.describe()}`,
     unfit: protocols?.some((name) => protocolTraits[name].isWebSocket) === true ? unfit : null,
   };
+}
+
+/** An arm of HTTP/3 and the one of HTTP/2 with the same name but for its protocol's. */
+interface Twins {
+  readonly baseline: string;
+  readonly candidate: string;
+  /** What they are compared in. */
+  readonly pair: PairSpec;
+  /** Nothing compares them yet. */
+  readonly isNew: boolean;
+}
+
+function pairsOfTwins({ pairs: own }: Variant, arms: readonly ArmSpec[], known: readonly PairSpec[]): Twins[] {
+  return arms.flatMap(({ id: candidate, protocol }): Twins[] => {
+    if (!protocolTraits[protocol].isQuic) return [];
+    const names = [candidate.replace(protocol, "h2"), candidate.replace(`-${protocol}`, "")];
+    const baseline = arms.find((arm) => arm.protocol === "h2" && names.includes(arm.id))?.id;
+    if (baseline === undefined) return [];
+    const like =
+      known.find((pair) => pair.candidate === candidate) ??
+      own.find((pair) => pair.candidate === baseline) ??
+      own.find(({ kind }) => kind === "protocol");
+    if (like === undefined) return [];
+    const isNew = !known.some((pair) => pair.baseline === baseline && pair.candidate === candidate);
+    return [{ baseline, candidate, pair: { ...like, baseline, candidate, kind: "engine" }, isNew }];
+  });
 }
 
 /** Why a variant cannot be asked over WebSocket, in one line; null: it can. */
@@ -93,12 +128,15 @@ class Made {
   readonly pairs: PairSpec[] = [];
   readonly #variant: Variant;
   readonly #kept: readonly ArmSpec[];
+  /** The protocols that arms may have, also those that others are compared with; null: any. */
+  readonly #only: readonly ProtocolName[] | null;
   /** Ids of the arms that arms were made from. */
   readonly #sources = new Set<string>();
 
-  constructor(variant: Variant, kept: readonly ArmSpec[]) {
+  constructor(variant: Variant, kept: readonly ArmSpec[], only: readonly ProtocolName[] | null) {
     this.#variant = variant;
     this.#kept = kept;
+    this.#only = only;
   }
 
   /** Adds the arms of one protocol, and those that they are compared with. */
@@ -113,11 +151,13 @@ class Made {
     for (const pair of this.#variant.pairs) {
       if (pair.kind !== "protocol" || !ids.has(pair.candidate)) continue;
       const baseline = own.find(({ id }) => id === pair.baseline)!;
-      const to = ids.get(baseline.id) ?? this.#make(baseline, protocolTraits[baseline.protocol][way]);
+      const beside = protocolTraits[baseline.protocol][way];
+      if (!ids.has(baseline.id) && this.#only?.includes(beside) === false) continue;
+      const to = ids.get(baseline.id) ?? this.#make(baseline, beside);
       const candidate = ids.get(pair.candidate)!;
       const isKnown = this.pairs.some((one) => one.baseline === to && one.candidate === candidate);
-      // HTTP/3 is on another engine than what it is compared with.
-      const kind = isQuic ? "engine" : pair.kind;
+      // HTTP/3 is on another engine than any other protocol that it is compared with.
+      const kind = isQuic && !ids.has(baseline.id) ? "engine" : pair.kind;
       if (to !== candidate && !isKnown) this.pairs.push({ ...pair, baseline: to, candidate, kind });
     }
   }
