@@ -82,6 +82,8 @@ export interface RunContext {
   readonly calibration: Calibration | null;
   /** Packages with versions that engines of our own servers came from, by the engines' names: filled as they start. */
   readonly engineVersions: Map<string, string>;
+  /** Lines about arms that are left out and that the observer has: points of a sweep say the same. */
+  readonly told: Set<string>;
 }
 
 /** A driver, made at the first call and kept. */
@@ -115,8 +117,20 @@ export interface LiveArm {
   readonly rttMs: number;
 }
 
-/** Starts what the arms of a variant need; what has to be closed afterwards goes into `open`. Throws RunError. */
-export async function prepareArms(context: RunContext, variant: Variant, notes: string[], open: Closable[]): Promise<LiveArm[]> {
+/** Why arms are not run, by their ids. */
+export type LeftOut = Map<string, string>;
+
+/**
+ * Starts what the arms of a variant need; what has to be closed afterwards goes into `open`, and arms that cannot be run into
+ * `leftOut`. Throws RunError.
+ */
+export async function prepareArms(
+  context: RunContext,
+  variant: Variant,
+  notes: string[],
+  leftOut: LeftOut,
+  open: Closable[],
+): Promise<LiveArm[]> {
   const { workload } = variant;
   if (context.external !== null && workload.server !== null)
     throw new RunError(`${variant.scenario} needs a server with settings of its own (${JSON.stringify(workload.server)}): not with --url`);
@@ -125,12 +139,12 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
   const specs = variant.arms.filter((spec) => {
     const spoken = spokenToServer(spec);
     const isMissing = context.external !== null && externalOf(context, spec)?.target.origins[spoken] === undefined;
-    if (isMissing) notes.push(`${spec.id}: the server does not speak ${spoken}`);
+    if (isMissing) leftOut.set(spec.id, `the server does not speak ${spoken}`);
     return !isMissing;
   });
-  const targets = context.external === null ? await startServers(context, workload, specs, notes, open) : new Map<string, Target>();
+  const targets = context.external === null ? await startServers(context, workload, specs, leftOut, open) : new Map<string, Target>();
   const targetOf = (spec: ArmSpec): Target | undefined => externalOf(context, spec)?.target ?? targets.get(spec.engine);
-  const gateways = await startGateways(context, variant, specs, (spec) => targetOf(spec)?.origins.h1, notes, open);
+  const gateways = await startGateways(context, variant, specs, (spec) => targetOf(spec)?.origins.h1, leftOut, open);
   const networks = new Networks(context.options.seed, open);
   const arms: LiveArm[] = [];
   for (const spec of specs) {
@@ -141,7 +155,7 @@ export async function prepareArms(context: RunContext, variant: Variant, notes: 
     const impairment = parseNetwork(network, (key) => key);
     const unfit = impairment === null ? null : unfitFor(transportOf(spec.protocol), impairment);
     if (unfit !== null) {
-      notes.push(`${spec.id} is left out: the network ${unfit}`);
+      leftOut.set(spec.id, `the network ${unfit}`);
       continue;
     }
     const { origin, rttMs } = await networks.through(network, spec.protocol, (gateway ?? target).origins[spec.protocol]!);
@@ -205,7 +219,7 @@ async function startServers(
   { options, pinning, engineVersions }: RunContext,
   workload: Workload,
   specs: readonly ArmSpec[],
-  notes: string[],
+  leftOut: LeftOut,
   open: Closable[],
 ): Promise<Map<string, Target>> {
   const targets = new Map<string, Target>();
@@ -234,7 +248,7 @@ async function startServers(
     } catch (error) {
       // Where uWebSockets.js has no binary, or quiche is not installed, the others can still be compared.
       if ((engine !== "uws" && engine !== "quiche") || !(error instanceof RunError)) throw error;
-      notes.push(`engine ${engine} left out: ${error.message}`);
+      for (const { id } of mine) leftOut.set(id, `engine ${engine}: ${error.message}`);
     }
   }
   return targets;
@@ -276,13 +290,13 @@ function viaKey({ via, engine }: ArmSpec): string {
   return JSON.stringify([via, engine]);
 }
 
-/** One proxy for each way that arms go; those that cannot be started are said in a note. */
+/** One proxy for each way that arms go; arms whose proxy cannot be started are left out. */
 async function startGateways(
   { pinning }: RunContext,
   { workload }: Variant,
   specs: readonly ArmSpec[],
   upstreamOf: (spec: ArmSpec) => string | undefined,
-  notes: string[],
+  leftOut: LeftOut,
   open: Closable[],
 ): Promise<Map<string, GatewayChild>> {
   const started = new Map<string, GatewayChild>();
@@ -304,7 +318,7 @@ async function startGateways(
       open.push(gateway);
     } catch (error) {
       if (!(error instanceof RunError)) throw error;
-      notes.push(`${mine.map(({ id }) => id).join(", ")} left out: ${error.message}`);
+      for (const { id } of mine) leftOut.set(id, error.message);
     }
   }
   return started;

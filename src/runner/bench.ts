@@ -105,6 +105,7 @@ export async function runBench({ options, baseline, command, details, observer, 
   const drivers = new Map<DriverName, LoadDriver>();
   const scenarios: ScenarioResult[] = [...plan.skipped];
   const engineVersions = new Map<string, string>();
+  const told = new Set<string>();
   const invalid: string[] = [];
   /** Sweeps that ended before their last point, and why. */
   const stopped = new Map<SweepPlan, string>();
@@ -119,7 +120,7 @@ export async function runBench({ options, baseline, command, details, observer, 
     const accepted = [...proxies.values()].reduce((both, one) => acceptedByBoth(both, one.accepted), server?.accepted ?? takesEverything);
     const external = server === null ? null : { ...server, accepted };
     const gateways = new Map([...proxies].map(([name, proxy]) => [name, { ...proxy, accepted }]));
-    const base = { options, meeting, details, pinning, signal, observer, external, gateways, drivers, engineVersions };
+    const base = { options, meeting, details, pinning, signal, observer, external, gateways, drivers, engineVersions, told };
     if (external === null && options.clients === null) calibration = await calibrateFor(base, plan.variants);
     const context: RunContext = { ...base, calibration };
     if (options.clients !== null) await runClients(context, options.clients, scenarios);

@@ -6,7 +6,7 @@ import type { ArmResult, ClaimResult, Comparison, MetricName, ScenarioResult, Wo
 import { judgeClaim, notCompared } from "../results/verdict.ts";
 import { unequalWork, workNotes, workParts } from "../results/work.ts";
 import { estimateSeconds, withoutH2load } from "./plan/adapt.ts";
-import { type Closable, type LiveArm, prepareArms, type RunContext, wordingOf } from "./arms.ts";
+import { type Closable, type LeftOut, type LiveArm, prepareArms, type RunContext, wordingOf } from "./arms.ts";
 import { describeVia } from "./processes/gateway.ts";
 import type { BenchOptions } from "./plan/options.ts";
 import { promptsOf } from "./plan/requests.ts";
@@ -107,15 +107,35 @@ export async function runVariant(context: RunContext, given: Variant): Promise<S
   let last: (string | void)[] = [];
   let result: ScenarioResult;
   try {
-    const arms = await prepareArms(context, variant, notes, open);
-    result = await runArms(context, variant, arms, notes);
+    const leftOut: LeftOut = new Map();
+    const arms = await prepareArms(context, variant, notes, leftOut, open);
+    tellLeftOut(context, variant, leftOut, notes);
+    result = await runArms(context, variant, arms, leftOut, notes);
   } finally {
     last = await Promise.all(open.map((resource) => resource.close()));
   }
   return { ...result, notes: [...result.notes, ...last.filter((note) => note !== undefined)] };
 }
 
-async function runArms(context: RunContext, variant: Variant, arms: readonly LiveArm[], notes: string[]): Promise<ScenarioResult> {
+/** Says which arms are not run, when that is known: in the result, and once a scenario to who watches. */
+function tellLeftOut({ observer, told }: RunContext, { scenario }: Variant, leftOut: LeftOut, notes: string[]): void {
+  for (const reason of new Set(leftOut.values())) {
+    const ids = [...leftOut].flatMap(([id, why]) => (why === reason ? [id] : []));
+    const note = `${ids.join(", ")} left out: ${reason}`;
+    notes.push(note);
+    const line = `${scenario}: ${note}`;
+    if (!told.has(line)) observer.notice(line);
+    told.add(line);
+  }
+}
+
+async function runArms(
+  context: RunContext,
+  variant: Variant,
+  arms: readonly LiveArm[],
+  leftOut: LeftOut,
+  notes: string[],
+): Promise<ScenarioResult> {
   const { options } = context;
   const { seen, limited, workload } = await runRounds(context, variant, arms, notes);
   const results = seen.map(armResult);
@@ -128,7 +148,13 @@ async function runArms(context: RunContext, variant: Variant, arms: readonly Liv
   );
   for (const [id, fault] of limited) notes.push(`${id}: ${fault}${workload.clientWork ? ", which belongs to what is compared here" : ""}`);
   const compare = (pair: Omit<ComparedPair, "varies">): Comparison =>
-    compareOne({ ...pair, varies: isThroughGateway(variant, pair) ? workParts : variant.varies }, results, limited, options, workload);
+    compareOne(
+      { ...pair, varies: isThroughGateway(variant, pair) ? workParts : variant.varies },
+      results,
+      { limited, leftOut },
+      options,
+      workload,
+    );
   const comparisons = variant.pairs.flatMap(({ baseline, candidate, kind, metrics, described = [] }) => [
     ...metrics.map((metric) => compare({ baseline, candidate, kind, ...metric })),
     ...described.map((metric) => compare({ baseline, candidate, kind, ...metric, described: true })),
@@ -276,11 +302,13 @@ type ComparedPair = Pick<PairSpec, "baseline" | "candidate" | "kind"> &
 function compareOne(
   { baseline, candidate, metric, statistic, kind, varies, described = false }: ComparedPair,
   results: readonly ArmResult[],
-  limited: ReadonlyMap<string, string>,
+  { limited, leftOut }: { readonly limited: ReadonlyMap<string, string>; readonly leftOut: LeftOut },
   { protocols }: BenchOptions,
   { mode, clientWork }: Workload,
 ): Comparison {
   const spec = { metric, statistic, baseline, candidate, kind, varies, described };
+  const missing = [baseline, candidate].find((id) => leftOut.has(id));
+  if (missing !== undefined) return notCompared(spec, 0, `${missing} is left out: ${leftOut.get(missing)}`);
   const isThere = (name: string): boolean => results.some(({ id }) => id === name);
   if (protocols !== null && isThere(baseline) !== isThere(candidate))
     return notCompared(spec, 0, `--protocol ${protocols.join(",")} leaves nothing to compare with`);

@@ -129,7 +129,7 @@ test(
       },
     ).ended;
     expect(`${bench.stdout}${bench.stderr}`.replace(/\s+/g, " ")).toMatch(
-      /engine quiche left out: .*npm install @currentspace\/http3@0\.9/,
+      /with-h3: h3 left out: engine quiche: .*npm install @currentspace\/http3@0\.9/,
     );
     expect(bench.stdout).toMatch(/\bh2\b/);
   },

@@ -14,6 +14,7 @@ import { takesEverything } from "../../src/runner/plan/body.ts";
 import { describeStream } from "../../src/runner/via.ts";
 import { available, type Ended, runCli, type RunOptions, serve } from "../support/process.ts";
 import { eventually } from "../support/wait.ts";
+import { quicRuns } from "../support/targets.ts";
 import { freePort, listen } from "../support/servers.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fakeai-bench-"));
@@ -49,6 +50,27 @@ async function undisturbed(args: readonly string[]): Promise<Benched> {
 }
 
 const armsOf = ({ arms }: ScenarioResult): string[] => arms.map(({ id }) => id);
+
+describe.skipIf(!quicRuns)("a network that is of TCP or of QUIC alone", () => {
+  const reasons = {
+    "--loss": /h1s, h2 left out: the network loses datagrams, and TCP has none/,
+    "--stall": /h3 left out: the network stalls segments of TCP, and datagrams have none/,
+  };
+  test.each([
+    ["--loss", "5%"],
+    ["--stall", "5%,40ms"],
+  ] as const)("%s %s: who is left out is said as it happens, and why in what is compared", { timeout: 60_000 }, async (flag, value) => {
+    const { stderr, result } = await bench(["--scenario", "stream", "--protocol", "h1s,h2,h3", ...tiny, flag, value]);
+    const [scenario] = result.scenarios;
+    expect(stderr.split("\n").filter((line) => reasons[flag].test(line))).toEqual([expect.stringMatching(/^fakeai: stream: /)]);
+    expect(scenario!.notes).toContainEqual(expect.stringMatching(reasons[flag]));
+    const isLeftOut = scenario!.comparisons.filter(({ baseline, candidate }) =>
+      [baseline, candidate].includes(flag === "--loss" ? "h2" : "h3"),
+    );
+    expect(isLeftOut.length).toBeGreaterThan(0);
+    for (const { reason } of isLeftOut) expect(reason).toMatch(/^h\w+ is left out: the network (?:loses|stalls)/);
+  });
+});
 
 describe("a small comparison on all four protocols", () => {
   let ended: Benched;

@@ -23,6 +23,7 @@ const context = (): RunContext => ({
   drivers,
   calibration: null,
   engineVersions: new Map(),
+  told: new Set(),
 });
 
 const least = (value: number | string, limit: number): number | string => (typeof value === "number" ? Math.min(value, limit) : value);
