@@ -40,6 +40,12 @@ export interface QuicEvent {
   readonly meta?: { readonly errorCode?: number; readonly errorReason?: string };
 }
 
+/** Error code with which a peer reset a stream, of a `reset` or an `error`; 0: none is told. The engine says it in words alone. */
+export function resetCodeOf({ meta }: QuicEvent): number {
+  const told = /^StreamReset\((\d+)\)$/.exec(meta?.errorReason ?? "");
+  return told === null ? (meta?.errorCode ?? 0) : Number(told[1]);
+}
+
 /** What became of a write. Any other status than 0: the engine holds too much, and took nothing. */
 export interface SendOutcome {
   readonly status: number;

@@ -8,7 +8,7 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { bareHost, isLoopback } from "../../base/host.ts";
 import { monotonicUs } from "../../base/clock.ts";
-import { loadQuic, type QuicClient, type QuicEvent, quicEvent, quicLack } from "../../base/quic.ts";
+import { loadQuic, type QuicClient, type QuicEvent, quicEvent, quicLack, resetCodeOf } from "../../base/quic.ts";
 import { controlOpening, errorCode, errorName, frame, frameOf, requestFrameFault, setting } from "../../wire/h3/frames.ts";
 import { PeerStreams } from "../../wire/h3/peer-streams.ts";
 import { decodeFields, encodeFields, type Field } from "../../wire/h3/qpack.ts";
@@ -343,7 +343,7 @@ class H3Connection implements Connection {
         return this.#begin();
       case quicEvent.reset:
       case quicEvent.error:
-        return this.#failed(streamId, event.meta?.errorCode ?? 0, event.meta?.errorReason ?? "");
+        return this.#failed(streamId, resetCodeOf(event), event.meta?.errorReason ?? "");
       case quicEvent.writable:
         for (const { stream, bytes } of this.#unsent.splice(0)) if (!stream.gone) this.#write(stream, bytes);
         return;
