@@ -5,10 +5,10 @@
 import { readFileSync } from "node:fs";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import fc from "fast-check";
-import { beforeAll, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { ApiError } from "../../src/api/errors/api-error.ts";
 import { bodyOf, type Endpoint, provider } from "../support/provider.ts";
-import { SchemaArbitraries } from "../support/schema-arbitrary.ts";
+import { type Schema, SchemaArbitraries } from "../support/schema-arbitrary.ts";
 import { acceptedBy, type Definitions, definitionsOf, published, type Sdk } from "../support/sdk-types.ts";
 
 /** What valid requests are made of. */
@@ -51,10 +51,17 @@ const ranges: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   max_output_tokens: whole(16, 50),
   max_tokens: whole(0, 2000),
   budget_tokens: whole(1024, 1900),
-  parameters: fc.constant(schema),
-  input_schema: fc.constant(schema),
-  schema: fc.constant(schema),
 };
+
+/** Schemas of arguments. Anthropic's type has its lists nullable. */
+const schemas = fc.constantFrom(schema, { type: "object" }, { type: "object", properties: {}, required: [] });
+const nullable = fc.constantFrom(schema, { type: "object", properties: null, required: null });
+
+function named(name: string, { type, anyOf = [] }: Schema): fc.Arbitrary<unknown> | undefined {
+  if (name === "input_schema") return fc.oneof(schemas, nullable);
+  if (name !== "parameters" && name !== "schema") return ranges[name];
+  return [type, ...anyOf.map((one) => one.type)].flat().includes("null") ? fc.oneof(schemas, fc.constant(null)) : schemas;
+}
 
 /** What a conversation with the provider's server would have left there. */
 const stateful = ["previous_response_id"];
@@ -135,6 +142,24 @@ const absent: readonly (readonly [string, Endpoint, (body: Body) => boolean, Reg
   ],
 ];
 
+const isEmpty = (value: unknown): boolean => Array.isArray(value) && value.length === 0;
+
+/** Lists that may not be empty: the types do not say so, the providers' API references do. */
+const empties: typeof absent = [
+  ["no messages", "/v1/chat/completions", ({ messages }) => isEmpty(messages), /^Invalid 'messages': empty array\./],
+  [
+    "no input and nothing that has one",
+    "/v1/responses",
+    ({ input, prompt, conversation }) => isEmpty(input) && !prompt && !conversation,
+    /^Invalid 'input': empty array\./,
+  ],
+  ["no prompt", "/v1/completions", ({ prompt }) => isEmpty(prompt), /^Invalid 'prompt': empty array\./],
+  ["no ids", "/v1/completions", ({ prompt }) => list(prompt).some(isEmpty), /^Invalid type for 'prompt\[\d\]'/],
+  ["no texts", "/v1/embeddings", ({ input }) => isEmpty(input), /^Invalid 'input': empty array\./],
+  ["no ids", "/v1/embeddings", ({ input }) => list(input).some(isEmpty), /^Invalid type for 'input\[\d\]'/],
+  ["no messages", "/v1/messages", ({ messages }) => isEmpty(messages), /^messages: at least one message is required/],
+];
+
 /** Why a request is refused; null: it is answered. Every other failure is a defect. */
 function refusalOf(path: Endpoint, body: object): { readonly message: string; readonly param: string | null } | null {
   try {
@@ -156,7 +181,7 @@ const surfaces: readonly (readonly [Sdk, Endpoint, number])[] = [
 ];
 
 function requestsOf(sdk: Sdk, path: Endpoint): fc.Arbitrary<Body> {
-  const arbitraries = new SchemaArbitraries(types[sdk], (name) => ranges[name]);
+  const arbitraries = new SchemaArbitraries(types[sdk], named);
   return arbitraries.of(types[sdk]["Asked"]!.properties![path]!).map((body) => coherent(path, body as Body));
 }
 
@@ -164,7 +189,7 @@ test.each(surfaces)("%s %s: whatever the types allow is answered, or is not ther
   fc.assert(
     fc.property(requestsOf(sdk, path), (body) => {
       const refusal = refusalOf(path, body);
-      const expected = absent.filter(([, at, holds]) => at === path && holds(body));
+      const expected = [...absent, ...empties].filter(([, at, holds]) => at === path && holds(body));
       if (expected.length === 0) expect(refusal).toBeNull();
       else expect(expected.some(([, , , says]) => says.test(refusal?.message ?? ""))).toBe(true);
     }),
@@ -282,6 +307,10 @@ test.each<[Endpoint, object, string | RegExp]>([
 });
 
 test("what other clients send is taken", () => {
+  const call = { type: "computer_call_output", call_id: "c", output: { type: "input_image", image_url: "data:image/png;base64,AA==" } };
+  expect(refusalOf("/v1/responses", { model: "m", input: [...user, call] })).toBeNull();
+  for (const elsewhere of [{ prompt: { id: "pmpt_1" } }, { conversation: "conv_1" }])
+    expect(refusalOf("/v1/responses", { model: "m", input: [], ...elsewhere })).toBeNull();
   const parts = [
     { type: "video_url", video_url: { url: "https://example.com/x.mp4" } },
     { type: "text", text: "Hi", x_own: 5 },
@@ -290,6 +319,47 @@ test("what other clients send is taken", () => {
     refusalOf("/v1/chat/completions", { ...chat, messages: [{ role: "user", content: parts }], user: null, top_k: 5, x_own: {} }),
   ).toBeNull();
   expect(refusalOf("/v1/responses", { ...response, metadata: { "x-fakeai-text": "x".repeat(600) } })).toBeNull();
+});
+
+/** A conversation on /v1/responses as clients keep it: with and without the types of its messages. */
+describe.each([{}, { type: "message" }])("turns of Responses, messages with %j", (typed) => {
+  const user = { ...typed, role: "user", content: "a" };
+  const said = (...content: object[]): object => ({ ...typed, role: "assistant", content });
+  const text = { type: "output_text", text: "b" };
+  const loop = [
+    { type: "reasoning", id: "rs_1", encrypted_content: "x", summary: [{ type: "summary_text", text: "b" }] },
+    { type: "function_call", id: "fc_1", call_id: "c", name: "f", arguments: "{}" },
+    { type: "function_call_output", call_id: "c", output: "20" },
+  ];
+
+  test.each<[string, object[]]>([
+    ["a text", [user, said(text), user]],
+    ["a text with annotations", [user, said({ ...text, annotations: [], logprobs: [] }), user]],
+    ["a text as it was answered", [user, { ...said(text), id: "msg_1", status: "completed", phase: "final_answer" }, user]],
+    ["a refusal", [user, said({ type: "refusal", refusal: "No." }), user]],
+    ["a text that is a string", [user, { ...typed, role: "assistant", content: "b" }, user]],
+    ["a tool's loop", [user, said(text), ...loop, said(text), user]],
+    ["a name alone", [user, { id: "msg_1" }, { id: "msg_2", type: null }, user]],
+    ["images", [{ ...typed, role: "user", content: [{ type: "input_image", image_url: "https://example.com/x.png", detail: "auto" }] }]],
+  ])("%s", (_what, input) => {
+    for (const more of [{}, { store: false, include: ["reasoning.encrypted_content"], reasoning: { effort: "low", summary: "auto" } }])
+      expect(refusalOf("/v1/responses", { model: "gpt-5", input, ...more })).toBeNull();
+  });
+
+  test.each<[object, string, string]>([
+    [said({ type: "input_text", text: "b" }), "input_text", "'output_text' and 'refusal'."],
+    [{ ...typed, role: "user", content: [text] }, "output_text", "'input_text', 'input_image', and 'input_file'."],
+    [
+      { ...typed, role: "system", content: [{ type: "refusal", refusal: "b" }] },
+      "refusal",
+      "'input_text', 'input_image', and 'input_file'.",
+    ],
+  ])("%j is not what its role says", (item, found, allowed) => {
+    expect(refusalOf("/v1/responses", { model: "gpt-5", input: [user, item] })).toMatchObject({
+      message: `Invalid value: '${found}'. Supported values are: ${allowed}`,
+      param: "input[1].content[0].type",
+    });
+  });
 });
 
 test("the document lists what is not there", () => {

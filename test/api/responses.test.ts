@@ -228,6 +228,9 @@ describe("kept responses", () => {
     await expect(client.responses.retrieve(unkept.id)).rejects.toMatchObject({ status: 404 });
     // What went on from it still knows it.
     expect((await client.responses.create({ model: "gpt-5", previous_response_id: second })).usage!.input_tokens).toBe(10 + 12 + 5 + 12);
+    expect((await client.responses.create({ model: "gpt-5", input: [], previous_response_id: second })).usage!.input_tokens).toBe(
+      10 + 12 + 5 + 12,
+    );
   });
 
   test("are not there where processes share a port, and a word says why", () => {

@@ -40,11 +40,11 @@ export class FormTable {
     return [schema];
   }
 
-  /** The index of the form of what one of the schemas allows; null: anything. `isOne`: no tag tells objects among them apart any more. */
-  #formOf(schemas: readonly Schema[], open: readonly string[] = [], isOne = false): number | null {
+  /** The index of the form of what one of the schemas allows; null: anything. `told`: tags that have told objects among them apart. */
+  #formOf(schemas: readonly Schema[], open: readonly string[] = [], told: readonly string[] = []): number | null {
     const flat = schemas.flatMap((schema) => this.#flat(schema));
     if (flat.some(({ type }) => type === undefined)) return null;
-    const key = JSON.stringify([[...new Set(flat.map((one) => JSON.stringify(one)))].toSorted(), open, isOne]);
+    const key = JSON.stringify([[...new Set(flat.map((one) => JSON.stringify(one)))].toSorted(), open, told]);
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const index = this.#rows.length;
@@ -69,29 +69,25 @@ export class FormTable {
       if (form !== null) row.items = form;
     }
     const objects = flat.filter(({ type }) => type === "object");
-    if (objects.length > 0) this.#objects(row, objects, open, isOne);
+    if (objects.length > 0) this.#objects(row, objects, open, told);
     return index;
   }
 
-  #objects(row: { -readonly [K in keyof FormRow]: FormRow[K] }, objects: readonly Schema[], open: readonly string[], isOne: boolean): void {
-    const tag = objects.length > 1 && !isOne ? tags.find((name) => objects.some((one) => this.#tagOf(one, name) !== null)) : undefined;
-    const tagged = tag === undefined ? [] : objects.filter((one) => this.#tagOf(one, tag) !== null);
-    const values = new Set(tagged.flatMap((one) => this.#tagOf(one, tag!)!));
-    // Variants that the tag does not tell apart are one form.
-    if (tag !== undefined && tagged.length === objects.length && values.size > 1) {
+  #objects(
+    row: { -readonly [K in keyof FormRow]: FormRow[K] },
+    objects: readonly Schema[],
+    open: readonly string[],
+    told: readonly string[],
+  ): void {
+    const tag = tags.find((name) => !told.includes(name) && this.#tells(name, objects));
+    if (tag !== undefined) {
+      const tagsOf = (one: Schema): readonly string[] => this.#tagOf(one, tag) ?? [];
+      const values = new Set(objects.flatMap(tagsOf));
+      const formOf = (some: readonly Schema[]): number => this.#formOf(some, [], [...told, tag])!;
       row.tag = tag;
-      row.variants = Object.fromEntries(
-        [...values].map((value) => [
-          value,
-          this.#formOf(
-            objects.filter((one) => this.#tagOf(one, tag)!.includes(value)),
-            [],
-            true,
-          )!,
-        ]),
-      );
+      row.variants = Object.fromEntries([...values].map((value) => [value, formOf(objects.filter((one) => tagsOf(one).includes(value)))]));
       const untagged = objects.filter(({ required = [] }) => !required.includes(tag));
-      if (untagged.length > 0) row.untagged = this.#formOf(untagged, [], true)!;
+      if (untagged.length > 0) row.untagged = formOf(untagged);
       return;
     }
     const names = new Set(objects.flatMap(({ properties = {} }) => Object.keys(properties)));
@@ -110,6 +106,13 @@ export class FormTable {
       const form = this.#formOf(rest);
       if (form !== null) row.rest = form;
     }
+  }
+
+  /** Whether the tag tells the objects apart: variants of one value are one form, and so are those where a tag can be anything. */
+  #tells(tag: string, objects: readonly Schema[]): boolean {
+    const found = objects.map((one) => this.#tagOf(one, tag));
+    if (objects.some(({ properties = {} }, index) => found[index] === null && properties[tag] !== undefined)) return false;
+    return new Set(found.flatMap((values) => JSON.stringify(values) ?? [])).size > 1;
   }
 
   /** The names by which an object says of which variant it is; null: it does not. */

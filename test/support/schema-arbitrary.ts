@@ -21,7 +21,7 @@ export interface Schema {
 }
 
 /** What a member of this name holds, where its type says too little of it; undefined: what its type says. */
-export type Named = (name: string) => fc.Arbitrary<unknown> | undefined;
+export type Named = (name: string, schema: Schema) => fc.Arbitrary<unknown> | undefined;
 
 /** Below this depth members that may be left out are left out. */
 const deepest = 5;
@@ -88,8 +88,8 @@ export class SchemaArbitraries {
     if (items === undefined) return fc.constant([]);
     if (Array.isArray(items)) return fc.tuple(...(items as readonly Schema[]).map((item) => this.of(item, depth + 1)));
     return fc
-      .nat(depth > deepest ? 0 : 2)
-      .chain((count) => fc.tuple(...Array.from({ length: count + 1 }, () => this.of(items as Schema, depth + 1))));
+      .nat(depth > deepest ? 1 : 3)
+      .chain((count) => fc.tuple(...Array.from({ length: count }, () => this.of(items as Schema, depth + 1))));
   }
 
   #object({ properties = {}, required = [], additionalProperties }: Schema, depth: number): fc.Arbitrary<unknown> {
@@ -103,7 +103,8 @@ export class SchemaArbitraries {
         Object.fromEntries(
           [...required, ...some].map((name) => [
             name,
-            (properties[name]?.type === "array" ? undefined : this.#named(name)) ?? this.of(properties[name] ?? {}, depth + 1),
+            (properties[name]?.type === "array" ? undefined : this.#named(name, properties[name] ?? {})) ??
+              this.of(properties[name] ?? {}, depth + 1),
           ]),
         ),
       ),

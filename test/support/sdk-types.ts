@@ -44,7 +44,30 @@ export function definitionsOf(sdk: Sdk, bodies: Bodies, name: string): Definitio
   const compilerOptions = { module: "NodeNext", target: "ES2022", lib: ["ES2022", "DOM"], strict: true, skipLibCheck: true, types: [] };
   writeFileSync(tsconfig, JSON.stringify({ compilerOptions, files: [entry] }));
   const generator = createGenerator({ path: entry, type: "Asked", tsconfig, skipTypeCheck: true, jsDoc: "none" });
-  return bounded(sdk, generator.createSchema("Asked").definitions as Definitions);
+  return corrected(sdk, bounded(sdk, generator.createSchema("Asked").definitions as Definitions));
+}
+
+/**
+ * Where OpenAI's types say something else than its server does. An assistant's message of few members is typed to hold what users send, and
+ * takes what assistants say: the server answers "Supported values are: 'output_text' and 'refusal'". Those that clients made themselves, as
+ * the Vercel AI SDK does, have no annotations.
+ */
+function corrected(sdk: Sdk, definitions: Definitions): Definitions {
+  if (sdk !== "openai") return definitions;
+  const prefix = ["", "Beta"].find((one) => definitions[`${one}EasyInputMessage`] !== undefined);
+  if (prefix === undefined) throw new Error("OpenAI's types have no EasyInputMessage any more");
+  const message = definitions[`${prefix}EasyInputMessage`]!;
+  const text = definitions[`${prefix}ResponseOutputText`]!;
+  const said: Schema = { ...text, required: ["text", "type"] };
+  const content: Schema = {
+    anyOf: [{ type: "string" }, { type: "array", items: { anyOf: [said, { $ref: `#/definitions/${prefix}ResponseOutputRefusal` }] } }],
+  };
+  const by = (roles: readonly string[], more: Readonly<Record<string, Schema>>): Schema => ({
+    ...message,
+    properties: { ...message.properties, role: { type: "string", enum: roles }, ...more },
+  });
+  const easy: Schema = { anyOf: [by(["user", "system", "developer"], {}), by(["assistant"], { content })] };
+  return { ...definitions, [`${prefix}EasyInputMessage`]: easy };
 }
 
 /**
@@ -96,9 +119,21 @@ const beside: Readonly<Record<Sdk, Readonly<Record<string, readonly Schema[]>>>>
   openai: {
     // vLLM reads films and addresses of speech (docs.vllm.ai, "Multimodal Inputs"), OpenRouter films.
     ChatCompletionContentPart: [variant("video_url"), variant("audio_url")],
+    // OpenAI's own sample of computer use sends its screenshots as images (github.com/openai/openai-cua-sample-app), and its guide did.
+    ResponseComputerToolCallOutputScreenshot: [
+      {
+        type: "object",
+        properties: { type: { type: "string", const: "input_image" }, ...strings("file_id", "image_url", "detail") },
+        required: ["type"],
+      },
+    ],
   },
   anthropic: {},
 };
+
+function strings(...names: readonly string[]): Readonly<Record<string, Schema>> {
+  return Object.fromEntries(names.map((name) => [name, { type: "string" }]));
+}
 
 function variant(type: string): Schema {
   return { type: "object", properties: { type: { type: "string", const: type } }, required: ["type"] };

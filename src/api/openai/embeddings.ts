@@ -3,7 +3,7 @@ import type { ResponsePlan, RouteRequest } from "../../core/seams.ts";
 import type { Model } from "../shared/model.ts";
 import type { ModelSettings } from "../shared/model-settings.ts";
 import type { PromptAsk } from "../shared/prefix.ts";
-import { invalidType, type JsonObject, optionalInteger, parseBody } from "../shared/body.ts";
+import { emptyArray, invalidType, type JsonObject, optionalInteger, parseBody } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { successHead } from "../shared/heads.ts";
 import { type ListBody, listFrames } from "../shared/lists.ts";
@@ -30,8 +30,8 @@ function readInputs(
     Array.isArray(value) && value.length > 0 && value.every((id) => Number.isInteger(id));
   const list: readonly unknown[] = typeof input === "string" || isTokens(input) ? [input] : Array.isArray(input) ? input : [];
   if (!Array.isArray(input) && typeof input !== "string") throw invalidType("input", expected, input);
-  if (list.length === 0 || list.includes(""))
-    throw new ApiError(400, "Invalid 'input': input cannot be an empty string.", "input", "invalid_value");
+  if (list.length === 0) throw emptyArray("input");
+  if (list.includes("")) throw new ApiError(400, "Invalid 'input': input cannot be an empty string.", "input", "invalid_value");
   if (list.length > mostInputs) {
     throw new ApiError(
       400,

@@ -1,7 +1,7 @@
 /** POST /v1/moderations: scores that follow from the text, none of which flags it. */
 import { Random, type Seed } from "../../core/random/random.ts";
 import { ApiError } from "../errors/api-error.ts";
-import { invalidType, isObject, missing, optionalString, parseBody } from "../shared/body.ts";
+import { emptyArray, invalidType, isObject, missing, optionalString, parseBody } from "../shared/body.ts";
 import { randomLetters } from "../shared/ids.ts";
 import { checkForm } from "./form.ts";
 
@@ -62,7 +62,7 @@ export function moderate(bytes: Uint8Array): string {
   const model = optionalString(body, "model") ?? "omni-moderation-latest";
   if (input === undefined || input === null) throw missing("input");
   if (typeof input !== "string" && !Array.isArray(input)) throw invalidType("input", "one of a string or an array", input);
-  if (input.length === 0 && typeof input !== "string") throw new ApiError(400, "Invalid 'input': empty array.", "input", "empty_array");
+  if (input.length === 0 && typeof input !== "string") throw emptyArray("input");
   if (typeof input !== "string" && input.length > mostInputs) {
     throw new ApiError(400, `Invalid 'input': array too long, more than ${mostInputs}.`, "input", "array_above_max_length");
   }

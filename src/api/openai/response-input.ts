@@ -1,6 +1,6 @@
 /** The conversation that a request to /v1/responses follows: its input, and the stored response before it. */
 import { ApiError } from "../errors/api-error.ts";
-import { invalidType, isObject, type JsonObject, missing, textOfContent, textsOfContent } from "../shared/body.ts";
+import { emptyArray, invalidType, isObject, type JsonObject, missing, textOfContent, textsOfContent } from "../shared/body.ts";
 import { countTurns, tokensOfTexts, type Turn } from "../shared/prompt.ts";
 import type { Choice } from "../shared/ask.ts";
 import type { ModelSettings } from "../shared/model-settings.ts";
@@ -39,7 +39,7 @@ function shellTexts(output: unknown): readonly string[] {
 
 const noInput: Input = { turns: [], lastUserText: () => "", goesOn: false };
 
-/** Where a request without `input` has its prompt. */
+/** Where a request without `input`, or with an empty one, has its prompt. */
 const inputElsewhere = ["prompt", "previous_response_id", "conversation"] as const;
 
 /** The text of a stored prompt is unknown here; those of its variables are not. */
@@ -52,19 +52,16 @@ function promptInput({ prompt }: JsonObject): Input {
 /** Reads `input`. Throws ApiError. */
 export function readInput(body: JsonObject): Input {
   const { input } = body;
+  const isElsewhere = inputElsewhere.some((param) => body[param] !== undefined && body[param] !== null);
   if (input === undefined || input === null) {
-    if (inputElsewhere.every((param) => body[param] === undefined || body[param] === null)) throw missing("input");
+    if (!isElsewhere) throw missing("input");
     return promptInput(body);
   }
   if (typeof input === "string") return { ...noInput, turns: [turnOf("user", [input])], lastUserText: () => input };
   if (!Array.isArray(input)) throw invalidType("input", "one of a string or array of objects", input);
   if (input.length === 0) {
-    throw new ApiError(
-      400,
-      "Invalid 'input': empty array. Expected an array with minimum length 1, but got an empty array instead.",
-      "input",
-      "empty_array",
-    );
+    if (isElsewhere) return promptInput(body);
+    throw emptyArray("input");
   }
   const turns: Turn[] = [];
   const items = input.map((item: unknown, index) => {

@@ -158,6 +158,11 @@ export function missing(param: string): ApiError {
   return new ApiError(400, `Missing required parameter: '${param}'.`, param, "missing_required_parameter");
 }
 
+export function emptyArray(param: string): ApiError {
+  const message = `Invalid '${param}': empty array. Expected an array with minimum length 1, but got an empty array instead.`;
+  return new ApiError(400, message, param, "empty_array");
+}
+
 /** A number below `min` or above `max`. */
 export function outOfRange(param: string, kind: "integer" | "decimal", value: number, min: number, max: number): ApiError {
   const [side, relation, limit, code] =
@@ -236,14 +241,7 @@ export function checkMessages(body: JsonObject): number {
   const { messages } = body;
   if (messages === undefined) throw missing("messages");
   if (!Array.isArray(messages)) throw invalidType("messages", "an array of objects", messages);
-  if (messages.length === 0) {
-    throw new ApiError(
-      400,
-      "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
-      "messages",
-      "empty_array",
-    );
-  }
+  if (messages.length === 0) throw emptyArray("messages");
   let bytes = 0;
   for (let i = 0; i < messages.length; i++) {
     const message: unknown = messages[i];

@@ -1,5 +1,5 @@
 /** How many tokens a prompt has, and how many that leaves for the answer. */
-import { checkMessages, invalidType, type JsonObject, textsOfContent, tokensOfCharacters } from "./body.ts";
+import { checkMessages, emptyArray, invalidType, type JsonObject, textsOfContent, tokensOfCharacters } from "./body.ts";
 import { ApiError } from "../errors/api-error.ts";
 
 /** An encoding of OpenAI's. */
@@ -80,7 +80,7 @@ export function readPrompts({ prompt }: JsonObject): readonly Prompt[] {
   if (typeof prompt === "string") return [prompt];
   const expected = "one of a string, array of strings, array of integers, or array of arrays of integers";
   if (!Array.isArray(prompt)) throw invalidType("prompt", expected, prompt);
-  if (prompt.length === 0) throw new ApiError(400, "Invalid 'prompt': empty array.", "prompt", "empty_array");
+  if (prompt.length === 0) throw emptyArray("prompt");
   const list: readonly unknown[] = prompt;
   if (isIds(list)) return [list];
   if (list.length > mostPrompts) {

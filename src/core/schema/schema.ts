@@ -16,10 +16,11 @@ const deciding = [
   "exclusiveMaximum", "multipleOf",
 ]; // oxfmt-ignore
 
-/** The keywords of a schema that decide its instances. */
+/** The keywords of a schema that decide its instances. One that is null says nothing: SDKs' types of schemas allow it. */
 export function keywords(schema: Schema): Schema {
   const kept: Record<string, unknown> = {};
-  for (const keyword of deciding) if (Object.hasOwn(schema, keyword)) kept[keyword] = schema[keyword];
+  for (const keyword of deciding)
+    if (Object.hasOwn(schema, keyword) && (schema[keyword] !== null || keyword === "const")) kept[keyword] = schema[keyword];
   return kept;
 }
 
