@@ -181,7 +181,7 @@ export interface RouteRequest {
   header(name: string): string | undefined;
   /** Names of all its headers, in lower case. */
   headerNames(): readonly string[];
-  /** Names of its headers that begin with `ownHeaderPrefix`, in lower case. */
+  /** Names of its headers that begin with `ownHeaderPrefix`, in lower case; of several lines of one name, that name as often. */
   readonly ownHeaders: readonly string[];
   /**
    * The protocols that the client asks to change to, in lower case: the value of Upgrade where Connection names it and the request is

@@ -225,7 +225,7 @@ function meetsPage(cors: Cors, { meter }: DispatchOptions, request: RouteRequest
 
 /** Hands an admitted request to its route. Throws ApiError where there is none, and for names of ours that it does not know. */
 function dispatch(options: DispatchOptions, request: RouteRequest, body: Uint8Array, sink: ResponseSink): void {
-  if (!isOpenPath(request.path)) checkOwnNames(request);
+  checkOwnNames(request);
   if (options.replay === null && request.ownHeaders.includes("x-fakeai-call"))
     throw headerError("x-fakeai-call", "x-fakeai-call: no tape is replayed here (fakeai serve --replay)");
   options.replies.meet(request, body);

@@ -35,7 +35,7 @@ export function changedConfig(
     if (!names.has(name) || kind === undefined) {
       const why = kind === undefined ? "is not a knob" : "cannot change while the server runs";
       const guess = kind === undefined ? didYouMean(name, [...names]) : "";
-      throw knobError(name, `'${name.slice(0, 60)}' ${why}; these can: ${[...names].join(", ")}${guess}`);
+      throw knobError(name, `'${name.slice(0, 60)}' ${why}${guess === "" ? `; these can: ${[...names].join(", ")}` : guess}`);
     }
     given[name] = value === null ? null : asKnobError(name, () => checkedValue(`'${name}'`, kind, value));
   }

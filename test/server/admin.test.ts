@@ -92,6 +92,7 @@ describe.each(targets)("$name", (target) => {
     expect(await refused({ "rate-limit": "rps=4" })).toMatchObject({ param: "rate-limit" });
     expect(await refused({ "max-model-len": 0 })).toMatchObject({ param: "max-model-len" });
     expect(await refused({ ttft: 1, nonsense: 2 })).toMatchObject({ param: "nonsense", message: expect.stringMatching(/is not a knob/) });
+    expect(await refused({ tft: 1 })).toMatchObject({ param: "tft", message: "'tft' is not a knob: did you mean ttft?" });
     expect(await refused('{"ttft":1,"__proto__":{"itl":5}}')).toMatchObject({ param: "__proto__" });
     expect(await refused({ ttft: 1, port: 99 })).toMatchObject({ param: "port", message: expect.stringMatching(/cannot change/) });
     expect(await refused({ "text-file": "/etc/passwd" })).toMatchObject({ param: "text-file" });

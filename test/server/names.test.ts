@@ -43,18 +43,34 @@ describe.each(targets)("on $name", (target) => {
     ]);
   });
 
-  test("known ones, other headers and other queries pass; health asks for none", async () => {
+  test("known ones, other headers and other queries pass", async () => {
     const headers = { "x-fakeai-ttft": "0", "X-FakeAI-Seed": "1", "x-fakeairy": "1", "x-stainless-lang": "js" };
     expect((await server.ask({ path: "/v1/chat/completions?api-version=1&beta=true", headers, body: chat() })).status).toBe(200);
-    expect((await server.ask({ path: "/health", headers: { "x-fakeai-zzz": "1" } })).status).toBe(200);
+    for (const path of ["/health", "/health?a=%zz&x=fakeai-ttft", "/metrics"])
+      expect((await server.ask({ path, headers })).status).toBe(200);
   });
 
-  test.each(["x-fakeai-ttft=5", "a=b&fakeai_ttft=5"])("the query %s", async (query) => {
-    const { status, body } = await server.ask({ path: `/v1/chat/completions?${query}`, body: chat() });
-    expect([status, body]).toEqual([
-      400,
-      expect.stringMatching(/fakeai.ttft: the query changes nothing here; there are headers: /) as string,
-    ]);
+  test.each(["/health", "/metrics", "/", "/admin/config", "/nowhere"])("the same by GET %s, which needs no key", async (path) => {
+    const { status, body } = await server.ask({ path, headers: { "x-fakeai-ttfft": "1" } });
+    expect([status, body]).toEqual([400, expect.stringMatching(/x-fakeai-ttfft: .* did you mean x-fakeai-ttft\?/) as string]);
+  });
+
+  test.each(["x-fakeai-ttft", "x-fakeai-text", "x-fakeai-stamps", "x-fakeai-fault"])("%s twice", async (name) => {
+    const { status, body } = await server.ask({ path: "/v1/chat/completions", headers: { [name]: ["1", "1"] }, body: chat() });
+    expect([status, body]).toEqual([400, expect.stringContaining(`${name}: sent more than once; one value is read`) as string]);
+  });
+
+  test.each([
+    ["x-fakeai-ttft=5", "x-fakeai-ttft"],
+    ["x-fakeai-ttfft=1", "x-fakeai-ttft"],
+    ["a=b&fakeai_ttft=5", "x-fakeai-ttft"],
+    ["a=%zz&x%2dfakeai%2Dsed", "x-fakeai-seed"],
+  ])("the query %s", async (query, meant) => {
+    for (const path of ["/v1/chat/completions", "/health"]) {
+      const { status, body } = await server.ask({ path: `${path}?${query}`, ...(path !== "/health" && { body: chat() }) });
+      const message = new RegExp(`: the query changes nothing here, headers do: did you mean ${meant}\\?`);
+      expect([status, body]).toEqual([400, expect.stringMatching(message) as string]);
+    }
   });
 
   test.each(["fakeai", "x-fakeai-ttft", "fakeai_ttft", "x_fakeai_seed"])("the member %s of a body", async (name) => {

@@ -16,7 +16,8 @@ export interface Answer {
 export interface Ask {
   readonly method?: string;
   readonly path?: string;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** Of a list each value is a line of its own. */
+  readonly headers?: Readonly<Record<string, string | string[]>>;
   /** An object is sent as JSON. */
   readonly body?: string | Buffer | object;
   /** Sends the body without announcing its length. */

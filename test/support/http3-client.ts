@@ -40,7 +40,8 @@ export async function connectHttp3(origin: string): Promise<{ ask(ask: Ask): Pro
 }
 
 /** The package gives and takes header values as UTF-8, and so does a test: octets beyond ASCII pass as they are meant. */
-const asText = (value: string): string => Buffer.from(value, "latin1").toString("utf8");
+const asText = (value: string | string[]): string | string[] =>
+  Array.isArray(value) ? value.map((line) => Buffer.from(line, "latin1").toString("utf8")) : Buffer.from(value, "latin1").toString("utf8");
 
 export function askHttp3(session: Http3Session, origin: string, ask: Ask): Promise<Answer> {
   const { method, path = "/v1/chat/completions", headers = {}, body, chunked } = ask;

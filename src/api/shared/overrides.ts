@@ -22,25 +22,45 @@ export type OwnHeader = (typeof ownHeaders)[number];
 const knownHeaders: ReadonlySet<string> = new Set(ownHeaders);
 const ownWords = ownHeaders.map((name) => name.slice(ownHeaderPrefix.length));
 
-/** Throws ApiError for a header that means this server, and that it does not read: a typo would change nothing, unseen. */
+/**
+ * Throws ApiError for a header that means this server, and that it does not read: a typo would change nothing, unseen. So for one
+ * of several lines, of which engines read the first, or all as one value.
+ */
 export function checkOwnNames({ ownHeaders: sent, query }: RouteRequest): void {
-  for (const name of sent) if (!knownHeaders.has(name)) throw unknownHeader(name);
+  for (let at = 0; at < sent.length; at++) {
+    const name = sent[at]!;
+    if (!knownHeaders.has(name)) throw headerError(name.slice(0, 60), `${name.slice(0, 60)}: there is no such header${meant(name)}`);
+    if (sent.indexOf(name) < at) throw headerError(name, `${name}: sent more than once; one value is read`);
+  }
   if (query !== "") checkQuery(query);
 }
 
-function unknownHeader(name: string): ApiError {
-  const guess = didYouMean(name.slice(ownHeaderPrefix.length), ownWords, (word) => ownHeaderPrefix + word);
-  const known = guess === "" ? `; there are ${ownHeaders.join(", ")}` : guess;
-  return headerError(name.slice(0, 60), `${name.slice(0, 60)}: there is no such header${known}`);
+/** What a name of ours with a typo was meant to be, else all headers that there are. */
+function meant(name: string): string {
+  const guess = didYouMean(name.replace(ownStart, ""), ownWords, (word) => ownHeaderPrefix + word);
+  return guess === "" ? `; there are ${ownHeaders.join(", ")}` : guess;
 }
 
-/** A parameter that is called like a header of ours: what is asked for in the query is never read. */
-const ownParameter = /(?:^|&)((?:x-)?fakeai[-_][a-z-_]*)/i;
+const ownStart = /^(?:x[-_])?fakeai[-_]/i;
 
+/** Throws ApiError for a parameter that is called like a header of ours: what is asked for in the query is never read. */
 function checkQuery(query: string): void {
-  const name = ownParameter.exec(query)?.[1]?.slice(0, 60);
-  if (name === undefined) return;
-  throw headerError(name, `${name}: the query changes nothing here; there are headers: ${ownHeaders.join(", ")}`);
+  if (!/fakeai|%/i.test(query)) return;
+  for (const part of query.split("&")) {
+    const name = unescaped(part.split("=", 1)[0]!);
+    if (!ownStart.test(name)) continue;
+    const shown = name.slice(0, 60);
+    throw headerError(shown, `${shown}: the query changes nothing here, headers do${meant(name)}`);
+  }
+}
+
+/** The text itself where its escapes are no UTF-8. */
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 export function headerError(name: string, message: string): ApiError {

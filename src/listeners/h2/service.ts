@@ -28,6 +28,8 @@ const isBun = process.versions["bun"] !== undefined;
 interface Opened {
   readonly stream: ServerHttp2Stream;
   readonly headers: IncomingHttpHeaders;
+  /** Names and values in turns, as they were sent; undefined: the runtime does not tell. */
+  readonly lines: readonly string[] | undefined;
 }
 
 export class NodeH2Service {
@@ -65,7 +67,7 @@ export class NodeH2Service {
     this.#reading = { limits, counts, handler, deadlines: new BodyDeadlines(limits.bodyTimeoutMs) };
     this.#flood = new FloodRules(limits.maxConcurrentStreams);
     this.#admission = new Admission(requestsPerTurn, {
-      begin: (state, { stream, headers }) => this.#receive(state, stream, headers),
+      begin: (state, opened) => this.#receive(state, opened),
       // `counts.streams` counts those that wait too.
       onWaiting: (state, _opened, waits) => {
         const more = waits ? 1 : -1;
@@ -116,7 +118,7 @@ export class NodeH2Service {
     const state = new SessionState(session, socket, () => setImmediate(() => this.#resetConnection(socket)));
     this.#sessions.add(state);
     this.#counts.sessions++;
-    session.on("stream", (stream, headers) => this.#admit(state, stream, headers));
+    session.on("stream", (stream, headers, _flags, lines?: string[]) => this.#admit(state, { stream, headers, lines }));
     session.on("error", () => {
       this.#counts.bounds.malformed++;
     });
@@ -128,7 +130,8 @@ export class NodeH2Service {
   }
 
   /** Begins a request in this turn, or in one of the next. */
-  #admit(state: SessionState, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+  #admit(state: SessionState, opened: Opened): void {
+    const { stream } = opened;
     prepareStream(stream);
     if (state.session.destroyed) return;
     this.#countAtLimit(state);
@@ -136,13 +139,13 @@ export class NodeH2Service {
       this.#endFlood(state);
       return;
     }
-    this.#admission.admit(state, { stream, headers });
+    this.#admission.admit(state, opened);
   }
 
-  #receive(state: SessionState, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+  #receive(state: SessionState, { stream, headers, lines }: Opened): void {
     if (stream.session === undefined) return;
     const method = headers[":method"] ?? "GET";
-    const request = new NodeRequest(this.#protocol, method, headers[":path"] ?? "/", headers);
+    const request = new NodeRequest(this.#protocol, method, headers[":path"] ?? "/", headers, lines);
     const sink = new NodeH2Sink(state, stream, method === "HEAD", this.#bounds, this.#counts);
     const headBytes = bytesOfHead(headers);
     state.headBytes += headBytes;

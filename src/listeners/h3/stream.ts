@@ -1,5 +1,6 @@
 /** One request of HTTP/3: its frames, its head, its body (RFC 9114, section 4.1). */
 import { monotonicUs } from "../../base/clock.ts";
+import { ownHeaderPrefix } from "../../core/seams.ts";
 import { refuse } from "../bounds.ts";
 import { isFieldName, isOfHttp1, isToken, pseudoFields } from "../fields.ts";
 import { decodedHeads } from "../multiplexed.ts";
@@ -150,6 +151,7 @@ export class RequestStream implements StreamPart {
     const { limits } = this.session.service.bounds;
     const pseudo: Partial<Record<Pseudo, string>> = {};
     const headers: Record<string, string> = {};
+    const own: string[] = [];
     let fields = 0;
     let size = 0;
     let fault = false;
@@ -170,6 +172,7 @@ export class RequestStream implements StreamPart {
         const before = Object.hasOwn(headers, name) ? headers[name] : undefined;
         // White space around a value is no part of it, as in HTTP/1.1.
         const text = value.trim();
+        if (name.startsWith(ownHeaderPrefix)) own.push(name, text);
         if (before === undefined) headers[name] = text;
         else if (name === "content-length") conflict ||= before !== text;
         else if (!single.has(name)) headers[name] = `${before}${name === "cookie" ? "; " : ", "}${text}`;
@@ -183,7 +186,7 @@ export class RequestStream implements StreamPart {
     // Section 4.3.1. CONNECT has no path, and means nothing here.
     fault ||= method === undefined || !isToken(method) || (whole && (path === undefined || path === "" || !pseudo[":scheme"]));
     if (fault) return this.#malformed();
-    const request = new NodeRequest("h3", method!, path ?? "/", { host: pseudo[":authority"] ?? "", ...headers });
+    const request = new NodeRequest("h3", method!, path ?? "/", { host: pseudo[":authority"] ?? "", ...headers }, own);
     this.#answer(request, method === "HEAD");
     const length = headers["content-length"];
     if (!whole || fields > maxFields || size > limits.maxHeadBytes) return this.#refuse("head-too-large", request);

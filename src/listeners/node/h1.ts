@@ -301,7 +301,14 @@ export class NodeH1Service {
       return;
     }
     const protocol = this.#protocol === "h1" ? "ws" : "wss";
-    const request = new NodeRequest(protocol, message.method!, message.url!, message.headers, message.httpVersionMinor > 0);
+    const request = new NodeRequest(
+      protocol,
+      message.method!,
+      message.url!,
+      message.headers,
+      message.rawHeaders,
+      message.httpVersionMinor > 0,
+    );
     const { upgrade } = request;
     if (message.method !== "GET" || upgrade === undefined || !hasToken(upgrade, "websocket")) {
       this.#readAgain(message, socket, head);
@@ -334,7 +341,14 @@ export class NodeH1Service {
   }
 
   #receive(protocol: Protocol, message: IncomingMessage, response: ServerResponse): void {
-    const request = new NodeRequest(protocol, message.method!, message.url!, message.headers, message.httpVersionMinor > 0);
+    const request = new NodeRequest(
+      protocol,
+      message.method!,
+      message.url!,
+      message.headers,
+      message.rawHeaders,
+      message.httpVersionMinor > 0,
+    );
     message.on("error", () => {});
     const sink = new NodeH1Sink(this, response);
     this.#sinks.add(sink);

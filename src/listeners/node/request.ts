@@ -28,13 +28,25 @@ export class NodeRequest implements RouteRequest {
   readonly query: string;
   receivedUs = 0;
   readonly #headers: IncomingHttpHeaders;
+  readonly #lines: readonly string[];
   readonly #canUpgrade: boolean;
 
-  /** `canUpgrade`: it is of HTTP/1.1. Those of 1.0 and 2 have no Upgrade (RFC 9110, section 7.8; RFC 9113, section 8.6). */
-  constructor(protocol: Protocol, method: string, target: string, headers: IncomingHttpHeaders, canUpgrade = false) {
+  /**
+   * `lines`: names and values in turns as they were sent, at least those of our own headers; `headers` has what they come to.
+   * `canUpgrade`: it is of HTTP/1.1. Those of 1.0 and 2 have no Upgrade (RFC 9110, section 7.8; RFC 9113, section 8.6).
+   */
+  constructor(
+    protocol: Protocol,
+    method: string,
+    target: string,
+    headers: IncomingHttpHeaders,
+    lines: readonly string[] = noHeaders,
+    canUpgrade = false,
+  ) {
     this.engine = servedProtocols[protocol].isQuic ? "quiche" : "node";
     this.protocol = protocol;
     this.method = method;
+    this.#lines = lines;
     this.#canUpgrade = canUpgrade;
     const origin = originForm(target);
     const question = origin.indexOf("?");
@@ -50,7 +62,10 @@ export class NodeRequest implements RouteRequest {
   get ownHeaders(): readonly string[] {
     let own: string[] | null = null;
     for (const name in this.#headers) if (name.startsWith(ownHeaderPrefix)) (own ??= []).push(name);
-    return own ?? noHeaders;
+    if (own === null) return noHeaders;
+    const lines = this.#lines;
+    const sent = lines.flatMap((text, at) => (at % 2 === 0 && text.toLowerCase().startsWith(ownHeaderPrefix) ? text.toLowerCase() : []));
+    return sent.length > own.length ? sent : own;
   }
 
   headerNames(): readonly string[] {

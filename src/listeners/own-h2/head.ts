@@ -81,8 +81,8 @@ export class HeadReader {
       return;
     }
     const before = this.#fields.get(name);
+    if (name.startsWith(ownHeaderPrefix)) (this.#own ??= []).push(name);
     if (before === undefined) {
-      if (name.startsWith(ownHeaderPrefix)) (this.#own ??= []).push(name);
       this.#fields.set(name, value);
     } else if (name === "content-length") {
       if (before !== value) this.#fault = "malformed";
