@@ -289,7 +289,12 @@ test.each<[Endpoint, object, string | RegExp]>([
   ["/v1/chat/completions", { ...chat, messages: [{ role: "user", content: [{ text: "Hi" }] }] }, /'messages\[0\]\.content\[0\]\.type'/],
   ["/v1/chat/completions", { ...chat, metadata: 5 }, "Invalid type for 'metadata': expected an object, but got an integer instead."],
   ["/v1/chat/completions", { ...chat, metadata: { a: "x".repeat(513) } }, /'metadata\.a': string too long\. .* 512, .* 513/],
-  ["/v1/completions", { model: "m", prompt: "Hi", n: 3, best_of: 2 }, /^Invalid 'best_of'/],
+  [
+    "/v1/completions",
+    { model: "m", prompt: "Hi", n: 3, best_of: 2 },
+    /^You requested that the server return more choices than it will generate .*'n' \(currently 3\).*'best_of' \(currently 2\)/,
+  ],
+  ["/v1/completions", { model: "m", prompt: "Hi", best_of: 0 }, /'n' \(currently 1\) to be at most 'best_of' \(currently 0\)/],
   ["/v1/completions", { model: "m", prompt: ["Hi", [5]] }, /^Invalid type for 'prompt\[1\]'/],
   ["/v1/responses", { ...response, input: [{ role: "banana", content: "Hi" }] }, /^Invalid value: 'banana'\. .*'developer'/],
   ["/v1/responses", { ...response, input: [{ type: "banana" }] }, /^Invalid value: 'banana'\. .*'function_call_output'/],

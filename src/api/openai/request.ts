@@ -181,8 +181,11 @@ function readPrompt(body: JsonObject, { tokenizer }: ModelSettings, n: number, t
     throw new ApiError(400, message, "n", "invalid_value");
   }
   const bestOf = body["best_of"];
-  if (typeof bestOf === "number" && bestOf < n)
-    throw new ApiError(400, `Invalid 'best_of': ${bestOf} is less than the ${n} of 'n'.`, "best_of", "invalid_value");
+  if (typeof bestOf === "number" && bestOf < n) {
+    const hint = `you must set 'n' (currently ${n}) to be at most 'best_of' (currently ${bestOf}), or omit either parameter if you don't specifically want to use them.`;
+    const message = `You requested that the server return more choices than it will generate (HINT: ${hint})`;
+    throw new ApiError(400, message, "best_of", "invalid_value");
+  }
   const echoes = optionalBoolean(body, "echo") ?? false;
   if (echoes && promptTokens * n > (topLogprobs === null ? mostWholeTokens : mostWholeLogprobs / (1 + topLogprobs))) {
     throw new ApiError(400, "Invalid 'echo': the prompts are too long to be repeated in one answer.", "echo", "invalid_value");
