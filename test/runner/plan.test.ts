@@ -355,7 +355,9 @@ describe("flags over what variants and arms differ in", () => {
     expect(questions("stream", "quick", { streams: "2000" })).toEqual(["2,000 paced streams"]);
     expect(questions("bytes", "full", { outputTokens: "30" })[0]).toBe("bytes of a token, 30 tokens");
     expect(questions("cold", "full", { rtt: "10" })).toEqual(["connections for calls, RTT 10 ms"]);
-    expect(questions("hol-stall", "full", { stall: "3%,40ms" })).toContain("1% of segments stall, --stall 3%,40ms");
+    expect(questions("hol-stall", "full", { stall: "3%,40ms" })).toContain(
+      "1% of segments stall, or of datagrams are lost, --stall 3%,40ms",
+    );
   });
 
   test("without flags every shipped scenario stays as it is", () => {
