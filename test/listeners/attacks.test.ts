@@ -10,6 +10,7 @@ import { type Batch, batches, tableRows, uwsDeadlines } from "./attacks/cases.ts
 import {
   Attackers,
   besiege,
+  besiegeOnce,
   Bystanders,
   isH2,
   missing,
@@ -37,21 +38,26 @@ test("the docs' table has every case", () => {
 
 const uwsRuns = targets.some(({ engine }) => engine === "uws");
 
-/** A batch against a server of its own. */
-async function siegeOf(batch: Batch): Promise<Siege & { readonly died: string | null }> {
+/** A batch against a server of its own, by `run`. */
+async function against<T>(
+  batch: Batch,
+  run: (batch: Batch, attacked: Attacked, attackers: Attackers | QuicAttackers, bystanders: Bystanders) => Promise<T>,
+): Promise<T & { readonly died: string | null }> {
   // /health and /metrics are asked for over h1, which stands beside whatever is attacked.
   const protocol = batch.protocol === "h1" ? "h1" : `h1,${batch.protocol}`;
   const attacked = await Attacked.start({ ...batch.options, protocol });
   const bystanders = await Bystanders.start();
   const attackers = batch.protocol === "h3" ? new QuicAttackers() : new Attackers();
   try {
-    return { ...(await besiege(batch, attacked, attackers, bystanders)), died: attacked.died };
+    return { ...(await run(batch, attacked, attackers, bystanders)), died: attacked.died };
   } finally {
     attackers.stop();
     bystanders.stop();
     await attacked.stop();
   }
 }
+
+const siegeOf = (batch: Batch): Promise<Siege & { readonly died: string | null }> => against(batch, besiege);
 
 /** What uWebSockets.js ends by itself, and after how many seconds. */
 async function uwsEndings(): Promise<ReadonlyMap<string, number>> {
@@ -90,7 +96,16 @@ function taken<T>(key: unknown, start: () => Promise<T>): Promise<T> {
   return running ?? start();
 }
 
-const run = batches.filter(({ engine, isLong }) => isLong !== true && (engine !== "uws" || uwsRuns) && (engine !== "quiche" || quicRuns));
+/** What the observed has to match; a text may have a pattern. */
+function matched(expected: object): object {
+  const patterns = Object.entries(expected).map(([name, value]) => [name, value instanceof RegExp ? expect.stringMatching(value) : value]);
+  return Object.fromEntries(patterns) as object;
+}
+
+const tested = batches.filter(
+  ({ engine, isLong }) => isLong !== true && (engine !== "uws" || uwsRuns) && (engine !== "quiche" || quicRuns),
+);
+const run = tested.filter(({ isOnce }) => isOnce !== true);
 describe.skipIf(missing !== null).each(run)("$protocol on $engine, $name", (batch) => {
   let first: ReadonlyMap<string, Observed> = new Map();
   // Attacks wait most of their time: the next batch begins along with this one.
@@ -123,11 +138,26 @@ describe.skipIf(missing !== null).each(run)("$protocol on $engine, $name", (batc
   });
 
   test.each(batch.cases)("$attack: $answer", ({ attack, expect: expected }) => {
-    const patterns = Object.entries(expected).map(([name, value]) => [
-      name,
-      value instanceof RegExp ? expect.stringMatching(value) : value,
-    ]);
-    expect(first.get(attack)).toMatchObject(Object.fromEntries(patterns) as object);
+    expect(first.get(attack)).toMatchObject(matched(expected));
+  });
+});
+
+describe.skipIf(missing !== null).each(tested.filter(({ isOnce }) => isOnce === true))("$protocol on $engine, $name, once", (batch) => {
+  test("alive, others unhurt, nothing left, each answered as the docs say", { timeout: 60_000 }, async () => {
+    const { first, seen, unmoved, died } = await against(batch, besiegeOnce);
+    const { healthMs, lateMs, streams, faults } = seen;
+    const p95 = (values: readonly number[]): number => quantile(values, 0.95);
+    console.log(
+      `${batch.protocol}, ${batch.name}: /health p95 ${p95(healthMs).toFixed(0)} ms, events late p95 ${p95(lateMs).toFixed(1)} ms`,
+    );
+    expect(died).toBeNull();
+    expect(faults).toEqual([]);
+    expect(streams).toBeGreaterThan(0);
+    expect(p95(healthMs)).toBeLessThan(250);
+    expect(p95(lateMs)).toBeLessThan(500);
+    expect(unmoved).toEqual([]);
+    for (const { attack, expect: expected } of batch.cases)
+      expect({ attack, ...first.get(attack) }).toMatchObject({ attack, ...matched(expected) });
   });
 });
 

@@ -22,6 +22,8 @@ export interface Batch {
   readonly sequential?: boolean;
   /** Of `npm run measure -- attacks` alone: the tests have no time for it. Of WebSocket they have websocket-frames.test.ts. */
   readonly isLong?: boolean;
+  /** The tests run each case once, and `npm run measure -- attacks` five times. */
+  readonly isOnce?: boolean;
   readonly cases: readonly Case[];
 }
 
@@ -518,7 +520,7 @@ export const batches: readonly Batch[] = [
   },
   { name: "over TLS", protocol: "h1s", engine: "node", options: fastTls, isLong: true, cases: tlsNode },
   { name: "over TLS", protocol: "h1s", engine: "uws", options: fast, cases: tlsCommon },
-  { name: "floods", protocol: "h3", engine: "quiche", options: fastQuic, isLong: true, sequential: true, cases: floodsH3 },
+  { name: "floods", protocol: "h3", engine: "quiche", options: fastQuic, isOnce: true, sequential: true, cases: floodsH3 },
   { name: "frames, requests", protocol: "h3", engine: "quiche", options: fastQuic, cases: restH3 },
   { name: "readers", protocol: "h3", engine: "quiche", options: fastQuic, cases: readersH3 },
 ];

@@ -241,9 +241,6 @@ export async function besiege(
     held = more;
   }
   const after = await attacked.metrics();
-  const least = new Map<string, number>();
-  for (const { counter } of cases) if (counter !== null) least.set(counter, (least.get(counter) ?? 0) + 5);
-  const unmoved = [...least].filter(([counter, count]) => !((after.get(counter) ?? 0) - (before.get(counter) ?? 0) >= count));
   return {
     first,
     seen: bystanders.take(),
@@ -252,6 +249,35 @@ export async function besiege(
     rssRatio,
     heapRatio,
     rounds,
-    unmoved: unmoved.map(([counter]) => counter),
+    unmoved: unmovedCounters(cases, 5, before, after),
   };
+}
+
+/** Counters that have not moved by one for each case and each time that it was run. */
+function unmovedCounters(
+  cases: readonly Case[],
+  times: number,
+  before: ReadonlyMap<string, number>,
+  after: ReadonlyMap<string, number>,
+): string[] {
+  const least = new Map<string, number>();
+  for (const { counter } of cases) if (counter !== null) least.set(counter, (least.get(counter) ?? 0) + times);
+  return [...least].flatMap(([counter, count]) => ((after.get(counter) ?? 0) - (before.get(counter) ?? 0) >= count ? [] : [counter]));
+}
+
+/** Each case once, one after the other: what it costs the second time is not judged. Nothing may be left behind. */
+export async function besiegeOnce(
+  { protocol, cases }: Pick<Batch, "protocol" | "cases">,
+  attacked: Attacked,
+  attackers: Attackers | QuicAttackers,
+  bystanders: Bystanders,
+): Promise<Pick<Siege, "first" | "seen" | "unmoved">> {
+  const origin = attacked.urls[protocol]!;
+  const first = new Map<string, Observed>();
+  const before = await attacked.metrics();
+  bystanders.begin(attacked, protocol);
+  for (const { attack } of cases) first.set(attack, await attackers.run(attack, origin, isH2(protocol)));
+  await bystanders.end();
+  await attacked.settle();
+  return { first, seen: bystanders.take(), unmoved: unmovedCounters(cases, 1, before, await attacked.metrics()) };
 }
