@@ -22,6 +22,11 @@ export function isOpenPath(path: string): boolean {
   return openPaths.has(path);
 }
 
+/** Whether a path is for whoever runs the server, with a key or without, there or not: what asks it is no client of a model. */
+export function isOperatorsPath(path: string): boolean {
+  return openPaths.has(path) || path.startsWith("/admin/") || path.startsWith("/health/");
+}
+
 export interface GateOptions {
   /** null: no key is needed. */
   readonly keys: KeyRing | null;

@@ -21,6 +21,7 @@ import type {
   SinkObserver,
   WireFault,
 } from "../core/seams.ts";
+import { isOperatorsPath } from "./gate.ts";
 
 /** A request that came in. What tells of its answer changes until `ended` is there. */
 export interface ReceivedRequest {
@@ -193,13 +194,18 @@ export class RequestLog implements ReceivedRequests {
     });
   }
 
-  /** A handler that notes what comes in and how its answer goes. */
+  /**
+   * A handler that notes what comes in and how its answer goes. Paths for whoever runs the server are left out: a look at /admin/requests
+   * would push out what it looks for.
+   */
   watch(handler: RequestHandler): RequestHandler {
     if (!this.isOn) return handler;
+    const noted = (request: RouteRequest, body: Uint8Array, sink: ResponseSink): ResponseSink =>
+      isOperatorsPath(request.path) ? sink : this.#note(request, body, sink);
     return {
       ...handler,
-      handle: (request, body, sink) => handler.handle(request, body, this.#note(request, body, sink)),
-      refuse: (reason, request, sink) => handler.refuse(reason, request, request === null ? sink : this.#note(request, noBody, sink)),
+      handle: (request, body, sink) => handler.handle(request, body, noted(request, body, sink)),
+      refuse: (reason, request, sink) => handler.refuse(reason, request, request === null ? sink : noted(request, noBody, sink)),
     };
   }
 

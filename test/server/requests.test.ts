@@ -106,20 +106,20 @@ test.each(["uws", "node"] as const)("a client that leaves is told of on %s", asy
 test("a request that does not come is an error that says what came", async () => {
   await using server = await createServer({ keepRequests: 5 });
   await expect(server.requests.waitForRequest("/x", { timeoutMs: 20 })).rejects.toThrow("no request fits after 20 ms: none came");
-  await fetch(`${server.urls.h1}/health`);
-  await expect(server.requests.waitForRequest("/x", { timeoutMs: 20 })).rejects.toThrow("1 are there, the last GET /health");
+  await fetch(`${server.urls.h1}/v1/models`);
+  await expect(server.requests.waitForRequest("/x", { timeoutMs: 20 })).rejects.toThrow("1 are there, the last GET /v1/models");
 });
 
 test("the next request is one that is not there yet", async () => {
   await using server = await createServer({ keepRequests: 5 });
-  const ask = (): Promise<Response> => fetch(`${server.urls.h1}/health`);
+  const ask = (): Promise<Response> => fetch(`${server.urls.h1}/v1/models`);
   await ask();
-  expect((await server.requests.waitForRequest("/health")).number).toBe(1);
-  const waited = server.requests.waitForRequest("/health", { next: true, untilEnded: true });
+  expect((await server.requests.waitForRequest("/v1/models")).number).toBe(1);
+  const waited = server.requests.waitForRequest("/v1/models", { next: true, untilEnded: true });
   await ask();
   expect(await waited).toMatchObject({ number: 2, ended: "finished" });
-  await expect(server.requests.waitForRequest("/health", { next: true, timeoutMs: 20 })).rejects.toThrow("no request fits after 20 ms");
-  await expect(server.requests.waitForRequest("/health", { ended: true } as object)).rejects.toThrow(
+  await expect(server.requests.waitForRequest("/v1/models", { next: true, timeoutMs: 20 })).rejects.toThrow("no request fits after 20 ms");
+  await expect(server.requests.waitForRequest("/v1/models", { ended: true } as object)).rejects.toThrow(
     "waitForRequest: there is no option ended: there are timeoutMs, untilEnded, next",
   );
 });
@@ -139,7 +139,7 @@ test("heads and bodies together are bounded, and a body is kept as it came", () 
   const value = "x".repeat(1_000_000);
   const request = {
     method: "POST",
-    path: "/",
+    path: "/x",
     query: "",
     protocol: "h1",
     receivedUs: 0,
@@ -150,7 +150,7 @@ test("heads and bodies together are bounded, and a body is kept as it came", () 
   for (let i = 0; i < 100; i++) handler.handle(request as Partial<RouteRequest> as RouteRequest, body, {} as ResponseSink);
   // An engine uses the bytes again.
   body.fill(0);
-  expect(log.length).toBe(Math.floor(mostKeptBytes / (value.length + "x-own/".length + body.length)));
+  expect(log.length).toBe(Math.floor(mostKeptBytes / (value.length + "x-own/x".length + body.length)));
   expect(log.at(-1)!.body).toEqual({ model: "m" });
   expect(JSON.parse(JSON.stringify(log.at(-1)))).toMatchObject({ number: 100, body: { model: "m" } });
 });
@@ -158,7 +158,7 @@ test("heads and bodies together are bounded, and a body is kept as it came", () 
 test("a page of them is bounded, and says whether there are more", () => {
   const log = new RequestLog(100);
   const handler = log.watch({ handle: () => {}, refuse: () => {} });
-  const request = { method: "POST", path: "/", query: "", protocol: "h1", receivedUs: 0, headerNames: () => [] };
+  const request = { method: "POST", path: "/x", query: "", protocol: "h1", receivedUs: 0, headerNames: () => [] };
   for (let i = 0; i < 5; i++)
     handler.handle(request as Partial<RouteRequest> as RouteRequest, new Uint8Array(i === 3 ? 3_000_000 : 500_000), {} as ResponseSink);
   const numbers = (after: number) => [log.page(after).requests.map(({ number }) => number), log.page(after).hasMore];
@@ -174,9 +174,19 @@ test("a page of them is bounded, and says whether there are more", () => {
 
 test("nothing is kept unless it is asked for", async () => {
   await using server = await createServer();
-  await fetch(`${server.urls.h1}/health`);
+  await fetch(`${server.urls.h1}/v1/models`);
   expect([...server.requests]).toEqual([]);
-  await expect(server.requests.waitForRequest("/health")).rejects.toThrow("start the server with keepRequests");
+  await expect(server.requests.waitForRequest("/v1/models")).rejects.toThrow("start the server with keepRequests");
+});
+
+test("who looks pushes nothing out", async () => {
+  await using server = await createServer({ keepRequests: 2, admin: true, adminToken: "admin-token" });
+  await fetch(server.urls.h1! + path, { method: "POST", body: JSON.stringify(chat()) });
+  const looks = ["/admin/requests", "/admin/config", "/admin/nowhere", "/health", "/health/ready", "/health/clock", "/metrics", "/"];
+  for (const look of looks)
+    for (const headers of [{}, { authorization: "Bearer admin-token" }]) await (await fetch(server.urls.h1! + look, { headers })).text();
+  await (await fetch(`${server.urls.h1}/admin/requests`, { method: "POST", body: "{}" })).text();
+  expect(server.requests.all().map((request) => [request.number, request.path])).toEqual([[1, path]]);
 });
 
 test("/admin/requests needs --admin, --keep-requests and the token", async () => {
@@ -192,10 +202,14 @@ test("/admin/requests needs --admin, --keep-requests and the token", async () =>
       requests: { number: number; path: string; status: number }[];
     };
   await fetch(server.urls.h1! + path, { method: "POST", body: JSON.stringify(chat()) });
+  await fetch(server.urls.h1! + path, { method: "POST", body: JSON.stringify(chat()) });
   const { requests } = await ask();
-  expect(requests.at(-2)).toMatchObject({ path, status: 401, ended: "finished" });
-  const behind = await fetch(`${url}?after=${requests.at(-2)!.number}`, { headers: { authorization: "Bearer admin-token" } });
-  expect(((await behind.json()) as { requests: object[]; has_more: boolean }).requests).toHaveLength(2);
+  expect(requests.map(({ number, status }) => [number, status])).toEqual([
+    [1, 401],
+    [2, 401],
+  ]);
+  const behind = await fetch(`${url}?after=1`, { headers: { authorization: "Bearer admin-token" } });
+  expect(((await behind.json()) as { requests: object[]; has_more: boolean }).requests).toEqual([requests[1]]);
   expect((await fetch(`${url}?after=x`, { headers: { authorization: "Bearer admin-token" } })).status).toBe(400);
   expect((await ask({ method: "POST", body: '{"clear":true}' })).requests).toEqual([]);
 });
