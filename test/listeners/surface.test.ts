@@ -285,6 +285,7 @@ describe.each(targets)("$name", (target) => {
     });
     test.each([
       ["plain", "Grüße, 世界 👩‍👩‍👧!", "Grüße, 世界 👩‍👩‍👧!"],
+      ["no ASCII but its quotation marks", '"日本語"', "日本語"],
       ["a JSON string", JSON.stringify('two\nlines "quoted" \u2028 end'), 'two\nlines "quoted" \u2028 end'],
     ])("x-fakeai-text, %s", async (_what, header, text) => {
       const headers = { "x-fakeai-text": Buffer.from(header).toString("latin1") };
@@ -293,6 +294,11 @@ describe.each(targets)("$name", (target) => {
       const whole = JSON.parse((await running.ask({ body: chat(), headers })).body) as Completion;
       expect(whole.choices[0]!.message!.content).toBe(text);
       expect(whole.usage.completion_tokens).toBe(chunksOf(streamed.body).filter(({ choices }) => choices[0]?.delta?.content).length);
+    });
+    test("a text that is not ASCII arrives, or is refused with what to send instead", async () => {
+      const answer = await running.ask({ body: chat(), headers: { "x-fakeai-text": Buffer.from("日本語").toString("latin1") } });
+      if (target.engine === "uws") expect(answer.body).toMatch(/send it in quotation marks, as a JSON string .* --h1-engine node/);
+      else expect((JSON.parse(answer.body) as Completion).choices[0]!.message!.content).toBe("日本語");
     });
     test("an empty text has no tokens, whatever is asked for", async () => {
       const headers = { "x-fakeai-text": '""', "x-fakeai-output-tokens": "5", "x-fakeai-ttft": "5" };

@@ -100,11 +100,21 @@ export function booleanHeader(request: RouteRequest, name: OwnHeader): boolean |
 /** What a client can do whose library sends a header as Latin-1, as fetch does: its bytes come to no text on some engines. */
 const unreadable = 'send a JSON string with escapes ("caf\\u00e9"), or UTF-8: Buffer.from(text).toString("latin1") in fetch';
 
+/** uWebSockets.js trims bytes above 0x7f from both ends of a value, and tells nobody. */
+const quoted =
+  'send it in quotation marks, as a JSON string ("caf\\u00e9", or its UTF-8 between the marks), or start with --h1-engine node';
+
 /** The text of `x-fakeai-text`: the value itself, or a JSON string where it needs line ends or other control characters. */
 export function givenText(request: RouteRequest): string | null {
   const value = request.header("x-fakeai-text");
   if (value === undefined) return null;
-  if (value === "") throw headerError("x-fakeai-text", `x-fakeai-text: no text arrived; ${unreadable}; an empty text is ""`);
+  if (value === "") {
+    const why =
+      request.engine === "uws"
+        ? `no text arrived, and bytes above 0x7f at the ends of a header do not on the engine uws; ${quoted}`
+        : `no text arrived; ${unreadable}`;
+    throw headerError("x-fakeai-text", `x-fakeai-text: ${why}; an empty text is ""`);
+  }
   if (value.includes("\ufffd")) throw headerError("x-fakeai-text", `x-fakeai-text: its bytes are not UTF-8; ${unreadable}`);
   if (!value.startsWith('"')) return value;
   try {
