@@ -7,6 +7,7 @@ import { instanceId } from "../base/instance.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { FaultySink } from "../core/faults/faulty.ts";
 import type { ResponsePlan, ResponseSink, RouteRequest } from "../core/seams.ts";
+import { coverSecrets, secretsOf } from "../tape/redact.ts";
 import { TapeIndex } from "../tape/match.ts";
 import { type Playable, planOf, playableOf } from "../tape/playback.ts";
 import { readTape } from "../tape/reader.ts";
@@ -57,7 +58,7 @@ export class ReplayDesk {
    */
   plan(request: RouteRequest, body: Uint8Array, sink: ResponseSink, stamps: boolean): ResponsePlan | null {
     const { method, path, query } = request;
-    const value = body.length === 0 ? null : (peekBody(body) ?? body);
+    const value = body.length === 0 ? null : valueAsTaped(request, body);
     const asked = { method, path, query, body: value };
     const named = integerHeader(request, "x-fakeai-call");
     const index = this.#index.take(asked, named ?? null);
@@ -83,6 +84,21 @@ export class ReplayDesk {
       headAlone: request.engine !== "uws" && !(sink instanceof FaultySink),
     });
   }
+}
+
+/** Secrets that are looked for in a request: each is a search of its whole body. */
+const mostSecrets = 16;
+
+/** A body as a tape has it: a key of its request that it repeats is covered there, as in a prompt that quotes it. */
+function valueAsTaped(request: RouteRequest, body: Uint8Array): unknown {
+  const value = peekBody(body);
+  const headers = request.headerNames().map((name) => [name, request.header(name) ?? ""] as const);
+  const secrets = secretsOf({ headers, query: request.query, body: value }).slice(0, mostSecrets);
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
+  if (!secrets.some((secret) => bytes.includes(secret))) return value ?? body;
+  const covered = Buffer.from(body);
+  coverSecrets(covered, secrets);
+  return peekBody(covered) ?? covered;
 }
 
 /** Breaks an answer off: by a reset of its stream, or with its connection. */

@@ -326,8 +326,11 @@ test("a head leaves when it came, before its first bytes, from the recorder and 
 });
 
 test("order of members, keys, and members that are left out make no difference", async () => {
-  const body = { note: `it is ${"*".repeat(key.length)}`, api_key: "another key", b: [1, { a: 2 }], user: "somebody" };
-  expect((await ask(replayed, "h1", "/v1/json?alt=sse&key=other", body)).status).toBe(200);
+  // The key of the headers is in the body too: covered on the tape, and here.
+  for (const note of [`it is ${"*".repeat(key.length)}`, `it is ${key}`]) {
+    const body = { note, api_key: "another key", b: [1, { a: 2 }], user: "somebody" };
+    expect((await ask(replayed, "h1", "/v1/json?alt=sse&key=other", body)).status).toBe(200);
+  }
 });
 
 test("a request that several calls answer gets one after the other", async () => {
