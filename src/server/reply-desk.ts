@@ -10,6 +10,8 @@ import { unfitFor } from "./fault-injector.ts";
 
 /** Milliseconds between two looks at a file of rules. */
 const lookEveryMs = 200;
+/** Looks at a file that is not there until that is told. */
+const looksBeforeGone = 5;
 
 export interface ReplyDeskOptions {
   /** Latencies follow from the batch: rules may have none. */
@@ -89,10 +91,16 @@ export class ReplyDesk {
 
   #watch(file: string, stamp: string | null): void {
     let seen = stamp;
+    let absences = 0;
     const looks = setInterval(() => {
       const now = stampOf(file);
-      // An editor may replace a file by removing it first.
-      if (now === null || now === seen) return;
+      if (now === null) {
+        // An editor may replace a file by removing it first.
+        if (++absences === looksBeforeGone) this.#options.tell(`${file}: the file is gone; the rules before stay in force`);
+        return;
+      }
+      absences = 0;
+      if (now === seen) return;
       seen = now;
       void this.#readAgain(file, looks);
     }, lookEveryMs);

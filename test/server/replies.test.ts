@@ -243,7 +243,10 @@ test("a file is read again when it changes; one that is wrong changes nothing, a
   // A link to itself is out of reach: the look at it fails, and the process goes on.
   unlinkSync(file);
   symlinkSync(file, file);
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await eventually(
+    () => warnings.some((line) => line.endsWith("replies.yaml: the file is gone; the rules before stay in force")),
+    "a word",
+  );
   expect(await chat(server.urls.h1!, "x")).toBe("another");
   unlinkSync(file);
   writeFileSync(file, "replies:\n  - reply: { text: back }\n");
