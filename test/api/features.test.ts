@@ -188,6 +188,7 @@ describe("tools", () => {
     ["an unknown verbosity", { verbosity: "loud" }, "verbosity"],
     ["an unknown tier", { service_tier: "gold" }, "service_tier"],
     ["too strong a bias", { logit_bias: { "50256": -101 } }, "logit_bias.50256"],
+    ["a bias of no token", { logit_bias: { banana: 1 } }, "logit_bias"],
     ["a bias that is no number", { logit_bias: { "50256": "1" } }, "logit_bias.50256"],
   ])("%s is refused", (_what, body, param) => {
     expect(() => whole(body)).toThrow(expect.objectContaining({ problem: expect.objectContaining({ status: 400, param }) }) as Error);

@@ -172,9 +172,12 @@ function readFormat(config: JsonObject): Ask["json"] {
     case "text/x.enum":
       if (schema === undefined) throw bad("A response schema is needed with the response mime type text/x.enum");
       return null;
+    case "application/xml":
+    case "application/yaml":
+      throw bad(`The response mime type '${type}' is not supported here; 'application/json' is.`);
     default:
       throw bad(
-        `* GenerateContentRequest.generation_config.response_mime_type: allowed mimetypes are \`text/plain\`, \`application/json\`, \`application/xml\`, \`application/yaml\` and \`text/x.enum\`.`,
+        `* GenerateContentRequest.generation_config.response_mime_type: allowed mimetypes are \`text/plain\`, \`application/json\` and \`text/x.enum\`.`,
       );
   }
 }

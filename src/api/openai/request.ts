@@ -68,7 +68,13 @@ export function checkSampling(body: JsonObject): void {
   optionalNumber(body, "presence_penalty", -2, 2);
   optionalNumber(body, "frequency_penalty", -2, 2);
   const bias = optionalObject(body, "logit_bias");
-  for (const token in bias) optionalNumber(bias, token, -100, 100, `logit_bias.${token}`);
+  for (const token in bias) {
+    if (!/^\d{1,9}$/.test(token)) {
+      const message = `Invalid key in 'logit_bias': ${token.slice(0, 64)}. You should only be submitting non-negative integers.`;
+      throw new ApiError(400, message, "logit_bias", "invalid_value");
+    }
+    optionalNumber(bias, token, -100, 100, `logit_bias.${token}`);
+  }
 }
 
 /** The one form of answer that is not here. */
