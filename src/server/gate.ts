@@ -22,7 +22,7 @@ export function isOpenPath(path: string): boolean {
   return openPaths.has(path);
 }
 
-/** Whether a path is for whoever runs the server, with a key or without, there or not: what asks it is no client of a model. */
+/** Whether a path is for the server's operator, with a key or without, there or not: what asks it is no client of a model. */
 export function isOperatorsPath(path: string): boolean {
   return openPaths.has(path) || path.startsWith("/admin/") || path.startsWith("/health/");
 }

@@ -195,7 +195,7 @@ export class RequestLog implements ReceivedRequests {
   }
 
   /**
-   * A handler that notes what comes in and how its answer goes. Paths for whoever runs the server are left out: a look at /admin/requests
+   * A handler that notes what comes in and how its answer goes. Paths for the server's operator are left out: a look at /admin/requests
    * would push out what it looks for.
    */
   watch(handler: RequestHandler): RequestHandler {

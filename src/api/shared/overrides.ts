@@ -100,7 +100,7 @@ export function booleanHeader(request: RouteRequest, name: OwnHeader): boolean |
 /** What a client can do whose library sends a header as Latin-1, as fetch does: its bytes come to no text on some engines. */
 const unreadable = 'send a JSON string with escapes ("caf\\u00e9"), or UTF-8: Buffer.from(text).toString("latin1") in fetch';
 
-/** uWebSockets.js trims bytes above 0x7f from both ends of a value, and tells nobody. */
+/** uWebSockets.js trims bytes above 0x7f from both ends of a value, and nothing tells of it. */
 const quoted =
   'send it in quotation marks, as a JSON string ("caf\\u00e9", or its UTF-8 between the marks), or start with --h1-engine node';
 
