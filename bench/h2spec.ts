@@ -3,7 +3,7 @@
  * cleartext and TLS, without and with its strict cases, several times in turns.
  */
 import { type ChildProcess, execFile, fork, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createSecureServer, createServer as createCleartextServer, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -84,7 +84,12 @@ async function measure(command: string, server: Server, protocol: Protocol, mode
   const flags = [...(protocol === "h2" ? ["-t", "-k"] : []), ...(mode === "strict" ? ["-S"] : [])];
   try {
     // It exits with 1 where a case fails.
-    await new Promise((resolve) => execFile(command, ["-p", String(port), "-j", report, ...flags], { maxBuffer: 1e8 }, resolve));
+    const said = await new Promise<string>((resolve) =>
+      execFile(command, ["-p", String(port), "-j", report, ...flags], { maxBuffer: 1e8 }, (error, stdout, stderr) =>
+        resolve(`${error?.signal ?? ""} ${stdout.slice(-2000)} ${stderr.slice(-2000)}`),
+      ),
+    );
+    if (!existsSync(report)) throw new Error(`h2spec made no report of ${server}, ${protocol}, ${mode}: ${said}`);
     return verdictsOf(readFileSync(report, "utf8"));
   } finally {
     child.kill();
