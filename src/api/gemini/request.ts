@@ -1,6 +1,5 @@
 /**
- * Reading requests to Gemini's generateContent (ai.google.dev/api/generate-content). Members have their names in camelCase or in
- * snake_case, as protocol buffers in JSON do. Complaints are worded as Google's.
+ * Reading requests to Gemini's generateContent (ai.google.dev/api/generate-content). Complaints are worded as Google's.
  */
 import { charactersOf, mostStopCharacters } from "../../core/text/stop.ts";
 import { maxOutputTokens } from "../../core/limits/budget.ts";
@@ -11,51 +10,10 @@ import type { ModelSettings } from "../shared/model-settings.ts";
 import { anyJsonObject } from "../shared/any-object.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
 import type { MediaRules } from "../shared/files.ts";
+import { checkPart, checkSafety, enumAt, mediaResolutions, toolBehaviors } from "./enums.ts";
 import { mediaTokens, type Modality, type Reader } from "./media.ts";
+import { bad, integerAt, listAt, member, objectAt, wrong } from "./members.ts";
 import { jsonSchemaOf } from "./schema.ts";
-
-export const bad = (message: string): ApiError => new ApiError(400, message);
-
-const snakeOf = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-
-/** A member by its name in camelCase, or by the same in snake_case; null is absent. */
-export function member(object: JsonObject, name: string): unknown {
-  return object[name] ?? object[snakeOf(name)] ?? undefined;
-}
-
-function wrong(path: string, kind: string, value: unknown): ApiError {
-  return bad(`Invalid value at '${path}' (${kind}), ${(JSON.stringify(value) ?? "undefined").slice(0, 100)}`);
-}
-
-function objectAt(object: JsonObject, name: string, path: string): JsonObject {
-  const value = member(object, name) ?? {};
-  if (!isObject(value)) throw wrong(`${path}${snakeOf(name)}`, "type.googleapis.com/google.protobuf.Struct", value);
-  return value;
-}
-
-function listAt(object: JsonObject, name: string, path: string): readonly unknown[] {
-  const value = member(object, name) ?? [];
-  // One message stands for a list of it, as SDKs send a system instruction.
-  if (isObject(value)) return [value];
-  if (!Array.isArray(value)) throw wrong(`${path}${snakeOf(name)}`, "list", value);
-  return value;
-}
-
-function integerAt(object: JsonObject, name: string, path: string): number | null {
-  const given = member(object, name);
-  if (given === undefined) return null;
-  const value = typeof given === "string" && /^-?\d{1,15}$/.test(given) ? Number(given) : given;
-  if (typeof value !== "number" || !Number.isInteger(value)) throw wrong(`${path}${snakeOf(name)}`, "TYPE_INT32", given);
-  return value;
-}
-
-function enumAt(object: JsonObject, name: string, path: string, type: string, names: readonly string[]): string | null {
-  const value = member(object, name);
-  if (value === undefined) return null;
-  if (typeof value !== "string" || !names.includes(value.toUpperCase()))
-    throw wrong(`${path}${snakeOf(name)}`, `type.googleapis.com/${type}`, value);
-  return value.toUpperCase();
-}
 
 /** One message of a conversation. */
 interface Content {
@@ -98,6 +56,7 @@ function readContents(given: readonly unknown[], path: string, reader: Reader, r
     let isResult = false;
     for (const [position, part] of parts.entries()) {
       if (!isObject(part)) throw wrong(`${at}.parts[${position}]`, "type.googleapis.com/google.ai.generativelanguage.v1beta.Part", part);
+      checkPart(part, `${at}.parts[${position}]`);
       texts.push(...textsOfPart(part));
       isResult ||= member(part, "functionResponse") !== undefined;
       for (const one of partsWithin(part)) {
@@ -121,6 +80,7 @@ function readTools(body: JsonObject): readonly Tool[] {
         throw bad(
           `* GenerateContentRequest.${at}.name: Invalid function name. Must start with a letter or an underscore. Must be alphameric (a-z, A-Z, 0-9), underscores (_), dots (.), colons (:), or dashes (-), with a maximum length of 128.`,
         );
+      enumAt(declared, "behavior", `${at}.`, toolBehaviors);
       const json = member(declared, "parametersJsonSchema");
       const parameters = json === undefined ? jsonSchemaOf(member(declared, "parameters")) : json;
       return { name, parameters, param: `${at}.parameters` };
@@ -128,13 +88,13 @@ function readTools(body: JsonObject): readonly Tool[] {
   });
 }
 
-const modes = ["MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"];
+const modes = { type: "FunctionCallingConfig.Mode", names: ["MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"] };
 
 function readCalls(body: JsonObject, endsWithResult: boolean): CallPlan | null {
   const tools = readTools(body);
   const config = objectAt(objectAt(body, "toolConfig", ""), "functionCallingConfig", "tool_config.");
   const path = "tool_config.function_calling_config.";
-  const mode = enumAt(config, "mode", path, "google.ai.generativelanguage.v1beta.FunctionCallingConfig.Mode", modes) ?? "AUTO";
+  const mode = enumAt(config, "mode", path, modes) ?? "AUTO";
   const allowed = listAt(config, "allowedFunctionNames", path);
   const declared = new Set<unknown>(tools.map(({ name }) => name));
   const unknown = allowed.find((name) => !declared.has(name));
@@ -185,7 +145,8 @@ function readFormat(config: JsonObject): Ask["json"] {
 /** Tokens of thoughts, whatever the budget. */
 const mostThoughts = 256;
 const someThoughts = 64;
-const levels: Readonly<Record<string, number>> = { MINIMAL: 16, LOW: 32, MEDIUM: 64, HIGH: 128 };
+const levels: Readonly<Record<string, number>> = { MINIMAL: 16, LOW: 32, MEDIUM: 64, HIGH: 128, XHIGH: 256 };
+const thinkingLevels = { type: "ThinkingConfig.ThinkingLevel", names: ["THINKING_LEVEL_UNSPECIFIED", ...Object.keys(levels)] };
 
 function readThinking(config: JsonObject): { readonly tokens: number; readonly isShown: boolean } {
   const given = member(config, "thinkingConfig");
@@ -193,10 +154,7 @@ function readThinking(config: JsonObject): { readonly tokens: number; readonly i
   const path = "generation_config.thinking_config.";
   const thinking = objectAt(config, "thinkingConfig", "generation_config.");
   const budget = integerAt(thinking, "thinkingBudget", path);
-  const level = enumAt(thinking, "thinkingLevel", path, "google.ai.generativelanguage.v1beta.ThinkingConfig.ThinkingLevel", [
-    "THINKING_LEVEL_UNSPECIFIED",
-    ...Object.keys(levels),
-  ]);
+  const level = enumAt(thinking, "thinkingLevel", path, thinkingLevels);
   if (budget !== null && budget < -1) throw bad(`The thinking budget ${budget} is invalid. Please choose a value of -1 or more.`);
   const isShown = member(thinking, "includeThoughts") === true;
   // -1: the model decides.
@@ -224,7 +182,9 @@ function countPrompt(
 } {
   const given = listAt(body, "contents", "");
   if (given.length === 0) throw bad("* GenerateContentRequest.contents: contents is not specified");
-  const reader = { model, resolution: member(objectAt(body, "generationConfig", ""), "mediaResolution") };
+  const config = objectAt(body, "generationConfig", "");
+  const reader = { model, resolution: enumAt(config, "mediaResolution", "generation_config.", mediaResolutions) };
+  checkSafety(body);
   const conversation = readContents(given, "contents", reader, settings);
   const instruction = readContents(listAt(body, "systemInstruction", ""), "system_instruction", reader, settings);
   const system = instruction.contents.flatMap(({ texts }) => texts);

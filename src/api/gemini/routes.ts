@@ -11,7 +11,9 @@ import type { PromptAsk } from "../shared/prefix.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
 import { bytesOfNumber, vectorJson } from "../shared/vectors.ts";
 import { headOf, planGemini } from "./answers.ts";
-import { bad, countGemini, member } from "./request.ts";
+import { enumAt, taskTypes } from "./enums.ts";
+import { bad, member } from "./members.ts";
+import { countGemini } from "./request.ts";
 
 /** What is shown when every name is served. */
 const defaultModels = ["gemini-2.5-flash", "gemini-2.5-pro", "gemini-3-flash", "fakeai"];
@@ -78,6 +80,7 @@ function planEmbed(
   name: string,
 ): ResponsePlan {
   const body = parseBody(bytes);
+  const isBatch = method === "batchEmbedContents";
   const requests = method === "embedContent" ? [body] : member(body, "requests");
   if (!Array.isArray(requests) || requests.length === 0) throw bad("* BatchEmbedContentsRequest.requests: requests is not specified");
   if (requests.length > mostEmbedded)
@@ -89,6 +92,7 @@ function planEmbed(
       isObject(part) && typeof part["text"] === "string" ? [part["text"]] : [],
     );
     if (texts.length === 0) throw bad("* EmbedContentRequest.content: content is not specified");
+    if (isObject(asked)) enumAt(asked, "taskType", isBatch ? `requests[${index}].` : "", taskTypes);
     const dimensions = isObject(asked) ? (member(asked, "outputDimensionality") ?? mostDimensions) : mostDimensions;
     if (typeof dimensions !== "number" || !Number.isInteger(dimensions) || dimensions < 1 || dimensions > mostDimensions)
       throw bad(`output_dimensionality must be from 1 to ${mostDimensions}.`);
@@ -97,7 +101,6 @@ function planEmbed(
   });
   const prompts = asks.map(({ prompt }) => prompt);
   const { schedule, firstUs, stamped } = model.latency(request, prompts);
-  const isBatch = method === "batchEmbedContents";
   const { streamed, ...answer } = listFrames(
     {
       length: asks.length,
