@@ -44,24 +44,15 @@ describe("the whole of it", () => {
     ["quiche", "HTTP/3 on quiche against HTTP/1.1 on Node on this machine"],
     ["external", "HTTP/3 against HTTP/1.1 on this machine"],
   ] as const)("beside HTTP/3, on %s, no protocol is judged, and why is said once, as on the page", (engine, title) => {
-    const { arms, comparisons, ...unary } = scenarioNamed(sample, "unary");
-    const [first] = comparisons;
-    const result: BenchResult = {
-      ...sample,
-      requirements: [],
-      scenarios: [
-        {
-          ...unary,
-          claims: [],
-          arms: arms.map((arm) =>
-            arm.id === first!.candidate
-              ? { ...arm, protocol: "h3", engine }
-              : { ...arm, engine: engine === "external" ? engine : arm.engine },
-          ),
-          comparisons: comparisons.filter(({ candidate }) => candidate === first!.candidate).map((one) => ({ ...one, kind: "engine" })),
-        },
-      ],
-    };
+    const unary = structuredClone(scenarioNamed(sample, "unary"));
+    const { candidate: name } = unary.comparisons[0]!;
+    const comparisons = unary.comparisons.filter(({ candidate }) => candidate === name);
+    for (const one of comparisons) Object.assign(one, { kind: "engine" });
+    for (const arm of unary.arms) {
+      if (engine === "external") Object.assign(arm, { engine });
+      if (arm.id === name) Object.assign(arm, { protocol: "h3", engine });
+    }
+    const result: BenchResult = { ...sample, requirements: [], scenarios: [{ ...unary, comparisons, claims: [] }] };
     const caveat = "HTTP/3 runs in user space (quiche, N-API), TCP in the kernel: no verdict about the protocol";
     const text = renderEnding(result, plain(120));
     expect(text.split("\n", 1)[0]).toMatch(new RegExp(`^${title}: an effect of engines, no verdict about a protocol: `));

@@ -87,8 +87,8 @@ interface Twins {
 function pairsOfTwins({ pairs: own }: Variant, arms: readonly ArmSpec[], known: readonly PairSpec[]): Twins[] {
   return arms.flatMap(({ id: candidate, protocol }): Twins[] => {
     if (!protocolTraits[protocol].isQuic) return [];
-    const names = [candidate.replace(protocol, "h2"), candidate.replace(`-${protocol}`, "")];
-    const baseline = arms.find((arm) => arm.protocol === "h2" && names.includes(arm.id))?.id;
+    const names = new Set([candidate.replace(protocol, "h2"), candidate.replace(`-${protocol}`, "")]);
+    const baseline = arms.find((arm) => arm.protocol === "h2" && names.has(arm.id))?.id;
     if (baseline === undefined) return [];
     const like =
       known.find((pair) => pair.candidate === candidate) ??
