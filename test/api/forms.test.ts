@@ -46,6 +46,29 @@ test("a form that holds itself is looked at down to a depth", () => {
   expect(check.faultOf("/", nested(20_000, 5))).toBeNull();
 });
 
+test("names are open at the places that say so, and nowhere else", () => {
+  const table = {
+    bodies: { "/": 0 },
+    rows: [
+      { kinds: 16, members: { parts: 1, sound: 3, notes: 5 } },
+      { kinds: 8, items: 2 },
+      { kinds: 16, tag: "type", variants: { a: 3 }, untagged: 3 },
+      { kinds: 16, members: { format: 4 } },
+      { kinds: 1, values: ["wav"] },
+      { kinds: 16, rest: 4 },
+    ],
+  };
+  const body = (type: unknown, format: unknown, more: object = {}): Record<string, unknown> => ({ parts: [{ type, format }], ...more });
+  const check = new FormCheck(JSON.stringify(table), { "/": ["parts.[].type", "parts.[].format", "notes.*", "nowhere.at.all"] });
+  expect(check.faultOf("/", body("a", "flac", { notes: { x: 5 } }))).toBeNull();
+  expect(check.faultOf("/", body("b", 5))).toBeNull();
+  expect(check.faultOf("/", body(null, "flac"))).toBeNull();
+  expect(check.faultOf("/", body("a", 5))).toMatchObject({ what: "type" });
+  expect(check.faultOf("/", body(5, "wav"))).toMatchObject({ what: "type" });
+  expect(check.faultOf("/", body("a", "wav", { sound: { format: "flac" } }))).toMatchObject({ what: "name", path: ["sound", "format"] });
+  expect(new FormCheck(JSON.stringify(table)).faultOf("/", body("a", "flac"))).toMatchObject({ what: "name" });
+});
+
 test("names that objects inherit are no members", () => {
   const table = {
     bodies: { "/": 0 },

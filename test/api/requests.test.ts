@@ -367,6 +367,39 @@ describe.each([{}, { type: "message" }])("turns of Responses, messages with %j",
   });
 });
 
+/** What servers have beside OpenAI's types, which refuse it. */
+test.each<["vllm" | "openrouter", Endpoint, object]>([
+  ...(["vllm", "openrouter"] as const).flatMap((profile): ["vllm" | "openrouter", Endpoint, object][] => [
+    ...["flac", "m4a", "ogg", "pcm16"].map((format): ["vllm" | "openrouter", Endpoint, object] => [
+      profile,
+      "/v1/chat/completions",
+      { ...chat, messages: [{ role: "user", content: [{ type: "input_audio", input_audio: { data: "AA==", format } }] }] },
+    ]),
+    [profile, "/v1/chat/completions", { ...chat, messages: [{ role: "user", content: [{ type: "image_embeds", image_embeds: {} }] }] }],
+    [profile, "/v1/chat/completions", { ...chat, response_format: { type: "structural_tag", structures: [], triggers: [] } }],
+  ]),
+  ["vllm", "/v1/chat/completions", { ...chat, metadata: { n: 5, list: [] } }],
+  ["vllm", "/v1/responses", { ...response, metadata: { n: 5 } }],
+  ["openrouter", "/v1/chat/completions", { ...chat, tools: [{ type: "openrouter:web_search" }] }],
+  ["openrouter", "/v1/chat/completions", { ...chat, verbosity: "max" }],
+  ["openrouter", "/v1/responses", { ...response, tools: [{ type: "openrouter:web_search" }] }],
+  ["openrouter", "/v1/responses", { ...response, input: [{ role: "user", content: [{ type: "input_video", video_url: "x" }] }] }],
+])("%s takes what it has beside OpenAI: %s %j", (profile, path, body) => {
+  bodyOf(provider({ profile, outputTokens: 3, ttft: 0, itl: 0 }).plan(path, body));
+  expect(refusalOf(path, body)).not.toBeNull();
+});
+
+test.each(["vllm", "openrouter"] as const)("%s still has JSON types and other names", (profile) => {
+  const refused =
+    (body: object): (() => unknown) =>
+    () =>
+      provider({ profile }).plan("/v1/chat/completions", { ...chat, ...body });
+  expect(refused({ messages: [{ role: "user", content: [{ type: 5 }] }] })).toThrow("messages[0].content[0].type");
+  expect(refused({ messages: [{ role: "user", content: [{ type: "text", text: 5 }] }] })).toThrow("messages[0].content[0].text");
+  expect(refused({ reasoning_effort: "banana" })).toThrow("banana");
+  expect(refused({ response_format: { type: "json_schema" } })).toThrow("json_schema");
+});
+
 test("the document lists what is not there", () => {
   const row = /^\|(.*)\| A 400 says that fakeai does not have it\./m.exec(
     readFileSync(new URL("../../docs/serve.md", import.meta.url), "utf8"),

@@ -88,7 +88,7 @@ function bodyOf({ name, texts, dimensions, isBase64, indented }: Vectors, tokens
 export function planEmbeddings(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
   const { settings } = model;
   const body = deployedBody(request, parseBody(bytes));
-  checkForm("/v1/embeddings", body);
+  checkForm("/v1/embeddings", body, settings.profile);
   const name = checkModel(body, settings.models);
   const { texts, tokens, prompts } = readInputs(body, settings);
   const dimensions = optionalInteger(body, "dimensions", 1, mostDimensions) ?? (name.includes("large") ? 3072 : 1536);

@@ -2,15 +2,36 @@
 import { invalidType, type JsonObject, missing, outOfRange, unsupportedValue } from "../shared/body.ts";
 import { ApiError } from "../errors/api-error.ts";
 import { FormCheck, type FormFault, kindsIn, type Step } from "../shared/forms.ts";
+import type { ProfileName } from "../shared/model-settings.ts";
 import { openAiForms } from "./forms.ts";
 
 export type OpenAiEndpoint = "/v1/chat/completions" | "/v1/completions" | "/v1/embeddings" | "/v1/moderations" | "/v1/responses";
 
-const check = new FormCheck(openAiForms);
+const own = new FormCheck(openAiForms);
 
-/** Throws ApiError for the first member whose JSON type or name is not among those that OpenAI's types have. */
-export function checkForm(endpoint: OpenAiEndpoint, body: JsonObject): void {
-  const fault = check.faultOf(endpoint, body);
+/** Parts of messages are of more types elsewhere, and speech of more formats. */
+const chatParts = ["messages.[].content.[].type", "messages.[].content.[].input_audio.format"];
+
+/** By the server that is imitated: where others than OpenAI take more names than OpenAI's types have. */
+const checks: Readonly<Record<ProfileName, FormCheck>> = {
+  openai: own,
+  minimal: own,
+  // docs.vllm.ai: "Multimodal Inputs" (image_embeds, audio_embeds), "Structured Outputs" (structural_tag); metadata is looked at nowhere.
+  vllm: new FormCheck(openAiForms, {
+    "/v1/chat/completions": [...chatParts, "response_format.type", "metadata.*"],
+    "/v1/responses": ["metadata.*"],
+  }),
+  // openrouter.ai/docs: "Multimodal" (input_audio.format, video), "Server tools" (openrouter:web_search), "Parameters" (response_format,
+  // verbosity).
+  openrouter: new FormCheck(openAiForms, {
+    "/v1/chat/completions": [...chatParts, "response_format.type", "tools.[].type", "verbosity"],
+    "/v1/responses": ["input.[].content.[].type", "tools.[].type"],
+  }),
+};
+
+/** Throws ApiError for the first member whose JSON type or name is not among those that the types of OpenAI, or of the profile, have. */
+export function checkForm(endpoint: OpenAiEndpoint, body: JsonObject, profile: ProfileName): void {
+  const fault = checks[profile].faultOf(endpoint, body);
   if (fault !== null) throw complaint(fault);
 }
 

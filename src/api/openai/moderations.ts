@@ -57,7 +57,7 @@ function resultOf(text: string, types: string): string {
 /** JSON text of the answer. Throws ApiError. */
 export function moderate(bytes: Uint8Array): string {
   const body = parseBody(bytes);
-  checkForm("/v1/moderations", body);
+  checkForm("/v1/moderations", body, "openai");
   const { input } = body;
   const model = optionalString(body, "model") ?? "omni-moderation-latest";
   if (input === undefined || input === null) throw missing("input");

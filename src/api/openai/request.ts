@@ -102,7 +102,7 @@ const endpoints: Readonly<Record<Kind, OpenAiEndpoint>> = { chat: "/v1/chat/comp
 
 /** Reads and checks a whole request. Throws ApiError. */
 export function readCompletion(kind: Kind, body: JsonObject, settings: ModelSettings): { ask: Ask; options: CompletionOptions } {
-  checkForm(endpoints[kind], body);
+  checkForm(endpoints[kind], body, settings.profile);
   const model = checkModel(body, settings.models);
   const n = optionalInteger(body, "n", 1, mostChoices) ?? 1;
   const topLogprobs = readLogprobs(kind, body);

@@ -209,7 +209,7 @@ function readConversationOf(body: JsonObject, settings: ModelSettings, store: Re
 
 /** Tokens of the input of POST /v1/responses/input_tokens. Throws ApiError. */
 export function countResponseInput(body: JsonObject, settings: ModelSettings, store: ResponseMemory | null): number {
-  checkForm("/v1/responses", body);
+  checkForm("/v1/responses", body, settings.profile);
   if (body["model"] !== undefined && body["model"] !== null) checkModel(body, settings.models);
   readCalls(body, "responses", false);
   return readConversationOf(body, settings, store).promptTokens;
@@ -241,7 +241,7 @@ function ownTokens(instructions: string | null, tools: unknown, settings: ModelS
 
 /** Reads and checks a whole request. Throws ApiError. */
 export function readResponse(body: JsonObject, settings: ModelSettings, store: ResponseMemory | null): ResponseRequest {
-  checkForm("/v1/responses", body);
+  checkForm("/v1/responses", body, settings.profile);
   const model = modelOf(body, settings);
   const conversation = readConversationOf(body, settings, store);
   const { instructions, promptTokens, previous } = conversation;

@@ -111,14 +111,9 @@ export function readCalls(body: JsonObject, form: ToolForm, goesOn: boolean): Ca
 export function readFormat(format: unknown, param: string, form: ToolForm): Ask["json"] {
   if (format === undefined || format === null) return null;
   if (!isObject(format)) throw invalidType(param, "an object", format);
-  if (format["type"] === "text") return null;
   if (format["type"] === "json_object") return { schema: anyJsonObject, param };
-  if (format["type"] !== "json_schema") {
-    throw invalidValue(
-      `${param}.type`,
-      `Invalid value: ${quote(format["type"])}. Supported values are: 'json_object', 'json_schema', and 'text'.`,
-    );
-  }
+  // "text", and what the form of the request has let through, as vLLM's structural_tag: text too.
+  if (format["type"] !== "json_schema") return null;
   const at = form === "chat" ? `${param}.json_schema` : param;
   const described = form === "chat" ? format["json_schema"] : format;
   if (described === undefined) throw missing(at);

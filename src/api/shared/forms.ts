@@ -11,7 +11,7 @@ export interface FormRow {
   /** JSON types, as a sum of `kindBits`. */
   readonly kinds: number;
   /** The strings that it may be; absent: any. */
-  readonly values?: readonly string[];
+  readonly values?: readonly string[] | undefined;
   /** The range of a number. */
   readonly least?: number;
   readonly most?: number;
@@ -25,12 +25,14 @@ export interface FormRow {
   /** Members of an object. */
   readonly members?: Readonly<Record<string, number>>;
   /** All members of an object that is a map. */
-  readonly rest?: number;
+  readonly rest?: number | undefined;
   /** The member that tells which of the variants an object is. */
   readonly tag?: string;
   readonly variants?: Readonly<Record<string, number>>;
   /** The variant that has no such member; absent: it must be there. */
   readonly untagged?: number;
+  /** true: of an object with another tag nothing is said. */
+  readonly others?: boolean;
 }
 
 /** A table of forms. */
@@ -38,6 +40,36 @@ export interface Forms {
   /** By endpoint. */
   readonly bodies: Readonly<Record<string, number>>;
   readonly rows: readonly FormRow[];
+}
+
+/** Places by endpoint: members from the body down, "[]" for the items of a list, "*" for the members of a map, as in "tools.[].type". */
+export type Places = Readonly<Record<string, readonly string[]>>;
+
+/** A table in which any name may stand at the places. A place that is not there changes nothing. */
+export function opened({ bodies, rows: given }: Forms, places: Places): Forms {
+  const rows = [...given];
+  const add = (row: FormRow): number => rows.push(row) - 1;
+  // Rows are shared by several places: those on the way are copied.
+  const open = (index: number, [step, ...rest]: readonly string[]): number => {
+    const row = rows[index]!;
+    if (step === undefined) return add({ ...row, values: undefined });
+    if (step === "[]") return row.items === undefined ? index : add({ ...row, items: open(row.items, rest) });
+    if (step === "*") return add({ ...row, rest: undefined });
+    const { tag, variants, untagged, members } = row;
+    if (variants !== undefined) {
+      if (step === tag) return add({ ...row, others: true });
+      const changed = Object.entries(variants).map(([name, variant]) => [name, open(variant, [step, ...rest])] as const);
+      const bare = untagged === undefined ? {} : { untagged: open(untagged, [step, ...rest]) };
+      return add({ ...row, variants: Object.fromEntries(changed), ...bare });
+    }
+    const member = members?.[step];
+    return member === undefined ? index : add({ ...row, members: { ...members, [step]: open(member, rest) } });
+  };
+  const all = Object.entries(bodies).map(([endpoint, body]) => {
+    const inside = places[endpoint] ?? [];
+    return [endpoint, inside.reduce((index, place) => open(index, place.split(".")), body)] as const;
+  });
+  return { bodies: Object.fromEntries(all), rows };
 }
 
 export type Kind = Exclude<keyof typeof kindBits, "null">;
@@ -82,6 +114,7 @@ interface Form {
   readonly tag: string | undefined;
   readonly variants: ReadonlyMap<string, number> | null;
   readonly untagged: number | undefined;
+  readonly others: boolean;
 }
 
 const mapOf = (table: Readonly<Record<string, number>> | undefined): ReadonlyMap<string, number> | null =>
@@ -90,24 +123,26 @@ const mapOf = (table: Readonly<Record<string, number>> | undefined): ReadonlyMap
 /** Looks bodies over. Its time grows with the body alone: no place is looked at twice. */
 export class FormCheck {
   readonly #json: string;
+  readonly #open: Places;
   #table: Forms | null = null;
   readonly #forms: (Form | undefined)[] = [];
 
-  /** `json`: the table, read when the first body is looked at. */
-  constructor(json: string) {
+  /** `json`: the table, read when the first body is looked at. `open`: where any name may stand. */
+  constructor(json: string, open: Places = {}) {
     this.#json = json;
+    this.#open = open;
   }
 
   /** The first fault of a body in the order of its members; null: none. */
   faultOf(endpoint: string, body: JsonObject): FormFault | null {
-    this.#table ??= JSON.parse(this.#json) as Forms;
+    this.#table ??= opened(JSON.parse(this.#json) as Forms, this.#open);
     return this.#walk(body, this.#table.bodies[endpoint]!, 0);
   }
 
   #form(index: number): Form {
     const known = this.#forms[index];
     if (known !== undefined) return known;
-    const { kinds, values, items, members, rest, tag, variants, untagged, ...bounds } = this.#table!.rows[index]!;
+    const { kinds, values, items, members, rest, tag, variants, untagged, others = false, ...bounds } = this.#table!.rows[index]!;
     const names = values === undefined ? null : new Set(values);
     return (this.#forms[index] = {
       kinds,
@@ -123,6 +158,7 @@ export class FormCheck {
       tag,
       variants: mapOf(variants),
       untagged,
+      others,
     });
   }
 
@@ -187,6 +223,7 @@ export class FormCheck {
       const fault = this.#walk(object, variant, depth);
       return fault === null || tag !== "type" ? fault : under({ variant: value as string }, fault);
     }
+    if (form.others && typeof value === "string") return null;
     const names = [...form.variants!.keys()];
     return {
       what: typeof value === "string" ? "tag" : "type",
