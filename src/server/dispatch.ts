@@ -5,7 +5,7 @@ import { instanceId } from "../base/instance.ts";
 import { type Gate, isOpenPath } from "./gate.ts";
 import type { ReplayDesk } from "./replay-desk.ts";
 import { errorAnswer } from "../api/errors/answers.ts";
-import { ApiError, type Problem } from "../api/errors/api-error.ts";
+import { ApiError, type Problem, type RequestLimits } from "../api/errors/api-error.ts";
 import type { PlanSender } from "../api/routes.ts";
 import { sendJson } from "../api/shared/answer.ts";
 import { isPrepared, largeBodyBytes, prepareBody } from "../api/shared/body.ts";
@@ -49,6 +49,8 @@ export interface DispatchOptions {
   /** Whether events carry stamps where a request does not say. */
   readonly stamps: () => boolean;
   readonly meter: Meter;
+  /** What listeners hold requests to, for the words of a refusal. */
+  readonly limits: RequestLimits;
   /** Headers of every answer to such a request; null: none. */
   readonly announced: (request: RouteRequest | null) => Readonly<Record<string, string>> | null;
   /** What is spoken over WebSocket. */
@@ -176,7 +178,7 @@ export function createHandler(options: DispatchOptions): RequestHandler {
       }
     },
     refuse: (reason, request, sink) => {
-      const refuse = (): void => answer(options, request, sink, { kind: "refused", reason });
+      const refuse = (): void => answer(options, request, sink, { kind: "refused", reason, limits: options.limits });
       if (options.cors !== null) sink.extraHeaders = options.cors.headersFor(request);
       announce(options, request, sink);
       // A connection or a head that is refused before there is a request shows no key: the gate has nothing to check.

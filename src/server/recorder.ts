@@ -2,6 +2,7 @@
 import { chooseEngines, createListeners, findCertificate, listenAll, type Listening, trustOf } from "./listening.ts";
 import { sendJson } from "../api/shared/answer.ts";
 import { errorAnswer } from "../api/errors/answers.ts";
+import type { RequestLimits } from "../api/errors/api-error.ts";
 import { dialectOf } from "../api/shared/provider.ts";
 import { monotonicUs } from "../base/clock.ts";
 import { UsageError } from "../base/usage-error.ts";
@@ -74,7 +75,7 @@ export async function startRecorder(config: ServerConfig, options: RecorderOptio
   };
   const writer = await TapeWriter.begin(options.out, head, options.bounds);
   const upstream = openUpstream(to);
-  const desk = new RecordingDesk(options, upstream, writer, tell);
+  const desk = new RecordingDesk(options, upstream, writer, config.limits, tell);
   const listeners = createListeners(engines, config, certificate, desk.handler, new Bounds(config.limits));
   let listening: Listening[];
   try {
@@ -121,14 +122,14 @@ class RecordingDesk {
   #failed = 0;
   #toldFull = false;
 
-  constructor(options: RecorderOptions, upstream: Upstream, writer: TapeWriter, tell: (line: string) => void) {
+  constructor(options: RecorderOptions, upstream: Upstream, writer: TapeWriter, limits: RequestLimits, tell: (line: string) => void) {
     this.#options = options;
     this.#upstream = upstream;
     this.#writer = writer;
     this.#tell = tell;
     this.handler = {
       handle: (request, body, sink) => this.#pass(request, new Uint8Array(body), sink),
-      refuse: (reason, request, sink) => this.#answer(request, sink, { kind: "refused", reason }),
+      refuse: (reason, request, sink) => this.#answer(request, sink, { kind: "refused", reason, limits }),
     };
   }
 

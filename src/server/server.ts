@@ -197,6 +197,7 @@ export async function startServer(
     storeOf,
     isShared: siblings === null,
     ...initial.webSocket,
+    limits: initial.limits,
     later: setImmediate,
   };
   const dispatcher = createHandler({
@@ -211,6 +212,7 @@ export async function startServer(
     replay: replay === null ? null : { desk: replay, sender: requests.isOn ? requests.watchPlans(injector) : injector },
     stamps: () => config.model.stamps,
     meter,
+    limits: initial.limits,
     cors: initial.cors && new Cors(initial.cors),
     onFault: reportFault,
   });

@@ -48,6 +48,7 @@ async function answerOf(handle: Route["handle"]): Promise<{ status: number; body
     injector: new FaultInjector(settings, { send: () => {} }, meter, numbers, replies),
     replies,
     meter,
+    limits: { maxHeadBytes: 1, maxBodyBytes: 1, maxJsonDepth: 1 },
     replay: null,
     stamps: () => false,
     cors: null,

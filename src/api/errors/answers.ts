@@ -19,7 +19,7 @@ import { formatDuration } from "../../core/limits/rate-limit.ts";
 import type { Refusal } from "../../core/seams.ts";
 import { requestId } from "../shared/heads.ts";
 import type { Dialect } from "../shared/provider.ts";
-import type { Problem } from "./api-error.ts";
+import type { Problem, RequestLimits } from "./api-error.ts";
 import { geminiJson, geminiWords } from "./gemini.ts";
 import { ollamaWords } from "./ollama.ts";
 import type { Cell, Kind, ProblemOf, Words, WordsBy } from "./words.ts";
@@ -213,12 +213,9 @@ const table: { readonly [K in Kind]: Row<K> } = {
 
   // vLLM and uvicorn have no such bounds, so they get the form of vLLM's other HTTP errors.
   refused: {
-    openai: ({ reason }) => ({ ...refusals[reason], headers: refusals[reason].status === 503 ? { "retry-after": "1" } : {} }),
-    openrouter: ({ reason }) => ({ ...refusals[reason], ...(reason === "body-too-large" && { message: "Request payload too large" }) }),
-    anthropic: ({ reason }) => ({
-      ...refusals[reason],
-      ...(reason === "body-too-large" && { message: "Request exceeds the maximum size" }),
-    }),
+    openai: (refused) => ({ ...refusalOf(refused), headers: refusals[refused.reason].status === 503 ? { "retry-after": "1" } : {} }),
+    openrouter: (refused) => refusalOf(refused, "Request payload too large"),
+    anthropic: (refused) => refusalOf(refused, "Request exceeds the maximum size"),
   },
 
   internal: {
@@ -262,13 +259,13 @@ const refusals: Readonly<Record<Refusal, { readonly status: number; readonly mes
     message: "This server has as many connections as its system lets it open. Try again later.",
     code: "overloaded",
   },
-  "head-too-large": { status: 431, message: "The request head is larger than this server accepts.", code: "request_head_too_large" },
+  "head-too-large": { status: 431, message: "The request head is larger than this server accepts", code: "request_head_too_large" },
   "body-too-large": {
     status: 413,
-    message: "The request body is larger than this server accepts (--max-body).",
+    message: "The request body is larger than this server accepts",
     code: "request_too_large",
   },
-  "json-too-deep": { status: 400, message: "The JSON of the request body nests deeper than this server accepts.", code: "json_too_deep" },
+  "json-too-deep": { status: 400, message: "The JSON of the request body nests deeper than this server accepts", code: "json_too_deep" },
   "json-too-large": {
     status: 400,
     message: `The JSON of the request body holds more than ${workBounds.bodyMembers.most} members, ${workBounds.bodyContainers.most} arrays and objects, ${workBounds.bodyStrings.most} strings, ${workBounds.bodyValues.most} values in lists, or too much of all these together.`,
@@ -288,6 +285,29 @@ const refusals: Readonly<Record<Refusal, { readonly status: number; readonly mes
     code: "http2_required",
   },
 };
+
+/** The bound that a refusal is by, as its message ends: ": 16384 bytes (--max-head)." */
+function boundOf(reason: Refusal, limits: RequestLimits | undefined): string {
+  const end = (most: number | undefined, unit: string, flag: string): string =>
+    `${most === undefined ? "" : `: ${most} ${unit}`} (${flag}).`;
+  switch (reason) {
+    case "head-too-large":
+      return end(limits?.maxHeadBytes, "bytes", "--max-head");
+    case "body-too-large":
+      return end(limits?.maxBodyBytes, "bytes", "--max-body");
+    case "json-too-deep":
+      return end(limits?.maxJsonDepth, "levels", "--max-json-depth");
+    default:
+      return "";
+  }
+}
+
+/** `ofBody`: what the provider says of a body that is too large. */
+function refusalOf({ reason, limits }: Extract<Problem, { kind: "refused" }>, ofBody?: string): Words {
+  const { status, message, code } = refusals[reason];
+  const said = reason === "body-too-large" && ofBody !== undefined ? ofBody : message;
+  return { status, message: said + boundOf(reason, limits), code };
+}
 
 const openRouterMessages: Readonly<Record<number, string>> = {
   402: "Insufficient credits. Add more using https://openrouter.ai/settings/credits",

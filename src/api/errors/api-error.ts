@@ -14,6 +14,13 @@ export interface BadRequest {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** What one request may bring: bytes of its head and of its body, and arrays and objects within each other. */
+export interface RequestLimits {
+  readonly maxHeadBytes: number;
+  readonly maxBodyBytes: number;
+  readonly maxJsonDepth: number;
+}
+
 /** Why a request gets an error instead of its answer. */
 export type Problem =
   | BadRequest
@@ -34,7 +41,7 @@ export type Problem =
   /** The batched scheduler takes no more requests. `waitUs`: microseconds after which a place may be free. */
   | { readonly kind: "queue-full"; readonly status: 429 | 503; readonly waitUs: number }
   /** A listener refuses the request by itself. */
-  | { readonly kind: "refused"; readonly reason: Refusal }
+  | { readonly kind: "refused"; readonly reason: Refusal; readonly limits?: RequestLimits }
   /** A fault of the server's own. */
   | { readonly kind: "internal" }
   /** A status that a fault on purpose names. */

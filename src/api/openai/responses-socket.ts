@@ -16,7 +16,7 @@ import type {
   RouteRequest,
 } from "../../core/seams.ts";
 import { errorAnswer } from "../errors/answers.ts";
-import { ApiError, type Problem } from "../errors/api-error.ts";
+import { ApiError, type Problem, type RequestLimits } from "../errors/api-error.ts";
 import {
   isObject,
   type JsonObject,
@@ -57,6 +57,7 @@ export interface SocketOptions {
   readonly mostInFlight: number;
   /** Names of lanes that a connection may use in its life. */
   readonly mostLanes: number;
+  readonly limits: RequestLimits;
   /** Calls back in another turn of the event loop. */
   readonly later: (step: () => void) => void;
 }
@@ -233,7 +234,7 @@ export class ResponsesSocket implements MessageSession {
   }
 
   onRefused(reason: Refusal): void {
-    this.#sendProblem({ kind: "refused", reason }, null);
+    this.#sendProblem({ kind: "refused", reason, limits: this.#options.limits }, null);
   }
 
   /** Puts a message into its lane. Throws ApiError. */
