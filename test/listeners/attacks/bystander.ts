@@ -115,37 +115,46 @@ function h2Client(origin: string): StreamClient {
   };
 }
 
-/** Streams on lanes of one WebSocket: as many deltas as tokens each. */
+/** Streams on lanes of one WebSocket, and of another where the server has closed it in order: as many deltas as tokens each. */
 function wsClient(origin: string): { stream(): Promise<readonly Stamped[]>; close(): void } {
-  const socket = new WebSocket(`${origin}/v1/responses`, { headers, perMessageDeflate: false, rejectUnauthorized: false });
   const lanes = new Map<string, { readonly events: Stamped[]; readonly done: (fault: Error | null) => void }>();
-  const opened = new Promise<void>((resolve) => socket.once("open", resolve));
-  const fail = (why: string): void => {
-    for (const { done } of lanes.values()) done(new Error(why));
-  };
-  socket.on("error", (error) => fail(error.message));
-  socket.on("close", (code) => fail(`the WebSocket was closed with ${code}`));
-  socket.on("message", (data: Buffer) => {
-    const event = JSON.parse(data.toString()) as Stamped & { readonly type: string; readonly stream_id: string };
-    const lane = lanes.get(event.stream_id);
-    if (event.type === "response.output_text.delta") lane?.events.push(event);
-    if (event.type === "response.completed" || event.type === "response.incomplete") lane?.done(null);
-    if (event.type === "error") lane?.done(new Error(data.toString()));
-  });
+  let socket: WebSocket | null = null;
   let next = 0;
+  const open = (): WebSocket => {
+    const opened = new WebSocket(`${origin}/v1/responses`, { headers, perMessageDeflate: false, rejectUnauthorized: false });
+    const fail = (why: string): void => {
+      if (socket === opened) socket = null;
+      for (const { done } of lanes.values()) done(new Error(why));
+      lanes.clear();
+    };
+    opened.on("error", (error) => fail(error.message));
+    opened.on("close", (code) => fail(`the WebSocket was closed with ${code}`));
+    opened.on("message", (data: Buffer) => {
+      const event = JSON.parse(data.toString()) as Stamped & { readonly type: string; readonly stream_id: string };
+      const lane = lanes.get(event.stream_id);
+      if (event.type === "response.output_text.delta") lane?.events.push(event);
+      if (event.type === "response.completed" || event.type === "response.incomplete") lane?.done(null);
+      if (event.type === "error") lane?.done(new Error(data.toString()));
+    });
+    return opened;
+  };
   return {
-    stream: async () => {
-      await opened;
+    stream: () => {
+      const own = (socket ??= open());
       const lane = `b${next++ % 3}`;
-      return new Promise((resolve, reject) => {
-        const events: Stamped[] = [];
-        lanes.set(lane, { events, done: (fault) => (fault === null ? resolve(events) : reject(fault)) });
-        socket.send(JSON.stringify({ type: "response.create", model: "m", input: "Hello", stream_id: lane }));
-      });
+      const events: Stamped[] = [];
+      const asked = JSON.stringify({ type: "response.create", model: "m", input: "Hello", stream_id: lane });
+      return inTime(
+        new Promise((resolve, reject) => {
+          lanes.set(lane, { events, done: (fault) => (fault === null ? resolve(events) : reject(fault)) });
+          if (own.readyState === WebSocket.OPEN) own.send(asked);
+          else own.once("open", () => own.send(asked));
+        }),
+      );
     },
     close: () => {
       lanes.clear();
-      socket.terminate();
+      socket?.terminate();
     },
   };
 }
