@@ -48,9 +48,9 @@ test.each(members)("%s: %j", async (path, names, bodyWith, place) => {
     const answer = await fetch(`${server.urls.h1}${path}`, { method: "POST", body: JSON.stringify(bodyWith(name)) });
     return [answer.status, await answer.text()];
   };
-  for (const name of names) expect((await ask(name))[0], name).toBe(200);
+  for (const name of names) expect([name, (await ask(name))[0]]).toEqual([name, 200]);
   for (const name of ["constructor", "__proto__", `${names[0]}_`]) {
     const [status, body] = await ask(name);
-    expect([status, body], name).toEqual([400, expect.stringContaining(place) as string]);
+    expect([name, status, body]).toEqual([name, 400, expect.stringContaining(place) as string]);
   }
 });
