@@ -114,6 +114,43 @@ test.each([
     { contents, toolConfig: { functionCallingConfig: { mode: "SOME" } } },
     /^Invalid value at 'tool_config.function_calling_config.mode' \(type.googleapis.com/,
   ],
+  ...(
+    [
+      [{ generationConfig: { mediaResolution: "HUGE" } }, "generation_config.media_resolution"],
+      [{ generationConfig: { topK: "many" } }, "generation_config.top_k"],
+      [{ generationConfig: { topK: 0 } }, "generation_config.top_k: top_k must be positive"],
+      [{ generationConfig: { top_p: 1.5 } }, "generation_config.top_p: top_p must be in the range [0.0, 1.0]"],
+      [{ generationConfig: { temperature: "1" } }, "generation_config.temperature"],
+      [{ generationConfig: { presencePenalty: 3 } }, "generation_config.presence_penalty"],
+      [{ generationConfig: { responseLogprobs: 1 } }, "generation_config.response_logprobs"],
+      [{ generationConfig: { responseMimeType: 5 } }, "generation_config.response_mime_type"],
+      [{ generationConfig: { responseMimeType: "application/xml" } }, "'application/xml' is not supported here"],
+      [{ generationConfig: { thinkingConfig: { includeThoughts: "yes" } } }, "thinking_config.include_thoughts"],
+      [{ safetySettings: "off" }, "safety_settings"],
+      [{ safetySettings: [{ category: "HARM_CATEGORY_BANANA", threshold: "OFF" }] }, "safety_settings[0].category"],
+      [{ safety_settings: [{ category: "HARM_CATEGORY_HARASSMENT", threshold: "SOME" }] }, "safety_settings[0].threshold"],
+      [{ contents: [{ parts: [{ text: 5 }] }] }, "contents[0].parts[0].text"],
+      [{ contents: [{ parts: [{ inlineData: "x" }] }] }, "contents[0].parts[0].inline_data"],
+      [{ contents: [{ parts: [{ inline_data: { mime_type: 5, data: "" } }] }] }, "contents[0].parts[0].inline_data.mime_type"],
+      [{ contents: [{ parts: [{ functionCall: { name: "f", args: [] } }] }] }, "contents[0].parts[0].function_call.args"],
+      [{ contents: [{ parts: [{ text: "a", mediaResolution: { level: "HUGE" } }] }] }, "parts[0].media_resolution.level"],
+      [{ systemInstruction: { parts: [{ text: {} }] } }, "system_instruction[0].parts[0].text"],
+    ] as const
+  ).map(([body, says]) => [generate, { contents, ...body }, says] as const),
+  ...(
+    [
+      [{ messages: [{ role: "assistant", tool_calls: {} }] }, "messages[0].tool_calls must be a list"],
+      [{ messages: [{ role: "assistant", tool_calls: [{}] }] }, "messages[0].tool_calls[0].function must be an object"],
+      [{ messages: [{ role: "assistant", tool_calls: [{ function: { name: "f", arguments: "{}" } }] }] }, "arguments must be an object"],
+      [{ messages: [{ role: "tool", content: "a", tool_name: 5 }] }, "messages[0].tool_name must be a string"],
+      [{ messages: [{ role: "assistant", content: "a", thinking: true }] }, "messages[0].thinking must be a string"],
+      [{ messages: [], options: { num_ctx: "4096" } }, 'option "num_ctx" must be of type integer'],
+      [{ messages: [], options: { repeat_penalty: [] } }, 'option "repeat_penalty" must be of type float32'],
+      [{ messages: [], keep_alive: "soon" }, "keep_alive must be a number of seconds or a duration"],
+    ] as const
+  ).map(([body, says]) => ["/api/chat", { model: "m", ...body }, says] as const),
+  ["/api/generate", { model: "m", prompt: "a", raw: "yes" }, "invalid request: raw must be true or false"],
+  ["/api/generate", { model: "m", prompt: "a", context: ["a"] }, "invalid request: context must be a list of integers"],
   ["/api/chat", {}, "model is required"],
   ["/api/chat", { model: "m", messages: [{ role: "human", content: "" }] }, /^invalid request: messages\[0\].role must be one of/],
   ["/api/chat", { model: "m", messages: [{ role: "user", content: [] }] }, "invalid request: messages[0].content must be a string"],
@@ -121,7 +158,31 @@ test.each([
   ["/api/generate", { model: "m", prompt: "a", options: { num_predict: "4" } }, 'option "num_predict" must be of type integer'],
   ["/api/embed", { model: "m", input: [1] }, "invalid input type"],
 ] as const)("%s refuses %j", (path, body, expected) => {
-  expect(complaint(path, body)).toMatch(expected);
+  if (typeof expected === "string") expect(complaint(path, body)).toContain(expected);
+  else expect(complaint(path, body)).toMatch(expected);
+});
+
+test("what their clients send is taken", () => {
+  const config = { topK: 40, topP: 0.9, temperature: 2, presencePenalty: -1.5, mediaResolution: "media_resolution_low", seed: "5" };
+  const safetySettings = [{ category: "HARM_CATEGORY_HATE_SPEECH", threshold: "BLOCK_NONE" }];
+  const parts = [
+    { text: "a", thoughtSignature: "AA==", thought: false },
+    { functionCall: { id: "1", name: "f", args: { city: "x" } } },
+    { functionResponse: { id: "1", name: "f", response: { degrees: 5 } } },
+    { fileData: { mimeType: "video/mp4", fileUri: "https://example.com/x" }, mediaResolution: { level: "MEDIA_RESOLUTION_HIGH" } },
+    { text: null, inline_data: { mime_type: "image/png", data: "AA==" } },
+  ];
+  expect(complaint(generate, { contents: [...contents, { role: "user", parts }], generationConfig: config, safetySettings })).toBe("none");
+  const calls = [{ function: { name: "f", arguments: { city: "x" } } }, { id: "1", type: "function", function: { name: "f" } }];
+  const messages = [
+    { role: "user", content: "a" },
+    { role: "assistant", content: "", thinking: "b", tool_calls: calls },
+    { role: "tool", content: "20", tool_name: "f" },
+  ];
+  const options = { num_ctx: 4096, top_k: 40, min_p: 0.1, repeat_penalty: 1.1, use_mmap: true, own: "x", num_gpu: null };
+  for (const keep_alive of ["5m", "1h30m", "0", -1, 0, null, "1.5s"])
+    expect([keep_alive, complaint("/api/chat", { model: "m", messages, options, keep_alive })]).toEqual([keep_alive, "none"]);
+  expect(complaint("/api/generate", { model: "m", prompt: "a", context: [1, 2], raw: true, template: "{{ .Prompt }}" })).toBe("none");
 });
 
 test("media: by Google's rules, and not at all where none is published", () => {

@@ -11,8 +11,9 @@ import { anyJsonObject } from "../shared/any-object.ts";
 import { tokensOfTexts } from "../shared/prompt.ts";
 import type { MediaRules } from "../shared/files.ts";
 import { checkPart, checkSafety, enumAt, mediaResolutions, toolBehaviors } from "./enums.ts";
+import { checkConfig, checkPartKinds } from "./form.ts";
 import { mediaTokens, type Modality, type Reader } from "./media.ts";
-import { bad, integerAt, listAt, member, objectAt, wrong } from "./members.ts";
+import { bad, checkKinds, integerAt, kindsOf, listAt, member, objectAt, wrong } from "./members.ts";
 import { jsonSchemaOf } from "./schema.ts";
 
 /** One message of a conversation. */
@@ -57,6 +58,7 @@ function readContents(given: readonly unknown[], path: string, reader: Reader, r
     for (const [position, part] of parts.entries()) {
       if (!isObject(part)) throw wrong(`${at}.parts[${position}]`, "type.googleapis.com/google.ai.generativelanguage.v1beta.Part", part);
       checkPart(part, `${at}.parts[${position}]`);
+      checkPartKinds(part, `${at}.parts[${position}]`);
       texts.push(...textsOfPart(part));
       isResult ||= member(part, "functionResponse") !== undefined;
       for (const one of partsWithin(part)) {
@@ -134,7 +136,7 @@ function readFormat(config: JsonObject): Ask["json"] {
       return null;
     case "application/xml":
     case "application/yaml":
-      throw bad(`The response mime type '${type}' is not supported here; 'application/json' is.`);
+      throw bad(`The response mime type '${type as string}' is not supported here; 'application/json' is.`);
     default:
       throw bad(
         `* GenerateContentRequest.generation_config.response_mime_type: allowed mimetypes are \`text/plain\`, \`application/json\` and \`text/x.enum\`.`,
@@ -148,6 +150,8 @@ const someThoughts = 64;
 const levels: Readonly<Record<string, number>> = { MINIMAL: 16, LOW: 32, MEDIUM: 64, HIGH: 128, XHIGH: 256 };
 const thinkingLevels = { type: "ThinkingConfig.ThinkingLevel", names: ["THINKING_LEVEL_UNSPECIFIED", ...Object.keys(levels)] };
 
+const kindsOfThinking = kindsOf({ includeThoughts: "boolean" });
+
 function readThinking(config: JsonObject): { readonly tokens: number; readonly isShown: boolean } {
   const given = member(config, "thinkingConfig");
   if (given === undefined) return { tokens: 0, isShown: false };
@@ -156,6 +160,7 @@ function readThinking(config: JsonObject): { readonly tokens: number; readonly i
   const budget = integerAt(thinking, "thinkingBudget", path);
   const level = enumAt(thinking, "thinkingLevel", path, thinkingLevels);
   if (budget !== null && budget < -1) throw bad(`The thinking budget ${budget} is invalid. Please choose a value of -1 or more.`);
+  checkKinds(thinking, kindsOfThinking, path);
   const isShown = member(thinking, "includeThoughts") === true;
   // -1: the model decides.
   const tokens =
@@ -219,9 +224,7 @@ export function readGemini(bytes: Uint8Array, model: string, stream: boolean, se
   const config = objectAt(body, "generationConfig", "");
   const asked = integerAt(config, "maxOutputTokens", "generation_config.");
   if (asked !== null && asked < 1) throw bad("max_output_tokens must be positive");
-  const temperature = member(config, "temperature");
-  if (temperature !== undefined && (typeof temperature !== "number" || temperature < 0 || temperature > 2))
-    throw bad("* GenerateContentRequest.generation_config.temperature: temperature must be in the range [0.0, 2.0]");
+  checkConfig(config);
   const choices = integerAt(config, "candidateCount", "generation_config.") ?? 1;
   if (choices < 1 || choices > 8) throw bad(`The specified candidate count ${choices} is not within the range [1, 8].`);
   const modalities = listAt(config, "responseModalities", "generation_config.");

@@ -36,10 +36,10 @@ export function optionalFlag(body: JsonObject, name: string): boolean | null {
   return value;
 }
 
-function optionalText(body: JsonObject, name: string): string {
+function optionalText(body: JsonObject, name: string, at: string = name): string {
   const value = body[name];
   if (value === undefined || value === null) return "";
-  if (typeof value !== "string") throw bad(`invalid request: ${name} must be a string`);
+  if (typeof value !== "string") throw bad(`invalid request: ${at} must be a string`);
   return value;
 }
 
@@ -62,8 +62,24 @@ function readMessages(body: JsonObject): readonly Message[] {
     if (typeof role !== "string" || !roles.has(role)) throw bad(`invalid request: ${at}.role must be one of system, user, assistant, tool`);
     if (content !== undefined && content !== null && typeof content !== "string")
       throw bad(`invalid request: ${at}.content must be a string`);
+    checkToolCalls(message["tool_calls"], `${at}.tool_calls`);
+    for (const name of ["thinking", "tool_name", "tool_call_id"]) optionalText(message, name, `${at}.${name}`);
     return { role, text: content ?? "", images: countImages(images, `${at}.images`) };
   });
+}
+
+/** Calls that an assistant has made: each of a function by its name, its arguments as an object (api/types.go, ToolCallFunction). */
+function checkToolCalls(calls: unknown, at: string): void {
+  if (calls === undefined || calls === null) return;
+  if (!Array.isArray(calls)) throw bad(`invalid request: ${at} must be a list`);
+  for (const [index, call] of (calls as readonly unknown[]).entries()) {
+    const called = isObject(call) ? call["function"] : undefined;
+    if (!isObject(called)) throw bad(`invalid request: ${at}[${index}].function must be an object`);
+    if (typeof called["name"] !== "string") throw bad(`invalid request: ${at}[${index}].function.name must be a string`);
+    const given = called["arguments"];
+    if (given !== undefined && given !== null && !isObject(given))
+      throw bad(`invalid request: ${at}[${index}].function.arguments must be an object`);
+  }
 }
 
 function countImages(images: unknown, at: string): number {
@@ -114,6 +130,47 @@ function optionalInteger(options: JsonObject, name: string): number | null {
   return Math.trunc(value);
 }
 
+/** Options of a model (api/types.go, Options and Runner) that change nothing here. */
+const optionKinds: Readonly<Record<string, "integer" | "float32" | "boolean">> = {
+  num_keep: "integer",
+  num_ctx: "integer",
+  num_batch: "integer",
+  num_gpu: "integer",
+  num_thread: "integer",
+  main_gpu: "integer",
+  top_k: "integer",
+  repeat_last_n: "integer",
+  temperature: "float32",
+  top_p: "float32",
+  min_p: "float32",
+  typical_p: "float32",
+  repeat_penalty: "float32",
+  presence_penalty: "float32",
+  frequency_penalty: "float32",
+  use_mmap: "boolean",
+};
+
+function checkOptions(options: JsonObject): void {
+  for (const name in optionKinds) {
+    const value = options[name];
+    const kind = optionKinds[name]!;
+    if (value !== undefined && value !== null && typeof value !== (kind === "boolean" ? "boolean" : "number"))
+      throw bad(`option "${name}" must be of type ${kind}`);
+  }
+}
+
+/** Of Go, time.ParseDuration. */
+const duration = /^-?(?:\d+|(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|\u00b5s|ms|s|m|h))+$/;
+
+/** Members of /api/generate that change nothing here. */
+function checkGenerate(body: JsonObject): void {
+  optionalFlag(body, "raw");
+  optionalText(body, "template");
+  const { context } = body;
+  if (context !== undefined && context !== null && !(Array.isArray(context) && context.every((id) => Number.isInteger(id))))
+    throw bad("invalid request: context must be a list of integers");
+}
+
 /** Tokens of thinking. */
 const thinkingTokens: Readonly<Record<string, number>> = { low: 32, medium: 64, high: 128 };
 
@@ -150,11 +207,11 @@ export function readOllama(kind: "chat" | "generate", bytes: Uint8Array, setting
   const asked = optionalInteger(options, "num_predict");
   const limit = asked === null || asked <= 0 ? Infinity : Math.min(asked, maxOutputTokens);
   const seed = optionalInteger(options, "seed");
-  for (const name of ["temperature", "top_p", "top_k"]) {
-    const value = options[name];
-    if (value !== undefined && value !== null && typeof value !== "number") throw bad(`option "${name}" must be of type float32`);
-  }
-  const keepAlive = body["keep_alive"];
+  checkOptions(options);
+  const keepAlive = body["keep_alive"] ?? undefined;
+  if (keepAlive !== undefined && typeof keepAlive !== "number" && !(typeof keepAlive === "string" && duration.test(keepAlive)))
+    throw bad('invalid request: keep_alive must be a number of seconds or a duration, as "5m"');
+  if (kind === "generate") checkGenerate(body);
   const isLoad = kind === "chat" ? messages.length === 0 : texts.length === 0 && images === 0;
   const ask: Ask = {
     model,
