@@ -367,17 +367,18 @@ describe.each([{}, { type: "message" }])("turns of Responses, messages with %j",
   });
 });
 
+const said = (part: object): object => ({ ...chat, messages: [{ role: "user", content: [part] }] });
+const speech = (format: string): object => said({ type: "input_audio", input_audio: { data: "AA==", format } });
+const onBoth: readonly object[] = [
+  ...["flac", "m4a", "ogg", "pcm16"].map(speech),
+  said({ type: "image_embeds", image_embeds: {} }),
+  { ...chat, response_format: { type: "structural_tag", structures: [], triggers: [] } },
+];
+
 /** What servers have beside OpenAI's types, which refuse it. */
 test.each<["vllm" | "openrouter", Endpoint, object]>([
-  ...(["vllm", "openrouter"] as const).flatMap((profile): ["vllm" | "openrouter", Endpoint, object][] => [
-    ...["flac", "m4a", "ogg", "pcm16"].map((format): ["vllm" | "openrouter", Endpoint, object] => [
-      profile,
-      "/v1/chat/completions",
-      { ...chat, messages: [{ role: "user", content: [{ type: "input_audio", input_audio: { data: "AA==", format } }] }] },
-    ]),
-    [profile, "/v1/chat/completions", { ...chat, messages: [{ role: "user", content: [{ type: "image_embeds", image_embeds: {} }] }] }],
-    [profile, "/v1/chat/completions", { ...chat, response_format: { type: "structural_tag", structures: [], triggers: [] } }],
-  ]),
+  ...onBoth.map((body): ["vllm", Endpoint, object] => ["vllm", "/v1/chat/completions", body]),
+  ...onBoth.map((body): ["openrouter", Endpoint, object] => ["openrouter", "/v1/chat/completions", body]),
   ["vllm", "/v1/chat/completions", { ...chat, metadata: { n: 5, list: [] } }],
   ["vllm", "/v1/responses", { ...response, metadata: { n: 5 } }],
   ["openrouter", "/v1/chat/completions", { ...chat, tools: [{ type: "openrouter:web_search" }] }],
