@@ -55,7 +55,7 @@ const cases: Readonly<Record<string, Case>> = {
   serve: {
     args: ["serve", "--port", "0"],
     untilReady: true,
-    own: 160,
+    own: 180,
     rooms: ["cli", "base", "settings", "core", "api", "wire", "listeners", "server"],
     packages: [line, "uWebSockets.js"],
   },
