@@ -25,7 +25,7 @@ const parallel = [
 const waitingRooms = ["load", "network", "tape"];
 const waitingFiles = [
   "test/clients/retries.test.ts",
-  "test/listeners/{backpressure,surface,upgrade,wire}.test.ts",
+  "test/listeners/{backpressure,disconnect,drain,surface,upgrade,wire}.test.ts",
   "test/listeners/websocket*.test.ts",
   "test/server/knobs.test.ts",
   "test/settings/aliases.test.ts",
@@ -75,7 +75,7 @@ export default defineConfig({
           name: "waiting",
           include: [...waitingRooms.map((room) => `test/${room}/**/*.test.ts`), ...waitingFiles],
           exclude: alone,
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
       },
