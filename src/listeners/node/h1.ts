@@ -301,14 +301,7 @@ export class NodeH1Service {
       return;
     }
     const protocol = this.#protocol === "h1" ? "ws" : "wss";
-    const request = new NodeRequest(
-      protocol,
-      message.method!,
-      message.url!,
-      message.headers,
-      message.rawHeaders,
-      message.httpVersionMinor > 0,
-    );
+    const request = requestOf(protocol, message);
     const { upgrade } = request;
     if (message.method !== "GET" || upgrade === undefined || !hasToken(upgrade, "websocket")) {
       this.#readAgain(message, socket, head);
@@ -341,14 +334,7 @@ export class NodeH1Service {
   }
 
   #receive(protocol: Protocol, message: IncomingMessage, response: ServerResponse): void {
-    const request = new NodeRequest(
-      protocol,
-      message.method!,
-      message.url!,
-      message.headers,
-      message.rawHeaders,
-      message.httpVersionMinor > 0,
-    );
+    const request = requestOf(protocol, message);
     message.on("error", () => {});
     const sink = new NodeH1Sink(this, response);
     this.#sinks.add(sink);
@@ -363,6 +349,10 @@ export class NodeH1Service {
     const reader = receiveBody(message, this.#reading, request, sink);
     message.on("close", () => reader.close());
   }
+}
+
+function requestOf(protocol: Protocol, { method, url, headers, rawHeaders, httpVersionMinor }: IncomingMessage): NodeRequest {
+  return new NodeRequest(protocol, method!, url!, headers, rawHeaders, httpVersionMinor > 0);
 }
 
 /** Why a request is refused that node's parser accepts: it keeps the first of several Host lines, and any Transfer-Encoding. */
