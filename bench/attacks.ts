@@ -8,7 +8,7 @@ import { describeEnvironment } from "../src/runner/processes/machine.ts";
 import { Attacked } from "../test/listeners/attacks/attacked.ts";
 import { type Batch, batches, type Case, uwsDeadlines } from "../test/listeners/attacks/cases.ts";
 import { attacksFolder as folder, fuzzFile, withFuzzSection } from "./support/fuzz-page.ts";
-import { table, writtenBy } from "./support/page.ts";
+import { measuredTable, table } from "./support/page.ts";
 import { Attackers, besiege, Bystanders, missing, mostHeap, mostRss, quantile, QuicAttackers } from "../test/listeners/attacks/harness.ts";
 
 /** What /health may take during an attack, and how late an event of a sibling stream may be sent. */
@@ -94,11 +94,10 @@ function tableOf(reports: readonly Report[]): string {
     heapRatio.toFixed(3),
     failures.length === 0 ? "held" : `**${failures.join("; ")}**`,
   ]);
-  const { startedAt, environment } = reports[0]!;
   const header = ["case", "on", "attacks", "/health p50 / p99 / max, ms", "sibling streams, events late p99 / max, ms", "RSS", "heap", ""];
   return `# Attacks, one by one
 
-${writtenBy("attacks", startedAt, environment)}). Each case of
+Written by \`npm run measure -- attacks\`, batch by batch. Each case of
 [the listeners' table](../../src/listeners/README.md#cases) by itself, five times, against a server of its own. A process of its
 own asks for /health on another connection every 20 ms and reads three paced streams at a time of the attacked port. A row holds
 when the process lives, /health takes less than ${mostHealthMs} ms each time, each sibling stream comes whole and no event of it is sent that late, sessions, streams, sockets and
@@ -108,11 +107,25 @@ second (in a row of eight attacks, after the eighth and the fifth), and the case
 ${rows.length - bad.length} of ${rows.length} rows hold. The longest /health of all took ${Math.max(...rows.map(({ health }) => health.maxMs)).toFixed(1)} ms; the largest RSS ratio is ${worst(({ rssRatio }) => rssRatio)}, the largest heap ratio ${worst(({ heapRatio }) => heapRatio)}.
 
 ${table(header, cells)}
+
+${measuredTable(reports.map((report) => ({ ...report, what: `${report.protocol} ${report.engine}, ${report.name}` })))}
 `;
 }
 
-if (missing !== null) throw new Error(missing);
+/** The page of the figures that are there. */
+function writePage(): void {
+  const reports = readdirSync(folder)
+    .filter((name) => name.endsWith(".json") && name !== fuzzFile)
+    .map((name) => JSON.parse(readFileSync(`${folder}${name}`, "utf8")) as Report);
+  writeFileSync(`${folder}README.md`, withFuzzSection(tableOf(reports)));
+}
+
 const asked = process.argv.slice(2);
+if (asked.includes("--again")) {
+  writePage();
+  process.exit(0);
+}
+if (missing !== null) throw new Error(missing);
 const slugOf = ({ protocol, engine, name }: Batch): string => `${protocol}-${engine}-${name.replaceAll(/\W+/g, "-")}`;
 const uws = batches.find(({ protocol, engine }) => protocol === "h1" && engine === "uws")!;
 /** What the engine ends by itself runs at once, because each takes 11 s. */
@@ -160,12 +173,7 @@ for (const batch of groups) {
   const report: Report = { protocol, engine, name, startedAt, environment, rows };
   writeFileSync(`${folder}${slugOf(batch)}.json`, `${JSON.stringify(report, null, 2)}\n`);
 }
-if (!single) {
-  const reports = readdirSync(folder)
-    .filter((name) => name.endsWith(".json") && name !== fuzzFile)
-    .map((name) => JSON.parse(readFileSync(`${folder}${name}`, "utf8")) as Report);
-  writeFileSync(`${folder}README.md`, withFuzzSection(tableOf(reports)));
-}
+if (!single) writePage();
 attackers.stop();
 quicAttackers?.stop();
 bystanders.stop();

@@ -84,14 +84,16 @@ for (const engine of engines) {
       if (done % 500 === 0) console.log(`${done} done in ${seconds().toFixed(0)} s`);
     },
   });
-  const report = engineReport({ engine: engine.name, startedAt, seconds: seconds() }, found);
+  const report = engineReport(
+    { engine: engine.name, startedAt, environment: describeEnvironment(false, "fakeai"), seconds: seconds() },
+    found,
+  );
   const failures = Object.values(report.byCategory).reduce((sum, tally) => sum + tally.failures, 0);
   failed += failures;
   console.log(`${engine.name}: ${report.cases} cases, ${failures} failed, ${seconds().toFixed(0)} s. The longest delays:`);
   for (const finding of report.worstDelays) console.log(line(finding));
   console.log("The largest growths:");
   for (const finding of report.worstGrowths) console.log(line(finding));
-  if (isWhole)
-    save({ seed, bounds, maxBodyBytes: plan.maxBodyBytes, environment: describeEnvironment(false, "fakeai"), engines: [report] });
+  if (isWhole) save({ seed, bounds, maxBodyBytes: plan.maxBodyBytes, engines: [report] });
 }
 process.exitCode = failed === 0 ? 0 : 1;

@@ -126,6 +126,7 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     takes: "20 minutes",
     writes: "results/attacks, and nowhere when single cases are named",
     arguments: [{ name: "batch", help: "how batches begin (h2c, h1-node), or single cases in them (h2/rapid_reset)", isRepeatable: true }],
+    flags: [{ name: "--again", help: "the page of the figures that are there" }],
   },
   interop: {
     what: "clients of HTTP/2 that others wrote (Go, Rust, Python) against both engines: streams, trailers, aborts",

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { printable } from "../../src/base/printable.ts";
 import type { describeEnvironment } from "../../src/runner/processes/machine.ts";
 import type { Bounds, Finding } from "../../test/listeners/fuzz/search.ts";
-import { table, writtenBy } from "./page.ts";
+import { measuredTable, table } from "./page.ts";
 
 export const attacksFolder: string = fileURLToPath(new URL("../../results/attacks/", import.meta.url));
 export const fuzzFile = "fuzz.json";
@@ -18,6 +18,7 @@ export interface Tally {
 export interface EngineReport {
   readonly engine: string;
   readonly startedAt: string;
+  readonly environment: ReturnType<typeof describeEnvironment>;
   readonly seconds: number;
   readonly cases: number;
   readonly byCategory: Readonly<Record<string, Tally>>;
@@ -35,7 +36,6 @@ export interface FuzzReport {
   readonly seed: number;
   readonly bounds: Bounds;
   readonly maxBodyBytes: number;
-  readonly environment: ReturnType<typeof describeEnvironment>;
   readonly engines: readonly EngineReport[];
 }
 
@@ -62,7 +62,7 @@ const rounded = (finding: Finding): Finding => ({
 
 /** A report of findings, compact. */
 export function engineReport(
-  { engine, startedAt, seconds }: Pick<EngineReport, "engine" | "startedAt" | "seconds">,
+  { engine, startedAt, environment, seconds }: Pick<EngineReport, "engine" | "startedAt" | "environment" | "seconds">,
   found: { readonly findings: readonly Finding[]; readonly worstDelays: readonly Finding[]; readonly worstGrowths: readonly Finding[] },
 ): EngineReport {
   const byStatus: Record<string, number> = {};
@@ -71,6 +71,7 @@ export function engineReport(
   return {
     engine,
     startedAt,
+    environment,
     seconds: Math.round(seconds),
     cases: found.findings.length,
     byCategory: talliesOf(found.findings, ({ category }) => category),
@@ -101,7 +102,7 @@ function cell(tally: Tally | undefined): string {
   return tally.failures === 0 ? String(tally.cases) : `${tally.cases}, **${tally.failures} failed**`;
 }
 
-function sectionOf({ seed, bounds, maxBodyBytes, environment, engines }: FuzzReport): string {
+function sectionOf({ seed, bounds, maxBodyBytes, engines }: FuzzReport): string {
   const counts = (of: (engine: EngineReport) => Readonly<Record<string, Tally>>, title: string): string => {
     const names = [...new Set(engines.flatMap((engine) => Object.keys(of(engine))))].toSorted();
     return table([title, ...engines.map(({ engine }) => engine)], names.map((name) => [name].concat(engines.map((engine) => cell(of(engine)[name])))), engines.length); // oxfmt-ignore
@@ -129,7 +130,7 @@ function sectionOf({ seed, bounds, maxBodyBytes, environment, engines }: FuzzRep
   const header = ["on", "case", "category", "request", "status", "body, bytes", "held up, ms", "waited, ms", "RSS, MB"];
   return `${heading}
 
-${writtenBy("fuzz", engines[0]!.startedAt, environment)}). Hostile requests to every endpoint, seed ${seed}, bodies up to ${megabytes(maxBodyBytes)} MB: the corpus of
+Written by \`npm run measure -- fuzz\`, engine by engine. Hostile requests to every endpoint, seed ${seed}, bodies up to ${megabytes(maxBodyBytes)} MB: the corpus of
 \`test/listeners/fuzz/corpus.ts\`, then generated ones, one after the other. A process of its own asks for /health on another
 connection and reads a stream paced at 5 ms on a third. A case fails where either is held up by more than ${bounds.delayMs} ms
 (/health whole, tokens by the server's stamps and by the reads; no longer than the serving thread ran, so that other programs on
@@ -139,6 +140,8 @@ times more alone, and the least counts; the delays of the worst ten too. \`npm r
 the endpoints and their members are those of that day.
 
 ${cases} cases, ${failures} failed.
+
+${measuredTable(engines.map((engine) => ({ ...engine, what: engine.engine })))}
 
 ${counts(({ byCategory }) => byCategory, "category")}
 

@@ -8,6 +8,30 @@ export function table(header: readonly string[], rows: readonly (readonly (strin
   return [line(header), rule, ...rows.map(line)].join("\n");
 }
 
+/** Where and when figures were taken, as a row of `measuredTable`. */
+export interface Taken {
+  /** Which figures. */
+  readonly what: string;
+  readonly startedAt: string;
+  /** `loadAverage`: null where it was not kept. */
+  readonly environment: Pick<ReturnType<typeof describeEnvironment>, "cpu" | "cores" | "node"> & {
+    readonly loadAverage: readonly number[] | null;
+  };
+}
+
+/** Figures of one page that were not taken together: each with its day, its machine and the load average (1, 5, 15 minutes) at its end. */
+export function measuredTable(taken: readonly Taken[]): string {
+  return table(
+    ["figures", "taken", "machine", "load"],
+    taken.map(({ what, startedAt, environment: { cpu, cores, node, loadAverage } }) => [
+      what,
+      startedAt.slice(0, 16).replace("T", " "),
+      `${cores} x ${cpu}, Node ${node}`,
+      loadAverage?.map((load) => load.toFixed(1)).join(", ") ?? "not kept",
+    ]),
+  );
+}
+
 /** "Written by `npm run measure -- soak` (2026-11-25, 2 x AMD EPYC, Node 20.20.2": the caller ends the sentence. */
 export function writtenBy(name: string, startedAt: string, environment: ReturnType<typeof describeEnvironment>): string {
   const { cpu, cores, node } = environment;
