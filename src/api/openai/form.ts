@@ -21,7 +21,7 @@ const checks: Readonly<Record<ProfileName, FormCheck>> = {
     "/v1/chat/completions": [...chatParts, "response_format.type", "metadata.*"],
     "/v1/responses": ["metadata.*"],
   }),
-  // openrouter.ai/docs: "Multimodal" (input_audio.format, video), "Server tools" (openrouter:web_search), "Parameters" (response_format,
+  // openrouter.ai/docs: "Audio" (input_audio.format), "Video", "Server Tools" (openrouter:web_search), "Parameters" (response_format,
   // verbosity).
   openrouter: new FormCheck(openAiForms, {
     "/v1/chat/completions": [...chatParts, "response_format.type", "tools.[].type", "verbosity"],
