@@ -107,6 +107,35 @@ describe("scenarios", () => {
     expect(plan.reduce((sum, variant) => sum + estimateSeconds(variant, null), 0)).toBeLessThan(92);
   });
 
+  const court = shipped.filter(({ id }) => id === "court" || id.startsWith("court-"));
+
+  test("four rounds of the transport court fit 20 minutes", () => {
+    const plan = court.flatMap((file) => variantsOf(file, "full"));
+    expect(plan.reduce((sum, variant) => sum + estimateSeconds({ ...variant, rounds: 4 }, null), 0)).toBeLessThan(18 * 60);
+  });
+
+  test("the transport court has every factor, and its pairs differ in one thing: the others are those of a claim", () => {
+    const plan = court.flatMap((file) => variantsOf(file, "full"));
+    const values = (of: (variant: (typeof plan)[number]) => unknown): unknown[] => [...new Set(plan.map(of))].toSorted();
+    expect(values(({ workload }) => workload.network.rtt ?? 0)).toEqual([0, 100, 40]);
+    expect(values(({ workload }) => workload.session!.calls)).toEqual([1, 20, 40, 5]);
+    expect(values(({ workload }) => workload.inputTokens)).toEqual([250, 5000, 50_000]);
+    expect(values(({ workload }) => workload.network.stall)).toContain("1%,40ms");
+    const arms = plan.flatMap((variant) => variant.arms);
+    expect([...new Set(arms.map(({ protocol }) => protocol))].toSorted()).toEqual(["h1", "h1s", "h2", "h2c", "ws", "wss"]);
+    for (const { arms: own, pairs, claims } of plan) {
+      const factors = (id: string): unknown[] => {
+        const { protocol, history = "full", reuse, deflates = false } = own.find((arm) => arm.id === id)!;
+        return [protocol, history, reuse, deflates];
+      };
+      const claimed = new Set(claims.map(({ baseline, candidate }) => `${baseline} ${candidate}`));
+      for (const { baseline, candidate } of pairs) {
+        const [one, other] = [factors(baseline), factors(candidate)];
+        if (!claimed.has(`${baseline} ${candidate}`)) expect(one.filter((factor, at) => factor !== other[at])).toHaveLength(1);
+      }
+    }
+  });
+
   test.each(shipped.map((file) => [file.id, file] as const))("%s compares like with like on one runtime", (_id, file) => {
     const secure = (protocol: ProtocolName): boolean => protocolTraits[protocol].isEncrypted;
     for (const variant of variantsOf(file, null)) {
