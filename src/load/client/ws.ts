@@ -179,7 +179,9 @@ export class WsConnection implements Connection, FrameConsumer {
 
   /** Hot path. One event. */
   #take(bytes: Buffer, start: number, end: number, readUs: number): void {
-    const number = laneAt(bytes, start, end);
+    // Where we have named no lane, a response is of the one without a name: nothing is looked for.
+    const isOnly = this.#lanes.length === 1 && standsAt(bytes, start, end, responseEvent);
+    const number = isOnly ? 0 : laneAt(bytes, start, end);
     const lane = this.#lanes[number];
     const exchange = lane?.exchange ?? null;
     if (lane === undefined || exchange === null) return this.#takeStray(bytes, start, end);
