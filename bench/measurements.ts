@@ -1,6 +1,7 @@
 /** The measurements of fakeai itself: what each tells, what it takes, and how it is started. */
 import { rows } from "./speed/rows.ts";
 import { engineNames } from "../test/listeners/fuzz/target.ts";
+import { courtScenarios } from "./pages/court.ts";
 import { audited } from "./tools/audited.ts";
 import { tools } from "./tools/tools.ts";
 
@@ -205,6 +206,20 @@ export const measurements: Readonly<Record<string, Measurement>> = {
       { name: "--arms", takes: "names", help: "of h1s, h2, h2-6 and h3 (default: all)" },
       { name: "--out", takes: "folder", help: "where figures go (default results/h3)" },
       { name: "--again", help: "the table of the figures that are there" },
+    ],
+  },
+  court: {
+    what: "what is claimed of WebSocket for agents: the scenarios court*, the bytes of four arms by packets, and a verdict of each claim",
+    module: "court.ts",
+    needsBuild: true,
+    takes: "18 minutes; root and tcpdump for the packets; two idle cores",
+    writes: "results/court",
+    arguments: [{ name: "part", help: "which (default all)", choices: [...courtScenarios, "packets"], isRepeatable: true }],
+    flags: [
+      { name: "--rounds", takes: "n", help: "rounds of each arm (default 4)" },
+      { name: "--out", takes: "folder", help: "where figures go (default results/court)" },
+      { name: "--keep-disturbed", help: "rounds that other processes disturbed count too" },
+      { name: "--again", help: "claims and page from the files that are there" },
     ],
   },
   balance: {

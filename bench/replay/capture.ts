@@ -1,7 +1,7 @@
 /** Packets on the loopback interface, as tcpdump prints them: when a server's data left for each client. */
 import { spawn, spawnSync } from "node:child_process";
 
-/** A segment with data. */
+/** A segment, with data or without. */
 export interface Packet {
   /** Seconds, with microseconds. */
   readonly atS: number;
@@ -13,7 +13,7 @@ export interface Packet {
 export const canCapture: boolean = spawnSync("tcpdump", ["--version"]).status === 0;
 
 export interface Capture {
-  /** Ends it, and resolves with what it saw. */
+  /** Ends it, and resolves with what it saw. Rejects where the system dropped a packet before tcpdump read it. */
   stop(): Promise<Packet[]>;
 }
 
@@ -23,10 +23,12 @@ export async function capture(port: number): Promise<Capture> {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let text = "";
+  let said = "";
   child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
   await new Promise<void>((resolve, reject) => {
     child.stderr.on("data", (chunk: Buffer) => {
-      if (chunk.toString().includes("listening on")) resolve();
+      said += chunk.toString();
+      if (said.includes("listening on")) resolve();
     });
     child.once("exit", () => reject(new Error("tcpdump did not start; it may need CAP_NET_RAW")));
   });
@@ -37,9 +39,14 @@ export async function capture(port: number): Promise<Capture> {
       const ended = new Promise((resolve) => child.once("exit", resolve));
       child.kill("SIGINT");
       await ended;
-      return [...text.matchAll(/^(\d+\.\d+) IP6? \S+?\.(\d+) > \S+?\.(\d+): .*length (\d+)/gm)]
-        .map(([, at, from, to, bytes]) => ({ atS: Number(at), from: Number(from), to: Number(to), bytes: Number(bytes) }))
-        .filter(({ bytes }) => bytes > 0);
+      const dropped = Number(/(\d+) packets? dropped by kernel/.exec(said)?.[1] ?? 0);
+      if (dropped > 0) throw new Error(`tcpdump missed ${dropped} packets`);
+      return [...text.matchAll(/^(\d+\.\d+) IP6? \S+?\.(\d+) > \S+?\.(\d+): .*length (\d+)/gm)].map(([, at, from, to, bytes]) => ({
+        atS: Number(at),
+        from: Number(from),
+        to: Number(to),
+        bytes: Number(bytes),
+      }));
     },
   };
 }
@@ -47,7 +54,8 @@ export async function capture(port: number): Promise<Capture> {
 /** Milliseconds from a client's first data to each packet of the server, by connection in the order of those. */
 export function answersOf(packets: readonly Packet[], port: number): number[][] {
   const byClient = new Map<number, { askedS: number; atMs: number[] }>();
-  for (const { atS, from, to } of packets) {
+  for (const { atS, from, to, bytes } of packets) {
+    if (bytes === 0) continue;
     if (to === port) {
       if (!byClient.has(from)) byClient.set(from, { askedS: atS, atMs: [] });
       // The last of the request's packets counts.

@@ -304,7 +304,8 @@ async function measure({
 function answerPackets(packets: Parameters<typeof answersOf>[0], port: number): number[][] {
   const answers: number[][] = [];
   let askedS = 0;
-  for (const { atS, to, from } of packets) {
+  for (const { atS, to, from, bytes } of packets) {
+    if (bytes === 0) continue;
     if (to === port) {
       askedS = atS;
       if (answers.length === 0 || answers.at(-1)!.length > 0) answers.push([]);

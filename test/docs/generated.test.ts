@@ -14,6 +14,7 @@ import {
   type LiarResult,
   liarTable,
 } from "../../bench/pages/audits.ts";
+import { courtClaims, courtFolder, courtParts, type CourtResults, courtScenarios, type PacketCount } from "../../bench/pages/court.ts";
 import {
   gatewayClaims,
   gatewayFindings,
@@ -86,7 +87,15 @@ const gateways = Object.fromEntries(
     .map((name) => [name, published(`results/gateways/${name}/gateway.json`)]),
 ) as GatewayResults;
 
+const court = Object.fromEntries(
+  courtScenarios.flatMap((id) => {
+    const file = `${courtFolder}/${id}.json`;
+    return existsSync(join(root, file)) ? [[id, published(file)]] : [];
+  }),
+) as CourtResults;
+
 const parts: Readonly<Record<string, () => string>> = {
+  ...courtParts(court, published(`${courtFolder}/packets.json`) as readonly PacketCount[]),
   "audits-environment": () => auditsEnvironment(audits),
   audits: () => auditsTable(audits),
   "audit-sections": () => auditSections(audits),
@@ -178,12 +187,16 @@ const parts: Readonly<Record<string, () => string>> = {
 
 const generatedPages = [
   ...guides,
-  ...["src/listeners", "results/audits", "results/gateways"].map((folder) => readPage(`${folder}/README.md`)),
+  ...["src/listeners", "results/audits", "results/court", "results/gateways"].map((folder) => readPage(`${folder}/README.md`)),
 ].filter(({ text }) => text.includes("<!-- generated: "));
 
 test("every part has its place", () => {
   const named = generatedPages.flatMap(({ text }) => [...text.matchAll(/<!-- generated: ([\w-]+) -->/g)].map((match) => match[1]!));
   expect(named.sort()).toEqual(Object.keys(parts).sort());
+});
+
+test("the court's claims are those of its results", async () => {
+  await expect(`${JSON.stringify(courtClaims(court), null, 1)}\n`).toMatchFileSnapshot(join(root, courtFolder, "claims.json"));
 });
 
 test("every bound says what happens beyond it", () => {

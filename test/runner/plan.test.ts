@@ -116,10 +116,10 @@ describe("scenarios", () => {
 
   test("the transport court has every factor, and its pairs differ in one thing: the others are those of a claim", () => {
     const plan = court.flatMap((file) => variantsOf(file, "full"));
-    const values = (of: (variant: (typeof plan)[number]) => unknown): unknown[] => [...new Set(plan.map(of))].toSorted();
-    expect(values(({ workload }) => workload.network.rtt ?? 0)).toEqual([0, 100, 40]);
-    expect(values(({ workload }) => workload.session!.calls)).toEqual([1, 20, 40, 5]);
-    expect(values(({ workload }) => workload.inputTokens)).toEqual([250, 5000, 50_000]);
+    const values = (of: (variant: (typeof plan)[number]) => unknown): Set<unknown> => new Set(plan.map(of));
+    expect(values(({ workload }) => workload.network.rtt ?? 0)).toEqual(new Set([0, 40, 100]));
+    expect(values(({ workload }) => workload.session!.calls)).toEqual(new Set([1, 5, 20, 40]));
+    expect(values(({ workload }) => workload.inputTokens)).toEqual(new Set([250, 5000, 50_000]));
     expect(values(({ workload }) => workload.network.stall)).toContain("1%,40ms");
     const arms = plan.flatMap((variant) => variant.arms);
     expect([...new Set(arms.map(({ protocol }) => protocol))].toSorted()).toEqual(["h1", "h1s", "h2", "h2c", "ws", "wss"]);
