@@ -5,7 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { clockIdentity } from "../src/base/clock.ts";
 import { LoaderDriver } from "../src/load/drivers/stream.ts";
@@ -15,9 +15,9 @@ import { requestsOf } from "../src/runner/plan/requests.ts";
 import { scenarioNamed, variantsOf } from "../src/runner/plan/scenario.ts";
 import { toolsOf } from "../src/runner/plan/sessions.ts";
 import { startServerChild } from "../src/runner/processes/target.ts";
-import { withGenerated } from "../test/docs/markdown.ts";
 import { courtClaims, courtFolder, courtParts, type CourtResults, courtScenarios, type PacketCount, published } from "./pages/court.ts";
 import { canCapture, capture } from "./replay/capture.ts";
+import { withGenerated } from "./support/page.ts";
 import { cliPath, root } from "./support/server.ts";
 
 const { values, positionals } = parseArgs({
@@ -30,9 +30,11 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 
-const out = join(root, values.out);
+const out = resolve(root, values.out);
 const fileOf = (name: string): string => join(out, `${name}.json`);
 const asked = positionals.length === 0 ? [...courtScenarios, "packets"] : positionals;
+/** Sessions whose packets are counted. */
+const countedSessions = 4;
 let missing = 0;
 
 if (!values.again) {
@@ -54,9 +56,6 @@ function run(id: string): void {
   else missing++;
   rmSync(place, { recursive: true });
 }
-
-/** Sessions whose packets are counted. */
-const countedSessions = 4;
 
 /** Four sessions of each arm, whose packets are counted: a load without warm-up, and a connection for each session. */
 async function countPackets(): Promise<void> {

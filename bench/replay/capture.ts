@@ -19,7 +19,8 @@ export interface Capture {
 
 /** Begins to capture what goes through a port. Resolves when it does. */
 export async function capture(port: number): Promise<Capture> {
-  const child = spawn("tcpdump", ["-i", "lo", "-nn", "-tt", "-l", "--immediate-mode", `tcp port ${port}`], {
+  // Heads alone, and much room for them: tcpdump may have to wait for a core.
+  const child = spawn("tcpdump", ["-i", "lo", "-nn", "-tt", "-l", "--immediate-mode", "-s", "128", "-B", "16384", `tcp port ${port}`], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let text = "";

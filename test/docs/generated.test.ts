@@ -24,6 +24,7 @@ import {
   ownLimitsTable,
 } from "../../bench/pages/gateways.ts";
 import { plantedFile, type PlantedResult, plantedTable } from "../../bench/pages/planted.ts";
+import { aligned, withGenerated } from "../../bench/support/page.ts";
 import { audited } from "../../bench/tools/audited.ts";
 import { ladder, planOf } from "../../src/audit/ladder.ts";
 import { quantities } from "../../src/audit/quantities.ts";
@@ -48,7 +49,7 @@ import { rooms } from "../architecture/imports.ts";
 import { root } from "../support/process.ts";
 import { networks, servers, type Stranger } from "../support/strangers.ts";
 import { bounds } from "./bounds.ts";
-import { aligned, guides, readPage, withGenerated } from "./markdown.ts";
+import { guides, readPage } from "./markdown.ts";
 
 const cell = (text: string): string => text.replaceAll("|", "\\|");
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>

@@ -80,35 +80,3 @@ export function anchorsOf({ prose }: Page): ReadonlySet<string> {
   }
   return anchors;
 }
-
-const marker = /(<!-- generated: ([\w-]+) -->\n)[\s\S]*?(<!-- end -->)/g;
-
-/** The page with what stands between its markers made anew. Throws for a marker that no part belongs to. */
-export function withGenerated(text: string, parts: Readonly<Record<string, () => string>>): string {
-  return text.replaceAll(marker, (_all, begin: string, name: string, end: string) => {
-    const part = parts[name];
-    if (part === undefined) throw new Error(`no generated part is called ${name}`);
-    return `${begin}\n${aligned(part())}\n\n${end}`;
-  });
-}
-
-/** The text with the columns of its tables aligned, as the formatter leaves them. */
-export function aligned(text: string): string {
-  return text.replaceAll(/(?:^\|.*\|$\n?)+/gm, (table) => {
-    const rows = table
-      .trimEnd()
-      .split("\n")
-      .map((line) =>
-        line
-          .slice(1, -1)
-          .split(/(?<!\\)\|/)
-          .map((cell) => cell.trim()),
-      );
-    const widths = rows[0]!.map((_cell, column) => Math.max(3, ...rows.map((row) => row[column]!.length)));
-    const lines = rows.map((row) => {
-      const cells = row.map((cell, column) => (/^-+$/.test(cell) ? "-".repeat(widths[column]!) : cell.padEnd(widths[column]!)));
-      return `| ${cells.join(" | ")} |`;
-    });
-    return lines.join("\n") + (table.endsWith("\n") ? "\n" : "");
-  });
-}
