@@ -7,6 +7,7 @@
  *
  * Times are microseconds (`Us`) of the monotonic clock, absolute unless a comment says otherwise.
  */
+import type { JsonExcess } from "./limits/json-bounds.ts";
 
 /** What a listener speaks: cleartext and TLS variants of HTTP/1.1, HTTP/2 and WebSocket, and HTTP/3, which is always encrypted. */
 export type Protocol = "h1" | "h1s" | "h2c" | "h2" | "h3" | "ws" | "wss";
@@ -250,8 +251,8 @@ export type Bound =
 export interface RequestHandler {
   /** The whole request has arrived. `body` is valid during the call only. */
   handle(request: RouteRequest, body: Uint8Array, sink: ResponseSink): void;
-  /** The listener refuses. `request` is null where no request was understood. */
-  refuse(reason: Refusal, request: RouteRequest | null, sink: ResponseSink): void;
+  /** The listener refuses. `request` is null where no request was understood. `excess`: what its JSON has too much of. */
+  refuse(reason: Refusal, request: RouteRequest | null, sink: ResponseSink, excess?: JsonExcess): void;
   /** A fault on purpose, asked before an HTTP/2 body of over 65,535 bytes is read. true: it stays unread, without WINDOW_UPDATE. */
   withholds?(request: RouteRequest): boolean;
   /**
@@ -303,8 +304,8 @@ export interface MessageForm {
 export interface MessageSession {
   /** A whole text message, which is the session's from now on. */
   onMessage(text: Uint8Array): void;
-  /** A message that the listener refuses: it was not kept. */
-  onRefused(reason: Refusal): void;
+  /** A message that the listener refuses for what its JSON has too much of: it was not kept. */
+  onRefused(reason: Refusal, excess: JsonExcess): void;
   /** The server closes: what is under way may finish, nothing new begins, then the session closes the socket with 1001. */
   drain(): void;
   /** The connection has ended. Its sinks hear of it by themselves. */

@@ -1,6 +1,6 @@
 /** The bounds of all listeners of a server: how much a client may open, send, hold and delay, and what happens beyond. */
 import type { ListenerCounts, Refusal, RequestHandler, ResponseSink, RouteRequest } from "../core/seams.ts";
-import { jsonExcess } from "../core/limits/json-bounds.ts";
+import { type JsonExcess, jsonExcess } from "../core/limits/json-bounds.ts";
 import type { OpenFiles } from "./open-files.ts";
 
 /** The bounds in force. Sizes in bytes, times in milliseconds. */
@@ -186,9 +186,15 @@ export function refuse(
   sink: ResponseSink,
   handler: RequestHandler,
   counts: ListenerCounts,
+  excess?: JsonExcess,
 ): void {
   counts.bounds[reason]++;
-  handler.refuse(reason, request, sink);
+  handler.refuse(reason, request, sink, excess);
+}
+
+/** The refusal of a text that has too much of something. */
+export function refusalOf({ of }: JsonExcess): "json-too-deep" | "json-too-large" {
+  return of === "depth" ? "json-too-deep" : "json-too-large";
 }
 
 /** Hands a whole request to the handler, unless its JSON is too deep or holds too much. */
@@ -203,5 +209,5 @@ export function deliver(
   // A text that is shorter than the limit cannot nest deeper.
   const excess = body.length > maxJsonDepth ? jsonExcess(body, maxJsonDepth) : null;
   if (excess === null) handler.handle(request, body, sink);
-  else refuse(excess === "deep" ? "json-too-deep" : "json-too-large", request, sink, handler, counts);
+  else refuse(refusalOf(excess), request, sink, handler, counts, excess);
 }

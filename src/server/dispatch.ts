@@ -177,8 +177,8 @@ export function createHandler(options: DispatchOptions): RequestHandler {
         });
       }
     },
-    refuse: (reason, request, sink) => {
-      const refuse = (): void => answer(options, request, sink, { kind: "refused", reason, limits: options.limits });
+    refuse: (reason, request, sink, excess) => {
+      const refuse = (): void => answer(options, request, sink, { kind: "refused", reason, limits: options.limits, excess });
       if (options.cors !== null) sink.extraHeaders = options.cors.headersFor(request);
       announce(options, request, sink);
       // A connection or a head that is refused before there is a request shows no key: the gate has nothing to check.

@@ -129,7 +129,7 @@ class RecordingDesk {
     this.#tell = tell;
     this.handler = {
       handle: (request, body, sink) => this.#pass(request, new Uint8Array(body), sink),
-      refuse: (reason, request, sink) => this.#answer(request, sink, { kind: "refused", reason, limits }),
+      refuse: (reason, request, sink, excess) => this.#answer(request, sink, { kind: "refused", reason, limits, excess }),
     };
   }
 

@@ -205,7 +205,8 @@ export class RequestLog implements ReceivedRequests {
     return {
       ...handler,
       handle: (request, body, sink) => handler.handle(request, body, noted(request, body, sink)),
-      refuse: (reason, request, sink) => handler.refuse(reason, request, request === null ? sink : noted(request, noBody, sink)),
+      refuse: (reason, request, sink, excess) =>
+        handler.refuse(reason, request, request === null ? sink : noted(request, noBody, sink), excess),
     };
   }
 

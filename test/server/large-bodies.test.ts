@@ -30,8 +30,11 @@ test("many at once are all answered, and others beside them", async () => {
 });
 
 test.each([
-  ["50000 arrays", `"messages":[${"[],".repeat(60_000)}[]]`],
-  ["40000 strings", `"response_format":{"type":"json_schema","json_schema":{"schema":{"required":[${'"x",'.repeat(60_000)}"y"]}}}`],
+  ["50000 arrays and objects, passed at byte", `"messages":[${"[],".repeat(60_000)}[]]`],
+  ["40000 strings, names of members included, passed at byte", `"stop":[${'"x",'.repeat(60_000)}"y"]`],
+  ["16000 members, passed at byte", `"metadata":{${'"k":1,'.repeat(20_000)}"y":1}`],
+  ["300000 values in lists, long numbers thrice, passed at byte", `"logit_bias":[${"1,".repeat(300_000)}1]`],
+  ["1.75 of these bounds together (16000 members; ", `"stop":[${'"x",'.repeat(39_000)}0],"input":[${"[],".repeat(40_000)}0]`],
 ])("one that holds more than %s is refused before it is parsed", async (what, member) => {
   const parse = vi.spyOn(JSON, "parse");
   try {

@@ -18,7 +18,7 @@ describe.each(targets)("on $name", (target) => {
     ["a body", { body: chat({ user: "x".repeat(4000) }) }, 413, `accepts${ofBody}`],
     ["a body to Anthropic", { path: "/v1/messages", body: "x".repeat(4001) }, 413, `Request exceeds the maximum size${ofBody}`],
     ["a head", { headers: { "x-fill": "x".repeat(3100) }, body: chat() }, 431, "accepts: 3000 bytes (--max-head)."],
-    ["a depth", { body: deep }, 400, "accepts: 20 levels (--max-json-depth)."],
+    ["a depth", { body: deep }, 400, "accepts: 20 levels (--max-json-depth), passed at byte 24."],
   ] as const)("%s", async (_what, ask, status, words) => {
     const answer = await server.ask({ path: "/v1/chat/completions", ...ask });
     expect([answer.status, answer.body]).toEqual([status, expect.stringContaining(words) as string]);

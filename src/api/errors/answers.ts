@@ -14,7 +14,8 @@
  *
  * `minimal` has OpenAI's words and members, without its headers and its indentation.
  */
-import { workBounds } from "../../core/limits/budget.ts";
+import { mostShares, workBounds } from "../../core/limits/budget.ts";
+import type { BodyWork, JsonExcess } from "../../core/limits/json-bounds.ts";
 import { formatDuration } from "../../core/limits/rate-limit.ts";
 import type { Refusal } from "../../core/seams.ts";
 import { requestId } from "../shared/heads.ts";
@@ -268,7 +269,7 @@ const refusals: Readonly<Record<Refusal, { readonly status: number; readonly mes
   "json-too-deep": { status: 400, message: "The JSON of the request body nests deeper than this server accepts", code: "json_too_deep" },
   "json-too-large": {
     status: 400,
-    message: `The JSON of the request body holds more than ${workBounds.bodyMembers.most} members, ${workBounds.bodyContainers.most} arrays and objects, ${workBounds.bodyStrings.most} strings, ${workBounds.bodyValues.most} values in lists, or too much of all these together.`,
+    message: "The JSON of the request body holds more than this server accepts",
     code: "json_too_large",
   },
   "head-timeout": { status: 408, message: "The request head did not arrive in time.", code: "request_timeout" },
@@ -286,10 +287,26 @@ const refusals: Readonly<Record<Refusal, { readonly status: number; readonly mes
   },
 };
 
+/** What a body is counted by, in words. */
+const bodyWorks: Readonly<Record<BodyWork, string>> = {
+  bodyMembers: "members",
+  bodyContainers: "arrays and objects",
+  bodyValues: "values in lists, long numbers thrice",
+  bodyStrings: "strings, names of members included",
+};
+
+/** The bound that a body's JSON passed, and where: ": 16000 members, at byte 70000." */
+function passedBound({ of, at, shares }: JsonExcess): string {
+  if (of === "depth") return "";
+  if (of !== "together") return `: ${workBounds[of].most} ${bodyWorks[of]}, passed at byte ${at}.`;
+  const all = Object.entries(bodyWorks).map(([work, words]) => `${workBounds[work as BodyWork].most} ${words}`);
+  return `: ${mostShares} of these bounds together (${all.join("; ")}), and it uses ${shares.toFixed(2)}.`;
+}
+
 /** The bound that a refusal is by, as its message ends: ": 16384 bytes (--max-head)." */
-function boundOf(reason: Refusal, limits: RequestLimits | undefined): string {
+function boundOf(reason: Refusal, limits: RequestLimits | undefined, excess: JsonExcess | undefined): string {
   const end = (most: number | undefined, unit: string, flag: string): string =>
-    `${most === undefined ? "" : `: ${most} ${unit}`} (${flag}).`;
+    `${most === undefined ? "" : `: ${most} ${unit}`} (${flag})${excess === undefined ? "" : `, passed at byte ${excess.at}`}.`;
   switch (reason) {
     case "head-too-large":
       return end(limits?.maxHeadBytes, "bytes", "--max-head");
@@ -297,16 +314,18 @@ function boundOf(reason: Refusal, limits: RequestLimits | undefined): string {
       return end(limits?.maxBodyBytes, "bytes", "--max-body");
     case "json-too-deep":
       return end(limits?.maxJsonDepth, "levels", "--max-json-depth");
+    case "json-too-large":
+      return excess === undefined ? "." : passedBound(excess);
     default:
       return "";
   }
 }
 
 /** `ofBody`: what the provider says of a body that is too large. */
-function refusalOf({ reason, limits }: Extract<Problem, { kind: "refused" }>, ofBody?: string): Words {
+function refusalOf({ reason, limits, excess }: Extract<Problem, { kind: "refused" }>, ofBody?: string): Words {
   const { status, message, code } = refusals[reason];
   const said = reason === "body-too-large" && ofBody !== undefined ? ofBody : message;
-  return { status, message: said + boundOf(reason, limits), code };
+  return { status, message: said + boundOf(reason, limits, excess), code };
 }
 
 const openRouterMessages: Readonly<Record<number, string>> = {

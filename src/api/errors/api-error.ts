@@ -1,4 +1,5 @@
 /** What can go wrong, as facts alone. `answers.ts` knows the words of each server for it. */
+import type { JsonExcess } from "../../core/limits/json-bounds.ts";
 import type { RateRefusal } from "../../core/limits/rate-limit.ts";
 import type { Refusal } from "../../core/seams.ts";
 
@@ -41,7 +42,7 @@ export type Problem =
   /** The batched scheduler takes no more requests. `waitUs`: microseconds after which a place may be free. */
   | { readonly kind: "queue-full"; readonly status: 429 | 503; readonly waitUs: number }
   /** A listener refuses the request by itself. */
-  | { readonly kind: "refused"; readonly reason: Refusal; readonly limits?: RequestLimits }
+  | { readonly kind: "refused"; readonly reason: Refusal; readonly limits?: RequestLimits; readonly excess?: JsonExcess | undefined }
   /** A fault of the server's own. */
   | { readonly kind: "internal" }
   /** A status that a fault on purpose names. */

@@ -5,6 +5,7 @@
  * plans and schedule; the events of its answer become messages.
  */
 import { monotonicUs } from "../../base/clock.ts";
+import type { JsonExcess } from "../../core/limits/json-bounds.ts";
 import type {
   MessageAnswer,
   MessageForm,
@@ -233,8 +234,8 @@ export class ResponsesSocket implements MessageSession {
     return [this.#defaultLane, ...this.#lanes.values()];
   }
 
-  onRefused(reason: Refusal): void {
-    this.#sendProblem({ kind: "refused", reason, limits: this.#options.limits }, null);
+  onRefused(reason: Refusal, excess: JsonExcess): void {
+    this.#sendProblem({ kind: "refused", reason, limits: this.#options.limits, excess }, null);
   }
 
   /** Puts a message into its lane. Throws ApiError. */

@@ -6,16 +6,27 @@ const backslash = 0x5c;
 /** Bytes of a string that are looked at one by one: short strings end before a call would pay. */
 const shortString = 24;
 
-/** 1 for the bytes that a text's bounds are counted by: `" , : [ ] { }`. */
-const marks = new Uint8Array(256);
-for (const byte of [quote, 0x2c, 0x3a, 0x5b, 0x5d, 0x7b, 0x7d]) marks[byte] = 1;
+/** 0 for the bytes between strings that say nothing: white space, and what numbers, true, false and null are written with. */
+const marks = new Uint8Array(256).fill(1);
+for (const character of " \t\r\n+-.0123456789eEtrufalsn") marks[character.charCodeAt(0)] = 0;
 
-/** Why a text is refused: it nests too deep, or it holds more than `workBounds` allows of members, arrays and objects, strings, or commas, or of all of them together. */
-export type JsonExcess = "deep" | "large";
+/** The kinds of work that a text is counted by. */
+export type BodyWork = "bodyMembers" | "bodyContainers" | "bodyValues" | "bodyStrings";
+
+/** What a text has too much of. */
+export interface JsonExcess {
+  /** It nests too deep, it holds more of a kind than `workBounds` allows, or too much of all four kinds together. */
+  readonly of: "depth" | BodyWork | "together";
+  /** The byte of the text that is one too many; of all together its length. */
+  readonly at: number;
+  /** How many times a bound all four kinds together use; 0 where another bound was passed. */
+  readonly shares: number;
+}
 
 /**
  * What JSON text (UTF-8) has too much of; null: nothing. JSON.parse itself takes any depth, but whatever walks the value
- * afterwards recurses. The text need not be valid; what strings hold does not count.
+ * afterwards recurses. The text need not be valid; what strings hold does not count, nor what stands behind a byte that ends every
+ * parser's patience.
  */
 export function jsonExcess(bytes: Uint8Array, mostDepth: number): JsonExcess | null {
   const { length } = bytes;
@@ -28,35 +39,41 @@ export function jsonExcess(bytes: Uint8Array, mostDepth: number): JsonExcess | n
   let containers = 0;
   let commas = 0;
   let strings = 0;
-  let mark = -1;
-  for (let at = 0; at < length; at++) {
+  const excess = (of: JsonExcess["of"], at: number, shares = 0): JsonExcess => ({ of, at, shares });
+  const first = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
+  let mark = first - 1;
+  for (let at = first; at < length; at++) {
     // Most bytes say nothing: a table passes by them in a third of the time that a switch takes.
     if (marks[bytes[at]!] === 0) continue;
     switch (bytes[at]!) {
       case quote:
-        if (++strings > mostStrings) return "large";
+        if (++strings > mostStrings) return excess("bodyStrings", at);
         at = endOfString(bytes, at + 1);
         break;
       case 0x5b:
       case 0x7b:
-        if (++depth > mostDepth) return "deep";
-        if (++containers > mostContainers) return "large";
+        if (++depth > mostDepth) return excess("depth", at);
+        if (++containers > mostContainers) return excess("bodyContainers", at);
         break;
       case 0x5d:
       case 0x7d:
         depth--;
         break;
       case 0x3a:
-        if (++members > mostMembers) return "large";
+        if (++members > mostMembers) return excess("bodyMembers", at);
+        break;
+      case 0x2c:
+        commas += isDouble(bytes, mark + 1, at) ? 3 : 1;
+        if (commas > mostCommas) return excess("bodyValues", at);
         break;
       default:
-        commas += isDouble(bytes, mark + 1, at) ? 3 : 1;
-        if (commas > mostCommas) return "large";
+        // No JSON: JSON.parse ends here too. Else 4 MB of anything would be looked at byte by byte.
+        return null;
     }
     mark = at;
   }
   const shares = members / mostMembers + containers / mostContainers + commas / mostCommas + strings / mostStrings;
-  return shares > mostShares ? "large" : null;
+  return shares > mostShares ? excess("together", length, shares) : null;
 }
 
 /** Characters of a number that is no integer of 31 bits. No token's identifier has as many. */

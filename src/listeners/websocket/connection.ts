@@ -2,8 +2,9 @@
  * One WebSocket (RFC 6455), on any engine: its answers, what waits for its reader, how it closes. An engine makes one when a
  * handshake is done, tells it what comes, and sends what it says through an `EngineSocket`.
  */
+import type { JsonExcess } from "../../core/limits/json-bounds.ts";
 import type { ListenerCounts, MessageAnswer, MessageForm, MessageSession, MessageSocket } from "../../core/seams.ts";
-import type { Bounds, Waiting } from "../bounds.ts";
+import { type Bounds, refusalOf, type Waiting } from "../bounds.ts";
 import { MessageSink, type SinkConnection } from "./sink.ts";
 
 /** What an engine does for a connection. */
@@ -192,16 +193,17 @@ export class SocketConnection implements MessageSocket, SinkConnection, Waiting 
   }
 
   /** The turn of a message has come. */
-  handle(message: Uint8Array, excess: "json-too-deep" | "json-too-large" | null): void {
+  handle(message: Uint8Array, excess: JsonExcess | null): void {
     this.#inboxBytes -= message.length + messageOverheadBytes;
     if (this.closed) return;
     if (excess === null) {
       this.#session!.onMessage(message);
       return;
     }
-    this.#owner.counts.bounds[excess]++;
+    const reason = refusalOf(excess);
+    this.#owner.counts.bounds[reason]++;
     this.onControl();
-    if (!this.closed) this.#session!.onRefused(excess);
+    if (!this.closed) this.#session!.onRefused(reason, excess);
   }
 
   /** A ping or a pong, which the engine answers by itself. */

@@ -59,7 +59,7 @@ export class WebSocketService implements ConnectionOwner {
     const { maxJsonDepth } = this.bounds.limits;
     // A text that is shorter than the limit cannot nest deeper.
     const excess = message.length > maxJsonDepth && !connection.closed ? jsonExcess(message, maxJsonDepth) : null;
-    connection.handle(message, excess === null ? null : excess === "deep" ? "json-too-deep" : "json-too-large");
+    connection.handle(message, excess);
     this.#spentMs += performance.now() - startMs;
   }
 
