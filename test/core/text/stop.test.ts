@@ -1,6 +1,6 @@
 /** Where stop sequences cut a text. */
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { Budget, BudgetError } from "../../../src/core/limits/budget.ts";
 import { findStop } from "../../../src/core/text/stop.ts";
 import { leastCpuUs } from "../../support/effort.ts";
@@ -51,6 +51,19 @@ test("no sequence makes a text dearer to search", () => {
   // Looked for from each place anew, a sequence of 4,096 that nearly fits everywhere takes a thousand times as long.
   const nearlyPeriodic = `${"a".repeat(2047)}b${"a".repeat(2048)}`;
   expect(leastCpuUs(search(nearlyPeriodic))).toBeLessThan(8 * leastCpuUs(search("aab")));
+});
+
+test("nearly no character takes a look into a map", () => {
+  const texts = Array.from({ length: 20_000 }, () => "aaaaa");
+  const looks = vi.spyOn(Map.prototype, "get");
+  try {
+    for (const sequence of ["é".repeat(300), `${"a".repeat(2047)}b${"a".repeat(2048)}`]) {
+      expect(findStop({ texts }, counted(), texts.length, [sequence, "ba"], new Budget())).toBeNull();
+    }
+    expect(looks.mock.calls.length).toBeLessThan(25_000);
+  } finally {
+    looks.mockRestore();
+  }
 });
 
 test("what is searched is bounded, and counted by characters", () => {
