@@ -40,20 +40,26 @@ export class Run {
   readonly vocabulary: Vocabulary;
   readonly tokens: number;
   readonly #seed: Seed | null;
+  /** The text of all tokens, where it was given whole. */
+  readonly #whole: string | null;
 
-  /** With a seed the corpus's text that it decides; without one the vocabulary from its first token on. */
-  constructor(vocabulary: Vocabulary, tokens: number, seed: Seed | null) {
+  /** With a seed the corpus's text that it decides; without one the vocabulary from its first token on, whose text `whole` is. */
+  constructor(vocabulary: Vocabulary, tokens: number, seed: Seed | null, whole: string | null = null) {
     this.vocabulary = vocabulary;
     this.tokens = tokens;
     this.#seed = seed;
+    this.#whole = whole;
   }
 
   static of(text: string): Run {
-    return Run.ofTokens(splitTokens(text));
+    const texts = splitTokens(text);
+    return new Run({ texts }, texts.length, null, text);
   }
 
   static ofJson(value: unknown): Run {
-    return Run.ofTokens(splitJsonTokens(JSON.stringify(value)));
+    const json = JSON.stringify(value);
+    const texts = splitJsonTokens(json);
+    return new Run({ texts }, texts.length, null, json);
   }
 
   static ofTokens(texts: readonly string[]): Run {
@@ -65,11 +71,12 @@ export class Run {
   }
 
   cutTo(tokens: number): Run {
-    return new Run(this.vocabulary, tokens, this.#seed);
+    return tokens === this.tokens ? this : new Run(this.vocabulary, tokens, this.#seed);
   }
 
   /** UTF-16 units of its text; of text from the corpus about as many. */
   get characters(): number {
+    if (this.#whole !== null) return this.#whole.length;
     if (this.#seed !== null) return this.tokens * corpusCharactersPerToken;
     const { texts } = this.vocabulary;
     const sum = (some: readonly string[]): number => some.reduce((units, { length }) => units + length, 0);
@@ -98,7 +105,14 @@ export class Run {
   }
 
   text(): string {
+    if (this.#whole !== null) return this.#whole;
     const { texts } = this.vocabulary;
+    // What a text is added to piece by piece holds each of them until it is read: for 40,000 tokens of JSON 2 MB.
+    if (this.#seed === null) {
+      const rounds = texts.length === 0 ? 0 : Math.floor(this.tokens / texts.length);
+      const rest = texts.slice(0, this.tokens - rounds * texts.length).join("");
+      return rounds === 0 ? rest : texts.join("").repeat(rounds) + rest;
+    }
     const cursor = this.cursor();
     let text = "";
     if (this.vocabulary === corpusVocabulary && cursor.takeRun !== undefined) {
