@@ -84,10 +84,12 @@ export class AnswerWork {
       const makers = (this.#makers ??= new Map());
       let maker = makers.get(schema);
       if (maker === undefined) makers.set(schema, (maker = new SchemaMaker(schema, this.#budget)));
+      // The other choices take about as much: what they cannot have is refused before the first is made.
+      const { most } = workBounds.values;
+      const withheld = this.#instances++ === 0 ? Math.max(0, most - Math.floor((most * unlikeShare) / this.#choices)) : 0;
+      this.#budget.withhold("values", withheld);
       const value = maker.make(new Random(seed, purpose.schema));
-      // The other choices take about as much: what they cannot have is refused before they are made.
-      if (++this.#instances === 1 && this.#budget.spent("values") * this.#choices > workBounds.values.most * unlikeShare)
-        throw new BudgetError("values");
+      this.#budget.giveBack("values", withheld);
       return value;
     } catch (error) {
       if (!(error instanceof SchemaError || error instanceof BudgetError)) throw error;

@@ -6,7 +6,7 @@
 import { Budget } from "../limits/budget.ts";
 import type { Random } from "../random/random.ts";
 import { formats, words } from "./formats.ts";
-import { merge } from "./merge.ts";
+import { merge, Merged } from "./merge.ts";
 import { patternInstance } from "./pattern.ts";
 import { isSchema, keywords, listOf, namesOf, type Schema, SchemaError } from "./schema.ts";
 
@@ -23,10 +23,6 @@ const manyNames = 256;
 const mergeParts = 20;
 /** What a number counts in characters. */
 const numberCharacters = 8;
-const refused = [
-  "not", "if", "contains", "patternProperties", "propertyNames", "dependentRequired", "dependentSchemas",
-  "unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "minProperties", "maxProperties",
-]; // oxfmt-ignore
 
 /** The schema of any value: one object, so that its shape is found out once. */
 const anything: Schema = {};
@@ -130,17 +126,24 @@ export class SchemaMaker {
     if (known !== undefined) return known;
     if (depth > deepest) throw new SchemaError(`'$ref' and 'allOf' lead through more than ${deepest} schemas`);
     this.#budget.spend("schemaParts");
-    for (const keyword of refused) if (Object.hasOwn(given, keyword)) throw new SchemaError(`'${keyword}' is not permitted`);
+    const own = keywords(given);
+    const { $ref: ref, allOf } = given;
+    const refers = typeof ref === "string";
+    if (!refers && allOf === undefined) {
+      this.#budget.spend("schemaParts", Object.keys(own).length);
+      this.#resolved.set(given, own);
+      return own;
+    }
     this.#resolved.set(given, null);
-    let schema: Schema = {};
-    if (typeof given["$ref"] === "string") schema = this.#resolve(this.#find(given["$ref"]), depth + 1);
-    schema = merge(schema, keywords(given), this.#budget);
-    if (given["allOf"] !== undefined) {
-      for (const part of listOf(given["allOf"], "allOf")) {
+    const merged = new Merged(refers ? this.#resolve(this.#find(ref), depth + 1) : {}, this.#budget);
+    merged.add(own);
+    if (allOf !== undefined) {
+      for (const part of listOf(allOf, "allOf")) {
         this.#budget.spend("schemaParts", mergeParts);
-        schema = merge(schema, this.#resolve(part, depth + 1), this.#budget);
+        merged.add(this.#resolve(part, depth + 1));
       }
     }
+    const schema = merged.schema();
     this.#resolved.set(given, schema);
     return schema;
   }
@@ -240,15 +243,15 @@ export class SchemaMaker {
     const types = type === undefined ? [impliedType(schema)] : [type].flat();
     const properties = isSchema(schema["properties"]) ? schema["properties"] : {};
     const required = new Set(namesOf(schema["required"]));
-    const named = Object.entries(properties);
-    this.#budget.spend("schemaParts", types.length + required.size + named.length);
-    this.#budget.spend("properties", named.length);
+    const names = Object.keys(properties);
+    this.#budget.spend("schemaParts", types.length + required.size + names.length);
+    this.#budget.spend("properties", names.length);
     if (types.length === 0 || !types.every((name) => typeof name === "string" && known.has(name))) {
       throw new SchemaError(`'type' must be one of ${[...known].join(", ")}`);
     }
     shape = {
       types: types as string[],
-      named: named.map(([name, property]) => ({ name, property, isRequired: required.has(name) })),
+      named: names.map((name) => ({ name, property: properties[name], isRequired: required.has(name) })),
       others: [...required].filter((name) => !Object.hasOwn(properties, name)),
     };
     this.#shapes.set(schema, shape);
@@ -305,11 +308,14 @@ export class SchemaMaker {
     }
     const formatted = typeof schema["format"] === "string" ? formats.get(schema["format"])?.(this.#random) : undefined;
     if (formatted !== undefined && formatted.length >= least && formatted.length <= most) return formatted;
-    let text = "";
     const wanted = Math.max(least, Math.min(most, 4 + this.#random.below(24)));
     this.#budget.spend("characters", wanted - least);
-    while (text.length < wanted) text += (text === "" ? "" : " ") + words[this.#random.below(words.length)]!;
-    text = text.slice(0, Math.max(least, Math.min(most, text.length)));
+    // One text at once: each that words are added to, one by one, stays until all of them are printed.
+    const said: string[] = [];
+    for (let length = -1; length < wanted && wanted > 0;)
+      length += 1 + said[said.push(words[this.#random.below(words.length)]!) - 1]!.length;
+    const whole = said.join(" ");
+    const text = whole.slice(0, Math.max(least, Math.min(most, whole.length)));
     return text.endsWith(" ") ? `${text.slice(0, -1)}s` : text;
   }
 
@@ -339,19 +345,16 @@ export class SchemaMaker {
   #object(schema: Schema, depth: number, easy: boolean): object {
     const { named, others } = this.#shape(schema);
     this.#budget.spend("schemaParts", named.length);
-    const entries: [string, unknown][] = [];
+    // An object without a prototype takes many names in half the time, and "__proto__" like any other.
+    const object = (named.length + others.length < manyNames ? {} : Object.create(null)) as Record<string, unknown>;
     for (const { name, property, isRequired } of named) {
       if (!isRequired && (easy || this.#height(property, depth) === Infinity || this.#random.below(2) === 0)) continue;
-      entries.push([name, this.#member(name, property, depth)]);
+      put(object, name, this.#member(name, property, depth));
     }
     for (const name of others) {
       if (schema["additionalProperties"] === false) throw new SchemaError(`'required' names ${name.slice(0, 64)}, which is not permitted`);
-      entries.push([name, this.#member(name, schema["additionalProperties"], depth)]);
+      put(object, name, this.#member(name, schema["additionalProperties"], depth));
     }
-    // Both make "__proto__" a property like any other. An object without a prototype takes many names in half the time.
-    if (entries.length < manyNames) return Object.fromEntries(entries);
-    const object = Object.create(null) as Record<string, unknown>;
-    for (const [name, value] of entries) object[name] = value;
     return object;
   }
 
@@ -359,6 +362,12 @@ export class SchemaMaker {
     this.#budget.spend("characters", name.length);
     return this.#make(schema, depth + 1);
   }
+}
+
+/** A member of an object, also where it is called "__proto__". */
+function put(object: Record<string, unknown>, name: string, value: unknown): void {
+  if (name === "__proto__") Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
+  else object[name] = value;
 }
 
 /** A step of a reference. Throws SchemaError where its escapes spell no text. */

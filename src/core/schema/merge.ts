@@ -1,4 +1,4 @@
-/** Two schemas of one value, as one. */
+/** Schemas of one value, as one. */
 import type { Budget } from "../limits/budget.ts";
 import { isSchema, namesOf, type Schema, SchemaError } from "./schema.ts";
 
@@ -10,23 +10,72 @@ const tighter: ReadonlyMap<string, (x: number, y: number) => number> = new Map([
 
 /** What both schemas demand. Throws SchemaError where that is nothing, and BudgetError. */
 export function merge(a: Schema, b: Schema, budget: Budget): Schema {
-  const merged: Record<string, unknown> = { ...a };
-  for (const [keyword, value] of Object.entries(b)) {
-    budget.spend("schemaParts");
-    const present = merged[keyword];
-    merged[keyword] = present === undefined ? value : both(keyword, present, value, budget);
+  const merged = new Merged(a, budget);
+  merged.add(b);
+  return merged.schema();
+}
+
+/** What some schemas demand together. Each that is added costs what it holds, and not what those before it held. */
+export class Merged {
+  readonly #keywords: Record<string, unknown>;
+  readonly #budget: Budget;
+  /** Members of all, once there are two lists of them. */
+  #properties: Map<string, unknown> | null = null;
+  #required: Set<string> | null = null;
+
+  constructor(first: Schema, budget: Budget) {
+    this.#keywords = { ...first };
+    this.#budget = budget;
   }
-  return merged;
+
+  /** Throws SchemaError where all together demand what nothing is, and BudgetError. */
+  add(schema: Schema): void {
+    for (const keyword of Object.keys(schema)) {
+      this.#budget.spend("schemaParts");
+      const value = schema[keyword];
+      const present = this.#keywords[keyword];
+      if (present === undefined) this.#keywords[keyword] = value;
+      else if (keyword === "required") this.#require(namesOf(present), namesOf(value));
+      else if (keyword === "properties" && isSchema(present) && isSchema(value)) this.#describe(present, value);
+      else this.#keywords[keyword] = both(keyword, present, value, this.#budget);
+    }
+  }
+
+  /** All as one. Nothing is added afterwards. */
+  schema(): Schema {
+    if (this.#required !== null) this.#keywords["required"] = [...this.#required];
+    // fromEntries makes "__proto__" a property like any other.
+    if (this.#properties !== null) this.#keywords["properties"] = Object.fromEntries(this.#properties);
+    return this.#keywords;
+  }
+
+  #require(present: readonly string[], names: readonly string[]): void {
+    if (this.#required === null) {
+      this.#budget.spend("schemaParts", present.length);
+      this.#required = new Set(present);
+    }
+    this.#budget.spend("schemaParts", names.length);
+    for (const name of names) this.#required.add(name);
+  }
+
+  #describe(present: Schema, described: Schema): void {
+    if (this.#properties === null) {
+      this.#properties = new Map(Object.entries(present));
+      this.#budget.spend("schemaParts", this.#properties.size);
+    }
+    for (const name of Object.keys(described)) {
+      this.#budget.spend("schemaParts");
+      const before = this.#properties.get(name);
+      const schema = described[name];
+      if (before === undefined) this.#properties.set(name, schema);
+      else if (!isSame(before, schema, this.#budget)) this.#properties.set(name, { allOf: [before, schema] });
+    }
+  }
 }
 
 function both(keyword: string, a: unknown, b: unknown, budget: Budget): unknown {
   const tighten = tighter.get(keyword);
   if (typeof a === "number" && typeof b === "number" && tighten !== undefined) return tighten(a, b);
-  if (keyword === "required") {
-    const names = [...namesOf(a), ...namesOf(b)];
-    budget.spend("schemaParts", names.length);
-    return [...new Set(names)];
-  }
   if (keyword === "type" || keyword === "enum") {
     const left = [a].flat();
     const right = new Set([b].flat());
@@ -36,24 +85,10 @@ function both(keyword: string, a: unknown, b: unknown, budget: Budget): unknown 
     if (shared.length === 0) throw new SchemaError(`two values of '${keyword}' exclude each other`);
     return shared;
   }
-  if (keyword === "properties" && isSchema(a) && isSchema(b)) return bothProperties(a, b, budget);
   if (keyword === "anyOf" || keyword === "oneOf")
     throw new SchemaError(`'${keyword}' inside '${keyword}' of the same value is not supported`);
   if (keyword === "additionalProperties") return a === false || b === false ? false : b;
   return b;
-}
-
-function bothProperties(a: Schema, b: Schema, budget: Budget): Schema {
-  const properties = new Map(Object.entries(a));
-  budget.spend("schemaParts", properties.size);
-  for (const [name, schema] of Object.entries(b)) {
-    budget.spend("schemaParts");
-    const present = properties.get(name);
-    const isNew = present === undefined || isSame(present, schema, budget);
-    properties.set(name, isNew ? schema : { allOf: [present, schema] });
-  }
-  // fromEntries makes "__proto__" a property like any other.
-  return Object.fromEntries(properties);
 }
 
 /** Whether two JSON values are equal, members in any order. */

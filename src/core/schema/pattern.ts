@@ -26,7 +26,12 @@ const escapes: ReadonlyMap<string, string> = new Map([
   ["n", "\n"], ["r", "\r"], ["t", "\t"], ["f", "\f"], ["v", "\v"], ["0", "\0"],
 ]); // oxfmt-ignore
 const printableEnd = 126;
-const printable = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i));
+const printable = Array.from({ length: 95 }, (_, i) => 32 + i);
+const once: readonly [number, number] = [1, 1];
+
+/** The class that last held each UTF-16 unit, by its number: no class has to forget what others held. Made with the first. */
+let holders: Uint32Array | null = null;
+let lastClass = 0;
 
 /** Reads and makes in one pass; a repeated piece is read again for each repetition, so that each may differ. */
 class Reader {
@@ -153,10 +158,15 @@ class Reader {
   #readClass(): string {
     const negated = this.#pattern[this.#at] === "^";
     if (negated) this.#at++;
-    const members = new Set<string>();
-    const add = (text: string): void => {
+    const held = (holders ??= new Uint32Array(65_536));
+    if (++lastClass === 2 ** 32) held.fill((lastClass = 1) - 1);
+    const own = lastClass;
+    const members: number[] = [];
+    const add = (unit: number): void => {
       // What is kept out counts to the last; of what may be chosen, some is enough.
-      for (const character of text) if (negated || members.size < mostMembers) members.add(character);
+      if (held[unit] === own || (!negated && members.length === mostMembers)) return;
+      held[unit] = own;
+      members.push(unit);
     };
     while (!this.failed && this.#pattern[this.#at] !== "]") {
       this.#budget.spend("patternPieces");
@@ -171,15 +181,15 @@ class Reader {
         const first = from.charCodeAt(0);
         // Only what is printable can be chosen from the rest.
         const last = Math.min(to.charCodeAt(0), negated ? printableEnd : first + mostMembers);
-        for (let code = first; code <= last; code++) add(String.fromCharCode(code));
+        for (let code = first; code <= last; code++) add(code);
       } else {
-        add(from);
+        for (let at = 0; at < from.length; at++) add(from.charCodeAt(at));
       }
     }
     this.#at++;
-    const set = negated ? printable.filter((character) => !members.has(character)) : [...members];
+    const set = negated ? printable.filter((unit) => held[unit] !== own) : members;
     if (set.length === 0) this.failed = true;
-    return set.join("");
+    return String.fromCharCode(...set);
   }
 
   #member(): string {
@@ -191,9 +201,11 @@ class Reader {
     return members === "" ? "" : members[this.#random.below(members.length)]!;
   }
 
-  #quantifier(): [number, number] {
+  #quantifier(): readonly [number, number] {
+    const next = this.#pattern[this.#at];
+    if (next !== "*" && next !== "+" && next !== "?" && next !== "{") return once;
     const found = /^(?:([*+?])|\{(\d{1,4})(?:(,)(\d{1,4})?)?\})\??/.exec(this.#pattern.slice(this.#at, this.#at + 13));
-    if (!found) return [1, 1];
+    if (!found) return once;
     this.#at += found[0].length;
     if (found[1] !== undefined) return { "*": [0, Infinity], "+": [1, Infinity], "?": [0, 1] }[found[1]] as [number, number];
     const least = Number(found[2]);

@@ -10,17 +10,28 @@ export function isSchema(value: unknown): value is Schema {
 }
 
 /** Keywords that decide an instance; `$ref` and `allOf` are followed before. All others are notes. */
-const deciding = [
+const deciding = new Set([
   "type", "const", "enum", "anyOf", "oneOf", "properties", "required", "additionalProperties", "items", "prefixItems", "minItems",
   "maxItems", "uniqueItems", "minLength", "maxLength", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
   "exclusiveMaximum", "multipleOf",
-]; // oxfmt-ignore
+]); // oxfmt-ignore
+/** Keywords that could make an instance invalid. */
+const refused = new Set([
+  "not", "if", "contains", "patternProperties", "propertyNames", "dependentRequired", "dependentSchemas",
+  "unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "minProperties", "maxProperties",
+]); // oxfmt-ignore
 
-/** The keywords of a schema that decide its instances. One that is null says nothing: SDKs' types of schemas allow it. */
+/**
+ * The keywords of a schema that decide its instances. One that is null says nothing: SDKs' types of schemas allow it. Throws
+ * SchemaError where one is refused.
+ */
 export function keywords(schema: Schema): Schema {
   const kept: Record<string, unknown> = {};
-  for (const keyword of deciding)
-    if (Object.hasOwn(schema, keyword) && (schema[keyword] !== null || keyword === "const")) kept[keyword] = schema[keyword];
+  // Most schemas have few of them: to ask for each that there could be takes ten times as long.
+  for (const keyword of Object.keys(schema)) {
+    if (refused.has(keyword)) throw new SchemaError(`'${keyword}' is not permitted`);
+    if (deciding.has(keyword) && (schema[keyword] !== null || keyword === "const")) kept[keyword] = schema[keyword];
+  }
   return kept;
 }
 

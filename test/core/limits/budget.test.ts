@@ -1,6 +1,7 @@
 /** What one request may cause: small schemas that ask for much, counted in work, not in time. */
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+import { AnswerWork } from "../../../src/api/shared/choices.ts";
 import { Budget, BudgetError, type Work, workBounds } from "../../../src/core/limits/budget.ts";
 import { Random, seedOf } from "../../../src/core/random/random.ts";
 import { schemaInstance, SchemaError, SchemaMaker } from "../../../src/core/schema/instance.ts";
@@ -88,6 +89,46 @@ describe("work of small schemas", () => {
     expect(() => {
       for (let choice = 0; choice < 128; choice++) maker.make(random());
     }).toThrow(BudgetError);
+  });
+
+  test("each part of an allOf costs what it holds, however many stand before it", () => {
+    const partsOf = (count: number): number => {
+      const budget = new Budget();
+      const allOf = Array.from({ length: count }, (_, i) => ({ properties: { [`p${i}`]: { type: "string" } }, required: [`p${i}`] }));
+      expect(refusal({ allOf }, budget)).toBeNull();
+      return budget.spent("schemaParts");
+    };
+    expect(partsOf(1200) - partsOf(800)).toBe(partsOf(800) - partsOf(400));
+  });
+
+  test("a schema is asked for the keywords that it has, not for each that there could be", () => {
+    let asked = 0;
+    const count = <Value>(value: Value): Value => {
+      asked++;
+      return value;
+    };
+    const seen = new Proxy({ type: "string" } as Record<string, unknown>, {
+      get: (target, name) => count(target[name as string]),
+      has: (target, name) => count(name in target),
+      getOwnPropertyDescriptor: (target, name) => count(Reflect.getOwnPropertyDescriptor(target, name)),
+    });
+    expect(schemaInstance(seen, random())).toEqual(expect.any(String));
+    expect(asked).toBeLessThan(12);
+  });
+
+  test("of choices that cannot all be made not even the first is", () => {
+    const below = vi.spyOn(Random.prototype, "below");
+    const properties = Object.fromEntries(names.slice(0, 2600).map((name) => [name, { type: "string" }]));
+    const schema = { type: "object", properties, required: Object.keys(properties) };
+    try {
+      expect(() => new AnswerWork(128).instanceOf(schema, "response_format", seedOf(1))).toThrow(
+        /^Invalid schema for 'response_format': it takes more than 5200 values/,
+      );
+      expect(below.mock.calls.length).toBeLessThan(1000);
+      expect(Object.keys(new AnswerWork(2).instanceOf(schema, "response_format", seedOf(1)) as object)).toHaveLength(2600);
+    } finally {
+      below.mockRestore();
+    }
   });
 
   test.each(Object.getOwnPropertyNames(Object.prototype))("a format, an escape or a name that is %s means nothing else", (name) => {
