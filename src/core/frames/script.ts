@@ -82,9 +82,14 @@ export class EventBuffer {
     this.#length = end;
   }
 
-  /** Text that is not the same in any two events. */
+  /** Text that is not the same in any two events. It is encoded in place: bytes of its own would be garbage at once, and more than all else. */
   text(text: string): void {
-    this.bytes(encoder.encode(text));
+    for (let rest = text; rest !== "";) {
+      const { read, written } = encoder.encodeInto(rest, this.#bytes.subarray(this.#length));
+      this.#length += written;
+      rest = rest.slice(read);
+      if (rest !== "") this.#grow(this.#bytes.length + rest.length);
+    }
   }
 
   /** When the frame is due. */
