@@ -206,7 +206,7 @@ export class Model {
   /** The text that the answer is not free to choose. */
   #given(ask: Ask, index: number, seed: Seed, headerText: string | null, work: AnswerWork): Run | null {
     if (headerText !== null) return work.textOf(headerText);
-    if (ask.json !== null) return Run.ofJson(work.instanceOf(ask.json.schema, ask.json.param, seed));
+    if (ask.json !== null) return Run.ofJson(work.instanceOf(ask.json.schema, ask.json.param, seed), ask.stream);
     if (this.settings.mode === "echo") return work.textOf(ask.promptText(index));
     return this.fixedText === null ? null : new Run(this.fixedText, this.fixedText.texts.length, null);
   }

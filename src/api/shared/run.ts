@@ -6,6 +6,7 @@ import {
   corpusCursor,
   corpusTokens,
   corpusVocabulary,
+  countJsonTokens,
   sequentialCursor,
   splitJsonTokens,
   splitTokens,
@@ -35,6 +36,20 @@ function joinCorpus(): { readonly whole: string; readonly starts: Uint32Array } 
 
 const corpusCharactersPerToken = 5;
 
+/** The tokens of JSON, made when they are asked for: an answer in one piece needs their number alone, and there may be 40,000. */
+class LateTokens implements Vocabulary {
+  readonly #json: string;
+  #texts: readonly string[] | null = null;
+
+  constructor(json: string) {
+    this.#json = json;
+  }
+
+  get texts(): readonly string[] {
+    return (this.#texts ??= splitJsonTokens(this.#json));
+  }
+}
+
 /** A run of tokens, from a given text or from the corpus. */
 export class Run {
   readonly vocabulary: Vocabulary;
@@ -56,8 +71,10 @@ export class Run {
     return new Run({ texts }, texts.length, null, text);
   }
 
-  static ofJson(value: unknown): Run {
+  /** `inPieces`: its tokens are sure to be asked for one by one. Else they are made when they are. */
+  static ofJson(value: unknown, inPieces = true): Run {
     const json = JSON.stringify(value);
+    if (!inPieces) return new Run(new LateTokens(json), countJsonTokens(json), null, json);
     const texts = splitJsonTokens(json);
     return new Run({ texts }, texts.length, null, json);
   }

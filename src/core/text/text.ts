@@ -94,3 +94,11 @@ export function splitTokens(text: string): string[] {
 export function splitJsonTokens(json: string): string[] {
   return json.match(jsonPiece) ?? [];
 }
+
+/** How many `splitJsonTokens` gives. None of them is made. */
+export function countJsonTokens(json: string): number {
+  jsonPiece.lastIndex = 0;
+  let count = 0;
+  while (jsonPiece.test(json)) count++;
+  return count;
+}
