@@ -7,8 +7,9 @@ import { loadQuic, quicLack } from "../src/base/quic.ts";
 import { describeEnvironment } from "../src/runner/processes/machine.ts";
 import { Attacked } from "../test/listeners/attacks/attacked.ts";
 import { type Batch, batches, type Case, uwsDeadlines } from "../test/listeners/attacks/cases.ts";
-import { attacksFolder as folder, fuzzFile, withFuzzSection } from "./support/fuzz-page.ts";
+import { attacksFolder as folder, fuzzFile, withFuzzSections } from "./support/fuzz-page.ts";
 import { measuredTable, table } from "./support/page.ts";
+import { reproductionsFile } from "./support/reproductions.ts";
 import { Attackers, besiege, Bystanders, missing, mostHeap, mostRss, quantile, QuicAttackers } from "../test/listeners/attacks/harness.ts";
 
 /** What /health may take during an attack, and how late an event of a sibling stream may be sent. */
@@ -115,9 +116,9 @@ ${measuredTable(reports.map((report) => ({ ...report, what: `${report.protocol} 
 /** The page of the figures that are there. */
 function writePage(): void {
   const reports = readdirSync(folder)
-    .filter((name) => name.endsWith(".json") && name !== fuzzFile)
+    .filter((name) => name.endsWith(".json") && name !== fuzzFile && name !== reproductionsFile)
     .map((name) => JSON.parse(readFileSync(`${folder}${name}`, "utf8")) as Report);
-  writeFileSync(`${folder}README.md`, withFuzzSection(tableOf(reports)));
+  writeFileSync(`${folder}README.md`, withFuzzSections(tableOf(reports)));
 }
 
 const asked = process.argv.slice(2);

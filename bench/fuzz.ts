@@ -8,7 +8,8 @@ import { describeEnvironment } from "../src/runner/processes/machine.ts";
 import { caseOf, longForm } from "../test/listeners/fuzz/requests.ts";
 import { type Bounds, describe, type Finding, search } from "../test/listeners/fuzz/search.ts";
 import { engineNames } from "../test/listeners/fuzz/target.ts";
-import { attacksFolder, engineReport, fuzzFile, type FuzzReport, withFuzzSection } from "./support/fuzz-page.ts";
+import { attacksFolder, engineReport, fuzzFile, type FuzzReport, withFuzzSections } from "./support/fuzz-page.ts";
+import { reproduce, reproductionsFile } from "./support/reproductions.ts";
 
 const { values, positionals } = parseArgs({
   options: {
@@ -18,11 +19,13 @@ const { values, positionals } = parseArgs({
     "max-body": { type: "string", default: "4" },
     delay: { type: "string", default: "25" },
     rss: { type: "string", default: "64" },
+    table: { type: "boolean", default: false },
+    tries: { type: "string", default: "10" },
   },
   allowPositionals: true,
 });
 
-function count(name: "seed" | "cases" | "max-body" | "delay" | "rss"): number {
+function count(name: "seed" | "cases" | "max-body" | "delay" | "rss" | "tries"): number {
   const value = Number(values[name]);
   if (values[name].trim() === "" || !Number.isFinite(value) || value < 0) {
     process.stderr.write(`fuzz: --${name}: ${JSON.stringify(values[name])} is no number from 0 on\n`);
@@ -53,6 +56,8 @@ const only = values.only === undefined ? null : numbersOf(values.only);
 const isWhole = only === null && plan.cases >= longForm;
 const engines = engineNames.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
 let failed = 0;
+/** Those that the table of the known requests is taken on, unless others are named. */
+const usualEngines: readonly string[] = ["h1-uws", "h1-node", "h2c"];
 
 /** Writes what one engine came to beside what the others did, under the same seed. */
 function save(report: FuzzReport): void {
@@ -64,7 +69,36 @@ function save(report: FuzzReport): void {
   const all = [...kept, ...report.engines].toSorted((a, b) => order(a.engine) - order(b.engine));
   writeFileSync(path, `${JSON.stringify({ ...report, engines: all }, null, 1)}\n`);
   const page = `${attacksFolder}README.md`;
-  writeFileSync(page, withFuzzSection(readFileSync(page, "utf8")));
+  writeFileSync(page, withFuzzSections(readFileSync(page, "utf8")));
+}
+
+/** The known requests alone: their table on the page. */
+if (values.table) {
+  const tries = Math.max(1, count("tries"));
+  const path = `${attacksFolder}${reproductionsFile}`;
+  const asked = engineNames.filter(({ name }) => (positionals.length === 0 ? usualEngines : positionals).includes(name));
+  for (const engine of asked) {
+    const taken = await reproduce(engine, tries);
+    for (const { name, status, healthMs, delayMs, rssBytes, faults } of taken.rows) {
+      const figures = `/health ${healthMs} ms, held up ${delayMs} ms, ${(rssBytes / 1e6).toFixed(1)} MB`;
+      console.log(`${engine.name} ${name}: ${status ?? "none"}, ${figures}${faults.map((fault) => `; ${fault}`).join("")}`);
+      if (faults.length > 0 || delayMs > bounds.delayMs || rssBytes > bounds.rssBytes) failed++;
+    }
+    const old = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as (typeof taken)[]) : [];
+    const all = [...old.filter(({ engine: name }) => name !== engine.name), taken];
+    const order = (name: string): number => engineNames.findIndex((each) => each.name === name);
+    writeFileSync(
+      path,
+      `${JSON.stringify(
+        all.toSorted((a, b) => order(a.engine) - order(b.engine)),
+        null,
+        1,
+      )}\n`,
+    );
+    const page = `${attacksFolder}README.md`;
+    writeFileSync(page, withFuzzSections(readFileSync(page, "utf8")));
+  }
+  process.exit(failed === 0 ? 0 : 1);
 }
 
 for (const engine of engines) {

@@ -170,6 +170,8 @@ export const measurements: Readonly<Record<string, Measurement>> = {
       { name: "--max-body", takes: "mb", help: "largest body, in 1,048,576 bytes (default 4, as the server's)" },
       { name: "--delay", takes: "ms", help: "how long one request may hold up a neighbour (default 25)" },
       { name: "--rss", takes: "mb", help: "how much one request may make the process grow, in 1,000,000 bytes (default 64)" },
+      { name: "--table", help: "no search: the requests that once held up others, on the engines named (default h1-uws, h1-node, h2c)" },
+      { name: "--tries", takes: "n", help: "with --table: how often each is made (default 10)" },
     ],
   },
   proxy: {

@@ -5,6 +5,7 @@ import { printable } from "../../src/base/printable.ts";
 import type { describeEnvironment } from "../../src/runner/processes/machine.ts";
 import type { Bounds, Finding } from "../../test/listeners/fuzz/search.ts";
 import { measuredTable, table } from "./page.ts";
+import { reproductionsHeading, reproductionsSection } from "./reproductions.ts";
 
 export const attacksFolder: string = fileURLToPath(new URL("../../results/attacks/", import.meta.url));
 export const fuzzFile = "fuzz.json";
@@ -85,12 +86,13 @@ export function engineReport(
 
 const heading = "## The search";
 
-/** The page of attacks with the section of the last whole search, where there was one. */
-export function withFuzzSection(page: string): string {
-  const [attacks] = page.split(`\n${heading}`);
+/** The page of attacks with the sections of the requests that once held up others and of the last whole search, where there were any. */
+export function withFuzzSections(page: string): string {
+  const [attacks] = page.split(`\n${heading}`)[0]!.split(`\n${reproductionsHeading}`);
   const path = `${attacksFolder}${fuzzFile}`;
-  if (!existsSync(path)) return attacks!;
-  return `${attacks!.trimEnd()}\n\n${sectionOf(JSON.parse(readFileSync(path, "utf8")) as FuzzReport)}`;
+  const search = existsSync(path) ? sectionOf(JSON.parse(readFileSync(path, "utf8")) as FuzzReport) : "";
+  const sections = [attacks!, reproductionsSection(attacksFolder), search].filter((section) => section !== "");
+  return `${sections.map((section) => section.trimEnd()).join("\n\n")}\n`;
 }
 
 const escaped = (text: string): string => `\`${printable(text.replaceAll("`", "'").replaceAll("|", "\\|")).slice(0, 160)}\``;

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { reproduce } from "../../bench/support/reproductions.ts";
 import { chat } from "../support/chat.ts";
 import { eventually } from "../support/wait.ts";
 import { corpus } from "./fuzz/corpus.ts";
@@ -117,6 +118,25 @@ describe.each(targets.filter(({ protocol }) => protocol === "h1"))("on $name", (
     await once(socket.resume(), "close");
     await eventually(() => started.server.stats().openStreams === 0, "no stream is counted", 3000);
   });
+});
+
+test("a known request is told with its answer and what it did", { timeout: 60_000 }, async () => {
+  const { rows } = await reproduce(
+    engineNames.find(({ name }) => name === "h1-node")!,
+    1,
+  );
+  const [nothing, ...known] = rows;
+  expect(nothing).toMatchObject({ bodyBytes: 0, status: 200, message: null, faults: [] });
+  expect(known.map(({ status, faults }) => [status, faults])).toEqual(
+    [200, 400, 400, 400, 400, 400, 200, 400].map((status) => [status, []]),
+  );
+  expect(known[5]!.message).toContain("it takes more than 8000 pieces of patterns read");
+  expect(known[6]!.answerBytes).toBeGreaterThan(50e6);
+  for (const { healthMs, delayMs, rssBytes } of known) {
+    expect(healthMs).toBeGreaterThan(0);
+    expect(delayMs).toBeLessThan(bounds.delayMs);
+    expect(rssBytes).toBeLessThan(bounds.rssBytes);
+  }
 });
 
 test("what a request must not do is seen", { timeout: 120_000 }, async () => {

@@ -18,7 +18,8 @@ interface Patience {
 const patient: Patience = { headMs: 10_000, readMs: 400 };
 /** With an answer that was asked to be late or broken. */
 const impatient: Patience = { headMs: 100, readMs: 100 };
-const patienceWith = ({ asksForTrouble }: RequestCase): Patience => (asksForTrouble ? impatient : patient);
+const patienceWith = ({ asksForTrouble, readMs = patient.readMs }: RequestCase): Patience =>
+  asksForTrouble ? impatient : { ...patient, readMs };
 
 export interface Outcome {
   /** null: no head came. */

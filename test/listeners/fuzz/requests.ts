@@ -34,6 +34,8 @@ export interface RequestCase {
   readonly json?: unknown;
   /** It asks for an answer that comes late, breaks off or is an error of the server: only others are judged. */
   readonly asksForTrouble: boolean;
+  /** How long its answer is read before it is cut, ms; absent: a moment. */
+  readonly readMs?: number;
 }
 
 export type Case = RequestCase | BytesCase;

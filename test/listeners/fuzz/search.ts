@@ -26,11 +26,16 @@ export interface Trial {
   readonly delayMs: number;
   /** The longest that a /health, a token by its stamp or by its read was late, for any reason. */
   readonly waitedMs: number;
+  /** The longest that a /health took, for any reason. */
+  readonly healthMs: number;
   /** By how much the peak of the resident set was above what was resident before. */
   readonly rssBytes: number;
   /** CPU time of the serving thread meanwhile. */
   readonly cpuMs: number;
   readonly status: number | null;
+  /** Bytes of the answer's body that were read, and its first characters. */
+  readonly answerBytes: number;
+  readonly begin: string;
   /** What no request may bring about, whatever the time: null where nothing did. */
   readonly fault: string | null;
 }
@@ -175,7 +180,8 @@ class Arena {
       const rssBytes = target.died === null ? target.memory().peakBytes - before : 0;
       await this.restart();
       const forever = Infinity;
-      return { delayMs: forever, waitedMs: forever, rssBytes, cpuMs: forever, status: outcome.status, fault };
+      const { status, bodyBytes: answerBytes, begin } = outcome;
+      return { delayMs: forever, waitedMs: forever, healthMs: forever, rssBytes, cpuMs: forever, status, answerBytes, begin, fault };
     }
     const waitedMs = Math.max(seen.healthMs, seen.lateMs ?? 0, seen.gapMs);
     const cpuMs = target.cpuMs() - cpuBefore;
@@ -184,8 +190,11 @@ class Arena {
       delayMs: Math.min(waitedMs, cpuMs),
       waitedMs,
       rssBytes: Math.max(0, target.memory().peakBytes - before),
+      healthMs: seen.healthMs,
       cpuMs,
       status: outcome.status,
+      answerBytes: outcome.bodyBytes,
+      begin: outcome.begin,
       fault: seen.fault ?? faultOf(given, outcome, target.complaints) ?? leftOver,
     };
     // What one case has left behind is no other's.
@@ -403,6 +412,22 @@ export async function search(engine: EngineName, options: SearchOptions): Promis
       worstDelays: worstDelays.toSorted((a, b) => b.delayMs - a.delayMs).slice(0, worstCount),
       worstGrowths: worstGrowths.toSorted((a, b) => b.rssBytes - a.rssBytes),
     };
+  } finally {
+    await arena.close();
+  }
+}
+
+/** Makes each case some times on one server, one after the other. */
+export async function repeatedly(engine: EngineName, cases: readonly Case[], tries: number): Promise<readonly (readonly Trial[])[]> {
+  const arena = await Arena.open(engine, null);
+  const all: Trial[][] = [];
+  try {
+    for (const given of cases) {
+      const trials: Trial[] = [];
+      for (let time = 0; time < tries; time++) trials.push(await arena.attempt(given));
+      all.push(trials);
+    }
+    return all;
   } finally {
     await arena.close();
   }
