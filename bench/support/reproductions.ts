@@ -159,6 +159,6 @@ row asks for nothing: what /health waits beside it is the machine's. "Before" is
 
 ${table(header, cells, 3)}
 
-${measuredTable(engines.map((each) => ({ ...each, what: each.engine })))}
+${measuredTable(engines.map(({ engine, startedAt, environment }) => ({ what: engine, startedAt, environment })))}
 `;
 }

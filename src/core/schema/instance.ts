@@ -312,8 +312,11 @@ export class SchemaMaker {
     this.#budget.spend("characters", wanted - least);
     // One text at once: each that words are added to, one by one, stays until all of them are printed.
     const said: string[] = [];
-    for (let length = -1; length < wanted && wanted > 0;)
-      length += 1 + said[said.push(words[this.#random.below(words.length)]!) - 1]!.length;
+    for (let length = 0; length < wanted;) {
+      const word = words[this.#random.below(words.length)]!;
+      length += said.length === 0 ? word.length : 1 + word.length;
+      said.push(word);
+    }
     const whole = said.join(" ");
     const text = whole.slice(0, Math.max(least, Math.min(most, whole.length)));
     return text.endsWith(" ") ? `${text.slice(0, -1)}s` : text;
