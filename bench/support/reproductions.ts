@@ -10,7 +10,7 @@ import { measuredTable, table } from "./page.ts";
 /** A request of the corpus by its name, and what it did before one request had bounds (2026-11-29, Node 20, 2 cores, HTTP/1.1). */
 interface Reproduction {
   readonly name: string;
-  /** The longest /health on another connection; Infinity: it never came. null: nobody looked. */
+  /** The longest /health on another connection; Infinity: it never came. null: it was not noted. */
   readonly stallSeconds: number | null;
   /** What RSS grew by, or the answer's size, where it was noted. */
   readonly noted?: string;
