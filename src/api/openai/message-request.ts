@@ -1,4 +1,4 @@
-/** A response.create message as the request to POST /v1/responses that it stands for. */
+/** A response.create message of a WebSocket as the request that it stands for. */
 import { ownHeaderPrefix, type RouteRequest } from "../../core/seams.ts";
 import { isObject, type JsonObject } from "../shared/body.ts";
 import type { ResponseMemory } from "./response-store.ts";
@@ -24,24 +24,16 @@ export function bodyOfMessage(text: Uint8Array): Uint8Array {
  * Its headers are those of the handshake. A message can have none, so members of its `metadata` that are called like headers of this
  * server, or x-client-request-id, count for it alone.
  */
-export class MessageRequest implements RouteRequest {
+export abstract class MessageRequest implements RouteRequest {
   readonly method = "POST";
   readonly receivedUs: number;
-  /** The conversations of its connection. */
-  readonly memory: ResponseMemory;
-  /** false: the context is read, and nothing is said (`generate`). */
-  readonly generates: boolean;
-  /** What can be done to its response once that is planned; null: it is not yet, or has no events. */
-  steerable: Steerable | null = null;
   readonly #handshake: RouteRequest;
   readonly #own: ReadonlyMap<string, string> | null;
 
-  constructor(handshake: RouteRequest, body: JsonObject, receivedUs: number, memory: ResponseMemory) {
+  constructor(handshake: RouteRequest, metadata: unknown, receivedUs: number) {
     this.#handshake = handshake;
     this.receivedUs = receivedUs;
-    this.memory = memory;
-    this.generates = body["generate"] !== false;
-    this.#own = headersIn(body["metadata"]);
+    this.#own = headersIn(metadata);
   }
 
   get protocol(): RouteRequest["protocol"] {
@@ -76,6 +68,22 @@ export class MessageRequest implements RouteRequest {
   }
 }
 
+/** One to POST /v1/responses. */
+export class ResponsesMessage extends MessageRequest {
+  /** The conversations of its connection. */
+  readonly memory: ResponseMemory;
+  /** false: the context is read, and nothing is said (`generate`). */
+  readonly generates: boolean;
+  /** What can be done to its response once that is planned; null: it is not yet, or has no events. */
+  steerable: Steerable | null = null;
+
+  constructor(handshake: RouteRequest, body: JsonObject, receivedUs: number, memory: ResponseMemory) {
+    super(handshake, body["metadata"], receivedUs);
+    this.memory = memory;
+    this.generates = body["generate"] !== false;
+  }
+}
+
 function headersIn(metadata: unknown): ReadonlyMap<string, string> | null {
   if (!isObject(metadata)) return null;
   let own: Map<string, string> | null = null;
@@ -87,8 +95,8 @@ function headersIn(metadata: unknown): ReadonlyMap<string, string> | null {
   return own;
 }
 
-/** The message that a request is, under whatever path it was asked; null: it came by HTTP. */
-export function messageOf(request: RouteRequest): MessageRequest | null {
+/** The message to /v1/responses that a request is, under whatever path it was asked; null: it came by HTTP. */
+export function messageOf(request: RouteRequest): ResponsesMessage | null {
   const asked = request.asked ?? request;
-  return asked instanceof MessageRequest ? asked : null;
+  return asked instanceof ResponsesMessage ? asked : null;
 }

@@ -22,15 +22,14 @@ import {
   isObject,
   type JsonObject,
   knowBody,
-  largeBodyBytes,
   parseBody,
-  prepareBody,
   requiredString,
   unsupportedValue,
 } from "../shared/body.ts";
 import type { ProfileName } from "../shared/model-settings.ts";
-import { bodyOfMessage, MessageRequest } from "./message-request.ts";
+import { bodyOfMessage, ResponsesMessage } from "./message-request.ts";
 import type { OwnResponses, ResponseMemory, ResponseStore, StoredResponse, StoreOf } from "./response-store.ts";
+import { errorWords, MessageReader, objectOf, readMessage } from "./socket-messages.ts";
 import { callsOf, continued, itemsOf, type SteerCode, steerFailed, steerFault, Steering } from "./steering.ts";
 
 /** Messages that may wait for their turn on a connection, and their bytes. */
@@ -96,7 +95,7 @@ class Lane {
 interface Running {
   readonly lane: Lane;
   readonly body: Uint8Array;
-  readonly request: MessageRequest;
+  readonly request: ResponsesMessage;
   /** null while it is begun. */
   answer: MessageAnswer | null;
   /** Input that was queued for it. */
@@ -123,8 +122,7 @@ export class ResponsesSocket implements MessageSession {
   #queued = 0;
   #queuedBytes = 0;
   #isBeginning = false;
-  /** Messages behind a large one that is being read; null: none is. */
-  #behind: Uint8Array[] | null = null;
+  readonly #reader: MessageReader;
   #draining = false;
   readonly #lifetime: ReturnType<typeof setTimeout>;
 
@@ -133,37 +131,12 @@ export class ResponsesSocket implements MessageSession {
     this.#handshake = handshake;
     this.#options = options;
     this.#own = options.storeOf(handshake);
+    this.#reader = new MessageReader(socket, options.later, (text) => this.#read(text));
     this.#lifetime = setTimeout(() => this.#expire(), options.lifetimeMs);
   }
 
   onMessage(text: Uint8Array): void {
-    if (this.#behind !== null) this.#behind.push(text);
-    else if (text.length > largeBodyBytes) this.#readLarge(text, []);
-    else this.#read(text);
-  }
-
-  /** Reads a large message in steps, and then those that came meanwhile, in other turns. */
-  #readLarge(text: Uint8Array, behind: Uint8Array[]): void {
-    const { later } = this.#options;
-    this.#behind = behind;
-    let next = 0;
-    const goOn = (): void => {
-      if (this.#socket.closed || next === behind.length) {
-        this.#behind = null;
-        return;
-      }
-      const following = behind[next++]!;
-      if (following.length > largeBodyBytes) {
-        this.#readLarge(following, behind.slice(next));
-        return;
-      }
-      this.#read(following);
-      later(goOn);
-    };
-    prepareBody(text, later, () => {
-      if (!this.#socket.closed) this.#read(text);
-      later(goOn);
-    });
+    this.#reader.take(text);
   }
 
   #read(text: Uint8Array): void {
@@ -322,7 +295,7 @@ export class ResponsesSocket implements MessageSession {
     const message = parseBody(body);
     knowBody(body, message);
     const previous = message["previous_response_id"];
-    const request = new MessageRequest(this.#handshake, message, receivedUs, this.#memoryOf(lane));
+    const request = new ResponsesMessage(this.#handshake, message, receivedUs, this.#memoryOf(lane));
     const running: Running = {
       lane,
       body,
@@ -443,7 +416,7 @@ export class ResponsesSocket implements MessageSession {
       lane.queue.length = 0;
     }
     this.#ready = [];
-    this.#behind = null;
+    this.#reader.forget();
   }
 }
 
@@ -456,37 +429,17 @@ function isLaneName(id: unknown): id is string {
   return typeof id === "string" && laneName.test(id);
 }
 
-/** Throws ApiError where a message is no JSON object. */
-function readMessage(text: Uint8Array): JsonObject {
-  try {
-    return parseBody(text);
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.problem.kind !== "request" || error.problem.code !== null) throw error;
-    throw new ApiError(
-      400,
-      "We could not parse the JSON of your message. (HINT: each text frame holds one JSON object.)",
-      null,
-      "invalid_json",
-    );
-  }
-}
-
 /** Headers of an answer that tell when to come again: clients find them in the message. */
 const retryHeaders = ["retry-after", "retry-after-ms"];
 
 /** The message for an answer in one piece: what HTTP would have answered, within an event of the type "error". */
 function errorMessage({ status, headers }: ResponseHead, json: string, lane: string | null): string {
-  const body = objectOf(json);
-  // FastAPI's bodies, which vLLM sends too, hold a detail or a word.
-  const { error = body["detail"] } = body;
-  const words = isObject(error) ? error : { message: typeof error === "string" ? error : json };
-  const { type = status >= 500 ? "server_error" : "invalid_request_error", code = null, message = "", param = null, ...others } = words;
   const retry = Object.fromEntries(retryHeaders.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])));
   return JSON.stringify({
     type: "error",
     status,
     ...(lane !== null && { stream_id: lane }),
-    error: { type, code: typeof code === "number" ? `${code}` : code, message, param, ...others },
+    error: errorWords(status, json),
     ...(Object.keys(retry).length > 0 && { headers: retry }),
   });
 }
@@ -502,13 +455,4 @@ function nestedError(json: string, lane: string | null): string {
   const { type: _type, code = null, message = "", param = null, sequence_number } = objectOf(json);
   const error = { type: "server_error", code, message, param };
   return JSON.stringify({ type: "error", status: 500, ...(lane !== null && { stream_id: lane }), error, sequence_number });
-}
-
-function objectOf(json: string): JsonObject {
-  try {
-    const value: unknown = JSON.parse(json);
-    return isObject(value) ? value : {};
-  } catch {
-    return {};
-  }
 }

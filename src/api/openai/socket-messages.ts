@@ -1,0 +1,89 @@
+/** What the endpoints of WebSocket share: messages of any size in their order, and an answer in one piece as the words of an error. */
+import type { MessageSocket } from "../../core/seams.ts";
+import { ApiError } from "../errors/api-error.ts";
+import { isObject, type JsonObject, largeBodyBytes, parseBody, prepareBody } from "../shared/body.ts";
+
+/** The messages of a connection, in their order. */
+export class MessageReader {
+  readonly #socket: Pick<MessageSocket, "closed">;
+  readonly #later: (step: () => void) => void;
+  readonly #read: (text: Uint8Array) => void;
+  /** Messages behind a large one that is being read; null: none is. */
+  #behind: Uint8Array[] | null = null;
+
+  /** `later` calls back in another turn of the event loop. */
+  constructor(socket: Pick<MessageSocket, "closed">, later: (step: () => void) => void, read: (text: Uint8Array) => void) {
+    this.#socket = socket;
+    this.#later = later;
+    this.#read = read;
+  }
+
+  take(text: Uint8Array): void {
+    if (this.#behind !== null) this.#behind.push(text);
+    else if (text.length > largeBodyBytes) this.#readLarge(text, []);
+    else this.#read(text);
+  }
+
+  /** Reads a large message in steps, and then those that came meanwhile, in other turns. */
+  #readLarge(text: Uint8Array, behind: Uint8Array[]): void {
+    this.#behind = behind;
+    let next = 0;
+    const goOn = (): void => {
+      if (this.#socket.closed || next === behind.length) {
+        this.#behind = null;
+        return;
+      }
+      const following = behind[next++]!;
+      if (following.length > largeBodyBytes) {
+        this.#readLarge(following, behind.slice(next));
+        return;
+      }
+      this.#read(following);
+      this.#later(goOn);
+    };
+    prepareBody(text, this.#later, () => {
+      if (!this.#socket.closed) this.#read(text);
+      this.#later(goOn);
+    });
+  }
+
+  /** The connection has ended. */
+  forget(): void {
+    this.#behind = null;
+  }
+}
+
+/** Throws ApiError where a message is no JSON object. */
+export function readMessage(text: Uint8Array): JsonObject {
+  try {
+    return parseBody(text);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.problem.kind !== "request" || error.problem.code !== null) throw error;
+    throw new ApiError(
+      400,
+      "We could not parse the JSON of your message. (HINT: each text frame holds one JSON object.)",
+      null,
+      "invalid_json",
+    );
+  }
+}
+
+/** The words of an answer in one piece: what HTTP would have answered, as the member `error` of a message. */
+export function errorWords(status: number, json: string): JsonObject & { readonly message: unknown } {
+  const body = objectOf(json);
+  // FastAPI's bodies, which vLLM sends too, hold a detail or a word.
+  const { error = body["detail"] } = body;
+  const words: JsonObject = isObject(error) ? error : { message: typeof error === "string" ? error : json };
+  const { type = status >= 500 ? "server_error" : "invalid_request_error", code = null, message = "", param = null, ...others } = words;
+  return { type, code: typeof code === "number" ? `${code}` : code, message, param, ...others };
+}
+
+/** A JSON text as an object; an empty one where it is none. */
+export function objectOf(json: string): JsonObject {
+  try {
+    const value: unknown = JSON.parse(json);
+    return isObject(value) ? value : {};
+  } catch {
+    return {};
+  }
+}
