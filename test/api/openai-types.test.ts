@@ -1,44 +1,20 @@
 /** OpenAI's own types as the judge of every good body: no member missing, none unknown, none of the wrong type. */
-import { mkdirSync, writeFileSync } from "node:fs";
-import { Ajv, type AnySchemaObject, type ValidateFunction } from "ajv";
 import fc from "fast-check";
-import { createGenerator } from "ts-json-schema-generator";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Endpoint, jsonEvents, provider } from "../support/provider.ts";
+import { type Judge, judgeBy } from "../support/sdk-judge.ts";
 
-const cache = new URL("../../node_modules/.cache/", import.meta.url).pathname;
-// A new checkout has none.
-mkdirSync(cache, { recursive: true });
-const judges: Partial<Record<string, ValidateFunction>> = {};
+let judge: Judge<"chat" | "chunk" | "completion" | "embeddings" | "response" | "event">;
 
 beforeAll(() => {
-  const entry = `${cache}openai-types.ts`;
-  writeFileSync(
-    entry,
-    `import type OpenAI from "openai";
-     export interface Judged {
-       chat: OpenAI.ChatCompletion; chunk: OpenAI.ChatCompletionChunk; completion: OpenAI.Completion;
-       embeddings: OpenAI.CreateEmbeddingResponse; response: OpenAI.Responses.Response; event: OpenAI.Responses.ResponseStreamEvent;
-     }`,
-  );
-  writeFileSync(
-    `${cache}openai-types.tsconfig.json`,
-    JSON.stringify({
-      compilerOptions: { module: "NodeNext", target: "ES2022", lib: ["ES2022", "DOM"], strict: true, skipLibCheck: true, types: [] },
-      files: [entry],
-    }),
-  );
-  const schema = createGenerator({
-    path: entry,
-    type: "Judged",
-    tsconfig: `${cache}openai-types.tsconfig.json`,
-    skipTypeCheck: true,
-    additionalProperties: false,
-  }).createSchema("Judged");
-  const ajv = new Ajv({ strict: false, allErrors: false });
-  ajv.addSchema(schema as AnySchemaObject, "openai");
-  const { properties } = (schema.definitions as Record<string, { properties: Record<string, object> }>)["Judged"]!;
-  for (const name of Object.keys(properties)) judges[name] = ajv.compile({ $ref: `openai#/definitions/Judged/properties/${name}` });
+  judge = judgeBy("openai-types", {
+    chat: "OpenAI.ChatCompletion",
+    chunk: "OpenAI.ChatCompletionChunk",
+    completion: "OpenAI.Completion",
+    embeddings: "OpenAI.CreateEmbeddingResponse",
+    response: "OpenAI.Responses.Response",
+    event: "OpenAI.Responses.ResponseStreamEvent",
+  });
 }, 120_000);
 
 /** Members that captures show and openai-node's types do not know, or know otherwise. */
@@ -55,11 +31,6 @@ function responseObject(value: Record<string, unknown>): Record<string, unknown>
   return { ...rest, ...(usage !== null && { usage }), ...(user !== null && { user }), output_text: "" };
 }
 
-function judge(name: string, value: Record<string, unknown>): void {
-  const validate = judges[name]!;
-  if (!validate(value)) throw new Error(`${name}: ${JSON.stringify(validate.errors!.slice(-3))}\n${JSON.stringify(value, null, 1)}`);
-}
-
 /** Judges a body, whole or streamed. Returns what was said. */
 function judgeBody(path: Endpoint, body: string, stream: boolean): void {
   if (!stream) {
@@ -67,7 +38,9 @@ function judgeBody(path: Endpoint, body: string, stream: boolean): void {
     if (path === "/v1/responses") judge("response", responseObject(value));
     else
       judge(
-        { "/v1/chat/completions": "chat", "/v1/completions": "completion", "/v1/embeddings": "embeddings" }[path as "/v1/embeddings"],
+        ({ "/v1/chat/completions": "chat", "/v1/completions": "completion", "/v1/embeddings": "embeddings" } as const)[
+          path as "/v1/embeddings"
+        ],
         value,
       );
     return;
