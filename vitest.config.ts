@@ -26,7 +26,7 @@ const waitingRooms = ["load", "network", "tape"];
 const waitingFiles = [
   "test/clients/retries.test.ts",
   "test/listeners/{backpressure,disconnect,drain,surface,upgrade,wire}.test.ts",
-  "test/listeners/websocket*.test.ts",
+  "test/listeners/{realtime,websocket}*.test.ts",
   "test/server/knobs.test.ts",
   "test/settings/aliases.test.ts",
   "test/shards/slurm.test.ts",

@@ -18,6 +18,8 @@ import type { StoreOf } from "./openai/response-store.ts";
 import { countResponseInput } from "./openai/responses-request.ts";
 import { planResponse } from "./openai/responses.ts";
 import { ResponsesSocket, type SocketOptions } from "./openai/responses-socket.ts";
+import { planRealtime, webSocketOnly } from "./openai/realtime/plan.ts";
+import { type RealtimeOptions, RealtimeSocket } from "./openai/realtime/socket.ts";
 import { cancelStored, deleteStored, showStored } from "./openai/stored-responses.ts";
 import { parseBody } from "./shared/body.ts";
 import { azureNames } from "./openai/azure.ts";
@@ -82,6 +84,18 @@ export function providerRoutes(
     { method: "POST", path: "/v1/responses/*", readsBody: () => false, handle: (request) => cancelStored(request, storeOf) },
     {
       method: "POST",
+      path: "/v1/realtime",
+      handle: (request, body, sink) => sender.send(planRealtime(model, clockIdentity, request, body), sink, request.path),
+    },
+    {
+      method: "GET",
+      path: "/v1/realtime",
+      handle: () => {
+        throw webSocketOnly();
+      },
+    },
+    {
+      method: "POST",
       path: "/v1/embeddings",
       handle: (request, body, sink) => sender.send(planEmbeddings(model, clockIdentity, request, body), sink, request.path),
     },
@@ -142,12 +156,18 @@ export function providerRoutes(
   ];
 }
 
-/** What is spoken over WebSocket, under OpenAI's path and Azure's two. */
-export function socketRoutes(options: SocketOptions): readonly SocketRoute[] {
-  return ["/v1/responses", "/openai/v1/responses", "/openai/responses"].map((path) => ({
+/** What is spoken over WebSocket, under OpenAI's paths and Azure's. */
+export function socketRoutes(options: SocketOptions & RealtimeOptions): readonly SocketRoute[] {
+  const responses = ["/v1/responses", "/openai/v1/responses", "/openai/responses"].map((path): SocketRoute => ({
     path,
     open: (handshake, socket) => new ResponsesSocket(socket, handshake, options),
   }));
+  const realtime = ["/v1/realtime", "/openai/v1/realtime"].map((path): SocketRoute => ({
+    path,
+    subprotocol: "realtime",
+    open: (handshake, socket) => new RealtimeSocket(socket, handshake, options),
+  }));
+  return [...responses, ...realtime];
 }
 
 /**

@@ -1,8 +1,8 @@
 /** Which headers, members and parameters hold what no log and no file may keep. */
 
-/** "tokens" are counts, as in headers of this server. Azure's gateways and functions have names of their own for a key. */
+/** "tokens" are counts, as in headers of this server. Azure's gateways and functions have names of their own for a key. A page's handshake of WebSocket has it in a subprotocol. */
 const secret =
-  /^(?:(?:proxy-)?authorization|(?:set-)?cookie|x-auth(?:-.*)?|.*(?:api|access|subscription|functions)-?key|.*(?:token(?!s)|secret|password|credential).*)$/;
+  /^(?:(?:proxy-)?authorization|(?:set-)?cookie|x-auth(?:-.*)?|sec-websocket-protocol|.*(?:api|access|subscription|functions)-?key|.*(?:token(?!s)|secret|password|credential).*)$/;
 
 /** Whether a header of this name, in lower case, holds a key, a token or a cookie. */
 export function isSecretName(name: string): boolean {

@@ -212,6 +212,8 @@ export interface Route {
 export interface SocketRoute {
   /** An exact path. */
   readonly path: string;
+  /** The subprotocol that it speaks, for clients that ask for one (RFC 6455, section 1.9); absent: none. */
+  readonly subprotocol?: string;
   /** Opens a session on a connection whose handshake was admitted. */
   open(handshake: RouteRequest, socket: MessageSocket): MessageSession;
 }
@@ -304,6 +306,8 @@ export interface MessageForm {
 export interface MessageSession {
   /** A whole text message, which is the session's from now on. */
   onMessage(text: Uint8Array): void;
+  /** A binary message, which was not kept. Absent: it ends the connection (1003). */
+  onBinary?(): void;
   /** A message that the listener refuses for what its JSON has too much of: it was not kept. */
   onRefused(reason: Refusal, excess: JsonExcess): void;
   /** The server closes: what is under way may finish, nothing new begins, then the session closes the socket with 1001. */

@@ -113,7 +113,10 @@ export function createHandler(options: DispatchOptions): RequestHandler {
     checkOwnNames(request);
     const route = options.sockets.find(({ path }) => path === request.path);
     if (route === undefined) throw new ApiError({ kind: "upgrade-required" });
-    return { headers: { ...options.announced(request), ...stampHeaders(request) }, open: (socket) => route.open(request, socket) };
+    return {
+      headers: { ...options.announced(request), ...stampHeaders(request), ...subprotocolHeader(request, route) },
+      open: (socket) => route.open(request, socket),
+    };
   };
 
   /** What of a body is read. Throws ApiError where it is more than its route takes. */
@@ -211,6 +214,16 @@ function checkHandshake(request: RouteRequest, cors: Cors | null): void {
   if (URL.canParse(origin) && new URL(origin).host === request.header("host")) return;
   const shown = origin.slice(0, 100);
   throw new ApiError(403, `Pages of ${shown} may not read this server: start it with --cors ${shown}`, null, "origin_not_allowed");
+}
+
+/**
+ * The subprotocol of an endpoint, where a client offers it: browsers, which can send no header, offer it beside their key
+ * (`realtime`, `openai-insecure-api-key.KEY`; openai-node 7, realtime/websocket.js).
+ */
+function subprotocolHeader(request: RouteRequest, { subprotocol }: SocketRoute): Readonly<Record<string, string>> {
+  const offered = request.header("sec-websocket-protocol")?.split(",") ?? [];
+  const isOffered = subprotocol !== undefined && offered.some((name) => name.trim() === subprotocol);
+  return isOffered ? { "sec-websocket-protocol": subprotocol } : {};
 }
 
 /** Gives the answer what a page may read it by. true: it was a preflight, and has its answer: it shows no key, and counts for no limit. */

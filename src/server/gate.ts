@@ -117,14 +117,23 @@ export function ownerOf(request: RouteRequest, keys: KeyRing | null): string {
 }
 
 /**
- * The key that a request shows, in `authorization` (Bearer, or Basic as its password), `x-api-key`, Azure's `api-key`, or Gemini's
- * `x-goog-api-key` and parameter `key`; null: none. Where several are there, the provider's own counts.
+ * The key that a request shows, in `authorization` (Bearer, or Basic as its password), `x-api-key`, Azure's `api-key`, Gemini's
+ * `x-goog-api-key` and parameter `key`, or among the subprotocols of a page; null: none. Where several are there, the provider's own counts.
  */
 export function keyOf(request: RouteRequest, provider: Provider): string | null {
   const direct = (request.header("x-api-key") ?? request.header("api-key"))?.trim() || null;
   const authorized = keyOfAuthorization(request.header("authorization")?.trim() ?? "");
   if (provider === "gemini") return request.header("x-goog-api-key")?.trim() || keyOfQuery(request.query) || authorized || direct;
-  return provider === "anthropic" ? (direct ?? authorized) : (authorized ?? direct);
+  return provider === "anthropic" ? (direct ?? authorized) : (authorized ?? direct ?? keyOfProtocols(request));
+}
+
+const protocolOfKey = "openai-insecure-api-key.";
+
+/** A page cannot send headers with a handshake of WebSocket: its key is the name of a subprotocol. */
+function keyOfProtocols(request: RouteRequest): string | null {
+  const offered = request.header("sec-websocket-protocol")?.split(",") ?? [];
+  const named = offered.map((name) => name.trim()).find((name) => name.startsWith(protocolOfKey));
+  return named?.slice(protocolOfKey.length) || null;
 }
 
 function keyOfQuery(query: string): string | null {

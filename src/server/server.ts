@@ -20,6 +20,8 @@ import { healthRoutes } from "../api/operations/health.ts";
 import { type LiveState, metricsRoute, renderMetrics, shownOf } from "../api/operations/metrics.ts";
 import { adminRequestsRoutes, type RequestAdministration } from "../api/operations/admin-requests.ts";
 import { mostStored, ResponseStore, type StoreOf } from "../api/openai/response-store.ts";
+import { ConversationMemory } from "../api/openai/realtime/conversation.ts";
+import type { RealtimeOptions } from "../api/openai/realtime/socket.ts";
 import type { SocketOptions } from "../api/openai/responses-socket.ts";
 import { providerRoutes, socketRoutes } from "../api/routes.ts";
 import { Cors } from "../api/shared/cors.ts";
@@ -189,11 +191,13 @@ export async function startServer(
   const profile = (): ProfileName => config.model.profile;
   /** Known when all listen. */
   let altSvc: Readonly<Record<string, string>> | null = null;
-  const socketOptions: SocketOptions = {
+  const socketOptions: SocketOptions & RealtimeOptions = {
     // Each message goes the way of a request, as whatever watches those sees it.
     handle: (request, body, sink) => handler.handle(request, body, sink),
     profile,
+    settings: () => config.model,
     store: memory,
+    conversations: new ConversationMemory(initial.maxStoredBytes),
     storeOf,
     isShared: siblings === null,
     ...initial.webSocket,

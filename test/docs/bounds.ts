@@ -62,7 +62,8 @@ export const bounds: Partial<Readonly<Record<ServerKey, Bound>>> = {
     counter: "none: clients open another",
   },
   wsMaxInFlight: {
-    beyond: "they wait in their lanes, up to 1,024 messages or 16 MiB; then 429, `queue_full`",
+    beyond:
+      "they wait in their lanes, up to 1,024 messages or 16 MiB; then 429, `queue_full`; in a session of Realtime `too_many_responses`",
     counter: "none: they are answered later",
   },
   wsMaxLanes: {
@@ -70,7 +71,8 @@ export const bounds: Partial<Readonly<Record<ServerKey, Bound>>> = {
     counter: "none: it is the API's own",
   },
   maxStored: {
-    beyond: "responses that were asked for longest ago are forgotten; `previous_response_id` then gets 400",
+    beyond:
+      "responses that were asked for longest ago are forgotten; `previous_response_id` then gets 400; conversations of Realtime get as much again, then `conversation_full`",
     counter: "none: nothing is refused",
   },
 };

@@ -251,6 +251,7 @@ describe("programs", () => {
       "docs/clients.md",
       "docs/library.md",
       "docs/library.md",
+      "docs/realtime.md",
       "docs/websocket.md",
     ]);
   });
@@ -302,7 +303,16 @@ describe("programs", () => {
     const speaking = await serve(["--protocol", "h1:0,ws:0"]);
     try {
       const { host } = new URL(speaking.listening.find(({ protocol }) => protocol === "h1")!.url);
-      expect(await runProgram("ws.mjs", programs[5]!.text.replace("127.0.0.1:8000", host))).toMatch(/\w+ \w+/);
+      expect(await runProgram("ws.mjs", programs[6]!.text.replace("127.0.0.1:8000", host))).toMatch(/\w+ \w+/);
+    } finally {
+      await speaking.stop();
+    }
+  });
+  test("the OpenAI SDK of Realtime", async () => {
+    const speaking = await serve(["--protocol", "h1s:0,wss:0"]);
+    try {
+      const { host } = new URL(speaking.listening.find(({ protocol }) => protocol === "h1s")!.url);
+      expect(await runProgram("realtime.mjs", programs[5]!.text.replace("127.0.0.1:8001", host))).toMatch(/\w+ \w+/);
     } finally {
       await speaking.stop();
     }

@@ -27,6 +27,11 @@ const betas: Readonly<Record<Sdk, Bodies>> = {
   anthropic: { "/v1/messages": "Anthropic.Beta.Messages.MessageCreateParams" },
 };
 
+/** What clients send over WebSocket on endpoints that HTTP does not have: the events of Realtime, with items that are only named. */
+export const events: Bodies = {
+  "/v1/realtime": "OpenAI.Realtime.RealtimeClientEvent | OpenAI.Realtime.ResponseCreateEventWithReferencesParam",
+};
+
 const imports: Readonly<Record<Sdk, string>> = {
   openai: 'import type OpenAI from "openai";',
   anthropic: 'import type Anthropic from "@anthropic-ai/sdk";',
@@ -141,7 +146,8 @@ function variant(type: string): Schema {
 
 /** Definitions of all that is accepted: with betas, and with what stands in `beside`. */
 export function acceptedBy(sdk: Sdk): Definitions {
-  const all = eitherOf(definitionsOf(sdk, published[sdk], `${sdk}-requests`), definitionsOf(sdk, betas[sdk], `${sdk}-betas`));
+  const bodies = sdk === "openai" ? { ...published[sdk], ...events } : published[sdk];
+  const all = eitherOf(definitionsOf(sdk, bodies, `${sdk}-accepted`), definitionsOf(sdk, betas[sdk], `${sdk}-betas`));
   const widened = Object.entries(beside[sdk]).map(([name, schemas]) => [name, { anyOf: [all[name]!, ...schemas] }]);
   return { ...all, ...(Object.fromEntries(widened) as Definitions) };
 }

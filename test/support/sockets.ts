@@ -52,7 +52,14 @@ export interface Message {
   readonly [member: string]: unknown;
 }
 
-const terminal: ReadonlySet<string> = new Set(["response.completed", "response.failed", "response.incomplete", "error"]);
+const terminal: ReadonlySet<string> = new Set([
+  "response.completed",
+  "response.failed",
+  "response.incomplete",
+  // Of Realtime.
+  "response.done",
+  "error",
+]);
 
 /** A client that keeps what comes. */
 export class SocketClient {

@@ -450,7 +450,7 @@ export function errorEvent({ path, dialect }: Asker, last: Uint8Array): string {
     return `data: ${geminiJson({ status: 500, message: "Internal error encountered." }).replaceAll(/\n */g, "")}\r\n\r\n`;
   if (dialect === "ollama") return `${JSON.stringify({ error: "an error was encountered while running the model: EOF" })}\n`;
   const before = dataOf(last);
-  if (path === "/v1/responses") {
+  if (path === "/v1/responses" || path === "/v1/realtime") {
     const number = before["sequence_number"];
     const sequence = typeof number === "number" ? number + 1 : 0;
     return `event: error\n${event({ type: "error", code: "server_error", message: hadAnError, param: null, sequence_number: sequence })}`;

@@ -5,7 +5,14 @@ import { FormCheck, type FormFault, kindsIn, type Step } from "../shared/forms.t
 import type { ProfileName } from "../shared/model-settings.ts";
 import { openAiForms } from "./forms.ts";
 
-export type OpenAiEndpoint = "/v1/chat/completions" | "/v1/completions" | "/v1/embeddings" | "/v1/moderations" | "/v1/responses";
+export type OpenAiEndpoint =
+  | "/v1/chat/completions"
+  | "/v1/completions"
+  | "/v1/embeddings"
+  | "/v1/moderations"
+  | "/v1/responses"
+  /** A client's event. */
+  | "/v1/realtime";
 
 const own = new FormCheck(openAiForms);
 

@@ -176,6 +176,8 @@ interface Conversation extends Input {
   readonly previous: StoredResponse | null;
   readonly instructions: string | null;
   readonly promptTokens: number;
+  /** Of these, those of images, speech and files of the input. */
+  readonly mediaTokens: number;
   readonly parts: () => string[];
   /** Those of the input alone. */
   readonly ownParts: () => string[];
@@ -191,11 +193,13 @@ function readConversationOf(body: JsonObject, settings: ModelSettings, store: Re
   const previous = findPrevious(optionalString(body, "previous_response_id"), store);
   const turns = turnsWith(instructions, input);
   const counted = previous !== null && turns.length === 0 ? 0 : countInput(turns, body["tools"], settings);
+  const mediaTokens = mediaOf(body, settings);
   return {
     ...input,
     previous,
     instructions,
-    promptTokens: counted + mediaOf(body, settings) + (previous?.tokens ?? 0),
+    promptTokens: counted + mediaTokens + (previous?.tokens ?? 0),
+    mediaTokens,
     // Tools and instructions are those of this request, and stand before all that was said: a turn that repeats them goes on from the
     // same beginning.
     parts: () => [
@@ -220,6 +224,8 @@ export interface ResponseRequest {
   readonly ask: Ask;
   readonly options: ResponseOptions;
   readonly previous: StoredResponse | null;
+  /** Prompt tokens of images, speech and files. */
+  readonly mediaTokens: number;
   /** Texts of the input, as prompts after it repeat them. */
   readonly ownParts: () => string[];
   /** Prompt tokens that a response after this one does not have again. */
@@ -288,6 +294,7 @@ export function readResponse(body: JsonObject, settings: ModelSettings, store: R
       },
     },
     previous,
+    mediaTokens: conversation.mediaTokens,
     ownParts: conversation.ownParts,
     instructionTokens: ownTokens(instructions, body["tools"], settings),
   };

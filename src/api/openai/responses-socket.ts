@@ -18,14 +18,7 @@ import type {
 } from "../../core/seams.ts";
 import { errorAnswer } from "../errors/answers.ts";
 import { ApiError, type Problem, type RequestLimits } from "../errors/api-error.ts";
-import {
-  isObject,
-  type JsonObject,
-  knowBody,
-  parseBody,
-  requiredString,
-  unsupportedValue,
-} from "../shared/body.ts";
+import { isObject, type JsonObject, knowBody, parseBody, requiredString, unsupportedValue } from "../shared/body.ts";
 import type { ProfileName } from "../shared/model-settings.ts";
 import { bodyOfMessage, ResponsesMessage } from "./message-request.ts";
 import type { OwnResponses, ResponseMemory, ResponseStore, StoredResponse, StoreOf } from "./response-store.ts";

@@ -14,6 +14,8 @@ const endpointsByPath = {
   "/v1/chat/completions": "chat",
   "/v1/completions": "completions",
   "/v1/responses": "responses",
+  // A response of a session is asked for as one of these.
+  "/v1/realtime": "responses",
   "/v1/messages": "messages",
   "/api/chat": "ollama",
   "/api/generate": "ollama",

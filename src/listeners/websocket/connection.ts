@@ -174,7 +174,10 @@ export class SocketConnection implements MessageSocket, SinkConnection, Waiting 
     this.#heard();
     if (this.closed) return;
     const { limits } = this.#owner.bounds;
-    if (isBinary) {
+    if (isBinary && this.#session!.onBinary !== undefined) {
+      this.onControl();
+      if (!this.closed) this.#session!.onBinary();
+    } else if (isBinary) {
       this.close(closeCodes.unsupported, "messages are JSON in text frames");
     } else if (message.length > limits.maxBodyBytes) {
       this.onTooBig();

@@ -1,0 +1,209 @@
+/**
+ * The conversation of a Realtime session: its items, in their order (openai-node 7, resources/realtime/realtime.d.ts, ConversationItem).
+ * Those of one session are bounded, and so are those of all sessions of a process together.
+ */
+import { ApiError } from "../../errors/api-error.ts";
+import { isObject, type JsonObject, missing } from "../../shared/body.ts";
+
+/** Items that a conversation holds, and bytes. */
+export const mostItems = 4096;
+export const mostItemBytes = 16_777_216;
+
+/** What an item costs beside its text, bytes. */
+const itemOverheadBytes = 256;
+
+/** An item as it is shown. */
+export interface Item extends JsonObject {
+  readonly id: string;
+  readonly type: string;
+}
+
+/** Bytes of the items of all sessions. */
+export class ConversationMemory {
+  bytes = 0;
+  readonly mostBytes: number;
+
+  constructor(mostBytes: number) {
+    this.mostBytes = mostBytes;
+  }
+}
+
+interface Kept {
+  readonly item: Item;
+  readonly bytes: number;
+}
+
+export class Conversation {
+  readonly id: string;
+  readonly #memory: ConversationMemory;
+  readonly #kept = new Map<string, Kept>();
+  /** Ids in their order. */
+  #order: string[] = [];
+  #bytes = 0;
+
+  constructor(id: string, memory: ConversationMemory) {
+    this.id = id;
+    this.#memory = memory;
+  }
+
+  /** Throws ApiError where nothing more may be added. */
+  checkRoom(bytes = 0): void {
+    const [what, most] =
+      this.#order.length >= mostItems
+        ? ["items of a conversation", mostItems]
+        : this.#bytes + bytes > mostItemBytes
+          ? ["bytes of a conversation", mostItemBytes]
+          : ["bytes of all conversations (--max-stored)", this.#memory.mostBytes];
+    if (what.startsWith("bytes of all") && this.#memory.bytes + bytes <= most) return;
+    throw new ApiError(400, `More than ${most} ${what} are kept here: delete some.`, "item", "conversation_full");
+  }
+
+  /** Adds an item of the client: behind another, at the beginning ("root"), or at the end. Returns the id before it. Throws ApiError. */
+  insert(item: Item, previousId: string | null): string | null {
+    if (this.#kept.has(item.id)) {
+      const message = `Error adding item: an item with id '${shown(item.id)}' already exists.`;
+      throw new ApiError(400, message, null, "item_create_duplicate_item_id");
+    }
+    const at = previousId === null ? this.#order.length : previousId === "root" ? 0 : this.#order.indexOf(previousId) + 1;
+    if (at === 0 && previousId !== "root" && previousId !== null) {
+      const message = `Error adding item: the previous item with id '${shown(previousId)}' does not exist.`;
+      throw new ApiError(400, message, "previous_item_id", "item_create_invalid_previous_item_id");
+    }
+    this.checkRoom(bytesOf(item));
+    this.#order.splice(at, 0, item.id);
+    this.#keep(item);
+    return this.#order[at - 1] ?? null;
+  }
+
+  /** Adds an item of the server at the end. Returns the id before it. */
+  append(item: Item): string | null {
+    const before = this.#order.at(-1) ?? null;
+    this.#order.push(item.id);
+    this.#keep(item);
+    return before;
+  }
+
+  /** An item of the server as it is at its end. Returns the id before it; one that was deleted meanwhile stays so. */
+  finish(item: Item): string | null {
+    if (!this.#kept.has(item.id)) return null;
+    this.#keep(item);
+    return this.#order[this.#order.indexOf(item.id) - 1] ?? null;
+  }
+
+  get(id: string): Item | undefined {
+    return this.#kept.get(id)?.item;
+  }
+
+  /** Throws ApiError. */
+  delete(id: string): void {
+    if (!this.#kept.has(id)) throw notThere(id, "deleting", "item_delete_invalid_item_id");
+    this.#forget(id);
+    this.#order = this.#order.filter((one) => one !== id);
+  }
+
+  /** Throws ApiError. */
+  retrieve(id: string): Item {
+    const item = this.get(id);
+    if (item === undefined) throw notThere(id, "retrieving", "item_retrieve_invalid_item_id");
+    return item;
+  }
+
+  items(): Item[] {
+    return this.#order.map((id) => this.#kept.get(id)!.item);
+  }
+
+  /** The session is over. */
+  clear(): void {
+    for (const id of this.#order) this.#forget(id);
+    this.#order = [];
+  }
+
+  #keep(item: Item): void {
+    this.#forget(item.id);
+    const bytes = bytesOf(item);
+    this.#kept.set(item.id, { item, bytes });
+    this.#bytes += bytes;
+    this.#memory.bytes += bytes;
+  }
+
+  #forget(id: string): void {
+    const bytes = this.#kept.get(id)?.bytes ?? 0;
+    this.#kept.delete(id);
+    this.#bytes -= bytes;
+    this.#memory.bytes -= bytes;
+  }
+}
+
+/** A character has up to two bytes. */
+function bytesOf(item: Item): number {
+  return 2 * JSON.stringify(item).length + itemOverheadBytes;
+}
+
+function shown(id: string): string {
+  return id.slice(0, 100);
+}
+
+/** The API's words for an id that no item has (reports of its clients' users). */
+function notThere(id: string, doing: string, code: string): ApiError {
+  return new ApiError(400, `Error ${doing} item: the item with id '${shown(id)}' does not exist.`, null, code);
+}
+
+/** What is spoken, sung or heard: this server has text alone. */
+export function noAudio(param: string | null): ApiError {
+  const message = "Audio is not supported here: this server speaks the text events of the Realtime API, with output_modalities ['text'].";
+  return new ApiError(400, message, param, "audio_not_supported");
+}
+
+/** Members that an item must have, by its type. */
+const required: Readonly<Record<string, readonly string[]>> = {
+  message: ["role", "content"],
+  function_call: ["name", "arguments"],
+  function_call_output: ["call_id", "output"],
+  mcp_approval_response: ["approval_request_id", "approve"],
+  mcp_approval_request: ["arguments", "name", "server_label"],
+  mcp_list_tools: ["server_label", "tools"],
+  mcp_call: ["arguments", "name", "server_label"],
+};
+
+/** Members of a part of a message's content that are kept. */
+const partMembers = ["type", "text", "image_url", "detail"] as const;
+
+/** A client's item, as it is shown. `makeId` makes what it does not name. Its form was checked. Throws ApiError. */
+export function readItem(value: unknown, param: string, makeId: (prefix: "item" | "call") => string): Item {
+  if (!isObject(value)) throw missing(param);
+  const type = value["type"] as string;
+  for (const name of required[type]!) if (value[name] === undefined || value[name] === null) throw missing(`${param}.${name}`);
+  const { id } = value;
+  if (id === "") throw new ApiError(400, `Invalid '${param}.id': empty string.`, `${param}.id`, "invalid_value");
+  const start = { id: typeof id === "string" ? id : makeId("item"), type };
+  switch (type) {
+    case "message": {
+      const content = (value["content"] as readonly JsonObject[]).map((part, index) => readPart(part, `${param}.content[${index}]`));
+      return { ...start, status: "completed", role: value["role"], content };
+    }
+    case "function_call": {
+      const { name, call_id = null, arguments: text } = value;
+      return { ...start, status: "completed", name, call_id: call_id ?? makeId("call"), arguments: text };
+    }
+    case "function_call_output":
+      return { ...start, status: "completed", call_id: value["call_id"], output: value["output"] };
+    default:
+      return { ...value, ...start };
+  }
+}
+
+function readPart(part: JsonObject, param: string): JsonObject {
+  const { type } = part;
+  if (type === undefined || type === null) throw missing(`${param}.type`);
+  if (type === "input_audio" || type === "output_audio") throw noAudio(`${param}.type`);
+  const needed = type === "input_image" ? "image_url" : "text";
+  if (typeof part[needed] !== "string") throw missing(`${param}.${needed}`);
+  return Object.fromEntries(partMembers.flatMap((name) => (part[name] === undefined || part[name] === null ? [] : [[name, part[name]]])));
+}
+
+/** An item as the input of /v1/responses has it. */
+export function inputOf(item: Item): JsonObject {
+  const { id: _id, status: _status, error: _error, ...rest } = item;
+  // Those of MCP keep their ids, by which their answers name them.
+  return item.type.startsWith("mcp_") ? { id: item.id, ...rest } : rest;
+}
