@@ -135,8 +135,8 @@ function sectionOf({ seed, bounds, maxBodyBytes, engines }: FuzzReport): string 
 Written by \`npm run measure -- fuzz\`, engine by engine. Hostile requests to every endpoint, seed ${seed}, bodies up to ${megabytes(maxBodyBytes)} MB: the corpus of
 \`test/listeners/fuzz/corpus.ts\`, then generated ones, one after the other. A process of its own asks for /health on another
 connection and reads a stream paced at 5 ms on a third. A case fails where either is held up by more than ${bounds.delayMs} ms
-(/health whole, tokens by the server's stamps and by the reads; no longer than the serving thread ran, so that other programs on
-the machine do not count), where the process's peak RSS grows by more than
+(/health whole, tokens by the server's stamps and by the reads; of each wait no more than the serving thread ran in it, so that other
+programs on the machine do not count), where the process's peak RSS grows by more than
 ${megabytes(bounds.rssBytes)} MB, or where the answer is a 500, breaks off, never comes, or has a header injected. What is beyond a bound is tried three
 times more alone, and the least counts; the delays of the worst ten too. \`npm run measure -- fuzz <engine> --seed ${seed} --only <case>\` makes one again, for as long as
 the endpoints and their members are those of that day.

@@ -154,7 +154,7 @@ export function reproductionsSection(folder: string): string {
 Written by \`npm run measure -- fuzz --table\`, engine by engine: small requests that each held up every other stream before one request had
 [bounds](../../docs/serve.md#what-one-request-may-ask-for). Each is made ${engines[0]!.tries} times, and its answer read whole. The columns are the longest
 /health on another connection of all tries, whatever made it wait; how long the request held up a neighbour (/health, or a token of a stream paced at
-5 ms, and no longer than the serving thread ran, as in the search below); and by how much the process's peak RSS grew, the most of all tries. The first
+5 ms; of each wait no more than the serving thread ran in it, as in the search below); and by how much the process's peak RSS grew, the most of all tries. The first
 row asks for nothing: what /health waits beside it is the machine's. "Before" is what was seen on 2026-11-29, on HTTP/1.1.
 
 ${table(header, cells, 3)}

@@ -6,6 +6,7 @@ import { reproduce } from "../../bench/support/reproductions.ts";
 import { chat } from "../support/chat.ts";
 import { eventually } from "../support/wait.ts";
 import { corpus } from "./fuzz/corpus.ts";
+import { CpuLog } from "./fuzz/cpu.ts";
 import { type Case, caseOf, longForm, turns } from "./fuzz/requests.ts";
 import { numbersFor, type Search, search } from "./fuzz/search.ts";
 import { engineNames } from "./fuzz/target.ts";
@@ -118,6 +119,14 @@ describe.each(targets.filter(({ protocol }) => protocol === "h1"))("on $name", (
     await once(socket.resume(), "close");
     await eventually(() => started.server.stats().openStreams === 0, "no stream is counted", 3000);
   });
+});
+
+test("of a wait counts what the serving thread ran in it", () => {
+  const log = new CpuLog();
+  for (const [atMs, usedMs] of [[0, 5], [10, 6], [20, 26]] as const) log.add(atMs, usedMs); // oxfmt-ignore
+  expect([-1, 0, 9, 10, 15, 20, 99].map((ms) => log.at(ms))).toEqual([5, 5, 5, 6, 6, 26, 26]);
+  log.begin();
+  expect(log.at(0)).toBe(26);
 });
 
 test("a known request is told with its answer and what it did", { timeout: 60_000 }, async () => {

@@ -20,7 +20,7 @@ export interface Bounds {
 /** One case, made once. */
 export interface Trial {
   /**
-   * How long the request held up a neighbour: what it waited, and no more than the serving thread ran meanwhile. While that
+   * How long the request held up a neighbour: the longest wait, of each no more than the serving thread ran in it. While that
    * thread does not run, it is another program that takes the core.
    */
   readonly delayMs: number;
@@ -143,7 +143,12 @@ class Arena {
     this.#client = openClient(this.#target.origin, this.#wire);
     const { origin, healthOrigin } = this.#target;
     // Its stream is one of HTTP, where a WebSocket is searched too: they share a loop.
-    this.#watcher = await Watcher.start({ origin: this.#wire === "ws" ? healthOrigin : origin, healthOrigin, isH2: this.#wire === "h2" });
+    this.#watcher = await Watcher.start({
+      origin: this.#wire === "ws" ? healthOrigin : origin,
+      healthOrigin,
+      isH2: this.#wire === "h2",
+      pid: this.#target.pid,
+    });
     this.#knobs = await (await fetch(`${healthOrigin}/admin/config`)).text();
     await warmUp(this.#client);
     await this.#watcher.begin();
@@ -187,7 +192,7 @@ class Arena {
     const cpuMs = target.cpuMs() - cpuBefore;
     const leftOver = given.kind === "bytes" ? await this.#leftOver() : null;
     const trial: Trial = {
-      delayMs: Math.min(waitedMs, cpuMs),
+      delayMs: Math.min(seen.heldMs, cpuMs),
       waitedMs,
       rssBytes: Math.max(0, target.memory().peakBytes - before),
       healthMs: seen.healthMs,

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { cpuMsOf } from "./cpu.ts";
 import type { Protocol } from "../../../src/index.ts";
 
 const cliPath = fileURLToPath(new URL("../../../dist/cli.js", import.meta.url));
@@ -118,9 +119,13 @@ export class Target {
     if (existsSync(`/proc/${this.#child.pid}`)) writeFileSync(`/proc/${this.#child.pid}/clear_refs`, "5");
   }
 
-  /** CPU time of the thread that serves, ms (proc(5), schedstat): no stall of ours is longer than what it used meanwhile. */
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  /** CPU time of the thread that serves, ms: no stall of ours is longer than what it used meanwhile. */
   cpuMs(): number {
-    return Number(this.#told(`task/${this.#child.pid}/schedstat`).split(" ")[0]) / 1e6;
+    return cpuMsOf(this.pid);
   }
 
   /** A file of the process; empty when it has ended. */
