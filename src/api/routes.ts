@@ -90,8 +90,8 @@ export function providerRoutes(
     {
       method: "GET",
       path: "/v1/realtime",
-      handle: () => {
-        throw webSocketOnly();
+      handle: (request) => {
+        throw webSocketOnly(request);
       },
     },
     {

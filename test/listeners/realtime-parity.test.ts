@@ -90,6 +90,23 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("$nam
     await Promise.all([one.close(0), two.close(0)]);
   });
 
+  test("with continuous batching a turn pays for its new tokens alone: what was said before is cached", async () => {
+    const batched = await startSockets(target, { scheduler: "batched", outputTokens: 40 });
+    const client = await connectRealtime(batched);
+    const cached: number[] = [];
+    for (let turn = 0; turn < 3; turn++) {
+      say(client, "tell me more of it, please: ".repeat(20));
+      respond(client);
+      const { response } = await client.next(({ type }) => type === "response.done");
+      cached.push((response!.usage as unknown as { input_token_details: { cached_tokens: number } }).input_token_details.cached_tokens);
+    }
+    expect(cached[0]).toBe(0);
+    expect(cached[1]).toBeGreaterThan(100);
+    expect(cached[2]).toBeGreaterThan(cached[1]! + 100);
+    client.socket.terminate();
+    await batched.close(0);
+  });
+
   test("a reader that stops holds up its own response, and loses nothing", async () => {
     const big = await startSockets(target, { outputTokens: 60_000, maxStreamBuffer: "64kb" });
     const [slow, other] = [await connectRealtime(big), await connectRealtime(big)];

@@ -1,5 +1,7 @@
 /** Realtime's text events on every engine: sessions, conversations, responses, calls, errors in band, ends. */
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { connect as connectHttp2 } from "node:http2";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import type { StartedServer } from "../../src/server/server.ts";
@@ -379,13 +381,15 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("ends
   });
 
   test("bounds: responses at a time, items, and what all sessions keep", async () => {
-    const server = await startSockets(target, { wsMaxInFlight: 2, maxStored: 100_000 });
+    const server = await startSockets(target, { wsMaxInFlight: 2, maxStored: 200_000 });
     const client = await connectRealtime(server);
     for (let i = 0; i < 3; i++) respond(client, { "x-fakeai-fault": "hang(after=1)" }, { conversation: "none" });
     expect((await client.next(({ type }) => type === "error")).error!.code).toBe("too_many_responses");
     say(client, "x".repeat(60_000));
     expect((await client.next(({ type }) => type === "error")).error!.code).toBe("conversation_full");
-    // Half of the bytes for each of two sessions, and the second gets none until the first has ended.
+    client.send({ type: "session.update", session: { type: "realtime", instructions: "x".repeat(300_000) } });
+    expect((await client.next(({ type }) => type === "error")).error!.code).toBe("string_above_max_length");
+    // The bytes are those of all sessions, and the second gets none until the first has ended.
     say(client, "x".repeat(45_000));
     await client.next(({ type }) => type === "conversation.item.done");
     const other = await connectRealtime(server);
@@ -408,6 +412,16 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("ends
       const answer = await fetch(`${server.urls.h1!}/v1/realtime`, { method, ...(method === "POST" && { body: "{}" }) });
       expect([answer.status, answer.headers.get("upgrade")]).toEqual([426, "websocket"]);
     }
+    await server.close(0);
+  });
+
+  test.each(["node", "own"] as const)("HTTP/2 on engine %s, which has no Upgrade, gets the same without it", async (h2Engine) => {
+    const server = await startSockets(target, { protocol: "h2c,ws", h2Engine });
+    const session = connectHttp2(server.urls.h2c!);
+    const stream = session.request({ ":path": "/v1/realtime?model=m" });
+    const [headers] = (await once(stream, "response")) as [Record<string, unknown>];
+    expect([headers[":status"], headers["upgrade"]]).toEqual([426, undefined]);
+    session.destroy();
     await server.close(0);
   });
 

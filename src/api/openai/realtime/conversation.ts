@@ -7,7 +7,7 @@ import { isObject, type JsonObject, missing } from "../../shared/body.ts";
 
 /** Items that a conversation holds, and bytes. */
 export const mostItems = 4096;
-export const mostItemBytes = 16_777_216;
+export const mostItemBytes = 8_388_608;
 
 /** What an item costs beside its text, bytes. */
 const itemOverheadBytes = 256;
@@ -18,7 +18,13 @@ export interface Item extends JsonObject {
   readonly type: string;
 }
 
-/** Bytes of the items of all sessions. */
+/** An item as the input of a request to /v1/responses, and its JSON: each turn of a conversation reads all of them. */
+export interface Input {
+  readonly value: JsonObject;
+  readonly json: string;
+}
+
+/** Bytes that all sessions keep: their items and their settings. */
 export class ConversationMemory {
   bytes = 0;
   readonly mostBytes: number;
@@ -26,11 +32,19 @@ export class ConversationMemory {
   constructor(mostBytes: number) {
     this.mostBytes = mostBytes;
   }
+
+  /** Throws ApiError where so much more is too much. */
+  checkRoom(bytes: number): void {
+    if (this.bytes + bytes > this.mostBytes) throw full(`${this.mostBytes} bytes of all sessions (--max-stored)`);
+  }
 }
 
-interface Kept {
+function full(what: string): ApiError {
+  return new ApiError(400, `More than ${what} are not kept here: delete some items.`, null, "conversation_full");
+}
+
+interface Kept extends Input {
   readonly item: Item;
-  readonly bytes: number;
 }
 
 export class Conversation {
@@ -40,22 +54,18 @@ export class Conversation {
   /** Ids in their order. */
   #order: string[] = [];
   #bytes = 0;
+  #isOver = false;
 
   constructor(id: string, memory: ConversationMemory) {
     this.id = id;
     this.#memory = memory;
   }
 
-  /** Throws ApiError where nothing more may be added. */
+  /** Throws ApiError where so much more may not be added. */
   checkRoom(bytes = 0): void {
-    const [what, most] =
-      this.#order.length >= mostItems
-        ? ["items of a conversation", mostItems]
-        : this.#bytes + bytes > mostItemBytes
-          ? ["bytes of a conversation", mostItemBytes]
-          : ["bytes of all conversations (--max-stored)", this.#memory.mostBytes];
-    if (what.startsWith("bytes of all") && this.#memory.bytes + bytes <= most) return;
-    throw new ApiError(400, `More than ${most} ${what} are kept here: delete some.`, "item", "conversation_full");
+    if (this.#order.length >= mostItems) throw full(`${mostItems} items of a conversation`);
+    if (this.#bytes + bytes > mostItemBytes) throw full(`${mostItemBytes} bytes of a conversation`);
+    this.#memory.checkRoom(bytes);
   }
 
   /** Adds an item of the client: behind another, at the beginning ("root"), or at the end. Returns the id before it. Throws ApiError. */
@@ -69,9 +79,10 @@ export class Conversation {
       const message = `Error adding item: the previous item with id '${shown(previousId)}' does not exist.`;
       throw new ApiError(400, message, "previous_item_id", "item_create_invalid_previous_item_id");
     }
-    this.checkRoom(bytesOf(item));
+    const kept = { item, ...inputOf(item) };
+    this.checkRoom(bytesOf(kept));
     this.#order.splice(at, 0, item.id);
-    this.#keep(item);
+    this.#keep(kept);
     return this.#order[at - 1] ?? null;
   }
 
@@ -79,19 +90,20 @@ export class Conversation {
   append(item: Item): string | null {
     const before = this.#order.at(-1) ?? null;
     this.#order.push(item.id);
-    this.#keep(item);
+    this.#keep({ item, ...inputOf(item) });
     return before;
   }
 
   /** An item of the server as it is at its end. Returns the id before it; one that was deleted meanwhile stays so. */
   finish(item: Item): string | null {
     if (!this.#kept.has(item.id)) return null;
-    this.#keep(item);
+    this.#keep({ item, ...inputOf(item) });
     return this.#order[this.#order.indexOf(item.id) - 1] ?? null;
   }
 
-  get(id: string): Item | undefined {
-    return this.#kept.get(id)?.item;
+  /** An item as input. */
+  get(id: string): Input | undefined {
+    return this.#kept.get(id);
   }
 
   /** Throws ApiError. */
@@ -103,40 +115,47 @@ export class Conversation {
 
   /** Throws ApiError. */
   retrieve(id: string): Item {
-    const item = this.get(id);
-    if (item === undefined) throw notThere(id, "retrieving", "item_retrieve_invalid_item_id");
-    return item;
+    const kept = this.#kept.get(id);
+    if (kept === undefined) throw notThere(id, "retrieving", "item_retrieve_invalid_item_id");
+    return kept.item;
   }
 
-  items(): Item[] {
-    return this.#order.map((id) => this.#kept.get(id)!.item);
+  /** All items as input. */
+  inputs(): readonly Input[] {
+    return this.#order.map((id) => this.#kept.get(id)!);
   }
 
   /** The session is over. */
   clear(): void {
+    this.#isOver = true;
     for (const id of this.#order) this.#forget(id);
     this.#order = [];
   }
 
-  #keep(item: Item): void {
-    this.#forget(item.id);
-    const bytes = bytesOf(item);
-    this.#kept.set(item.id, { item, bytes });
-    this.#bytes += bytes;
-    this.#memory.bytes += bytes;
+  #keep(kept: Kept): void {
+    // A response that was let in late writes into nothing.
+    if (this.#isOver) return;
+    this.#forget(kept.item.id);
+    this.#kept.set(kept.item.id, kept);
+    this.#count(bytesOf(kept));
   }
 
   #forget(id: string): void {
-    const bytes = this.#kept.get(id)?.bytes ?? 0;
+    const kept = this.#kept.get(id);
+    if (kept === undefined) return;
     this.#kept.delete(id);
-    this.#bytes -= bytes;
-    this.#memory.bytes -= bytes;
+    this.#count(-bytesOf(kept));
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.#memory.bytes += bytes;
   }
 }
 
-/** A character has up to two bytes. */
-function bytesOf(item: Item): number {
-  return 2 * JSON.stringify(item).length + itemOverheadBytes;
+/** A character has up to two bytes, and each is kept twice: in the item, and in its JSON. */
+function bytesOf({ json }: Input): number {
+  return 4 * json.length + itemOverheadBytes;
 }
 
 function shown(id: string): string {
@@ -202,8 +221,9 @@ function readPart(part: JsonObject, param: string): JsonObject {
 }
 
 /** An item as the input of /v1/responses has it. */
-export function inputOf(item: Item): JsonObject {
+export function inputOf(item: Item): Input {
   const { id: _id, status: _status, error: _error, ...rest } = item;
   // Those of MCP keep their ids, by which their answers name them.
-  return item.type.startsWith("mcp_") ? { id: item.id, ...rest } : rest;
+  const value = item.type.startsWith("mcp_") ? { id: item.id, ...rest } : rest;
+  return { value, json: JSON.stringify(value) };
 }

@@ -1,11 +1,13 @@
 /** The settings of a Realtime session (openai-node 7, RealtimeSessionCreateRequest): those that change answers, and those that are only shown. */
-import { mostEchoedCharacters } from "../../../core/limits/budget.ts";
 import { ApiError } from "../../errors/api-error.ts";
 import { isObject, type JsonObject, missing, outOfRange, unsupportedValue } from "../../shared/body.ts";
-import { noAudio } from "./conversation.ts";
+import { type ConversationMemory, type Input, noAudio } from "./conversation.ts";
 
 /** Output tokens of a response, as the API allows them. */
 const mostOutputTokens = 4096;
+
+/** Characters of all settings of a session. */
+const mostSettings = 262_144;
 
 /** Members that a client may set. */
 const settable = [
@@ -38,12 +40,16 @@ export class RealtimeSession {
   };
   readonly #id: string;
   readonly #expiresAt: number;
+  readonly #memory: ConversationMemory;
+  /** Bytes of what a client has set. */
+  #bytes = 0;
 
   /** `expiresAt`: seconds since 1970. */
-  constructor(id: string, model: string, expiresAt: number) {
+  constructor(id: string, model: string, expiresAt: number, memory: ConversationMemory) {
     this.#id = id;
     this.model = model;
     this.#expiresAt = expiresAt;
+    this.#memory = memory;
   }
 
   /** As events show it. */
@@ -75,11 +81,25 @@ export class RealtimeSession {
     checkSettings(given, "session");
     const set = settable.flatMap((name) => (given[name] === undefined ? [] : [[name, given[name]] as const]));
     const settings = { ...this.#settings, ...Object.fromEntries(set) };
-    if (JSON.stringify(settings).length > mostEchoedCharacters) {
-      const message = `Invalid 'session': its settings come back with each change, and hold up to ${mostEchoedCharacters} characters.`;
+    const { length } = JSON.stringify(settings);
+    if (length > mostSettings) {
+      const message = `Invalid 'session': its settings come back with each change, and hold up to ${mostSettings} characters.`;
       throw new ApiError(400, message, "session", "string_above_max_length");
     }
+    // A character has up to two bytes.
+    this.#memory.checkRoom(2 * length - this.#bytes);
+    this.#count(2 * length);
     this.#settings = settings;
+  }
+
+  /** It is over. */
+  clear(): void {
+    this.#count(0);
+  }
+
+  #count(bytes: number): void {
+    this.#memory.bytes += bytes - this.#bytes;
+    this.#bytes = bytes;
   }
 
   /** The settings of one response: those of the session, where `params` has no own. */
@@ -101,14 +121,12 @@ export function checkSettings({ output_modalities: modalities, max_output_tokens
   if (limit < 1 || limit > mostOutputTokens) throw outOfRange(name, "integer", limit, 1, mostOutputTokens);
 }
 
-/** The body of the request to /v1/responses that a response stands for. */
-export function bodyOf(model: string, settings: JsonObject, metadata: unknown, input: readonly JsonObject[]): JsonObject {
+/** The body of the request to /v1/responses that a response stands for, and its JSON. */
+export function bodyOf(model: string, settings: JsonObject, metadata: unknown, inputs: readonly Input[]): Input {
   const { instructions, tools, tool_choice: choice, max_output_tokens: limit, prompt, reasoning, parallel_tool_calls: parallel } = settings;
   const hasTools = Array.isArray(tools) && tools.length > 0;
-  return {
+  const body = {
     model,
-    // A response may be asked for before anything was said.
-    input: input.length === 0 ? "" : input,
     ...(instructions !== "" && { instructions }),
     // Without tools there is nothing to choose.
     ...(hasTools && { tools, tool_choice: choice }),
@@ -119,5 +137,11 @@ export function bodyOf(model: string, settings: JsonObject, metadata: unknown, i
     ...(isObject(metadata) && { metadata }),
     stream: true,
     store: false,
+  };
+  // A response may be asked for before anything was said.
+  if (inputs.length === 0) return { value: { ...body, input: "" }, json: JSON.stringify({ ...body, input: "" }) };
+  return {
+    value: { ...body, input: inputs.map(({ value }) => value) },
+    json: `${JSON.stringify(body).slice(0, -1)},"input":[${inputs.map(({ json }) => json).join(",")}]}`,
   };
 }

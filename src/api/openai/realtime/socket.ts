@@ -21,7 +21,7 @@ import { isObject, type JsonObject, knowBody, unsupportedValue } from "../../sha
 import type { ModelSettings } from "../../shared/model-settings.ts";
 import { checkForm } from "../form.ts";
 import { errorWords, MessageReader, objectOf, readMessage } from "../socket-messages.ts";
-import { Conversation, type ConversationMemory, inputOf, type Item, noAudio, readItem } from "./conversation.ts";
+import { Conversation, type ConversationMemory, type Input, inputOf, noAudio, readItem } from "./conversation.ts";
 import { SessionIds } from "./ids.ts";
 import { RealtimeMessage } from "./plan.ts";
 import { bodyOf, checkSettings, RealtimeSession } from "./session.ts";
@@ -78,8 +78,9 @@ export class RealtimeSocket implements MessageSession {
     this.#reader = new MessageReader(socket, options.later, (text) => this.#read(text));
     const query = new URLSearchParams(handshake.query);
     const model = query.get("model") ?? "";
-    this.#session = new RealtimeSession(this.#ids.next("sess"), model, Math.floor((Date.now() + options.lifetimeMs) / 1000));
-    this.#conversation = new Conversation(this.#ids.next("conv"), options.conversations);
+    const { conversations, lifetimeMs } = options;
+    this.#session = new RealtimeSession(this.#ids.next("sess"), model, Math.floor((Date.now() + lifetimeMs) / 1000), conversations);
+    this.#conversation = new Conversation(this.#ids.next("conv"), conversations);
     this.#lifetime = setTimeout(() => this.#expire(), options.lifetimeMs);
     const refusal = this.#refusal(query, model);
     if (refusal === null) this.#say("session.created", { session: this.#session.shown() });
@@ -188,11 +189,11 @@ export class RealtimeSocket implements MessageSession {
     const { mostInFlight } = this.#options;
     if (this.#running.size >= mostInFlight)
       throw new ApiError(429, `At most ${mostInFlight} responses of a session are made at the same time.`, null, "too_many_responses");
-    const items = this.#inputItems(params["input"]);
+    const inputs = this.#inputs(params["input"]);
     const settings = this.#session.settingsWith(params);
-    const body = bodyOf(this.#session.model, settings, params["metadata"], items.map(inputOf));
-    const bytes = encoder.encode(JSON.stringify(body));
-    knowBody(bytes, body);
+    const { value, json } = bodyOf(this.#session.model, settings, params["metadata"], inputs);
+    const bytes = encoder.encode(json);
+    knowBody(bytes, value);
     const message = new RealtimeMessage(this.#handshake, monotonicUs(), {
       conversation: isOutOfBand ? null : this.#conversation,
       number: ++this.#responses,
@@ -227,11 +228,12 @@ export class RealtimeSocket implements MessageSession {
   }
 
   /** What a response reads: the conversation, or what it names instead. Throws ApiError. */
-  #inputItems(input: unknown): readonly Item[] {
-    if (!Array.isArray(input)) return this.#conversation.items();
+  #inputs(input: unknown): readonly Input[] {
+    if (!Array.isArray(input)) return this.#conversation.inputs();
     return input.map((value: unknown, index) => {
       const param = `response.input[${index}]`;
-      if (!isObject(value) || value["type"] !== "item_reference") return readItem(value, param, (prefix) => this.#ids.next(prefix));
+      if (!isObject(value) || value["type"] !== "item_reference")
+        return inputOf(readItem(value, param, (prefix) => this.#ids.next(prefix)));
       const item = this.#conversation.get(idIn(value, "id", param));
       if (item !== undefined) return item;
       throw new ApiError(400, `Item with id '${String(value["id"]).slice(0, 100)}' not found.`, `${param}.id`, "item_not_found");
@@ -309,6 +311,7 @@ export class RealtimeSocket implements MessageSession {
 
   onClose(): void {
     clearTimeout(this.#lifetime);
+    this.#session.clear();
     this.#conversation.clear();
     this.#reader.forget();
   }
