@@ -245,10 +245,10 @@ function ratiosOf({ arms }: ScenarioResult, baseline: string, candidate: string,
 /** Where and when each file was taken, and how many of its rounds count. */
 function courtRuns(results: CourtResults): string {
   return table(
-    ["file", "command", "taken", "machine", "load before", "rounds of arms", "left out"],
+    ["file", "command", "taken", "machine", "load before", "rounds of arms", "disturbed", "left out"],
     courtScenarios.map((id) => {
       const result = results[id];
-      if (result === undefined) return [id, "not run", "", "", "", "", ""];
+      if (result === undefined) return [id, "not run", "", "", "", "", "", ""];
       const { command, startedAt, environment, scenarios } = result;
       const arms = scenarios.flatMap((scenario) => scenario.arms);
       const rounds = arms.flatMap((arm) => arm.rounds);
@@ -259,6 +259,7 @@ function courtRuns(results: CourtResults): string {
         `${environment.cores} x ${environment.cpu}, Node ${environment.node}`,
         environment.loadAverage.map((load) => load.toFixed(1)).join(", "),
         String(rounds.length),
+        String(rounds.filter(({ machine }) => (machine?.disturbed.length ?? 0) > 0).length),
         String(rounds.filter(({ invalid }) => invalid.length > 0).length),
       ];
     }),

@@ -28,7 +28,7 @@ function resultOf(ms: Readonly<Record<string, number>>, isDisturbed = false): Be
       metrics: { sessionE2el: summary(us), ttfe: summary(1) },
       slices: {},
       sessions: {},
-      machine: { leftOut: isDisturbed },
+      machine: { leftOut: isDisturbed, disturbed: isDisturbed ? ["other processes"] : [] },
       invalid: isDisturbed ? ["disturbed: other processes"] : [],
     })) as unknown as RoundResult[];
     return { id, protocol, rounds, metrics: {}, intervals: { "ttfe.p50": {}, "sessionE2el.p50": {} }, invalid: [] };
@@ -101,7 +101,9 @@ test("the page tells of each thing by pairs that differ in it alone", () => {
   expect(parts["court-factors"]!()).toMatch(/\| h1-new, h1 \| −50\.0% \(.*\) \| faster \|/);
   expect(parts["court-times"]!()).toMatch(/h1-new 2,000; /);
   expect(parts["court-runs"]!()).toContain("| court-tls | not run |");
+  expect(parts["court-runs"]!()).toContain("| 32 | 0 | 0 |");
   const disturbed = courtParts({ [scenario]: resultOf({ "h1-new": 2000 }, true) }, []);
+  expect(disturbed["court-runs"]!()).toContain("| 32 | 32 | 32 |");
   expect(disturbed["court-times"]!()).toMatch(/h1-new 2,000\*; /);
   expect(disturbed["court-factors"]!()).toMatch(/\| h1-new, h1 \| no interval; rounds: −50\.\d%, .* \| not judged \|/);
   expect(disturbed["court-answer"]!()).toMatch(/A kept connection.*not judged in any of 10 comparisons/);
