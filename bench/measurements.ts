@@ -214,7 +214,7 @@ export const measurements: Readonly<Record<string, Measurement>> = {
     what: "what is claimed of WebSocket for agents: the scenarios court*, the bytes of four arms by packets, and a verdict of each claim",
     module: "court.ts",
     needsBuild: true,
-    takes: "18 minutes; root and tcpdump for the packets; two idle cores",
+    takes: "20 minutes; root and tcpdump for the packets; two idle cores",
     writes: "results/court",
     arguments: [{ name: "part", help: "which (default all)", choices: [...courtScenarios, "packets"], isRepeatable: true }],
     flags: [
