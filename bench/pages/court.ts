@@ -218,18 +218,20 @@ function verdictOf(
   arms: readonly string[],
 ): Pick<CourtClaim, "verdict" | "reason"> {
   if (result === null || found === undefined) return { verdict: "undecided", reason: "not run" };
+  const own = result.arms.filter(({ id }) => arms.includes(id)).flatMap(({ rounds }) => rounds);
+  const counted = own.filter(({ invalid, machine }) => invalid.length === 0 && (machine?.disturbed.length ?? 0) > 0);
+  // Asked for by --keep-disturbed: they are shown, and judge nothing.
+  if (counted.length > 0)
+    return {
+      verdict: "undecided",
+      reason: `${counted.length} of ${own.length} rounds of its arms were disturbed by other processes, and count`,
+    };
   if (found.verdict === "reproduced") return { verdict: "reproduced", reason: "the whole interval is at the claimed gain or above it" };
   if (found.verdict === "refuted") return { verdict: "refuted", reason: "the whole interval is below the claimed gain" };
   if (found.verdict === "inconclusive") return { verdict: "undecided", reason: "the interval holds the claimed gain" };
-  const own = result.arms.filter(({ id }) => arms.includes(id));
-  const [left, all] = [own.flatMap(disturbedRounds).length, own.flatMap(({ rounds }) => rounds).length];
-  const reason =
-    left === 0 ? (found.reason ?? "no interval") : `no interval: of ${all} rounds of its arms ${left} were disturbed by other processes`;
-  return { verdict: "undecided", reason };
-}
-
-function disturbedRounds({ rounds }: ArmResult): ArmResult["rounds"] {
-  return rounds.filter(({ machine }) => machine?.leftOut === true);
+  const left = own.filter(({ machine }) => machine?.leftOut === true).length;
+  const disturbed = `no interval: of ${own.length} rounds of its arms ${left} were disturbed by other processes`;
+  return { verdict: "undecided", reason: left === 0 ? (found.reason ?? "no interval") : disturbed };
 }
 
 /** Candidate over baseline in each round that both were in. */
@@ -386,25 +388,35 @@ function changeText(result: ScenarioResult | null, comparison: Comparison | null
   return `no interval${ratios.length === 0 ? "" : `; rounds: ${ratios.map(ratioText).join(", ")}`}`;
 }
 
-/** The claims with their verdicts. */
+/** Each claim with its number and its conditions, and a row for each place where it was held against two arms. */
 function courtVerdicts(claims: readonly CourtClaim[]): string {
   const saved = ({ estimate, low, high }: Interval): string => `${percent(1 - estimate)} (${percent(1 - high)} to ${percent(1 - low)})`;
-  return table(
-    ["claim", "source", "number", "arms", "where", "saved here", "of it", "verdict", "why"],
-    claims.map(({ claim, source, number, tested, ratio, parts, verdict, reason }) => [
-      claim,
-      source,
-      number === null ? "none" : percent(number),
-      tested === null ? "" : `${tested.baseline}, ${tested.candidate}: ${tested.metric}`,
-      tested?.variant ?? "",
+  const groups = new Map<string, CourtClaim[]>();
+  for (const claim of claims) {
+    const key = `${claim.claim}\n${claim.source}`;
+    if (claim.tested !== null) groups.set(key, [...(groups.get(key) ?? []), claim]);
+  }
+  const left = claims.filter((claim) => claim.tested === null);
+  const sections = [...groups.values()].map((group) => {
+    const { claim, source, number, conditions } = group[0]!;
+    const rows = group.map(({ tested: place, ratio, parts, verdict, reason }) => [
+      place!.variant,
+      `${place!.baseline}, ${place!.candidate}: ${place!.metric}`,
       ratio === null ? "" : saved(ratio),
       Object.entries(parts)
         .map(([factor, part]) => `${factor}: ${part === null ? "no interval" : saved(part)}`)
         .join("; "),
       verdict,
       reason,
-    ]),
+    ]);
+    const head = `**${claim}** (${source}). Number: ${number === null ? "none" : percent(number)}. Conditions: ${conditions}.`;
+    return `${head}\n\n${table(["where", "arms", "saved here", "of it", "verdict", "why"], rows)}`;
+  });
+  const rest = table(
+    ["claim", "source", "conditions", "verdict", "why"],
+    left.map(({ claim, source, conditions, verdict, reason }) => [claim, source, conditions, verdict, reason]),
   );
+  return [...sections, rest].join("\n\n");
 }
 
 /** Packets of one arm on the loopback interface, of a whole run. */

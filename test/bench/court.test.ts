@@ -78,6 +78,17 @@ test("without an interval nothing is judged, and the reason is told", () => {
   });
 });
 
+test("rounds that were disturbed and count all the same judge nothing", () => {
+  const result = resultOf({ "ws-previous": 500 });
+  expect(claimOf(result).verdict).toBe("reproduced");
+  const { machine } = result.scenarios[0]!.arms.find(({ id }) => id === "h1-new")!.rounds[0]!;
+  (machine!.disturbed as string[]).push("other processes");
+  const kept = claimOf(result);
+  expect(kept.verdict).toBe("undecided");
+  expect(kept.reason).toBe("1 of 8 rounds of its arms were disturbed by other processes, and count");
+  expect(kept.ratio!.estimate).toBeCloseTo(0.5, 2);
+});
+
 test("the parts of a claim are pairs that differ in one thing, and multiply to it", () => {
   const { parts, ratio } = claimOf(resultOf({ "h1-new": 2000, h1: 1500, "h1-previous": 900, "ws-previous": 810, ws: 5000 }));
   expect(parts.warm!.estimate).toBeCloseTo(0.75, 2);
@@ -90,6 +101,18 @@ test("what nothing here is comparable with says why", () => {
   const left = courtClaims({}).filter(({ verdict }) => verdict === "not comparable");
   expect(left.map(({ source }) => source)).toContain("lidge-jun/opencodex#1487");
   expect(left.filter(({ reason, tested }) => reason === "" || tested !== null)).toEqual([]);
+});
+
+test("the page has a claim once, with a row for each place that tests it, and a verdict in each", () => {
+  const page = courtParts({ [scenario]: resultOf({ "ws-previous": 650 }) }, [])["court-claims"]!();
+  const [, section] = page.split("**Up to roughly 40% faster end to end for 20 and more tool calls: against HTTP that opens");
+  expect(section).toMatch(/^.*Number: 40%\. Conditions: the parts that a bench can hold/);
+  expect(section!.split("\n\n")[1]).toMatch(
+    /\| new connections, .* \| 35% \(3\d% to 35%\) \| .* \| refuted \| the whole interval is below/,
+  );
+  expect(page.match(/\*\*Up to about 20% lower end-to-end latency over WebSocket\*\*/g)).toHaveLength(1);
+  expect(page.match(/\| not run \|/g)!.length).toBeGreaterThan(10);
+  expect(page).toMatch(/opencodex#1487 .* not comparable \| both reach/);
 });
 
 test("the page tells of each thing by pairs that differ in it alone", () => {
