@@ -85,6 +85,8 @@ export function providerRoutes(
     {
       method: "POST",
       path: "/v1/realtime",
+      // Events of a session are asked so, and nothing else.
+      isListed: false,
       handle: (request, body, sink) => sender.send(planRealtime(model, clockIdentity, request, body), sink, request.path),
     },
     {

@@ -200,6 +200,8 @@ export interface Route {
   readonly method: "GET" | "POST" | "DELETE";
   /** An exact path, or one that ends in "/" + "*" and takes any rest. */
   readonly path: string;
+  /** false: `GET /` does not list it. */
+  readonly isListed?: boolean;
   /** Bytes that its bodies may have where that is less than what a listener takes. */
   readonly maxBodyBytes?: number;
   /** Whether it reads the body of a request; absent: of every one. A large body that nothing reads is not parsed. */

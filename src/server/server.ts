@@ -383,7 +383,7 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
     ...(replyAdministration === null ? [] : administrationRoutes("/admin/replies", replyAdministration, meter)),
     ...(requestAdministration === null ? [] : adminRequestsRoutes(requestAdministration, meter)),
   ];
-  const endpoints = routes.map(({ method, path }) => `${method} ${path}`);
+  const endpoints = routes.filter(({ isListed }) => isListed !== false).map(({ method, path }) => `${method} ${path}`);
   return new RouteTable([...routes, ...dashboardRoutes(dashboard, meter, endpoints)]);
 }
 

@@ -1,6 +1,6 @@
 /** OpenAI's own clients of Realtime, in their text mode over wss, the one protocol that they speak: for Node, and for pages. */
 import { readFileSync } from "node:fs";
-import OpenAI from "openai";
+import OpenAI, { AzureOpenAI } from "openai";
 import { OpenAIRealtimeWebSocket } from "openai/realtime/websocket";
 import { OpenAIRealtimeWS } from "openai/realtime/ws";
 import { Agent, WebSocket as PageSocket } from "undici";
@@ -53,6 +53,19 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "wss"))("ope
       },
     ],
   ];
+
+  test("an Azure client of Realtime: its path, its deployment, its key", async () => {
+    const azure = new AzureOpenAI({ endpoint: server.urls.h1s!, apiKey: "secret", apiVersion: "2025-04-01-preview", deployment: "mine" });
+    const rt = await OpenAIRealtimeWS.azure(azure, { options: { ca } });
+    const { session } = await new Promise<OpenAI.Realtime.SessionCreatedEvent>((resolve, reject) => {
+      rt.once("session.created", resolve);
+      rt.once("error", reject);
+    });
+    expect(session).toMatchObject({ model: "mine" });
+    rt.send({ type: "response.create" });
+    expect((await done(rt)).status).toBe("completed");
+    rt.close();
+  });
 
   /** The next response that is done; what the API calls an error rejects. */
   const done = (rt: Client): Promise<Response> =>

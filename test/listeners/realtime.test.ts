@@ -425,6 +425,59 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("ends
     await server.close(0);
   });
 
+  test("a page's key is in nothing that is kept of its requests", async () => {
+    const server = await startSockets(target, { keepRequests: 10, apiKey: "secret" });
+    const socket = new WebSocket(`${server.urls.ws!}/v1/realtime?model=m`, ["realtime", "openai-insecure-api-key.secret"]);
+    await once(socket, "open");
+    socket.send(JSON.stringify({ type: "response.create" }));
+    await expect.poll(() => server.requests.all()[0]?.ended).toBe("finished");
+    expect(server.requests.all()[0]!.headers["sec-websocket-protocol"]).toBe("[hidden]");
+    expect(JSON.stringify(server.requests.all())).not.toContain("secret");
+    socket.terminate();
+    await server.close(0);
+  });
+
+  test("rules decide what is said, called and refused", async () => {
+    const server = await startSockets(target, {
+      replies: [
+        {
+          match: { endpoint: "responses", user: "weather", toolResult: false },
+          reply: { toolCalls: [{ name: "look", arguments: { city: "Rome" } }], text: "Let me look." },
+        },
+        { match: { toolResult: true }, reply: { text: "Fog." } },
+        { match: { user: "secret" }, reply: { refusal: "No." } },
+        { match: { user: "long" }, reply: { text: "and so", finishReason: "content_filter" } },
+        { match: { user: "broken" }, reply: { fault: "status(503)" } },
+      ],
+    });
+    const client = await connectRealtime(server);
+    const turn = async (text: string): Promise<Message> => {
+      say(client, text);
+      respond(client, {}, { tools: [tool] });
+      return ended(client);
+    };
+    const { output } = (await turn("the weather")).response!;
+    expect(output).toMatchObject([
+      { type: "message", content: [{ text: "Let me look." }] },
+      { type: "function_call", name: "look", arguments: '{"city":"Rome"}' },
+    ]);
+    client.send({ type: "conversation.item.create", item: { type: "function_call_output", call_id: output[1]!.call_id, output: "fog" } });
+    respond(client, {}, { tools: [tool] });
+    expect((await ended(client)).response!.output).toMatchObject([{ content: [{ text: "Fog." }] }]);
+    expect((await turn("a secret")).response!.output).toMatchObject([{ content: [{ type: "output_text", text: "No." }] }]);
+    expect((await turn("something long")).response).toMatchObject({
+      status: "incomplete",
+      status_details: { type: "incomplete", reason: "content_filter" },
+      output: [{ status: "incomplete" }],
+    });
+    say(client, "broken");
+    respond(client);
+    expect((await client.next(({ type }) => type === "error")).error).toMatchObject({ type: "server_error" });
+    client.messages.forEach(judgeEvent);
+    client.socket.terminate();
+    await server.close(0);
+  });
+
   test("what is kept of requests, and what is counted", async () => {
     const server = await startSockets(target, { keepRequests: 10, outputTokens: 3 });
     const client = await connectRealtime(server);

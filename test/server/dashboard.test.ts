@@ -48,6 +48,8 @@ describe.each(["node", "uws"] as const)("on %s", (engine) => {
     const json = JSON.parse(await bodyOf(await ask(url, { accept: "*/*" }))) as { endpoints: string[] };
     expect(json.endpoints).toContain("POST /v1/chat/completions");
     expect(json.endpoints).toContain("GET /metrics");
+    expect(json.endpoints).toContain("GET /v1/realtime");
+    expect(json.endpoints).not.toContain("POST /v1/realtime");
     const page = await ask(url, { accept: "text/html,application/xhtml+xml" });
     expect(page.headers["content-security-policy"]).toContain("default-src 'none'");
     const html = await bodyOf(page);
