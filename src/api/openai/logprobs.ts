@@ -21,13 +21,15 @@ function bytesOf(token: string): readonly number[] {
   return bytesOfCorpus.get(token) ?? [...encoder.encode(token)];
 }
 
-/** JSON of a token's entry, before and behind its log probability: one event may hold thousands. */
-const jsonOfCorpus = new Map<string, readonly [before: string, behind: string]>();
+/** JSON of a token's entry, before and behind its log probability, and of the token alone: one event may hold thousands. */
+type Around = readonly [before: string, behind: string, token: string];
+const jsonOfCorpus = new Map<string, Around>();
 
-function jsonAround(token: string): readonly [before: string, behind: string] {
+function jsonAround(token: string): Around {
   const known = jsonOfCorpus.get(token);
   if (known !== undefined) return known;
-  const around = [`{"token":${JSON.stringify(token)},"logprob":`, `,"bytes":[${bytesOf(token).join(",")}]`] as const;
+  const quoted = JSON.stringify(token);
+  const around = [`{"token":${quoted},"logprob":`, `,"bytes":[${bytesOf(token).join(",")}]`, quoted] as const;
   if (bytesOfCorpus.has(token)) jsonOfCorpus.set(token, around);
   return around;
 }
@@ -52,13 +54,7 @@ export class LogprobsWriter {
 
   /** JSON of one run. */
   write(choice: number, run: TokenRun): string {
-    if (this.#kind === "chat") return this.#chatJson(this.#randoms[choice]!, run);
-    return JSON.stringify(
-      this.of(
-        choice,
-        Array.from({ length: run.count }, (_, i) => run.text(i)),
-      ),
-    );
+    return this.#kind === "chat" ? this.#chatJson(this.#randoms[choice]!, run) : this.#completionJson(choice, run);
   }
 
   /** `isStart`: nothing comes before the first text, so that nothing can say how likely it is. */
@@ -103,6 +99,25 @@ export class LogprobsWriter {
       json += "]}";
     }
     return `${json}],"refusal":null}`;
+  }
+
+  /** What `of` gives for a completion, as text. */
+  #completionJson(choice: number, run: TokenRun): string {
+    const random = this.#randoms[choice]!;
+    let [offsets, chosen, tokens, top] = ["", "", "", ""];
+    for (let i = 0; i < run.count; i++) {
+      const text = run.text(i);
+      const { logprob, others, logprobs } = this.#likely(random, text);
+      const comma = i === 0 ? "" : ",";
+      offsets += `${comma}${this.#offsets[choice]!}`;
+      this.#offsets[choice] = this.#offsets[choice]! + text.length;
+      chosen += `${comma}${logprob}`;
+      tokens += `${comma}${jsonAround(text)[2]}`;
+      top += `${comma}{${jsonAround(text)[2]}:${logprob}`;
+      for (let at = 0; at < others.length; at++) top += `,${jsonAround(others[at]!)[2]}:${logprobs[at]!}`;
+      top += "}";
+    }
+    return `{"text_offset":[${offsets}],"token_logprobs":[${chosen}],"tokens":[${tokens}],"top_logprobs":[${top}]}`;
   }
 
   #token(random: Random, text: string): { chosen: TokenLogprob; top: TokenLogprob[] } {
