@@ -35,12 +35,14 @@ interface Shape {
   readonly others: readonly string[];
 }
 
-/** A branch of anyOf or oneOf, and what stands beside it. */
-interface Branch {
-  readonly branch: unknown;
+/** The branches of anyOf or oneOf that may be taken: there may be thousands. */
+interface Branches {
+  /** What stands beside them. */
   readonly rest: Schema;
-  /** Both as one, when the branch was first taken. */
-  merged: Schema | undefined;
+  readonly flattest: readonly unknown[];
+  readonly ending: readonly unknown[];
+  /** A branch and what stands beside them as one, when it was first taken. */
+  readonly merged: Map<unknown, Schema>;
 }
 
 /** A JSON value that the schema accepts, decided by `random`. Throws SchemaError and BudgetError. */
@@ -58,7 +60,7 @@ export class SchemaMaker {
   readonly #resolved = new Map<Schema, Schema | null>();
   readonly #found = new Map<string, Schema>();
   readonly #shapes = new Map<Schema, Shape>();
-  readonly #open = new Map<Schema, { readonly flattest: readonly Branch[]; readonly ending: readonly Branch[] }>();
+  readonly #branched = new Map<Schema, Branches>();
   /** Characters of constants, which may be made many times. */
   readonly #sizes = new Map<unknown, number>();
   /** Values of this instance. */
@@ -169,26 +171,34 @@ export class SchemaMaker {
     let settled = schema;
     for (let rounds = 0; settled["anyOf"] !== undefined || settled["oneOf"] !== undefined; rounds++) {
       if (rounds > deepest) throw new SchemaError("'anyOf' is nested too deeply");
-      const open = this.#branches(settled, easy);
-      const index = this.#random.below(open.length);
-      settled = open[index]!.merged ??= merge(open[index]!.rest, this.#resolve(open[index]!.branch), this.#budget);
+      const { rest, flattest, ending, merged } = this.#branches(settled);
+      const open = easy ? flattest : ending;
+      const branch = open[this.#random.below(open.length)];
+      let whole = merged.get(branch);
+      if (whole === undefined) merged.set(branch, (whole = merge(rest, this.#resolve(branch), this.#budget)));
+      settled = whole;
     }
     return settled;
   }
 
-  /** The branches that may be taken. */
-  #branches(schema: Schema, easy: boolean): readonly Branch[] {
-    const known = this.#open.get(schema);
-    if (known !== undefined) return easy ? known.flattest : known.ending;
+  #branches(schema: Schema): Branches {
+    const known = this.#branched.get(schema);
+    if (known !== undefined) return known;
     const keyword = schema["anyOf"] === undefined ? "oneOf" : "anyOf";
-    const { [keyword]: branches, ...rest } = schema;
-    this.#budget.spend("schemaParts", listOf(branches, keyword).length);
-    const ranked = listOf(branches, keyword).map((branch) => ({ branch, rest, merged: undefined, height: this.#height(branch, 0) }));
-    const least = Math.min(...ranked.map(({ height }) => height));
+    const { [keyword]: list, ...rest } = schema;
+    const all = listOf(list, keyword);
+    this.#budget.spend("schemaParts", all.length);
+    const heights = all.map((branch) => this.#height(branch, 0));
+    const least = heights.reduce((lowest, height) => Math.min(lowest, height), Infinity);
     if (least === Infinity) throw new SchemaError(`'${keyword}' has no branch that ends`);
-    const open = { flattest: ranked.filter(({ height }) => height === least), ending: ranked.filter(({ height }) => height < Infinity) };
-    this.#open.set(schema, open);
-    return easy ? open.flattest : open.ending;
+    const branches = {
+      rest,
+      flattest: all.filter((_, index) => heights[index] === least),
+      ending: all.filter((_, index) => heights[index]! < Infinity),
+      merged: new Map<unknown, Schema>(),
+    };
+    this.#branched.set(schema, branches);
+    return branches;
   }
 
   /** How many levels the flattest instance has; Infinity where it cannot end. */
@@ -196,6 +206,8 @@ export class SchemaMaker {
     if (depth > deepest) return Infinity;
     this.#budget.spend("schemaParts");
     const schema = this.#resolve(given);
+    // Nothing is kept of what is seen at once.
+    if ("const" in schema || "enum" in schema) return 1;
     const known = isSchema(given) ? this.#heights.get(given) : undefined;
     if (known !== undefined) return known;
     // While it is being found out, a schema that needs itself does not end.
@@ -210,7 +222,6 @@ export class SchemaMaker {
   }
 
   #heightOf(schema: Schema, depth: number): number {
-    if ("const" in schema || "enum" in schema) return 1;
     const branches = schema["anyOf"] ?? schema["oneOf"];
     let height = 1;
     if (branches !== undefined) height = Math.min(...listOf(branches, "anyOf").map((branch) => this.#height(branch, depth + 1)));
