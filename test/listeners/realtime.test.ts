@@ -130,6 +130,28 @@ describe.each(runnableTargets)("$name", (target) => {
     client.socket.terminate();
   });
 
+  test("an image counts as the tokens of one", async () => {
+    const client = await connect();
+    const image_url =
+      "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    const content = [
+      { type: "input_text", text: "What is this?" },
+      { type: "input_image", image_url },
+    ];
+    client.send({ type: "conversation.item.create", item: { type: "message", role: "user", content } });
+    respond(client);
+    const { usage } = (await ended(client)).response!;
+    const { input_tokens, input_token_details: details } = usage as unknown as {
+      input_tokens: number;
+      input_token_details: { text_tokens: number; image_tokens: number };
+    };
+    expect(details.image_tokens).toBeGreaterThan(10);
+    expect(details.text_tokens).toBeGreaterThan(1);
+    expect(details.text_tokens + details.image_tokens).toBe(input_tokens);
+    client.messages.forEach(judgeEvent);
+    client.socket.terminate();
+  });
+
   test("one response at a time goes into the conversation; others are made beside it", async () => {
     const client = await connect();
     say(client, "Hi");

@@ -5,9 +5,9 @@
 import { ApiError } from "../../errors/api-error.ts";
 import { isObject, type JsonObject, missing } from "../../shared/body.ts";
 
-/** Items that a conversation holds, and bytes. */
-export const mostItems = 4096;
-export const mostItemBytes = 8_388_608;
+/** Items that a conversation holds, and bytes: each response reads all of them, in a few milliseconds. */
+export const mostItems = 1024;
+export const mostItemBytes = 4_194_304;
 
 /** What an item costs beside its text, bytes. */
 const itemOverheadBytes = 256;
