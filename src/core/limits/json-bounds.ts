@@ -40,7 +40,8 @@ export function jsonExcess(bytes: Uint8Array, mostDepth: number): JsonExcess | n
   let containers = 0;
   let commas = 0;
   let strings = 0;
-  /** Whether a number with a fraction or an exponent was read since the last mark. */
+  /** Points and letters of exponents since the last mark, and whether one of them was of a number. */
+  let signs = 0;
   let isFraction = false;
   const excess = (of: JsonExcess["of"], at: number, shares = 0): JsonExcess => ({ of, at, shares });
   const first = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
@@ -75,19 +76,24 @@ export function jsonExcess(bytes: Uint8Array, mostDepth: number): JsonExcess | n
         // Of true and false it is the last letter.
         const before = bytes[at - 1]!;
         if (before >= 0x30 && before <= 0x39) isFraction = true;
-        continue;
+        if (++signs <= mostSigns) continue;
+        at = length;
+        break;
       }
       default:
-        // No JSON: JSON.parse ends here too. Else 4 MB of anything would be looked at byte by byte.
-        return null;
+        // No JSON: JSON.parse ends here too, with what stands before. Else 4 MB of anything would be looked at byte by byte.
+        at = length;
     }
     mark = at;
+    signs = 0;
     isFraction = false;
   }
   const shares = members / mostMembers + containers / mostContainers + commas / mostCommas + strings / mostStrings;
   return shares > mostShares ? excess("together", length, shares) : null;
 }
 
+/** A number has one point and one letter of an exponent, and no value has more. */
+const mostSigns = 2;
 /** Characters of a number that is no integer of 31 bits. No token's identifier has as many. */
 const longNumber = 10;
 /** Characters of a number that are looked at: where more are blank, it counts as an integer. */

@@ -77,6 +77,13 @@ test("the byte is told that is one too many", () => {
 test("behind a byte that no JSON has between strings nothing is looked at, because nothing is parsed", () => {
   for (const byte of ["<", "é", "\0", "\ufeff", "]"])
     expect([byte, passed(bytesOf(` ${byte}${"[".repeat(20)}`), 9)]).toEqual([byte, byte === "]" ? "depth" : null]);
+  for (const text of ["1.5e3e", "1.5.5.5", "truee e"]) expect([text, passed(bytesOf(`${text}${"[".repeat(20)}`), 9)]).toEqual([text, null]);
   const marked = "\ufeff";
   expect(passed(bytesOf(`${marked}${"[".repeat(20)}`), 9)).toBe("depth");
+});
+
+test("a text that is near all of its bounds, and no JSON at its end, is refused: it is parsed up to there", () => {
+  const list = (value: string, count: number): string => `[${Array.from({ length: count }, () => value).join(",")}]`;
+  const near = `${list('"x"', workBounds.bodyStrings.most)},${list("[]", workBounds.bodyContainers.most * 0.9)}`;
+  for (const end of ["x", "1.5.5", "]"]) expect([end, passed(bytesOf(`[${near},${end}`), 9)]).toEqual([end, "together"]);
 });
