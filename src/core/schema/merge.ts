@@ -35,9 +35,12 @@ export class Merged {
       const value = schema[keyword];
       const present = this.#keywords[keyword];
       if (present === undefined) this.#keywords[keyword] = value;
-      else if (keyword === "required") this.#require(namesOf(present), namesOf(value));
+      else if (keyword === "required") this.#require(present, namesOf(value));
       else if (keyword === "properties" && isSchema(present) && isSchema(value)) this.#describe(present, value);
-      else this.#keywords[keyword] = both(keyword, present, value, this.#budget);
+      else {
+        if (keyword === "properties") this.#properties = null;
+        this.#keywords[keyword] = both(keyword, present, value, this.#budget);
+      }
     }
   }
 
@@ -49,10 +52,12 @@ export class Merged {
     return this.#keywords;
   }
 
-  #require(present: readonly string[], names: readonly string[]): void {
+  #require(present: unknown, names: readonly string[]): void {
     if (this.#required === null) {
-      this.#budget.spend("schemaParts", present.length);
-      this.#required = new Set(present);
+      // Looked at once: with each part that follows it would be uncounted work.
+      const before = namesOf(present);
+      this.#budget.spend("schemaParts", before.length);
+      this.#required = new Set(before);
     }
     this.#budget.spend("schemaParts", names.length);
     for (const name of names) this.#required.add(name);
@@ -67,8 +72,9 @@ export class Merged {
       this.#budget.spend("schemaParts");
       const before = this.#properties.get(name);
       const schema = described[name];
-      if (before === undefined) this.#properties.set(name, schema);
-      else if (!isSame(before, schema, this.#budget)) this.#properties.set(name, { allOf: [before, schema] });
+      // Of two that say the same the later one: their members may stand in another order.
+      const isNew = before === undefined || isSame(before, schema, this.#budget);
+      this.#properties.set(name, isNew ? schema : { allOf: [before, schema] });
     }
   }
 }

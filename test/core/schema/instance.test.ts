@@ -203,3 +203,29 @@ describe("patterns", () => {
     expect(text === null || new RegExp(`^(?:${pattern})$`).test(text)).toBe(true);
   });
 });
+
+describe("parts of allOf", () => {
+  test("that say the same of a property in another order: the last one's order counts", () => {
+    const [first, last] = [
+      { type: "object", properties: { a: { const: 1 }, b: { const: 2 } } },
+      { properties: { b: { const: 2 }, a: { const: 1 } }, type: "object" },
+    ];
+    const required = ["a", "b"];
+    const parts = [first, last].map((part) => ({ properties: { it: { ...part, required } }, required: ["it"] }));
+    expect(JSON.stringify(make({ allOf: parts }, 1))).toBe('{"it":{"b":2,"a":1}}');
+  });
+
+  test("with members that are no schemas: what follows them counts", () => {
+    const parts = ["a", "b", null, "c"].map((name) => ({ properties: name === null ? [] : { [name]: { const: name } }, required: ["c"] }));
+    expect(make({ type: "object", allOf: parts }, 1)).toEqual({ c: "c" });
+  });
+
+  test("cost the names that they require, not those before them", () => {
+    const required = ["a"];
+    let looks = 0;
+    const every = (isName: (name: string) => boolean): boolean => (looks++, Array.from(required).every(isName));
+    const schema = { required: Object.assign(required, { every }), allOf: Array.from({ length: 100 }, () => ({ required: ["a"] })) };
+    expect(make(schema, 1)).toHaveProperty("a");
+    expect(looks).toBe(1);
+  });
+});
