@@ -21,15 +21,19 @@ function bytesOf(token: string): readonly number[] {
   return bytesOfCorpus.get(token) ?? [...encoder.encode(token)];
 }
 
-/** JSON of a token's entry, before and behind its log probability, and of the token alone: one event may hold thousands. */
-type Around = readonly [before: string, behind: string, token: string];
+/**
+ * JSON of a token's entry, before and behind its log probability, and of the token alone: one event may hold thousands. `whole`: the
+ * number that it is, whose member of an object comes before all that are none; -1: it is none.
+ */
+type Around = readonly [before: string, behind: string, token: string, whole: number];
 const jsonOfCorpus = new Map<string, Around>();
 
 function jsonAround(token: string): Around {
   const known = jsonOfCorpus.get(token);
   if (known !== undefined) return known;
   const quoted = JSON.stringify(token);
-  const around = [`{"token":${quoted},"logprob":`, `,"bytes":[${bytesOf(token).join(",")}]`, quoted] as const;
+  const whole = /^(?:0|[1-9]\d{0,8})$/.test(token) ? Number(token) : -1;
+  const around = [`{"token":${quoted},"logprob":`, `,"bytes":[${bytesOf(token).join(",")}]`, quoted, whole] as const;
   if (bytesOfCorpus.has(token)) jsonOfCorpus.set(token, around);
   return around;
 }
@@ -113,9 +117,7 @@ export class LogprobsWriter {
       this.#offsets[choice] = this.#offsets[choice]! + text.length;
       chosen += `${comma}${logprob}`;
       tokens += `${comma}${jsonAround(text)[2]}`;
-      top += `${comma}{${jsonAround(text)[2]}:${logprob}`;
-      for (let at = 0; at < others.length; at++) top += `,${jsonAround(others[at]!)[2]}:${logprobs[at]!}`;
-      top += "}";
+      top += `${comma}{${membersOf(text, logprob, others, logprobs)}}`;
     }
     return `{"text_offset":[${offsets}],"token_logprobs":[${chosen}],"tokens":[${tokens}],"top_logprobs":[${top}]}`;
   }
@@ -143,6 +145,21 @@ export class LogprobsWriter {
     }
     return { logprob, others, logprobs };
   }
+}
+
+/** Members of an object in the order of every object: whole numbers first, the least before the others (ECMA-262, OrdinaryOwnPropertyKeys). */
+function membersOf(text: string, logprob: number, others: readonly string[], logprobs: readonly number[]): string {
+  let members = "";
+  let numbered: [whole: number, member: string][] | null = null;
+  for (let at = -1; at < others.length; at++) {
+    const [, , quoted, whole] = jsonAround(at < 0 ? text : others[at]!);
+    const member = `${quoted}:${at < 0 ? logprob : logprobs[at]!}`;
+    if (whole >= 0) (numbered ??= []).push([whole, member]);
+    else members += members === "" ? member : `,${member}`;
+  }
+  if (numbered === null) return members;
+  const first = numbered.sort(([one], [other]) => one - other).map(([, member]) => member);
+  return (members === "" ? first : [...first, members]).join(",");
 }
 
 /** The `logprobs` of a whole choice. */
