@@ -151,7 +151,7 @@ export function reproductionsSection(folder: string): string {
   );
   return `${reproductionsHeading}
 
-Written by \`npm run measure -- fuzz --table\`, engine by engine: small requests that each held up every other stream before one request had
+Written by \`npm run measure -- fuzz --table\`, engine by engine: requests that each held up every other stream before one request had
 [bounds](../../docs/serve.md#what-one-request-may-ask-for). Each is made ${engines[0]!.tries} times, and its answer read whole. The columns are the longest
 /health on another connection of all tries, whatever made it wait; how long the request held up a neighbour (/health, or a token of a stream paced at
 5 ms; of each wait no more than the serving thread ran in it, as in the search below); and by how much the process's peak RSS grew, the most of all tries. The first
