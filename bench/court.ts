@@ -102,8 +102,10 @@ async function countPackets(): Promise<void> {
       const port = Number(new URL(origin).port);
       const capturing = await capture(port);
       const options = { signal: new AbortController().signal, cpu: null, onPhase: () => {}, onProgress: () => {} };
-      const { requests, metrics, sessions } = await driver.run(job, options);
-      const packets = await capturing.stop();
+      const running = driver.run(job, options);
+      // However it ends: else tcpdump would be left behind.
+      const packets = await running.catch(() => {}).then(() => capturing.stop());
+      const { requests, metrics, sessions } = await running;
       const perSession = (sum: number): number => sum / countedSessions;
       const up = packets.filter(({ to }) => to === port);
       const down = packets.filter(({ from }) => from === port);

@@ -10,6 +10,7 @@ import type {
   MetricName,
   Metrics,
   MetricSummary,
+  RoundResult,
   ScenarioResult,
   Statistic,
 } from "../../src/results/types.ts";
@@ -218,8 +219,8 @@ function verdictOf(
   arms: readonly string[],
 ): Pick<CourtClaim, "verdict" | "reason"> {
   if (result === null || found === undefined) return { verdict: "undecided", reason: "not run" };
-  const own = result.arms.filter(({ id }) => arms.includes(id)).flatMap(({ rounds }) => rounds);
-  const counted = own.filter(({ invalid, machine }) => invalid.length === 0 && (machine?.disturbed.length ?? 0) > 0);
+  const own = roundsOf(result, arms);
+  const counted = countedDisturbed(own);
   // Asked for by --keep-disturbed: they are shown, and judge nothing.
   if (counted.length > 0)
     return {
@@ -234,11 +235,22 @@ function verdictOf(
   return { verdict: "undecided", reason: left === 0 ? (found.reason ?? "no interval") : disturbed };
 }
 
+const isDisturbed = ({ machine }: RoundResult): boolean => (machine?.disturbed.length ?? 0) > 0;
+
+function roundsOf({ arms }: ScenarioResult, ids: readonly string[]): RoundResult[] {
+  return arms.filter(({ id }) => ids.includes(id)).flatMap(({ rounds }) => rounds);
+}
+
+/** Rounds that were disturbed and count all the same, as with --keep-disturbed: nothing that they are in is judged. */
+function countedDisturbed(rounds: readonly RoundResult[]): RoundResult[] {
+  return rounds.filter((round) => round.invalid.length === 0 && isDisturbed(round));
+}
+
 /** Candidate over baseline in each round that both were in. */
 function ratiosOf({ arms }: ScenarioResult, baseline: string, candidate: string, metric: MetricName, statistic: Statistic): number[] {
-  const roundsOf = (id: string): ArmResult["rounds"] => arms.find((arm) => arm.id === id)?.rounds ?? [];
-  return roundsOf(candidate).flatMap((round) => {
-    const beside = roundsOf(baseline).find((other) => other.round === round.round);
+  const of = (id: string): ArmResult["rounds"] => arms.find((arm) => arm.id === id)?.rounds ?? [];
+  return of(candidate).flatMap((round) => {
+    const beside = of(baseline).find((other) => other.round === round.round);
     const [one, other] = [beside === undefined ? null : valueIn(beside, metric, statistic), valueIn(round, metric, statistic)];
     return one === null || other === null || one === 0 ? [] : [Number((other / one).toPrecision(4))];
   });
@@ -261,7 +273,7 @@ function courtRuns(results: CourtResults): string {
         `${environment.cores} x ${environment.cpu}, Node ${environment.node}`,
         environment.loadAverage.map((load) => load.toFixed(1)).join(", "),
         String(rounds.length),
-        String(rounds.filter(({ machine }) => (machine?.disturbed.length ?? 0) > 0).length),
+        String(rounds.filter(isDisturbed).length),
         String(rounds.filter(({ invalid }) => invalid.length > 0).length),
       ];
     }),
@@ -282,7 +294,7 @@ interface Pair {
   readonly factor: Factor;
   readonly baseline: string;
   readonly candidate: string;
-  /** null: not run. */
+  /** null: not run. Without an interval where rounds that were disturbed count. */
   readonly comparison: Comparison | null;
 }
 
@@ -295,7 +307,10 @@ function pairsOf(results: CourtResults): Pair[] {
       const comparison = tried.result?.comparisons.find(
         (one) => one.metric === metric && one.statistic === statistic && one.baseline === baseline && one.candidate === candidate,
       );
-      return [{ tried, factor: factors[0]!, baseline, candidate, comparison: comparison ?? null }];
+      const isJudged = tried.result === null || countedDisturbed(roundsOf(tried.result, [baseline, candidate])).length === 0;
+      const unjudged = { ratio: null, difference: null, verdict: "not compared" } as const;
+      const made = comparison === undefined ? null : isJudged ? comparison : { ...comparison, ...unjudged };
+      return [{ tried, factor: factors[0]!, baseline, candidate, comparison: made }];
     }),
   );
 }
@@ -331,7 +346,7 @@ function answerOf(factor: Factor, pairs: readonly Pair[]): string {
 
 const ratioText = (ratio: number): string => changeWithInterval({ estimate: ratio, low: ratio, high: ratio }).split(" ")[0]!;
 
-/** Session latency of every arm of a variant: the median of its rounds that count; of all, where none does. */
+/** Session latency of every arm of a variant: the median of its rounds that count and were not disturbed; of all, where there is none. */
 function courtTimes(results: CourtResults): string {
   const rows = triedOf(results).flatMap(({ variant, result }) =>
     result === null
@@ -350,7 +365,7 @@ function courtTimes(results: CourtResults): string {
 }
 
 function timeOf(arm: ArmResult): string {
-  const valid = validRounds(arm);
+  const valid = validRounds(arm).filter((round) => !isDisturbed(round));
   const values = (valid.length > 0 ? valid : arm.rounds)
     .map((round) => valueIn(round, "sessionE2el", "p50"))
     .filter((value) => value !== null)

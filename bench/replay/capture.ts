@@ -25,6 +25,8 @@ export async function capture(port: number): Promise<Capture> {
   });
   let text = "";
   let said = "";
+  // When it has ended and all that it printed is read: of the packets dropped it tells last.
+  const ended = new Promise((resolve) => child.once("close", resolve));
   child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
   await new Promise<void>((resolve, reject) => {
     child.stderr.on("data", (chunk: Buffer) => {
@@ -37,7 +39,6 @@ export async function capture(port: number): Promise<Capture> {
     async stop() {
       // What was sent last is printed a moment later.
       await new Promise((resolve) => setTimeout(resolve, 300));
-      const ended = new Promise((resolve) => child.once("exit", resolve));
       child.kill("SIGINT");
       await ended;
       const dropped = Number(/(\d+) packets? dropped by kernel/.exec(said)?.[1] ?? 0);

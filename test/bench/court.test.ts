@@ -89,6 +89,17 @@ test("rounds that were disturbed and count all the same judge nothing", () => {
   expect(kept.ratio!.estimate).toBeCloseTo(0.5, 2);
 });
 
+test("nor do they on the page", () => {
+  const result = resultOf({ "h1-new": 2000 });
+  const answerOf = (): string => courtParts({ [scenario]: result }, [])["court-answer"]!();
+  expect(answerOf()).toMatch(/A kept connection.*: 1 faster .*, 3 the same/);
+  for (const { machine } of result.scenarios[0]!.arms.find(({ id }) => id === "h1-new")!.rounds) (machine!.disturbed as string[]).push("x");
+  expect(answerOf()).toMatch(/A kept connection.*: 3 the same .*, 7 not judged\.$/m);
+  const parts = courtParts({ [scenario]: result }, []);
+  expect(parts["court-factors"]!()).toMatch(/\| h1-new, h1 \| no interval; rounds: −50\.\d%, .* \| not judged \|/);
+  expect(parts["court-times"]!()).toMatch(/h1-new 2,000\*; /);
+});
+
 test("the parts of a claim are pairs that differ in one thing, and multiply to it", () => {
   const { parts, ratio } = claimOf(resultOf({ "h1-new": 2000, h1: 1500, "h1-previous": 900, "ws-previous": 810, ws: 5000 }));
   expect(parts.warm!.estimate).toBeCloseTo(0.75, 2);
