@@ -104,6 +104,14 @@ function cell(tally: Tally | undefined): string {
   return tally.failures === 0 ? String(tally.cases) : `${tally.cases}, **${tally.failures} failed**`;
 }
 
+/** Since when each wait counts by what the thread ran in it. Before, all waits of a case counted by what it ran in the whole case. */
+const eachWaitSince = "2026-11-30T16:00";
+
+function earlierRule(engines: readonly EngineReport[]): string {
+  const names = engines.filter(({ startedAt }) => startedAt < eachWaitSince).map(({ engine }) => engine);
+  return names.length === 0 ? "" : ` Of ${names.join(", ")} what it ran in the whole case counts, which is no less.`;
+}
+
 function sectionOf({ seed, bounds, maxBodyBytes, engines }: FuzzReport): string {
   const counts = (of: (engine: EngineReport) => Readonly<Record<string, Tally>>, title: string): string => {
     const names = [...new Set(engines.flatMap((engine) => Object.keys(of(engine))))].toSorted();
@@ -136,7 +144,9 @@ Written by \`npm run measure -- fuzz\`, engine by engine. Hostile requests to ev
 \`test/listeners/fuzz/corpus.ts\`, then generated ones, one after the other. A process of its own asks for /health on another
 connection and reads a stream paced at 5 ms on a third. A case fails where either is held up by more than ${bounds.delayMs} ms
 (/health whole, tokens by the server's stamps and by the reads; of each wait no more than the serving thread ran in it, so that other
-programs on the machine do not count), where the process's peak RSS grows by more than
+programs on the machine do not count; "waited" has the longest wait whole). So a wait that the thread slept through, for a disk or for
+helper threads of V8, does not count, and the system tells up to a clock tick late (4 ms at 250 Hz) how long a thread ran.${earlierRule(engines)}
+A case fails too where the process's peak RSS grows by more than
 ${megabytes(bounds.rssBytes)} MB, or where the answer is a 500, breaks off, never comes, or has a header injected. What is beyond a bound is tried three
 times more alone, and the least counts; the delays of the worst ten too. \`npm run measure -- fuzz <engine> --seed ${seed} --only <case>\` makes one again, for as long as
 the endpoints and their members are those of that day.

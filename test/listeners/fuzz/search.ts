@@ -21,7 +21,7 @@ export interface Bounds {
 export interface Trial {
   /**
    * How long the request held up a neighbour: the longest wait, of each no more than the serving thread ran in it. While that
-   * thread does not run, it is another program that takes the core.
+   * thread does not run, another program has the core, or it sleeps: for a disk or a helper thread of V8, which is not seen here.
    */
   readonly delayMs: number;
   /** The longest that a /health, a token by its stamp or by its read was late, for any reason. */
