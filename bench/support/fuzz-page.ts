@@ -1,10 +1,10 @@
 /** What a search for hostile requests came to: its file, and its section of the page of attacks. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { printable } from "../../src/base/printable.ts";
 import type { describeEnvironment } from "../../src/runner/processes/machine.ts";
 import type { Bounds, Finding } from "../../test/listeners/fuzz/search.ts";
-import { measuredTable, table } from "./page.ts";
+import { measuredTable, readSearch, table } from "./page.ts";
 import { reproductionsHeading, reproductionsSection } from "./reproductions.ts";
 
 export const attacksFolder: string = fileURLToPath(new URL("../../results/attacks/", import.meta.url));
@@ -90,7 +90,7 @@ const heading = "## The search";
 export function withFuzzSections(page: string): string {
   const [attacks] = page.split(`\n${heading}`)[0]!.split(`\n${reproductionsHeading}`);
   const path = `${attacksFolder}${fuzzFile}`;
-  const search = existsSync(path) ? sectionOf(JSON.parse(readFileSync(path, "utf8")) as FuzzReport) : "";
+  const search = existsSync(path) ? sectionOf(readSearch(path) as FuzzReport) : "";
   const sections = [attacks!, reproductionsSection(attacksFolder), search].filter((section) => section !== "");
   return `${sections.map((section) => section.trimEnd()).join("\n\n")}\n`;
 }

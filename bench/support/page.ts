@@ -1,4 +1,5 @@
 /** What the pages of figures share. */
+import { readFileSync } from "node:fs";
 import type { describeEnvironment } from "../../src/runner/processes/machine.ts";
 
 /** A table in Markdown. The last `numbers` columns are aligned to the right. */
@@ -6,6 +7,12 @@ export function table(header: readonly string[], rows: readonly (readonly (strin
   const line = (cells: readonly (string | number)[]): string => `| ${cells.join(" | ")} |`;
   const rule = `|${" --- |".repeat(header.length - numbers)}${" ---: |".repeat(numbers)}`;
   return [line(header), rule, ...rows.map(line)].join("\n");
+}
+
+/** The figures of a search in a file. JSON has no Infinity: null is how long what never came took, and how much what died grew. */
+export function readSearch(path: string): unknown {
+  const isEndless = (key: string, value: unknown): boolean => value === null && /Ms$|^rssBytes$/.test(key);
+  return JSON.parse(readFileSync(path, "utf8"), (key, value: unknown) => (isEndless(key, value) ? Infinity : value));
 }
 
 /** Where and when figures were taken, as a row of `measuredTable`. */

@@ -1,11 +1,12 @@
 /** The requests that once held up every other: what each does now, and its table on the page of attacks. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { describeEnvironment } from "../../src/runner/processes/machine.ts";
 import { type Case, caseOf } from "../../test/listeners/fuzz/requests.ts";
 import { corpus } from "../../test/listeners/fuzz/corpus.ts";
 import { repeatedly, type Trial } from "../../test/listeners/fuzz/search.ts";
 import type { EngineName } from "../../test/listeners/fuzz/target.ts";
-import { measuredTable, table } from "./page.ts";
+import { measuredTable, readSearch, table } from "./page.ts";
 
 /** A request of the corpus by its name, and what it did before one request had bounds (2026-11-29, Node 20, 2 cores, HTTP/1.1). */
 interface Reproduction {
@@ -128,9 +129,9 @@ export const reproductionsHeading = "## One budget a request";
 
 /** The section of the page; empty where nothing was taken. */
 export function reproductionsSection(folder: string): string {
-  const path = `${folder}${reproductionsFile}`;
+  const path = join(folder, reproductionsFile);
   if (!existsSync(path)) return "";
-  const engines = JSON.parse(readFileSync(path, "utf8")) as readonly EngineRows[];
+  const engines = readSearch(path) as readonly EngineRows[];
   const header = ["request", "on", "body, bytes", "answer", "before: /health", "/health p100, ms", "held up p100, ms", "RSS, MB"];
   const names = engines[0]!.rows.map(({ name }) => name);
   const cells = names.flatMap((name) =>
