@@ -35,6 +35,7 @@ test.each([
   ["16000 members, passed at byte", `"metadata":{${'"k":1,'.repeat(20_000)}"y":1}`],
   ["300000 values in lists, long numbers thrice, passed at byte", `"logit_bias":[${"1,".repeat(300_000)}1]`],
   ["1.75 of these bounds together (16000 members; ", `"stop":[${'"x",'.repeat(39_000)}0],"input":[${"[],".repeat(40_000)}0]`],
+  ["and it uses 1.76.", `"stop":[${'"x",'.repeat(39_000)}0],"input":[${"[],".repeat(27_650)}0]`],
 ])("one that holds more than %s is refused before it is parsed", async (what, member) => {
   const parse = vi.spyOn(JSON, "parse");
   try {

@@ -300,7 +300,8 @@ function passedBound({ of, at, shares }: JsonExcess): string {
   if (of === "depth") return "";
   if (of !== "together") return `: ${workBounds[of].most} ${bodyWorks[of]}, passed at byte ${at}.`;
   const all = Object.entries(bodyWorks).map(([work, words]) => `${workBounds[work as BodyWork].most} ${words}`);
-  return `: ${mostShares} of these bounds together (${all.join("; ")}), and it uses ${shares.toFixed(2)}.`;
+  // Rounded up, so that it never reads as the bound itself.
+  return `: ${mostShares} of these bounds together (${all.join("; ")}), and it uses ${(Math.ceil(shares * 100) / 100).toFixed(2)}.`;
 }
 
 /** The bound that a refusal is by, as its message ends: ": 16384 bytes (--max-head)." */
