@@ -232,7 +232,8 @@ function verdictOf(
   if (found.verdict === "inconclusive") return { verdict: "undecided", reason: "the interval holds the claimed gain" };
   const left = own.filter(({ machine }) => machine?.leftOut === true).length;
   const disturbed = `no interval: of ${own.length} rounds of its arms ${left} were disturbed by other processes`;
-  return { verdict: "undecided", reason: left === 0 ? (found.reason ?? "no interval") : disturbed };
+  const isOther = left === 0 || found.comparison?.unequalWork === true;
+  return { verdict: "undecided", reason: isOther ? (found.reason ?? "no interval") : disturbed };
 }
 
 const isDisturbed = ({ machine }: RoundResult): boolean => (machine?.disturbed.length ?? 0) > 0;

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { type CourtClaim, courtClaims, courtParts, type PacketCount, published } from "../../bench/pages/court.ts";
 import type { BenchResult, MetricSummary, RoundResult, ScenarioResult } from "../../src/results/types.ts";
-import { decided, judgeClaim, notCompared } from "../../src/results/verdict.ts";
+import { decided, judgeClaim, notCompared, ofUnequalWork } from "../../src/results/verdict.ts";
 import { scenarioNamed, variantsOf } from "../../src/runner/plan/scenario.ts";
 import { estimateMean } from "../../src/results/statistics.ts";
 
@@ -76,6 +76,14 @@ test("without an interval nothing is judged, and the reason is told", () => {
     ratio: null,
     parts: { warm: null, state: null, transport: null },
   });
+});
+
+test("arms that did unequal work are told as that, whatever rounds were disturbed", () => {
+  const result = resultOf({}, true);
+  const spec = { metric: "sessionE2el", statistic: "p50", baseline: "h1-new", candidate: "ws-previous", kind: "protocol" } as const;
+  const claims = variant.claims.map((claim) => judgeClaim(claim, ofUnequalWork(spec, ["20 calls against 19"])));
+  const unequal = { ...result, scenarios: [{ ...result.scenarios[0]!, claims }] };
+  expect(claimOf(unequal)).toMatchObject({ verdict: "undecided", reason: "unequal work: 20 calls against 19" });
 });
 
 test("rounds that were disturbed and count all the same judge nothing", () => {
