@@ -13,7 +13,6 @@ if (args[0] === "--version" || args[0] === "-V") {
   if (args[0] === "serve") {
     // Before anything else is loaded.
     (await import("./base/young-generation.ts")).beginSmall();
-    (await import("./base/helper-threads.ts")).yieldToMainThread();
     program = (await import("./base/bundle.ts")).loadBundle("serve");
   }
   const { main } = program?.program ?? (await import("./cli/main.ts"));

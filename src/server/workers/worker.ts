@@ -3,12 +3,10 @@
  * each read holds a file, so that one step would end the process where few files may be open (`ulimit -n 64`).
  */
 import { loadBundle } from "../../base/bundle.ts";
-import { yieldToMainThread } from "../../base/helper-threads.ts";
 import { beginSmall } from "../../base/young-generation.ts";
 import type { work as workOf } from "./serving.ts";
 
 beginSmall();
-yieldToMainThread();
 const bundle = loadBundle<{ readonly work: typeof workOf }>("worker");
 if (bundle === null) {
   await import("../../settings/server.ts");
