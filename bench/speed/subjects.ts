@@ -99,7 +99,7 @@ function yieldHelpers(pid: number): void {
 }
 
 /** On core 0, where it is not told otherwise. */
-async function start(name: string, args: readonly string[], place: Place = ownCore): Promise<Subject> {
+export async function start(name: string, args: readonly string[], place: Place = ownCore): Promise<Subject> {
   const { line, ...served } = await startNode(name, args, place);
   for (const pid of [served.pid, ...workersOf(served.pid)]) yieldHelpers(pid);
   return { name, port: Number(new URL(urlIn(line)).port), ...served };
