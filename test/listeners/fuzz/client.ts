@@ -316,9 +316,9 @@ class WebSocketClient implements Client {
           clearTimeout(timer);
           timer = setTimeout(() => done(null), readMs);
         }
-        const { type, status: told } = JSON.parse(text) as { type: string; status?: number };
+        const { type, status: told } = eventIn(text);
         status = type === "error" ? (told ?? 0) : (status ?? 200);
-        if (type === "error" || /^response\.(?:completed|failed|incomplete)$/.test(type)) done(null, isPlain);
+        if (type === "error" || /^response\.(?:completed|failed|incomplete)$/.test(type ?? "")) done(null, isPlain);
       };
       // What is too large or no text ends the connection with a code (RFC 6455, section 7.4).
       const onClose = (code: number): void => done(code === 1006 ? "the connection was closed without a word" : null);
@@ -355,6 +355,15 @@ class WebSocketClient implements Client {
 
   close(): void {
     this.#socket?.terminate();
+  }
+}
+
+/** An event; one without a type where a fault on purpose has broken its JSON. */
+function eventIn(text: string): { readonly type?: string; readonly status?: number } {
+  try {
+    return JSON.parse(text) as { type: string; status?: number };
+  } catch {
+    return {};
   }
 }
 
