@@ -162,11 +162,13 @@ export function providerRoutes(
 export function socketRoutes(options: SocketOptions & RealtimeOptions): readonly SocketRoute[] {
   const responses = ["/v1/responses", "/openai/v1/responses", "/openai/responses"].map((path): SocketRoute => ({
     path,
+    byHttp: true,
     open: (handshake, socket) => new ResponsesSocket(socket, handshake, options),
   }));
   const realtime = ["/v1/realtime", "/openai/v1/realtime"].map((path): SocketRoute => ({
     path,
     subprotocol: "realtime",
+    byHttp: false,
     open: (handshake, socket) => new RealtimeSocket(socket, handshake, options),
   }));
   return [...responses, ...realtime];

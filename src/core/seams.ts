@@ -216,6 +216,8 @@ export interface SocketRoute {
   readonly path: string;
   /** The subprotocol that it speaks, for clients that ask for one (RFC 6455, section 1.9); absent: none. */
   readonly subprotocol?: string;
+  /** Whether the path answers over HTTP too. */
+  readonly byHttp: boolean;
   /** Opens a session on a connection whose handshake was admitted. */
   open(handshake: RouteRequest, socket: MessageSocket): MessageSession;
 }

@@ -108,11 +108,16 @@ export function createHandler(options: DispatchOptions): RequestHandler {
       ? { "x-fakeai-clock": clockIdentity, "x-fakeai-instance": instanceId }
       : {};
 
+  const noUpgrade = (path: string): Problem => {
+    const socket = options.sockets.find((one) => one.path === path);
+    return { kind: "upgrade-required", byHttp: socket?.byHttp ?? true, byWebSocket: socket !== undefined };
+  };
+
   /** A handshake that was let in. Throws ApiError. */
   const opening = (request: RouteRequest): AdmittedHandshake => {
     checkOwnNames(request);
     const route = options.sockets.find(({ path }) => path === request.path);
-    if (route === undefined) throw new ApiError({ kind: "upgrade-required" });
+    if (route === undefined) throw new ApiError(noUpgrade(request.path));
     return {
       headers: { ...options.announced(request), ...stampHeaders(request), ...subprotocolHeader(request, route) },
       open: (socket) => route.open(request, socket),
@@ -159,7 +164,7 @@ export function createHandler(options: DispatchOptions): RequestHandler {
         if (options.cors !== null && meetsPage(options.cors, options, request, sink)) return;
         announce(options, request, sink);
         if (request.method === "GET" && request.upgrade !== undefined && hasToken(request.upgrade, "websocket")) {
-          answer(options, request, sink, { kind: "upgrade-required" });
+          answer(options, request, sink, noUpgrade(request.path));
           return;
         }
         admission = gate.admit(request, body, sink);

@@ -59,7 +59,12 @@ const get = (path: string, lines: readonly string[], version = "1.1"): string =>
 const without = (name: string): string[] => handshake.filter((line) => !line.startsWith(name));
 
 describe.each(targets.filter(({ client }) => client === "http/1.1"))("$name", (target) => {
-  test.each(["/v1/responses", "/v1/realtime?model=x", "/health", "/nothing"])("%s", async (path) => {
+  test.each([
+    ["/v1/responses", "Send the request by HTTP, or start fakeai serve --protocol h1,ws."],
+    ["/v1/realtime?model=x", "Start fakeai serve --protocol h1,ws."],
+    ["/health", "Send the request by HTTP."],
+    ["/nothing", "Send the request by HTTP."],
+  ])("%s", async (path, hint) => {
     const [refused, next] = await exchange(target, { apiKey: "secret" }, [get(path, handshake), get("/health", ["Host: x"])]);
     expect(refused!.status).toBe(426);
     // RFC 9110, section 15.5.22: what would do; section 7.8: the name of the header in Connection.
@@ -68,7 +73,7 @@ describe.each(targets.filter(({ client }) => client === "http/1.1"))("$name", (t
     expect(refused!.headers["content-type"]).toMatch(/^application\/json/);
     expect(JSON.parse(refused!.body)).toEqual({
       error: {
-        message: "This endpoint does not speak WebSocket here. Send the request by HTTP.",
+        message: `This endpoint does not speak WebSocket here. (HINT: ${hint})`,
         type: "invalid_request_error",
         param: null,
         code: "websocket_not_supported",

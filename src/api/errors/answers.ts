@@ -150,9 +150,9 @@ const table: { readonly [K in Kind]: Row<K> } = {
 
   // Codex goes on by HTTP at once after this status, and after no other (codex-rs/codex-api/src/endpoint/responses_websocket.rs).
   "upgrade-required": {
-    openai: () => ({
+    openai: (ways) => ({
       status: 426,
-      message: "This endpoint does not speak WebSocket here. Send the request by HTTP.",
+      message: `This endpoint does not speak WebSocket here. (HINT: ${upgradeHint(ways)})`,
       code: "websocket_not_supported",
       headers: keepHttp,
     }),
@@ -243,6 +243,11 @@ const table: { readonly [K in Kind]: Row<K> } = {
     }),
   },
 };
+
+function upgradeHint({ byHttp, byWebSocket }: { readonly byHttp: boolean; readonly byWebSocket: boolean }): string {
+  if (!byWebSocket) return "Send the request by HTTP.";
+  return byHttp ? "Send the request by HTTP, or start fakeai serve --protocol h1,ws." : "Start fakeai serve --protocol h1,ws.";
+}
 
 /** What a 426 has to name: the protocols that would do, and that the header is for this hop (RFC 9110, sections 7.8 and 15.5.22). */
 const keepHttp = { upgrade: "HTTP/1.1", connection: "Upgrade" };

@@ -32,8 +32,8 @@ export type Problem =
   | { readonly kind: "unknown-url"; readonly method: string; readonly path: string }
   /** `allow`: the value of the Allow header. */
   | { readonly kind: "method-not-allowed"; readonly method: string; readonly path: string; readonly allow: string }
-  /** A handshake of WebSocket where none is spoken. */
-  | { readonly kind: "upgrade-required" }
+  /** A handshake of WebSocket where none is spoken. How its path could be asked: by HTTP, or by a server that speaks WebSocket. */
+  | { readonly kind: "upgrade-required"; readonly byHttp: boolean; readonly byWebSocket: boolean }
   /** A handshake of WebSocket in another version than 13. */
   | { readonly kind: "websocket-version" }
   | { readonly kind: "model-not-found"; readonly model: string }
