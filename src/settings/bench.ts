@@ -426,7 +426,7 @@ export const benchFlags: FlagTable<BenchSettings> = [
     kind: "text",
     takes: "n,...",
     parse: several(positive(1_000_000)),
-    help: "open loop: requests per second, Poisson; several sweep",
+    help: "open loop: requests/s, Poisson; several sweep",
     group: load,
     common: true,
   },

@@ -219,7 +219,7 @@ const table = {
     kind: "text",
     takes: "n",
     default: 1,
-    help: "processes that share the ports; auto: one per processor",
+    help: "processes on the same ports, or auto",
     group: listening,
     common: true,
     parse: serverValues.workers,
@@ -269,7 +269,7 @@ const table = {
   preset: {
     kind: "text",
     takes: "name",
-    help: "a published operating point; list shows them with their sources",
+    help: "a published operating point; list shows them",
     group: timing,
     common: true,
     parse: values.text,
@@ -416,7 +416,7 @@ const table = {
   replay: {
     kind: "text",
     takes: "folder",
-    help: "answers of a tape that fakeai record made: same bytes, same timing",
+    help: "a tape of fakeai record: same bytes, same timing",
     group: answers,
     common: true,
     parse: values.text,

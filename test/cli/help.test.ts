@@ -6,7 +6,7 @@ import { environmentName, flagForm, flagName } from "../../src/settings/flags.ts
 
 /** Screens of a terminal that the first screen fits: columns, and lines with one for the prompt. */
 const small = { columns: 80, lines: 24 };
-const large = { columns: 100, lines: 42 };
+const large = { columns: 80, lines: 46 };
 const screenOf = (name: string): typeof small => (name === "serve" || name === "bench" ? large : small);
 
 describe.each(commands.map((command) => [command.name, command] as const))("%s", (name, command) => {
