@@ -289,6 +289,12 @@ test.each<[Endpoint, object, string | RegExp]>([
   ["/v1/chat/completions", { ...chat, messages: [{ role: "user", content: [{ text: "Hi" }] }] }, /'messages\[0\]\.content\[0\]\.type'/],
   ["/v1/chat/completions", { ...chat, metadata: 5 }, "Invalid type for 'metadata': expected an object, but got an integer instead."],
   ["/v1/chat/completions", { ...chat, metadata: { a: "x".repeat(513) } }, /'metadata\.a': string too long\. .* 512, .* 513/],
+  ["/v1/responses", { ...response, metadata: { a: "x".repeat(513) } }, /'metadata\.a': string too long\. .* 512, .* 513/],
+  [
+    "/v1/responses",
+    { ...response, metadata: Object.fromEntries(Array.from({ length: 17 }, (_, n) => [`a${n}`, "b"])) },
+    /16 properties, .* 17/,
+  ],
   [
     "/v1/completions",
     { model: "m", prompt: "Hi", n: 3, best_of: 2 },

@@ -99,18 +99,25 @@ const ranges: Readonly<Record<Sdk, Readonly<Record<string, Schema>>>> = {
   },
 };
 
-/** The longest value in OpenAI's metadata, characters. */
-const longestMetadata = 512;
+/** OpenAI's metadata: members, and characters of their names and values. */
+const metadata: Schema = { ...ranges.openai["metadata"], additionalProperties: { type: "string", maxLength: 512 } };
+
+/** A member that holds metadata, or null. The types of betas write the map out. */
+function withMetadata(schema: Schema): Schema {
+  if (schema.anyOf !== undefined) return { ...schema, anyOf: schema.anyOf.map(withMetadata) };
+  return schema.type === "object" && schema.properties === undefined ? { ...schema, ...metadata } : schema;
+}
+
+function inRange(sdk: Sdk, member: string, schema: Schema): Schema {
+  if (sdk === "openai" && member === "metadata") return withMetadata(schema);
+  return schema.$ref === undefined && schema.anyOf === undefined ? { ...schema, ...ranges[sdk][member] } : schema;
+}
 
 function bounded(sdk: Sdk, definitions: Definitions): Definitions {
   const withRanges = Object.entries(definitions).map(([name, schema]): [string, Schema] => {
-    if (sdk === "openai" && name === "Metadata")
-      return [name, { ...schema, ...ranges.openai["metadata"], additionalProperties: { type: "string", maxLength: longestMetadata } }];
+    if (sdk === "openai" && name === "Metadata") return [name, { ...schema, ...metadata }];
     if (schema.properties === undefined) return [name, schema];
-    const properties = Object.entries(schema.properties).map(([member, one]): [string, Schema] => [
-      member,
-      one.$ref === undefined && one.anyOf === undefined ? { ...one, ...ranges[sdk][member] } : one,
-    ]);
+    const properties = Object.entries(schema.properties).map(([member, one]): [string, Schema] => [member, inRange(sdk, member, one)]);
     return [name, { ...schema, properties: Object.fromEntries(properties) }];
   });
   return Object.fromEntries(withRanges);

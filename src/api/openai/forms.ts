@@ -127,7 +127,7 @@ export const openAiForms: string = String.raw`{"bodies":{"/v1/chat/completions":
 {"kinds":16,"members":{"image_url":125,"type":20}},
 {"kinds":16,"members":{"url":6}},
 {"kinds":16,"members":{"text":6,"type":7}},
-{"kinds":16,"members":{"access_programs":128,"background":63,"background_options":130,"context_management":132,"conversation":134,"image":135,"include":137,"input":139,"instructions":41,"max_output_tokens":56,"max_tool_calls":56,"metadata":289,"model":6,"moderation":68,"parallel_tool_calls":63,"previous_response_id":41,"prompt":478,"prompt_cache_key":41,"prompt_cache_options":481,"prompt_cache_retention":78,"reasoning":482,"safety_identifier":87,"service_tier":485,"store":63,"stream":63,"stream_options":486,"temperature":56,"text":487,"tool_choice":489,"tools":255,"top_logprobs":56,"top_p":56,"truncation":498,"user":6,"multi_agent":499,"betas":500}},
+{"kinds":16,"members":{"access_programs":128,"background":63,"background_options":130,"context_management":132,"conversation":134,"image":135,"include":137,"input":139,"instructions":41,"max_output_tokens":56,"max_tool_calls":56,"metadata":64,"model":6,"moderation":68,"parallel_tool_calls":63,"previous_response_id":41,"prompt":478,"prompt_cache_key":41,"prompt_cache_options":481,"prompt_cache_retention":78,"reasoning":482,"safety_identifier":87,"service_tier":485,"store":63,"stream":63,"stream_options":486,"temperature":56,"text":487,"tool_choice":489,"tools":255,"top_logprobs":56,"top_p":56,"truncation":498,"user":6,"multi_agent":499,"betas":500}},
 {"kinds":16,"members":{"cyber":129}},
 {"kinds":1,"values":["standard","daybreak_blue","daybreak_red"]},
 {"kinds":16,"members":{"completion_window":131,"continuation_id":6}},
