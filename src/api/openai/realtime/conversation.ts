@@ -79,11 +79,18 @@ export class Conversation {
       const message = `Error adding item: the previous item with id '${shown(previousId)}' does not exist.`;
       throw new ApiError(400, message, "previous_item_id", "item_create_invalid_previous_item_id");
     }
+    if (item.type === "function_call_output") this.#checkCall(String(item["call_id"]));
     const kept = { item, ...inputOf(item) };
     this.checkRoom(bytesOf(kept));
     this.#order.splice(at, 0, item.id);
     this.#keep(kept);
     return this.#order[at - 1] ?? null;
+  }
+
+  /** Throws ApiError where no call has such an id (the API's words: github.com/livekit/agents/issues/3344). */
+  #checkCall(id: string): void {
+    for (const { item } of this.#kept.values()) if (item.type === "function_call" && item["call_id"] === id) return;
+    throw new ApiError(400, `Tool call ID '${shown(id)}' not found in conversation.`, null, "invalid_tool_call_id");
   }
 
   /** Adds an item of the server at the end. Returns the id before it. */
