@@ -1,6 +1,6 @@
 /** The endpoints of the providers: OpenAI's, Anthropic's, Gemini's and Ollama's, and what vLLM has beside. */
 import type { Meter } from "../core/pacing/meter.ts";
-import type { ResponsePlan, ResponseSink, Route, SocketRoute } from "../core/seams.ts";
+import type { Protocol, ResponsePlan, ResponseSink, Route, SocketRoute } from "../core/seams.ts";
 import { countTokens, planMessage } from "./anthropic/messages.ts";
 import { describeModel, listModels } from "./anthropic/models.ts";
 import { geminiMethods, geminiModels, listGemini, showGemini } from "./gemini/routes.ts";
@@ -34,7 +34,10 @@ export interface PlanSender {
   send(plan: ResponsePlan, sink: ResponseSink, path: string): void;
 }
 
-/** `storeOf`: where responses are kept; null where they are not. `running`: responses under way. */
+/**
+ * `storeOf`: where responses are kept; null where they are not. `running`: responses under way. `upgrading`: protocols on whose port
+ * WebSocket is spoken.
+ */
 export function providerRoutes(
   generator: Generator,
   settings: ModelSettings,
@@ -42,6 +45,7 @@ export function providerRoutes(
   meter: Meter,
   storeOf: StoreOf | null,
   running: () => number,
+  upgrading: ReadonlySet<Protocol>,
 ): Route[] {
   const models = settings.models ?? defaultModels;
   const { model, clockIdentity } = generator;
@@ -87,13 +91,13 @@ export function providerRoutes(
       path: "/v1/realtime",
       // Events of a session are asked so, and nothing else.
       isListed: false,
-      handle: (request, body, sink) => sender.send(planRealtime(model, clockIdentity, request, body), sink, request.path),
+      handle: (request, body, sink) => sender.send(planRealtime(model, clockIdentity, request, body, upgrading), sink, request.path),
     },
     {
       method: "GET",
       path: "/v1/realtime",
       handle: (request) => {
-        throw webSocketOnly(request);
+        throw webSocketOnly(request, upgrading);
       },
     },
     {

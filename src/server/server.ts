@@ -343,8 +343,19 @@ function portOf(origin: string): number {
   return port === "" ? (protocol === "https:" ? 443 : 80) : Number(port);
 }
 
+/** The protocols of HTTP on whose port WebSocket is spoken: those that share it, and those that are there for its handshakes alone. */
+function upgradingOf(endpoints: ServerConfig["endpoints"]): ReadonlySet<Protocol> {
+  const isServed = (protocol: Protocol): boolean => endpoints.some((one) => one.protocol === protocol);
+  return new Set(
+    endpoints.flatMap(({ protocol, sharesPort }) => {
+      const { upgradedFrom } = servedProtocols[protocol];
+      return upgradedFrom !== null && (sharesPort || !isServed(upgradedFrom)) ? [upgradedFrom] : [];
+    }),
+  );
+}
+
 /** The routes of a configuration. A response goes on as planned when the routes that planned it are replaced. */
-function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
+function createRoutes({ model, endpoints: listened }: ServerConfig, parts: RouteParts): RouteTable {
   const {
     meter,
     scheduler,
@@ -371,6 +382,7 @@ function createRoutes({ model }: ServerConfig, parts: RouteParts): RouteTable {
       meter,
       storeOf,
       () => activity.live().running,
+      upgradingOf(listened),
     ),
     ...healthRoutes(
       meter,

@@ -23,7 +23,7 @@ export function endpoints(): readonly Endpoint[] {
   // Only what a route does when it is asked looks into these.
   const settings = { models: null } as ModelSettings;
   const routes = [
-    ...providerRoutes({ model: { settings } } as Generator, settings, sender, meter, null, () => 0),
+    ...providerRoutes({ model: { settings } } as Generator, settings, sender, meter, null, () => 0, new Set()),
     ...healthRoutes(
       meter,
       () => false,

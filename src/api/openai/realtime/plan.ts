@@ -3,7 +3,7 @@ import { ScriptFrames } from "../../../core/frames/script.ts";
 import { AwaitedFrames } from "../../../core/pacing/keep-alive.ts";
 import { frameSchedule } from "../../../core/pacing/schedule.ts";
 import { servedProtocols } from "../../../core/protocols.ts";
-import type { ResponsePlan, RouteRequest } from "../../../core/seams.ts";
+import type { Protocol, ResponsePlan, RouteRequest } from "../../../core/seams.ts";
 import { ApiError } from "../../errors/api-error.ts";
 import { parseBody } from "../../shared/body.ts";
 import { successHead } from "../../shared/heads.ts";
@@ -29,17 +29,30 @@ export class RealtimeMessage extends MessageRequest {
   }
 }
 
-/** What HTTP gets where WebSocket alone is spoken (RFC 9110, section 15.5.22). HTTP/2 and HTTP/3 have no Upgrade. */
-export function webSocketOnly({ protocol }: RouteRequest): ApiError {
-  const { isHttp2, isQuic } = servedProtocols[protocol];
-  const message = "This endpoint speaks WebSocket alone. (HINT: fakeai serve --protocol h1,ws, and connect to ws://.)";
+/**
+ * What HTTP gets where WebSocket alone is spoken (RFC 9110, section 15.5.22). HTTP/2 and HTTP/3 have no Upgrade. `upgrading`: protocols
+ * on whose port it is spoken.
+ */
+export function webSocketOnly({ protocol }: RouteRequest, upgrading: ReadonlySet<Protocol>): ApiError {
+  const { isHttp2, isQuic, isEncrypted } = servedProtocols[protocol];
+  const s = isEncrypted ? "s" : "";
+  const hint = upgrading.has(protocol)
+    ? `Connect to ws${s}:// instead of http${s}://.`
+    : "Start fakeai serve --protocol h1,ws, and connect to ws://.";
+  const message = `This endpoint speaks WebSocket alone. (HINT: ${hint})`;
   return new ApiError(426, message, null, "websocket_required", isHttp2 || isQuic ? {} : { upgrade: "websocket", connection: "Upgrade" });
 }
 
 /** Plans the answer to a response.create. Throws ApiError. */
-export function planRealtime(model: Model, clockIdentity: string, request: RouteRequest, bytes: Uint8Array): ResponsePlan {
+export function planRealtime(
+  model: Model,
+  clockIdentity: string,
+  request: RouteRequest,
+  bytes: Uint8Array,
+  upgrading: ReadonlySet<Protocol>,
+): ResponsePlan {
   const message = request.asked ?? request;
-  if (!(message instanceof RealtimeMessage)) throw webSocketOnly(request);
+  if (!(message instanceof RealtimeMessage)) throw webSocketOnly(request, upgrading);
   const { settings } = model;
   // The API takes any limit from 1 on, /v1/responses none so low.
   const { max_output_tokens: limit = Infinity, ...body } = parseBody(bytes);
