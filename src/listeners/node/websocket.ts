@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type ServerOptions, WebSocket, WebSocketServer } from "ws";
 import type { AdmittedHandshake, ListenerCounts } from "../../core/seams.ts";
-import type { EngineSocket } from "../websocket/connection.ts";
+import { closeCodes, type EngineSocket, tooBigReason } from "../websocket/connection.ts";
 import type { WebSocketService } from "../websocket/service.ts";
 
 /** The most fragments of one message, and pieces of a frame in memory: each costs more than its bytes. */
@@ -13,6 +13,13 @@ const mostFragments = 16_384;
 const mostPendingPongs = 2000;
 /** How long ws waits for the peer's close frame, milliseconds: longer than the connection itself. */
 const closeTimeoutMs = 5000;
+
+/** ws closes by itself where a message is too large, with a code alone: here with a reason too, as every engine. */
+class ReasonedSocket extends WebSocket {
+  override close(code?: number, reason?: string | Buffer): void {
+    super.close(code, reason ?? (code === closeCodes.tooBig ? tooBigReason : undefined));
+  }
+}
 
 class NodeSocket implements EngineSocket {
   readonly carrier = "node-ws";
@@ -91,10 +98,11 @@ export class NodeWebSockets {
     this.service = service;
     this.#httpCounts = httpCounts;
     this.#reset = (stream) => resetConnection(stream as Socket);
-    const options: ServerOptions & { readonly closeTimeout: number; readonly maxPendingAutoPongs: number } = {
+    const options: ServerOptions<typeof ReasonedSocket> & { readonly closeTimeout: number; readonly maxPendingAutoPongs: number } = {
       maxPendingAutoPongs: mostPendingPongs,
       closeTimeout: closeTimeoutMs,
       noServer: true,
+      WebSocket: ReasonedSocket,
       clientTracking: false,
       perMessageDeflate: service.settings.deflates,
       maxPayload: service.bounds.limits.maxBodyBytes,

@@ -51,6 +51,9 @@ const messageOverheadBytes = 128;
 /** Why RFC 6455, section 7.4.1, closes. */
 export const closeCodes = { normal: 1000, goingAway: 1001, unsupported: 1003, policy: 1008, tooBig: 1009, internal: 1011 } as const;
 
+/** What a close frame says of a message that is too large. */
+export const tooBigReason = "the message is larger than this server accepts (--max-body)";
+
 export class SocketConnection implements MessageSocket, SinkConnection, Waiting {
   closed = false;
   /** Bytes of messages that were sent, and of those the ones that wait. */
@@ -192,7 +195,7 @@ export class SocketConnection implements MessageSocket, SinkConnection, Waiting 
   onTooBig(): void {
     if (this.closed) return;
     this.#owner.counts.bounds["body-too-large"]++;
-    this.close(closeCodes.tooBig, "the message is larger than this server accepts (--max-body)");
+    this.close(closeCodes.tooBig, tooBigReason);
   }
 
   /** The turn of a message has come. */
