@@ -1,7 +1,10 @@
 /** Realtime's text events on every engine: sessions, conversations, responses, calls, errors in band, ends. */
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { type IncomingMessage, request as requestPlain } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
+import { request as requestTls } from "node:https";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import type { StartedServer } from "../../src/server/server.ts";
@@ -21,6 +24,16 @@ async function ended(client: SocketClient): Promise<Message> {
   const done = await client.next(({ type }) => type === "response.done");
   await client.next(({ type }) => type === "rate_limits.updated");
   return done;
+}
+
+/** Asks for the path of sessions without a handshake, at the port of a protocol. */
+async function overHttp(server: StartedServer, protocol: "h1" | "h1s" | "ws", method: string): Promise<{ status: number; body: string }> {
+  const url = `${server.urls[protocol]!.replace("ws:", "http:")}/v1/realtime?model=m`;
+  const options = { method, ...(server.ca !== null && { ca: server.ca }) };
+  const request = url.startsWith("https") ? requestTls(url, options) : requestPlain(url, options);
+  request.end(method === "POST" ? "{}" : undefined);
+  const [answer] = (await once(request, "response")) as [IncomingMessage];
+  return { status: answer.statusCode!, body: await text(answer) };
 }
 
 beforeAll(() => {
@@ -249,7 +262,8 @@ describe.each(runnableTargets)("$name", (target) => {
     const audio = "audio_not_supported";
     const cases: readonly [object | string, object][] = [
       ["no JSON", { code: "invalid_json" }],
-      ["[]", { code: "invalid_type" }],
+      ["[]", { code: "invalid_type", message: "Invalid type for the message: expected an object, but got an array instead.", param: null }],
+      ["null", { code: "invalid_type", message: "Invalid type for the message: expected an object, but got null instead.", param: null }],
       [{}, { code: "invalid_event", message: "The 'type' field is missing." }],
       [
         { type: "nope" },
@@ -293,7 +307,14 @@ describe.each(runnableTargets)("$name", (target) => {
       [{ type: "conversation.item.create" }, { code: "missing_required_parameter", param: "item" }],
       [{ type: "conversation.item.delete" }, { code: "missing_required_parameter", param: "item_id" }],
       [{ type: "response.cancel", response_id: "resp_1" }, { code: "response_cancel_not_active" }],
-      [`{"type":"session.update","session":${"[".repeat(500)}${"]".repeat(500)}}`, { code: "json_too_deep" }],
+      [
+        `{"type":"session.update","session":${"[".repeat(500)}${"]".repeat(500)}}`,
+        { code: "json_too_deep", message: expect.stringMatching(/^The JSON of the message nests deeper than/) },
+      ],
+      [
+        create({ type: "function_call_output", call_id: "c".repeat(200), output: "fog" }),
+        { code: "invalid_tool_call_id", message: `Tool call ID '${"c".repeat(100)}' not found in conversation.`, param: null },
+      ],
     ];
     for (const [event, error] of cases) {
       client.send(typeof event === "string" ? event : { event_id: "mine", ...event });
@@ -310,6 +331,44 @@ describe.each(runnableTargets)("$name", (target) => {
     respond(client);
     expect((await ended(client)).response!.status).toBe("completed");
     client.messages.forEach(judgeEvent);
+    client.socket.terminate();
+  });
+
+  test("errors come in the order of the messages that they are about", async () => {
+    const client = await connect();
+    await client.next();
+    const large = "x".repeat(300_000);
+    const wanted: string[] = [];
+    for (let round = 0; round < 4; round++) {
+      for (const padding of [large, large, ""]) {
+        client.send({ type: "conversation.item.retrieve", item_id: "nobody's", padding });
+        wanted.push("item_retrieve_invalid_item_id");
+      }
+      client.socket.send(Buffer.from("{}"), { binary: true });
+      wanted.push("invalid_event");
+      client.send({ type: "conversation.item.retrieve", item_id: "nobody's", padding: large });
+      wanted.push("item_retrieve_invalid_item_id");
+      client.send(`{"type":"session.update","session":${"[".repeat(500)}${"]".repeat(500)}}`);
+      wanted.push("json_too_deep");
+    }
+    const codes: unknown[] = [];
+    for (const _ of wanted) codes.push((await client.next()).error?.code);
+    expect(codes).toEqual(wanted);
+    client.socket.terminate();
+  });
+
+  test("the result of a call is one of a call in the conversation", async () => {
+    const client = await connect();
+    await client.next();
+    const create = (item: object): void => client.send({ type: "conversation.item.create", item });
+    const output = { type: "function_call_output", call_id: "call_1", output: "fog" };
+    create({ id: "the_call", type: "function_call", call_id: "call_1", name: "look", arguments: "{}" });
+    create(output);
+    client.send({ type: "conversation.item.delete", item_id: "the_call" });
+    create(output);
+    const error = await client.next(({ type }) => type === "error");
+    expect(error.error).toMatchObject({ code: "invalid_tool_call_id", message: "Tool call ID 'call_1' not found in conversation." });
+    expect(client.messages.filter(({ type }) => type === "conversation.item.added")).toHaveLength(2);
     client.socket.terminate();
   });
 
@@ -433,6 +492,31 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("ends
     for (const method of ["GET", "POST"]) {
       const answer = await fetch(`${server.urls.h1!}/v1/realtime`, { method, ...(method === "POST" && { body: "{}" }) });
       expect([answer.status, answer.headers.get("upgrade")]).toEqual([426, "websocket"]);
+    }
+    await server.close(0);
+  });
+
+  test.each([
+    ["h1", "h1", "Start fakeai serve --protocol h1,ws, and connect to ws://."],
+    ["h1,ws", "h1", "Connect to ws:// instead of http://."],
+    ["ws", "ws", "Connect to ws:// instead of http://."],
+    ["h1s,wss", "h1s", "Connect to wss:// instead of https://."],
+    ["h1,h1s,wss", "h1", "Start fakeai serve --protocol h1,ws, and connect to ws://."],
+  ] as const)("HTTP by %s is told how to ask by WebSocket", async (protocol, asked, hint) => {
+    const server = await startSockets(target, { protocol });
+    for (const method of ["GET", "POST"]) {
+      const { status, body } = await overHttp(server, asked, method);
+      expect([status, JSON.parse(body)]).toEqual([
+        426,
+        {
+          error: {
+            message: `This endpoint speaks WebSocket alone. (HINT: ${hint})`,
+            type: "invalid_request_error",
+            param: null,
+            code: "websocket_required",
+          },
+        },
+      ]);
     }
     await server.close(0);
   });

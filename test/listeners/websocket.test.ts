@@ -134,9 +134,21 @@ describe.each(runnableTargets)("$name", (target) => {
     const client = await connect();
     const cases: readonly [string, string | undefined, object][] = [
       ["no JSON", undefined, { code: "invalid_json" }],
-      ["[]", undefined, { code: "invalid_type" }],
+      [
+        "[]",
+        undefined,
+        { code: "invalid_type", message: expect.stringMatching(/^Invalid type for the message: expected an object/), param: null },
+      ],
       [JSON.stringify({ stream_id: "x" }), "x", { code: "missing_required_parameter", param: "type" }],
-      [JSON.stringify({ type: "response.cancel" }), undefined, { code: "invalid_value", param: "type" }],
+      [
+        JSON.stringify({ type: "response.cancel" }),
+        undefined,
+        {
+          code: "invalid_value",
+          param: "type",
+          message: expect.stringMatching(/'response\.create', 'response\.steer', and 'response\.processed'/),
+        },
+      ],
       [JSON.stringify({ type: "response.create", stream_id: "" }), undefined, { code: "invalid_stream_id", param: "stream_id" }],
       [JSON.stringify({ type: "response.create", stream_id: "a b" }), undefined, { code: "invalid_stream_id" }],
       [
@@ -144,7 +156,11 @@ describe.each(runnableTargets)("$name", (target) => {
         "y",
         { code: "missing_required_parameter", param: "model" },
       ],
-      [`{"type":"response.create","model":"m","input":${"[".repeat(500)}${"]".repeat(500)}}`, undefined, { code: "json_too_deep" }],
+      [
+        `{"type":"response.create","model":"m","input":${"[".repeat(500)}${"]".repeat(500)}}`,
+        undefined,
+        { code: "json_too_deep", message: expect.stringMatching(/^The JSON of the message nests/) },
+      ],
     ];
     for (const [text, lane, error] of cases) {
       client.send(text);
@@ -372,7 +388,7 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("ends
     expect(await server.metrics()).toMatch(/bound="flood"\} 1\n/);
     const large = await connectSocket(server);
     large.create({ input: "x".repeat(100_000) });
-    expect((await large.closing()).code).toBe(1009);
+    expect(await large.closing()).toEqual({ code: 1009, reason: "the message is larger than this server accepts (--max-body)" });
     const deaf = await connectSocket(server);
     deaf.socket.pause();
     deaf.create({ metadata: { "x-fakeai-output-tokens": "60000" } });

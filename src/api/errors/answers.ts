@@ -328,9 +328,10 @@ function boundOf(reason: Refusal, limits: RequestLimits | undefined, excess: Jso
 }
 
 /** `ofBody`: what the provider says of a body that is too large. */
-function refusalOf({ reason, limits, excess }: Extract<Problem, { kind: "refused" }>, ofBody?: string): Words {
+function refusalOf({ reason, limits, excess, ofMessage = false }: Extract<Problem, { kind: "refused" }>, ofBody?: string): Words {
   const { status, message, code } = refusals[reason];
-  const said = reason === "body-too-large" && ofBody !== undefined ? ofBody : message;
+  const own = ofMessage ? message.replace("request body", "message") : message;
+  const said = reason === "body-too-large" && ofBody !== undefined ? ofBody : own;
   return { status, message: said + boundOf(reason, limits, excess), code };
 }
 

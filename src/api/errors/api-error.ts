@@ -42,7 +42,14 @@ export type Problem =
   /** The batched scheduler takes no more requests. `waitUs`: microseconds after which a place may be free. */
   | { readonly kind: "queue-full"; readonly status: 429 | 503; readonly waitUs: number }
   /** A listener refuses the request by itself. */
-  | { readonly kind: "refused"; readonly reason: Refusal; readonly limits?: RequestLimits; readonly excess?: JsonExcess | undefined }
+  | {
+      readonly kind: "refused";
+      readonly reason: Refusal;
+      readonly limits?: RequestLimits;
+      readonly excess?: JsonExcess | undefined;
+      /** What it refuses is a message of a WebSocket. */
+      readonly ofMessage?: boolean;
+    }
   /** A fault of the server's own. */
   | { readonly kind: "internal" }
   /** A status that a fault on purpose names. */

@@ -29,6 +29,9 @@ import { callsOf, continued, itemsOf, type SteerCode, steerFailed, steerFault, S
 const mostQueued = 1024;
 const mostQueuedBytes = 16_777_216;
 
+/** Types of what a client sends. */
+const clientEvents = ["response.create", "response.steer", "response.processed"];
+
 const closeNormal = 1000;
 const closeGoingAway = 1001;
 
@@ -141,7 +144,7 @@ export class ResponsesSocket implements MessageSession {
       if (type === "response.create") this.#create(text, message);
       else if (type === "response.steer") this.#steer(message);
       // Older clients tell what they have read; it needs no answer.
-      else if (type !== "response.processed") throw unsupportedValue("type", type, ["response.create", "response.steer"]);
+      else if (type !== "response.processed") throw unsupportedValue("type", type, clientEvents);
     } catch (error) {
       this.#sendProblem(error instanceof ApiError ? error.problem : { kind: "internal" }, lane);
       if (!(error instanceof ApiError)) throw error;
@@ -201,7 +204,7 @@ export class ResponsesSocket implements MessageSession {
   }
 
   onRefused(reason: Refusal, excess: JsonExcess): void {
-    this.#sendProblem({ kind: "refused", reason, limits: this.#options.limits, excess }, null);
+    this.#reader.after(() => this.#sendProblem({ kind: "refused", reason, limits: this.#options.limits, excess, ofMessage: true }, null));
   }
 
   /** Puts a message into its lane. Throws ApiError. */

@@ -8,8 +8,8 @@ export class MessageReader {
   readonly #socket: Pick<MessageSocket, "closed">;
   readonly #later: (step: () => void) => void;
   readonly #read: (text: Uint8Array) => void;
-  /** Messages behind a large one that is being read; null: none is. */
-  #behind: Uint8Array[] | null = null;
+  /** Messages behind a large one that is being read, and answers to those that are not read; null: none is. */
+  #behind: (Uint8Array | (() => void))[] | null = null;
 
   /** `later` calls back in another turn of the event loop. */
   constructor(socket: Pick<MessageSocket, "closed">, later: (step: () => void) => void, read: (text: Uint8Array) => void) {
@@ -24,8 +24,14 @@ export class MessageReader {
     else this.#read(text);
   }
 
+  /** Answers a message that is not read, behind those before it. */
+  after(answer: () => void): void {
+    if (this.#behind !== null) this.#behind.push(answer);
+    else answer();
+  }
+
   /** Reads a large message in steps, and then those that came meanwhile, in other turns. */
-  #readLarge(text: Uint8Array, behind: Uint8Array[]): void {
+  #readLarge(text: Uint8Array, behind: (Uint8Array | (() => void))[]): void {
     this.#behind = behind;
     let next = 0;
     const goOn = (): void => {
@@ -34,11 +40,11 @@ export class MessageReader {
         return;
       }
       const following = behind[next++]!;
-      if (following.length > largeBodyBytes) {
+      if (typeof following === "function") following();
+      else if (following.length > largeBodyBytes) {
         this.#readLarge(following, behind.slice(next));
         return;
-      }
-      this.#read(following);
+      } else this.#read(following);
       this.#later(goOn);
     };
     prepareBody(text, this.#later, () => {
@@ -58,7 +64,10 @@ export function readMessage(text: Uint8Array): JsonObject {
   try {
     return parseBody(text);
   } catch (error) {
-    if (!(error instanceof ApiError) || error.problem.kind !== "request" || error.problem.code !== null) throw error;
+    if (!(error instanceof ApiError) || error.problem.kind !== "request") throw error;
+    const { status, message, param, code } = error.problem;
+    if (param === "body") throw new ApiError(status, message.replace("'body'", "the message"), null, code);
+    if (code !== null) throw error;
     throw new ApiError(
       400,
       "We could not parse the JSON of your message. (HINT: each text frame holds one JSON object.)",

@@ -31,8 +31,8 @@ export interface EngineSocket {
 export interface ConnectionOwner {
   readonly counts: ListenerCounts;
   readonly bounds: Bounds;
-  /** Takes a message in its turn. */
-  take(connection: SocketConnection, message: Uint8Array): void;
+  /** Takes a message in its turn; null: a binary one, which is not kept. */
+  take(connection: SocketConnection, message: Uint8Array | null): void;
   delete(connection: SocketConnection): void;
 }
 
@@ -179,7 +179,7 @@ export class SocketConnection implements MessageSocket, SinkConnection, Waiting 
     const { limits } = this.#owner.bounds;
     if (isBinary && this.#session!.onBinary !== undefined) {
       this.onControl();
-      if (!this.closed) this.#session!.onBinary();
+      if (!this.closed) this.#owner.take(this, null);
     } else if (isBinary) {
       this.close(closeCodes.unsupported, "messages are JSON in text frames");
     } else if (message.length > limits.maxBodyBytes) {
@@ -210,6 +210,11 @@ export class SocketConnection implements MessageSocket, SinkConnection, Waiting 
     this.#owner.counts.bounds[reason]++;
     this.onControl();
     if (!this.closed) this.#session!.onRefused(reason, excess);
+  }
+
+  /** The turn of a binary message has come. */
+  handleBinary(): void {
+    if (!this.closed) this.#session!.onBinary!();
   }
 
   /** A ping or a pong, which the engine answers by itself. */

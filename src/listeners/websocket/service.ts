@@ -24,7 +24,7 @@ export class WebSocketService implements ConnectionOwner {
   readonly settings: WebSocketSettings;
   readonly #connections = new Set<SocketConnection>();
   /** Messages whose turn is still to come: a connection that sends many does not hold up the others. */
-  readonly #inbox = new Turns<SocketConnection, Uint8Array>();
+  readonly #inbox = new Turns<SocketConnection, Uint8Array | null>();
   #spentMs = 0;
   #armed = false;
   #draining = false;
@@ -48,13 +48,14 @@ export class WebSocketService implements ConnectionOwner {
     this.#connections.delete(connection);
   }
 
-  take(connection: SocketConnection, message: Uint8Array): void {
+  take(connection: SocketConnection, message: Uint8Array | null): void {
     if (this.#inbox.size === 0 && this.#spentMs < sliceMs) this.#read(connection, message);
     else this.#inbox.add(connection, message);
     this.#arm();
   }
 
-  #read(connection: SocketConnection, message: Uint8Array): void {
+  #read(connection: SocketConnection, message: Uint8Array | null): void {
+    if (message === null) return connection.handleBinary();
     const startMs = performance.now();
     const { maxJsonDepth } = this.bounds.limits;
     // A text that is shorter than the limit cannot nest deeper.

@@ -116,11 +116,11 @@ export class RealtimeSocket implements MessageSession {
   /** A binary message. */
   onBinary(): void {
     const message = "Expected a text WebSocket message; binary frames are not supported.";
-    this.#sendError({ type: "invalid_request_error", code: "invalid_event", message, param: null }, null);
+    this.#reader.after(() => this.#sendError({ type: "invalid_request_error", code: "invalid_event", message, param: null }, null));
   }
 
   onRefused(reason: Refusal, excess: JsonExcess): void {
-    this.#sendProblem({ kind: "refused", reason, excess, limits: this.#options.limits }, null);
+    this.#reader.after(() => this.#sendProblem({ kind: "refused", reason, excess, limits: this.#options.limits, ofMessage: true }, null));
   }
 
   #read(text: Uint8Array): void {
