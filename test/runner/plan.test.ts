@@ -355,6 +355,7 @@ describe("flags over what variants and arms differ in", () => {
     ["bytes", { outputTokens: "30" }, ["30 tokens", "30 tokens (as 50 tokens)", "30 tokens (as 200 tokens)", "30 tokens (as 1000 tokens)"]],
     ["stream-cap", { streams: "64" }, ["limit 4, 64 at once", "limit 32, 64 at once", "limit 100, 64 at once"]],
     ["cold", { rtt: "10" }, ["RTT 10 ms"]],
+    ["mux-scale", { turns: "3", requests: "12" }, ["12 sessions, --turns 3", "12 sessions, TLS, --turns 3"]],
     ["open-loop", { rate: "200" }, ["200/s"]],
     ["calibrate", { itl: "8", streams: "100" }, ["100 streams, ITL 8 ms", "100 streams, ITL 8 ms (as 1000 streams, ITL 20 ms)"]],
     ["hol-stall", { stall: "3%,40ms" }, ["1% of segments, --stall 3%,40ms"]],
@@ -383,6 +384,8 @@ describe("flags over what variants and arms differ in", () => {
     expect(questions("stream", "quick", { streams: "1" })).toEqual(["1 paced stream"]);
     expect(questions("stream", "quick", { streams: "2000" })).toEqual(["2,000 paced streams"]);
     expect(questions("bytes", "full", { outputTokens: "30" })[0]).toBe("bytes of a token, 30 tokens");
+    expect(questions("websocket", "full", { turns: "3", requests: "12" })).toEqual(["12 sessions, --turns 3"]);
+    expect(questions("websocket", "full", { toolCalls: "2", requests: "1" })).toEqual(["1 session, --turns 1, --tool-calls 2"]);
     expect(questions("cold", "full", { rtt: "10" })).toEqual(["connections for calls, RTT 10 ms"]);
     expect(questions("hol-stall", "full", { stall: "3%,40ms" })).toContain(
       "1% of segments stall, or of datagrams are lost, --stall 3%,40ms",

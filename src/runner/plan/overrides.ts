@@ -35,6 +35,26 @@ const named: readonly Named[] = [
   { flag: "--rtt", of: ({ network }) => network.rtt ?? 0, pattern: /RTT [\d.]+( ms)?/, text: (value) => `RTT ${unit(value)}` },
 ];
 
+/** The flags of sessions, by what they set. */
+const sessionFlags = [
+  ["turns", "--turns"],
+  ["calls", "--tool-calls"],
+  ["thinkTime", "--think-time"],
+  ["toolTime", "--tool-time"],
+] as const;
+
+/** A variant of single requests that flags make one of sessions: it asks another question. null: they do not. */
+function asSessions({ name, question, workload }: Variant, after: Workload): Pick<Variant, "name" | "question"> | null {
+  const { session, requests } = after;
+  if (workload.session !== null || session === null) return null;
+  const more = sessionFlags.flatMap(([key, flag]) => (session[key] === undefined ? [] : [`${flag} ${session[key]}`]));
+  const sessions = `${requests} ${requests === 1 ? "session" : "sessions"}`;
+  return {
+    name: name === "" ? "" : [name.replace(/\b\d+ (?:stream|client|at once)s?/, sessions), ...more].join(", "),
+    ...(question !== undefined && { question: [question.replace(/\{streams\} [^,]*/, "{requests} sessions"), ...more].join(", ") }),
+  };
+}
+
 /** The settings of a network beside its round trip, by their flags. */
 function networkSettings({ rtt: _rtt, up, down, ...both }: NetworkInput): Map<string, string> {
   const rows = (input: object, way: string): [string, string][] =>
@@ -51,8 +71,8 @@ function namesOf(
   after: Variant,
   differ: (of: (workload: Workload) => unknown) => boolean,
 ): Pick<Variant, "name" | "question"> {
-  let { name } = before;
-  const { question } = before;
+  const { name: own, question } = { ...before, ...asSessions(before, after.workload) };
+  let name = own;
   if (name === "") return question === undefined ? { name } : { name, question };
   const more: string[] = [];
   for (const { flag, of, pattern, text } of named) {
