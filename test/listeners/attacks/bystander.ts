@@ -116,10 +116,9 @@ function h2Client(origin: string): StreamClient {
 }
 
 /** Streams on lanes of one WebSocket, and of another where the server has closed it in order: as many deltas as tokens each. */
-function wsClient(origin: string): { stream(): Promise<readonly Stamped[]>; close(): void } {
+function wsClient(origin: string): { stream(loop: number): Promise<readonly Stamped[]>; close(): void } {
   const lanes = new Map<string, { readonly events: Stamped[]; readonly done: (fault: Error | null) => void }>();
   let socket: WebSocket | null = null;
-  let next = 0;
   const open = (): WebSocket => {
     const opened = new WebSocket(`${origin}/v1/responses`, { headers, perMessageDeflate: false, rejectUnauthorized: false });
     const fail = (why: string): void => {
@@ -139,9 +138,10 @@ function wsClient(origin: string): { stream(): Promise<readonly Stamped[]>; clos
     return opened;
   };
   return {
-    stream: () => {
+    // A lane for each loop: the second request of a lane waits for the end of the first.
+    stream: (loop: number) => {
       const own = (socket ??= open());
-      const lane = `b${next++ % 3}`;
+      const lane = `b${loop}`;
       const events: Stamped[] = [];
       const asked = JSON.stringify({ type: "response.create", model: "m", input: "Hello", stream_id: lane });
       return inTime(
@@ -181,11 +181,11 @@ function begin({ healthOrigin, origin, speaks }: Begin): { end(): Promise<Seen> 
       await sleep(20);
     }
   };
-  const stream = async (): Promise<void> => {
+  const stream = async (loop: number): Promise<void> => {
     while (state.going) {
       if (ws !== null) {
         try {
-          const events = await ws.stream();
+          const events = await ws.stream(loop);
           if (events.length !== tokens) faults.push(`a response of ${events.length} tokens`);
           for (const { fakeai } of events) lateMs.push((fakeai!.sent - fakeai!.due) / 1000);
         } catch (error) {
@@ -207,7 +207,7 @@ function begin({ healthOrigin, origin, speaks }: Begin): { end(): Promise<Seen> 
       }
     }
   };
-  const all = [probe(), stream(), stream(), stream()];
+  const all = [probe(), stream(0), stream(1), stream(2)];
   return {
     async end() {
       state.going = false;
