@@ -143,7 +143,8 @@ function wsClient(origin: string): { stream(loop: number): Promise<readonly Stam
       const own = (socket ??= open());
       const lane = `b${loop}`;
       const events: Stamped[] = [];
-      const asked = JSON.stringify({ type: "response.create", model: "m", input: "Hello", stream_id: lane });
+      // What is stored is meant to be held.
+      const asked = JSON.stringify({ type: "response.create", model: "m", input: "Hello", store: false, stream_id: lane });
       return inTime(
         new Promise((resolve, reject) => {
           lanes.set(lane, { events, done: (fault) => (fault === null ? resolve(events) : reject(fault)) });
