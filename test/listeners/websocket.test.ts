@@ -1,4 +1,5 @@
 /** WebSocket on every engine: handshakes, responses, lanes, errors, ends. */
+import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StartedServer } from "../../src/server/server.ts";
@@ -413,6 +414,32 @@ describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("ends
     expect(refused.socket.extensions).toBe("");
     refused.socket.terminate();
     await without.close(0);
+  });
+
+  test("what cannot be inflated, and a length of more than 63 bits, are counted", async () => {
+    const garbage = Buffer.from([0xc1, 0x88, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
+    const endless = Buffer.from([0x81, 0xff, 0xff, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0]);
+    const server = await startSockets(target, { protocol: "h1,ws", wsDeflate: true });
+    for (const frame of [garbage, endless]) {
+      const { port } = new URL(server.urls.h1!);
+      const socket = connect(Number(port), "127.0.0.1").on("error", () => {});
+      const lines = ["Host: x", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
+      const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate";
+      socket.write(`GET /v1/responses HTTP/1.1\r\n${lines.join("\r\n")}\r\n${key}\r\n\r\n`);
+      await once(socket, "data");
+      socket.write(frame);
+      await new Promise<void>((resolve) => void socket.resume().on("close", () => resolve()));
+    }
+    const metrics = await (await fetch(`${server.urls.h1!}/metrics`)).text();
+    const met = ["malformed", "body-too-large"].map((bound) =>
+      metrics
+        .split("\n")
+        .filter((line) => line.startsWith("fakeai_bounds_met_total") && line.includes(`"${bound}"`))
+        .reduce((sum, line) => sum + Number(line.split(" ")[1]), 0),
+    );
+    // uWebSockets.js tells neither from a message that is too large.
+    expect(met).toEqual(target.engine === "node" ? [1, 1] : [0, 2]);
+    await server.close(0);
   });
 
   test("an Upgrade to anything else is no handshake: HTTP goes on, bodies included", async () => {

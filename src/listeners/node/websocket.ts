@@ -77,7 +77,7 @@ class NodeSocket implements EngineSocket {
 }
 
 /** What ws reports of a message that is larger than it may be. */
-const tooBig = "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH";
+const tooBig = new Set(["WS_ERR_UNSUPPORTED_MESSAGE_LENGTH", "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH"]);
 
 /** WebSocket on node's sockets, for a listener: loaded only where it is asked for. */
 export interface NodeWebSocketEngine {
@@ -132,8 +132,10 @@ export class NodeWebSockets {
       socket.on("close", () => connection.onEnd());
       // ws closes with the code of the error, or the connection has ended.
       socket.on("error", (error: NodeJS.ErrnoException) => {
-        if (error.code === tooBig) service.counts.bounds["body-too-large"]++;
-        else if (error.code?.startsWith("WS_ERR") === true) service.counts.bounds.malformed++;
+        const { code = "" } = error;
+        if (tooBig.has(code)) service.counts.bounds["body-too-large"]++;
+        // What zlib cannot inflate has a code of zlib's.
+        else if (/^(?:WS_ERR|Z)_/.test(code)) service.counts.bounds.malformed++;
         connection.onFailed();
       });
       // In the next turn, as for answers: a reader that keeps up must not hold up everybody else.
