@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StartedServer } from "../../src/server/server.ts";
 import { jsonEvents } from "../support/provider.ts";
 import { connectRealtime, judgeEvent, respond, say } from "../support/realtime.ts";
-import { type Message, runnableTargets, type SocketClient, startSockets } from "../support/sockets.ts";
+import { lookTool, type Message, runnableTargets, type SocketClient, startDrawn, startSockets } from "../support/sockets.ts";
 import { SchemaArbitraries } from "../support/schema-arbitrary.ts";
 import { definitionsOf, events, published } from "../support/sdk-types.ts";
 
@@ -20,28 +20,16 @@ function deltasIn(messages: readonly object[]): { readonly said: readonly string
   return { said: deltas.map(({ delta }) => delta), dueUs: deltas.map(({ fakeai }) => fakeai.due - deltas[0]!.fakeai.due) };
 }
 
-const tool = {
-  type: "function",
-  name: "look",
-  parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
-};
-
 describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("$name", (target) => {
   let server: StartedServer;
   beforeAll(async () => {
-    server = await startSockets(target, {
-      protocol: "h1,ws",
-      ttft: "lognormal(4,0.5)",
-      itl: "lognormal(1,0.5)",
-      outputTokens: "uniform(5,20)",
-      stamps: true,
-    });
+    server = await startDrawn(target);
   });
   afterAll(() => server.close(0));
 
   test.each([
     ["text", {}],
-    ["a call", { tools: [tool], tool_choice: "required" }],
+    ["a call", { tools: [lookTool], tool_choice: "required" }],
     ["reasoning", { reasoning: { effort: "low" } }],
     ["a limit", { max_output_tokens: 20 }],
   ])("the same seed gives the same tokens at the same times as /v1/responses: %s", async (_name, params) => {

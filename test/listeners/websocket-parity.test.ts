@@ -1,7 +1,7 @@
 /** What is the same over WebSocket and over HTTP: texts, ids and schedules of a seed, refusals, limits, back-pressure. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StartedServer } from "../../src/server/server.ts";
-import { connectSocket, runnableTargets, type SocketClient, startSockets } from "../support/sockets.ts";
+import { connectSocket, lookTool, runnableTargets, type SocketClient, startDrawn, startSockets } from "../support/sockets.ts";
 
 interface Stamped {
   readonly type: string;
@@ -38,31 +38,19 @@ async function overSocket(client: SocketClient, body: object, lane?: string): Pr
   return client.messages.slice(from);
 }
 
-const tool = {
-  type: "function",
-  name: "look",
-  parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
-};
-
 describe.each(runnableTargets.filter(({ protocol }) => protocol === "ws"))("$name", (target) => {
   let server: StartedServer;
   beforeAll(async () => {
-    server = await startSockets(target, {
-      protocol: "h1,ws",
-      ttft: "lognormal(4,0.5)",
-      itl: "lognormal(1,0.5)",
-      outputTokens: "uniform(5,20)",
-      stamps: true,
-    });
+    server = await startDrawn(target);
   });
   afterAll(() => server.close(0));
 
   test.each([
     ["text", { input: "hello" }],
-    ["a call", { input: "hello", tools: [tool], tool_choice: "required" }],
+    ["a call", { input: "hello", tools: [lookTool], tool_choice: "required" }],
     ["reasoning", { input: "hello", reasoning: { effort: "low", summary: "auto" } }],
     ["log probabilities", { input: "hello", include: ["message.output_text.logprobs"], top_logprobs: 2 }],
-    ["JSON", { input: "hello", text: { format: { type: "json_schema", name: "x", schema: tool.parameters, strict: true } } }],
+    ["JSON", { input: "hello", text: { format: { type: "json_schema", name: "x", schema: lookTool.parameters, strict: true } } }],
   ])("the same seed gives the same events at the same times: %s", async (_name, more) => {
     const body = { model: "m", seed: 42, ...more };
     const client = await connectSocket(server);

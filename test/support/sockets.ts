@@ -158,3 +158,20 @@ export async function connectSocket(
   await once(socket, "open");
   return client;
 }
+
+/** Latencies and lengths that are drawn, so that only the seed makes two answers alike. */
+export const startDrawn = (target: SocketTarget): Promise<StartedServer> =>
+  startSockets(target, {
+    protocol: "h1,ws",
+    ttft: "lognormal(4,0.5)",
+    itl: "lognormal(1,0.5)",
+    outputTokens: "uniform(5,20)",
+    stamps: true,
+  });
+
+/** A tool with one parameter. */
+export const lookTool = {
+  type: "function",
+  name: "look",
+  parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] as readonly string[] },
+};

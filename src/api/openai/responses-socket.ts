@@ -6,23 +6,23 @@
  */
 import { monotonicUs } from "../../base/clock.ts";
 import type { JsonExcess } from "../../core/limits/json-bounds.ts";
-import type {
-  MessageAnswer,
-  MessageForm,
-  MessageSession,
-  MessageSocket,
-  Refusal,
-  RequestHandler,
-  ResponseHead,
-  RouteRequest,
-} from "../../core/seams.ts";
+import type { MessageAnswer, MessageForm, MessageSession, MessageSocket, Refusal, ResponseHead, RouteRequest } from "../../core/seams.ts";
 import { errorAnswer } from "../errors/answers.ts";
-import { ApiError, type Problem, type RequestLimits } from "../errors/api-error.ts";
+import { ApiError, type Problem } from "../errors/api-error.ts";
 import { isObject, type JsonObject, knowBody, parseBody, requiredString, unsupportedValue } from "../shared/body.ts";
 import type { ProfileName } from "../shared/model-settings.ts";
 import { bodyOfMessage, ResponsesMessage } from "./message-request.ts";
 import type { OwnResponses, ResponseMemory, ResponseStore, StoredResponse, StoreOf } from "./response-store.ts";
-import { errorWords, MessageReader, objectOf, readMessage } from "./socket-messages.ts";
+import {
+  closeGoingAway,
+  closeNormal,
+  closing,
+  type EndpointOptions,
+  errorWords,
+  MessageReader,
+  objectOf,
+  readMessage,
+} from "./socket-messages.ts";
 import { callsOf, continued, itemsOf, type SteerCode, steerFailed, steerFault, Steering } from "./steering.ts";
 
 /** Messages that may wait for their turn on a connection, and their bytes. */
@@ -32,15 +32,11 @@ const mostQueuedBytes = 16_777_216;
 /** Types of what a client sends. */
 const clientEvents = ["response.create", "response.steer", "response.processed"];
 
-const closeNormal = 1000;
-const closeGoingAway = 1001;
-
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-export interface SocketOptions {
-  /** Takes each message as a request. */
-  readonly handle: RequestHandler["handle"];
+/** Beyond `mostInFlight` responses wait for their turn. */
+export interface SocketOptions extends EndpointOptions {
   readonly profile: () => ProfileName;
   /** Keeps conversations. */
   readonly store: ResponseStore;
@@ -48,14 +44,8 @@ export interface SocketOptions {
   readonly storeOf: StoreOf;
   /** Whether a response is found by other clients: false where each of several processes has its own memory. */
   readonly isShared: boolean;
-  readonly lifetimeMs: number;
-  /** Responses of a connection that are made at the same time; more wait for their turn. */
-  readonly mostInFlight: number;
   /** Names of lanes that a connection may use in its life. */
   readonly mostLanes: number;
-  readonly limits: RequestLimits;
-  /** Calls back in another turn of the event loop. */
-  readonly later: (step: () => void) => void;
 }
 
 /** A response.create that waits for its turn. */
@@ -210,7 +200,7 @@ export class ResponsesSocket implements MessageSession {
   /** Puts a message into its lane. Throws ApiError. */
   #create(text: Uint8Array, message: JsonObject): void {
     const lane = this.#laneOf(message["stream_id"]);
-    if (this.#draining) throw new ApiError(503, "This server is closing. Open a new connection.", null, "server_shutting_down");
+    if (this.#draining) throw closing();
     const isFirst = lane.queue.length === 0 && !lane.isBusy;
     if (!isFirst && (this.#queued >= mostQueued || this.#queuedBytes + text.length > mostQueuedBytes)) {
       throw new ApiError(

@@ -1,7 +1,26 @@
 /** What the endpoints of WebSocket share: messages of any size in their order, and an answer in one piece as the words of an error. */
-import type { MessageSocket } from "../../core/seams.ts";
-import { ApiError } from "../errors/api-error.ts";
+import type { MessageSocket, RequestHandler } from "../../core/seams.ts";
+import { ApiError, type RequestLimits } from "../errors/api-error.ts";
 import { isObject, type JsonObject, largeBodyBytes, parseBody, prepareBody } from "../shared/body.ts";
+
+/** Codes of a close frame (RFC 6455, section 7.4.1). */
+export const closeNormal = 1000;
+export const closeGoingAway = 1001;
+
+/** What an endpoint of WebSocket gets, whatever its messages are. */
+export interface EndpointOptions {
+  /** Takes each response that is asked for as a request. */
+  readonly handle: RequestHandler["handle"];
+  readonly lifetimeMs: number;
+  /** Responses of a connection that are made at the same time. */
+  readonly mostInFlight: number;
+  readonly limits: RequestLimits;
+  /** Calls back in another turn of the event loop. */
+  readonly later: (step: () => void) => void;
+}
+
+/** What is said to a request that comes while the server ends. */
+export const closing = (): ApiError => new ApiError(503, "This server is closing. Open a new connection.", null, "server_shutting_down");
 
 /** The messages of a connection, in their order. */
 export class MessageReader {

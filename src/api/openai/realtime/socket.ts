@@ -6,46 +6,37 @@
  */
 import { monotonicUs } from "../../../base/clock.ts";
 import type { JsonExcess } from "../../../core/limits/json-bounds.ts";
-import type {
-  MessageAnswer,
-  MessageForm,
-  MessageSession,
-  MessageSocket,
-  Refusal,
-  RequestHandler,
-  RouteRequest,
-} from "../../../core/seams.ts";
+import type { MessageAnswer, MessageForm, MessageSession, MessageSocket, Refusal, RouteRequest } from "../../../core/seams.ts";
 import { errorAnswer } from "../../errors/answers.ts";
-import { ApiError, type Problem, type RequestLimits } from "../../errors/api-error.ts";
+import { ApiError, type Problem } from "../../errors/api-error.ts";
 import { isObject, type JsonObject, knowBody, unsupportedValue } from "../../shared/body.ts";
 import type { ModelSettings } from "../../shared/model-settings.ts";
 import { checkForm } from "../form.ts";
-import { errorWords, MessageReader, objectOf, readMessage } from "../socket-messages.ts";
+import {
+  closeGoingAway,
+  closeNormal,
+  closing,
+  type EndpointOptions,
+  errorWords,
+  MessageReader,
+  objectOf,
+  readMessage,
+} from "../socket-messages.ts";
 import { Conversation, type ConversationMemory, type Input, inputOf, noAudio, readItem } from "./conversation.ts";
 import { SessionIds } from "./ids.ts";
 import { RealtimeMessage } from "./plan.ts";
 import { bodyOf, checkSettings, RealtimeSession } from "./session.ts";
 
-const closeNormal = 1000;
-const closeGoingAway = 1001;
 /** What the API closes with where the handshake names no session that it has. */
 const closeNoSession = 4000;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-export interface RealtimeOptions {
-  /** Takes each response as a request. */
-  readonly handle: RequestHandler["handle"];
+export interface RealtimeOptions extends EndpointOptions {
   readonly settings: () => Pick<ModelSettings, "profile" | "models">;
   /** Bytes of the conversations of all sessions. */
   readonly conversations: ConversationMemory;
-  readonly lifetimeMs: number;
-  /** Responses of a connection that are made at the same time. */
-  readonly mostInFlight: number;
-  readonly limits: RequestLimits;
-  /** Calls back in another turn of the event loop. */
-  readonly later: (step: () => void) => void;
 }
 
 /** A response under way. */
@@ -181,7 +172,7 @@ export class RealtimeSocket implements MessageSession {
 
   /** Begins a response. Throws ApiError. */
   #create(given: unknown, eventId: string | null): void {
-    if (this.#draining) throw new ApiError(503, "This server is closing. Open a new connection.", null, "server_shutting_down");
+    if (this.#draining) throw closing();
     const params = isObject(given) ? given : {};
     checkSettings(params, "response");
     const isOutOfBand = this.#isOutOfBand(params["conversation"]);
