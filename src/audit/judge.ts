@@ -52,19 +52,56 @@ const busyShare = 0.2;
 /** From this many cores on one thread of a tool has no room left. */
 const saturatedCores = 0.9;
 
-/** Judges all rungs. A definition by which a figure were wrong on a rung where it is right is none of the tool's: elsewhere it fits by accident. */
-export function judgeRungs(played: readonly PlayedRung[]): RungResult[] {
-  const excluded = new Set(played.flatMap((rung) => excludedBy(rung)));
-  return played.map((rung) => judgeRung(rung, excluded));
+/** A figure, and what its verdict rests on. */
+interface Found extends FigureResult {
+  /** Whether it is called biased for its cause alone: its interval does not decide, or a wait for a core might have done it. */
+  readonly restsOnCause: boolean;
 }
 
-/** Judges one rung. `excluded`: definitions of figures that other rungs speak against. */
-export function judgeRung(rung: PlayedRung, excluded: ReadonlySet<string> = new Set()): RungResult {
+interface FoundRung {
+  readonly rung: PlayedRung;
+  readonly judged: readonly Judged[];
+  readonly figures: readonly Found[];
+}
+
+/**
+ * Judges all rungs. A definition by which a figure were wrong on a rung where it is right is none of the tool's: elsewhere it fits by
+ * accident. Nor is one that fits on few of the rungs where the figure is biased.
+ */
+export function judgeRungs(played: readonly PlayedRung[]): RungResult[] {
+  const found = played.map(foundOn);
+  const excluded = new Set(found.flatMap(excludedBy));
+  const isExcluded = (figure: Found, cause: Cause): boolean => excluded.has(definitionKey(figure, cause));
+  const likeliest = found.map((one) => withoutCauses(one, isExcluded)).map((one) => ({ ...one, figures: withLikeliestCause(one.figures) }));
+  const isRare = ({ quantity, statistic }: Found, { name }: Cause): boolean => {
+    const biased = likeliest.flatMap(({ figures }) =>
+      figures.filter((one) => one.quantity === quantity && one.statistic === statistic && one.verdict === "biased"),
+    );
+    return biased.filter(({ causes }) => causes.some((cause) => cause.name === name)).length * 2 < biased.length;
+  };
+  return likeliest.map((one) => resultOf(withoutCauses(one, isRare)));
+}
+
+/** Judges one rung, by itself. */
+export function judgeRung(rung: PlayedRung): RungResult {
+  return judgeRungs([rung])[0]!;
+}
+
+function foundOn(rung: PlayedRung): FoundRung {
   const judged = rung.observations.map((observation) => judgedRun(observation, rung));
-  const found = figureKeys(judged).map(({ quantity, statistic }) => figureOf(judged, quantity, statistic));
-  const figures = withLikeliestCause(
-    found.map((figure) => ({ ...figure, causes: figure.causes.filter((cause) => !excluded.has(definitionKey(figure, cause))) })),
-  );
+  return { rung, judged, figures: figureKeys(judged).map(({ quantity, statistic }) => figureOf(judged, quantity, statistic)) };
+}
+
+/** Takes causes away. */
+function withoutCauses(found: FoundRung, isGone: (figure: Found, cause: Cause) => boolean): FoundRung {
+  return {
+    ...found,
+    figures: found.figures.map((figure) => ({ ...figure, causes: figure.causes.filter((cause) => !isGone(figure, cause)) })),
+  };
+}
+
+/** What is left once every cause that falls has fallen: without its cause a figure that rests on it is not decided. */
+function resultOf({ rung, judged, figures }: FoundRung): RungResult {
   const { name, title, plan, concurrency, ratePerSecond } = rung;
   return {
     name,
@@ -73,7 +110,9 @@ export function judgeRung(rung: PlayedRung, excluded: ReadonlySet<string> = new 
     concurrency,
     ratePerSecond,
     repeats: judged.map(({ repeat }) => repeat),
-    figures,
+    figures: figures.map(({ restsOnCause, ...figure }) =>
+      restsOnCause && figure.causes.length === 0 ? { ...figure, verdict: "undecided" } : figure,
+    ),
     notes: notesOf(judged),
   };
 }
@@ -83,9 +122,8 @@ function definitionKey({ quantity, statistic }: Pick<FigureResult, "quantity" | 
 }
 
 /** Definitions that a figure which is right speaks against: by them it were off in every repeat. */
-function excludedBy(rung: PlayedRung): string[] {
-  const judged = rung.observations.map((observation) => judgedRun(observation, rung));
-  return judgeRung(rung).figures.flatMap((figure) => {
+function excludedBy({ judged, figures }: FoundRung): string[] {
+  return figures.flatMap((figure) => {
     const { quantity, statistic, verdict, tolerance } = figure;
     if (verdict !== "right") return [];
     const offered = judged.map(({ truth }) => truth.alternatives(quantity, statistic));
@@ -118,7 +156,7 @@ const definitionCauses: ReadonlySet<CauseName> = new Set<CauseName>([
  * Where several definitions fit a figure, the one that fits most figures of the rung is its cause: a tool has one way of reading.
  * Causes come nearest first. A client that holds chunks has short gaps too: where means of gaps are right it holds none.
  */
-function withLikeliestCause(figures: readonly FigureResult[]): FigureResult[] {
+function withLikeliestCause(figures: readonly Found[]): Found[] {
   const gapsAreRight = figures.some(
     ({ quantity, statistic, verdict }) => gapQuantities.has(quantity) && statistic === "mean" && verdict === "right",
   );
@@ -177,7 +215,7 @@ interface Pair {
   readonly truth: Range;
 }
 
-function figureOf(judged: readonly Judged[], quantity: Quantity, statistic: Statistic): FigureResult {
+function figureOf(judged: readonly Judged[], quantity: Quantity, statistic: Statistic): Found {
   const found = judged.flatMap((run) => {
     const reported = reportedIn(run).find((figure) => figure.quantity === quantity && figure.statistic === statistic);
     if (reported === undefined) return [];
@@ -195,7 +233,7 @@ function figureOf(judged: readonly Judged[], quantity: Quantity, statistic: Stat
     truth: pairs.map(({ truth }) => truth.value),
   };
   if (pairs.length === 0 || pairs.length < found.length)
-    return { ...shown, bias: null, tolerance: 0, verdict: "not-comparable", causes: [] };
+    return { ...shown, bias: null, tolerance: 0, verdict: "not-comparable", causes: [], restsOnCause: false };
   const mean = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0) / values.length;
   const trueMean = mean(pairs.map(({ truth }) => truth.value));
   const tolerance = toleranceOf(quantity, statistic, trueMean, mean(pairs.map(({ run }) => run.truth.whole)));
@@ -204,15 +242,14 @@ function figureOf(judged: readonly Judged[], quantity: Quantity, statistic: Stat
     pairs.map(({ reported, truth }) => distance(reported.value, truth)),
     tolerance / 20,
   );
-  if (estimate === null) return { ...shown, bias: null, tolerance, verdict: "undecided", causes: [] };
+  if (estimate === null) return { ...shown, bias: null, tolerance, verdict: "undecided", causes: [], restsOnCause: false };
   const bias = {
     estimate: estimate.estimate,
     low: estimate.low,
     high: estimate.high,
     ratio: trueMean === 0 ? null : estimate.estimate / trueMean,
   };
-  const { verdict, causes } = verdictOf(pairs, quantity, statistic, bias, tolerance);
-  return { ...shown, bias, tolerance, verdict, causes };
+  return { ...shown, bias, tolerance, ...verdictOf(pairs, quantity, statistic, bias, tolerance) };
 }
 
 function verdictOf(
@@ -221,8 +258,9 @@ function verdictOf(
   statistic: Statistic,
   { estimate, low, high }: { readonly estimate: number; readonly low: number; readonly high: number },
   tolerance: number,
-): { readonly verdict: Verdict; readonly causes: readonly Cause[] } {
-  if (low >= -tolerance && high <= tolerance) return { verdict: "right", causes: [] };
+): Pick<Found, "verdict" | "causes" | "restsOnCause"> {
+  const without = (verdict: Verdict): Pick<Found, "verdict" | "causes" | "restsOnCause"> => ({ verdict, causes: [], restsOnCause: false });
+  if (low >= -tolerance && high <= tolerance) return without("right");
   const isBeyond = low > tolerance || high < -tolerance;
   const anyBusy = pairs.some(({ run }) => isBusy(run));
   const isShaken = anyBusy && isShakenByWaits(quantity, statistic, estimate);
@@ -232,12 +270,12 @@ function verdictOf(
   const least = isShaken && isTime ? trueMean * shakenShare : anyBusy && isTime ? tolerance * shakenTimes : tolerance;
   const slack = anyBusy && isTime ? Math.max(tolerance, Math.abs(estimate) / shakenTimes) : tolerance;
   const definitions = Math.abs(estimate) > least ? definitionsOf(pairs, quantity, statistic, slack) : [];
-  if (isShaken && definitions.length === 0) return { verdict: "undecided", causes: [] };
+  if (isShaken && definitions.length === 0) return without("undecided");
   // What fits another definition in every repeat is no accident, however the repeats differ.
-  if (!isBeyond && (definitions.length === 0 || pairs.length < 3)) return { verdict: "undecided", causes: [] };
+  if (!isBeyond && (definitions.length === 0 || pairs.length < 3)) return without("undecided");
   const isLate = quantities[quantity].unit === "ms" && estimate > 0;
   const causes = definitions.length > 0 ? definitions : otherCauses(pairs, quantity, estimate, isLate);
-  return { verdict: "biased", causes };
+  return { verdict: "biased", causes, restsOnCause: !isBeyond || isShaken };
 }
 
 /** On a busy machine another definition is believed where a time is off by this part of the truth, or a mean of gaps by so many tolerances. */
@@ -404,13 +442,7 @@ export function summarize(rungs: readonly RungResult[]): FigureSummary[] {
     );
     const on = (verdict: Verdict): string[] => found.filter(({ figure }) => figure.verdict === verdict).map(({ rung }) => rung);
     const [right, biased, undecided] = [on("right"), on("biased"), on("undecided")];
-    const named = found.flatMap(({ figure }) => figure.causes);
-    // What fits on few of the rungs that are biased is an accident of those.
-    const causes = new Map(
-      named
-        .filter(({ name }) => named.filter((cause) => cause.name === name).length * 2 >= biased.length)
-        .map((cause) => [cause.name, cause] as const),
-    );
+    const causes = new Map(found.flatMap(({ figure }) => figure.causes.map((cause) => [cause.name, cause] as const)));
     if (causes.size === 0) for (const cause of constantFactor(rungs, quantity)) causes.set(cause.name, cause);
     const verdict: Verdict =
       found.length === 0

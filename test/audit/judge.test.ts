@@ -161,6 +161,44 @@ describe("a cause that fits by accident is none", () => {
   });
 });
 
+/** The recorded rung with answers that ended in order after five tokens: so many in each run, of which `counted` says what was reported. */
+function withCuts(rung: PlayedRung, name: string, cuts: readonly number[], counted: (whole: number, cut: number) => number): PlayedRung {
+  const observations = rung.observations.map((observation, run) => {
+    const from = observation.records.length - cuts[run]!;
+    const records = observation.records.map((record, index) => (index < from ? record : { ...record, tokensSent: 5 }));
+    return { ...observation, records };
+  });
+  const played = { ...rung, name, observations };
+  let run = 0;
+  return reporting(played, "completed", "total", (all) => counted(all - cuts[run]!, cuts[run++]!));
+}
+
+describe("a figure that is biased for its cause alone", () => {
+  const [honest] = recorded["honest"]!;
+  const spread = withCuts(honest!, "cuts", [1, 8, 1], (whole, cut) => whole + cut);
+  const verdictsOf = (rungs: readonly RungResult[]) => rungs.map((rung) => figureOf(rung, "completed", "total").verdict);
+
+  test("is so where its interval does not decide, and its cause fits every run", () => {
+    const figure = figureOf(judgeRung(spread), "completed", "total");
+    expect(figure).toMatchObject({ verdict: "biased", causes: [{ name: "counts-cut" }] });
+    expect(figure.bias!.low).toBeLessThan(0);
+  });
+
+  test("is not decided once another rung speaks against the cause", () => {
+    const reading = withCuts(honest!, "role", [3, 3, 3], (whole) => whole);
+    const rungs = judgeRungs([spread, reading]);
+    expect(verdictsOf(rungs)).toEqual(["undecided", "right"]);
+    expect(figureOf(rungs[0]!, "completed", "total").causes).toEqual([]);
+  });
+
+  test("is not decided where most rungs on which it is biased have another cause", () => {
+    const others = ["role", "chunks"].map((name) => ({ ...reporting(honest!, "completed", "total", (value) => value + 7), name }));
+    const rungs = judgeRungs([spread, ...others]);
+    expect(verdictsOf(rungs)).toEqual(["undecided", "biased", "biased"]);
+    expect(summarize(rungs).find(({ quantity }) => quantity === "completed")).toMatchObject({ biased: ["role", "chunks"], causes: [] });
+  });
+});
+
 /** A run that reports no other statistic of E2E than its mean. */
 function onlyMeans(observation: PlayedRung["observations"][number]): PlayedRung["observations"][number] {
   const figures = observation.report!.figures.filter(({ quantity, statistic }) => quantity !== "e2e" || statistic === "mean");
