@@ -267,14 +267,16 @@ function verdictOf(
   // By waits alone a time may come near another definition. Far from the truth it does not, nor a mean of gaps that is corrected for them.
   const trueMean = pairs.reduce((total, { truth }) => total + Math.abs(truth.value), 0) / pairs.length;
   const isTime = quantities[quantity].unit === "ms";
-  const least = isShaken && isTime ? trueMean * shakenShare : anyBusy && isTime ? tolerance * shakenTimes : tolerance;
+  const isGap = gapQuantities.has(quantity);
+  // No wait makes a time early.
+  const least = !anyBusy || !isTime ? tolerance : isShaken ? trueMean * shakenShare : isGap ? tolerance * shakenTimes : tolerance;
   const slack = anyBusy && isTime ? Math.max(tolerance, Math.abs(estimate) / shakenTimes) : tolerance;
   const definitions = Math.abs(estimate) > least ? definitionsOf(pairs, quantity, statistic, slack) : [];
   if (isShaken && definitions.length === 0) return without("undecided");
   // What fits another definition in every repeat is no accident, however the repeats differ.
   if (!isBeyond && (definitions.length === 0 || pairs.length < 3)) return without("undecided");
   const isLate = quantities[quantity].unit === "ms" && estimate > 0;
-  const causes = definitions.length > 0 ? definitions : otherCauses(pairs, quantity, estimate, isLate);
+  const causes = definitions.length > 0 ? definitions : otherCauses(pairs, quantity, statistic, estimate, isLate);
   return { verdict: "biased", causes, restsOnCause: !isBeyond || isShaken };
 }
 
@@ -333,7 +335,7 @@ function definitionsOf(pairs: readonly Pair[], quantity: Quantity, statistic: St
   return fitting.toSorted((a, b) => a.away - b.away).map(({ cause, text }) => ({ name: cause, text }));
 }
 
-function otherCauses(pairs: readonly Pair[], quantity: Quantity, estimate: number, isLate: boolean): Cause[] {
+function otherCauses(pairs: readonly Pair[], quantity: Quantity, statistic: Statistic, estimate: number, isLate: boolean): Cause[] {
   const causes: Cause[] = [];
   const runs = pairs.map(({ run }) => run);
   const { unit } = quantities[quantity];
@@ -360,6 +362,11 @@ function otherCauses(pairs: readonly Pair[], quantity: Quantity, estimate: numbe
   );
   if (unit === "ms" && Math.abs(estimate) <= 1 && values.length > 2 && values.every((value) => Number.isInteger(value)))
     causes.push({ name: "whole-milliseconds", text: "is counted in whole milliseconds" });
+  const long = values.filter((value) => value >= 100);
+  const isOfLong =
+    statistic !== "mean" && pairs.every(({ reported: { value }, truth }) => value >= 100 && Math.abs(estimate) <= truth.value / 20);
+  if (unit === "ms" && isOfLong && long.length > 2 && long.every((value) => Number(value.toPrecision(2)) === value))
+    causes.push({ name: "two-digits", text: "is kept with two digits from 100 ms on" });
   const machines = pairs.flatMap(({ run }) => run.observation.machine ?? []);
   if (isLate && machines.length > 0 && machines.every(({ cores }) => cores >= saturatedCores))
     causes.push({ name: "client-saturated", text: `comes with ${rounded(machines[0]!.cores)} cores in use by the tool itself` });

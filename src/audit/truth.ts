@@ -52,6 +52,9 @@ export function truthOf({ answers: all }: Came, reported: number | null, wallS: 
   const ended = answers.filter(({ outcome }) => outcome !== "aborted");
   const among: Readonly<Partial<Record<Quantity, readonly Answer[]>>> = { ttfb: answered, e2eAnswered: answered, e2eEnded: ended };
   const samples = memoized((quantity: Quantity) => ascending(samplesOf(quantity, among[quantity] ?? whole)));
+  const otherSamples = memoized((quantity: Quantity) =>
+    samplesElse(quantity, answers, whole).map((other) => ({ ...other, values: ascending(other.values) })),
+  );
   return {
     answers,
     warmUp,
@@ -63,8 +66,8 @@ export function truthOf({ answers: all }: Came, reported: number | null, wallS: 
       return statisticOf(samples(quantity), statistic);
     },
     alternatives: (quantity, statistic) => [
-      ...samplesElse(quantity, answers, whole).flatMap(({ cause, text, values }) => {
-        const range = statisticOf(ascending(values), statistic);
+      ...otherSamples(quantity).flatMap(({ cause, text, values }) => {
+        const range = statisticOf(values, statistic);
         return range === null ? [] : [{ cause, text, range }];
       }),
       ...averaged(quantity, statistic, whole),
@@ -474,23 +477,76 @@ function countsElse(quantity: Quantity, { answers, whole, warmUp, durationS, wal
         ...eventCounts.map(([cause, text, value]) => exactly(cause, text, value / durationS)),
         exactly("whole-run", "divides by the time of its whole run, with start and end", tokens / wallS),
       ];
-    case "answerRate":
-      if (!(durationS > 0)) return [];
-      return [
-        exactly("whole-answers", "counts whole answers alone", whole.length / durationS),
-        exactly("counts-cut", "counts answers that were cut by a reset too", (whole.length + refused.length + cut.length) / durationS),
-        exactly("whole-run", "divides by the time of its whole run, with start and end", answers.filter(isAnswered).length / wallS),
+    case "answerRate": {
+      const answered = answers.filter(isAnswered).length;
+      const counts = [
+        exactCount("whole-answers", "counts whole answers alone", whole.length),
+        exactCount("counts-cut", "counts answers that were cut by a reset too", whole.length + refused.length + cut.length),
       ];
-    case "requestRate":
-      if (!(durationS > 0)) return [];
-      return [
-        exactly("counts-failed", "counts error answers too", (whole.length + refused.length) / durationS),
-        exactly("counts-failed", "counts every answer, cut ones and errors too", (whole.length + refused.length + cut.length) / durationS),
-        exactly("counts-cut", "counts answers that were cut too", (whole.length + cut.length) / durationS),
-        exactly("counts-cut", "counts answers that were cut in order too", (whole.length + inOrder) / durationS),
-        exactly("whole-run", "divides by the time of its whole run, with start and end", whole.length / wallS),
+      return ratesElse(answered, counts, answers, durationS, wallS);
+    }
+    case "requestRate": {
+      const counts = [
+        exactCount("counts-failed", "counts error answers too", whole.length + refused.length),
+        exactCount("counts-failed", "counts every answer, cut ones and errors too", whole.length + refused.length + cut.length),
+        exactCount("counts-cut", "counts answers that were cut too", whole.length + cut.length),
+        exactCount("counts-cut", "counts answers that were cut in order too", whole.length + inOrder),
       ];
+      return ratesElse(whole.length, counts, answers, durationS, wallS);
+    }
     default:
       return [];
   }
+}
+
+/** What a rate counts, by another definition. */
+interface OtherCount {
+  readonly cause: CauseName;
+  readonly text: string;
+  readonly count: number;
+}
+
+function exactCount(cause: CauseName, text: string, count: number): OtherCount {
+  return { cause, text, count };
+}
+
+/** A tool that counts by seconds has begun to count this long before its first request came, at most. */
+const leadS = 0.05;
+
+/** Rates by another count, by another time, or by both. */
+function ratesElse(
+  right: number,
+  counts: readonly OtherCount[],
+  answers: readonly Answer[],
+  durationS: number,
+  wallS: number,
+): Alternative[] {
+  if (!(durationS > 0)) return [];
+  const startMs = answers[0]?.atMs ?? 0;
+  const headMs = Math.min(...answers.flatMap(({ atMs, firstByteMs }) => (firstByteMs === null ? [] : [atMs + firstByteMs])));
+  const fromHeadS = durationS - (headMs - startMs) / 1000;
+  const times: readonly (readonly [CauseName, string, number, number])[] = [
+    ["whole-run", "divides by the time of its whole run, with start and end", wallS, wallS],
+    ...(fromHeadS > 0
+      ? ([["from-first-head", "divides by the time from the head of the first answer to the last end", fromHeadS, fromHeadS]] as const)
+      : []),
+    [
+      "whole-seconds",
+      "is the mean of counts of whole seconds, of which the last is not full",
+      Math.ceil(durationS),
+      Math.ceil(durationS + leadS),
+    ],
+  ];
+  const range = (count: number, leastS: number, mostS: number): Range => ({
+    value: count / leastS,
+    low: count / mostS,
+    high: count / leastS,
+  });
+  return [
+    ...counts.map(({ cause, text, count }) => ({ cause, text, range: range(count, durationS, durationS) })),
+    ...times.map(([cause, text, leastS, mostS]) => ({ cause, text, range: range(right, leastS, mostS) })),
+    ...counts.flatMap(({ cause, text, count }) =>
+      times.map(([, time, leastS, mostS]) => ({ cause, text: `${text}, and ${time}`, range: range(count, leastS, mostS) })),
+    ),
+  ];
 }

@@ -96,11 +96,14 @@ export type CauseName =
   | "extra-samples"
   | "falls-behind"
   | "whole-milliseconds"
+  | "two-digits"
   | "constant-factor"
   | "client-saturated"
   | "counts-warm-up"
   | "another-tokenizer"
   | "whole-run"
+  | "whole-seconds"
+  | "from-first-head"
   | "whole-answers";
 
 /** One reason, in words. */

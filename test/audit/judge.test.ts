@@ -113,6 +113,36 @@ test("on a busy machine lateness is no tool's fault, and a figure that is too ea
   expect(figureOf(judgeRung(onMachine(early, 0.9)), "e2e", "mean").verdict).toBe("biased");
 });
 
+test("on a busy machine too a time that is too early has its cause", () => {
+  const [rung] = recorded["honest"]!;
+  const withResets = rung!.observations.map((observation) => ({
+    ...observation,
+    records: observation.records.map((record, index) =>
+      index % 5 === 4 ? { ...record, ended: "cut" as const, tokensSent: 5, endedUs: 180_000 } : record,
+    ),
+  }));
+  const mean = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0) / values.length;
+  const observations = withResets.map((observation) => {
+    const value = mean(observation.records.slice(5).map(({ endedUs }) => endedUs! / 1000)) + 2;
+    const figure = { quantity: "e2eAnswered", statistic: "mean", value, name: "Average" } as const;
+    return { ...observation, report: { ...observation.report!, figures: [figure] } };
+  });
+  const figure = figureOf(judgeRung(onMachine({ ...rung!, observations }, 0.9)), "e2eAnswered", "mean");
+  expect(figure).toMatchObject({ verdict: "biased", causes: [{ text: "counts answers that were cut by a reset too" }] });
+});
+
+test("times that are kept with two digits", () => {
+  const [rung] = recorded["honest"]!;
+  const rounded = (["p50", "p90", "p99"] as const).reduce(
+    (all, statistic) => {
+      const twoDigits = (value: number): number => Number((value * 0.955).toPrecision(2));
+      return reporting(all, "e2e", statistic, twoDigits);
+    },
+    onMachine(rung!, 0),
+  );
+  expect(causesOf(figureOf(judgeRung(rounded), "e2e", "p50"))).toEqual(["two-digits"]);
+});
+
 test("one run decides nothing, and a figure without a truth is compared with none", () => {
   const [rung] = recorded["honest"]!;
   const once = judgeRung({ ...rung!, observations: rung!.observations.slice(0, 1) });

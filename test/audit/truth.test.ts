@@ -198,3 +198,23 @@ test("E2E of all requests has those that a reset cut, of all answers it has not,
   expect(of("e2eAnswered")).toBeCloseTo((endOf(0) + endOf(2)) / 2, 6);
   expect(of("e2eEnded")).toBeCloseTo((endOf(0) + endOf(1) + endOf(2)) / 3, 6);
 });
+
+test("rates by other definitions: by whole seconds, from the first head, and with what was cut", () => {
+  // From 0 to 2.2 s, the first head after 100 ms; 11 answers, two of them cut by a reset.
+  const records = Array.from({ length: 11 }, (_, index) =>
+    record({ atMs: index * 200, tokenMs: [100, 200], ...(index % 5 === 4 ? { planned: 9, ended: "cut" as const } : {}) }),
+  );
+  const texts = new Map(
+    truth(records)
+      .alternatives("answerRate", "mean")
+      .map(({ text, range }) => [text, range.value] as const),
+  );
+  const seconds = "is the mean of counts of whole seconds, of which the last is not full";
+  const head = "divides by the time from the head of the first answer to the last end";
+  const cut = "counts answers that were cut by a reset too";
+  expect(value(records, "answerRate", "mean")).toBeCloseTo(9 / 2.2, 6);
+  expect(texts.get(seconds)).toBe(3);
+  expect(texts.get(head)).toBeCloseTo(9 / 2.1, 6);
+  expect(texts.get(`${cut}, and ${head}`)).toBeCloseTo(11 / 2.1, 6);
+  expect(texts.get(`${cut}, and ${seconds}`)).toBeCloseTo(11 / 3, 6);
+});
