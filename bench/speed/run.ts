@@ -48,7 +48,7 @@ async function measureRow(row: Row): Promise<Measured> {
     case "pacing":
       return pacingRow(row, run, material);
     case "ttft":
-      return ttftRow(row, run, material);
+      return ttftRow(row, run, material, recording);
     case "waiting":
       return waitingRow(row, run, material);
     case "size":

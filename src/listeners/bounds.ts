@@ -88,6 +88,7 @@ export class Bounds {
   /** Asked once for each connection, when it is counted: why it is one too many; null: it is not. */
   excess(): Excess | null {
     const { files, connections } = this;
+    files?.opened(connections);
     if (files !== null && (files.exhausted || (connections > files.room && files.room < this.limits.maxConnections))) {
       files.met(connections);
       return "open-files";

@@ -1,6 +1,7 @@
 /** The limit of open files: how many connections it leaves room for, and what happens at it. */
 import { closeSync, openSync } from "node:fs";
 import { devNull } from "node:os";
+import { FileTable } from "../base/file-table.ts";
 
 /** Files for what is no connection: modules that load late, a user's own files, and connections that are told why they are refused. */
 export const sparedFiles = 16;
@@ -35,18 +36,25 @@ export class OpenFiles {
   #exhausted = false;
   #lastMetMs = -Infinity;
   readonly #timer: NodeJS.Timeout;
+  readonly #table: FileTable;
 
   /** `tell` takes a line for the operator. */
   constructor(grant: FileGrant, tell: (line: string) => void) {
     this.grant = grant;
     this.#tell = tell;
     this.#hold();
+    this.#table = new FileTable(grant.limit);
     this.#timer = setInterval(() => this.#look(), lookEveryMs).unref();
   }
 
   /** No file can be opened: not even connections within the bound can be kept. */
   get exhausted(): boolean {
     return this.#exhausted;
+  }
+
+  /** Once for each connection, when it is counted: so many are open. */
+  opened(connections: number): void {
+    this.#table.note(this.grant.used + heldFiles + connections);
   }
 
   /** Connections that fit. */

@@ -1,6 +1,8 @@
 /** The connections of a run: opens them, and gives each request one with room. */
 import { protocolTraits } from "../results/protocols.ts";
 import { setMaxListeners } from "node:events";
+import { FileTable } from "../base/file-table.ts";
+import { openFileLimit, openFiles } from "../base/proc.ts";
 import { openConnection } from "./client/open.ts";
 import type { ReceiveWindows } from "../wire/h2/windows.ts";
 import type { Endpoint } from "./job.ts";
@@ -42,6 +44,9 @@ export class ConnectionPool {
   readonly #room = new Queue<Connection>();
   readonly #waiting = new Queue<Waiter>();
   readonly #stopped = new AbortController();
+  readonly #files = new FileTable(openFileLimit() ?? Infinity);
+  /** Files that are open for other things than connections. */
+  readonly #otherFiles: number = openFiles() ?? 0;
   #opening = 0;
   #failedAttempts = 0;
   #closed = false;
@@ -232,6 +237,7 @@ export class ConnectionPool {
 
   async #open(): Promise<void> {
     this.#opening++;
+    this.#files.note(this.#otherFiles + this.#connections.size + this.#opening);
     let connection: Connection;
     const { endpoint, windows, connectTimeoutMs, pipelining, early } = this.#options;
     const address = this.#nextAddress(endpoint);

@@ -5,10 +5,10 @@ import { type Line, two } from "../page.ts";
 import { installedPeers, isPeer, pacedTokens, startPeer } from "../peers.ts";
 import type { Measured, Run } from "../rounds.ts";
 import type { TtftRow } from "../rows.ts";
-import { startFakeai, startOtherBuild } from "../subjects.ts";
+import { startControl, startFakeai, startOtherBuild } from "../subjects.ts";
 
 /** The first load of a server that has just started, which is what a user's first run meets, and the second. */
-export async function ttftRow(row: TtftRow, run: Run, material: Material): Promise<Measured> {
+export async function ttftRow(row: TtftRow, run: Run, material: Material, recording: string): Promise<Measured> {
   const { connections, itlMs, targets } = row;
   const samples: Record<string, PacedSample[]> = {};
   const flags = ["--itl", String(itlMs), "--ttft", "100"];
@@ -17,6 +17,7 @@ export async function ttftRow(row: TtftRow, run: Run, material: Material): Promi
   const starters = [
     () => startFakeai("h1", flags),
     ...(run.beside === null ? [] : [() => startOtherBuild(run.beside!, "h1", flags)]),
+    () => startControl("uws", ["--mode", "paced", "--itl", String(itlMs), "--ttft", "100", "--recording", recording]),
     ...(run.peers ? installedPeers("paced").map((name) => () => startPeer(name, pacedTokens, itlMs)) : []),
   ];
   for (let round = 0; round < run.rounds; round++) {
