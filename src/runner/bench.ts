@@ -34,6 +34,7 @@ import {
   type Probed,
   type ProbeResult,
   probeParameters,
+  unanswering,
 } from "./processes/probe.ts";
 import { RunError, type Target } from "./processes/target.ts";
 import { joinShards } from "./shards.ts";
@@ -114,6 +115,7 @@ export async function runBench({ options, baseline, command, details, observer, 
   let finished = false;
   const work = async (): Promise<void> => {
     const server = options.url === null ? null : await reachServer(options, observer);
+    if (server !== null) await checkHosts(server, options, plan.variants);
     const proxies = new Map<string, External>();
     for (const { name, address } of options.via) proxies.set(name, await reach([address], options, observer));
     // The same requests go to all of them.
@@ -229,6 +231,16 @@ async function reachServer(options: BenchOptions, observer: Observer): Promise<E
     `${parseAddress(urls[0]!).origin} says that it serves ${shown.join(", ")} too: measured as well (--protocol says what is)`,
   );
   return all;
+}
+
+/** Every server of `--target-hosts` answers in every protocol of the plan, or nothing is measured. Throws RunError. */
+async function checkHosts({ target }: External, { targetHosts }: BenchOptions, variants: readonly Variant[]): Promise<void> {
+  const planned = new Set(variants.flatMap(({ arms }) => arms.map(({ protocol }) => protocol)));
+  const spoken = [...planned].filter((protocol) => target.origins[protocol] !== undefined);
+  const lost = await unanswering(target, spoken, targetHosts);
+  if (lost.length === 0) return;
+  const more = lost.length > 1 ? ` (and ${lost.length - 1} more)` : "";
+  throw new RunError(`--target-hosts: ${lost[0]}${more}: leave out what does not answer, or start it`);
 }
 
 /** Finds out what the server speaks and takes, and says so. Throws RunError where it speaks nothing. */

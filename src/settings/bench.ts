@@ -200,7 +200,7 @@ export function gateway(given: string): NamedGateway {
 function targetHost(given: string, flag: string): string {
   const match = /^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::(\d{1,5}))?$/i.exec(given);
   if (match === null || Number(match[2] ?? 1) > 65_535 || match[2] === "0")
-    throw new UsageError(`${flag}: "${given.slice(0, 60)}" is no address of a server (10.0.0.1 or 10.0.0.1:8000)`);
+    throw new UsageError(`${flag}: "${given.slice(0, 60)}" is no address of a server (10.0.0.1, 10.0.0.1:8000 or [fd00::1])`);
   return given;
 }
 

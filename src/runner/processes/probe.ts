@@ -168,6 +168,32 @@ async function probeOne(endpoint: Endpoint): Promise<string | null> {
   }
 }
 
+/** Servers that are asked at a time whether they are there. */
+const askedAtOnce = 16;
+
+/** Of a service's addresses those that nothing of it answers at, each with the reason. */
+export async function unanswering(
+  { origins, tls }: Target,
+  protocols: readonly ProtocolName[],
+  addresses: readonly string[],
+): Promise<string[]> {
+  const left = addresses.flatMap((address) => protocols.map((protocol) => ({ address, protocol })));
+  const lost: string[] = [];
+  const askInTurn = async (): Promise<void> => {
+    for (let next = left.shift(); next !== undefined; next = left.shift()) {
+      const { address, protocol } = next;
+      const endpoint: Endpoint = { origin: origins[protocol]!, protocol, path: "/", method: "GET", headers: {}, tls };
+      try {
+        (await openConnection({ endpoint, timeoutMs: probeTimeoutMs, address })).close();
+      } catch (error) {
+        lost.push(`${address} on ${protocol}: ${(error as Error).message}`);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: askedAtOnce }, askInTurn));
+  return lost.toSorted();
+}
+
 /** Tokens of a probe's answer. The Responses API of OpenAI takes no fewer. */
 const probeTokens = 16;
 /** A server that refuses one parameter after the other is asked this often. */
