@@ -52,10 +52,14 @@ const whole = /^\d{1,7}$/;
 
 /** The share that a spec means here. Throws UsageError. */
 export function shareOf({ shard, of }: ShareSpec, environment: Environment): Share {
-  const launcher = launchers.find(({ variable }) => whole.test(environment[variable] ?? ""));
+  const launcher = launchers.find(({ variable }) => (environment[variable] ?? "") !== "");
   if (shard === null && launcher === undefined)
     throw new UsageError(
       `--shard: * takes the number from ${launchers.map(({ variable }) => variable).join(", ")}, and none is set: give K/N (2/4)`,
+    );
+  if (shard === null && !whole.test(environment[launcher!.variable]!))
+    throw new UsageError(
+      `--shard: ${launcher!.variable} is "${environment[launcher!.variable]!.slice(0, 60)}", and no number: give K/N (2/4)`,
     );
   const number = shard ?? launcher!.shard(Number(environment[launcher!.variable]), environment);
   const told = launcher?.of(environment) ?? "";

@@ -81,6 +81,9 @@ test.each([
   [{ url: undefined }, "name the server with --url"],
   [{ scenario: undefined }, "name what is run with --scenario"],
   [{ rendezvous: undefined }, "with --rendezvous host:port"],
+  [{ rendezvous: "127.0.0.1:0" }, "127.0.0.1:0 is no place that others find"],
+  [{ rendezvous: "0.0.0.0:7700" }, "0.0.0.0:7700 is no place that others find"],
+  [{ rendezvous: "[::]:7700" }, "[::]:7700 is no place that others find"],
   [{ driver: "h2load" }, "h2load cannot begin together with others"],
   [{ coolDown: "1" }, "--cool-down"],
   [{ sweep: "load" }, "--sweep"],
@@ -170,6 +173,15 @@ describe("processes", () => {
     const ends = await Promise.all([one.ended, two.ended]);
     expect(ends.map(({ code }) => code)).toEqual([2, 2]);
     expect(ends.map(({ stderr }) => stderr).join("")).toMatch(/does not fit the others: --seed is \d/);
+  }, 60_000);
+
+  test("a server of --target-hosts that is not there is named before anything is measured", async () => {
+    const url = await target();
+    const flags = ["--protocol", "h1", "--scenario", "stream", "--requests", "4", "--rounds", "1", "--out", join(directory, "lost")];
+    const hosts = `${new URL(url).host},127.0.0.1:1`;
+    const { code, stderr } = await runCli(["bench", "--url", url, "--target-hosts", hosts, ...flags]).ended;
+    expect([code, stderr]).toEqual([3, expect.stringContaining("--target-hosts: 127.0.0.1:1 on h1: connect ECONNREFUSED")]);
+    expect(stderr).not.toContain("warm-up");
   }, 60_000);
 
   test("a rendezvous that others reach asks for a token", async () => {

@@ -22,6 +22,9 @@ test.each([
 test.each([
   ["*", {}, "none is set: give K/N"],
   ["*", { JOB_COMPLETION_INDEX: "1" }, "give */N"],
+  ["*/2", { JOB_COMPLETION_INDEX: "" }, "none is set: give K/N"],
+  ["*/2", { JOB_COMPLETION_INDEX: "two" }, 'JOB_COMPLETION_INDEX is "two", and no number'],
+  ["*/2", { OMPI_COMM_WORLD_RANK: "-1", SLURM_ARRAY_TASK_ID: "1" }, 'OMPI_COMM_WORLD_RANK is "-1", and no number'],
   ["*/2", { JOB_COMPLETION_INDEX: "2" }, "there is no shard 3 of 2 (JOB_COMPLETION_INDEX is 2)"],
 ])("%s with %j is refused", (text, environment, reason) => {
   expect(() => shareOf(shareSpec(text), environment)).toThrow(reason);

@@ -1,6 +1,7 @@
 /** What a bench is told, settled: each flag by its row in settings/bench.ts, and here what they rule out in each other. */
 import { protocolsOf, protocolTraits, webSocketPath } from "../../results/protocols.ts";
 import { loadQuic, quicLack } from "../../base/quic.ts";
+import { hostInUrl, isEveryAddress } from "../../base/host.ts";
 import { UsageError } from "../../base/usage-error.ts";
 import type { DriverName } from "../../load/job.ts";
 import type { NetworkInput } from "../../network/impairment.ts";
@@ -217,6 +218,10 @@ function shardOf(
   if (shard === null && orphan !== undefined && orphan !== "rendezvousToken") refuse(`--${flagName(orphan)} belongs to --shard`);
   if (shard === null) return null;
   if (rendezvous === null) return refuse("--shard: name the place where the shards meet with --rendezvous host:port");
+  if (rendezvous.port === 0 || isEveryAddress(rendezvous.host))
+    refuse(
+      `--rendezvous: ${hostInUrl(rendezvous.host)}:${rendezvous.port} is no place that others find: name one of shard 1's addresses (10.0.0.1:7700)`,
+    );
   if (input.url === undefined) refuse("--shard: name the server with --url: each shard would start one of its own");
   if (input.scenario === undefined && input.trace === undefined) refuse("--shard: name what is run with --scenario or --trace");
   if (driver !== null && driver !== "stream") refuse(`--shard: ${driver} cannot begin together with others: leave --driver out`);
