@@ -157,7 +157,8 @@ class Rounds {
     (isWarmUp ? one.warmUps : one.reports).push(...runs.map(({ report }) => report));
     const isSilent = requests.completed === 0;
     one.capacity = { completed: runs.at(-1)!.report.requests.completed, durationUs: runs.at(-1)!.report.durationUs };
-    const settled = await this.#settle(one, key, [...faults], isSilent);
+    // What a warm-up was like is no fault of the run.
+    const settled = await this.#settle(one, key, isWarmUp && !isSilent ? [] : [...faults], isSilent);
     if (settled === null) return;
     if (isSilent) one.isDead = true;
     if (isWarmUp && !isSilent) return;

@@ -2,10 +2,12 @@
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { monotonicUs } from "../base/clock.ts";
+import { hostInUrl } from "../base/host.ts";
 import { ClockFitter } from "../base/clock-fit.ts";
 import { UsageError } from "../base/usage-error.ts";
 import type { BenchResult, ClockFit, RoundResult } from "../results/types.ts";
 import {
+  hereAlready,
   Link,
   messagesVersion,
   type FromShard,
@@ -16,7 +18,7 @@ import {
   type ShardReport,
   type ToShard,
 } from "./messages.ts";
-import type { Share } from "./share.ts";
+import { type Share, shareName } from "./share.ts";
 
 export interface MeetingOptions {
   readonly share: Share;
@@ -50,6 +52,9 @@ const exchangeEveryMs = 1000;
 /** A rendezvous that is silent for this long is gone. */
 const silentMs = 15_000;
 const retryEveryMs = 250;
+/** A machine that was lost says no goodbye: the rendezvous gives its shard's number free after that silence. */
+const takenMs = silentMs + 5000;
+const takenRetryMs = 1000;
 const keptMs = 60_000;
 
 interface Waiting<Value> {
@@ -89,10 +94,21 @@ export class Meeting {
 
   /** Comes to the rendezvous and waits for the others. Throws UsageError where it is refused, or they do not come. */
   static async join(options: MeetingOptions): Promise<Meeting> {
-    const socket = await reach(options);
-    const meeting = new Meeting(options, socket);
-    await meeting.#begin();
-    return meeting;
+    const untilMs = performance.now() + takenMs;
+    let isTold = false;
+    for (;;) {
+      const meeting = new Meeting(options, await reach(options));
+      try {
+        await meeting.#begin();
+        return meeting;
+      } catch (error) {
+        const { message } = error as Error;
+        if (!message.includes(hereAlready) || options.signal.aborted || performance.now() > untilMs) throw error;
+        if (!isTold) options.notice(`${shareName(options.share)} ${hereAlready}: waiting ${takenMs / 1000} s for its connection to end`);
+        isTold = true;
+        await sleep(takenRetryMs, undefined, { signal: options.signal }).catch(() => {});
+      }
+    }
   }
 
   /** Aborted when the run ends for all; its reason is a line. */
@@ -294,8 +310,8 @@ async function reach({ host, port, joinMs, signal, notice }: MeetingOptions): Pr
     if (typeof tried !== "string") return tried;
     if (signal.aborted) throw new UsageError("interrupted before the rendezvous was reached");
     if (performance.now() > untilMs)
-      throw new UsageError(`--rendezvous: nothing answers at ${host}:${port} (${tried}) within ${joinMs / 1000} s`);
-    if (!isTold) notice(`waiting for the rendezvous at ${host}:${port} (${tried})`);
+      throw new UsageError(`--rendezvous: nothing answers at ${hostInUrl(host)}:${port} (${tried}) within ${joinMs / 1000} s`);
+    if (!isTold) notice(`waiting for the rendezvous at ${hostInUrl(host)}:${port} (${tried})`);
     isTold = true;
     await sleep(retryEveryMs, undefined, { signal }).catch(() => {});
   }

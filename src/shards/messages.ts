@@ -10,6 +10,9 @@ const longestLine = 268_435_456;
 /** The same before a shard was let in: a plan has some kB. */
 const longestHello = 1_048_576;
 
+/** In the refusal of a number that is taken: by another shard, or by a former life whose end is not noticed yet. */
+export const hereAlready = "is here already";
+
 /** What all shards have to have in common, by what it is called: "--requests" to "1000". */
 export type Plan = Readonly<Record<string, string>>;
 

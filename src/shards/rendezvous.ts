@@ -39,6 +39,8 @@ const silentMs = 15_000;
 const resultMs = 60_000;
 /** Connections that are not let in yet, beside those of shards. */
 const mostStrangers = 64;
+/** Refusals that are told. */
+const mostTurnedAway = 16;
 
 /** Opens the meeting point. Rejects with the system's error where nothing can listen there. */
 export async function openRendezvous(options: RendezvousOptions): Promise<Rendezvous> {
@@ -57,13 +59,25 @@ export async function openRendezvous(options: RendezvousOptions): Promise<Rendez
   });
   const keys = options.token === null ? null : new KeyRing([options.token]);
   const sockets = new Set<Socket>();
+  const told = new Set<string>();
+  // Of each machine once, and not of all that a stranger tries: who waits for a shard sees that it came, and why it is not let in.
+  const turnedAway = (from: string, reason: string): void => {
+    const text = `a shard at ${from} was turned away: ${reason}`;
+    if (told.has(text) || told.size >= mostTurnedAway) return;
+    told.add(text);
+    options.notice(text);
+  };
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     if (sockets.size > options.of + mostStrangers) socket.destroy();
-    else attend(socket, session, keys);
+    else attend(socket, session, keys, turnedAway);
   });
-  await listening(server, options.host, options.port);
+  await listening(server, options.host, options.port).catch((error: unknown) => {
+    // Its timer would hold the process, and complain of shards that meet elsewhere.
+    session.end(null);
+    throw error;
+  });
   const address = server.address();
   const ended = session.ended;
   return {
@@ -96,7 +110,7 @@ function listening(server: Server, host: string, port: number): Promise<void> {
   });
 }
 
-function attend(socket: Socket, session: Session, keys: KeyRing | null): void {
+function attend(socket: Socket, session: Session, keys: KeyRing | null, turnedAway: (from: string, reason: string) => void): void {
   let shard: number | null = null;
   let silence = setTimeout(() => socket.destroy(), helloMs);
   const link = new Link(
@@ -112,6 +126,7 @@ function attend(socket: Socket, session: Session, keys: KeyRing | null): void {
           shard = refused;
           link.admit();
         } else {
+          turnedAway(socket.remoteAddress ?? "?", refused);
           link.send({ kind: "refused", reason: refused });
           link.end();
         }

@@ -3,7 +3,16 @@
  * sockets and no clock: what it is told and what it says are messages, and its timers are given.
  */
 import type { BenchResult, RoundResult } from "../results/types.ts";
-import type { FromShard, Plan, RoundKey, RoundPlace, Settled, ShardReport, ToShard } from "./messages.ts";
+import {
+  type FromShard,
+  hereAlready,
+  type Plan,
+  type RoundKey,
+  type RoundPlace,
+  type Settled,
+  type ShardReport,
+  type ToShard,
+} from "./messages.ts";
 import { shareName } from "./share.ts";
 
 /** A shard's line to the session. */
@@ -102,10 +111,11 @@ export class Session {
   join(hello: Extract<FromShard, { kind: "hello" }>, link: ShardLink): string | null {
     const { of } = this.#options;
     const name = shareName(hello);
-    if (this.#phase === "closing" || this.#phase === "ended") return "the run has ended";
+    if (this.#phase === "closing" || this.#phase === "ended")
+      return this.#reason === null ? "the run has ended" : `the run has ended: ${this.#reason}`;
     if (hello.of !== of) return this.#refuse(`${name}: this run has ${of} shards`);
     const member = this.#members.get(hello.shard);
-    if (member !== undefined && member.link !== null) return `${name} is here already`;
+    if (member !== undefined && member.link !== null) return `${name} ${hereAlready}: give each shard a number of its own`;
     const differs = this.#plan === null ? null : planDifference(this.#plan, hello.plan);
     if (differs !== null) return this.#refuse(`${name} does not fit the others: ${differs}`);
     this.#plan ??= hello.plan;
@@ -145,7 +155,8 @@ export class Session {
       if (this.#members.size === 0) this.#plan = null;
       return;
     }
-    if (member.hasResult) return;
+    // Those who are told that it is over leave.
+    if (member.hasResult || this.#phase === "ended") return;
     this.#options.notice(`${this.#name(shard)} is gone: ${reason}`);
     if (this.#phase === "closing") return this.#closeIfComplete();
     if (this.#phase !== "running") return;
@@ -168,7 +179,8 @@ export class Session {
     this.#reason = reason;
     this.#phase = "closing";
     if (reason !== null) {
-      this.#options.notice(reason);
+      // Where nothing was measured it is what the command ends with.
+      if (!isNothing) this.#options.notice(reason);
       this.#broadcast(isNothing ? { kind: "refused", reason } : { kind: "end", reason });
     }
     if (isNothing) return this.#finish();
@@ -339,6 +351,9 @@ export class Session {
       dead: reports.some(({ dead }) => dead),
     };
     this.#done.set(current.round, settled);
+    const [first, ...more] = settled.invalid;
+    if (first !== undefined)
+      this.#options.notice(`${current.round} is left out for all: ${first}${more.length === 0 ? "" : ` (and ${more.length} more)`}`);
     this.#broadcast({ kind: "settled", round: current.round, settled });
     // The next barrier waits for who is gone.
     if ([...this.#members.values()].some(({ link }) => link === null))

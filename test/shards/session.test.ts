@@ -47,12 +47,14 @@ class Shard {
 }
 
 let session: Session;
+let told: string[] = [];
 let ended: SessionEnd | null;
 
 function open(of: number): void {
   timers = [];
   nowMs = 0;
   ended = null;
+  told = [];
   session = new Session({
     of,
     session: "s",
@@ -67,7 +69,7 @@ function open(of: number): void {
     joinMs: 10_000,
     barrierMs: 5000,
     resultMs: 2000,
-    notice() {},
+    notice: (text) => told.push(text),
   });
   const keep = async (): Promise<void> => {
     ended = await session.ended;
@@ -103,6 +105,7 @@ test("what one shard complains of counts for all, by its name", () => {
   expect(shards[0]!.last("settled")).toBeUndefined();
   shards[2]!.ended("r1");
   for (const shard of shards) expect(shard.last("settled")?.settled.invalid).toEqual(["shard 2 of 3: client-limited: 99% of a core"]);
+  expect(told.at(-1)).toBe("r1 is left out for all: shard 2 of 3: client-limited: 99% of a core");
 });
 
 describe("a shard that is not there", () => {
@@ -218,11 +221,15 @@ test("shards that differ are refused by what differs, and the run ends for all",
   const two = new Shard(session, 2, 3, { "--requests": "200", "--seed": "1" });
   expect(two.refused).toBe("shard 2 of 3 does not fit the others: --requests is 200, and 100 at the others");
   expect(one.last("refused")?.reason).toBe(two.refused);
+  // Each command ends with it: neither it nor who leaves then is told beside.
+  session.lost(1, "its connection closed");
+  expect(told).toEqual(["shard 1 of 3 is here, 1 of 3"]);
+  expect(new Shard(session, 3, 3).refused).toBe(`the run has ended: ${two.refused}`);
 });
 
 test("a number that is here already is refused, and so is another number of shards", () => {
   expect(new Shard(session, 1, 3).refused).toBeNull();
-  expect(new Shard(session, 1, 3).refused).toBe("shard 1 of 3 is here already");
+  expect(new Shard(session, 1, 3).refused).toBe("shard 1 of 3 is here already: give each shard a number of its own");
   expect(new Shard(session, 2, 4).refused).toBe("shard 2 of 4: this run has 3 shards");
 });
 
