@@ -44,17 +44,23 @@ function grouped<Value>(arm: ArmResult, of: "shards" | "servers", key: (value: V
 /** Shards that a screen has room for; the file has all. */
 const mostParts = 64;
 
+function shownOf(count: number): string {
+  return count <= mostParts ? "" : ` (${mostParts} of ${count.toLocaleString("en-US")}: result.json has all)`;
+}
+
 /** An arm's shards and its servers; empty where one process asked one address. */
 export function partsTables(arm: ArmResult): PartsTable[] {
   const shards = grouped<ShardRound>(arm, "shards", ({ shard }) => shard);
   const servers = grouped<ServerRound>(arm, "servers", ({ address }) => address);
   const tables: PartsTable[] = [];
+  // On a narrow screen it is what a block is headed with: "2 of 4" says more than "2".
+  const of = Math.max(...[...shards.keys()].map(Number));
   if (shards.size > 0)
     tables.push({
-      title: `${arm.id} by shard, over its valid rounds`,
+      title: `${arm.id} by shard, over its valid rounds${shownOf(shards.size)}`,
       header: ["shard", "requests", "req/s", "TTFT p50 ms", "TTFT p99 ms", "CPU of a core at most", "late at most ms", "MB read"],
       rows: [...shards].slice(0, mostParts).map(([name, all]) => [
-        name,
+        `${name} of ${of}`,
         sum(all.map(({ requests }) => requests.completed)),
         range(
           all.map(({ requestsPerSecond }) => requestsPerSecond),
@@ -84,7 +90,7 @@ export function partsTables(arm: ArmResult): PartsTable[] {
   const hasClocks = [...servers.values()].flat().some(({ clock }) => clock !== undefined);
   if (servers.size > 0)
     tables.push({
-      title: `${arm.id} by server, over its valid rounds`,
+      title: `${arm.id} by server, over its valid rounds${shownOf(servers.size)}`,
       header: [
         "server",
         "connections a round",
