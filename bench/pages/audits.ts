@@ -1,6 +1,7 @@
 /** What the audits in `results/audits` have found, as parts of its page: nothing stands there that their files do not say. */
 import { figureLabel } from "../../src/audit/quantities.ts";
 import type { Audit, FigureResult, FigureSummary } from "../../src/audit/types.ts";
+import { limitText } from "../../src/audit/page.ts";
 import { digits } from "../../src/report/format.ts";
 import { table } from "../support/page.ts";
 import { audited } from "../tools/audited.ts";
@@ -50,7 +51,17 @@ export function auditsEnvironment(audits: Audits): string {
 /** A row a tool. */
 export function auditsTable(audits: Audits): string {
   return table(
-    ["tool", "version", "rungs", "right", "undecided", "biased", "latencies right up to, events/s", "load before, after"],
+    [
+      "tool",
+      "version",
+      "rungs",
+      "right",
+      "undecided",
+      "biased",
+      "latencies right up to, events/s",
+      "and wrong, or not to be told, at",
+      "load before, after",
+    ],
     Object.entries(audits).map(([name, { toolVersion, rungs, figures, limit, loadAverage }]) => {
       const count = (verdict: FigureSummary["verdict"]): number => figures.filter((figure) => figure.verdict === verdict).length;
       const upTo = limit.rightUpToEventsPerSecond;
@@ -62,10 +73,17 @@ export function auditsTable(audits: Audits): string {
         count("undecided"),
         count("biased"),
         upTo === null ? "–" : digits(upTo),
+        endOf(limit),
         loadAverage.map(digits).join(", "),
       ];
     }),
   );
+}
+
+/** Where the way up ended, and whose limit that is. */
+function endOf({ eventsPerSecond, figure, beforeIt }: Audit["limit"]): string {
+  if (eventsPerSecond !== null) return `${digits(eventsPerSecond)}: ${figure ?? ""}`;
+  return beforeIt === null ? "–" : `${digits(beforeIt.eventsPerSecond)}: limit of the ${beforeIt.end}`;
 }
 
 function titleOf(name: string): string {
@@ -93,7 +111,7 @@ function sectionOf(name: string, audit: Audit): string {
     ...(undecided.length === 0
       ? []
       : [`Not decided: ${undecided.map(({ quantity, statistic }) => figureLabel(quantity, statistic)).join(", ")}.`]),
-    limitLine(limit),
+    limitText(limit),
     ...(leftOut.length === 0 ? [] : [`Rungs left out to fit the budget: ${leftOut.join(", ")}.`]),
   ];
   return parts.filter((part) => part !== "").join("\n\n");
@@ -123,15 +141,6 @@ function biasedLine({ quantity, statistic, name, biased, right, causes }: Figure
   const elsewhere = right.length === 0 ? "" : `; right on ${right.join(", ")}`;
   const why = causes.length === 0 ? "; why cannot be told" : `: ${causes.map(({ text }) => text).join("; ")}`;
   return `\`${name ?? figureLabel(quantity, statistic)}\` (${figureLabel(quantity, statistic)})${off}${also}${elsewhere}${why}`;
-}
-
-function limitLine({ eventsPerSecond, rung, figure, rightUpToEventsPerSecond }: Audit["limit"]): string {
-  if (eventsPerSecond === null && rightUpToEventsPerSecond === null) return "";
-  const upTo =
-    rightUpToEventsPerSecond === null ? "" : `Latencies were right up to ${digits(rightUpToEventsPerSecond)} events/s with tokens. `;
-  return eventsPerSecond === null
-    ? `${upTo}No higher load that was played had one wrong.`
-    : `${upTo}At ${digits(eventsPerSecond)} events/s (${rung ?? ""}) ${figure ?? "one"} left the truth.`;
 }
 
 /** The liar and the honest one. */

@@ -34,7 +34,7 @@ export const audited: Readonly<Record<string, AuditedTool>> = {
       "--tokenizer",
       "kind=huggingface_auto,model=tokenizer",
       "--data",
-      "kind=synthetic_text,prompt_tokens=32,output_tokens=20",
+      "kind=synthetic_text,prompt_tokens=32,output_tokens=200",
       "--output",
       "kind=json,path={out}/report.json",
       "--disable-console",
@@ -47,7 +47,7 @@ export const audited: Readonly<Record<string, AuditedTool>> = {
     title: "aiperf",
     words: [
       ..."aiperf profile --model {model} --url {url} --endpoint-type chat --streaming --use-server-token-count".split(" "),
-      ..."--concurrency {concurrency} --request-count {requests} --isl 32 --osl 20 --tokenizer tokenizer".split(" "),
+      ..."--concurrency {concurrency} --request-count {requests} --isl 32 --osl 200 --tokenizer tokenizer".split(" "),
       ..."--artifact-dir {out} --ui none".split(" "),
     ],
     version: null,
@@ -58,7 +58,7 @@ export const audited: Readonly<Record<string, AuditedTool>> = {
     title: "vllm bench serve",
     words: [
       ..."vllm bench serve --backend openai-chat --base-url {url} --endpoint /v1/chat/completions --model {model}".split(" "),
-      ..."--tokenizer tokenizer --dataset-name random --random-input-len 32 --random-output-len 20".split(" "),
+      ..."--tokenizer tokenizer --dataset-name random --random-input-len 32 --random-output-len 200".split(" "),
       ..."--num-prompts {requests} --max-concurrency {concurrency} --save-result --result-dir {out}".split(" "),
       ..."--percentile-metrics ttft,tpot,itl,e2el --metric-percentiles 50,90,95,99 --disable-tqdm".split(" "),
     ],
@@ -70,7 +70,7 @@ export const audited: Readonly<Record<string, AuditedTool>> = {
     title: "sglang bench_serving",
     words: [
       ..."python3 -m sglang.benchmark.serving --backend sglang-oai-chat --base-url {url} --model {model}".split(" "),
-      ..."--tokenizer tokenizer --dataset-name random-ids --random-input-len 32 --random-output-len 20".split(" "),
+      ..."--tokenizer tokenizer --dataset-name random-ids --random-input-len 32 --random-output-len 200".split(" "),
       ..."--random-range-ratio 1 --num-prompts {requests} --max-concurrency {concurrency}".split(" "),
       ..."--output-file {out}/report.jsonl --disable-tqdm".split(" "),
     ],

@@ -220,7 +220,13 @@ function figureOf(judged: readonly Judged[], quantity: Quantity, statistic: Stat
     const reported = reportedIn(run).find((figure) => figure.quantity === quantity && figure.statistic === statistic);
     if (reported === undefined) return [];
     const truth = run.truth.figure(quantity, statistic);
-    return [{ run, reported, truth: truth === null ? null : withOwnLateness(run, quantity, statistic, truth) }];
+    return [
+      {
+        run,
+        reported,
+        truth: truth === null ? null : withOwnLateness(run, quantity, statistic, withBurst(run, quantity, statistic, truth)),
+      },
+    ];
   });
   const pairs = found.filter((pair): pair is Pair => pair.truth !== null);
   const { unit } = quantities[quantity];
@@ -262,7 +268,7 @@ function verdictOf(
   const without = (verdict: Verdict): Pick<Found, "verdict" | "causes" | "restsOnCause"> => ({ verdict, causes: [], restsOnCause: false });
   if (low >= -tolerance && high <= tolerance) return without("right");
   const isBeyond = low > tolerance || high < -tolerance;
-  const anyBusy = pairs.some(({ run }) => isBusy(run));
+  const anyBusy = pairs.some(({ run }) => isBusy(run) || isByServer(run, quantity, estimate));
   const isShaken = anyBusy && isShakenByWaits(quantity, statistic, estimate);
   // By waits alone a time may come near another definition. Far from the truth it does not, nor a mean of gaps that is corrected for them.
   const trueMean = pairs.reduce((total, { truth }) => total + Math.abs(truth.value), 0) / pairs.length;
@@ -284,8 +290,19 @@ function verdictOf(
 const shakenShare = 0.5;
 const shakenTimes = 5;
 
+/** Later than this, of a hundred tokens the latest but one, the server is no judge of what is late: it reads requests as late. */
+const mostLateMs = 5;
+/** What is off by more than so many times the lateness of the server is not so by it. */
+const lateTimes = 3;
+
 function isBusy({ observation: { machine } }: Judged): boolean {
   return machine !== null && machine.waiting > busyShare;
+}
+
+/** Whether a bias may come of a server that was late itself. */
+function isByServer({ repeat: { traffic } }: Judged, quantity: Quantity, estimate: number): boolean {
+  const late = traffic.serverLateP99Ms ?? 0;
+  return late > mostLateMs && (quantities[quantity].unit !== "ms" || Math.abs(estimate) <= late * lateTimes);
 }
 
 const gapQuantities: ReadonlySet<Quantity> = new Set<Quantity>(["itl", "itlPerToken", "tpot"]);
@@ -296,6 +313,16 @@ function isShakenByWaits(quantity: Quantity, statistic: Statistic, estimate: num
   if (unit === "1/s") return estimate < 0;
   if (unit !== "ms") return false;
   return gapQuantities.has(quantity) ? statistic !== "mean" : estimate > 0;
+}
+
+/**
+ * The truth of a wait for a tool that sends many requests at once: the server reads one after the other, and no stamp says how long one
+ * lay unread. That time is as right as none.
+ */
+function withBurst({ truth: { unreadMs } }: Judged, quantity: Quantity, statistic: Statistic, truth: Range): Range {
+  if (!latencies.has(quantity) || gapQuantities.has(quantity) || quantity === "ntpot") return truth;
+  const isMiddle = statistic === "mean" || statistic === "p50" || statistic === "min";
+  return { ...truth, high: truth.high + (isMiddle ? unreadMs.mean : unreadMs.most) };
 }
 
 /**
@@ -385,6 +412,8 @@ function notesOf(judged: readonly Judged[]): string[] {
     if (exitCode !== 0) notes.add(exitCode === null ? "the command was ended by a signal" : `the command ended with exit code ${exitCode}`);
     if (traffic.warmUp > 0) notes.add(`${traffic.warmUp} requests before the load are its warm-up and in no figure`);
     if ((traffic.retries ?? 0) > 0) notes.add(`${traffic.retries} requests repeat one that had failed`);
+    if ((traffic.serverLateP99Ms ?? 0) > mostLateMs)
+      notes.add("the server itself was late in a run: what comes late there is not blamed on the tool");
     const reported = reportedRequests(observation.report);
     if (reported !== null && reported < traffic.requests)
       notes.add(
@@ -499,6 +528,45 @@ const latencies: ReadonlySet<Quantity> = new Set<Quantity>([
   "e2eEnded",
 ]);
 
+/**
+ * How a rung of rising load ended. wrong: a latency that the load made so. server: the server itself was late, and no tool is judged
+ * by it. machine: the tool waited for a core, and a latency that was right at rest is late.
+ */
+export type Standing = "right" | "wrong" | "server" | "machine" | "unclear";
+
+const keyOf = ({ quantity, statistic }: Pick<FigureResult, "quantity" | "statistic">): string => `${quantity}.${statistic}`;
+
+/** Latencies that are right at rest and biased here, by no definition: that is wrong at every load, and no limit. */
+function wrongByLoad(rung: RungResult, atRest: RungResult): FigureResult[] {
+  const rightAtRest = latenciesRight(atRest);
+  return rung.figures.filter(
+    (figure) =>
+      rightAtRest.has(keyOf(figure)) && figure.verdict === "biased" && figure.causes.every(({ name }) => name === "client-saturated"),
+  );
+}
+
+function latenciesRight({ figures }: RungResult): ReadonlySet<string> {
+  return new Set(figures.filter(({ quantity, verdict }) => latencies.has(quantity) && verdict === "right").map(keyOf));
+}
+
+/** How late the server was on a rung, in the median of its runs. */
+function serverLateOf({ repeats }: RungResult): number | null {
+  const late = repeats.flatMap(({ traffic }) => traffic.serverLateP99Ms ?? []).toSorted((a, b) => a - b);
+  return late.length === 0 ? null : late[Math.floor((late.length - 1) / 2)]!;
+}
+
+/** How a rung ended, held against the one of the least load. */
+export function standingOf(rung: RungResult, atRest: RungResult): Standing {
+  // Where it is late at rest too, the load is not what makes it so.
+  if ((serverLateOf(rung) ?? 0) > Math.max(mostLateMs, 2 * (serverLateOf(atRest) ?? 0))) return "server";
+  if (wrongByLoad(rung, atRest).length > 0) return "wrong";
+  const rightAtRest = latenciesRight(atRest);
+  const isLost = rung.figures.some((figure) => figure.verdict === "undecided" && rightAtRest.has(keyOf(figure)));
+  if (isLost && rung.repeats.some(({ traffic }) => (traffic.serverLateP99Ms ?? 0) > mostLateMs)) return "server";
+  if (isLost && rung.repeats.some(({ machine }) => (machine?.waiting ?? 0) > busyShare)) return "machine";
+  return latenciesRight(rung).size > 0 ? "right" : "unclear";
+}
+
 /** Where the figures of rungs of rising load leave the truth. `rising`: their names. */
 export function limitOf(rungs: readonly RungResult[], rising: ReadonlySet<string>): Limit {
   const loads = rungs
@@ -506,27 +574,25 @@ export function limitOf(rungs: readonly RungResult[], rising: ReadonlySet<string
     .map((rung) => ({ rung, events: Math.max(0, ...rung.repeats.map(({ traffic }) => traffic.eventsPerSecond ?? 0)) }))
     .filter(({ events }) => events > 0)
     .toSorted((a, b) => a.events - b.events);
-  // A definition that differs is wrong at every load: it is no limit.
-  const ofLoad = ({ figures }: RungResult): FigureResult[] =>
-    figures.filter(
-      ({ quantity, verdict, causes }) =>
-        latencies.has(quantity) && verdict === "biased" && causes.every(({ name }) => name === "client-saturated"),
-    );
-  const atRest = loads[0];
-  const always = new Set(atRest === undefined ? [] : ofLoad(atRest.rung).map(({ quantity, statistic }) => `${quantity}.${statistic}`));
-  const left = loads.flatMap(({ rung, events }) => {
-    const figure = ofLoad(rung).find(({ quantity, statistic }) => !always.has(`${quantity}.${statistic}`));
-    return figure === undefined ? [] : [{ rung: rung.name, events, figure: figureLabel(figure.quantity, figure.statistic) }];
-  })[0];
-  const good = loads.filter(
-    ({ rung, events }) =>
-      (left === undefined || events < left.events) &&
-      rung.figures.some(({ quantity, verdict }) => latencies.has(quantity) && verdict === "right"),
-  );
+  const atRest = loads[0]?.rung;
+  const ended = loads.map((load) => ({ ...load, standing: standingOf(load.rung, atRest!) }));
+  const wrong = ended.find(({ standing }) => standing === "wrong");
+  const before = wrong === undefined ? ended.find(({ standing }) => standing === "server" || standing === "machine") : undefined;
+  const end = wrong?.events ?? before?.events ?? Infinity;
+  const [figure] = wrong === undefined ? [] : wrongByLoad(wrong.rung, atRest!);
   return {
-    eventsPerSecond: left?.events ?? null,
-    rung: left?.rung ?? null,
-    figure: left?.figure ?? null,
-    rightUpToEventsPerSecond: good.at(-1)?.events ?? null,
+    eventsPerSecond: wrong?.events ?? null,
+    rung: wrong?.rung.name ?? null,
+    figure: figure === undefined ? null : figureLabel(figure.quantity, figure.statistic),
+    rightUpToEventsPerSecond: ended.findLast(({ events, standing }) => standing === "right" && events < end)?.events ?? null,
+    beforeIt:
+      before === undefined
+        ? null
+        : {
+            end: before.standing === "server" ? "server" : "machine",
+            rung: before.rung.name,
+            eventsPerSecond: before.events,
+            serverLateP99Ms: serverLateOf(before.rung),
+          },
   };
 }

@@ -223,7 +223,7 @@ export function renderAuditPage(audit: Audit): string {
     header: html`<h1>${name} against the server's own records</h1>
       <p>${line}</p>
       <p class="soft"><code>fakeai audit -- ${command.join(" ")}</code></p>
-      ${summaryTable(audit)}${limitParagraph(limit)}`,
+      ${limitText(limit) === "" ? null : html`<p>${limitText(limit)}</p>`}${summaryTable(audit)}`,
     sections: [
       ...(definitions.length === 0 ? [] : [{ id: "names", name: "Names", title: "What its names mean", body: names }]),
       {
@@ -239,12 +239,19 @@ export function renderAuditPage(audit: Audit): string {
   });
 }
 
-function limitParagraph({ eventsPerSecond, rung, figure, rightUpToEventsPerSecond }: Audit["limit"]): Part {
-  if (eventsPerSecond === null && rightUpToEventsPerSecond === null) return null;
-  const upTo = rightUpToEventsPerSecond === null ? "" : `Latencies were right up to ${digits(rightUpToEventsPerSecond)} events a second. `;
-  const left =
-    eventsPerSecond === null
-      ? "No higher load that was played had one wrong."
-      : `At ${digits(eventsPerSecond)} events a second (${rung ?? ""}) ${figure ?? "one"} left the truth.`;
-  return html`<p>${upTo}${left}</p>`;
+/** What the way up found, in words; "": nothing. */
+export function limitText({ eventsPerSecond, rung, figure, rightUpToEventsPerSecond, beforeIt }: Audit["limit"]): string {
+  const upTo =
+    rightUpToEventsPerSecond === null ? "" : `Latencies were right up to ${digits(rightUpToEventsPerSecond)} events with tokens a second. `;
+  if (eventsPerSecond !== null)
+    return `${upTo}At ${digits(eventsPerSecond)} a second (${rung ?? ""}) ${figure ?? "one"} left the truth: the tool's own limit.`;
+  if (beforeIt !== null) {
+    const { end, rung: at, eventsPerSecond: events, serverLateP99Ms } = beforeIt;
+    const why =
+      end === "machine"
+        ? "the tool had to wait for a core"
+        : `the server itself was late${serverLateP99Ms === null ? "" : ` (p99 ${digits(serverLateP99Ms)} ms)`}`;
+    return `${upTo}At ${digits(events)} a second (${at}) ${why}: the limit of this ${end}, and not of the tool, whose own was not found.`;
+  }
+  return upTo === "" ? "" : `${upTo}No higher load that was played had one wrong.`;
 }

@@ -9,8 +9,8 @@ import type { ProtocolName } from "../results/types.ts";
 import { describeEnvironment } from "../runner/processes/machine.ts";
 import { RunError, startServerChild } from "../runner/processes/target.ts";
 import { type CommandRun, filled, hasPlaceholder, runCommand, type Values } from "./command.ts";
-import { judgeRungs, limitOf, type Observation, type PlayedRung, summarize } from "./judge.ts";
-import { ladder, planOf, risingRungs, type Rung } from "./ladder.ts";
+import { judgeRungs, limitOf, type Observation, type PlayedRung, standingOf, summarize } from "./judge.ts";
+import { type Course, courseOf, ladder, nextOnClimb, planOf, risingRungs, type Rung } from "./ladder.ts";
 import { lineOf } from "./line.ts";
 import type { ReplyFile } from "../settings/replies.ts";
 import type { Reader } from "./readers/reader.ts";
@@ -40,23 +40,23 @@ const model = "fakeai";
 const key = "sk-fakeai-audit";
 /** Requests that a run may send and be known. */
 const mostRequests = 50_000;
-/** A load by {seconds} takes so long. */
-const loadSeconds = 3;
+/** The way up has this part of the budget, once so many rungs of rising load were played. */
+const climbShare = 0.5;
+const fewestRising = 3;
 /** No single run of a command takes longer. */
 const mostRunMs = 600_000;
 
 /** Nothing could be audited; the message says why in one line. */
 export class AuditError extends Error {}
 
-/** The rungs to be played, in order. Throws UsageError. */
-export function rungsOf(words: readonly string[], names: readonly string[] | null): readonly Rung[] {
-  const canPlay = ({ needs }: Rung): boolean => needs === null || hasPlaceholder(words, needs);
-  if (names === null) return ladder.filter(canPlay);
+/** The rungs that --rungs names, in order. Throws UsageError. */
+export function rungsNamed(words: readonly string[], names: readonly string[]): readonly Rung[] {
   return names.map((name) => {
     const rung = ladder.find((one) => one.name === name);
     if (rung === undefined)
       throw new UsageError(`--rungs: no rung "${name.slice(0, 40)}"; there are ${ladder.map((one) => one.name).join(", ")}`);
-    if (!canPlay(rung)) throw new UsageError(`--rungs: ${name} changes the command's load: put {${rung.needs!}} into the command`);
+    if (rung.needs !== null && !hasPlaceholder(words, rung.needs))
+      throw new UsageError(`--rungs: ${name} changes the command's load: put {${rung.needs}} into the command`);
     return rung;
   });
 }
@@ -75,28 +75,77 @@ export async function runAudit(options: AuditOptions): Promise<Audited> {
   const load = loadavg()[0]!;
   const elapsedS = (): number => (performance.now() - begunMs) / 1000;
   const player = new Player(options);
-  const rungs = rungsOf(words, named);
-  const played: PlayedRung[] = [];
-  let longestS = 0;
-  for (const rung of rungs) {
-    // Rungs are named in order of importance; a rung of half its repeats would decide nothing.
-    if (played.length > 0 && elapsedS() + longestS > budgetS) break;
-    const before = elapsedS();
+  const play = async (rung: Rung): Promise<PlayedRung | null> => {
     const observations: Observation[] = [];
     for (let repeat = 1; repeat <= repeats && !signal.aborted; repeat++) {
       options.progress(`${rung.name} ${repeat}/${repeats}, ${Math.round(elapsedS())} of ${budgetS} s`);
       observations.push(await player.play(rung, repeat));
     }
-    if (signal.aborted) break;
-    longestS = Math.max(longestS, elapsedS() - before);
-    played.push(playedRung(rung, words, observations));
-  }
+    return signal.aborted ? null : playedRung(rung, words, observations);
+  };
+  const course = named === null ? courseOf((needed) => hasPlaceholder(words, needed)) : rungsNamed(words, named);
+  const { played, leftOut } = await playCourse(course, { budgetS, elapsedS, play });
   if (played.length === 0) throw new AuditError("interrupted before the first rung was over");
   const results = judgeRungs(played);
   const came = results.some(({ repeats: runs }) => runs.some(({ traffic }) => traffic.requests > 0));
   if (!came) throw new AuditError(nothingCame(options, results));
-  const leftOut = rungs.slice(played.length).map(({ name }) => name);
   return { audit: auditOf({ options, results, player, startedAt, durationS: elapsedS(), load, leftOut }), played };
+}
+
+/** How a course is played. */
+export interface Playing {
+  readonly budgetS: number;
+  /** Since it began. */
+  readonly elapsedS: () => number;
+  /** All repeats of a rung; null: it was interrupted. */
+  readonly play: (rung: Rung) => Promise<PlayedRung | null>;
+}
+
+/** Plays what was named, or a course: as many rungs as the budget allows, in the order of the ladder, and the names of those that it does not. */
+export async function playCourse(
+  course: Course | readonly Rung[],
+  { budgetS, elapsedS, play }: Playing,
+): Promise<{ readonly played: readonly PlayedRung[]; readonly leftOut: readonly string[] }> {
+  const played: PlayedRung[] = [];
+  let longestS = 0;
+  let isOver = false;
+  // A rung of half its repeats would decide nothing.
+  const fits = (): boolean => !isOver && (played.length === 0 || elapsedS() + longestS <= budgetS);
+  const one = async (rung: Rung): Promise<void> => {
+    const before = elapsedS();
+    const result = await play(rung);
+    longestS = Math.max(longestS, elapsedS() - before);
+    if (result === null) isOver = true;
+    else played.push(result);
+  };
+  const inOrder = async (rungs: readonly Rung[]): Promise<string[]> => {
+    for (const [index, rung] of rungs.entries()) {
+      if (!fits()) return rungs.slice(index).map(({ name }) => name);
+      await one(rung);
+    }
+    return [];
+  };
+  if (!("climb" in course)) return { leftOut: await inOrder(course), played };
+  await one(course.first);
+  const outcomes = new Map<number, "passed" | "ended">();
+  const leftOut: string[] = [];
+  const { climb } = course;
+  for (let next = nextOnClimb(climb.length, outcomes); next !== null; next = nextOnClimb(climb.length, outcomes)) {
+    const rung = climb[next]!;
+    const isItsShareSpent = played.length >= fewestRising && elapsedS() + longestS > budgetS * climbShare;
+    if (!fits() || isItsShareSpent) {
+      leftOut.push(rung.name);
+      break;
+    }
+    await one(rung);
+    if (isOver) break;
+    const results = judgeRungs(played);
+    const standing = standingOf(results.at(-1)!, results[0]!);
+    outcomes.set(next, standing === "right" || standing === "unclear" ? "passed" : "ended");
+  }
+  leftOut.push(...(await inOrder(course.others)));
+  const place = ({ name }: PlayedRung): number => ladder.findIndex((rung) => rung.name === name);
+  return { played: played.toSorted((a, b) => place(a) - place(b)), leftOut };
 }
 
 function playedRung(rung: Rung, words: readonly string[], observations: readonly Observation[]): PlayedRung {
@@ -224,12 +273,12 @@ class Player {
     }
   }
 
-  #values({ load: { concurrency, ratePerSecond } }: Rung, url: string, out: string): Values {
+  #values({ load: { concurrency, ratePerSecond, seconds, turns } }: Rung, url: string, out: string): Values {
     const { words } = this.#options;
     const requests = hasPlaceholder(words, "concurrency")
-      ? concurrency * 4
+      ? concurrency * turns
       : hasPlaceholder(words, "rate")
-        ? ratePerSecond * loadSeconds
+        ? ratePerSecond * seconds
         : 20;
     return {
       url,
@@ -239,7 +288,7 @@ class Player {
       concurrency: String(concurrency),
       rate: String(ratePerSecond),
       requests: String(Math.max(20, requests)),
-      seconds: String(loadSeconds),
+      seconds: String(seconds),
     };
   }
 

@@ -22,6 +22,8 @@ export interface Truth {
   readonly whole: number;
   /** From the first arrival to the last end, seconds. */
   readonly durationS: number;
+  /** How long requests that came at once may have lain unread before the server stamped them. */
+  readonly unreadMs: { readonly mean: number; readonly most: number };
   /** null: nothing of it happened, as TTFT without streams. */
   figure(quantity: Quantity, statistic: Statistic): Range | null;
   alternatives(quantity: Quantity, statistic: Statistic): readonly Alternative[];
@@ -60,6 +62,7 @@ export function truthOf({ answers: all }: Came, reported: number | null, wallS: 
     warmUp,
     whole: whole.length,
     durationS,
+    unreadMs: unreadOf(answers),
     figure(quantity, statistic) {
       const count = countOf(quantity, answers, whole, durationS);
       if (count !== null) return { value: count, low: count, high: count };
@@ -74,6 +77,18 @@ export function truthOf({ answers: all }: Came, reported: number | null, wallS: 
       ...countsElse(quantity, { answers, whole, warmUp, durationS, wallS }),
     ],
   };
+}
+
+/** The server needs less than this to read a request: those that follow closer may have come together. */
+const readMs = 0.4;
+
+function unreadOf(answers: readonly Answer[]): Truth["unreadMs"] {
+  let from = 0;
+  const unread = answers.map(({ atMs }, index) => {
+    if (index === 0 || atMs - answers[index - 1]!.atMs > readMs) from = atMs;
+    return atMs - from;
+  });
+  return { mean: unread.length === 0 ? 0 : sum(unread) / unread.length, most: Math.max(0, ...unread) };
 }
 
 /** Whether HTTP alone shows an answer: errors, and bodies that end early and in order. */

@@ -283,14 +283,25 @@ export interface FigureSummary {
 
 /** The load at which the tool's figures left the truth. */
 export interface Limit {
-  /** Events with tokens a second, as the server sent them, on the first rung of rising load with a biased latency. */
+  /** Events with tokens a second, as the server sent them, on the first rung of rising load with a latency that the load made wrong. */
   readonly eventsPerSecond: PerSecond | null;
   /** The rung; null: no rung of rising load was biased. */
   readonly rung: string | null;
   /** The figure. */
   readonly figure: string | null;
-  /** The most events a second at which all latencies were right. */
+  /** The most events a second at which latencies were right. */
   readonly rightUpToEventsPerSecond: PerSecond | null;
+  /** Where it ended before the tool was wrong; null: the tool was, or no rung ended. */
+  readonly beforeIt: {
+    /** server: it was late against its own plan. machine: the tool waited for a core, and was late. */
+    readonly end: "server" | "machine";
+    /** The rung. */
+    readonly rung: string;
+    /** Events with tokens a second on it. */
+    readonly eventsPerSecond: PerSecond;
+    /** How late the server was on it, 99th percentile, median of the runs; null: nothing was streamed. */
+    readonly serverLateP99Ms: Milliseconds | null;
+  } | null;
 }
 
 /** `audit.json`. */

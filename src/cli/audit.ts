@@ -4,7 +4,7 @@ import { figureLabel } from "../audit/quantities.ts";
 import { renderAuditPage } from "../audit/page.ts";
 import { exitCodeOf } from "../audit/line.ts";
 import { readMap, readerOf } from "../audit/map.ts";
-import { AuditError, runAudit, rungsOf } from "../audit/run.ts";
+import { AuditError, runAudit, rungsNamed } from "../audit/run.ts";
 import type { Audit, FigureSummary, RungResult } from "../audit/types.ts";
 import { makeDirectory } from "../base/directory.ts";
 import { printable, printableJson } from "../base/printable.ts";
@@ -27,7 +27,7 @@ const nothing = 3;
 export async function audit({ given, positionals }: Line): Promise<number> {
   const { out, budget, repeats, rungs, protocol, map, details, json } = settingsOf(auditFlags, given);
   const reader = map === null ? null : readerOf(readMap(map));
-  rungsOf(positionals, rungs);
+  if (rungs !== null) rungsNamed(positionals, rungs);
   const folder = out ?? join(runsDirectory, `${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}-audit`);
   openFolder(folder);
   const progress = new Progress(process.stderr);

@@ -2,16 +2,16 @@
 import { gunzipSync } from "node:zlib";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { judgeRung, judgeRungs, limitOf, type PlayedRung, summarize } from "../../src/audit/judge.ts";
+import { judgeRung, judgeRungs, limitOf, type PlayedRung, standingOf, summarize } from "../../src/audit/judge.ts";
 import { exitCodeOf, lineOf } from "../../src/audit/line.ts";
+import type { ReceivedRecord } from "../../src/base/parent-channel.ts";
 import type { FigureResult, RungResult } from "../../src/audit/types.ts";
 import { root } from "../support/process.ts";
 
-/** Runs of test/audit/clients/client.mjs, as `--details` kept them. */
-const recorded = JSON.parse(gunzipSync(readFileSync(`${root}test/audit/fixtures/clients.json.gz`)).toString()) as Record<
-  string,
-  PlayedRung[]
->;
+/** Runs of test/audit/clients/client.mjs, as `--details` kept them. The machine was busy: here the server was due when it sent. */
+const recorded = JSON.parse(gunzipSync(readFileSync(`${root}test/audit/fixtures/clients.json.gz`)).toString(), (key, value: unknown) =>
+  key === "stream" && value !== null ? { ...value, dueUs: (value as { readonly sentUs: unknown }).sentUs } : value,
+) as Record<string, PlayedRung[]>;
 const judged = (mode: string): RungResult[] => recorded[mode]!.map((rung) => judgeRung(rung));
 const figureOf = (rung: RungResult, quantity: string, statistic: string): FigureResult =>
   rung.figures.find((figure) => figure.quantity === quantity && figure.statistic === statistic)!;
@@ -254,4 +254,48 @@ test("the limit is the first rung of rising load that has a latency wrong, and n
   expect(limit).toMatchObject({ rung: "pace-5", figure: "ITL mean" });
   expect(limit.rightUpToEventsPerSecond!).toBeLessThan(limit.eventsPerSecond!);
   expect(limitOf([constant], new Set(["constant"]))).toMatchObject({ rung: null, eventsPerSecond: null });
+});
+
+describe("what is late for a reason that is not the tool's", () => {
+  const [honest] = recorded["honest"]!;
+  const late = (milliseconds: number): PlayedRung => reporting(onMachine(honest!, 0), "e2e", "mean", (value) => value + milliseconds);
+  const withRecords = (rung: PlayedRung, change: (record: ReceivedRecord, index: number) => ReceivedRecord): PlayedRung => ({
+    ...rung,
+    observations: rung.observations.map((observation) => ({ ...observation, records: observation.records.map(change) })),
+  });
+  /** The server `ms` late against its plan, with each token. */
+  const serverLate = (rung: PlayedRung, ms: number): PlayedRung =>
+    withRecords(rung, (record) => ({
+      ...record,
+      stream: record.stream === null ? null : { ...record.stream, dueUs: Int32Array.from(record.stream.sentUs, (us) => us - ms * 1000) },
+    }));
+
+  test("a server that is late itself blames no tool", () => {
+    expect(figureOf(judgeRung(late(20)), "e2e", "mean").verdict).toBe("biased");
+    // That far off no lateness of 8 ms brings it.
+    expect(figureOf(judgeRung(serverLate(late(60), 8)), "e2e", "mean").verdict).toBe("biased");
+    const rung = judgeRung(serverLate(late(20), 8));
+    expect(figureOf(rung, "e2e", "mean").verdict).toBe("undecided");
+    expect(rung.notes).toContain("the server itself was late in a run: what comes late there is not blamed on the tool");
+  });
+
+  test("requests that came at once may have lain unread: that wait counts for no one", () => {
+    const together = withRecords(late(15), (record, index) => ({ ...record, receivedUs: 1_000_000 + index * 390 }));
+    expect(figureOf(judgeRung(late(15)), "e2e", "mean").verdict).toBe("biased");
+    expect(figureOf(judgeRung(together), "e2e", "mean").verdict).toBe("right");
+  });
+
+  test("where the server is late the limit is its own, and not the tool's", () => {
+    const rungs = [judgeRung(onMachine(honest!, 0)), judgeRung({ ...serverLate(late(20), 8), name: "streams-80" })];
+    const higher = rungs.map((rung, index) => ({
+      ...rung,
+      repeats: rung.repeats.map((one) => ({ ...one, traffic: { ...one.traffic, eventsPerSecond: 200 * 4 ** index } })),
+    }));
+    expect(standingOf(higher[1]!, higher[0]!)).toBe("server");
+    expect(limitOf(higher, new Set(["constant", "streams-80"]))).toMatchObject({
+      eventsPerSecond: null,
+      rightUpToEventsPerSecond: 200,
+      beforeIt: { end: "server", rung: "streams-80", eventsPerSecond: 800, serverLateP99Ms: 8 },
+    });
+  });
 });

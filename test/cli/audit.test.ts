@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { filled, hasPlaceholder } from "../../src/audit/command.ts";
-import { rungsOf } from "../../src/audit/run.ts";
+import { courseOf } from "../../src/audit/ladder.ts";
+import { rungsNamed } from "../../src/audit/run.ts";
 import type { Audit } from "../../src/audit/types.ts";
 import { root, runCli } from "../support/process.ts";
 
@@ -84,7 +85,7 @@ test.each([
     "fakeai: cannot start no-such-tool-here (ENOENT): the command after -- is the tool and its arguments\n",
   ],
   [["--rungs", "constnat", "--", "true"], /^fakeai: --rungs: no rung "constnat"; there are constant, role, /],
-  [["--rungs", "rate-50", "--", "true"], "fakeai: --rungs: rate-50 changes the command's load: put {rate} into the command\n"],
+  [["--rungs", "rate-80", "--", "true"], "fakeai: --rungs: rate-80 changes the command's load: put {rate} into the command\n"],
   [["--map", "/nowhere.yaml", "--", "true"], "fakeai: --map: cannot read /nowhere.yaml (ENOENT)\n"],
   [["--out", "/proc/x", "--", "true"], /^fakeai: --out: \/proc\/x cannot be written to \(ENOENT.*\): name another directory\n$/],
   [[], /^fakeai: missing argument <command>: after --/],
@@ -126,10 +127,13 @@ test("placeholders are filled, other braces stay", () => {
   expect(hasPlaceholder(["a", "-c{concurrency}"], "concurrency")).toBe(true);
 });
 
-test("rungs of rising load are there for commands whose load can rise", () => {
-  const names = (words: readonly string[]): string[] => rungsOf(words, null).map(({ name }) => name);
-  expect(names(["x"])[0]).toBe("constant");
-  expect(names(["x"])).not.toContain("streams-50");
-  expect(names(["x", "{concurrency}"])).toContain("streams-50");
-  expect(names(["x", "{rate}"])).toContain("rate-100");
+test("a command climbs by the load that it can be given, else by the pace of tokens", () => {
+  const climb = (...given: readonly string[]): string => courseOf((needed) => given.includes(needed)).climb[0]!.name;
+  expect([climb(), climb("rate"), climb("concurrency"), climb("rate", "concurrency")]).toEqual([
+    "pace-5",
+    "rate-10",
+    "streams-5",
+    "streams-5",
+  ]);
+  expect(rungsNamed(["x", "{rate}"], ["rate-80", "constant"]).map(({ name }) => name)).toEqual(["rate-80", "constant"]);
 });

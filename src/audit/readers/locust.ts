@@ -1,11 +1,16 @@
 /** Locust: `--json` on stdout, or the statistics of `--csv`. Times in milliseconds. Entries of scripts count by their names. */
 import type { Quantity, Reported, Statistic } from "../types.ts";
-import { ascending, statisticOf } from "../samples.ts";
+import { ascending } from "../samples.ts";
 import { figure, type Json, isObject, notAsked, numberAt, type Output, type Reader, textAt } from "./reader.ts";
 
 /** Names of entries, of scripts that fire their own. All others are whole requests. */
 const named: Readonly<Record<string, Quantity>> = { ttft: "ttft", itl: "itl", tpot: "tpot", e2e: "e2e", ttfb: "ttfb" };
-const wanted: readonly Statistic[] = ["mean", "p50", "p90", "p95", "p99"];
+const percentiles: readonly (readonly [Statistic, number])[] = [
+  ["p50", 0.5],
+  ["p90", 0.9],
+  ["p95", 0.95],
+  ["p99", 0.99],
+];
 
 function entriesIn({ stdout, files }: Output): Json[] | null {
   const texts = [stdout, ...files.filter(({ path }) => path.endsWith(".json")).map((file) => file.text())];
@@ -38,11 +43,13 @@ function figuresOfEntry(entry: Json): Reported[] {
   const total = numberAt(entry, "total_response_time");
   if (requests === 0 || total === null) return [];
   const values = valuesOf(entry);
-  return wanted.flatMap((statistic) =>
-    statistic === "mean"
-      ? figure(quantity, statistic, total / requests, `${name} Average`)
-      : figure(quantity, statistic, statisticOf(values, statistic)?.value, `${name} ${statistic}`),
-  );
+  return [
+    ...figure(quantity, "mean", total / requests, `${name} Average`),
+    // A percentile of Locust is one of the values that it keeps (calculate_response_time_percentile in locust/stats.py).
+    ...percentiles.flatMap(([statistic, share]) =>
+      figure(quantity, statistic, values[Math.min(values.length - 1, Math.floor(values.length * share))], `${name} ${statistic}`),
+    ),
+  ];
 }
 
 export const locust: Reader = {
