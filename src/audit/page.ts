@@ -49,15 +49,12 @@ function biasOf({ bias, unit }: FigureResult): string {
 function summaryTable({ figures, rungs }: Audit): Part {
   const rows = figures
     .filter(({ verdict }) => verdict !== "not-reported")
+    .toSorted((a, b) => order.indexOf(a.verdict) - order.indexOf(b.verdict))
     .map((figure): Part[] => [
       badge(figure.verdict),
       html`${figureLabel(figure.quantity, figure.statistic)} <small>${figure.name ?? ""}</small>`,
       farthest(figure, rungs),
-      html`${[
-        ...(figure.biased.length > 0 ? [`biased on ${figure.biased.join(", ")}`] : []),
-        ...(figure.right.length > 0 ? [`right on ${figure.right.join(", ")}`] : []),
-        ...(figure.undecided.length > 0 ? [`undecided on ${figure.undecided.join(", ")}`] : []),
-      ].join("; ")}${causeParts(figure.causes)}`,
+      html`${placesOf(figure)}${causeParts(figure.causes)}`,
     ]);
   const missing = figures
     .filter(({ verdict }) => verdict === "not-reported")
@@ -66,12 +63,30 @@ function summaryTable({ figures, rungs }: Audit): Part {
   ${missing.length === 0 ? null : html`<p class="soft">Not reported: ${missing.join(", ")}.</p>`}`;
 }
 
-function farthest({ quantity, statistic }: FigureSummary, rungs: readonly RungResult[]): Part {
+/** What a reader looks for stands first. */
+const order: readonly Verdict[] = ["biased", "undecided", "not-comparable", "right"];
+
+/** "biased on cuts; right on constant, role". */
+function placesOf({ biased, right, undecided }: FigureSummary): string {
+  const all = biased.length + right.length + undecided.length;
+  const places = [
+    ["biased", biased],
+    ["right", right],
+    ["undecided", undecided],
+  ] as const;
+  return places
+    .filter(([, names]) => names.length > 0)
+    .map(([word, names]) => (names.length === all && all > 2 ? `${word} on all ${all} rungs` : `${word} on ${names.join(", ")}`))
+    .join("; ");
+}
+
+/** Where it is farthest off, among the rungs that have its verdict. */
+function farthest({ quantity, statistic, verdict }: FigureSummary, rungs: readonly RungResult[]): Part {
   const found = rungs
     .flatMap(({ name, figures }) =>
       figures.filter((one) => one.quantity === quantity && one.statistic === statistic).map((figure) => ({ name, figure })),
     )
-    .filter(({ figure }) => figure.bias !== null)
+    .filter(({ figure }) => figure.bias !== null && figure.verdict === verdict)
     .toSorted((a, b) => Math.abs(b.figure.bias!.estimate) - Math.abs(a.figure.bias!.estimate))[0];
   return found === undefined ? null : html`${biasOf(found.figure)} <small>${found.name}</small>`;
 }

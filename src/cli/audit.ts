@@ -107,7 +107,7 @@ function shown({ line, figures, rungs, leftOut, tool }: Audit): string {
 function rowOf({ quantity, statistic, verdict, biased, causes }: FigureSummary, rungs: readonly RungResult[]): string[] {
   const own = rungs.flatMap(({ figures }) => figures.filter((one) => one.quantity === quantity && one.statistic === statistic));
   const farthest = own
-    .filter((one) => one.bias !== null)
+    .filter((one) => one.bias !== null && one.verdict === verdict)
     .toSorted((a, b) => Math.abs(b.bias!.ratio ?? 0) - Math.abs(a.bias!.ratio ?? 0))[0];
   const bias = farthest?.bias ?? null;
   const off =

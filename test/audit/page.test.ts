@@ -81,6 +81,19 @@ test("the page has the line, every figure, every rung, and no script", () => {
   expect(page.length).toBeLessThan(200_000);
 });
 
+test("what is biased stands first, with its bias on a rung where it is so", () => {
+  const page = renderAuditPage(audit);
+  const table = page.slice(page.indexOf("farthest off"), page.indexOf("Not reported"));
+  const verdicts = [...table.matchAll(/class="badge \w+">([\w ]+)</g)].map((match) => match[1]);
+  expect(verdicts.indexOf("right")).toBeGreaterThan(verdicts.lastIndexOf("biased"));
+  for (const { quantity, statistic, verdict, name } of audit.figures.filter((figure) => figure.verdict === "right")) {
+    const row = table.slice(table.indexOf(`<small>${name!}</small>`));
+    const rung = /<small>(constant|jittered)<\/small>/.exec(row)?.[1];
+    const own = audit.rungs.find((one) => one.name === rung)!.figures;
+    expect(own.find((one) => one.quantity === quantity && one.statistic === statistic)?.verdict).toBe(verdict);
+  }
+});
+
 test("nothing that came from a command or its report is markup", () => {
   const hostile = '"><img src=x onerror=alert(1)>&\u001B[2J';
   const copy = JSON.parse(JSON.stringify(audit)) as Audit;
