@@ -69,7 +69,8 @@ async function open(
     return await openRendezvous({ host, port, token, of, joinMs: rendezvousTimeout * 1000, barrierMs: barrierTimeout * 1000, notice });
   } catch (error) {
     const { code = "unknown" } = error as NodeJS.ErrnoException;
-    throw new Error(`nothing can listen at ${hostInUrl(host)}:${port} (${code})`, { cause: error });
+    const hint = code === "EADDRINUSE" ? "another program has it: give another port" : "name an address of this machine";
+    throw new UsageError(`--listen: nothing can listen at ${hostInUrl(host)}:${port} (${code}): ${hint}`);
   }
 }
 

@@ -1,4 +1,5 @@
 /** A load in parts: the union is the same whatever their number, and whole runs of several processes end as one. */
+import { once } from "node:events";
 import { createServer } from "node:net";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -183,6 +184,16 @@ describe("processes", () => {
     expect([code, stderr]).toEqual([3, expect.stringContaining("--target-hosts: 127.0.0.1:1 on h1: connect ECONNREFUSED")]);
     expect(stderr).not.toContain("warm-up");
   }, 60_000);
+
+  test("a rendezvous whose port is taken says so, and how it goes on", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    closing.push(async () => server.close());
+    await once(server, "listening");
+    const { port } = server.address() as { port: number };
+    const { code, stderr } = await runCli(["rendezvous", "--shards", "2", "--listen", `127.0.0.1:${port}`, "--out", join(directory, "p")])
+      .ended;
+    expect([code, stderr]).toEqual([2, expect.stringContaining("(EADDRINUSE): another program has it: give another port")]);
+  });
 
   test("a rendezvous that others reach asks for a token", async () => {
     const { code, stderr } = await runCli(["rendezvous", "--shards", "2", "--listen", "0.0.0.0:0", "--out", join(directory, "t")]).ended;
