@@ -217,3 +217,19 @@ describe.skipIf(process.platform === "win32")("the action", () => {
     expect(steps.flatMap((step) => Object.keys(step.with!)).filter((name) => !(name in action.inputs))).toEqual([]);
   });
 });
+
+describe("the plain manifests", () => {
+  // helm is not at hand here: deploy/kubernetes/make.sh was run if what the chart writes down as it stands is in them too.
+  test.each([
+    ["serve", ["--admin", "FAKEAI_ADMIN_TOKEN"]],
+    ["bench", []],
+  ])("%s.yaml has the flags and variables of the chart", (name, onlyWhenGiven) => {
+    const written = (text: string): string[] =>
+      [...text.matchAll(/^ *- (?:name: )?(--[a-z-]+|[A-Z_]+)$/gm)]
+        .map((match) => match[1]!)
+        .filter((word) => !onlyWhenGiven.includes(word));
+    const chart = written(read(`helm/fakeai/templates/${name}.yaml`));
+    expect(chart.length).toBeGreaterThan(4);
+    expect(written(read(`kubernetes/${name}.yaml`)).filter((word) => chart.includes(word))).toEqual(chart);
+  });
+});
