@@ -14,6 +14,11 @@ import type { NodeWebSocketEngine, NodeWebSockets } from "./websocket.ts";
 
 /** Room for the size line of a chunk and the line ends around it. */
 const chunkExtraBytes = 16;
+/**
+ * A frame below this goes to the socket itself where nothing waits: node:http has nothing left to add. It is below the mark of every socket,
+ * as only what node:http has written makes it tell that there is room again.
+ */
+const directBytes = 8192;
 const carriageReturn = 13;
 const lineFeed = 10;
 const lastChunk = Buffer.from("0\r\n\r\n");
@@ -94,6 +99,9 @@ class NodeH1Sink extends BaseSink implements Waiting, BodyOwner {
     this.#sendHead();
     const response = this.#response;
     const { socket } = response;
+    if (this.#makesChunks && frame.length > 0 && frame.length < directBytes && socket !== null && !socket.destroyed) {
+      if (response.writableLength === 0) return socket.write(chunkOf(frame, false));
+    }
     // By itself node sends what was written when the turn is over (`connectionCorkNT`), after all other responses of the turn.
     socket?.cork();
     // Copied: node keeps the chunk until the socket has taken it, and the frame is valid during this call only.
