@@ -109,14 +109,17 @@ export interface OwnLevel {
   readonly clientCpuShare: number | null;
 }
 
-/** Runs one level for a direct way and the ways that are compared with it; a level for each of these, by its id. */
+/**
+ * Runs one level for a direct way and the ways that are compared with it; a level for each of these, by its id. Where it is
+ * interrupted, what has no whole round is left out of both.
+ */
 export async function runLevel(
   direct: Way,
   through: readonly Way[],
   streams: number,
   plan: LevelPlan,
   { driver, signal, progress }: LevelContext,
-): Promise<{ readonly own: OwnLevel; readonly levels: ReadonlyMap<string, Level> }> {
+): Promise<{ readonly own: OwnLevel | null; readonly levels: ReadonlyMap<string, Level> }> {
   const ways = [direct, ...through];
   const runs = new Map<string, Attempt[]>(ways.map(({ id }) => [id, []]));
   for (const [round, order] of orderOfRounds(ways.length, plan.rounds, plan.seed + streams).entries()) {
@@ -126,19 +129,22 @@ export async function runLevel(
       progress(`${streams} streams, round ${round + 1} of ${plan.rounds}: ${way.id}`);
       const died = way.gateway?.died ?? null;
       const job = jobOf(way.endpoint, streams, round, plan);
-      runs.get(way.id)![round] = died === null ? await runOnce(way, job, driver, signal) : { failure: died };
+      const attempt = died === null ? await runOnce(way, job, driver, signal) : { failure: died };
+      // A run that was broken off fails its requests by itself: that is nobody's limit.
+      if (!signal.aborted) runs.get(way.id)![round] = attempt;
     }
   }
   const directRuns = runs.get(direct.id)!;
   const done = doneOf(directRuns);
   const clientCpuShare = most(done.map(({ report }) => report.clientCpuShare));
+  const reason = ownLimit(sideOf(done), directRuns.length, clientCpuShare, failureOf(directRuns));
   return {
-    own: {
-      requestsPerSecond: rateOf(streams, plan),
-      reason: ownLimit(sideOf(done), directRuns.length, clientCpuShare, failureOf(directRuns)),
-      clientCpuShare,
-    },
-    levels: new Map(through.map((way) => [way.id, levelOf(streams, directRuns, runs.get(way.id)!, plan, way)])),
+    own: directRuns.length === 0 ? null : { requestsPerSecond: rateOf(streams, plan), reason, clientCpuShare },
+    levels: new Map(
+      through
+        .filter(({ id }) => !signal.aborted || Math.min(directRuns.length, runs.get(id)!.length) > 0)
+        .map((way) => [way.id, levelOf(streams, directRuns, runs.get(way.id)!, plan, way)]),
+    ),
   };
 }
 
