@@ -34,6 +34,8 @@ export interface Gateway {
   readonly fileName: string;
   /** Places of its program; names are looked up in PATH. */
   readonly programs: readonly string[];
+  /** Whether a program that was found is the one, where its name is one that others have too; absent: the name tells. */
+  readonly isIt?: (program: string) => boolean;
   /** How to install it. */
   readonly install: string;
   /** SPDX name of its licence. */
@@ -62,10 +64,10 @@ export interface Gateway {
 }
 
 /** The path of a gateway's program; null where it is not installed. */
-export function gatewayProgram({ programs }: Pick<Gateway, "programs">): string | null {
+export function gatewayProgram({ programs, isIt = () => true }: Pick<Gateway, "programs" | "isIt">): string | null {
   const folders = (process.env["PATH"] ?? "").split(":").filter((folder) => folder !== "");
   const candidates = programs.flatMap((name) => (name.includes("/") ? [name] : folders.map((folder) => join(folder, name))));
-  return candidates.find((path) => existsSync(path)) ?? null;
+  return candidates.find((path) => existsSync(path) && isIt(path)) ?? null;
 }
 
 /** A version that a program prints: what `pattern` finds in it; "present" where it finds nothing, null where the program fails. */
