@@ -268,7 +268,7 @@ export const commands: readonly Command[] = [
       ["0", "no fault was found"],
       ["1", "a fault was found, or the result could not be written"],
       ["2", "wrong usage"],
-      ["3", "no gateway could be looked at, or the server behind them ended"],
+      ["3", "no gateway could be looked at, or the server behind was not there or ended"],
       ["130, 143, 129", "interrupted by SIGINT, SIGTERM or SIGHUP: what was measured is written and marked incomplete"],
     ],
     action: async () => (await import("./gateway.ts")).gateway,

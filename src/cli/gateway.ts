@@ -8,7 +8,9 @@ import { renderGatewayEnding } from "../report/gateways/ending.ts";
 import { renderGatewayPage } from "../report/gateways/page.ts";
 import { faultsOf, writeGatewayResult } from "../results/gateways/store.ts";
 import { writeWhole } from "../results/store.ts";
+import { checkAddresses } from "../runner/gateways/candidates.ts";
 import { certify, estimateS } from "../runner/gateways/certify.ts";
+import { RunError } from "../runner/processes/target.ts";
 import { runsDirectory } from "../settings/bench.ts";
 import { gatewayFlags, settleGateway } from "../settings/gateway.ts";
 import { settingsOf } from "../settings/parse.ts";
@@ -39,6 +41,7 @@ export async function gateway(line: Line): Promise<number> {
 async function certifyCommand({ given }: Line): Promise<number> {
   refuseUnknownVariables(gatewayFlags);
   const settings = settleGateway(settingsOf(gatewayFlags, given));
+  checkAddresses(settings);
   const progress = new Progress(process.stderr);
   const path = settings.out ?? join(runsDirectory, fileNameOf(`${timeName(new Date())}-gateway`));
   const directory = new ResultDirectory(path, settings.out === null ? null : "--out", (text) => progress.notice(text));
@@ -58,7 +61,9 @@ async function certifyCommand({ given }: Line): Promise<number> {
     });
   } catch (error) {
     directory.discard();
-    throw error;
+    if (!(error instanceof RunError)) throw error;
+    process.stderr.write(`fakeai: ${printable(error.message)}\n`);
+    return 3;
   } finally {
     progress.end();
   }

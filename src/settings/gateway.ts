@@ -1,9 +1,10 @@
 /** The flags of `fakeai gateway`. */
+import { accessSync, constants, statSync } from "node:fs";
 import { didYouMean } from "../base/guess.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { gateways } from "../network/gateways/catalogue.ts";
-import { gatewayProgram, type UpstreamHttp } from "../network/gateways/gateway.ts";
-import { httpProtocolNames } from "../results/protocols.ts";
+import { type ClientSide, gatewayProgram, type UpstreamHttp } from "../network/gateways/gateway.ts";
+import { protocolTraits } from "../results/protocols.ts";
 import type { ProtocolName } from "../results/types.ts";
 import { gateway, type NamedGateway } from "./bench.ts";
 import { type FlagTable, positive, several, text, whole } from "./parse.ts";
@@ -66,12 +67,15 @@ interface GatewayInput {
   readonly outputTokens: number;
   readonly model: string;
   readonly header: readonly (readonly [name: string, value: string])[];
-  readonly caFile: string | null;
+  readonly cacert: string | null;
   readonly insecure: boolean;
   readonly seed: number;
   readonly out: string | null;
   readonly json: boolean;
 }
+
+/** What is asked of gateways, and what the server behind them speaks. */
+const spoken: readonly ProtocolName[] = ["h1", "h1s", "h2c", "h2"];
 
 const group = "Gateways";
 const load = "Load";
@@ -112,7 +116,7 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
     kind: "text",
     takes: "name",
     default: "h1",
-    parse: oneOf(["h1", "h1s", "h2c", "h2"]),
+    parse: oneOf(spoken),
     help: "what it speaks there: h1, h1s, h2c or h2",
     group,
   },
@@ -130,7 +134,7 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
     kind: "text",
     takes: "list",
     otherwise: "h1,h2c",
-    parse: several(oneOf(httpProtocolNames)),
+    parse: several(oneOf(spoken)),
     help: "of h1, h1s, h2c, h2, from the client",
     group,
   },
@@ -143,7 +147,7 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
     group,
   },
   { key: "model", kind: "text", takes: "name", default: "fakeai", parse: text, help: "model of the requests", group },
-  { key: "caFile", kind: "text", takes: "file", parse: text, help: "PEM file of certificates to trust", group },
+  { key: "cacert", kind: "text", takes: "file", parse: text, help: "PEM file of certificates to trust", group },
   { key: "insecure", kind: "boolean", help: "trust any certificate", group },
   {
     key: "streams",
@@ -218,7 +222,8 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
 
 /** Settles what was given. Throws UsageError. */
 export function settleGateway(input: GatewayInput): GatewaySettings {
-  const { start, via, port, url, protocol, duration, bound, delayBound, ttft, itl, header: headers, ...rest } = input;
+  const { start, via, port, url, protocol, cacert: caFile, duration, bound, delayBound, ttft, itl, header: headers, ...rest } = input;
+  const protocols = protocol ?? ["h1", "h2c"];
   const streams = input.streams ?? [1, 4, 16, 64, 256];
   if (start.length === 0 && via.length === 0)
     throw new UsageError(
@@ -231,6 +236,12 @@ export function settleGateway(input: GatewayInput): GatewaySettings {
     throw new UsageError(
       "--via: give the server that the gateway leads to a port (for example --port 8000), or name one that runs (--url http://127.0.0.1:8000)",
     );
+  if (via.length === 0 && (port !== null || input.upstream !== "h1"))
+    throw new UsageError(`--${port === null ? "upstream" : "port"} is for gateways that run already: name them with --via name=url`);
+  const mute = start.find(({ proxy }) =>
+    protocols.every((one) => !gateways[proxy]!.clients.includes(protocolTraits[one].isEncrypted ? "tls" : (one as ClientSide))),
+  );
+  if (mute !== undefined) throw new UsageError(`--protocol: ${mute.proxy} speaks none of ${protocols.join(", ")}: leave it out`);
   const names = [...start, ...via].map(({ name }) => name);
   const twice = names.find((name, index) => names.indexOf(name) < index);
   if (twice !== undefined) throw new UsageError(`two gateways are called ${twice}: name them (--via nginx=http://127.0.0.1:9000)`);
@@ -242,7 +253,8 @@ export function settleGateway(input: GatewayInput): GatewaySettings {
     via,
     port,
     url,
-    protocols: protocol ?? ["h1", "h2c"],
+    protocols,
+    caFile,
     streams,
     runS: duration,
     boundMs: bound,
@@ -275,6 +287,16 @@ function header(given: string, flag: string): readonly [name: string, value: str
   return [name, match[2]!];
 }
 
+/** Whether a path is that of a file that may be run. */
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
 /** "haproxy", "haproxy:buffering", "envoy:h2", and each with "=/path/of/program". Throws UsageError. */
 function startedGateway(given: string, flag: string): StartedGateway {
   const [, name, , program = null] = /^([^=]*)(=(.*))?$/s.exec(given) as unknown as [string, string, string?, string?];
@@ -289,6 +311,7 @@ function startedGateway(given: string, flag: string): StartedGateway {
     throw new UsageError(
       `${flag}: ${proxy} has no "${other.slice(0, 60)}"${allowed.length === 0 ? ": it has one configuration" : ` (it has ${allowed.map((option) => `${proxy}:${option}`).join(", ")})`}`,
     );
+  if (program !== null && !isProgram(program)) throw new UsageError(`${flag}: ${program.slice(0, 200)} is not a program that can be run`);
   if (program === null && gatewayProgram(kind) === null) throw new UsageError(`${flag}: ${proxy} is not installed (${kind.install})`);
   const buffering = options.includes("buffering");
   // nginx gathers answers of HTTP/1.0 alone, and that is what it asks in by default.

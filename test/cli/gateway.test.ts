@@ -27,6 +27,12 @@ test.each<[GivenFlags, RegExp]>([
     /^--port is that of a server of ours: leave it out beside --url/,
   ],
   [{ start: ["nginx=/bin/sh"], upstream: "h3" }, /^--upstream: "h3" is not one of h1, h1s, h2c, h2/],
+  [{ start: ["nginx=/bin/sh"], protocol: "h3" }, /^--protocol: "h3" is not one of h1, h1s, h2c, h2/],
+  [{ start: ["litellm=/bin/sh"], protocol: "h2c,h2" }, /^--protocol: litellm speaks none of h2c, h2: leave it out/],
+  [{ start: ["nginx=/bin/sh"], port: "8000" }, /^--port is for gateways that run already: name them with --via/],
+  [{ start: ["nginx=/bin/sh"], upstream: "h2" }, /^--upstream is for gateways that run already/],
+  [{ start: ["nginx=/nowhere/nginx"] }, /^--start: \/nowhere\/nginx is not a program that can be run/],
+  [{ start: ["nginx=/etc"] }, /^--start: \/etc is not a program that can be run/],
   [{ start: ["squid"] }, /^--start: "squid" is not one of nginx, haproxy, /],
   [{ start: ["caddy:buffering=/bin/sh"] }, /^--start: caddy has no "buffering" \(it has caddy:h2\)/],
   [{ start: ["litellm:h2=/bin/sh"] }, /^--start: litellm has no "h2": it has one configuration/],
@@ -40,6 +46,35 @@ test.each<[GivenFlags, RegExp]>([
   expect(settle).toThrow(UsageError);
   expect(settle).toThrow(message);
 });
+
+test.each<[readonly string[], number, RegExp]>([
+  [["--port", "8000", "--via", "x"], 2, /^fakeai: --via: "x" is not an address \(for example [^\n]*\)\n$/],
+  [["--port", "8000", "--via", "a=ftp://127.0.0.1:9"], 2, /^fakeai: --via: ftp: is neither http: nor https:\n$/],
+  [
+    ["--port", "8000", "--via", "a=http://127.0.0.1:8000"],
+    2,
+    /^fakeai: --via: http:\/\/127\.0\.0\.1:8000 is where our own server listens \(--port\): a has to be another address\n$/,
+  ],
+  [
+    ["--port", "8000", "--via", "a=http://127.0.0.1:9", "--cacert", "/nowhere"],
+    2,
+    /^fakeai: --cacert: cannot read \/nowhere \(ENOENT\)\n$/,
+  ],
+  [
+    ["--url", "http://127.0.0.1:9", "--via", "a=http://127.0.0.1:9"],
+    3,
+    /\nfakeai: --url: http:\/\/127\.0\.0\.1:9 speaks nothing [^\n]*\n$/,
+  ],
+])(
+  "certify %j",
+  async (flags, expected, message) => {
+    const { code, stdout, stderr } = await runCli(["gateway", "certify", ...flags]).ended;
+    expect(stderr).toMatch(message);
+    expect(stdout).toBe("");
+    expect(code).toBe(expected);
+  },
+  30_000,
+);
 
 test("an action that there is not, and the catalogue", async () => {
   const { code, stderr } = await runCli(["gateway", "certfy"]).ended;
@@ -111,4 +146,16 @@ test("before a server that is not ours what answers tell is looked at, and the r
   expect(verdicts).toMatchObject({ events: "fault", head: "kept", abort: "unknown", errors: "unknown", cut: "unknown" });
   expect(bad!.levels.map(({ direct }) => direct.failed)).toEqual([0]);
   expect(code).toBe(1);
+}, 60_000);
+
+test("a gateway that leads to another server is not blamed for it", async () => {
+  await using other = await createFake({ ttft: 20, itl: 5, outputTokens: 10 });
+  const proxy = await proxyTo(Number(new URL(other.urls.h1!).port), {});
+  const port = await freePort();
+  const via = `astray=http://127.0.0.1:${proxy.port}`;
+  const { code, result } = await certified(["--port", String(port), "--via", via, "--protocol", "h1"]);
+  await proxy.close();
+  const reason = `what it answers does not come from our server: it has to lead to http://127.0.0.1:${port}`;
+  expect(result.certificates).toMatchObject([{ id: "astray-h1", leftOut: reason, checks: [] }]);
+  expect(code).toBe(3);
 }, 60_000);

@@ -25,13 +25,15 @@ export function renderGatewayEnding(result: GatewayResult, options: TableOptions
   ];
   const judged = result.claims.filter(({ verdict }) => verdict !== "not comparable");
   const believe = [clientText(result), machineText(result)].filter((text) => text !== "");
+  const isLooked = result.certificates.some(({ leftOut }) => leftOut === null);
+  // Of nothing there is nothing to believe.
   const tail = [
     ...judged.map(({ claim, verdict, measured }) => cut(`Claim        ${claim.gateway} "${claim.text}": ${verdict}: ${measured}`)),
     ...(result.claims.length > judged.length
       ? [cut(`Claims       ${result.claims.length - judged.length} not comparable: the page says why`)]
       : []),
     ...believe.map((text, index) => cut(`${index === 0 ? "Believe it?" : "           "}  ${text}`)),
-  ].slice(0, 6);
+  ].slice(0, isLooked ? 6 : 0);
   const room = mostLines - head.length - tail.length;
   const own = result.certificates.map((one) => linesOf(one, result).map(cut));
   const failed = faults.map(({ certificate, check }) =>

@@ -1,4 +1,5 @@
 /** The gateways that are looked at: those that are started here, and those that run already, each on the protocols that it speaks. */
+import { UsageError } from "../../base/usage-error.ts";
 import type { TlsChoice } from "../../load/job.ts";
 import { gateways } from "../../network/gateways/catalogue.ts";
 import type { UpstreamHttp } from "../../network/gateways/gateway.ts";
@@ -9,7 +10,7 @@ import type { NamedGateway } from "../../settings/bench.ts";
 import type { GatewaySettings, StartedGateway } from "../../settings/gateway.ts";
 import { parseAddress, pathAt } from "../processes/address.ts";
 import { type GatewayChild, startGateway } from "../processes/gateway.ts";
-import { probe } from "../processes/probe.ts";
+import { probe, readCa } from "../processes/probe.ts";
 import { RunError } from "../processes/target.ts";
 
 /** Streams of one connection that the server and the gateways allow. */
@@ -85,8 +86,21 @@ function upstreamOf(http: UpstreamHttp, origins: Readonly<Partial<Record<Protoco
   return http === "2" ? origins.h2c! : origins.h1!;
 }
 
+/** Looks at what was given before anything is started. Throws UsageError. */
+export function checkAddresses({ via, url, port, caFile }: GatewaySettings): void {
+  readCa(caFile);
+  if (url !== null) parseAddress(url, "--url");
+  const loopback = new Set(["127.0.0.1", "localhost", "[::1]"]);
+  for (const { name, address } of via) {
+    const { hostname, port: own } = new URL(parseAddress(address, "--via").origin);
+    if (port !== null && Number(own) === port && loopback.has(hostname))
+      throw new UsageError(`--via: ${address} is where our own server listens (--port): ${name} has to be another address`);
+  }
+}
+
 /** A gateway that runs already: what it speaks of what is asked for. */
 export async function reachOne({ name, address }: NamedGateway, settings: GatewaySettings): Promise<Found> {
+  const place = parseAddress(address, "--via");
   const { target, results } = await probe({
     url: address,
     caFile: settings.caFile,
@@ -94,7 +108,6 @@ export async function reachOne({ name, address }: NamedGateway, settings: Gatewa
     headers: settings.headers,
     named: null,
   });
-  const place = parseAddress(address, "--via");
   const candidates: Candidate[] = [];
   const leftOut: Certificate[] = [];
   for (const { protocol, refused } of results) {
@@ -117,7 +130,8 @@ export async function reachOne({ name, address }: NamedGateway, settings: Gatewa
   return { candidates, leftOut };
 }
 
-function without(gateway: string, protocol: ProtocolName, reason: string): Certificate {
+/** A gateway of which nothing was measured, and why. */
+export function without(gateway: string, protocol: ProtocolName, reason: string): Certificate {
   return {
     id: `${gateway}-${protocol}`,
     gateway,

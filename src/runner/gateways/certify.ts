@@ -12,7 +12,7 @@ import type { GatewaySettings } from "../../settings/gateway.ts";
 import { type GatewayChild, startGateway } from "../processes/gateway.ts";
 import { describeEnvironment } from "../processes/machine.ts";
 import { RunError, type ServerChild, startServerChild } from "../processes/target.ts";
-import { ampleStreams, type Candidate, reachOne, startOne, viaOf } from "./candidates.ts";
+import { ampleStreams, type Candidate, reachOne, startOne, viaOf, without } from "./candidates.ts";
 import { type Checked, checkGateway, checkStreamLimit, streamLimit, type Ways } from "./checks.ts";
 import { checkForeign, reachServer } from "./foreign.ts";
 import { type LevelPlan, type OwnLevel, rateOf, runLevel, type Way } from "./frontier.ts";
@@ -77,6 +77,13 @@ export async function certify({ settings, command, progress, notice, signal }: C
       };
       const looking = (what: string): void => progress(`${candidate.id}: ${what}`);
       const checked = truth === null ? await checkForeign(ways, looking) : await checkGateway(truth, ways, looking);
+      if (checked.leadsElsewhere === true) {
+        const origin = server!.origins[settings.upstream]!;
+        const reason = `what it answers does not come from our server: it has to lead to ${origin}`;
+        notice(`${candidate.id}: left out: ${reason}`);
+        leftOut.push(without(candidate.name, candidate.protocol, reason));
+        continue;
+      }
       const limit = truth === null ? [] : [await streamLimitOf(candidate, checked, settings, progress)];
       certificates.set(candidate.id, certificateOf(candidate, { ...checked, checks: [...checked.checks, ...limit] }));
       for (const { id, verdict, seen } of certificates.get(candidate.id)!.checks)
@@ -104,7 +111,7 @@ export async function certify({ settings, command, progress, notice, signal }: C
         // Without a gateway that is left two rounds tell how far the measurement itself reaches.
         const rounds = ways.length === 0 ? 2 : plan.rounds;
         const run = await runLevel(direct, ways, streams, { ...plan, rounds }, { driver, signal, progress });
-        own.push(run.own);
+        if (run.own !== null) own.push(run.own);
         for (const [id, level] of run.levels) {
           const before = certificates.get(id)!;
           certificates.set(id, { ...before, levels: [...before.levels, level] });

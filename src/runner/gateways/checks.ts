@@ -21,6 +21,8 @@ export interface Checked {
   readonly fidelity: Fidelity | null;
   /** HTTP version in which the server was asked; null: it was not. */
   readonly upstreamHttp: UpstreamProtocol | null;
+  /** It answers, and not with what the server sent: it leads to another one, and nothing can be said of it. Default false. */
+  readonly leadsElsewhere?: boolean;
 }
 
 const timeoutMs = 15_000;
@@ -33,9 +35,9 @@ const check = (id: CheckId, verdict: CheckVerdict, seen: string): Check => ({ id
 /** All checks of a gateway, one after the other; `progress` hears of each. Throws RunError where the server is gone. */
 export async function checkGateway(truth: Truth, ways: Ways, progress: (what: string) => void): Promise<Checked> {
   progress("events");
-  const { fidelity, checks: events, upstreamHttp, first } = await checkEvents(truth, ways);
+  const { fidelity, checks: events, upstreamHttp, first, leadsElsewhere = false } = await checkEvents(truth, ways);
   const checks: Check[] = [...events];
-  if (fidelity === null) return { checks, fidelity, upstreamHttp };
+  if (fidelity === null) return { checks, fidelity, upstreamHttp, leadsElsewhere };
   progress("reads");
   checks.push(await checkHeld(truth, ways), checkHead(first.direct, first.through));
   progress("an abort");
@@ -77,10 +79,7 @@ function wordOf(index: number): string {
 /** How the server answers in every check. */
 const echoing = { mode: "echo", fault: null } as const;
 
-interface ComparedEvents {
-  readonly checks: readonly Check[];
-  readonly fidelity: Fidelity | null;
-  readonly upstreamHttp: Checked["upstreamHttp"];
+interface ComparedEvents extends Checked {
   readonly first: { readonly direct: Capture; readonly through: Capture };
 }
 
@@ -110,10 +109,18 @@ export async function checkEvents(truth: Truth, ways: Ways): Promise<ComparedEve
   const spoken = streams.at(-1)?.spoken;
   const upstreamHttp = spoken === undefined ? null : spoken === "h2" ? "HTTP/2" : ways.asksInHttp10 === true ? "HTTP/1.0" : "HTTP/1.1";
   const first = { direct: sent[0]!, through: received[0]! };
+  if (streams.length === 0 && received.some(({ events }) => events.length > 0))
+    return { checks: [], fidelity: null, upstreamHttp: null, first, leadsElsewhere: true };
   if (received.every(({ events }) => events.length === 0)) {
     const { head, ended, text } = received[0]!;
     const why = head === null ? ended : `status ${head.status}${text === "" ? "" : `: ${text.slice(0, 200)}`}`;
-    return { checks: [check("events", "fault", `no streamed answer came through (${why})`)], fidelity: null, upstreamHttp, first };
+    const reached = streams.length === 0 ? ", and none was asked of the server" : "";
+    return {
+      checks: [check("events", "fault", `no streamed answer came through${reached} (${why})`)],
+      fidelity: null,
+      upstreamHttp,
+      first,
+    };
   }
   const fidelity = compareEvents(eventsBetween(sent, received));
   return { checks: describeFidelity(fidelity), fidelity, upstreamHttp, first };

@@ -146,7 +146,8 @@ export async function clockAt(
   }
 }
 
-function readCa(path: string | null): string | null {
+/** The text of a PEM file; null: none was named. Throws UsageError. */
+export function readCa(path: string | null): string | null {
   if (path === null) return null;
   try {
     return readFileSync(path, "utf8");
