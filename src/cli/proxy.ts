@@ -20,6 +20,8 @@ export async function proxy({ given }: Line): Promise<void> {
   const { host, port } = listen;
   const impairment = impairmentOf(given, udp);
   if (udp && plant !== null) throw new UsageError("--plant reads HTTP/1.1 in cleartext, and --udp carries datagrams: leave one out");
+  if (plant !== null && /^https:/i.test(String(given["to"])))
+    throw new UsageError("--plant reads HTTP/1.1 in cleartext: --to an https: server leaves nothing to read");
   const shared = { target, impairment, seed, host, port };
   const unreachable =
     (what: string) =>

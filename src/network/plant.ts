@@ -27,13 +27,17 @@ const mostHeld = 1000;
 /** Reads a list of planted faults; `name` begins messages. Throws SpecError in one line. */
 export function parsePlant(text: string, name: string): Plant {
   const plant: { -readonly [Key in keyof Plant]: Plant[Key] } = { ...noPlant };
+  const seen = new Set<string>();
   for (const word of text.split(",").map((part) => part.trim())) {
-    const [key, value] = word.split("=", 2) as [string, string | undefined];
+    // All behind the first "=" is the value.
+    const [, key, , value] = /^([^=]*)(=(.*))?$/s.exec(word) as unknown as [string, string, string?, string?];
     const given = shown(word);
+    if (seen.has(key)) throw new SpecError(`${name}: "${shown(key)}" stands there twice (${example})`);
+    seen.add(key);
     if (key === "swallow-abort" && value === undefined) plant.swallowAbort = true;
     else if (key === "buffer" && /^\d+$/.test(value ?? "") && Number(value) >= 2 && Number(value) <= mostHeld) plant.buffer = Number(value);
-    else if (key === "delay" && value !== undefined) plant.delayUs = delayOf(value, name);
-    else if ((key === "lose" || key === "repeat" || key === "reorder") && value !== undefined) plant[key] = shareOf(value, name);
+    else if (key === "delay" && value !== undefined) plant.delayUs = delayOf(value, given, name);
+    else if ((key === "lose" || key === "repeat" || key === "reorder") && value !== undefined) plant[key] = shareOf(value, given, name);
     else if (key === "buffer") throw new SpecError(`${name}: "${given}" needs 2 to ${mostHeld} events (${example})`);
     else throw new SpecError(`${name}: "${given}" is not one of delay=, buffer=, lose=, repeat=, reorder=, swallow-abort (${example})`);
   }
@@ -45,16 +49,16 @@ export function readsEvents({ buffer, lose, repeat, reorder }: Plant): boolean {
   return buffer > 1 || lose > 0 || repeat > 0 || reorder > 0;
 }
 
-function delayOf(value: string, name: string): number {
+function delayOf(value: string, given: string, name: string): number {
   const { constant } = parseDistribution(value, { ...latencyUnits(name), max: 60_000_000, example: "delay=0.5ms" });
-  if (constant === null) throw new SpecError(`${name}: "${shown(value)}" is not a single time (${example})`);
+  if (constant === null) throw new SpecError(`${name}: "${given}" is not a single time (${example})`);
   return constant;
 }
 
-function shareOf(value: string, name: string): number {
+function shareOf(value: string, given: string, name: string): number {
   const match = /^(\d+(?:\.\d*)?|\.\d+)(%?)$/.exec(value);
   const share = match === null ? NaN : Number(match[1]) / (match[2] === "%" ? 100 : 1);
-  if (!(share > 0 && share <= 1)) throw new SpecError(`${name}: "${shown(value)}" is no share from 0% to 100% (${example})`);
+  if (!(share > 0 && share <= 1)) throw new SpecError(`${name}: "${given}" is no share from 0% to 100% (${example})`);
   return share;
 }
 

@@ -86,11 +86,21 @@ test.each([
 });
 
 test.each([
-  ["lose=0%", /^--plant: "0%" is no share/],
+  ["lose=0%", /^--plant: "lose=0%" is no share/],
+  ["repeat=", /^--plant: "repeat=" is no share/],
+  ["buffer=4=5", /^--plant: "buffer=4=5" needs 2 to 1000 events/],
+  ["lose=1%,buffer=4,lose=2%", /^--plant: "lose" stands there twice/],
+  ["swallow-abort,swallow-abort", /^--plant: "swallow-abort" stands there twice/],
   ["buffer=1", /^--plant: "buffer=1" needs 2 to 1000 events/],
   ["delay=uniform(0,1)", /^--plant: /],
 ])("%s is wrong usage", (text, message) => {
   expect(() => parsePlant(text, "--plant")).toThrow(message);
+});
+
+test("a server whose bytes cannot be read is refused", async () => {
+  const { code, stderr } = await runCli(["proxy", "--to", "https://127.0.0.1:9", "--plant", "buffer=4"]).ended;
+  expect(stderr).toBe("fakeai: --plant reads HTTP/1.1 in cleartext: --to an https: server leaves nothing to read\n");
+  expect(code).toBe(2);
 });
 
 test("wrong usage on the command line is one line", async () => {
