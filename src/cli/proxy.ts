@@ -46,9 +46,8 @@ export async function proxy({ given }: Line): Promise<void> {
   process.stdout.write(
     json
       ? `${JSON.stringify({ listening: `${shownHost}:${proxy.port}`, port: proxy.port })}\n`
-      : `proxy ${shownHost}:${proxy.port}  to ${hostInUrl(target.host)}:${target.port}  ${describeNetwork(given)}\n`,
+      : `proxy ${shownHost}:${proxy.port}  to ${hostInUrl(target.host)}:${target.port}  ${describeNetwork(given, plant !== null)}\n`,
   );
-  if (plant !== null && !json) process.stdout.write(`planted: ${String(given["plant"])}\n`);
   const { stats, cpuUs } = await ended;
   process.stdout.write(json ? `${JSON.stringify({ ...stats, cpuUs })}\n` : describeStats(stats, cpuUs));
 }
@@ -79,10 +78,11 @@ function impairmentOf(values: Readonly<Record<string, unknown>>, udp: boolean): 
   }
 }
 
-function describeNetwork(values: Readonly<Record<string, unknown>>): string {
+function describeNetwork(values: Readonly<Record<string, unknown>>, isPlanted: boolean): string {
   const { up, down, ...both } = networkInputOf(values);
   const words = (input: object, way: string): string[] => Object.entries(input).map(([key, value]) => `${key}${way} ${String(value)}`);
   const shown = [...words(both, ""), ...words(up ?? {}, " up"), ...words(down ?? {}, " down")];
+  if (isPlanted) shown.push(`planted: ${String(values["plant"])}`);
   return shown.length === 0 ? "nothing is added (set --rtt, --stall, ...)" : shown.join(", ");
 }
 
