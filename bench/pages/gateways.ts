@@ -29,7 +29,7 @@ const none = "–";
 /** What each adds at the lowest rate, what it takes, and up to which rate it was followed. */
 export function gatewaysTable(results: GatewayResults): string {
   return table(
-    ["gateway", "version", "TTFT, median", "way of a token, median", "at", "CPU, µs a token", "memory, MB", "bound"],
+    ["gateway", "version", "TTFT, median", "way of a token, median", "at", "CPU, µs a request", "µs a token", "memory, MB", "bound"],
     Object.entries(results).flatMap(([name, { boundMs, certificates }]) =>
       certificates
         .filter(({ leftOut }) => leftOut === null)
@@ -42,6 +42,7 @@ export function gatewaysTable(results: GatewayResults): string {
             first === undefined ? none : addedText(first.addedTtftP50),
             first === undefined ? none : addedText(first.addedTokenP50),
             first === undefined ? none : rateText(first),
+            spanOf(kept.length === 0 ? one.levels : kept, ({ gatewayCpuUsPerRequest }) => gatewayCpuUsPerRequest),
             spanOf(kept.length === 0 ? one.levels : kept, ({ gatewayCpuUsPerToken }) => gatewayCpuUsPerToken),
             spanOf(one.levels, ({ gatewayRssBytes }) => (gatewayRssBytes === null ? null : gatewayRssBytes / 1e6)),
             boundText(one, boundMs),

@@ -133,7 +133,7 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
     key: "protocol",
     kind: "text",
     takes: "list",
-    otherwise: "h1,h2c",
+    otherwise: "h1,h2c; of https: h1s,h2",
     parse: several(oneOf(spoken)),
     help: "of h1, h1s, h2c, h2, from the client",
     group,
@@ -220,10 +220,17 @@ export const gatewayFlags: FlagTable<GatewayInput> = [
   { key: "json", kind: "boolean", help: "the result as JSON on stdout", group: output },
 ];
 
+/** What is compared where nothing is asked for: cleartext of those that are started, of the others what their addresses say. */
+function usualProtocols(start: readonly StartedGateway[], via: readonly NamedGateway[]): ProtocolName[] {
+  const encrypted = via.filter(({ address }) => /^https:/i.test(address));
+  const isCleartext = start.length > 0 || encrypted.length < via.length;
+  return [...(isCleartext ? (["h1", "h2c"] as const) : []), ...(encrypted.length > 0 ? (["h1s", "h2"] as const) : [])];
+}
+
 /** Settles what was given. Throws UsageError. */
 export function settleGateway(input: GatewayInput): GatewaySettings {
   const { start, via, port, url, protocol, cacert: caFile, duration, bound, delayBound, ttft, itl, header: headers, ...rest } = input;
-  const protocols = protocol ?? ["h1", "h2c"];
+  const protocols = protocol ?? usualProtocols(start, via);
   const streams = input.streams ?? [1, 4, 16, 64, 256];
   if (start.length === 0 && via.length === 0)
     throw new UsageError(

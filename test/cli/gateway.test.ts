@@ -76,6 +76,16 @@ test.each<[readonly string[], number, RegExp]>([
   30_000,
 );
 
+test.each<[GivenFlags, readonly string[]]>([
+  [{ start: ["nginx=/bin/sh"] }, ["h1", "h2c"]],
+  [{ port: "8000", via: ["a=http://127.0.0.1:1"] }, ["h1", "h2c"]],
+  [{ port: "8000", via: ["a=https://127.0.0.1:1"] }, ["h1s", "h2"]],
+  [{ port: "8000", via: ["a=https://127.0.0.1:1", "b=http://127.0.0.1:2"] }, ["h1", "h2c", "h1s", "h2"]],
+  [{ port: "8000", via: ["a=https://127.0.0.1:1"], protocol: "h1" }, ["h1"]],
+])("%j compares %j", (given, protocols) => {
+  expect(settleGateway(settingsOf(gatewayFlags, given)).protocols).toEqual(protocols);
+});
+
 test("an action that there is not, and the catalogue", async () => {
   const { code, stderr } = await runCli(["gateway", "certfy"]).ended;
   expect(stderr).toBe('fakeai: "certfy" is neither certify nor list: did you mean certify?\n');

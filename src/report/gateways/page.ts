@@ -43,7 +43,7 @@ export function renderGatewayPage(result: GatewayResult): string {
     ${invalid.map((reason) => html`<p class="warning">${reason}</p>`)} ${faultList(result)}
     <dl class="belief">
       <dt>Believe it?</dt>
-      <dd>${clientText(result)}. ${machineText(result)}.</dd>
+      <dd>${[clientText(result), machineText(result)].filter((text) => text !== "").join("; ")}.</dd>
     </dl>`;
   return renderPage({
     title: `fakeai gateway certify, ${startedAt.slice(0, 10)}`,
@@ -52,6 +52,7 @@ export function renderGatewayPage(result: GatewayResult): string {
     header,
     sections,
     styles: `${plotStyle}
+.numbers td:last-child, .numbers thead th:last-child { text-align: left; min-width: 110px; } .numbers td, .numbers thead th { overflow-wrap: break-word; } .numbers td > small { grid-column: 2; }
 pre { white-space: pre-wrap; font: 12.5px/1.4 ui-monospace, Menlo, Consolas, monospace; }
 `,
   });
@@ -72,8 +73,9 @@ function faultList(result: GatewayResult): Part {
 
 function overview(looked: readonly Certificate[], { boundMs }: GatewayResult): Part {
   const rows = looked.map((one): Part[] => {
-    const usable = one.levels.filter(({ limit }) => limit === null);
-    const [first, last] = [usable[0], usable.at(-1)];
+    // What it adds where it is already at its limit is what a reader wants to know most.
+    const first = one.levels.find(({ limit }) => limit !== "client or server");
+    const last = one.levels.findLast(({ limit }) => limit === null) ?? first;
     const rss = one.levels.map(({ gatewayRssBytes }) => gatewayRssBytes).filter((bytes) => bytes !== null);
     return [
       html`${one.id} <small>${one.version ?? ""}</small>`,
@@ -87,8 +89,9 @@ function overview(looked: readonly Certificate[], { boundMs }: GatewayResult): P
   });
   return html`${table(
     "Through the gateway minus direct, round by round: median with its 95% interval. TTFT counts from when a request was due; the way of a token from the server's hand to the client's read, by stamps.",
-    ["gateway", "TTFT p50, lowest rate", "TTFT p99, highest rate kept", "way of a token", "CPU", "memory", "bound"],
+    ["gateway", "TTFT p50, lowest rate", "TTFT p99, highest rate kept up with", "way of a token", "CPU", "memory", "bound"],
     rows,
+    true,
   )}`;
 }
 
@@ -199,13 +202,14 @@ function levelTable(levels: readonly Level[]): Html {
 function reach(ownLimits: readonly OwnLimit[]): Html {
   return table(
     "The same rates direct, without any gateway: no figure of a gateway reaches further.",
-    ["protocol", "kept up to", "not at", "client at the highest rate"],
+    ["protocol", "kept up to", "not kept at", "client at the highest rate"],
     ownLimits.map(({ protocol, keptPerSecond, passedPerSecond, reason, clientCpuShare }): Part[] => [
       protocol,
       keptPerSecond === null ? none : `${digits(keptPerSecond)} requests/s`,
       passedPerSecond === null ? "not met" : html`${digits(passedPerSecond)} requests/s <small>${reason ?? ""}</small>`,
       clientCpuShare === null ? none : `${Math.round(clientCpuShare * 100)}% of a core`,
     ]),
+    true,
   );
 }
 

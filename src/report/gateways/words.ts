@@ -53,18 +53,18 @@ export function boundText({ keptPerSecond, passedPerSecond, levels, leftOut }: C
   if (leftOut !== null) return leftOut;
   const last = levels.at(-1);
   if (last === undefined) return "no rate was offered";
-  const bound = `${digits(boundMs)} ms more at p99`;
+  const bound = `at most ${digits(boundMs)} ms more TTFT at p99`;
   const offered = levels.findLast(({ limit }) => limit === null);
-  const kept = keptPerSecond === null ? null : `${bound} kept up to ${digits(keptPerSecond)} requests/s`;
+  const kept = keptPerSecond === null ? null : `${bound} up to ${digits(keptPerSecond)} requests/s`;
   const open =
     offered !== undefined && offered.requestsPerSecond > (keptPerSecond ?? 0)
       ? `${kept === null ? `${bound}: ` : ""}not decided up to ${digits(offered.requestsPerSecond)} requests/s, the intervals are wider`
       : null;
   const end =
     passedPerSecond !== null
-      ? `not at ${digits(passedPerSecond)}: ${last.reason ?? ""}`
+      ? `not at ${digits(passedPerSecond)} requests/s: ${last.reason ?? ""}`
       : last.limit === "client or server"
-        ? `at ${digits(last.requestsPerSecond)} the measurement's own limit: ${last.reason ?? ""}`
+        ? `at ${digits(last.requestsPerSecond)} requests/s the measurement's own limit: ${last.reason ?? ""}`
         : null;
   return [kept, open, end].filter((part) => part !== null).join("; ");
 }

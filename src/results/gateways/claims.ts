@@ -10,7 +10,7 @@ export const publishedClaims: readonly PublishedClaim[] = [
     source: "docs.litellm.ai/docs/benchmarks",
     conditions: "four instances of 4 CPUs each",
     leavesOut:
-      "its own header's timer: the wait before the handler runs is not in it; end to end the same page has 150 ms at p95; with two instances it says 12, 29 and 43 ms",
+      "its own header's timer: the wait before the handler runs is not in it; end to end the same page has 150 ms at p95; with two instances it says 12, 29 and 43 ms; others measured 4.34 ms of one, call after call on localhost (cuihuan/llm-gateway-bench, data/overhead.json)",
     limitMs: 2,
     statistic: "p50",
     atPerSecond: 1170,
@@ -21,7 +21,8 @@ export const publishedClaims: readonly PublishedClaim[] = [
     text: "under 1 ms latency",
     source: "github.com/Portkey-AI/gateway, README",
     conditions: "none are said",
-    leavesOut: "which percentile, at which rate, and of what; its own FAQ says 20 to 40 ms for the hosted service",
+    leavesOut:
+      "which percentile, at which rate, and of what; its own FAQ says 20 to 40 ms for the hosted service; by its code version 1.15.2 waits 25 ms before the first event of a streamed answer; others measured 2.37 ms, call after call on localhost (cuihuan/llm-gateway-bench, data/overhead.json)",
     limitMs: 1,
     statistic: null,
     atPerSecond: null,
@@ -74,9 +75,12 @@ export function judgeClaims(certificates: readonly Certificate[], claims: readon
 function judge(claim: PublishedClaim, certificates: readonly Certificate[]): ClaimOutcome {
   const found = certificates
     .flatMap((certificate) => {
-      const level = levelFor(claim, certificate.levels);
-      const added = level === null ? null : claim.statistic === "p99" ? level.addedTtftP99 : level.addedTtftP50;
-      return level === null || added === null ? [] : [{ certificate, level, added }];
+      const told = levelsFor(claim, certificate.levels).flatMap((level) => {
+        const added = claim.statistic === "p99" ? level.addedTtftP99 : level.addedTtftP50;
+        return added === null ? [] : [{ certificate, level, added }];
+      });
+      const undisturbed = told.filter(({ level }) => !isDisturbed(level));
+      return undisturbed.length > 0 ? undisturbed : told;
     })
     .toSorted((a, b) => a.added.estimateUs - b.added.estimateUs)[0];
   if (found === undefined) {
@@ -89,17 +93,27 @@ function judge(claim: PublishedClaim, certificates: readonly Certificate[]): Cla
   if (claim.limitMs === null) return { claim, verdict: "not comparable", measured: shown };
   if (claim.atPerSecond !== null && level.requestsPerSecond < claim.atPerSecond * 0.9)
     return { claim, verdict: "not comparable", measured: `${shown}; ${claim.atPerSecond} were not reached here` };
-  if (level.disturbedRuns > level.rounds)
-    return { claim, verdict: "not comparable", measured: `${shown}, but other processes disturbed ${level.disturbedRuns} of the runs` };
+  if (isDisturbed(level))
+    return {
+      claim,
+      verdict: "not comparable",
+      measured: `${shown}, but other processes disturbed ${level.disturbedRuns} of ${2 * level.rounds} runs`,
+    };
   const limitUs = claim.limitMs * 1000;
   if (added.highUs <= limitUs) return { claim, verdict: "reproduced", measured: shown };
   if (added.lowUs > limitUs) return { claim, verdict: "refuted", measured: shown };
   return { claim, verdict: "not comparable", measured: `${shown}: the interval holds the number` };
 }
 
-/** The level that a claim speaks of: that of its rate, or the next above; where it names none, the lowest, which suits it best. */
-function levelFor({ atPerSecond }: PublishedClaim, levels: readonly Level[]): Level | null {
+/** Whether other processes disturbed more than half of the runs. */
+function isDisturbed({ disturbedRuns, rounds }: Level): boolean {
+  return disturbedRuns > rounds;
+}
+
+/** The level that a claim speaks of: that of its rate, or the next above. Where it names none, all: the best of them counts. */
+function levelsFor({ atPerSecond }: PublishedClaim, levels: readonly Level[]): readonly Level[] {
   const usable = levels.filter(({ limit, through }) => limit !== "client or server" && through.failed === 0);
-  if (atPerSecond === null) return usable[0] ?? null;
-  return usable.find(({ requestsPerSecond }) => requestsPerSecond >= atPerSecond * 0.9) ?? usable.at(-1) ?? null;
+  if (atPerSecond === null) return usable;
+  const level = usable.find(({ requestsPerSecond }) => requestsPerSecond >= atPerSecond * 0.9) ?? usable.at(-1);
+  return level === undefined ? [] : [level];
 }

@@ -127,6 +127,10 @@ export async function reachOne({ name, address }: NamedGateway, settings: Gatewa
         started: null,
       });
   }
+  if (candidates.length === 0 && leftOut.length === 0) {
+    const asked = results.map(({ protocol }) => protocol).join(", ");
+    leftOut.push(...settings.protocols.map((protocol) => without(name, protocol, `${place.origin} can be asked in ${asked} (--protocol)`)));
+  }
   return { candidates, leftOut };
 }
 

@@ -330,8 +330,8 @@ export function estimateS({
   model,
 }: GatewaySettings): number {
   const ways = (start.length + via.length) * protocols.length;
-  const checksS = 14;
+  const checksS = 8;
   const plan = { ttftMs, itlMs, outputTokens, runS, rounds, boundMs, seed, model, clock: null };
-  const levelS = streams.reduce((sum, one) => sum + Math.max(runS, 4 / rateOf(one, plan)) * 1.3, 0);
+  const levelS = streams.reduce((sum, one) => sum + Math.max(runS, 4 / rateOf(one, plan)) * 1.15, 0);
   return ways * checksS + (ways + protocols.length) * rounds * levelS;
 }

@@ -130,7 +130,7 @@ export async function runLevel(
       const died = way.gateway?.died ?? null;
       const job = jobOf(way.endpoint, streams, round, plan);
       const attempt = died === null ? await runOnce(way, job, driver, signal) : { failure: died };
-      // A run that was broken off fails its requests by itself: that is nobody's limit.
+      // A run that was broken off fails its requests by itself: no side has met a limit.
       if (!signal.aborted) runs.get(way.id)![round] = attempt;
     }
   }

@@ -40,7 +40,7 @@ describe("the page", () => {
     expect(page).not.toContain("\u001B");
     expect(page).toContain("&#60;script&#62;");
     expect(page.match(/class="badge violated"/g)).toHaveLength(4);
-    expect(page).toContain("not at 278.4: served 80%");
+    expect(page).toContain("not at 278.4 requests/s: served 80%");
     expect(page).toContain("listen 127.0.0.1:9000;");
   });
 

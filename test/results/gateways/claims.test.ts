@@ -1,7 +1,7 @@
 /** Claims in their own terms: the whole interval decides, and what cannot be compared is said to be that. */
 import { expect, test } from "vitest";
 import { judgeClaims, publishedClaims } from "../../../src/results/gateways/claims.ts";
-import type { Added, PublishedClaim } from "../../../src/results/gateways/types.ts";
+import type { Added, Level, PublishedClaim } from "../../../src/results/gateways/types.ts";
 import { sampleGatewayResult } from "../../support/sample-gateway.ts";
 
 const claim: PublishedClaim = {
@@ -40,9 +40,22 @@ test("what a busy machine measured decides no claim", () => {
   const levels = busy!.levels.map((level) => Object.assign(level, { disturbedRuns: 6 }));
   expect(judgeClaims([{ ...busy!, levels }], [claim])[0]).toMatchObject({
     verdict: "not comparable",
-    measured: expect.stringMatching(/, but other processes disturbed 6 of the runs$/),
+    measured: expect.stringMatching(/, but other processes disturbed 6 of 10 runs$/),
   });
   for (const level of levels) Object.assign(level, { disturbedRuns: 1 });
+});
+
+test("of a claim that names no rate the best of undisturbed levels counts", () => {
+  const [one] = adding(us(1100, 2000));
+  const level = (streams: number, addedTtftP50: Added, disturbedRuns: number): Level => ({
+    ...one!.levels[0]!,
+    streams,
+    addedTtftP50,
+    disturbedRuns,
+  });
+  const levels = [level(1, us(4000, 5000), 0), level(4, us(300, 900), 0), level(16, us(100, 200), 10)];
+  const [outcome] = judgeClaims([{ ...one!, levels }], [claim]);
+  expect(outcome).toMatchObject({ verdict: "reproduced", measured: expect.stringMatching(/ added 0\.600 ms \(/) });
 });
 
 test("a configuration of a gateway is that gateway; each claim has a source", () => {

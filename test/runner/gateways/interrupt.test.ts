@@ -1,4 +1,4 @@
-/** Levels that an interruption breaks off: what has no whole round is nobody's limit. */
+/** Levels that an interruption breaks off: what has no whole round tells of no limit. */
 import { expect, test } from "vitest";
 import type { LoadDriver, LoadReport } from "../../../src/load/job.ts";
 import { type LevelPlan, runLevel, type Way } from "../../../src/runner/gateways/frontier.ts";
