@@ -1,4 +1,5 @@
-/** Variables that begin with FAKEAI_ and mean nothing: a typo, or a wish that only `fakeai serve` would read. */
+/** Variables that begin with FAKEAI_ and mean nothing: a typo, a name that is none, or a wish that only `fakeai serve` would read. */
+import { instanceVariable, isInstanceId } from "../base/instance.ts";
 import { UsageError } from "../base/usage-error.ts";
 import { guessAtName } from "../settings/aliases.ts";
 import { unknownVariables, wordOf } from "../settings/environment.ts";
@@ -10,6 +11,9 @@ import { serveFlags } from "./sources.ts";
  * the flags of a command that reads no variables: one that is called like such a flag was meant to give it.
  */
 export function refuseUnknownVariables(own: readonly Flag[] = []): void {
+  const serverId = process.env[instanceVariable] ?? "";
+  if (serverId !== "" && !isInstanceId(serverId))
+    throw new UsageError(`${instanceVariable}: it is no UUID in lower case (cat /proc/sys/kernel/random/uuid makes one)`);
   const [name] = unknownVariables(serveFlags, process.env);
   if (name === undefined) return;
   const word = wordOf(name);

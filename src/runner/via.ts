@@ -99,12 +99,13 @@ export type Origin = Pick<Seen, "clock" | "instance">;
  */
 export function upstreamOf(origin: string, direct: Origin | null, through: Origin | null): string {
   const differ = (key: keyof Origin): boolean => direct?.[key] != null && through?.[key] != null && direct[key] !== through[key];
-  if (differ("instance") || differ("clock"))
+  // Replicas of one name have a clock each.
+  const isOne = direct?.instance != null && direct.instance === through?.instance;
+  if (!isOne && (differ("instance") || differ("clock")))
     throw new RunError(
       `--via: behind the gateway another server answers than ${origin}: their ${differ("instance") ? "x-fakeai-instance" : "x-fakeai-clock"} differs. Let the gateway lead to ${origin}`,
     );
-  if (direct?.instance != null && direct.instance === through?.instance)
-    return `direct and through the gateway one model server answers: ${origin}, instance ${direct.instance}`;
+  if (isOne) return `direct and through the gateway one model server answers: ${origin}, instance ${direct.instance}`;
   const who = direct?.instance == null ? "the server says" : "the gateway passes on";
   return `direct answers ${origin}; whether the gateway leads to the same server is not known: ${who} no x-fakeai-instance`;
 }
@@ -163,7 +164,7 @@ export async function twoServers(external: External, options: BenchOptions): Pro
   const other = others.find(({ instance }) => instance !== first!.instance);
   return first === undefined || other === undefined
     ? null
-    : `${first.origin} and ${other.origin} are two servers: their x-fakeai-instance differs`;
+    : `${first.origin} and ${other.origin} are two servers: their x-fakeai-instance differs (replicas of one share FAKEAI_SERVER_ID)`;
 }
 
 function viaVariant(server: External, gateways: ReadonlyMap<string, External>, asked: readonly ProtocolName[] | null): Variant {

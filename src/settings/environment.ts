@@ -10,7 +10,7 @@ const prefix = "FAKEAI_";
 /** Variables that are no settings, and whose they are. What is not here, no flag and no service link, is refused. */
 const others: Readonly<Record<string, string>> = {
   FAKEAI_RENDEZVOUS_TOKEN: "from a launcher to the shards of a load",
-  FAKEAI_SERVER_ID: "between the processes of one server",
+  FAKEAI_SERVER_ID: "the name of a server, which its processes share, and replicas behind one address",
   FAKEAI_END_WITH_PARENT: "from fakeai bench to its servers",
   FAKEAI_URL: "from fakeai bench to a client program, as all below",
   FAKEAI_CA: "the server's certificate",

@@ -12,6 +12,12 @@ describe("an unknown variable is one line and exit 2", () => {
       { FAKEAI_QQQQ: "3" },
       "FAKEAI_QQQQ: there is no such variable (fakeai serve --help-all shows the flags; each has a variable)",
     ],
+    [
+      "a server's name that is none",
+      ["serve"],
+      { FAKEAI_SERVER_ID: "fakeai-1\r\nx: y" },
+      "FAKEAI_SERVER_ID: it is no UUID in lower case (cat /proc/sys/kernel/random/uuid makes one)",
+    ],
     ["for bench", ["bench", "--list"], { FAKEAI_TFFT: "3" }, "FAKEAI_TFFT: there is no such variable: did you mean FAKEAI_TTFT?"],
     [
       "a flag of bench",

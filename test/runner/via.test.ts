@@ -123,6 +123,14 @@ test("addresses that lead to two servers are refused, before anything is measure
   expect(scenarios).toEqual([]);
 }, 60_000);
 
+test("replicas of one name are one server at each of their ports", async () => {
+  const env = { FAKEAI_SERVER_ID: "7d6ad9e2-0000-4000-8000-000000000003" };
+  const [h1, h2c] = await Promise.all(["h1:0", "h2c:0"].map((protocol) => serve(["--protocol", protocol, "--stamps"], { env })));
+  const { scenarios } = await bench({ url: `${h1!.listening[0]!.url},${h2c!.listening[0]!.url}`, scenario: ["stream"] });
+  await Promise.all([h1!.stop(), h2c!.stop()]);
+  expect(scenarios[0]!.arms.map(({ id }) => id)).toEqual(["h1", "h2c"]);
+}, 60_000);
+
 test.each<[BenchInput, RegExp]>([
   [{ url: "http://x", via: ["http://a", "http://b"] }, /^--via: two gateways are called via: name them/],
   [{ url: "http://x", via: ["a=http://a", "A=http://b"] }, /^--via: two gateways are called a/],
@@ -142,6 +150,8 @@ test("the server that both ways share is said, and two servers are refused", () 
   const here = { clock: "monotonic; boot=1", instance: one };
   expect(upstreamOf(origin, here, here)).toBe(`direct and through the gateway one model server answers: ${origin}, instance ${one}`);
   expect(() => upstreamOf(origin, here, { ...here, instance: other })).toThrow(/another server answers than .*x-fakeai-instance differs/);
+  // Replicas of one name: each has a clock.
+  expect(upstreamOf(origin, here, { ...here, clock: "monotonic; boot=2" })).toMatch(/one model server answers/);
   expect(() => upstreamOf(origin, { ...here, instance: null }, { clock: "monotonic; boot=2", instance: null })).toThrow(/x-fakeai-clock/);
   expect(upstreamOf(origin, here, { clock: null, instance: null })).toMatch(/is not known: the gateway passes on no x-fakeai-instance$/);
   expect(upstreamOf(origin, null, null)).toMatch(/is not known: the server says no x-fakeai-instance$/);

@@ -22,6 +22,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ include "fakeai.selector" . }}
 {{- end -}}
 
+{{/* The replicas behind a Service are one server to whoever asks it: two of its ports may lead to two of them. A UUID of the release. */}}
+{{- define "fakeai.serverId" -}}
+{{- $digest := printf "%s/%s" .Release.Namespace (include "fakeai.fullname" .) | sha256sum -}}
+{{- printf "%s-%s-4%s-8%s-%s" (substr 0 8 $digest) (substr 8 12 $digest) (substr 12 15 $digest) (substr 15 18 $digest) (substr 18 30 $digest) -}}
+{{- end -}}
+
 {{- define "fakeai.image" -}}
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
 {{- end -}}
