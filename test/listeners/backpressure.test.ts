@@ -302,8 +302,8 @@ test.each(h2cTargets)(
     const before = process.memoryUsage().arrayBuffers;
     await eventually(() => written() > 42_000, "10 MB are written", 20_000);
     collect();
-    // What is held is 4 times 400 frames at most, 0.5 MB.
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(3e6);
+    // What is held is 4 times 400 frames at most, 0.5 MB, and on a busy machine what other streams' reader has not yet taken; not 10 MB.
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(6e6);
     expect(running.server.stats().running).toBe(104);
     for (const session of sessions) session.destroy();
     await running.stop();
