@@ -16,6 +16,8 @@ export async function ttftRow(row: TtftRow, run: Run, material: Material, record
   const timing: Timing = { spreadMs: 1000, warmMs: 3 * itlMs, windowMs: 1500 };
   const starters = [
     () => startFakeai("h1", flags),
+    // What a user does who wants the first load to be as the second.
+    async () => ({ ...(await startFakeai("h1", [...flags, "--warm"])), name: "fakeai --warm" }),
     ...(run.beside === null ? [] : [() => startOtherBuild(run.beside!, "h1", flags)]),
     () => startControl("uws", ["--mode", "paced", "--itl", String(itlMs), "--ttft", "100", "--recording", recording]),
     ...(run.peers ? installedPeers("paced").map((name) => () => startPeer(name, pacedTokens, itlMs)) : []),
