@@ -494,15 +494,25 @@ export function summarize(rungs: readonly RungResult[]): FigureSummary[] {
   });
 }
 
+/** The largest of a quantity's true values, to the least, from which on a factor shows. */
+const leastSpread = 1.2;
+
 /** All figures of a quantity off by one factor: a wrong unit, a clock that is off, or a tool that corrects what it saw. */
 function constantFactor(rungs: readonly RungResult[], quantity: Quantity): Cause[] {
-  const factors = rungs.flatMap(({ figures }) =>
-    figures.flatMap(({ quantity: own, verdict, bias }) => (own === quantity && verdict === "biased" && bias?.ratio ? [bias.ratio] : [])),
+  const biased = rungs.flatMap(({ name: rung, figures }) =>
+    figures.flatMap(({ quantity: own, verdict, bias }) =>
+      own === quantity && verdict === "biased" && bias?.ratio ? [{ rung, ratio: bias.ratio, truth: bias.estimate / bias.ratio }] : [],
+    ),
   );
+  const factors = biased.map(({ ratio }) => ratio);
+  const truths = biased.map(({ truth }) => truth);
   const hasMean = rungs.some(({ figures }) =>
     figures.some((figure) => figure.quantity === quantity && figure.statistic === "mean" && figure.verdict === "biased"),
   );
   if (!hasMean || factors.length < 2 || Math.max(...factors) - Math.min(...factors) > 0.01) return [];
+  // Of values on one rung that are alike, what is added cannot be told from a factor.
+  const isOneRung = new Set(biased.map(({ rung }) => rung)).size === 1;
+  if (isOneRung && Math.max(...truths) < Math.min(...truths) * leastSpread) return [];
   const mean = factors.reduce((total, factor) => total + factor, 0) / factors.length;
   // One that is right is off by no factor.
   const isRightSomewhere = rungs.some(({ figures }) =>

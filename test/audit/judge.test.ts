@@ -189,6 +189,13 @@ describe("a cause that fits by accident is none", () => {
     expect(causes(times.map((rung) => ({ ...rung, observations: rung.observations.map(onlyMeans) })))).toEqual(["constant-factor"]);
     expect(causes([honest!, ...times])).toEqual([]);
   });
+
+  test("a factor, where all values lie on one rung and are alike", () => {
+    const later = ["mean", "p50", "p99"].reduce((rung, statistic) => reporting(rung, "e2e", statistic, (value) => value * 1.06), honest!);
+    const figures = summarize([judgeRung(onMachine(later, 0))]);
+    const summary = figures.find(({ quantity, statistic }) => quantity === "e2e" && statistic === "mean");
+    expect(summary).toMatchObject({ verdict: "biased", causes: [] });
+  });
 });
 
 /** The recorded rung with answers that ended in order after five tokens: so many in each run, of which `counted` says what was reported. */
