@@ -567,9 +567,10 @@ function serverLateOf({ repeats }: RungResult): number | null {
 
 /** How a rung ended, held against the one of the least load. */
 export function standingOf(rung: RungResult, atRest: RungResult): Standing {
+  // What is biased is late by far more than the server, if that was late too.
+  if (wrongByLoad(rung, atRest).length > 0) return "wrong";
   // Where it is late at rest too, the load is not what makes it so.
   if ((serverLateOf(rung) ?? 0) > Math.max(mostLateMs, 2 * (serverLateOf(atRest) ?? 0))) return "server";
-  if (wrongByLoad(rung, atRest).length > 0) return "wrong";
   const rightAtRest = latenciesRight(atRest);
   const isLost = rung.figures.some((figure) => figure.verdict === "undecided" && rightAtRest.has(keyOf(figure)));
   if (isLost && rung.repeats.some(({ traffic }) => (traffic.serverLateP99Ms ?? 0) > mostLateMs)) return "server";

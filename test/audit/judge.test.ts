@@ -305,4 +305,9 @@ describe("what is late for a reason that is not the tool's", () => {
       beforeIt: { end: "server", rung: "streams-80", eventsPerSecond: 800, serverLateP99Ms: 8 },
     });
   });
+
+  test("where a tool is late by far more than the server the limit is the tool's", () => {
+    const [rest, high] = [judgeRung(onMachine(honest!, 0)), judgeRung({ ...serverLate(late(60), 8), name: "streams-80" })];
+    expect(standingOf(high, rest)).toBe("wrong");
+  });
 });
