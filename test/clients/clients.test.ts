@@ -1,7 +1,7 @@
 /** Clients that people really use, against each protocol that they can speak. */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import OpenAI, { BadRequestError, NotFoundError } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Agent, fetch as undiciFetch, H2CClient, type Dispatcher } from "undici";
@@ -14,6 +14,7 @@ let server: FakeAiServer;
 /** HTTP/2 on our own engine. */
 let own: FakeAiServer;
 beforeAll(async () => {
+  await mkdir(new URL("../../node_modules/.cache/", import.meta.url), { recursive: true });
   const options = { outputTokens: 12, itl: 1, maxConcurrentStreams: 1000 };
   server = await createServer({ protocol: "h1,h1s,h2c,h2", ...options });
   own = await createServer({ protocol: "h2c,h2", h2Engine: "own", ...options });
