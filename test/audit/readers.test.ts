@@ -265,6 +265,21 @@ const cases: readonly Case[] = [
   },
   {
     tool: "oha",
+    output: printed(fixture("oha.json")),
+    figures: {
+      "e2eAnswered mean": 481.772,
+      "e2eAnswered p50": 480.857,
+      "e2eAnswered p90": 485.198,
+      "e2eAnswered max": 485.219,
+      "ttfb mean": 101.895,
+      "ttfb p50": 101.037,
+      "answerRate mean": 10.366,
+      "completed total": 20,
+      "failed total": 0,
+    },
+  },
+  {
+    tool: "oha",
     output: printed(
       JSON.stringify(
         {

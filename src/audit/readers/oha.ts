@@ -6,7 +6,7 @@ const statistics: Readonly<Partial<Record<Statistic, string>>> = { p50: "p50", p
 
 export const oha: Reader = {
   tool: "oha",
-  tested: "documented",
+  tested: "1.16.0",
   documentation: "https://github.com/hatoo/oha#readme, schema.json in the same repository",
   definitions: [
     "the latency of a request ends with its whole answer; firstByte is the first byte of it (src/result_data.rs)",
@@ -26,6 +26,7 @@ export const oha: Reader = {
       ...figuresOf("e2eAnswered", summary, { mean: "average", min: "fastest", max: "slowest" }, "summary", 1000),
       ...figuresOf("e2eAnswered", report["latencyPercentiles"], statistics, "latencyPercentiles", 1000),
       ...figuresOf("ttfb", isObject(firstByte) ? firstByte : at(report, "details", "firstByte"), { mean: "average" }, "firstByte", 1000),
+      ...figuresOf("ttfb", report["firstBytePercentiles"], statistics, "firstBytePercentiles", 1000),
       ...figure("answerRate", "mean", numberAt(summary, "requestsPerSec"), "requestsPerSec"),
       ...figure("completed", "total", count(good), "statusCodeDistribution 2xx"),
       ...figure("failed", "total", count(codes) - count(good) + count(errors), "other codes and errors"),
