@@ -11,7 +11,7 @@ function mix32(value: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** 64 bits of seed as two unsigned 32-bit words. */
+/** 64 bits of seed as two signed 32-bit words: of an unsigned one beyond 31 bits V8 would make an object. */
 export interface Seed {
   readonly high: number;
   readonly low: number;
@@ -21,14 +21,14 @@ export interface Seed {
 export function seedOf(value: number): Seed {
   const size = Math.abs(value);
   const high = Math.floor(size / 0x1_0000_0000) + (value < 0 ? 0x8000_0000 : 0);
-  return { high: high >>> 0, low: size >>> 0 };
+  return { high: high | 0, low: size | 0 };
 }
 
 /** The seed of request `index` under a server's seed. Never equal to a seed that an integer up to 2^53 names. */
 export function seedOfRequest(server: Seed, index: number): Seed {
   return {
-    high: (mix32(server.high ^ mix32(server.low ^ 0x9e3779b9) ^ Math.floor(index / 0x1_0000_0000)) | 0x4000_0000) >>> 0,
-    low: (mix32(server.low) + index) >>> 0,
+    high: mix32(server.high ^ mix32(server.low ^ 0x9e3779b9) ^ Math.floor(index / 0x1_0000_0000)) | 0x4000_0000 | 0,
+    low: (mix32(server.low) + index) | 0,
   };
 }
 
@@ -56,11 +56,20 @@ export class Random {
   #counter: number;
 
   constructor(seed: Seed, stream: number) {
-    this.#a = seed.low;
-    this.#b = seed.high;
-    this.#c = mix32(stream);
-    this.#counter = 1;
-    for (let round = 0; round < 12; round++) this.word();
+    // The rounds of `word`, in variables. Signed numbers: V8 would make an object for a field that holds more than 31 bits and a sign.
+    let a = seed.low | 0;
+    let b = seed.high | 0;
+    let c = mix32(stream) | 0;
+    for (let round = 1; round <= 12; round++) {
+      const sum = (a + b + round) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (((c << 21) | (c >>> 11)) + sum) | 0;
+    }
+    this.#a = a;
+    this.#b = b;
+    this.#c = c;
+    this.#counter = 13;
   }
 
   /** An unsigned 32-bit integer. */
