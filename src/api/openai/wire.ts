@@ -91,7 +91,7 @@ const openai: Wire = {
   showsReasoning: false,
   obfuscates: true,
   keepAlive: null,
-  id: (kind, random) => (kind === "chat" ? "chatcmpl-" : "cmpl-") + randomLetters(random, 29),
+  id: (kind, random) => randomLetters(random, 29, kind === "chat" ? "chatcmpl-" : "cmpl-"),
   callId: (random) => `call_${randomLetters(random, 24)}`,
   shared: (kind, model, tier) =>
     kind === "chat" ? `"model":${JSON.stringify(model)},"service_tier":"${tier}","system_fingerprint":"${fingerprint(model)}",` : "",

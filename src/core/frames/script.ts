@@ -63,7 +63,9 @@ export class EventBuffer {
     const { length } = text;
     const end = this.#length + length;
     if (end > this.#bytes.length) this.#grow(end);
-    for (let i = 0; i < length; i++) this.#bytes[this.#length + i] = text.charCodeAt(i);
+    const bytes = this.#bytes;
+    const start = this.#length;
+    for (let i = 0; i < length; i++) bytes[start + i] = text.charCodeAt(i);
     this.#length = end;
   }
 
