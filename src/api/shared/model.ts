@@ -10,7 +10,7 @@ import { ApiError } from "../errors/api-error.ts";
 import type { Answer, Ask, Choice } from "./ask.ts";
 import { AnswerWork, checkEvent, checkWhole, makeCalls, reasoningOf, repliedChoice, says, stopAt, tokensOf } from "./choices.ts";
 import { type ModelSettings, type RequestCounter, StridedCounter } from "./model-settings.ts";
-import { booleanHeader, givenText, headerError, integerHeader, overriding } from "./overrides.ts";
+import { booleanHeader, givenText, headerError, integerHeader, overriding, overridingOf, type Overriding } from "./overrides.ts";
 import { blockChain, type PromptAsk } from "./prefix.ts";
 import type { SettledReply } from "./replies.ts";
 import { Run } from "./run.ts";
@@ -36,21 +36,22 @@ export class Model {
     this.#seed = seedOf(settings.seed);
     this.fixedText = settings.text === null ? null : { texts: splitTokens(settings.text) };
     const words = crypto.getRandomValues(new Uint32Array(2));
-    this.#nonce = { high: words[0]!, low: words[1]! };
+    this.#nonce = { high: words[0]! | 0, low: words[1]! | 0 };
   }
 
   /** Settles the answer. Throws ApiError for headers and schemas that cannot be followed. */
   answer(request: RouteRequest, ask: Ask): Answer {
     const index = this.#counter.next();
-    const explicitSeed = integerHeader(request, "x-fakeai-seed") ?? ask.seed;
+    const overrides = overridingOf(request);
+    const explicitSeed = integerHeader(overrides, "x-fakeai-seed") ?? ask.seed;
     const seed = explicitSeed === undefined ? seedOfRequest(this.#seed, index) : seedOf(explicitSeed);
     const identity = new Random(explicitSeed === undefined ? this.#uniqueSeed(index) : seed, purpose.identity);
     // The time of a seed lies between November 2023 and June 2025.
     const created = explicitSeed === undefined ? this.#nowSeconds() : 1_700_000_000 + identity.below(50_000_000);
 
     const reply = this.settings.replies?.of(request) ?? null;
-    const headerText = givenText(request);
-    const lengths = overriding(request, "x-fakeai-output-tokens", (name) => countUnits(name, maxOutputTokens));
+    const headerText = givenText(overrides);
+    const lengths = overriding(overrides, "x-fakeai-output-tokens", (name) => countUnits(name, maxOutputTokens));
     const work = new AnswerWork(ask.choices);
     const reasoning = reasoningOf(ask, reply, seed, work);
     const choices: Choice[] = [];
@@ -70,11 +71,12 @@ export class Model {
         throw new ApiError(400, `Invalid 'n': the choices hold more than ${maxOutputTokens} tokens together.`, "n", "invalid_value");
       }
     }
-    const tokensPerChunk = this.#tokensPerChunk(request);
+    const tokensPerChunk = this.#tokensPerChunk(overrides);
     if (!ask.stream || ask.endsWhole === true) checkWhole(ask, choices, outputTokens);
     if (ask.stream) checkEvent(ask, tokensPerChunk);
-    const timing = this.#timing(request, ask, choices, reasoning.tokens, longest, seed, reply);
-    return {
+    const timing = this.#timing(request, overrides, ask, choices, reasoning.tokens, longest, seed, reply);
+    // Written out, no spread: an object made by spreading costs more than all that is in it.
+    const answer: Answer = {
       ask,
       reasoning,
       choices,
@@ -83,15 +85,18 @@ export class Model {
       seed,
       identity,
       created,
-      stamped: booleanHeader(request, "x-fakeai-stamps") ?? this.settings.stamps,
+      stamped: booleanHeader(overrides, "x-fakeai-stamps") ?? this.settings.stamps,
       tokensPerChunk,
-      ...(reply !== null && reply.usage !== null && { told: reply.usage }),
-      ...timing,
+      schedule: timing.schedule,
+      firstUs: timing.firstUs,
+      cache: timing.cache,
     };
+    return reply === null || reply.usage === null ? answer : { ...answer, told: reply.usage };
   }
 
   #timing(
     request: RouteRequest,
+    overrides: Overriding,
     ask: Ask,
     choices: readonly Choice[],
     reasoningTokens: number,
@@ -115,8 +120,8 @@ export class Model {
       });
       return this.#batched(scheduler, request, sequences, ask.stream);
     }
-    const ttft = overriding(request, "x-fakeai-ttft", latencyUnits) ?? reply?.ttft ?? this.settings.ttft;
-    const itl = overriding(request, "x-fakeai-itl", latencyUnits) ?? reply?.itl ?? this.settings.itl;
+    const ttft = overriding(overrides, "x-fakeai-ttft", latencyUnits) ?? reply?.ttft ?? this.settings.ttft;
+    const itl = overriding(overrides, "x-fakeai-itl", latencyUnits) ?? reply?.itl ?? this.settings.itl;
     const schedule = ask.stream ? independentSchedule(seed, ttft, itl) : unstreamedSchedule(seed, ttft, itl, longest);
     return { schedule, firstUs: schedule.nextDueUs(0), cache: noCache };
   }
@@ -169,12 +174,12 @@ export class Model {
 
   #uniqueSeed(index: number): Seed {
     const { high, low } = this.#nonce;
-    return { high: (high ^ Math.floor(index / 0x1_0000_0000)) >>> 0, low: (low + index) >>> 0 };
+    return { high: high ^ Math.floor(index / 0x1_0000_0000), low: (low + index) | 0 };
   }
 
-  #tokensPerChunk(request: RouteRequest): number {
+  #tokensPerChunk(overrides: Overriding): number {
     const name = "x-fakeai-tokens-per-chunk";
-    const count = integerHeader(request, name);
+    const count = integerHeader(overrides, name);
     if (count === undefined) return this.settings.tokensPerChunk;
     if (count < 1 || count > maxTokensPerChunk) throw headerError(name, `${name}: expected a whole number from 1 to ${maxTokensPerChunk}`);
     return count;

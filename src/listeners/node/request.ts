@@ -30,6 +30,8 @@ export class NodeRequest implements RouteRequest {
   readonly #headers: IncomingHttpHeaders;
   readonly #lines: readonly string[];
   readonly #canUpgrade: boolean;
+  /** null: it was not asked for yet. */
+  #own: readonly string[] | null = null;
 
   /**
    * `lines`: names and values in turns as they were sent, at least those of our own headers; `headers` has what they come to.
@@ -60,6 +62,10 @@ export class NodeRequest implements RouteRequest {
   }
 
   get ownHeaders(): readonly string[] {
+    return (this.#own ??= this.#findOwn());
+  }
+
+  #findOwn(): readonly string[] {
     let own: string[] | null = null;
     for (const name in this.#headers) if (name.startsWith(ownHeaderPrefix)) (own ??= []).push(name);
     if (own === null) return noHeaders;
