@@ -28,6 +28,8 @@ export interface ResponseHead {
   readonly headers: Readonly<Record<string, string>>;
   /** true: the length is not announced (chunked on HTTP/1.1). false: the body is one frame, and its length is announced. */
   readonly streamed: boolean;
+  /** Heads of one stem, by identity, have the same headers but for the value of the last. Absent: it is like no other. */
+  readonly stem?: object | undefined;
   /** A fault on purpose: bytes to add to the announced length. */
   readonly contentLengthBy?: number;
   /** A fault on purpose: the response may end by `inject` with any HTTP/2 error code. */

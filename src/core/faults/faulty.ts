@@ -117,6 +117,7 @@ export function faultyPlan(plan: ResponsePlan, sink: FaultySink, teller: FaultTe
   if (lengthFault !== undefined) teller.made(lengthFault);
   const head: ResponseHead = {
     ...plan.head,
+    stem: undefined,
     headers: { ...plan.head.headers, "x-fakeai-fault": names },
     ...(lengthFault !== undefined && { contentLengthBy: lengthFault.by }),
     ...(sink.faults.some(({ name }) => name === "rst_stream") && { mayReset: true }),

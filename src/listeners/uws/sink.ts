@@ -81,11 +81,17 @@ let joinedLines = "";
 let joinedNames: string[] = [];
 let joinedValues: string[] = [];
 let linesBeforeLast = "";
+let joinedStem: object | undefined;
 
 /** Joins all headers into one. uWebSockets.js takes a value as it is, line ends included: one call for the head, not one for each header. */
 function joinHead(head: ResponseHead): void {
   const { headers } = head;
   joinedHead = head;
+  if (head.stem !== undefined && head.stem === joinedStem) {
+    joinedLines = linesBeforeLast + headers[joinedNames[joinedNames.length - 1]!]!;
+    return;
+  }
+  joinedStem = head.stem;
   let count = 0;
   let equal = 0;
   let lastName = "";
