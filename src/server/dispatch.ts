@@ -22,6 +22,9 @@ import { hasToken } from "../listeners/upgrade.ts";
 export class RouteTable {
   readonly #exact = new Map<string, Route[]>();
   readonly #prefixed: readonly Route[];
+  /** The path asked for last: most requests have that of the one before. Comparing it costs less than its hash. */
+  #lastPath = "";
+  #lastFound: readonly Route[] | undefined;
 
   constructor(routes: readonly Route[]) {
     for (const route of routes) this.#exact.set(route.path, [...(this.#exact.get(route.path) ?? []), route]);
@@ -30,10 +33,12 @@ export class RouteTable {
 
   /** The routes of a path, one for each method; an exact path wins over a prefix. */
   find(path: string): readonly Route[] {
-    return (
+    if (path === this.#lastPath && this.#lastFound !== undefined) return this.#lastFound;
+    this.#lastPath = path;
+    this.#lastFound =
       this.#exact.get(path) ??
-      this.#prefixed.filter((route) => path.startsWith(route.path.slice(0, -1)) && path.length >= route.path.length)
-    );
+      this.#prefixed.filter((route) => path.startsWith(route.path.slice(0, -1)) && path.length >= route.path.length);
+    return this.#lastFound;
   }
 }
 
