@@ -38,6 +38,9 @@ function isValue(value: string): boolean {
 
 const isSpace = (code: number): boolean => code === 32 || code === 9;
 
+/** What a pseudo-header may hold: a space in one splits the request line of a gateway that passes it on as HTTP/1.1 (section 10.3). */
+const isPseudoValue = (value: string): boolean => isValue(value) && !value.includes(" ") && !value.includes("\t");
+
 const noNames: readonly string[] = [];
 
 /** Takes the fields of one block after the other. */
@@ -70,7 +73,7 @@ export class HeadReader {
 
   #addPseudo(name: string, value: string): void {
     // They stand before all others, and each once (section 8.3).
-    const fits = this.#fields.size === 0 && pseudoFields.has(name) && !this.#pseudo.has(name) && isValue(value);
+    const fits = this.#fields.size === 0 && pseudoFields.has(name) && !this.#pseudo.has(name) && isPseudoValue(value);
     if (fits) this.#pseudo.set(name, value);
     else this.#fault = "malformed";
   }
@@ -86,6 +89,8 @@ export class HeadReader {
       this.#fields.set(name, value);
     } else if (name === "content-length") {
       if (before !== value) this.#fault = "malformed";
+    } else if (name === "host") {
+      this.#fault = "malformed";
     } else {
       this.#fields.set(name, `${before}${name === "cookie" ? "; " : ", "}${value}`);
     }

@@ -83,6 +83,9 @@ describe("requests", () => {
     ["no path", { ":method": "GET", ":scheme": "http" }],
     ["an empty path", { ...post, ":path": "" }],
     ["a path that is none", { ...post, ":path": "x" }],
+    ["a path with a space", { ...post, ":path": "/v1 HTTP/1.1" }],
+    ["a path with a tab", { ...post, ":path": "/v1\tx" }],
+    ["an authority with a space", { ...post, ":authority": "a b" }],
     ["CONNECT with a path", { ...post, ":method": "CONNECT" }],
     ["a length that is none", { ...post, "content-length": "-1" }],
     ["a length of what does not come", { ...post, "content-length": "1" }],
@@ -93,6 +96,14 @@ describe("requests", () => {
     peer.exchange();
     expect(peer.resets(1)).toEqual([errorCode.protocol]);
     expect(peer.requests.map(({ stream }) => stream.id)).toEqual([3]);
+  });
+
+  test("two fields host: RST_STREAM PROTOCOL_ERROR", () => {
+    const peer = new Peer();
+    for (const [name, value] of [...Object.entries(post), ["host", "a"], ["host", "b"]] as const) peer.encoder.field(name, value, "never");
+    peer.writer.headers(1, peer.encoder.take(), true, 16_384);
+    peer.exchange();
+    expect(peer.resets(1)).toEqual([errorCode.protocol]);
   });
 
   test.each([
