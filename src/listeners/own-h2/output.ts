@@ -6,25 +6,34 @@ import type { Setting } from "../../wire/h2/settings.ts";
 export const smallBlockBytes = 4096;
 /** Every further block, and room for the largest frame that is written. */
 export const largeBlockBytes = 65_536;
+/** The first block of a turn where the one before filled several large ones: TLS copies what comes in more than one piece. */
+export const hugeBlockBytes = 524_288;
 /** Blocks that are kept for later; the rest is left to the collector. */
 const keptSmall = 1024;
 const keptLarge = 64;
+const keptHuge = 8;
 const none = Buffer.alloc(0);
 
-/** Blocks of two sizes, shared by all connections of a listener. A connection with nothing to send holds none. */
+/** Blocks of three sizes, shared by all connections of a listener. A connection with nothing to send holds none. */
 export class BlockPool {
   readonly #small: Buffer[] = [];
   readonly #large: Buffer[] = [];
+  readonly #huge: Buffer[] = [];
 
-  take(isSmall: boolean): Buffer {
-    const kept = (isSmall ? this.#small : this.#large).pop();
-    return kept ?? Buffer.allocUnsafeSlow(isSmall ? smallBlockBytes : largeBlockBytes);
+  /** `bytes` is one of the three sizes. */
+  take(bytes: number): Buffer {
+    return this.#keptOf(bytes).pop() ?? Buffer.allocUnsafeSlow(bytes);
   }
 
   /** The block is no longer used by anybody: neither by the socket nor by the TLS layer above it. */
   give(block: Buffer): void {
-    const kept = block.length === smallBlockBytes ? this.#small : this.#large;
-    if (kept.length < (block.length === smallBlockBytes ? keptSmall : keptLarge)) kept.push(block);
+    const { length } = block;
+    const kept = this.#keptOf(length);
+    if (kept.length < (length === smallBlockBytes ? keptSmall : length === largeBlockBytes ? keptLarge : keptHuge)) kept.push(block);
+  }
+
+  #keptOf(bytes: number): Buffer[] {
+    return bytes === smallBlockBytes ? this.#small : bytes === largeBlockBytes ? this.#large : this.#huge;
   }
 }
 
@@ -42,6 +51,8 @@ export class Output {
   readonly #onPending: () => void;
   #full: Chunk[] = [];
   #fullBytes = 0;
+  /** What the last `take` gave, as a forecast of the next. */
+  #lastBytes = 0;
 
   /** `onPending` is called when there is something to send and there was nothing before. */
   constructor(pool: BlockPool, onPending: () => void) {
@@ -71,14 +82,21 @@ export class Output {
     } else if (block.length > 0) {
       this.#pool.give(block);
     }
-    this.block = this.#pool.take(this.#full.length === 0 && bytes <= smallBlockBytes);
+    this.block = this.#pool.take(this.#sizeFor(bytes));
     this.at = 0;
+  }
+
+  #sizeFor(bytes: number): number {
+    if (this.#lastBytes > largeBlockBytes) return hugeBlockBytes;
+    const isSmall = this.#full.length === 0 && bytes <= smallBlockBytes && this.#lastBytes <= smallBlockBytes;
+    return isSmall ? smallBlockBytes : largeBlockBytes;
   }
 
   /** Everything since the last call; the blocks belong to the caller until it gives them back to the pool. */
   take(): Chunk[] {
     const chunks = this.#full;
     const { at, block } = this;
+    this.#lastBytes = this.bytes;
     if (at > 0) {
       chunks.push({ bytes: block.subarray(0, at), block });
       this.block = none;

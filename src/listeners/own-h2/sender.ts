@@ -3,13 +3,15 @@ import type { ResponseHead } from "../../core/seams.ts";
 import { defaultMaxFrameBytes, errorCode, flag, frame } from "../../wire/h2/frames.ts";
 import { defaultWindow, maxWindow, SendWindow } from "../../wire/h2/windows.ts";
 import type { ByteQueue } from "./byte-queue.ts";
-import { type BlockPool, Output } from "./output.ts";
+import { type BlockPool, hugeBlockBytes, Output } from "./output.ts";
 import { type Priority, ReadyQueue } from "./priority.ts";
 import { ResponseHeads } from "./response-heads.ts";
 import type { Stream, StreamCarrier } from "./stream.ts";
 
 /** Bytes that may wait for the socket. Beyond, streams keep theirs, so that turns and priorities count until shortly before the end. */
 export const mostPendingBytes = 131_072;
+/** What may leave in one turn where the socket has taken all that was written before: a queue would copy it once more. */
+export const mostTurnBytes: number = hugeBlockBytes;
 /** A stream sends so much before the next has its turn (section 4.2). */
 const turnBytes = defaultMaxFrameBytes;
 /** What our header blocks ask of the peer's table at most. */
@@ -83,7 +85,8 @@ export class Sender implements StreamCarrier {
     const { length } = bytes;
     if (length > 0) {
       const fits = length <= stream.sendWindow && length <= this.#window.bytes && this.#ready.isEmpty;
-      if (!fits || this.pendingBytes + length > mostPendingBytes + turnBytes) return false;
+      const mostBytes = this.inFlightBytes === 0 ? mostTurnBytes : mostPendingBytes + turnBytes;
+      if (!fits || this.pendingBytes + length > mostBytes) return false;
       this.#spend(stream, length);
     }
     let start = 0;

@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ByteQueue } from "../../../src/listeners/own-h2/byte-queue.ts";
-import { mostPendingBytes } from "../../../src/listeners/own-h2/sender.ts";
+import { BlockPool, hugeBlockBytes, largeBlockBytes, Output, smallBlockBytes } from "../../../src/listeners/own-h2/output.ts";
+import { mostPendingBytes, mostTurnBytes } from "../../../src/listeners/own-h2/sender.ts";
 import { ResponseHeads } from "../../../src/listeners/own-h2/response-heads.ts";
 import { errorCode, flag, frame } from "../../../src/wire/h2/frames.ts";
 import { HpackDecoder } from "../../../src/wire/h2/hpack.ts";
@@ -226,6 +227,42 @@ describe("windows", () => {
       inFlight = peer.body(1).length - before;
     }
     expect(peer.body(1).length).toBe(3_000_000);
+  });
+
+  test("answers of one turn leave in that turn where the socket takes all, and wait in their streams where it does not", () => {
+    const bytes = 30_000;
+    const open = (inFlightBytes: number): Peer => {
+      const peer = new Peer(limits, [setting.initialWindow, 10_000_000]);
+      peer.writer.windowUpdate(0, 10_000_000);
+      peer.answer = answering(peer, bytes);
+      peer.exchange();
+      peer.connection.sender.inFlightBytes = inFlightBytes;
+      for (let id = 1; id < 80; id += 2) peer.head(id);
+      peer.exchange();
+      return peer;
+    };
+    const free = open(0);
+    const leaves = Math.floor(mostTurnBytes / (bytes + 18));
+    const ended = Array.from({ length: 40 }, (_, at) => free.hasEnded(1 + 2 * at)).filter(Boolean).length;
+    expect(ended).toBeGreaterThanOrEqual(leaves - 1);
+    expect(free.connection.sender.queuedBytes).toBeLessThanOrEqual((41 - leaves) * bytes);
+    expect(free.connection.sender.queuedBytes).toBeGreaterThan(0);
+    const busy = open(1);
+    expect(dataOf(busy).reduce((sum, [, length]) => sum + length, 0)).toBeLessThan(mostPendingBytes + 20_000);
+  });
+
+  test("a turn that follows a large one is one piece, however small its first frame is", () => {
+    const output = new Output(new BlockPool(), () => {});
+    const turn = (): number[] => {
+      for (let i = 0; i < 20; i++) output.data(1, Buffer.alloc(i === 0 ? 10 : 12_000), 0, i === 0 ? 10 : 12_000, false);
+      return output.take().map(({ block }) => block.length);
+    };
+    expect(turn()).toEqual([smallBlockBytes, ...Array.from({ length: 4 }, () => largeBlockBytes)]);
+    expect(turn()).toEqual([hugeBlockBytes]);
+    output.data(1, Buffer.alloc(10), 0, 10, false);
+    expect(output.take().map(({ block }) => block.length)).toEqual([hugeBlockBytes]);
+    output.data(1, Buffer.alloc(10), 0, 10, false);
+    expect(output.take().map(({ block }) => block.length)).toEqual([smallBlockBytes]);
   });
 
   test("what is received is credited, with its padding; a body that is not read is not, and its connection is", () => {
