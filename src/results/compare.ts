@@ -26,6 +26,8 @@ function workInCommon(baseline: ArmResult, candidate: ArmResult): [Work | undefi
   const rounds = [baseline, candidate].map(validRounds);
   const numbers = rounds.map((own) => new Set(own.map(({ round }) => round)));
   const [from, to] = rounds.map((own) => own.filter(({ round }) => numbers.every((there) => there.has(round))));
+  // Nothing is paired, and sums of different rounds say nothing of the arms.
+  if (from!.length === 0 && rounds.every((own) => own.length > 0)) return [undefined, undefined];
   const isTold = from!.length > 0 && [...from!, ...to!].every(({ work }) => work !== undefined);
   return isTold ? [addWork(from!.map(({ work }) => work)), addWork(to!.map(({ work }) => work))] : [baseline.work, candidate.work];
 }
@@ -60,6 +62,8 @@ export function compareArms(arms: readonly ArmResult[], spec: ComparisonSpec): C
     pairs.push({ from, to });
     for (const summary of [round.metrics[spec.metric], other?.metrics[spec.metric]]) if (summary) summaries.push(summary);
   }
+  if (pairs.length === 0 && !validRounds(baseline).some(({ round }) => others.has(round)))
+    return notCompared(spec, 0, "no round in common");
   if (pairs.length === 0) return notCompared(spec, 0, `${spec.metric} was not measured on both sides`);
   if (pairs.length === 1) return notCompared(spec, 1, "one round in common: no interval");
   const from = pairs.map((pair) => pair.from);

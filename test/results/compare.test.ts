@@ -3,7 +3,8 @@ import { summarizeArm } from "../../src/results/arms.ts";
 import { compareArms } from "../../src/results/compare.ts";
 import { adjustComparisons, type ComparisonSpec, judgeClaim } from "../../src/results/verdict.ts";
 import { Recorder, summarize } from "../../src/results/recorder.ts";
-import type { ArmResult, Comparison, MetricName } from "../../src/results/types.ts";
+import type { ArmResult, Comparison, MetricName, Work } from "../../src/results/types.ts";
+import { unseenWork } from "../../src/results/work.ts";
 import { armNamed, armOf, roundOf } from "../support/simulation.ts";
 
 function spec(metric: MetricName, more: Partial<ComparisonSpec> = {}): ComparisonSpec {
@@ -163,6 +164,22 @@ describe("a claim", () => {
       reason: "one round in common: no interval",
     });
     expect(judgeClaim(claim, compared("ttft", [0, 0], [1, 2])).verdict).toBe("not compared");
+  });
+});
+
+describe("arms without a round in common", () => {
+  it("are not compared, and their work is not called unequal: each round asks for other texts", () => {
+    const work = (contentBytes: number): Work => ({ ...unseenWork, answers: 10, contentBytes, finishReasons: { length: 10 } });
+    const arm = (id: string, kept: number): ArmResult => {
+      const value = summarize([1000], "us");
+      const rounds = [388, 412].map((bytes, round) =>
+        Object.assign(roundOf(round, { ttft: value }, round === kept ? [] : ["disturbed"]), { work: work(bytes) }),
+      );
+      return { ...summarizeArm(armNamed(id), rounds, { negotiated: "h2", cipher: null, rttMs: 0 }), work: work(kept === 0 ? 388 : 412) };
+    };
+    const spec: ComparisonSpec = { baseline: "a", candidate: "b", kind: "engine", metric: "ttft", statistic: "p50" };
+    const found = compareArms([arm("a", 0), arm("b", 1)], spec);
+    expect([found.verdict, found.reason, found.unequalWork]).toEqual(["not compared", "no round in common", undefined]);
   });
 });
 
