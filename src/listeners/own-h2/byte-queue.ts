@@ -3,6 +3,21 @@
 /** A second piece is not so soon followed by a third, a third is. */
 const secondBytes = 4096;
 const furtherBytes = 16_384;
+/**
+ * Parts of a size that most answers have are used again: memory outside V8's heap that comes and goes makes it collect all of the heap.
+ */
+const pooledBytes = 32_768;
+const keptParts = 64;
+const kept: Uint8Array[] = [];
+
+function takePart(bytes: number): Uint8Array {
+  if (bytes <= furtherBytes || bytes > pooledBytes) return Buffer.allocUnsafeSlow(bytes);
+  return kept.pop() ?? Buffer.allocUnsafeSlow(pooledBytes);
+}
+
+function givePart(part: Uint8Array): void {
+  if (part.length === pooledBytes && kept.length < keptParts) kept.push(part);
+}
 
 export class ByteQueue {
   /** Bytes that wait. */
@@ -27,7 +42,7 @@ export class ByteQueue {
     const rest = bytes.length - fits;
     if (rest === 0) return;
     const waiting = parts.length - this.#first;
-    const part = Buffer.allocUnsafeSlow(Math.max(rest, waiting === 0 ? 0 : waiting === 1 ? secondBytes : furtherBytes));
+    const part = takePart(Math.max(rest, waiting === 0 ? 0 : waiting === 1 ? secondBytes : furtherBytes));
     part.set(fits === 0 ? bytes : bytes.subarray(fits), 0);
     parts.push(part);
     this.#filled = rest;
@@ -52,11 +67,13 @@ export class ByteQueue {
   }
 
   clear(): void {
+    for (const part of this.#parts) givePart(part);
     this.#parts = [];
     this.length = this.#first = this.#from = this.#filled = 0;
   }
 
   #dropFirst(): void {
+    givePart(this.#parts[this.#first]!);
     this.#parts[this.#first++] = nothing;
     this.#from = 0;
     if (this.#first < 64) return;
